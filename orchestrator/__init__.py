@@ -1,0 +1,1 @@
+"""Orchestration kernel and use cases: annotate, match, recruit, assign, batch, aggregate."""

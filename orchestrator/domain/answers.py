@@ -1,0 +1,127 @@
+"""Decisions, votes and answers: what a user gets back, with the reasons."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, JsonValue
+
+from orchestrator.domain.cards import Interval
+from orchestrator.domain.skills import SkillTag
+from orchestrator.domain.values import Value
+
+
+class SkillEvidence(Value):
+    """Why an expert was considered: one matched skill, the card's score for it, and how sure that is."""
+
+    skill: str
+    weight: float
+    score: float
+    n: float
+    accuracy: float
+    interval: Interval
+
+
+class Recruit(Value):
+    """One expert that was considered.
+
+    `weight` is the router's share for it (weights of a decision sum to 1 over its recruits);
+    `accuracy` its estimated probability of being right on this query, in [0, 1].
+    """
+
+    expert_id: str
+    weight: float = Field(ge=0)
+    score: float
+    accuracy: float = Field(ge=0, le=1)
+    evidence: tuple[SkillEvidence, ...] = ()
+    note: str | None = None
+
+
+class Decision(Value):
+    """Which experts a router recruited for a query, best first, and why.
+
+    `recruits` may name an expert more than once (sampling with replacement). `runner_up` is the
+    best expert that was left out; `would_change` says what would have let it in. `card_version` and
+    `seed` make the decision repeatable.
+    """
+
+    router: str
+    recruits: tuple[Recruit, ...]
+    skills: tuple[SkillTag, ...] = ()
+    runner_up: Recruit | None = None
+    would_change: str | None = None
+    card_version: str = ""
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def expert_ids(self) -> tuple[str, ...]:
+        return tuple(r.expert_id for r in self.recruits)
+
+    def recruit(self, expert_id: str) -> Recruit | None:
+        return next((r for r in self.recruits if r.expert_id == expert_id), None)
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    ABORT = "abort"
+    ERROR = "error"
+
+
+class Usage(Value):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: Self) -> "Usage":
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost_usd=self.cost_usd + other.cost_usd,
+        )
+
+
+def total_usage(parts: Iterable[Usage]) -> Usage:
+    return sum(parts, Usage())
+
+
+class Vote(Value):
+    """How one response counted. `value` None = abstention (unparsed, truncated or failed)."""
+
+    expert_id: str
+    value: str | None
+    weight: float
+    abstained_because: str | None = None
+
+
+class Answer(Value):
+    """The final answer of a query.
+
+    Attributes:
+        text: what to show. Empty only when `error` is set.
+        value: canonical form (choice: the letter), None when no expert gave a readable answer.
+        confidence: calibrated probability that `value` is right, where the aggregator estimates one.
+        degraded: fewer experts answered than were recruited, or a fallback was used; `notes` say what.
+        usage_by_role: tokens and cost per role (annotate, expert, aggregate).
+        answered_by: the expert whose words `text` is; None for a composed answer.
+    """
+
+    text: str
+    value: str | None = None
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    aggregator: str = ""
+    answered_by: str | None = None
+    degraded: bool = False
+    notes: tuple[str, ...] = ()
+    votes: tuple[Vote, ...] = ()
+    decision: Decision | None = None
+    usage_by_role: dict[str, Usage] = Field(default_factory=dict)
+    n_calls: int = 0
+    error_code: str | None = None
+    error: str | None = None
+    extras: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def usage(self) -> Usage:
+        return total_usage(self.usage_by_role.values())

@@ -1,0 +1,156 @@
+"""Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
+from orchestrator.domain.queries import Message, Query
+from orchestrator.domain.values import Value
+
+
+class CallRole(StrEnum):
+    """What a call is for; usage is reported by it."""
+
+    ANNOTATE = "annotate"
+    EXPERT = "expert"
+    AGGREGATE = "aggregate"
+
+
+BATCH, INTERACTIVE = 0, 10
+"""Priorities: larger goes first."""
+
+
+class Sampling(Value):
+    """temperature 0 = greedy; seed makes sampling repeatable, per request, whatever batch it runs in."""
+
+    max_tokens: int = Field(default=512, ge=1, le=1_000_000)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+class Call(Value):
+    """One generation that a composition needs."""
+
+    expert_id: str
+    role: CallRole
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    sample_ix: int = Field(default=0, ge=0)
+
+
+class Assignment(Value):
+    """A call of one query at one stage, on the books: (query, expert, stage, sample) is unique in a job.
+
+    `attempt` counts claims, including the present one; every write of a worker carries it (fencing).
+    """
+
+    id: int
+    job_id: str
+    query_id: int
+    stage: int
+    engine_id: str
+    call: Call
+    priority: int = BATCH
+    attempt: int = 0
+
+
+class Response(Value):
+    """What came back for a call. `error_code` is set when no usable text exists: an abstention."""
+
+    expert_id: str
+    role: CallRole
+    stage: int
+    sample_ix: int = 0
+    text: str = ""
+    finish_reason: FinishReason = FinishReason.STOP
+    usage: Usage = Usage()
+    latency_ms: float = 0.0
+    error_code: str | None = None
+    error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.error_code is not None
+
+
+class QueryState(Value):
+    """A query in flight: everything a composition may look at to take its next step.
+
+    `stage` counts the steps taken; `responses` are those of all stages so far, in call order.
+    """
+
+    id: int
+    job_id: str
+    query: Query
+    stage: int = 0
+    decision: Decision | None = None
+    responses: tuple[Response, ...] = ()
+
+
+class Ask(Value):
+    """A composition needs these generations next; `decision` is stored with the query when given."""
+
+    calls: tuple[Call, ...] = Field(min_length=1)
+    decision: Decision | None = None
+
+
+class Done(Value):
+    answer: Answer
+
+
+Step = Ask | Done
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class Job(Value):
+    """A user's submission. `composition` names what answers it; `later_engines` are those a later
+    stage will need (the scheduler visits them last)."""
+
+    id: str
+    kind: str = "batch"
+    composition: str
+    priority: int = BATCH
+    seed: int = 0
+    max_tokens: int | None = None
+    temperature: float | None = None
+    experts: tuple[str, ...] = ()
+    later_engines: tuple[str, ...] = ()
+    config_hash: str = ""
+    label: str = ""
+
+
+class JobProgress(Value):
+    """Counts of a job; completed + failed + waiting == total at every moment."""
+
+    job: Job
+    state: JobState
+    total: int
+    completed: int
+    failed: int
+    n_assignments: int = 0
+    n_responses: int = 0
+    n_regenerated: int = 0
+    n_loads: int = 0
+
+    @property
+    def waiting(self) -> int:
+        return self.total - self.completed - self.failed
+
+
+class EngineBacklog(Value):
+    """Waiting work of one engine, over all jobs and stages; times in seconds."""
+
+    engine_id: str
+    n_waiting: int
+    est_tokens: int = 0
+    oldest_wait_s: float = 0.0
+    top_priority: int = BATCH
+    n_leased_elsewhere: int = 0

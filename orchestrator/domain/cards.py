@@ -1,0 +1,159 @@
+"""What is known about an expert: competence cards, and the profile they were counted from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy.special import betaincinv
+
+from orchestrator.domain.skills import SkillTag
+from orchestrator.domain.values import Value, content_hash
+
+CARD_SCHEMA = 1
+
+RIGHT, WRONG, ABSTAINED, UNKNOWN = 1, 0, -1, -2
+"""Outcome of one expert on one profile question."""
+
+FloatMatrix = npt.NDArray[np.float32]
+OutcomeMatrix = npt.NDArray[np.int8]
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+class Tally(Value):
+    """Counts of graded responses; never only a float, so that intervals can be given."""
+
+    n_right: float = Field(default=0, ge=0)
+    n_wrong: float = Field(default=0, ge=0)
+    n_abstain: float = Field(default=0, ge=0)
+
+    @property
+    def n(self) -> float:
+        return self.n_right + self.n_wrong + self.n_abstain
+
+    @property
+    def paper_score(self) -> float:
+        """n_right − n_wrong (arXiv:2503.05641); an abstention is not right, so it counts as wrong."""
+        return self.n_right - self.n_wrong - self.n_abstain
+
+    @property
+    def accuracy(self) -> float:
+        return self.n_right / self.n if self.n else 0.0
+
+    def plus(self, outcome: int) -> "Tally":
+        return Tally(
+            n_right=self.n_right + (outcome == RIGHT),
+            n_wrong=self.n_wrong + (outcome == WRONG),
+            n_abstain=self.n_abstain + (outcome == ABSTAINED),
+        )
+
+
+class Posterior(NamedTuple):
+    """Beta posterior of an accuracy: mean and 90 % interval in [0, 1]; n = observations behind it."""
+
+    mean: float
+    low: float
+    high: float
+    n: float
+
+
+class CompetenceCard(Value):
+    """Per-skill tallies of one expert on one profile set.
+
+    `outcomes_hash` pins the raw per-question outcomes, `profile_hash` the questions and their skill
+    annotation. `aggregation` holds the tallies of the aggregator exam, per domain (methods: card
+    1.4). `mean_tokens` counts generated tokens per query, `mean_latency_ms` engine time per query.
+    """
+
+    schema_version: int = CARD_SCHEMA
+    expert_id: str
+    fingerprint: str
+    profile_hash: str
+    outcomes_hash: str
+    total: Tally
+    skills: dict[str, Tally]
+    domains: dict[str, Tally] = Field(default_factory=dict)
+    aggregation: dict[str, Tally] = Field(default_factory=dict)
+    mean_tokens: float = Field(default=0.0, ge=0)
+    mean_latency_ms: float = Field(default=0.0, ge=0)
+    cost_per_query: float = Field(default=0.0, ge=0)
+
+    @cached_property
+    def hash(self) -> str:
+        return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def aggregation_total(self) -> Tally:
+        return Tally(
+            n_right=sum(t.n_right for t in self.aggregation.values()),
+            n_wrong=sum(t.n_wrong for t in self.aggregation.values()),
+            n_abstain=sum(t.n_abstain for t in self.aggregation.values()),
+        )
+
+
+def deck_hash(cards: Mapping[str, CompetenceCard]) -> str:
+    """The card version that a decision records."""
+    return content_hash(sorted(card.hash for card in cards.values()))
+
+
+def shrunk_posterior(tally: Tally, *, prior_mean: float, prior_strength: float = 4.0) -> Posterior:
+    """Beta posterior with an empirical-Bayes prior centred on `prior_mean` (the expert's global accuracy).
+
+    Beta(a0 + n_right, b0 + n_wrong) with a0 = prior_mean·prior_strength. Abstentions count as not
+    right. The 90 % interval uses exact Beta quantiles.
+
+    Args:
+        prior_mean: in [0, 1]; clipped to [0.01, 0.99] so that one answer can always be wrong.
+        prior_strength: > 0, pseudo-observations.
+    """
+    mean0 = min(max(prior_mean, 0.01), 0.99)
+    a = mean0 * prior_strength + tally.n_right
+    b = (1 - mean0) * prior_strength + tally.n_wrong + tally.n_abstain
+    low, high = beta_interval(a, b)
+    return Posterior(a / (a + b), low, high, tally.n)
+
+
+def beta_interval(a: float, b: float, mass: float = 0.9) -> Interval:
+    """Central interval of Beta(a, b) that holds `mass`; a, b > 0, mass in (0, 1)."""
+    tail = (1 - mass) / 2
+    return Interval(float(betaincinv(a, b, tail)), float(betaincinv(a, b, 1 - tail)))
+
+
+def tally(outcomes: Iterable[int]) -> Tally:
+    values = [int(v) for v in outcomes]
+    return Tally(n_right=values.count(RIGHT), n_wrong=values.count(WRONG), n_abstain=values.count(ABSTAINED))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Outcomes of a pool on a labelled question set: what cards and data-driven routers are fitted on.
+
+    Attributes:
+        expert_ids: E experts, row order of `outcomes`.
+        query_hashes: Q content hashes, column order.
+        texts: question texts, Q.
+        skills: matched skills of each question, Q.
+        domains: label of each question or "", Q; for reports and the aggregator exam only.
+        outcomes: int8 [E, Q]; RIGHT, WRONG, ABSTAINED or UNKNOWN (not measured).
+        embeddings: float32 [Q, D], unit length.
+    """
+
+    expert_ids: tuple[str, ...]
+    query_hashes: tuple[str, ...]
+    texts: tuple[str, ...]
+    skills: tuple[tuple[SkillTag, ...], ...]
+    domains: tuple[str, ...]
+    outcomes: OutcomeMatrix
+    embeddings: FloatMatrix
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """bool [E, Q]; abstentions and unknowns are not right."""
+        return np.asarray(self.outcomes == RIGHT)

@@ -1,0 +1,106 @@
+"""Who answers: experts, and the engines that hold their base weights."""
+
+from enum import StrEnum
+from functools import cached_property
+
+from pydantic import Field, JsonValue
+
+from orchestrator.domain.values import Value, content_hash
+
+
+class ExpertRole(StrEnum):
+    """What an expert may be asked to do."""
+
+    EXPERT = "expert"
+    AGGREGATOR = "aggregator"
+    ANNOTATOR = "annotator"
+
+
+class EngineSpec(Value):
+    """Base weights and how to load them; experts with equal specs share one engine.
+
+    Args:
+        id: unique in the pool, readable (`reverse`, `qwen2.5-7b`).
+        backend: row of the backend table (`transformers`, `scripted`, ...).
+        model: directory or hub id of the base weights.
+        dtype: `auto`, `float32`, `bfloat16` or `float16`.
+        max_model_len: longest prompt plus output, tokens.
+        memory_gib: device memory the resident engine takes; None = unknown.
+        options: what only this backend understands, validated by it.
+    """
+
+    id: str
+    backend: str
+    model: str
+    revision: str | None = None
+    dtype: str = "auto"
+    max_model_len: int = Field(default=4096, ge=16, le=10_000_000)
+    tensor_parallel_size: int = Field(default=1, ge=1, le=64)
+    memory_gib: float | None = Field(default=None, gt=0)
+    chat_template: str | None = None
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Expert(Value):
+    """One LLM of the pool, as the router sees it.
+
+    `adapter` is a LoRA directory applied over the engine's base weights. `fingerprint` identifies
+    the weights and serving options: outcomes measured for one fingerprint never count for another.
+    Costs are USD per token.
+    """
+
+    id: str = Field(min_length=1, max_length=256)
+    engine: EngineSpec
+    adapter: str | None = None
+    roles: frozenset[ExpertRole] = frozenset({ExpertRole.EXPERT})
+    prompt: str = "instruct"
+    synthesize_prompt: str = "full"
+    system_prompt: str | None = None
+    max_tokens: int = Field(default=512, ge=1, le=1_000_000)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    input_cost_per_token: float = Field(default=0.0, ge=0.0)
+    output_cost_per_token: float = Field(default=0.0, ge=0.0)
+    params_b: float | None = Field(default=None, gt=0)
+    weights_hash: str = ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return content_hash(
+            [
+                self.id,
+                self.weights_hash,
+                self.engine.model_dump(exclude={"id", "memory_gib", "tensor_parallel_size"}),
+                self.adapter,
+                self.prompt,
+                self.system_prompt,
+                self.max_tokens,
+                self.temperature,
+            ]
+        )
+
+
+class Pool(Value):
+    """The experts of one configuration, in the order of its file."""
+
+    experts: tuple[Expert, ...]
+
+    @cached_property
+    def by_id(self) -> dict[str, Expert]:
+        return {expert.id: expert for expert in self.experts}
+
+    @cached_property
+    def answerers(self) -> tuple[Expert, ...]:
+        """Experts that may be recruited to answer."""
+        return tuple(e for e in self.experts if ExpertRole.EXPERT in e.roles)
+
+    @cached_property
+    def aggregators(self) -> tuple[Expert, ...]:
+        return tuple(e for e in self.experts if ExpertRole.AGGREGATOR in e.roles)
+
+    @cached_property
+    def engines(self) -> dict[str, EngineSpec]:
+        return {expert.engine.id: expert.engine for expert in self.experts}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return content_hash([expert.fingerprint for expert in self.experts])

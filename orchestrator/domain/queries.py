@@ -1,0 +1,105 @@
+"""What is asked: a query, its options, and the form its answer takes."""
+
+import string
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from orchestrator.domain.values import Value, content_hash
+
+MAX_OPTIONS = 26
+MAX_QUESTION_CHARS = 200_000
+LETTERS = string.ascii_uppercase
+
+
+class AnswerType(StrEnum):
+    """How an answer is read and compared; one grader each."""
+
+    CHOICE = "choice"
+    NUMBER = "number"
+    LATEX = "latex"
+    TEXT = "text"
+    JSON = "json"
+    CODE = "code"
+
+
+class Message(Value):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+def _is_blank(text: str) -> bool:
+    return not any(ch.isprintable() and not ch.isspace() for ch in text)
+
+
+class Query(Value):
+    """One question to answer.
+
+    `answer` is the reference (choice: 0-based option index; code: unit tests as Python source),
+    present only in labelled sets and never shown to an expert. `context` holds the messages that
+    came before the question in a conversation. `domain` and `skills` are labels of a data set:
+    for reports, never for routing. `candidates` are answers to choose from: questions of the aggregator
+    exam (methods 1.4) have them.
+    """
+
+    id: str = Field(min_length=1, max_length=512)
+    question: str = Field(max_length=MAX_QUESTION_CHARS)
+    options: tuple[str, ...] = ()
+    answer: str | int | None = None
+    answer_type: AnswerType = AnswerType.TEXT
+    domain: str | None = None
+    skills: tuple[str, ...] = ()
+    context: tuple[Message, ...] = ()
+    candidates: tuple[str, ...] = ()
+
+    @field_validator("question")
+    @classmethod
+    def _question_has_text(cls, question: str) -> str:
+        if _is_blank(question):
+            raise ValueError("question is empty; write the text to answer")
+        if "\x00" in question:
+            raise ValueError("question contains a NUL character; remove it")
+        try:
+            question.encode()
+        except UnicodeEncodeError:
+            raise ValueError("question contains a lone surrogate; send valid Unicode") from None
+        return question
+
+    @model_validator(mode="after")
+    def _options_fit_the_type(self) -> Self:
+        if self.answer_type is not AnswerType.CHOICE:
+            if self.options:
+                raise ValueError(f"options belong to answer_type 'choice', not '{self.answer_type}'")
+            return self
+        if not 2 <= len(self.options) <= MAX_OPTIONS:
+            raise ValueError(f"a choice needs 2 to {MAX_OPTIONS} options, got {len(self.options)}")
+        if any(_is_blank(option) for option in self.options):
+            raise ValueError("an option is empty")
+        if len(set(self.options)) != len(self.options):
+            raise ValueError("options repeat; each must be different")
+        if self.answer is not None and (
+            not isinstance(self.answer, int) or not 0 <= self.answer < len(self.options)
+        ):
+            raise ValueError(f"answer of a choice is an option index 0..{len(self.options) - 1}")
+        return self
+
+    @cached_property
+    def text(self) -> str:
+        """The question as an expert and the router read it: options follow as lettered lines."""
+        lines = [f"{LETTERS[i]}) {option}" for i, option in enumerate(self.options)]
+        return "\n".join([self.question, *lines])
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Identity of what is asked, whatever the query's id: caches and reuse are keyed on it."""
+        return content_hash(
+            [
+                self.question,
+                self.options,
+                self.answer_type,
+                [m.model_dump() for m in self.context],
+                self.candidates,
+            ]
+        )

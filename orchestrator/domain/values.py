@@ -1,0 +1,19 @@
+"""The base of all domain values, and content hashing."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Value(BaseModel):
+    """Immutable, no unknown fields, no silent coercion of field names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def content_hash(payload: Any) -> str:
+    """First 16 hex digits of the SHA-256 of canonical JSON: equal content, equal hash."""
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

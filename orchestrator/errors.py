@@ -1,0 +1,159 @@
+"""Every error Muster raises on purpose.
+
+    MusterError
+    ├── ConfigError                  settings or pool file; exit code 2
+    ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
+    │   ├── UnknownNameError         model, composition, router, ... that does not exist
+    │   └── LimitError               larger than a documented limit
+    ├── SkillError                   annotation, profiling, grading, cards
+    │   └── CardError                cards that do not fit the pool or the schema
+    ├── RoutingError
+    │   └── NoCapableExpertError     nobody in the pool may answer
+    ├── BackendError
+    │   ├── EngineLoadError          weights missing, broken, or too large
+    │   ├── EngineCrashedError       the engine died under its prompts
+    │   ├── ExpertUnavailableError   refused, cooling down, or misconfigured
+    │   ├── ContextExceededError     the prompt does not fit the expert
+    │   └── GenerationTimeoutError
+    ├── AggregationError
+    ├── CompositionError
+    │   └── IncompatibleModelsError  logit fusion or merging of models that do not match
+    └── StoreError
+        ├── NotFoundError            no such job, query, card
+        ├── StaleLeaseError          a write whose lease was taken over
+        └── StoreUnavailableError    the database cannot be reached
+
+A message says what is wrong and what to do about it. `code` is a stable string for machines;
+`param` names the field at fault.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MusterError(Exception):
+    """Base of every deliberate error; `str(error)` is fit for the user's eyes."""
+
+    code = "muster_error"
+
+    def __init__(self, message: str, *, param: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message if remedy is None else f"{message} {remedy}")
+        self.message = str(self)
+        self.param = param
+
+
+class ConfigError(MusterError):
+    """Settings or a pool file that cannot be used.
+
+    Args:
+        file: path as the user gave it; `line` is 1-based, None when the value came from the
+            environment.
+    """
+
+    code = "config_invalid"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        param: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
+        super().__init__(place + message, param=param, remedy=remedy)
+        self.file = file
+        self.line = line
+
+
+class InputError(MusterError):
+    code = "invalid_request"
+
+
+class UnknownNameError(InputError):
+    """A name that is not in a table; the message lists the valid names, nearest first."""
+
+    code = "unknown_name"
+
+    def __init__(self, kind: str, name: str, valid: Iterable[str], *, param: str | None = None) -> None:
+        names = sorted(valid)
+        near = get_close_matches(name, names, n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        super().__init__(
+            f"unknown {kind} '{name}'.", param=param, remedy=f"{hint}Valid: {', '.join(names) or '(none)'}."
+        )
+        self.kind = kind
+        self.name = name
+
+
+class LimitError(InputError):
+    code = "limit_exceeded"
+
+
+class SkillError(MusterError):
+    code = "skill_error"
+
+
+class CardError(SkillError):
+    code = "card_invalid"
+
+
+class RoutingError(MusterError):
+    code = "routing_failed"
+
+
+class NoCapableExpertError(RoutingError):
+    code = "no_capable_expert"
+
+
+class BackendError(MusterError):
+    code = "backend_error"
+
+
+class EngineLoadError(BackendError):
+    code = "engine_load_failed"
+
+
+class EngineCrashedError(BackendError):
+    code = "engine_crashed"
+
+
+class ExpertUnavailableError(BackendError):
+    code = "expert_unavailable"
+
+
+class ContextExceededError(BackendError):
+    code = "context_exceeded"
+
+
+class GenerationTimeoutError(BackendError):
+    code = "generation_timeout"
+
+
+class AggregationError(MusterError):
+    code = "aggregation_failed"
+
+
+class CompositionError(MusterError):
+    code = "composition_failed"
+
+
+class IncompatibleModelsError(CompositionError):
+    code = "incompatible_models"
+
+
+class StoreError(MusterError):
+    code = "store_error"
+
+
+class NotFoundError(StoreError):
+    code = "not_found"
+
+
+class StaleLeaseError(StoreError):
+    code = "stale_lease"
+
+
+class StoreUnavailableError(StoreError):
+    code = "store_unavailable"

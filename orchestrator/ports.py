@@ -1,0 +1,338 @@
+"""What the kernel needs from the outside, as Protocols. Plug-ins implement them; the root wires them.
+
+Shapes: Q queries, E experts, D embedding width.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
+from orchestrator.domain.assignments import (
+    Ask,
+    Assignment,
+    Done,
+    EngineBacklog,
+    Job,
+    JobProgress,
+    JobState,
+    QueryState,
+    Response,
+    Sampling,
+    Step,
+)
+from orchestrator.domain.cards import CompetenceCard, FloatMatrix
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.queries import Message, Query
+from orchestrator.domain.skills import SkillTag
+
+
+class Clock(Protocol):
+    """Seconds, monotonic; tests and the simulator pass their own."""
+
+    def __call__(self) -> float: ...
+
+
+# ── backends ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class GenerationRequest(NamedTuple):
+    """One prompt for a loaded engine. `adapter` names a LoRA directory; None = base weights.
+
+    `priority`: larger is admitted first. `id` is unique among the engine's unfinished requests.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    adapter: str | None = None
+    priority: int = 0
+
+
+class Tokens(NamedTuple):
+    """New text of an unfinished request (transient; for streaming)."""
+
+    id: str
+    text: str
+
+
+class Finished(NamedTuple):
+    """A request's full output. `finish_reason` LENGTH marks a truncated text."""
+
+    id: str
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+
+
+class Failed(NamedTuple):
+    """A request that yields no text: bad prompt, context exceeded, abort. The engine lives on."""
+
+    id: str
+    error_code: str
+    error: str
+
+
+EngineEvent = Tokens | Finished | Failed
+
+
+class Engine(Protocol):
+    """Loaded base weights, driven by its own step loop; every method returns quickly but `poll`.
+
+    A request accepted by `submit` ends in exactly one Finished or Failed. `poll` raises
+    EngineCrashedError when the engine is gone; its unfinished requests are then lost.
+    """
+
+    def submit(self, request: GenerationRequest) -> None: ...
+
+    def poll(self, timeout_s: float) -> list[EngineEvent]:
+        """Advance and return events; waits at most about `timeout_s` when nothing happens."""
+
+    def abort(self, request_id: str) -> None:
+        """Stop a request; it ends in Failed('aborted') unless it has finished already."""
+
+    def close(self) -> None:
+        """Free the device memory; idempotent."""
+
+
+class Backend(Protocol):
+    """Loads one kind of engine."""
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        """Load base weights and the LoRA directories that will be used over them.
+
+        Raises:
+            EngineLoadError: with the reason and the remedy.
+        """
+
+
+# ── skills ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Embedder(Protocol):
+    """Text to unit vectors; caches by content."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> FloatMatrix:
+        """float32 [len(texts), D], rows of unit length, in order."""
+
+
+class SkillMatcher(Protocol):
+    """Maps free skill names to the vocabulary the cards know (methods 1.2)."""
+
+    def match(self, tags: Sequence[Sequence[SkillTag]]) -> list[tuple[SkillTag, ...]]:
+        """Per query: known skills, heaviest first, duplicates merged; below the floor = left out."""
+
+
+class SkillAnnotator(Protocol):
+    """Queries to skills. One that needs a model asks for calls first (methods 1.1)."""
+
+    def calls(self, query: Query) -> Ask | None:
+        """Generations needed before `annotate`, or None."""
+
+    def annotate(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> list[tuple[SkillTag, ...]]:
+        """Skills per query, heaviest first; empty = unknown. `responses[i]` answer `calls(queries[i])`."""
+
+
+class Outcome(NamedTuple):
+    """How a response was graded: RIGHT, WRONG or ABSTAINED of `domain.cards`, with the reading."""
+
+    outcome: int
+    value: str | None
+    reason: str | None = None
+
+
+class Grader(Protocol):
+    """Reads, compares and grades answers of every answer type. Never guesses: unreadable = None."""
+
+    def read(self, query: Query, response: Response) -> str | None:
+        """Canonical answer stated by a response (choice: the letter); None = abstention."""
+
+    def equivalent(self, query: Query, a: str, b: str) -> bool:
+        """Whether two canonical answers say the same."""
+
+    def grade(self, query: Query, response: Response) -> Outcome:
+        """Grade against `query.answer`.
+
+        Raises:
+            SkillError: the query has no reference answer.
+        """
+
+
+# ── use cases ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class RoutingInput(NamedTuple):
+    """What a router may look at: the text, its embedding, its matched skills. Never a label."""
+
+    query: Query
+    skills: tuple[SkillTag, ...]
+    embedding: FloatMatrix  # float32 [D]
+
+
+class Router(Protocol):
+    name: str
+
+    def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
+        """One decision per input, in order. The same rng state gives the same decisions.
+
+        Raises:
+            NoCapableExpertError: the pool is empty for these queries.
+        """
+
+
+class Aggregator(Protocol):
+    name: str
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        """Combine the experts' responses, or ask a model to (its response is in `state.responses`
+        with role AGGREGATE at the next step). `state.decision` is set. Order of responses does not
+        matter; failed and unreadable ones are abstentions.
+        """
+
+
+class Composition(Protocol):
+    """How k experts become one answer, as pure resumable steps; never calls a backend itself."""
+
+    name: str
+
+    def step(self, states: Sequence[QueryState]) -> list[Step]:
+        """The next step of each query, in order: Ask for calls (all responses so far are in), or Done."""
+
+    def later_engines(self) -> tuple[str, ...]:
+        """Engines that a later stage may need: best visited last."""
+
+
+CompositionFactory = Callable[[Job], Composition]
+"""The composition that answers a job's queries; the same job always gets an equal one."""
+
+
+class Dispatcher(Protocol):
+    """Gets submitted jobs done: embedded, a loop of this process; in the stack, the workers."""
+
+    def run(self, job_id: str, *, on_progress: Callable[[JobProgress], None] | None = None) -> JobProgress:
+        """Block until every query of the job is answered or failed, or the job is cancelled."""
+
+    def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
+        """Block until the job ends or the time is up; others do the work."""
+
+
+# ── stores ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Claim(NamedTuple):
+    """A shard under lease; `owner` and each assignment's `attempt` fence later writes."""
+
+    owner: str
+    assignments: tuple[Assignment, ...]
+
+
+class Completion(NamedTuple):
+    assignment_id: int
+    attempt: int
+    response: Response
+
+
+class SweepReport(NamedTuple):
+    n_released: int
+    n_poisoned: int
+
+
+class AnsweredQuery(NamedTuple):
+    query: Query
+    answer: Answer
+
+
+class JobStore(Protocol):
+    """The database that owns the work. Times are database time; every method is one transaction.
+
+    Rules: a claim is a lease (owner, expiry, attempt + 1); writes with an outdated attempt are
+    ignored; a response per assignment and an answer per query are unique; a query advances only from
+    the stage its step was computed for.
+    """
+
+    def submit(self, job: Job, queries: Iterable[Query]) -> int:
+        """Store a job and its queries (streamed, one transaction); returns the number of queries.
+        A job id that exists with equal content is a no-op."""
+
+    def job(self, job_id: str) -> JobProgress: ...
+
+    def jobs(self, *, limit: int = 100) -> list[JobProgress]: ...
+
+    def set_state(self, job_id: str, state: JobState) -> None: ...
+
+    def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
+        """Unfinished queries none of whose calls is outstanding, highest priority first."""
+
+    def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
+        """Store steps: Ask inserts assignments (`engine_of`: expert id to engine id) and moves the
+        stage; Done stores the answer. Skips queries no longer at that stage; returns those applied."""
+
+    def backlog(self, *, owner: str) -> list[EngineBacklog]: ...
+
+    def claim(
+        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
+    ) -> Claim: ...
+
+    def renew(self, owner: str, *, lease_s: float) -> int: ...
+
+    def complete(self, owner: str, completions: Sequence[Completion]) -> int:
+        """Store responses whose lease is still current; returns how many were accepted. Responses
+        that already exist are counted as regenerated and ignored."""
+
+    def release(self, owner: str, assignment_ids: Sequence[int], *, refund_attempt: bool) -> None:
+        """Give assignments back unfinished."""
+
+    def sweep(self, *, max_attempts: int) -> SweepReport:
+        """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison."""
+
+    def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
+        """Answered and failed queries in submission order, streamed."""
+
+    def answer(self, job_id: str) -> Answer | None:
+        """The answer of a job's first query: what an interactive ask waits for."""
+
+    def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
+        """Queries with their responses, streamed in submission order."""
+
+    def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None: ...
+
+    def loads(self, *, job_id: str | None = None) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class OutcomeRow(NamedTuple):
+    """One graded profile response, kept so that profiling is incremental."""
+
+    fingerprint: str
+    query_hash: str
+    outcome: int
+    value: str | None
+    text: str
+    completion_tokens: int
+    latency_ms: float
+
+
+class CardStore(Protocol):
+    """Profile outcomes and competence cards, by expert fingerprint and profile hash."""
+
+    def known_outcomes(self, fingerprint: str, query_hashes: Sequence[str]) -> dict[str, OutcomeRow]: ...
+
+    def save_outcomes(self, rows: Sequence[OutcomeRow]) -> None: ...
+
+    def save_card(self, card: CompetenceCard) -> None: ...
+
+    def cards(self, profile_hash: str | None = None) -> dict[str, CompetenceCard]:
+        """Newest card per expert id, of one profile set or of the newest."""
+
+    def save_profile_set(
+        self, profile_hash: str, queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]
+    ) -> None: ...
+
+    def profile_set(self, profile_hash: str) -> list[tuple[Query, tuple[SkillTag, ...]]] | None: ...
+
+    def latest_profile_hash(self) -> str | None: ...
