@@ -1,0 +1,1 @@
+"""A pool of tiny experts with real weights, and the questions that measure them."""

@@ -1,0 +1,73 @@
+"""Write the question sets `profile.jsonl` and `test.jsonl`: `python -m examples.zoo.questions`.
+
+The sets depend on the tasks and on one seed, so anyone can make them again byte for byte.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, Instance, Question, Split, Task, ask, draw
+
+HERE = Path(__file__).parent
+SEED = 2024
+QUESTIONS_PER_TASK: dict[Split, tuple[int, int]] = {"profile": (50, 15), "test": (41, 14)}
+
+
+def question_set(split: Split, seed: int = SEED) -> list[Question]:
+    """All questions of a split: single-skill tasks first, then two-skill tasks."""
+    n_single, n_pair = QUESTIONS_PER_TASK[split]
+    plan = [(task, n_single) for task in SINGLE_TASKS] + [(task, n_pair) for task in PAIR_TASKS]
+    return [
+        question for task, n_questions in plan for question in _of_task(task, split, n_questions, seed)
+    ]
+
+
+def _of_task(task: Task, split: Split, n_questions: int, seed: int) -> Iterator[Question]:
+    rng = random.Random(f"{seed}:{split}:{task.name}")
+    n_choice = round(n_questions * task.choice_share)
+    for number, instance in enumerate(_distinct(task, split, n_questions, rng)):
+        yield ask(task, instance, split, rng, choice=number < n_choice)
+
+
+def _distinct(task: Task, split: Split, n_wanted: int, rng: random.Random) -> list[Instance]:
+    found: dict[str, Instance] = {}
+    while len(found) < n_wanted:
+        instance = draw(task, split, rng)
+        found.setdefault(instance.key, instance)
+    return list(found.values())
+
+
+def to_record(question: Question, question_id: str, task: Task) -> dict[str, object]:
+    """One JSON line. The answer of a multiple-choice question is the index of its option."""
+    record: dict[str, object] = {"id": question_id, "question": question.text}
+    if question.options:
+        record["options"] = list(question.options)
+        record["answer"] = question.options.index(question.answer)
+        record["answer_type"] = "choice"
+    else:
+        record["answer"] = question.answer
+        record["answer_type"] = task.answer_type
+    return record | {"domain": task.domain, "skills": list(task.skills)}
+
+
+def to_jsonl(split: Split, seed: int = SEED) -> str:
+    """A whole question set as JSON lines."""
+    tasks = {task.name: task for task in (*SINGLE_TASKS, *PAIR_TASKS)}
+    records = (
+        to_record(question, f"{split}-{number:04}", tasks[question.task])
+        for number, question in enumerate(question_set(split, seed))
+    )
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def main() -> None:
+    for split in QUESTIONS_PER_TASK:
+        path = HERE / f"{split}.jsonl"
+        path.write_text(to_jsonl(split), encoding="utf-8")
+        print(f"{path.name}: {len(path.read_text(encoding='utf-8').splitlines())} questions")
+
+
+if __name__ == "__main__":
+    main()
