@@ -1,0 +1,241 @@
+"""Compositions: how experts become one answer, as pure resumable steps.
+
+    Ensemble   annotate -> recruit -> ask the recruits -> aggregate (perhaps asking an aggregator)
+    RollCall   ask the same experts on every query: profiling, and the aggregator exam
+
+A composition never generates: it asks for calls and is stepped again when their responses are in.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from orchestrator import prompts
+from orchestrator.domain.answers import Answer, Decision
+from orchestrator.domain.assignments import (
+    Ask,
+    Call,
+    CallRole,
+    Done,
+    Job,
+    QueryState,
+    Response,
+    Sampling,
+    Step,
+)
+from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.queries import Query
+from orchestrator.domain.skills import SkillTag
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import MusterError
+from orchestrator.ports import Aggregator, Embedder, Router, RoutingInput, SkillAnnotator, SkillMatcher
+from orchestrator.settings import CompositionSettings
+
+EXPERT_PREFIX = "expert:"
+"""`expert:<id>` is the composition that asks one expert and returns its words."""
+
+STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
+    # Deterministic recruiting beats the published sampling on recorded pools: docs/decisions/0004.
+    "auto": CompositionSettings(
+        router="symbolic",
+        router_options={"k": 3, "selection": "top", "score": "posterior"},
+        aggregator="weighted",
+    ),
+    "symbolic": CompositionSettings(
+        router="symbolic",
+        router_options={"k": 3, "selection": "sample", "replacement": True, "score": "paper"},
+        aggregator="synthesize",
+    ),
+    "synthesize": CompositionSettings(
+        router="symbolic",
+        router_options={"k": 3, "selection": "top", "score": "posterior"},
+        aggregator="synthesize",
+    ),
+    "knn": CompositionSettings(router="knn", router_options={"k": 3}, aggregator="weighted"),
+    "cluster": CompositionSettings(router="cluster", router_options={"k": 3}, aggregator="majority"),
+    "best_single": CompositionSettings(router="best_single", aggregator="first"),
+    "static_top_3": CompositionSettings(router="static_top_3", aggregator="majority"),
+    "random_3": CompositionSettings(router="random", router_options={"k": 3}, aggregator="majority"),
+    "majority_all": CompositionSettings(router="all", aggregator="majority"),
+}
+
+
+_NO_VECTOR = np.zeros(0, dtype=np.float32)
+
+
+class SkillReader:
+    """Query text to matched skills and an embedding: the half of routing that needs no cards."""
+
+    def __init__(
+        self, annotator: SkillAnnotator, matcher: SkillMatcher | None, embedder: Embedder | None
+    ) -> None:
+        self._annotator = annotator
+        self._matcher = matcher
+        self._embedder = embedder
+
+    def calls(self, query: Query) -> Ask | None:
+        return self._annotator.calls(query)
+
+    def read(self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]) -> list[RoutingInput]:
+        """One routing input per query, in order; annotation and embedding run as one batch each."""
+        if not queries:
+            return []
+        tags = self._annotator.annotate(queries, responses)
+        skills: Sequence[tuple[SkillTag, ...]] = self._matcher.match(tags) if self._matcher else tags
+        vectors = self._embedder.encode([q.text for q in queries]) if self._embedder else None
+        return [
+            RoutingInput(query, known, _NO_VECTOR if vectors is None else vectors[row])
+            for row, (query, known) in enumerate(zip(queries, skills, strict=True))
+        ]
+
+
+class Ensemble:
+    """Recruit k experts for each query, ask them, aggregate. Source: arXiv:2503.05641, section 3.
+
+    Args:
+        job: supplies the seed and per-job overrides of max_tokens and temperature.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pool: Pool,
+        reader: SkillReader,
+        router: Router,
+        aggregator: Aggregator,
+        job: Job,
+        later_engines: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self._pool = pool
+        self._reader = reader
+        self._router = router
+        self._aggregator = aggregator
+        self._job = job
+        self._later_engines = later_engines
+
+    def later_engines(self) -> tuple[str, ...]:
+        return self._later_engines
+
+    def step(self, states: Sequence[QueryState]) -> list[Step]:
+        steps: dict[int, Step] = {}
+        unrouted: list[QueryState] = []
+        for state in states:
+            if state.decision is not None:
+                steps[state.id] = self._aggregate(state)
+            elif state.stage == 0 and (ask := self._reader.calls(state.query)) is not None:
+                steps[state.id] = ask
+            else:
+                unrouted.append(state)
+        steps.update(self._recruit(unrouted))
+        return [steps[state.id] for state in states]
+
+    def route(self, queries: Sequence[Query]) -> list[Decision]:
+        """Decisions without asking anyone: a dry run. Needs an annotator that makes no calls.
+
+        Raises:
+            RoutingError: nobody may answer.
+        """
+        inputs = self._reader.read(queries, [()] * len(queries))
+        return self._router.recruit(inputs, rng=random.Random(self._job.seed))
+
+    def _recruit(self, states: Sequence[QueryState]) -> dict[int, Step]:
+        if not states:
+            return {}
+        try:
+            inputs = self._reader.read([s.query for s in states], [s.responses for s in states])
+            decisions = self._router.recruit(inputs, rng=random.Random(self._job.seed))
+        except MusterError as error:
+            return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
+        return {
+            state.id: Ask(calls=self._expert_calls(state.query, decision), decision=decision)
+            for state, decision in zip(states, decisions, strict=True)
+        }
+
+    def _expert_calls(self, query: Query, decision: Decision) -> tuple[Call, ...]:
+        asked: dict[str, int] = {}
+        calls = []
+        for expert_id in decision.expert_ids:
+            calls.append(
+                expert_call(self._pool.by_id[expert_id], query, self._job, sample_ix=asked.get(expert_id, 0))
+            )
+            asked[expert_id] = asked.get(expert_id, 0) + 1
+        return tuple(calls)
+
+    def _aggregate(self, state: QueryState) -> Step:
+        responses = [r for r in state.responses if r.role is CallRole.EXPERT]
+        try:
+            step = self._aggregator.step(state, responses)
+        except MusterError as error:
+            return Done(answer=error_answer(error.code, str(error)))
+        if isinstance(step, Ask):
+            return step
+        return Done(answer=step.answer.model_copy(update={"decision": state.decision}))
+
+
+class RollCall:
+    """Ask every listed expert once; the responses are what is wanted, the answer only closes the query."""
+
+    def __init__(self, name: str, *, pool: Pool, job: Job, role: CallRole = CallRole.EXPERT) -> None:
+        self.name = name
+        self._pool = pool
+        self._job = job
+        self._role = role
+
+    def later_engines(self) -> tuple[str, ...]:
+        return ()
+
+    def step(self, states: Sequence[QueryState]) -> list[Step]:
+        return [self._step(state) for state in states]
+
+    def _step(self, state: QueryState) -> Step:
+        if state.stage > 0:
+            return Done(answer=Answer(text="", aggregator=self.name, n_calls=len(state.responses)))
+        experts = [self._pool.by_id[expert_id] for expert_id in self._job.experts]
+        return Ask(calls=tuple(self._call(expert, state.query) for expert in experts))
+
+    def _call(self, expert: Expert, query: Query) -> Call:
+        if self._role is CallRole.AGGREGATE:
+            return aggregate_call(expert, query, query.candidates, seed=self._job.seed)
+        return expert_call(expert, query, self._job)
+
+
+def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0) -> Call:
+    """The call that asks one expert a query; its seed depends on the job, query, expert and sample only."""
+    return Call(
+        expert_id=expert.id,
+        role=CallRole.EXPERT,
+        messages=prompts.expert(query, style=expert.prompt, system_prompt=expert.system_prompt),
+        sampling=Sampling(
+            max_tokens=min(job.max_tokens or expert.max_tokens, expert.max_tokens),
+            temperature=expert.temperature if job.temperature is None else job.temperature,
+            seed=call_seed(job.seed, query, expert.id, sample_ix),
+        ),
+        sample_ix=sample_ix,
+    )
+
+
+def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, seed: int) -> Call:
+    """The call that asks an aggregator to write the final answer from candidate answers."""
+    fence = f"{call_seed(seed, query, expert.id, 0):08x}"
+    return Call(
+        expert_id=expert.id,
+        role=CallRole.AGGREGATE,
+        messages=prompts.synthesize(query, candidates, style=expert.synthesize_prompt, fence=fence),
+        sampling=Sampling(
+            max_tokens=expert.max_tokens,
+            temperature=expert.temperature,
+            seed=call_seed(seed, query, expert.id, 0),
+        ),
+    )
+
+
+def call_seed(seed: int, query: Query, expert_id: str, sample_ix: int) -> int:
+    """31-bit seed of one generation: equal inputs, equal text, whatever else runs in the batch."""
+    return int(content_hash([seed, query.content_hash, expert_id, sample_ix]), 16) & 0x7FFF_FFFF
+
+
+def error_answer(code: str, message: str) -> Answer:
+    return Answer(text="", error_code=code, error=message)

@@ -1,0 +1,210 @@
+"""Question sets as JSON lines: read with the line number of what is wrong, never skipping a line.
+
+Two kinds of line are accepted: our own (`{"id", "question", "options"?, ...}`) and the batch line of
+OpenAI's API (`{"custom_id", "method", "url", "body": {"messages": [...]}}`).
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pydantic import ValidationError
+
+from orchestrator.domain.queries import Message, Query
+from orchestrator.errors import InputError, LimitError
+
+MAX_LINE_BYTES = 1_000_000
+MAX_LINES = 50_000
+MAX_REPORTED = 100
+
+
+class LineError(NamedTuple):
+    line: int
+    message: str
+
+
+class QuestionFileError(InputError):
+    """A file with bad lines; `errors` holds the first hundred, the message the first five."""
+
+    code = "invalid_jsonl"
+
+    def __init__(self, path: str, errors: list[LineError]) -> None:
+        shown = "; ".join(f"line {e.line}: {e.message}" for e in errors[:5])
+        more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
+        super().__init__(f"{path}: {shown}{more}.", remedy="Nothing was run; mend the file and try again.")
+        self.errors = errors
+
+
+def read_questions(path: Path, *, max_lines: int = MAX_LINES) -> list[Query]:
+    """All queries of a file, in order; raises as `check_questions`."""
+    check_questions(path, max_lines=max_lines)
+    return list(iter_questions(path))
+
+
+def check_questions(path: Path, *, max_lines: int = MAX_LINES) -> int:
+    """Read the whole file once, in constant memory but for the ids; returns the number of queries.
+
+    Raises:
+        QuestionFileError: bad lines, with their numbers.
+        LimitError: more lines than allowed, or a line that is too long.
+        InputError: unreadable, empty, or not JSON lines at all.
+    """
+    errors: list[LineError] = []
+    seen: dict[str, int] = {}
+    count = 0
+    for number, item in _scan(path):
+        count += 1
+        if count > max_lines:
+            raise LimitError(f"{path} has more than {max_lines} lines.", remedy="Split the file.")
+        if isinstance(item, LineError):
+            errors.append(item)
+        elif item.id in seen:
+            errors.append(LineError(number, f"id '{item.id}' stands on line {seen[item.id]} already"))
+        else:
+            seen[item.id] = number
+        if len(errors) >= MAX_REPORTED:
+            break
+    if errors:
+        raise QuestionFileError(str(path), errors)
+    if not count:
+        raise InputError(f"{path} holds no questions.", remedy="Write one JSON object per line.")
+    return count
+
+
+def iter_questions(path: Path) -> Iterator[Query]:
+    """The queries of a file that was checked before, streamed."""
+    for _, item in _scan(path):
+        if isinstance(item, LineError):
+            raise QuestionFileError(str(path), [item])
+        yield item
+
+
+def _scan(path: Path) -> Iterator[tuple[int, Query | LineError]]:
+    try:
+        with path.open("rb") as file:
+            for number, raw in _lines(file, str(path)):
+                try:
+                    yield number, parse_line(raw, number)
+                except InputError as error:
+                    yield number, LineError(number, str(error))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
+    """Non-blank lines with their 1-based numbers; a line without end is not read into memory."""
+    number = 0
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(raw) > MAX_LINE_BYTES:
+            raise LimitError(f"{name}: line {number} is longer than {MAX_LINE_BYTES} bytes.")
+        if number == 1:
+            _refuse_other_formats(raw, name)
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if raw.strip():
+            yield number, raw
+
+
+def _refuse_other_formats(head: bytes, name: str) -> None:
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{name} is UTF-16.", remedy="Save it as UTF-8.")
+    if head[:4] in (b"PK\x03\x04", b"PAR1") or head[:2] == b"\x1f\x8b":
+        raise InputError(f"{name} is a binary or compressed file.", remedy="Give plain JSON lines.")
+    start = head.removeprefix(b"\xef\xbb\xbf").strip()
+    if start.startswith(b"["):
+        raise InputError(f"{name} is a JSON array.", remedy="Write one JSON object per line (JSONL).")
+    if start == b"{":
+        raise InputError(
+            f"{name} is pretty-printed JSON.", remedy="Write each object on a single line (JSONL)."
+        )
+
+
+def parse_line(raw: bytes, number: int) -> Query:
+    """One line to a query; without `id`, the line number is its id.
+
+    Raises:
+        InputError: saying what is wrong with the line.
+    """
+    data = _parse_json(raw)
+    if not isinstance(data, dict):
+        raise InputError(f"is {_json_kind(data)}, not an object")
+    if "custom_id" in data or "body" in data:
+        data = _from_openai(data)
+    data.setdefault("id", f"line-{number}")
+    if data.get("options") and "answer_type" not in data:
+        data["answer_type"] = "choice"
+    return parse_query(data)
+
+
+def _parse_json(raw: bytes) -> object:
+    try:
+        return json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text") from None
+    except RecursionError:
+        raise InputError("is nested too deeply") from None
+    except ValueError as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise InputError(f"is not JSON ({reason})") from None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _json_kind(value: object) -> str:
+    if value is None:
+        return "null"
+    return {list: "an array", str: "a string", bool: "a boolean"}.get(type(value), "a number")
+
+
+def parse_query(data: dict[str, object]) -> Query:
+    """A query from untrusted fields.
+
+    Raises:
+        InputError: naming the first field at fault.
+    """
+    try:
+        return Query.model_validate(data, strict=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            valid = ", ".join(sorted(set(Query.model_fields) - {"context", "candidates"}))
+            message = f"unknown field; valid: {valid}"
+        raise InputError(f"{field}: {message}" if field else message, param=field) from None
+
+
+def _from_openai(data: dict[str, object]) -> dict[str, object]:
+    unknown = set(data) - {"custom_id", "method", "url", "body"}
+    if unknown:
+        raise InputError(f"unknown field '{sorted(unknown)[0]}' in a batch line", param=sorted(unknown)[0])
+    if data.get("url") not in (None, "/v1/chat/completions"):
+        raise InputError("url must be /v1/chat/completions", param="url")
+    custom_id, body = data.get("custom_id"), data.get("body")
+    if not isinstance(custom_id, str) or not custom_id:
+        raise InputError("custom_id must be a non-empty string", param="custom_id")
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+        raise InputError("body.messages must be a list of messages", param="body.messages")
+    if body.get("stream"):
+        raise InputError("stream is not possible in a batch", param="body.stream")
+    return {"id": custom_id, **conversation(body["messages"])}
+
+
+def conversation(messages: list[object]) -> dict[str, object]:
+    """`question` and `context` of a chat: the last message must be the user's.
+
+    Raises:
+        InputError: no messages, a malformed one, or a last one that is not the user's.
+    """
+    try:
+        parsed = [Message.model_validate(message) for message in messages]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"messages: {place}: {first['msg']}", param="messages") from None
+    if not parsed or parsed[-1].role != "user":
+        raise InputError("the last message must have the role 'user'", param="messages")
+    return {"question": parsed[-1].content, "context": tuple(parsed[:-1])}

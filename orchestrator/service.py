@@ -1,0 +1,177 @@
+"""What Muster does for its users: route, ask, run batches, look at experts. Entry points call this."""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from orchestrator.compositions import EXPERT_PREFIX, Ensemble, RollCall
+from orchestrator.domain.answers import Answer, Decision
+from orchestrator.domain.assignments import BATCH, INTERACTIVE, Job, JobProgress, JobState
+from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.queries import Query
+from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, UnknownNameError
+from orchestrator.ports import AnsweredQuery, Composition, Dispatcher, JobStore
+
+OnProgress = Callable[[JobProgress], None]
+
+
+class CompositionCatalogue(Protocol):
+    """The named compositions of a configuration, built from the cards of the moment."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def cards(self) -> Mapping[str, CompetenceCard]: ...
+
+    def build(self, job: Job) -> Composition: ...
+
+
+class Service:
+    """The use cases, over ports only."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        jobs: JobStore,
+        dispatcher: Dispatcher,
+        catalogue: CompositionCatalogue,
+        seed: int = 0,
+        config_hash: str = "",
+    ) -> None:
+        self.pool = pool
+        self.jobs = jobs
+        self._dispatcher = dispatcher
+        self._catalogue = catalogue
+        self._seed = seed
+        self._config_hash = config_hash
+
+    @property
+    def composition_names(self) -> tuple[str, ...]:
+        return tuple(self._catalogue.names)
+
+    @property
+    def cards(self) -> Mapping[str, CompetenceCard]:
+        return self._catalogue.cards
+
+    def expert(self, expert_id: str) -> Expert:
+        if expert_id not in self.pool.by_id:
+            raise UnknownNameError("expert", expert_id, self.pool.by_id, param="expert")
+        return self.pool.by_id[expert_id]
+
+    def card(self, expert_id: str) -> CompetenceCard:
+        """Raises UnknownNameError for an unknown expert, CardError when it was not profiled yet."""
+        self.expert(expert_id)
+        if expert_id not in self.cards:
+            raise CardError(
+                f"expert '{expert_id}' has no competence card.", remedy="Run `muster profile` first."
+            )
+        return self.cards[expert_id]
+
+    def resolve(self, model: str) -> str:
+        """Composition named by a `model` field: `auto`, `muster/<composition>`, or an expert's id.
+
+        Raises:
+            UnknownNameError: listing what there is.
+        """
+        name = model.removeprefix("muster/")
+        if name in self._catalogue.names:
+            return name
+        if model.startswith(EXPERT_PREFIX) and model.removeprefix(EXPERT_PREFIX) in self.pool.by_id:
+            return model
+        if model in self.pool.by_id:
+            return EXPERT_PREFIX + model
+        valid = ["auto", *(f"muster/{n}" for n in self._catalogue.names if n != "auto"), *self.pool.by_id]
+        raise UnknownNameError("model", model, valid, param="model")
+
+    def route(self, queries: Sequence[Query], *, composition: str = "auto") -> list[Decision]:
+        """Dry run: the decisions, nobody asked.
+
+        Raises:
+            MusterError: the composition needs a model to annotate skills, so it has no dry run.
+        """
+        built = self._catalogue.build(self._job(self.resolve(composition), kind="route"))
+        if isinstance(built, RollCall) or not isinstance(built, Ensemble):
+            raise MusterError(f"composition '{composition}' does not route.")
+        return built.route(queries)
+
+    def ask(
+        self,
+        query: Query,
+        *,
+        composition: str = "auto",
+        timeout_s: float = 120.0,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Answer:
+        """Answer one question now, ahead of batch work; the job is stored like any other.
+
+        Raises:
+            GenerationTimeoutError: not answered in time; the job is cancelled.
+            UnknownNameError: no such composition.
+        """
+        job = self._job(
+            self.resolve(composition),
+            kind="ask",
+            priority=INTERACTIVE,
+            seed=seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+        )
+        self.jobs.submit(job, [query])
+        self._dispatcher.wait(job.id, timeout_s=timeout_s)
+        answer = self.jobs.answer(job.id)
+        if answer is None:
+            self.jobs.set_state(job.id, JobState.CANCELLED)
+            raise GenerationTimeoutError(
+                f"no answer within {timeout_s:g} s.", remedy="Ask again, or allow more time."
+            )
+        return answer
+
+    def submit(
+        self,
+        queries: Iterable[Query],
+        *,
+        composition: str = "auto",
+        job_id: str | None = None,
+        label: str = "",
+        seed: int | None = None,
+    ) -> str:
+        """Store a batch in one transaction and return its job id. Equal id and content: a no-op."""
+        job = self._job(self.resolve(composition), kind="batch", job_id=job_id, label=label, seed=seed)
+        self.jobs.submit(job, queries)
+        return job.id
+
+    def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
+        """Work until the job is done. Interrupting leaves a job that a next `run` resumes."""
+        return self._dispatcher.run(job_id, on_progress=on_progress)
+
+    def results(self, job_id: str) -> Iterator[AnsweredQuery]:
+        return self.jobs.answers(job_id)
+
+    def _job(
+        self,
+        composition: str,
+        *,
+        kind: str,
+        job_id: str | None = None,
+        priority: int = BATCH,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        label: str = "",
+    ) -> Job:
+        return Job(
+            id=job_id or f"{kind}-{uuid.uuid4().hex}",
+            kind=kind,
+            composition=composition,
+            priority=priority,
+            seed=self._seed if seed is None else seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            config_hash=self._config_hash,
+            label=label,
+        )
