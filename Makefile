@@ -1,0 +1,48 @@
+# Every target does its own set-up and may be run again at any time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ZOO := examples/zoo/pool.yaml
+
+.PHONY: help setup demo serve test lint format bench zoo clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## create .venv and install Muster with its development tools
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Muster needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(STAMP)
+
+demo: setup ## profile the zoo, answer its held-out questions, compare the compositions (build/demo/)
+	$(BIN)/muster demo
+
+serve: setup ## answer questions over REST with the zoo (http://127.0.0.1:8321)
+	$(BIN)/muster --config $(ZOO) serve --profile examples/zoo/profile.jsonl
+
+test: setup ## all tests, with coverage
+	$(BIN)/pytest --cov --cov-report=term
+
+lint: setup ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## overhead of orchestration, routing and the engine, as one JSON line
+	$(BIN)/python -m benchmarks.overhead
+
+zoo: setup ## train the zoo again from its seed (up to 90 minutes on 2 cores; resumable)
+	$(BIN)/python -m examples.zoo.train
+
+clean: ## remove what the targets built, but not .venv
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache
