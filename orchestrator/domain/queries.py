@@ -59,13 +59,14 @@ class Query(Value):
     def _question_has_text(cls, question: str) -> str:
         if _is_blank(question):
             raise ValueError("question is empty; write the text to answer")
-        if "\x00" in question:
-            raise ValueError("question contains a NUL character; remove it")
-        try:
-            question.encode()
-        except UnicodeEncodeError:
-            raise ValueError("question contains a lone surrogate; send valid Unicode") from None
         return question
+
+    @field_validator("id", "question", "options")
+    @classmethod
+    def _no_nul(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if any("\x00" in text for text in ([value] if isinstance(value, str) else value)):
+            raise ValueError("contains a NUL character; remove it")  # PostgreSQL's text cannot hold one
+        return value
 
     @model_validator(mode="after")
     def _options_fit_the_type(self) -> Self:

@@ -1,0 +1,170 @@
+import random
+from collections.abc import Sequence
+
+from orchestrator.compositions import Ensemble, RollCall, SkillReader, call_seed
+from orchestrator.domain.answers import Answer, Decision, Recruit
+from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Job, QueryState, Response
+from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.domain.queries import Message, Query
+from orchestrator.domain.skills import SkillTag
+from orchestrator.errors import NoCapableExpertError
+from orchestrator.ports import RoutingInput, SkillAnnotator
+
+POOL = Pool(
+    experts=tuple(
+        Expert(id=name, engine=EngineSpec(id=name, backend="scripted", model=name), max_tokens=64)
+        for name in ("one", "two", "three")
+    )
+)
+JOB = Job(id="j", composition="auto", seed=5, max_tokens=32)
+QUERY = Query(id="q", question="What is 1 + 1?")
+
+
+class NoSkills:
+    def calls(self, query: Query) -> Ask | None:
+        return None
+
+    def annotate(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> list[tuple[SkillTag, ...]]:
+        return [() for _ in queries]
+
+
+class AsksFirst(NoSkills):
+    def calls(self, query: Query) -> Ask | None:
+        message = Message(role="user", content="skills?")
+        return Ask(calls=(Call(expert_id="three", role=CallRole.ANNOTATE, messages=(message,)),))
+
+    def annotate(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> list[tuple[SkillTag, ...]]:
+        return [tuple(SkillTag(name=r.text) for r in group) for group in responses]
+
+
+class Always:
+    """Recruits the named experts; refuses questions that say so."""
+
+    name = "always"
+
+    def __init__(self, *expert_ids: str) -> None:
+        self._expert_ids = expert_ids
+
+    def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
+        if any("nobody" in item.query.question for item in batch):
+            raise NoCapableExpertError("nobody may answer.")
+        recruits = tuple(Recruit(expert_id=e, weight=0.5, score=1, accuracy=0.5) for e in self._expert_ids)
+        return [Decision(router=self.name, recruits=recruits, skills=item.skills) for item in batch]
+
+
+class Joined:
+    name = "joined"
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        return Done(answer=Answer(text="+".join(r.text for r in expert_responses)))
+
+
+def ensemble(*expert_ids: str, annotator: SkillAnnotator | None = None) -> Ensemble:
+    return Ensemble(
+        "auto",
+        pool=POOL,
+        reader=SkillReader(annotator or NoSkills(), None, None),
+        router=Always(*expert_ids),
+        aggregator=Joined(),
+        job=JOB,
+    )
+
+
+def state(*, stage: int = 0, query: Query = QUERY, **fields: object) -> QueryState:
+    return QueryState.model_validate({"id": 1, "job_id": "j", "query": query, "stage": stage, **fields})
+
+
+def response(expert_id: str, text: str, role: CallRole = CallRole.EXPERT) -> Response:
+    return Response(expert_id=expert_id, role=role, stage=0, text=text)
+
+
+def test_the_first_step_asks_the_recruits_and_gives_the_decision() -> None:
+    (step,) = ensemble("one", "two").step([state()])
+
+    assert isinstance(step, Ask)
+    assert [c.expert_id for c in step.calls] == ["one", "two"]
+    assert step.decision is not None
+    assert step.calls[0].sampling.max_tokens == 32
+
+
+def test_an_expert_recruited_twice_is_sampled_twice_with_different_seeds() -> None:
+    (step,) = ensemble("one", "one").step([state()])
+
+    assert isinstance(step, Ask)
+    assert [c.sample_ix for c in step.calls] == [0, 1]
+    assert step.calls[0].sampling.seed != step.calls[1].sampling.seed
+
+
+def test_responses_are_aggregated_and_the_decision_is_kept() -> None:
+    decision = Decision(router="always", recruits=())
+    responses = (response("one", "2"), response("two", "3"))
+
+    (step,) = ensemble("one").step([state(stage=1, decision=decision, responses=responses)])
+
+    assert isinstance(step, Done)
+    assert step.answer.text == "2+3"
+    assert step.answer.decision == decision
+
+
+def test_an_annotator_that_needs_a_model_is_asked_before_recruiting() -> None:
+    composition = ensemble("one", annotator=AsksFirst())
+
+    (first,) = composition.step([state()])
+    annotated = state(stage=1, responses=(response("three", "addition", CallRole.ANNOTATE),))
+    (second,) = composition.step([annotated])
+
+    assert isinstance(first, Ask)
+    assert [c.role for c in first.calls] == [CallRole.ANNOTATE]
+    assert isinstance(second, Ask)
+    assert second.decision is not None
+    assert [s.name for s in second.decision.skills] == ["addition"]
+
+
+def test_steps_come_back_in_the_order_of_their_queries() -> None:
+    decided = state(stage=1, decision=Decision(router="r", recruits=()), responses=(response("one", "x"),))
+    fresh = decided.model_copy(update={"id": 2, "stage": 0, "decision": None, "responses": ()})
+
+    steps = ensemble("one").step([decided, fresh, decided.model_copy(update={"id": 3})])
+
+    assert [type(s) for s in steps] == [Done, Ask, Done]
+
+
+def test_a_query_nobody_may_answer_ends_in_an_error_answer_not_an_exception() -> None:
+    (step,) = ensemble("one").step([state(query=Query(id="q", question="for nobody"))])
+
+    assert isinstance(step, Done)
+    assert step.answer.error_code == "no_capable_expert"
+
+
+def test_a_call_is_seeded_by_what_is_asked_not_by_the_query_id() -> None:
+    other_id = QUERY.model_copy(update={"id": "other"})
+
+    assert call_seed(1, QUERY, "one", 0) == call_seed(1, other_id, "one", 0)
+    assert call_seed(1, QUERY, "one", 0) != call_seed(2, QUERY, "one", 0)
+
+
+def test_a_roll_call_asks_the_experts_of_the_job_once() -> None:
+    job = JOB.model_copy(update={"experts": ("two", "three")})
+    roll_call = RollCall("roll_call", pool=POOL, job=job)
+
+    (first,) = roll_call.step([state()])
+    (second,) = roll_call.step([state(stage=1)])
+
+    assert isinstance(first, Ask)
+    assert [c.expert_id for c in first.calls] == ["two", "three"]
+    assert isinstance(second, Done)
+
+
+def test_an_exam_shows_the_candidates() -> None:
+    job = JOB.model_copy(update={"experts": ("two",)})
+    query = Query(id="q", question="What is 1 + 1?", candidates=("2", "3", "11"))
+
+    (step,) = RollCall("exam", pool=POOL, job=job, role=CallRole.AGGREGATE).step([state(query=query)])
+
+    assert isinstance(step, Ask)
+    assert step.calls[0].role is CallRole.AGGREGATE
+    assert "[candidate 3 " in step.calls[0].messages[0].content
