@@ -106,6 +106,7 @@ class Service:
         seed: int | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        job_id: str | None = None,
     ) -> Answer:
         """Answer one question now, ahead of batch work; the job is stored like any other.
 
@@ -116,6 +117,7 @@ class Service:
         job = self._job(
             self.resolve(composition),
             kind="ask",
+            job_id=job_id,
             priority=INTERACTIVE,
             seed=seed,
             max_tokens=max_tokens,
