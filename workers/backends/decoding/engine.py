@@ -1,0 +1,350 @@
+"""The step loop: admit waiting rows, decode one token for all, report what ended."""
+
+import gc
+import inspect
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from orchestrator.domain.answers import FinishReason, Usage
+from orchestrator.domain.assignments import BATCH
+from orchestrator.errors import (
+    BackendError,
+    ContextExceededError,
+    EngineCrashedError,
+    InputError,
+    UnknownNameError,
+)
+from orchestrator.ports import Clock, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from workers.backends.decoding.batch import Batch
+from workers.backends.decoding.lora import LoraBank
+from workers.backends.decoding.rows import Limits, Row, WaitingRows
+from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
+from workers.backends.decoding.texts import Texts
+from workers.backends.stop_strings import cut_at_stop, held_back
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+JOIN_SHARE = 4
+"""Newcomers wait until they make up 1/JOIN_SHARE of the batch: each joining costs a pass of its own."""
+DEAD_SHARE = 8
+"""A batch is compacted when 1/DEAD_SHARE of its rows are dead: compacting copies the cache."""
+
+
+class DecodingOptions(NamedTuple):
+    """How one engine decodes.
+
+    Attributes:
+        eos_ids: tokens that end an output.
+        stream_from_priority: requests of at least this priority report Tokens.
+    """
+
+    engine_id: str
+    max_model_len: int
+    limits: Limits
+    eos_ids: frozenset[int]
+    pad_id: int
+    stream_from_priority: int
+
+
+class DecodingEngine:
+    """Implements `ports.Engine` over a loaded transformers model. Not thread-safe.
+
+    `poll` decodes until something is to be reported or `timeout_s` has passed, at least one token;
+    without work it returns at once, for nothing can happen.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        texts: Texts,
+        options: DecodingOptions,
+        *,
+        adapters: Sequence[str] = (),
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._model: PreTrainedModel | None = model
+        self._forward_accepts = inspect.signature(model.forward).parameters.keys()
+        self._device = model.device
+        self._texts = texts
+        self._options = options
+        self._limits = options.limits
+        self._eos = torch.tensor(sorted(options.eos_ids), device=model.device)
+        self._adapters = {folder: number for number, folder in enumerate(adapters, start=1)}
+        self._lora = LoraBank(model, adapters) if adapters else None
+        self._clock = clock
+        self._waiting = WaitingRows()
+        self._batch: Batch | None = None
+        self._newcomers: Batch | None = None
+        self._unfinished: set[str] = set()
+        self._events: list[EngineEvent] = []
+
+    # ── ports.Engine ──────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, request: GenerationRequest) -> None:
+        self._require_open()
+        if request.id in self._unfinished:
+            raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
+        self._unfinished.add(request.id)
+        try:
+            self._waiting.push(self._row(request))
+        except (InputError, ContextExceededError) as error:
+            self._end(Failed(request.id, error.code, error.message))
+
+    @torch.inference_mode()
+    def poll(self, timeout_s: float) -> list[EngineEvent]:
+        self._require_open()
+        deadline = self._clock() + timeout_s
+        while not self._events and self._unfinished:
+            self._guarded_step()
+            if self._clock() >= deadline:
+                break
+        events, self._events = self._events, []
+        return events
+
+    @torch.inference_mode()
+    def abort(self, request_id: str) -> None:
+        if request_id not in self._unfinished:
+            return
+        if not self._waiting.remove(request_id):
+            self._bury_running(request_id)
+        self._end(Failed(request_id, "aborted", "the request was aborted."))
+
+    def close(self) -> None:
+        self._model = self._batch = self._newcomers = self._lora = None
+        self._waiting = WaitingRows()
+        self._unfinished.clear()
+        self._events.clear()
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    # ── admission ─────────────────────────────────────────────────────────────────────────────────
+
+    def _row(self, request: GenerationRequest) -> Row:
+        """The request as a row.
+
+        Raises:
+            InputError: unknown adapter, or a prompt that cannot be rendered.
+            ContextExceededError: prompt plus output do not fit.
+        """
+        if request.adapter is not None and request.adapter not in self._adapters:
+            raise UnknownNameError("adapter", request.adapter, self._adapters, param="adapter")
+        row = Row(
+            request=request,
+            prompt_ids=self._texts.encode(request.messages),
+            adapter=self._adapters[request.adapter] if request.adapter is not None else 0,
+            streams=request.priority >= self._options.stream_from_priority,
+        )
+        if row.n_final > self._options.max_model_len:
+            raise ContextExceededError(
+                f"a prompt of {len(row.prompt_ids)} tokens plus {row.sampling.max_tokens} of output is "
+                f"longer than the {self._options.max_model_len} tokens of engine "
+                f"'{self._options.engine_id}'.",
+                param="max_tokens",
+                remedy="Shorten the question or lower max_tokens.",
+            )
+        return row
+
+    def _admit(self) -> None:
+        """Move waiting rows into the batch when that pays."""
+        n_new = self._n_admissible()
+        if not n_new:
+            return
+        rows = self._waiting.first(n_new)
+        for row in rows:
+            row.restart()
+        self._newcomers = Batch.start(rows, pad_id=self._options.pad_id, device=self._device)
+        self._waiting.drop(n_new)
+        self._advance(self._newcomers)
+        self._batch = _united(self._batch, self._newcomers, pad_id=self._options.pad_id)
+        self._newcomers = None
+
+    def _n_admissible(self) -> int:
+        n_running = self._batch.n_alive if self._batch else 0
+        if not len(self._waiting) or n_running >= self._limits.rows:
+            return 0
+        widest = self._batch.widest if self._batch else 0
+        n_new = self._waiting.count_fitting(self._limits, n_running=n_running, widest=widest)
+        all_join = n_new == len(self._waiting)
+        enough = n_new * JOIN_SHARE >= n_running + n_new
+        return n_new if all_join or enough or self._waiting.top_priority > BATCH else 0
+
+    # ── decoding ──────────────────────────────────────────────────────────────────────────────────
+
+    def _guarded_step(self) -> None:
+        try:
+            self._step()
+        except (RuntimeError, IndexError) as error:
+            if not _is_out_of_memory(error) or not self._shrink():
+                self.close()
+                raise EngineCrashedError(
+                    f"engine '{self._options.engine_id}' broke while decoding: {error}.",
+                    remedy="Lower options.max_batch_tokens or max_model_len if memory ran out; "
+                    "otherwise check the weights.",
+                ) from error
+
+    def _step(self) -> None:
+        self._admit()
+        batch = self._batch
+        if batch is None:
+            return
+        self._advance(batch)
+        if not batch.n_alive:
+            self._batch = None
+        elif (len(batch.rows) - batch.n_alive) * DEAD_SHARE >= len(batch.rows):
+            batch.compact()
+
+    def _advance(self, batch: Batch) -> None:
+        """Decode one token of every row of the batch and report the rows that end with it."""
+        logits = self._next_logits(batch)
+        tokens, usable = greedy_tokens(logits)
+        if batch.sampled:
+            tokens[batch.sampled] = self._sample(batch, logits[batch.sampled])
+        batch.append(tokens)
+        ended = batch.alive & ((tokens[:, None] == self._eos).any(1) | (batch.remaining <= 0) | ~usable)
+        if batch.watched:
+            self._watch(batch, ended)
+        if ended.any():
+            self._finish(batch, ended.nonzero().flatten().tolist(), usable)
+
+    def _next_logits(self, batch: Batch) -> Tensor:
+        """Logits after the newest column, [R, V]; the cache grows by what it lacked."""
+        assert self._model is not None
+        n_cached = batch.n_cached
+        if self._lora is not None:
+            self._lora.choose([row.adapter for row in batch.rows])
+        arguments = {
+            "input_ids": batch.tokens[:, n_cached:],
+            "attention_mask": batch.mask,
+            "position_ids": (batch.mask.cumsum(dim=1) - 1).clamp(min=0)[:, n_cached:],
+            "past_key_values": batch.cache,
+            "use_cache": True,
+            "logits_to_keep": 1,
+        }
+        accepted = {name: value for name, value in arguments.items() if name in self._forward_accepts}
+        logits: Tensor = self._model(**accepted).logits[:, -1]
+        return logits
+
+    def _sample(self, batch: Batch, logits: Tensor) -> Tensor:
+        rows = [batch.rows[at] for at in batch.sampled]
+        return pick_tokens(
+            logits,
+            temperature=logits.new_tensor([row.sampling.temperature for row in rows], dtype=torch.float32),
+            top_p=logits.new_tensor([row.sampling.top_p for row in rows], dtype=torch.float32),
+            uniforms=logits.new_tensor([next(row.uniforms) for row in rows], dtype=torch.float32),
+        )
+
+    # ── endings ───────────────────────────────────────────────────────────────────────────────────
+
+    def _watch(self, batch: Batch, ended: Tensor) -> None:
+        """Stream new text and mark rows that reached a stop string, in `ended` (changed in place)."""
+        remaining, is_ended, alive = batch.remaining.tolist(), ended.tolist(), batch.alive.tolist()
+        for at in batch.watched:
+            row = batch.rows[at]
+            if is_ended[at] or not alive[at]:
+                continue
+            ids = _output_ids(batch, at, remaining[at])
+            if self._texts.hits_stop(ids, row.sampling.stop):
+                ended[at] = True
+            elif row.streams:
+                self._stream(row, ids)
+
+    def _stream(self, row: Row, ids: Sequence[int]) -> None:
+        text = held_back(self._texts.decode(ids), row.sampling.stop)
+        if text.startswith(row.streamed) and len(text) > len(row.streamed):
+            self._events.append(Tokens(row.request.id, text[len(row.streamed) :]))
+            row.streamed = text
+
+    def _finish(self, batch: Batch, ended: Sequence[int], usable: Tensor) -> None:
+        remaining, is_usable = batch.remaining.tolist(), usable.tolist()
+        for at in ended:
+            row = batch.rows[at]
+            batch.bury(at)
+            if is_usable[at]:
+                self._end(self._finished(row, _output_ids(batch, at, remaining[at])))
+            else:
+                self._end(
+                    Failed(
+                        row.request.id,
+                        BackendError.code,
+                        f"engine '{self._options.engine_id}' gave logits that are not numbers. "
+                        "Try dtype float32, or check the weights.",
+                    )
+                )
+
+    def _finished(self, row: Row, ids: Sequence[int]) -> Finished:
+        text, stopped = cut_at_stop(self._texts.decode(ids), row.sampling.stop)
+        stopped = stopped or ids[-1] in self._options.eos_ids
+        return Finished(
+            row.request.id,
+            text,
+            FinishReason.STOP if stopped else FinishReason.LENGTH,
+            Usage(prompt_tokens=len(row.prompt_ids), completion_tokens=len(ids)),
+        )
+
+    def _end(self, event: Finished | Failed) -> None:
+        self._unfinished.discard(event.id)
+        self._events.append(event)
+
+    # ── trouble ───────────────────────────────────────────────────────────────────────────────────
+
+    def _shrink(self) -> bool:
+        """After running out of memory: requeue all rows under half the limits. False = no use."""
+        rows = [row for batch in (self._batch, self._newcomers) if batch for row in batch.live_rows()]
+        self._batch = self._newcomers = None
+        if len(rows) < 2:
+            return False
+        self._limits = Limits(len(rows), max(row.n_final for row in rows) * len(rows)).halved()
+        logger.warning(
+            "engine %s ran out of memory; batch limits now %s", self._options.engine_id, self._limits
+        )
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        for row in rows:
+            self._waiting.push(row)
+        return True
+
+    def _bury_running(self, request_id: str) -> None:
+        batch = self._batch
+        assert batch is not None
+        alive = batch.alive.tolist()
+        ids = [row.request.id if alive[at] else None for at, row in enumerate(batch.rows)]
+        batch.bury(ids.index(request_id))
+        if not batch.n_alive:
+            self._batch = None
+
+    def _require_open(self) -> None:
+        if self._model is None:
+            raise EngineCrashedError(
+                f"engine '{self._options.engine_id}' is closed.", remedy="Load it again."
+            )
+
+
+def _united(running: Batch | None, newcomers: Batch, *, pad_id: int) -> Batch | None:
+    """One batch without dead rows; both arguments are used up."""
+    batches = [batch for batch in (running, newcomers) if batch is not None and batch.n_alive]
+    for batch in batches:
+        if batch.n_alive < len(batch.rows):
+            batch.compact()
+    if len(batches) == 2:
+        batches[0].join(batches[1], pad_id=pad_id)
+    return batches[0] if batches else None
+
+
+def _output_ids(batch: Batch, at: int, remaining: int) -> list[int]:
+    n_output = batch.rows[at].sampling.max_tokens - remaining
+    ids: list[int] = batch.tokens[at, -n_output:].tolist()
+    return ids
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether a device or the host ran out of memory (the CPU allocator has no exception of its own)."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

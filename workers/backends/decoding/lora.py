@@ -1,0 +1,183 @@
+"""Several LoRA adapters over one model, mixed in one batch (Hu et al., arXiv:2106.09685).
+
+All adapters' A matrices are stacked along the rank axis, so a layer needs two small products whatever
+the number of adapters; a gate [R, 1, K] zeroes the ranks that are not the row's own (K = ranks of all
+adapters). Rows on base weights get exactly zero added.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+from torch.nn.functional import linear, pad
+
+from orchestrator.errors import EngineLoadError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight")
+
+
+class AdapterConfig(BaseModel):
+    """What is read of peft's adapter_config.json; settings that would change the result are refused."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    r: int
+    lora_alpha: float
+    use_rslora: bool = False
+    use_dora: bool = False
+    fan_in_fan_out: bool = False
+    bias: str = "none"
+    alpha_pattern: dict[str, float] = {}
+    modules_to_save: list[str] | None = None
+
+    @property
+    def scaling(self) -> float:
+        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+    @property
+    def unsupported(self) -> list[str]:
+        """Names of settings in use that only the peft package applies."""
+        in_use = {
+            "use_dora": self.use_dora,
+            "fan_in_fan_out": self.fan_in_fan_out,
+            "bias": self.bias != "none",
+            "alpha_pattern": bool(self.alpha_pattern),
+            "modules_to_save": bool(self.modules_to_save),
+        }
+        return [name for name, used in in_use.items() if used]
+
+
+class Adapter(NamedTuple):
+    """Weights by module path: A [rank, in], B [out, rank]; ranks may differ between modules."""
+
+    scaling: float
+    down: dict[str, Tensor]
+    up: dict[str, Tensor]
+
+    @property
+    def rank(self) -> int:
+        return max(matrix.shape[0] for matrix in self.down.values())
+
+
+def read_adapter(folder: str) -> Adapter:
+    """Read a LoRA directory in peft's format.
+
+    Raises:
+        EngineLoadError: files missing or broken, or a kind of adapter that is not plain LoRA.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        config = AdapterConfig.model_validate(json.loads((Path(folder) / CONFIG_FILE).read_text()))
+        weights: dict[str, Tensor] = load_file(Path(folder) / WEIGHTS_FILE)
+    except (OSError, ValueError, ValidationError, SafetensorError) as error:
+        raise _refused(folder, f"cannot be read: {error}") from error
+    if config.unsupported:
+        raise _refused(folder, f"uses {', '.join(config.unsupported)}")
+    return _sorted_weights(folder, config, weights)
+
+
+def _sorted_weights(folder: str, config: AdapterConfig, weights: Mapping[str, Tensor]) -> Adapter:
+    sides: dict[str, dict[str, Tensor]] = {"A": {}, "B": {}}
+    for key, matrix in weights.items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise _refused(folder, f"has weights that are not plain LoRA ({key})")
+        if not matrix.isfinite().all():
+            raise _refused(folder, f"has weights that are not finite ({key})")
+        sides[match["side"]][match["path"]] = matrix
+    if not weights or sides["A"].keys() != sides["B"].keys():
+        raise _refused(folder, "lacks lora_A or lora_B weights")
+    return Adapter(config.scaling, sides["A"], sides["B"])
+
+
+def _refused(folder: str, why: str) -> EngineLoadError:
+    return EngineLoadError(
+        f"adapter '{folder}' {why}.",
+        param="adapter",
+        remedy=f"Give a directory with {CONFIG_FILE} and {WEIGHTS_FILE} of a plain LoRA over this base "
+        "model, or merge the adapter into the weights first.",
+    )
+
+
+class LoraBank:
+    """The adapters of one engine; hooks add their updates to the model's linear layers.
+
+    Args:
+        folders: adapter directories; row adapter n (1-based) is `folders[n - 1]`, 0 the base weights.
+
+    Raises:
+        EngineLoadError: an adapter that cannot be read or does not fit the model.
+    """
+
+    def __init__(self, model: "PreTrainedModel", folders: Sequence[str]) -> None:
+        self._gate: Tensor | None = None
+        adapters = [read_adapter(folder) for folder in folders]
+        for folder, adapter in zip(folders, adapters, strict=True):
+            _check_fit(model, folder, adapter)
+        reference = next(model.parameters())
+        self._gates = _gate_table(adapters).to(reference)
+        for path in sorted({path for adapter in adapters for path in adapter.down}):
+            self._hook(model.get_submodule(path), *_stacked(path, adapters))
+
+    def choose(self, adapter_of_row: Sequence[int]) -> None:
+        """Set which adapter each row of the next forward pass uses."""
+        if not any(adapter_of_row):
+            self._gate = None
+        else:
+            self._gate = self._gates[list(adapter_of_row)].unsqueeze(1)
+
+    def _hook(self, layer: nn.Module, down: Tensor, up: Tensor) -> None:
+        weight = layer.get_parameter("weight")
+        down, up = down.to(weight), up.to(weight)
+
+        def add_update(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if self._gate is None:
+                return output
+            return output + linear(linear(args[0], down) * self._gate, up)
+
+        layer.register_forward_hook(add_update)
+
+
+def _check_fit(model: "PreTrainedModel", folder: str, adapter: Adapter) -> None:
+    layers = dict(model.named_modules())
+    for path, down in adapter.down.items():
+        layer = layers.get(path)
+        if not isinstance(layer, nn.Linear):
+            raise _refused(folder, f"targets '{path}', which is no linear layer of the base model")
+        if (down.shape[1], adapter.up[path].shape[0]) != (layer.in_features, layer.out_features):
+            raise _refused(folder, f"does not fit layer '{path}' of the base model")
+
+
+def _gate_table(adapters: Sequence[Adapter]) -> Tensor:
+    """[adapters + 1, K]: row n holds adapter n's scaling at its own ranks, row 0 (base) zeros."""
+    table = torch.zeros(len(adapters) + 1, sum(adapter.rank for adapter in adapters))
+    start = 0
+    for number, adapter in enumerate(adapters, start=1):
+        table[number, start : start + adapter.rank] = adapter.scaling
+        start += adapter.rank
+    return table
+
+
+def _stacked(path: str, adapters: Sequence[Adapter]) -> tuple[Tensor, Tensor]:
+    """A [K, in] and B [out, K] of one layer; ranks that an adapter does not use there are zeros."""
+    sample = next(adapter for adapter in adapters if path in adapter.down)
+    none = sample.down[path][:0], sample.up[path][:, :0]
+    downs, ups = [], []
+    for adapter in adapters:
+        down, up = adapter.down.get(path, none[0]), adapter.up.get(path, none[1])
+        gap = adapter.rank - down.shape[0]
+        downs.append(pad(down, (0, 0, 0, gap)))
+        ups.append(pad(up, (0, gap)))
+    return torch.cat(downs), torch.cat(ups, dim=1)

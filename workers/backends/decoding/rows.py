@@ -1,0 +1,119 @@
+"""A request inside the engine, and the queue of those that wait for a place in the batch."""
+
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from orchestrator.domain.assignments import Sampling
+from orchestrator.ports import GenerationRequest
+
+SORT_WINDOW = 1024
+"""Requests are sorted by length among this many neighbours, so that a long one is not overtaken for ever."""
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One unfinished request.
+
+    Attributes:
+        adapter: 0 = base weights, n = the engine's n-th adapter.
+        streamed: text already sent as Tokens; kept when the request is decoded anew.
+    """
+
+    request: GenerationRequest
+    prompt_ids: list[int]
+    adapter: int = 0
+    streams: bool = False
+    streamed: str = ""
+    uniforms: Iterator[float] = field(default_factory=lambda: iter(()))
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.request.sampling
+
+    @property
+    def n_final(self) -> int:
+        """Tokens of prompt and longest allowed output."""
+        return len(self.prompt_ids) + self.sampling.max_tokens
+
+    def restart(self) -> None:
+        """Rewind the random draws: the row will be decoded from its prompt."""
+        self.uniforms = uniforms(self.sampling.seed)
+
+
+def uniforms(seed: int) -> Iterator[float]:
+    """Endless draws from U[0, 1), the same for the same seed whatever else the batch holds."""
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    while True:
+        yield from torch.rand(64, generator=generator).tolist()
+
+
+class Limits(NamedTuple):
+    """What a batch may hold: rows, and rows times its longest final length in tokens."""
+
+    rows: int
+    tokens: int
+
+    def fit(self, n_rows: int, widest: int) -> bool:
+        return n_rows <= self.rows and n_rows * widest <= self.tokens
+
+    def halved(self) -> "Limits":
+        return Limits(max(1, self.rows // 2), max(1, self.tokens // 2))
+
+
+class _Place(NamedTuple):
+    minus_priority: int
+    window: int
+    n_tokens: int
+    number: int
+
+
+class WaitingRows:
+    """Waiting rows: larger priority first, then similar lengths together, then first come."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[_Place, Row]] = []
+        self._n_pushed = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def top_priority(self) -> int:
+        return self._rows[0][1].request.priority
+
+    def push(self, row: Row) -> None:
+        place = _Place(
+            -row.request.priority, self._n_pushed // SORT_WINDOW, len(row.prompt_ids), self._n_pushed
+        )
+        insort(self._rows, (place, row), key=lambda entry: entry[0])
+        self._n_pushed += 1
+
+    def count_fitting(self, limits: Limits, *, n_running: int, widest: int) -> int:
+        """How many of the first rows may join `n_running` rows whose longest final length is `widest`.
+
+        A lone row always fits: a limit must not block a request for ever.
+        """
+        for taken, (_, row) in enumerate(self._rows):
+            widest = max(widest, row.n_final)
+            n_rows = n_running + taken + 1
+            if n_rows > 1 and not limits.fit(n_rows, widest):
+                return taken
+        return len(self._rows)
+
+    def first(self, n: int) -> list[Row]:
+        return [row for _, row in self._rows[:n]]
+
+    def drop(self, n: int) -> None:
+        """Forget the first n rows."""
+        del self._rows[:n]
+
+    def remove(self, request_id: str) -> bool:
+        """Whether the request was waiting; it no longer is."""
+        kept = [entry for entry in self._rows if entry[1].request.id != request_id]
+        found = len(kept) < len(self._rows)
+        self._rows = kept
+        return found

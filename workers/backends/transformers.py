@@ -1,0 +1,226 @@
+"""The in-process backend: any decoder-only model that transformers loads from safetensors.
+
+Weights come from a directory or from the hub; pickled weights and code shipped with a model are
+never loaded. LoRA adapters are applied over one set of base weights, mixed freely in one batch.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.errors import EngineLoadError
+from orchestrator.ports import Engine
+from workers.backends.options import Options, read_options
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from workers.backends.decoding.engine import DecodingOptions
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+SMALL_MODEL_PARAMS = 1_000_000_000
+FULL_CACHE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+class TransformersOptions(Options):
+    """`options` of an engine with backend `transformers`.
+
+    Args:
+        max_batch: most rows decoded together.
+        max_batch_tokens: most rows times their longest prompt plus output; bounds the cache.
+        device: `auto` (CUDA if there is any, else the CPU), `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads of the whole process; None leaves torch's own choice.
+        stream_from_priority: requests of at least this priority report their text as it grows.
+    """
+
+    max_batch: int = Field(default=64, ge=1, le=4096)
+    max_batch_tokens: int = Field(default=32_768, ge=16)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int | None = Field(default=None, ge=1)
+    stream_from_priority: int = INTERACTIVE
+
+
+class TransformersBackend:
+    """Implements `ports.Backend`."""
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        """Load weights, tokenizer and adapters.
+
+        dtype `auto` keeps the checkpoint's half precision on CUDA (bfloat16 for float32
+        checkpoints). On the CPU, where half precision is slow, models under 1 B parameters run in
+        float32 and larger ones as stored.
+
+        Raises:
+            EngineLoadError: options, weights, tokenizer or adapters that cannot be used.
+        """
+        options = read_options(TransformersOptions, spec)
+        _check_spec(spec)
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+        import torch
+
+        from workers.backends.decoding.engine import DecodingEngine
+        from workers.backends.decoding.texts import Texts
+
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        device = _device(options.device)
+        tokenizer = _load_tokenizer(spec)
+        model = _place(_load_model(spec), spec, device)
+        return DecodingEngine(
+            model,
+            Texts(tokenizer, template=spec.chat_template),
+            _decoding_options(spec, options, model, tokenizer),
+            adapters=adapters,
+        )
+
+
+def _check_spec(spec: EngineSpec) -> None:
+    if spec.dtype not in DTYPES:
+        raise EngineLoadError(
+            f"engine '{spec.id}': unknown dtype '{spec.dtype}'.",
+            param="dtype",
+            remedy=f"Valid: {', '.join(DTYPES)}.",
+        )
+    if spec.tensor_parallel_size > 1:
+        raise EngineLoadError(
+            f"engine '{spec.id}': this backend uses one device.",
+            param="tensor_parallel_size",
+            remedy="Set tensor_parallel_size to 1 or use the engine 'vllm'.",
+        )
+    folder = Path(spec.model)
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise _no_safetensors(spec, folder)
+
+
+def _no_safetensors(spec: EngineSpec, folder: Path) -> EngineLoadError:
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    if pickles:
+        return EngineLoadError(
+            f"engine '{spec.id}': '{folder}' holds pickled weights ({pickles[0]}), which can run code.",
+            param="model",
+            remedy="Convert them to safetensors (save_pretrained on a machine you can lose).",
+        )
+    return EngineLoadError(
+        f"engine '{spec.id}': '{folder}' holds no *.safetensors file.",
+        param="model",
+        remedy="Point to a directory with config.json, tokenizer and safetensors weights.",
+    )
+
+
+def _load_tokenizer(spec: EngineSpec) -> "PreTrainedTokenizerFast":
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(spec.model, revision=spec.revision, trust_remote_code=False)
+    except Exception as error:  # a broken checkpoint raises anything
+        raise _load_error(spec, "the tokenizer", error) from error
+
+
+def _load_model(spec: EngineSpec) -> "PreTrainedModel":
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            spec.model,
+            revision=spec.revision,
+            dtype="auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except Exception as error:  # a broken checkpoint raises anything
+        raise _load_error(spec, "the weights", error) from error
+
+
+def _load_error(spec: EngineSpec, what: str, error: Exception) -> EngineLoadError:
+    reason = " ".join(str(error).split())[:500] or type(error).__name__
+    return EngineLoadError(
+        f"engine '{spec.id}': {what} of '{spec.model}' cannot be loaded: {reason}.",
+        param="model",
+        remedy="Check the path or the hub id and revision; models that bring their own code are refused.",
+    )
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise EngineLoadError(
+            f"device '{name}' is asked for, but CUDA is not available.",
+            param="options.device",
+            remedy="Set options.device to auto or cpu.",
+        )
+    return torch.device(name)
+
+
+def _place(model: "PreTrainedModel", spec: EngineSpec, device: "torch.device") -> "PreTrainedModel":
+    """The model in its dtype on its device, ready to decode."""
+    import torch
+
+    kinds = set(getattr(model.config, "layer_types", None) or ()) - FULL_CACHE_LAYERS
+    if kinds or model.config.is_encoder_decoder:
+        raise EngineLoadError(
+            f"engine '{spec.id}': {model.config.model_type} models keep a state other than keys and values.",
+            param="engine",
+            remedy="Serve it with the engine 'vllm'.",
+        )
+    dtype = _dtype(
+        spec.dtype, stored=model.dtype, n_params=model.num_parameters(), on_cpu=device.type == "cpu"
+    )
+    try:
+        return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    except torch.OutOfMemoryError as error:
+        raise EngineLoadError(
+            f"engine '{spec.id}' does not fit into the memory of {device}.",
+            param="model",
+            remedy="Use a half-precision dtype, a smaller model, or a larger device.",
+        ) from error
+
+
+def _dtype(asked: str, *, stored: "torch.dtype", n_params: int, on_cpu: bool) -> "torch.dtype":
+    import torch
+
+    if asked != "auto":
+        by_name = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+        return by_name[asked]
+    if on_cpu:
+        return torch.float32 if n_params < SMALL_MODEL_PARAMS else stored
+    return torch.bfloat16 if stored == torch.float32 else stored
+
+
+def _decoding_options(
+    spec: EngineSpec,
+    options: TransformersOptions,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+) -> "DecodingOptions":
+    from workers.backends.decoding.engine import DecodingOptions
+    from workers.backends.decoding.rows import Limits
+
+    eos_ids = _eos_ids(model.generation_config.eos_token_id) | _eos_ids(tokenizer.eos_token_id)
+    trained_len = getattr(model.config, "max_position_embeddings", None) or spec.max_model_len
+    return DecodingOptions(
+        engine_id=spec.id,
+        max_model_len=min(spec.max_model_len, trained_len),
+        limits=Limits(options.max_batch, options.max_batch_tokens),
+        eos_ids=eos_ids,
+        pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos_ids, default=0),
+        stream_from_priority=options.stream_from_priority,
+    )
+
+
+def _eos_ids(ids: int | Sequence[int] | None) -> frozenset[int]:
+    if ids is None:
+        return frozenset()
+    return frozenset([ids] if isinstance(ids, int) else ids)
