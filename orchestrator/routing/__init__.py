@@ -1,0 +1,39 @@
+"""Routers: which experts to recruit for a query. One per file; `ROUTERS` is the table of names.
+
+A new router is one file with a `make(context, options)` and one row here.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from orchestrator.errors import UnknownNameError
+from orchestrator.ports import Router
+from orchestrator.routing import baselines, cluster, knn, symbolic
+from orchestrator.routing.context import RouterContext, RouterFactory
+from orchestrator.routing.draws import ReplayRandom
+
+__all__ = ["ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
+
+ROUTERS: dict[str, RouterFactory] = {
+    "symbolic": symbolic.make,
+    "knn": knn.make,
+    "cluster": cluster.make,
+    "best_single": baselines.make_best_single,
+    "top_k": baselines.make_top_k,
+    "static_top_3": baselines.make_static_top_3,
+    "random": baselines.make_random,
+    "all": baselines.make_all,
+}
+
+
+def make_router(name: str, context: RouterContext, options: Mapping[str, JsonValue] | None = None) -> Router:
+    """Build the router of that name for a pool.
+
+    Raises:
+        UnknownNameError: no such router.
+        ConfigError: an option the router does not have, a value out of range, or a missing profile.
+    """
+    if name not in ROUTERS:
+        raise UnknownNameError("router", name, ROUTERS, param="router")
+    return ROUTERS[name](context, options or {})

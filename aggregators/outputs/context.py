@@ -1,0 +1,27 @@
+"""What every aggregator over outputs is built from."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.experts import Pool
+from orchestrator.ports import Aggregator, Grader
+
+
+class AggregatorContext(NamedTuple):
+    """
+    Attributes:
+        grader: reads and compares answers.
+        pool, cards: who may be asked to write the final answer, and how well they do that.
+        seed: shuffles candidates, per query.
+    """
+
+    grader: Grader
+    pool: Pool
+    cards: Mapping[str, CompetenceCard]
+    seed: int = 0
+
+
+AggregatorFactory = Callable[[AggregatorContext, Mapping[str, JsonValue]], Aggregator]

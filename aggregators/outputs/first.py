@@ -1,0 +1,45 @@
+"""The best recruit's answer: what a single expert, or the top of a ranking, says."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from aggregators.outputs.context import AggregatorContext
+from aggregators.outputs.votes import expert_answer, no_answer, read_ballots
+from orchestrator.domain.assignments import Done, QueryState, Response
+from orchestrator.options import Options, parse_options
+from orchestrator.ports import Aggregator
+
+
+class FirstOptions(Options):
+    pass
+
+
+class FirstReadable:
+    """The answer of the best recruit whose response can be read; confidence is its accuracy."""
+
+    name = "first"
+
+    def __init__(self, context: AggregatorContext) -> None:
+        self._grader = context.grader
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
+        ballots = read_ballots(self._grader, state, expert_responses)
+        winner = next((b for b in ballots if b.value is not None), None)
+        if winner is None:
+            return Done(answer=no_answer(self.name, state, expert_responses, ballots))
+        answer = expert_answer(
+            self.name,
+            state,
+            expert_responses,
+            ballots,
+            winner=winner,
+            weight=lambda ballot: float(ballot is winner),
+            confidence=winner.accuracy,
+        )
+        return Done(answer=answer)
+
+
+def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    parse_options("aggregator 'first'", FirstOptions, options)
+    return FirstReadable(context)

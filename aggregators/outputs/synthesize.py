@@ -1,0 +1,210 @@
+"""A model of the pool reads the experts' answers and writes the final one.
+
+Sources: Symbolic-MoE, arXiv:2503.05641, section 3; Mixture-of-Agents, arXiv:2406.04692.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field, JsonValue
+
+from aggregators.outputs.context import AggregatorContext
+from aggregators.outputs.votes import (
+    Ballot,
+    abstentions,
+    group_equivalent,
+    read_ballots,
+    usage_by_role,
+    used,
+    votes,
+    without_reasoning,
+)
+from aggregators.outputs.weighted import WeightedOptions, WeightedVote
+from orchestrator.compositions import aggregate_call
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import Ask, CallRole, Done, QueryState, Response
+from orchestrator.domain.cards import Tally, shrunk_posterior
+from orchestrator.domain.experts import Expert
+from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.errors import ConfigError, UnknownNameError
+from orchestrator.options import Options, parse_options
+from orchestrator.ports import Aggregator
+
+SHORT_TEXT_CHARS = 80
+"""Free-text answers up to this length are compared with the candidates; longer ones never match."""
+
+
+class SynthesizeOptions(Options):
+    """
+    Args:
+        aggregator: id of the expert that writes the answer; None = the best by its aggregator exam.
+        min_agree: readable answers that must all agree for the aggregator to be skipped.
+        allow_new: accept an answer that no expert gave (noted); otherwise the vote decides.
+        max_candidate_chars: of each expert's text; the end is kept, where answers are stated.
+    """
+
+    aggregator: str | None = None
+    min_agree: int = Field(default=2, ge=1)
+    allow_new: bool = True
+    max_candidate_chars: int = Field(default=4000, ge=80)
+
+
+class Synthesize:
+    """Ask an aggregator, unless the experts agree; the weighted vote decides where it fails.
+
+    Unlike the published code, unreadable responses are not shown to the aggregator, and an answer that
+    cannot be read is never guessed from its text.
+    """
+
+    name = "synthesize"
+
+    def __init__(self, context: AggregatorContext, options: SynthesizeOptions) -> None:
+        self._context = context
+        self._options = options
+        self._vote = WeightedVote(context, WeightedOptions())
+        self._candidates = _eligible(context, options.aggregator)
+        self._skill = {expert.id: aggregation_skill(context, expert) for expert in self._candidates}
+
+    def later_engines(self) -> tuple[str, ...]:
+        """Engines of the best aggregators: where the second stage runs."""
+        best = max(self._skill.values())
+        return tuple(dict.fromkeys(e.engine.id for e in self._candidates if self._skill[e.id] == best))
+
+    def choose(self, state: QueryState) -> Expert:
+        """Best aggregation skill; ties: an engine the query needs anyway, then cost, then id."""
+        recruits = state.decision.expert_ids if state.decision else ()
+        by_id = self._context.pool.by_id
+        needed = {by_id[expert_id].engine.id for expert_id in recruits if expert_id in by_id}
+        return min(
+            self._candidates,
+            key=lambda e: (-self._skill[e.id], e.engine.id not in needed, _cost(e), e.id),
+        )
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        ballots = read_ballots(self._context.grader, state, expert_responses)
+        readable = [ballot for ballot in ballots if ballot.value is not None]
+        written = [r for r in state.responses if r.role is CallRole.AGGREGATE]
+        if not readable:
+            return self._by_vote(state, expert_responses)
+        if written:
+            return self._finish(state, expert_responses, ballots, written[-1])
+        groups = group_equivalent(self._context.grader, state.query, readable)
+        if len(groups) == 1 and len(readable) >= self._options.min_agree:
+            return self._by_vote(state, expert_responses, note="the experts agree: no aggregator asked")
+        return self._ask(state, readable)
+
+    def _ask(self, state: QueryState, readable: list[Ballot]) -> Ask:
+        texts = [self._candidate(ballot) for ballot in readable]
+        random.Random(f"{self._context.seed}:{state.query.content_hash}").shuffle(texts)
+        call = aggregate_call(self.choose(state), state.query, texts, seed=self._context.seed)
+        return Ask(calls=(call,))
+
+    def _candidate(self, ballot: Ballot) -> str:
+        text = without_reasoning(ballot.response.text) or ballot.value or ""
+        budget = self._options.max_candidate_chars
+        return text if len(text) <= budget else f"[…] {text[-budget:]}"
+
+    def _finish(
+        self,
+        state: QueryState,
+        responses: Sequence[Response],
+        ballots: Sequence[Ballot],
+        written: Response,
+    ) -> Done:
+        if written.failed:
+            return self._fall_back(state, responses, written, f"failed ({written.error_code})")
+        value = self._context.grader.read(state.query, written)
+        if value is None:
+            return self._fall_back(state, responses, written, "gave no readable answer")
+        is_new = self._is_new(state.query, value, ballots)
+        if is_new and not self._options.allow_new:
+            return self._fall_back(state, responses, written, "gave an answer that no expert gave")
+        note = (f"aggregator {written.expert_id} gave an answer that no expert gave",) if is_new else ()
+        return Done(answer=self._written_answer(state, responses, ballots, written, value, note))
+
+    def _is_new(self, query: Query, value: str, ballots: Sequence[Ballot]) -> bool:
+        long_form = query.answer_type is AnswerType.TEXT and len(value) > SHORT_TEXT_CHARS
+        if long_form or query.answer_type is AnswerType.CODE:
+            return False
+        given = {ballot.value for ballot in ballots if ballot.value is not None}
+        return not any(self._context.grader.equivalent(query, other, value) for other in sorted(given))
+
+    def _written_answer(
+        self,
+        state: QueryState,
+        responses: Sequence[Response],
+        ballots: Sequence[Ballot],
+        written: Response,
+        value: str,
+        notes: tuple[str, ...],
+    ) -> Answer:
+        calls = used(state, responses)
+        absent = abstentions(ballots)
+        return Answer(
+            text=without_reasoning(written.text) or value,
+            value=value,
+            aggregator=self.name,
+            degraded=bool(absent),
+            notes=(*absent, *notes),
+            votes=votes(ballots, lambda ballot: ballot.accuracy),
+            decision=state.decision,
+            usage_by_role=usage_by_role(calls),
+            n_calls=len(calls),
+            extras={"written_by": written.expert_id},
+        )
+
+    def _fall_back(
+        self, state: QueryState, responses: Sequence[Response], written: Response, why: str
+    ) -> Done:
+        note = f"aggregator {written.expert_id} {why}: decided by weighted vote"
+        return self._by_vote(state, responses, note=note, degraded=True)
+
+    def _by_vote(
+        self,
+        state: QueryState,
+        responses: Sequence[Response],
+        *,
+        note: str | None = None,
+        degraded: bool = False,
+    ) -> Done:
+        answer = self._vote.step(state, responses).answer
+        changes = {
+            "aggregator": self.name,
+            "degraded": answer.degraded or degraded,
+            "notes": (*answer.notes, note) if note else answer.notes,
+        }
+        return Done(answer=answer.model_copy(update=changes))
+
+
+def aggregation_skill(context: AggregatorContext, expert: Expert) -> float:
+    """Lower end of the 90 % interval of the expert's accuracy in the aggregator exam (methods 1.4)."""
+    card = context.cards.get(expert.id)
+    exam = card.aggregation_total if card else Tally()
+    return shrunk_posterior(exam, prior_mean=0.5).low
+
+
+def _cost(expert: Expert) -> float:
+    return expert.input_cost_per_token + expert.output_cost_per_token
+
+
+def _eligible(context: AggregatorContext, wanted: str | None) -> tuple[Expert, ...]:
+    """
+    Raises:
+        ConfigError: no expert may aggregate.
+        UnknownNameError: the wanted expert is not in the pool.
+    """
+    if wanted is not None:
+        if wanted not in context.pool.by_id:
+            raise UnknownNameError("expert", wanted, context.pool.by_id, param="aggregator")
+        return (context.pool.by_id[wanted],)
+    if not context.pool.aggregators:
+        raise ConfigError(
+            "aggregator 'synthesize' needs an expert that writes the answer.",
+            param="aggregator",
+            remedy="Give an expert the role 'aggregator', or use the aggregator 'weighted'.",
+        )
+    return context.pool.aggregators
+
+
+def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    return Synthesize(context, parse_options("aggregator 'synthesize'", SynthesizeOptions, options))

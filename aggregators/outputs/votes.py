@@ -1,0 +1,188 @@
+"""From responses to votes: read each on its own, group those that say the same, write the answer.
+
+Nothing here depends on the order in which responses arrive.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from orchestrator.domain.answers import Answer, FinishReason, Usage, Vote, total_usage
+from orchestrator.domain.assignments import CallRole, QueryState, Response
+from orchestrator.domain.queries import Query
+from orchestrator.ports import Grader
+
+UNINFORMED = 0.5
+NO_ANSWER = "no_answer"
+
+_REASONING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+
+
+class Ballot(NamedTuple):
+    """One response as it counts.
+
+    Attributes:
+        value: canonical answer; None = abstention, `reason` says why.
+        accuracy: probability that this expert is right on the query, from the decision.
+        rank: the expert's place among the recruits, 0 = best.
+    """
+
+    response: Response
+    value: str | None
+    accuracy: float
+    rank: int
+    reason: str | None = None
+
+    @property
+    def expert_id(self) -> str:
+        return self.response.expert_id
+
+
+class Group(NamedTuple):
+    """Ballots whose answers are equivalent, best recruit first; never empty."""
+
+    ballots: tuple[Ballot, ...]
+
+    @property
+    def best(self) -> Ballot:
+        return self.ballots[0]
+
+    @property
+    def value(self) -> str:
+        assert self.best.value is not None
+        return self.best.value
+
+
+def read_ballots(grader: Grader, state: QueryState, responses: Iterable[Response]) -> list[Ballot]:
+    """Every response's own answer, best recruit first, whatever the order of `responses`."""
+    places: dict[str, int] = {}
+    for place, expert_id in enumerate(state.decision.expert_ids if state.decision else ()):
+        places.setdefault(expert_id, place)
+    ballots = [_read(grader, state, response, places) for response in responses]
+    return sorted(ballots, key=lambda b: (b.rank, b.expert_id, b.response.stage, b.response.sample_ix))
+
+
+def _read(grader: Grader, state: QueryState, response: Response, places: dict[str, int]) -> Ballot:
+    recruit = state.decision.recruit(response.expert_id) if state.decision else None
+    accuracy = recruit.accuracy if recruit else UNINFORMED
+    rank = places.get(response.expert_id, len(places))
+    if response.failed:
+        reason = f"{response.error_code}: {response.error}" if response.error else response.error_code
+        return Ballot(response, None, accuracy, rank, reason)
+    value = grader.read(state.query, response)
+    return Ballot(response, value, accuracy, rank, None if value is not None else _why_unread(response))
+
+
+def _why_unread(response: Response) -> str:
+    if response.finish_reason is FinishReason.LENGTH:
+        return "truncated before an answer"
+    return "no readable answer" if response.text.strip() else "empty response"
+
+
+def group_equivalent(grader: Grader, query: Query, ballots: Sequence[Ballot]) -> list[Group]:
+    """Equivalence classes of the readable ballots, the best recruit's first.
+
+    Distinct values are compared in sorted order, so that a comparison that is not quite transitive
+    (rounded numbers) still gives the same groups for every order of responses.
+    """
+    classes: list[list[str]] = []
+    for value in sorted({b.value for b in ballots if b.value is not None}):
+        home = next((c for c in classes if grader.equivalent(query, c[0], value)), None)
+        if home is None:
+            classes.append([value])
+        else:
+            home.append(value)
+    groups = [Group(tuple(b for b in ballots if b.value in values)) for values in classes]
+    return sorted(groups, key=lambda group: ballots.index(group.best))
+
+
+def votes(ballots: Iterable[Ballot], weight: Callable[[Ballot], float]) -> tuple[Vote, ...]:
+    return tuple(
+        Vote(
+            expert_id=b.expert_id,
+            value=b.value,
+            weight=0.0 if b.value is None else weight(b),
+            abstained_because=b.reason,
+        )
+        for b in ballots
+    )
+
+
+def abstentions(ballots: Sequence[Ballot]) -> tuple[str, ...]:
+    """Notes that name who abstained and why; empty when everyone answered."""
+    absent = [b for b in ballots if b.value is None]
+    if not absent:
+        return ()
+    who = "; ".join(f"{b.expert_id} ({b.reason})" for b in absent)
+    return (f"{len(ballots) - len(absent)} of {len(ballots)} responses counted; abstained: {who}",)
+
+
+def words(ballot: Ballot) -> str:
+    """What to show of a response: its text without reasoning blocks; the bare answer if nothing is left."""
+    return without_reasoning(ballot.response.text) or ballot.value or ""
+
+
+def without_reasoning(text: str) -> str:
+    """Drops `<think>…</think>`; an unclosed block runs to the end."""
+    return _REASONING.sub("", text).strip()
+
+
+def used(state: QueryState, responses: Sequence[Response]) -> list[Response]:
+    """All responses that the answer cost, each once: those of the state and those handed over."""
+    unique = {(r.role, r.stage, r.expert_id, r.sample_ix): r for r in (*state.responses, *responses)}
+    return [unique[key] for key in sorted(unique)]
+
+
+def usage_by_role(responses: Iterable[Response]) -> dict[str, Usage]:
+    by_role: dict[CallRole, list[Usage]] = {}
+    for response in responses:
+        by_role.setdefault(response.role, []).append(response.usage)
+    return {role.value: total_usage(parts) for role, parts in by_role.items()}
+
+
+def expert_answer(
+    aggregator: str,
+    state: QueryState,
+    responses: Sequence[Response],
+    ballots: Sequence[Ballot],
+    *,
+    winner: Ballot,
+    weight: Callable[[Ballot], float],
+    confidence: float | None = None,
+) -> Answer:
+    """The answer in the words of the winning ballot."""
+    calls = used(state, responses)
+    notes = abstentions(ballots)
+    return Answer(
+        text=words(winner),
+        value=winner.value,
+        confidence=confidence,
+        aggregator=aggregator,
+        answered_by=winner.expert_id,
+        degraded=bool(notes),
+        notes=notes,
+        votes=votes(ballots, weight),
+        decision=state.decision,
+        usage_by_role=usage_by_role(calls),
+        n_calls=len(calls),
+    )
+
+
+def no_answer(
+    aggregator: str, state: QueryState, responses: Sequence[Response], ballots: Sequence[Ballot]
+) -> Answer:
+    """The answer when no response could be read: an error, never a guess."""
+    calls = used(state, responses)
+    notes = abstentions(ballots)
+    return Answer(
+        text="",
+        aggregator=aggregator,
+        degraded=True,
+        notes=notes,
+        votes=votes(ballots, lambda _: 0.0),
+        decision=state.decision,
+        usage_by_role=usage_by_role(calls),
+        n_calls=len(calls),
+        error_code=NO_ANSWER,
+        error=notes[0] if notes else "no expert responded",
+    )

@@ -1,0 +1,95 @@
+"""Naive-Bayes vote: each expert counts by the log-odds of its accuracy on the query's skills."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import Field, JsonValue
+
+from aggregators.outputs.context import AggregatorContext
+from aggregators.outputs.votes import Group, expert_answer, group_equivalent, no_answer, read_ballots
+from orchestrator.domain.assignments import Done, QueryState, Response
+from orchestrator.domain.queries import Query
+from orchestrator.options import Options, parse_options
+from orchestrator.ports import Aggregator
+
+LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
+"""Accuracies are clipped: no single expert may decide alone, whatever its card says."""
+
+
+class WeightedOptions(Options):
+    """
+    Args:
+        wrong_answers: effective number of different wrong answers to a question without options.
+        independence: in (0, 1], multiplies the log-odds when confidence is computed; experts err together,
+            so that 1 (independent errors) overstates it. The winner does not depend on it.
+    """
+
+    wrong_answers: int = Field(default=20, ge=1)
+    independence: float = Field(default=1.0, gt=0, le=1)
+
+
+class Scored(NamedTuple):
+    group: Group
+    score: float
+
+
+class WeightedVote:
+    """Weight of a vote: log(p (C − 1) / (1 − p)), C possible answers, p the expert's accuracy.
+
+    If experts err independently and wrong answers are equally likely, the answer with the largest
+    summed weight is the most probable one. Ties: more votes, then the better recruit.
+    """
+
+    name = "weighted"
+
+    def __init__(self, context: AggregatorContext, options: WeightedOptions) -> None:
+        self._grader = context.grader
+        self._options = options
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
+        ballots = read_ballots(self._grader, state, expert_responses)
+        groups = group_equivalent(self._grader, state.query, ballots)
+        if not groups:
+            return Done(answer=no_answer(self.name, state, expert_responses, ballots))
+        n_answers = self._n_answers(state.query)
+        scored = [Scored(group, summed_log_odds(group, n_answers)) for group in groups]
+        winner = max(scored, key=lambda s: (s.score, len(s.group.ballots)))
+        answer = expert_answer(
+            self.name,
+            state,
+            expert_responses,
+            ballots,
+            winner=winner.group.best,
+            weight=lambda ballot: log_odds(ballot.accuracy, n_answers),
+            confidence=posterior(
+                winner.score, [s.score for s in scored], n_answers, self._options.independence
+            ),
+        )
+        return Done(answer=answer)
+
+    def _n_answers(self, query: Query) -> int:
+        return len(query.options) or self._options.wrong_answers + 1
+
+
+def log_odds(accuracy: float, n_answers: int) -> float:
+    """Evidence of one vote for its answer, nats; 0 for an expert that guesses among `n_answers`."""
+    p = min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
+    return math.log(p * (n_answers - 1) / (1 - p))
+
+
+def summed_log_odds(group: Group, n_answers: int) -> float:
+    # Rounded: sums of equal weights must tie whatever the order they were added in.
+    return round(sum(log_odds(b.accuracy, n_answers) for b in group.ballots), 9)
+
+
+def posterior(score: float, scores: Sequence[float], n_answers: int, independence: float = 1.0) -> float:
+    """Probability of the answer with `score`: softmax over all scores and the answers nobody gave (0)."""
+    unseen = max(n_answers - len(scores), 0)
+    top = max(*scores, 0.0) if unseen else max(scores)
+    mass = sum(math.exp(independence * (s - top)) for s in scores) + unseen * math.exp(-independence * top)
+    return math.exp(independence * (score - top)) / mass
+
+
+def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    return WeightedVote(context, parse_options("aggregator 'weighted'", WeightedOptions, options))

@@ -1,0 +1,82 @@
+"""Statistics of a comparison: accuracies with intervals, paired differences, calibration, the oracle.
+
+Shapes: E experts (or methods), Q queries.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 2000
+MASS = 0.95
+
+
+class Estimate(NamedTuple):
+    """A value with its 95 % interval, in the value's own unit."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(values: npt.ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """Mean with its 95 % percentile-bootstrap interval.
+
+    Drawing Q values with replacement is drawing a multinomial count of each distinct value, which is
+    what is done here: for right-or-wrong outcomes it costs nothing, whatever Q is.
+
+    Args:
+        values: [Q], one per query; Q >= 1.
+        seed: equal values and seed, equal interval.
+    """
+    distinct, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
+    n = int(counts.sum())
+    if n == 0:
+        raise ValueError("no values to average")
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
+    low, high = np.quantile(drawn @ distinct / n, [(1 - MASS) / 2, (1 + MASS) / 2])
+    return Estimate(float(counts @ distinct / n), float(low), float(high))
+
+
+def accuracy(right: npt.ArrayLike, *, seed: int = 0) -> Estimate:
+    """Share of right answers in [0, 1]; `right`: bool [Q], an abstention is not right."""
+    return bootstrap_mean(right, seed=seed)
+
+
+def paired_difference(right: npt.ArrayLike, baseline: npt.ArrayLike, *, seed: int = 0) -> Estimate:
+    """Accuracy of one method minus that of another on the same queries, resampled together.
+
+    An interval above 0 says that the first is better on questions like these.
+
+    Args:
+        right, baseline: bool [Q], in the same order of queries.
+    """
+    ours, theirs = (np.asarray(x, dtype=np.float64) for x in (right, baseline))
+    if ours.shape != theirs.shape:
+        raise ValueError(f"paired outcomes differ in length: {ours.shape} and {theirs.shape}")
+    return bootstrap_mean(ours - theirs, seed=seed)
+
+
+def oracle(right: npt.ArrayLike, *, seed: int = 0) -> Estimate:
+    """Share of queries that at least one expert answered; `right`: bool [E, Q]."""
+    return bootstrap_mean(np.asarray(right, dtype=bool).any(axis=0), seed=seed)
+
+
+def calibration_error(confidence: npt.ArrayLike, right: npt.ArrayLike, *, bins: int = 10) -> float:
+    """Expected calibration error with bins of equal mass, in [0, 1]; 0 = confidence equals accuracy.
+
+    Mean over bins, weighted by size, of |mean confidence − accuracy|.
+
+    Args:
+        confidence: [Q] in [0, 1].
+        right: bool [Q].
+        bins: >= 1; empty ones (more bins than queries) are left out.
+    """
+    stated, hit = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if stated.shape != hit.shape or not stated.size:
+        raise ValueError(f"need as many confidences as outcomes, at least one: {stated.shape}, {hit.shape}")
+    order = np.argsort(stated, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if part.size]
+    gaps = [abs(stated[part].mean() - hit[part].mean()) * part.size for part in parts]
+    return float(sum(gaps) / stated.size)
