@@ -1,0 +1,182 @@
+"""Errors on the wire: OpenAI's error object, and the one table from error codes to HTTP statuses.
+
+A timeout is 504, not 408: the caller did nothing wrong, the experts were too slow. OpenAI's SDK
+retries every status from 500 on unless told otherwise, and a question that failed or timed out
+would only repeat the same work, so `x-should-retry` says false except where waiting helps.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import JsonValue
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from orchestrator.domain.answers import Answer
+from orchestrator.errors import InputError, MusterError, UnknownNameError
+
+log = logging.getLogger(__name__)
+
+
+class MalformedBodyError(InputError):
+    """A body that cannot be read as one JSON document."""
+
+    code = "invalid_json"
+
+
+class UnsupportedParameterError(InputError):
+    """A field of OpenAI's API with a value that Muster cannot honour."""
+
+    code = "unsupported_parameter"
+
+
+class MediaTypeError(InputError):
+    code = "unsupported_media_type"
+
+
+class BodyTooLargeError(InputError):
+    code = "request_too_large"
+
+
+class OverloadedError(MusterError):
+    """As many requests as allowed are being answered."""
+
+    code = "rate_limit_exceeded"
+
+
+class FailedAnswerError(MusterError):
+    """A question that was run and ended in an error; `code` is that of the answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.error or "no expert answered.")
+        self.code = answer.error_code or "backend_error"
+
+
+class Row(NamedTuple):
+    """`retry_after_s` None = asking again does not help. `code` replaces ours where OpenAI has a name."""
+
+    status: int
+    type: str
+    retry_after_s: int | None = None
+    code: str | None = None
+
+
+_REQUEST, _MISSING, _SERVER = "invalid_request_error", "not_found_error", "server_error"
+_UNAVAILABLE = "service_unavailable_error"
+
+ROWS: Mapping[str, Row] = {
+    # what the caller sent
+    "invalid_request": Row(422, _REQUEST),
+    "invalid_json": Row(400, _REQUEST),
+    "invalid_jsonl": Row(400, _REQUEST),
+    "unsupported_parameter": Row(400, _REQUEST),
+    "unsupported_media_type": Row(415, _REQUEST),
+    "request_too_large": Row(413, _REQUEST),
+    "limit_exceeded": Row(413, _REQUEST),
+    "method_not_allowed": Row(405, _REQUEST),
+    "unknown_name": Row(404, _MISSING),
+    "not_found": Row(404, _MISSING),
+    "context_exceeded": Row(400, _REQUEST, code="context_length_exceeded"),
+    "incompatible_models": Row(422, _REQUEST),
+    "rate_limit_exceeded": Row(429, "rate_limit_error", retry_after_s=1),
+    # the experts
+    "backend_error": Row(502, _SERVER),
+    "engine_crashed": Row(502, _SERVER),
+    "aggregation_failed": Row(502, _SERVER),
+    "engine_load_failed": Row(503, _UNAVAILABLE),
+    "expert_unavailable": Row(503, _UNAVAILABLE),
+    "no_capable_expert": Row(503, _UNAVAILABLE),
+    "card_invalid": Row(503, _UNAVAILABLE),
+    "generation_timeout": Row(504, _SERVER),
+    # the service
+    "store_unavailable": Row(503, _UNAVAILABLE, retry_after_s=5),
+    "muster_error": Row(500, _SERVER),
+    "config_invalid": Row(500, _SERVER),
+    "skill_error": Row(500, _SERVER),
+    "routing_failed": Row(500, _SERVER),
+    "composition_failed": Row(500, _SERVER),
+    "store_error": Row(500, _SERVER),
+    "stale_lease": Row(500, _SERVER),
+    "internal_error": Row(500, _SERVER),
+}
+
+FAILED = Row(502, _SERVER)
+"""An answer's error code that has no row: the experts failed in a way only their backend names."""
+
+_STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+
+
+def error_body(error: MusterError) -> dict[str, JsonValue]:
+    """`{"error": {message, type, param, code}}`; `code` is always a string."""
+    row = ROWS.get(error.code, FAILED)
+    code = row.code or error.code
+    if isinstance(error, UnknownNameError) and error.kind == "model":
+        code = "model_not_found"
+    return {"error": {"message": str(error), "type": row.type, "param": error.param, "code": code}}
+
+
+def error_response(error: MusterError) -> JSONResponse:
+    row = ROWS.get(error.code, FAILED)
+    return JSONResponse(error_body(error), status_code=row.status, headers=_retry_headers(row))
+
+
+def _retry_headers(row: Row) -> dict[str, str]:
+    if row.retry_after_s is not None:
+        return {"retry-after": str(row.retry_after_s), "x-should-retry": "true"}
+    return {"x-should-retry": "false"} if row.status >= 500 else {}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(MusterError, _on_muster_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_fields)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_muster_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MusterError)
+    response = error_response(error)
+    level = logging.ERROR if response.status_code >= 500 else logging.INFO
+    log.log(level, "%s %s: %s (%s)", request.method, request.url.path, error, request_id(request))
+    return response
+
+
+async def _on_invalid_fields(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = field_path(first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown field"
+    return error_response(InputError(f"{param}: {message}." if param else f"{message}.", param=param))
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _STATUS_CODES.get(error.status_code, "invalid_request")
+    message = f"{request.method} {request.url.path}: {error.detail}."
+    row = ROWS[code]
+    body = {"error": {"message": message, "type": row.type, "param": None, "code": code}}
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed (%s)", request.method, request.url.path, request_id(request), exc_info=error)
+    failure = MusterError("internal error.", remedy=f"The log has it under {request_id(request)}.")
+    failure.code = "internal_error"
+    response = error_response(failure)
+    response.headers["x-request-id"] = request_id(request)
+    return response
+
+
+def field_path(location: Sequence[int | str]) -> str | None:
+    """`("body", "messages", 0, "role")` -> `messages.0.role`; None for the body as a whole."""
+    parts = location[1:] if location and location[0] in ("body", "query", "path", "header") else location
+    return ".".join(str(part) for part in parts) or None
+
+
+def request_id(request: Request) -> str:
+    return str(getattr(request.state, "request_id", "-"))

@@ -1,0 +1,117 @@
+"""Bounds on what a client may send and how much of it at once, as plain ASGI middleware.
+
+The body is counted while it streams, so a missing or false Content-Length changes nothing.
+"""
+
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import BodyTooLargeError, MediaTypeError, OverloadedError, error_response
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class RequestIds:
+    """Gives every request an id and returns it.
+
+    `x-muster-request-id` is always ours. `x-request-id` repeats the client's when it is 1 to 128
+    letters, digits or `._:-`, and is ours otherwise. A handler may leave `decision_id` in the
+    request's state; it is returned as `x-muster-decision-id`, on errors too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        own = f"req_{uuid.uuid4().hex}"
+        sent = Headers(scope=scope).get("x-request-id", "")
+        state = scope.setdefault("state", {})
+        state["request_id"] = sent if _SANE_ID.fullmatch(sent) else own
+
+        async def send_with_ids(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = state["request_id"]
+                headers["x-muster-request-id"] = own
+                if "decision_id" in state:
+                    headers["x-muster-decision-id"] = state["decision_id"]
+            await send(message)
+
+        await self.app(scope, receive, send_with_ids)
+
+
+class InFlightLimit:
+    """At most `max_in_flight` questions at a time; one more gets 429 with Retry-After.
+
+    Only POST is counted: health checks and look-ups stay reachable under load.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_in_flight: int) -> None:
+        self.app = app
+        self.max_in_flight = max_in_flight
+        self._n_in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        if self._n_in_flight >= self.max_in_flight:
+            error = OverloadedError(
+                f"{self.max_in_flight} requests are in flight already.", remedy="Try again in a moment."
+            )
+            await error_response(error)(scope, receive, send)
+            return
+        self._n_in_flight += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._n_in_flight -= 1
+
+
+class BodyLimit:
+    """Refuses bodies above `max_bytes` with 413 and encoded (e.g. gzip) bodies with 415."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            refusal = MediaTypeError(
+                f"Content-Encoding '{encoding[:40]}' is not supported.", remedy="Send the body as it is."
+            )
+            await error_response(refusal)(scope, receive, send)
+            return
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self.max_bytes:
+            await error_response(self._too_large())(scope, receive, send)
+            return
+        await self.app(scope, self._counted(receive), send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        n_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            if message["type"] == "http.request":
+                n_bytes += len(message.get("body", b""))
+                if n_bytes > self.max_bytes:
+                    raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(f"the body is larger than {self.max_bytes} bytes.", remedy="Send less.")

@@ -1,0 +1,47 @@
+"""The REST server: routes, limits and errors around an `App`."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from api.errors import install_error_handlers
+from api.limits import BodyLimit, InFlightLimit, RequestIds
+from api.routes import chat, experts, health, models, root, route
+from orchestrator.bootstrap import App
+
+SPARE_THREADS = 8
+
+
+def create_app(app: App) -> FastAPI:
+    """The ASGI application over a wired `App`, whose lifetime is the caller's."""
+    server = app.settings.muster.server
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Handlers wait in threads for their answers; look-ups must still find a free one.
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = server.max_in_flight + SPARE_THREADS
+        yield
+
+    web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
+    web.state.muster = app
+    web.state.started = int(time.time())
+    for routes in (root, health, chat, route, models, experts):
+        web.include_router(routes.router)
+    install_error_handlers(web)
+    # The middleware added last sees a request first.
+    web.add_middleware(BodyLimit, max_bytes=server.max_body_bytes)
+    web.add_middleware(InFlightLimit, max_in_flight=server.max_in_flight)
+    web.add_middleware(RequestIds)
+    return web
+
+
+def _version() -> str:
+    try:
+        return version("muster")
+    except PackageNotFoundError:
+        return "0"

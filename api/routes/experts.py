@@ -1,0 +1,33 @@
+"""`GET /v1/experts`: the pool and its competence cards."""
+
+from fastapi import APIRouter
+
+from api.deps import AppDep
+from api.schemas import CardView, ExpertList, ExpertView
+from api.wire import card_view, expert_view
+from orchestrator.errors import NotFoundError
+
+router = APIRouter(prefix="/v1/experts", tags=["experts"])
+
+
+@router.get("")
+def list_experts(app: AppDep) -> ExpertList:
+    cards = app.service.cards
+    return ExpertList(data=[expert_view(e, cards.get(e.id)) for e in app.pool.experts])
+
+
+@router.get("/{expert_id:path}/card")
+def get_card(expert_id: str, app: AppDep) -> CardView:
+    expert = app.service.expert(expert_id)
+    card = app.service.cards.get(expert.id)
+    if card is None:
+        raise NotFoundError(
+            f"expert '{expert.id}' has no competence card.", param="expert", remedy="Run `muster profile`."
+        )
+    return card_view(card)
+
+
+@router.get("/{expert_id:path}")
+def get_expert(expert_id: str, app: AppDep) -> ExpertView:
+    expert = app.service.expert(expert_id)
+    return expert_view(expert, app.service.cards.get(expert.id))

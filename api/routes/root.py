@@ -1,0 +1,20 @@
+"""`GET /`: where things are."""
+
+from fastapi import APIRouter
+
+router = APIRouter(include_in_schema=False)
+
+LINKS = {
+    "chat": "/v1/chat/completions",
+    "models": "/v1/models",
+    "route": "/v1/route",
+    "experts": "/v1/experts",
+    "health": "/health/ready",
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+}
+
+
+@router.get("/")
+async def root() -> dict[str, str | dict[str, str]]:
+    return {"name": "muster", "links": LINKS}

@@ -1,0 +1,26 @@
+"""`POST /v1/route`: who would answer a question, and why. Nobody is asked."""
+
+from fastapi import APIRouter
+
+from api.deps import AppDep
+from api.schemas import RouteRequest, RouteView
+from api.strict_json import StrictRoute
+from api.wire import build_query, chat_content, route_view
+from orchestrator.errors import InputError
+
+router = APIRouter(route_class=StrictRoute, tags=["route"])
+
+
+@router.post("/v1/route")
+def route(body: RouteRequest, app: AppDep) -> RouteView:
+    query = build_query("route", _content(body), options=body.options, answer_type=body.answer_type)
+    [decision] = app.service.route([query], composition=body.model)
+    return route_view(decision, model=body.model)
+
+
+def _content(body: RouteRequest) -> dict[str, object]:
+    if body.messages is not None and body.question is None:
+        return chat_content(body.messages)
+    if body.question is not None and body.messages is None:
+        return {"question": body.question}
+    raise InputError("give either `question` or `messages`.", param="question")

@@ -1,0 +1,203 @@
+"""Domain values to wire types, and wire types to domain values."""
+
+from collections.abc import Iterable, Mapping
+
+from api.schemas import (
+    AssistantMessage,
+    CardView,
+    ChatCompletion,
+    ChatMessage,
+    Choice,
+    DecisionView,
+    EvidenceView,
+    ExpertView,
+    MusterView,
+    RecruitView,
+    RoleUsage,
+    RouteView,
+    SkillView,
+    TallyView,
+    UsageView,
+    VoteView,
+)
+from orchestrator.domain.answers import Answer, Decision, Recruit, SkillEvidence, Usage, Vote
+from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.experts import Expert
+from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.errors import InputError
+from orchestrator.question_files import conversation, parse_query
+
+
+def build_query(
+    query_id: str,
+    content: Mapping[str, object],
+    *,
+    options: list[str] | None,
+    answer_type: AnswerType | None,
+    prefix: str = "",
+) -> Query:
+    """A query from wire fields; options without an answer type make it a choice.
+
+    Args:
+        content: `question`, and `context` of a conversation.
+        prefix: of the fields named in errors, e.g. `muster.`.
+
+    Raises:
+        InputError: naming the wire field at fault.
+    """
+    default = AnswerType.TEXT if options is None else AnswerType.CHOICE
+    fields = {**content, "id": query_id, "options": options or (), "answer_type": answer_type or default}
+    try:
+        return parse_query(fields)
+    except InputError as error:
+        # Rules about options and their type concern several fields, so they come without a name.
+        inner = (error.param or "options").split(".")[0]
+        param = inner if inner in content else f"{prefix}{inner}"
+        if inner == "question" and "context" in content:
+            param = "messages"
+        raise InputError(str(error), param=param) from None
+
+
+def chat_content(messages: Iterable[ChatMessage]) -> dict[str, object]:
+    """`question` (the last message, the user's) and `context`; `developer` is another name of `system`."""
+    plain: list[object] = [
+        {"role": "system" if m.role == "developer" else m.role, "content": m.content} for m in messages
+    ]
+    return conversation(plain)
+
+
+def decision_view(decision: Decision) -> DecisionView:
+    return DecisionView(
+        router=decision.router,
+        recruits=[_recruit_view(recruit) for recruit in decision.recruits],
+        skills=[SkillView(name=tag.name, weight=tag.weight) for tag in decision.skills],
+        runner_up=_recruit_view(decision.runner_up) if decision.runner_up else None,
+        would_change=decision.would_change,
+        notes=list(decision.notes),
+        card_version=decision.card_version,
+        seed=decision.seed,
+    )
+
+
+def route_view(decision: Decision, *, model: str) -> RouteView:
+    return RouteView(model=model, **dict(decision_view(decision)))
+
+
+def _recruit_view(recruit: Recruit) -> RecruitView:
+    return RecruitView(
+        expert=recruit.expert_id,
+        weight=recruit.weight,
+        score=recruit.score,
+        accuracy=recruit.accuracy,
+        evidence=[_evidence_view(evidence) for evidence in recruit.evidence],
+        note=recruit.note,
+    )
+
+
+def _evidence_view(evidence: SkillEvidence) -> EvidenceView:
+    return EvidenceView(
+        skill=evidence.skill,
+        weight=evidence.weight,
+        score=evidence.score,
+        n=evidence.n,
+        accuracy=evidence.accuracy,
+        low=evidence.interval.low,
+        high=evidence.interval.high,
+    )
+
+
+def muster_view(answer: Answer, *, job_id: str, composition: str) -> MusterView:
+    return MusterView(
+        job_id=job_id,
+        composition=composition,
+        recruits=list(answer.decision.expert_ids) if answer.decision else [],
+        reasons=decision_view(answer.decision) if answer.decision else None,
+        votes=[_vote_view(vote) for vote in answer.votes],
+        value=answer.value,
+        confidence=answer.confidence,
+        degraded=answer.degraded,
+        notes=list(answer.notes),
+        aggregator=answer.aggregator,
+        answered_by=answer.answered_by,
+        n_calls=answer.n_calls,
+        usage_by_role={role: _role_usage(usage) for role, usage in answer.usage_by_role.items()},
+    )
+
+
+def _vote_view(vote: Vote) -> VoteView:
+    return VoteView(
+        expert=vote.expert_id,
+        value=vote.value,
+        weight=vote.weight,
+        abstained_because=vote.abstained_because,
+    )
+
+
+def _role_usage(usage: Usage) -> RoleUsage:
+    return RoleUsage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cost_usd=usage.cost_usd,
+    )
+
+
+def chat_completion(
+    answer: Answer, *, completion_id: str, created: int, model: str, fingerprint: str, muster: MusterView
+) -> ChatCompletion:
+    """An answer in OpenAI's form; `created` in seconds since 1970, `fingerprint` of the pool."""
+    usage = answer.usage
+    return ChatCompletion(
+        id=completion_id,
+        created=created,
+        model=model,
+        choices=[Choice(message=AssistantMessage(content=answer.text))],
+        usage=UsageView(
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        ),
+        system_fingerprint=f"fp_{fingerprint}",
+        muster=muster,
+    )
+
+
+def expert_view(expert: Expert, card: CompetenceCard | None) -> ExpertView:
+    """Leaves out where the weights are: a path says more about the machine than about the expert."""
+    return ExpertView(
+        id=expert.id,
+        engine=expert.engine.id,
+        backend=expert.engine.backend,
+        is_adapter=expert.adapter is not None,
+        roles=sorted(expert.roles),
+        max_tokens=expert.max_tokens,
+        params_b=expert.params_b,
+        input_cost_per_token=expert.input_cost_per_token,
+        output_cost_per_token=expert.output_cost_per_token,
+        fingerprint=expert.fingerprint,
+        accuracy=card.total.accuracy if card else None,
+    )
+
+
+def card_view(card: CompetenceCard) -> CardView:
+    return CardView(
+        expert=card.expert_id,
+        fingerprint=card.fingerprint,
+        profile_hash=card.profile_hash,
+        total=_tally_view(card.total),
+        skills=_tally_views(card.skills),
+        domains=_tally_views(card.domains),
+        aggregation=_tally_views(card.aggregation),
+        mean_tokens=card.mean_tokens,
+        mean_latency_ms=card.mean_latency_ms,
+        cost_per_query=card.cost_per_query,
+    )
+
+
+def _tally_views(tallies: Mapping[str, Tally]) -> dict[str, TallyView]:
+    return {name: _tally_view(tally) for name, tally in sorted(tallies.items())}
+
+
+def _tally_view(tally: Tally) -> TallyView:
+    return TallyView(
+        n_right=tally.n_right, n_wrong=tally.n_wrong, n_abstain=tally.n_abstain, accuracy=tally.accuracy
+    )

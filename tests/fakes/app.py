@@ -1,0 +1,174 @@
+"""A scripted App: the real Service over a job store, a dispatcher and a catalogue that do as told."""
+
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.bootstrap import Diagnosis
+from orchestrator.compositions import Ensemble, SkillReader
+from orchestrator.domain.answers import Answer, Decision, Recruit, Usage, Vote
+from orchestrator.domain.assignments import Ask, Done, Job, JobProgress, JobState, QueryState, Response
+from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.domain.queries import Query
+from orchestrator.domain.skills import SkillTag
+from orchestrator.errors import MusterError, NotFoundError
+from orchestrator.ports import Composition, RoutingInput
+from orchestrator.service import Service
+from orchestrator.settings import LitellmParams, Member, MusterSettings, ServerSettings, Settings
+
+
+def make_expert(expert_id: str) -> Expert:
+    return Expert(id=expert_id, engine=EngineSpec(id=f"{expert_id}-engine", backend="scripted", model="/w"))
+
+
+def make_card(expert_id: str) -> CompetenceCard:
+    """7 right, 2 wrong, 1 abstained: accuracy 0.7."""
+    tally = Tally(n_right=7, n_wrong=2, n_abstain=1)
+    return CompetenceCard(
+        expert_id=expert_id,
+        fingerprint="f",
+        profile_hash="p",
+        outcomes_hash="o",
+        total=tally,
+        skills={"algebra": tally},
+    )
+
+
+DECISION = Decision(
+    router="fake",
+    recruits=(
+        Recruit(expert_id="org/alpha", weight=0.75, score=3.0, accuracy=0.9),
+        Recruit(expert_id="beta", weight=0.25, score=1.0, accuracy=0.6),
+    ),
+    skills=(SkillTag(name="algebra", weight=0.5),),
+    would_change="one more right answer",
+)
+
+ANSWER = Answer(
+    text="The answer is (B).",
+    value="B",
+    confidence=0.8,
+    aggregator="weighted",
+    votes=(
+        Vote(expert_id="org/alpha", value="B", weight=0.75),
+        Vote(expert_id="beta", value=None, weight=0.25, abstained_because="unread"),
+    ),
+    decision=DECISION,
+    usage_by_role={
+        "expert": Usage(prompt_tokens=20, completion_tokens=6),
+        "aggregate": Usage(prompt_tokens=5, completion_tokens=1),
+    },
+    n_calls=3,
+)
+
+
+@dataclass
+class FakeJobs:
+    """Remembers what was submitted; `answers_with` is every question's answer, None = never."""
+
+    answers_with: Answer | None = ANSWER
+    submitted: list[tuple[Job, tuple[Query, ...]]] = field(default_factory=list)
+    states: dict[str, JobState] = field(default_factory=dict)
+    fails_with: MusterError | Exception | None = None
+
+    def submit(self, job: Job, queries: Iterable[Query]) -> int:
+        if self.fails_with is not None:
+            raise self.fails_with
+        self.submitted.append((job, tuple(queries)))
+        return len(self.submitted[-1][1])
+
+    def answer(self, job_id: str) -> Answer | None:
+        return self.answers_with
+
+    def set_state(self, job_id: str, state: JobState) -> None:
+        self.states[job_id] = state
+
+    def job(self, job_id: str) -> JobProgress:
+        for job, queries in self.submitted:
+            if job.id == job_id:
+                return JobProgress(job=job, state=JobState.DONE, total=len(queries), completed=0, failed=0)
+        raise NotFoundError(f"no job '{job_id}'.")
+
+
+@dataclass
+class FakeDispatcher:
+    """Returns at once, or holds every question until `gate` opens; `entered` counts who waits."""
+
+    gate: threading.Event | None = None
+    entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def wait(self, job_id: str, *, timeout_s: float) -> None:
+        self.entered.release()
+        if self.gate is not None:
+            assert self.gate.wait(30), "the test never opened the gate"
+
+
+class FakeAnnotator:
+    def calls(self, query: Query) -> Ask | None:
+        return None
+
+    def annotate(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> list[tuple[SkillTag, ...]]:
+        return [() for _ in queries]
+
+
+class FakeRouter:
+    name = "fake"
+
+    def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
+        return [DECISION for _ in batch]
+
+
+class FakeAggregator:
+    name = "fake"
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        return Done(answer=ANSWER)
+
+
+@dataclass
+class FakeCatalogue:
+    pool: Pool
+    cards: Mapping[str, CompetenceCard]
+    names: tuple[str, ...] = ("auto", "knn", "org/mix")
+
+    def build(self, job: Job) -> Composition:
+        return Ensemble(
+            job.composition,
+            pool=self.pool,
+            reader=SkillReader(FakeAnnotator(), None, None),
+            router=FakeRouter(),
+            aggregator=FakeAggregator(),
+            job=job,
+        )
+
+
+class FakeApp:
+    """Two experts, `org/alpha` (profiled) and `beta` (not)."""
+
+    def __init__(
+        self,
+        *,
+        answer: Answer | None = ANSWER,
+        server: ServerSettings | None = None,
+        gate: threading.Event | None = None,
+        fails_with: Exception | None = None,
+        diagnose: Callable[[], list[Diagnosis]] = lambda: [Diagnosis("database", True, "0 jobs")],
+    ) -> None:
+        self.pool = Pool(experts=(make_expert("org/alpha"), make_expert("beta")))
+        self.settings = Settings(
+            model_list=(Member(model_name="beta", litellm_params=LitellmParams(model="/w")),),
+            muster=MusterSettings(server=server or ServerSettings()),
+        )
+        self.jobs = FakeJobs(answers_with=answer, fails_with=fails_with)
+        self.dispatcher = FakeDispatcher(gate=gate)
+        self.diagnose = diagnose
+        self.service = Service(
+            pool=self.pool,
+            jobs=self.jobs,
+            dispatcher=self.dispatcher,
+            catalogue=FakeCatalogue(self.pool, {"org/alpha": make_card("org/alpha")}),
+        )

@@ -1,0 +1,142 @@
+"""`POST /v1/chat/completions` over a scripted app."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.main import create_app
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import INTERACTIVE, JobState
+from orchestrator.domain.queries import AnswerType
+from orchestrator.settings import ServerSettings
+from tests.fakes.app import FakeApp
+
+URL = "/v1/chat/completions"
+
+
+def client(app: FakeApp) -> TestClient:
+    return TestClient(create_app(app), raise_server_exceptions=False)
+
+
+def chat(**fields: object) -> dict[str, object]:
+    return {"model": "auto", "messages": [{"role": "user", "content": "Solve x+1=2."}], **fields}
+
+
+def test_completion_has_openais_form() -> None:
+    body = client(FakeApp()).post(URL, json=chat()).json()
+    assert body["object"] == "chat.completion"
+    assert body["id"].startswith("chatcmpl-")
+    assert body["model"] == "auto"
+    [choice] = body["choices"]
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "The answer is (B).",
+        "refusal": None,
+        "tool_calls": None,
+    }
+    assert (choice["index"], choice["finish_reason"], choice["logprobs"]) == (0, "stop", None)
+    assert body["system_fingerprint"].startswith("fp_")
+
+
+def test_usage_sums_all_inner_calls() -> None:
+    """Experts 20 + 6, aggregator 5 + 1."""
+    usage = client(FakeApp()).post(URL, json=chat()).json()["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (25, 7, 32)
+
+
+def test_extras_stand_in_one_object() -> None:
+    muster = client(FakeApp()).post(URL, json=chat()).json()["muster"]
+    assert muster["recruits"] == ["org/alpha", "beta"]
+    assert muster["reasons"]["recruits"][0]["accuracy"] == 0.9
+    assert muster["reasons"]["would_change"] == "one more right answer"
+    assert muster["votes"][1] == {
+        "expert": "beta",
+        "value": None,
+        "weight": 0.25,
+        "abstained_because": "unread",
+    }
+    assert (muster["value"], muster["confidence"], muster["degraded"]) == ("B", 0.8, False)
+    assert muster["usage_by_role"]["aggregate"]["prompt_tokens"] == 5
+
+
+def test_headers_name_request_experts_and_job() -> None:
+    app = FakeApp()
+    response = client(app).post(URL, json=chat(), headers={"x-request-id": "mine-1"})
+    [(job, _)] = app.jobs.submitted
+    assert response.headers["x-request-id"] == "mine-1"
+    assert response.headers["x-muster-request-id"].startswith("req_")
+    assert response.headers["x-muster-experts"] == "org/alpha,beta"
+    assert response.headers["x-muster-decision-id"] == job.id == response.json()["muster"]["job_id"]
+
+
+def test_request_becomes_an_interactive_job() -> None:
+    app = FakeApp()
+    client(app).post(URL, json=chat(model="muster/knn", seed=7, temperature=0, max_completion_tokens=9))
+    [(job, _)] = app.jobs.submitted
+    assert (job.composition, job.priority, job.kind) == ("knn", INTERACTIVE, "ask")
+    assert (job.seed, job.temperature, job.max_tokens) == (7, 0.0, 9)
+
+
+def test_an_expert_may_be_asked_by_its_id() -> None:
+    app = FakeApp()
+    assert client(app).post(URL, json=chat(model="org/alpha")).json()["model"] == "org/alpha"
+    assert app.jobs.submitted[0][0].composition == "expert:org/alpha"
+
+
+def test_earlier_messages_become_context_and_developer_means_system() -> None:
+    app = FakeApp()
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "assistant", "content": "Hello.", "refusal": None, "tool_calls": None},
+        {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
+    ]
+    assert client(app).post(URL, json=chat(messages=messages)).status_code == 200
+    [query] = app.jobs.submitted[0][1]
+    assert query.question == "one\ntwo"
+    assert [m.role for m in query.context] == ["system", "assistant"]
+
+
+def test_options_make_the_question_a_choice() -> None:
+    app = FakeApp()
+    client(app).post(URL, json=chat(muster={"options": ["1", "2"]}))
+    [query] = app.jobs.submitted[0][1]
+    assert (query.answer_type, query.options) == (AnswerType.CHOICE, ("1", "2"))
+
+
+def test_answer_type_is_a_plain_name() -> None:
+    app = FakeApp()
+    client(app).post(URL, json=chat(muster={"answer_type": "number"}))
+    assert app.jobs.submitted[0][1][0].answer_type is AnswerType.NUMBER
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "wire_code"),
+    [
+        ("generation_timeout", 504, "generation_timeout"),
+        ("context_exceeded", 400, "context_length_exceeded"),
+        ("engine_load_failed", 503, "engine_load_failed"),
+        ("backend_error", 502, "backend_error"),
+        ("some_backends_own_code", 502, "some_backends_own_code"),
+    ],
+)
+def test_failed_answers_are_errors_with_the_job_named(code: str, status: int, wire_code: str) -> None:
+    app = FakeApp(answer=Answer(text="", error_code=code, error="all experts failed."))
+    response = client(app).post(URL, json=chat())
+    assert response.status_code == status
+    assert response.json()["error"]["code"] == wire_code
+    assert response.json()["error"]["message"] == "all experts failed."
+    assert response.headers["x-muster-decision-id"] == app.jobs.submitted[0][0].id
+
+
+def test_no_answer_in_time_is_504_that_is_not_retried_and_cancels_the_job() -> None:
+    app = FakeApp(answer=None)
+    response = client(app).post(URL, json=chat(muster={"timeout_s": 0.5}))
+    assert response.status_code == 504
+    assert response.headers["x-should-retry"] == "false"
+    assert set(app.jobs.states.values()) == {JobState.CANCELLED}
+
+
+def test_waiting_longer_than_the_server_allows_is_refused() -> None:
+    app = FakeApp(server=ServerSettings(request_timeout_s=10))
+    response = client(app).post(URL, json=chat(muster={"timeout_s": 11}))
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == "muster.timeout_s"

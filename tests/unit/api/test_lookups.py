@@ -1,0 +1,95 @@
+"""Models, experts, cards, dry runs and health over a scripted app."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.main import create_app
+from orchestrator.bootstrap import Diagnosis
+from tests.fakes.app import FakeApp
+
+
+@pytest.fixture
+def client() -> TestClient:
+    return TestClient(create_app(FakeApp()), raise_server_exceptions=False)
+
+
+def test_models_are_the_experts_and_the_virtual_names(client: TestClient) -> None:
+    body = client.get("/v1/models").json()
+    assert body["object"] == "list"
+    owners = {model["id"]: model["owned_by"] for model in body["data"]}
+    assert owners == {
+        "org/alpha": "pool",
+        "beta": "pool",
+        "auto": "muster",
+        "muster/knn": "muster",
+        "muster/org/mix": "muster",
+    }
+
+
+@pytest.mark.parametrize("model_id", ["auto", "muster/knn", "muster/org/mix", "org/alpha", "org%2Falpha"])
+def test_every_listed_model_can_be_looked_up(client: TestClient, model_id: str) -> None:
+    body = client.get(f"/v1/models/{model_id}").json()
+    assert body["id"] == model_id.replace("%2F", "/")
+    assert body["object"] == "model"
+    assert body["created"] > 0
+
+
+def test_experts_show_what_they_are_and_not_where(client: TestClient) -> None:
+    response = client.get("/v1/experts")
+    alpha, beta = response.json()["data"]
+    assert (alpha["id"], alpha["accuracy"], beta["accuracy"]) == ("org/alpha", 0.7, None)
+    assert '"/w"' not in response.text
+    assert client.get("/v1/experts/org/alpha").json() == alpha
+
+
+def test_card_has_counts_per_skill(client: TestClient) -> None:
+    card = client.get("/v1/experts/org/alpha/card").json()
+    assert card["skills"]["algebra"] == {"n_right": 7, "n_wrong": 2, "n_abstain": 1, "accuracy": 0.7}
+
+
+def test_missing_card_says_how_to_get_one(client: TestClient) -> None:
+    error = client.get("/v1/experts/beta/card").json()["error"]
+    assert "muster profile" in error["message"]
+
+
+def test_route_gives_the_decision_with_reasons_and_asks_nobody() -> None:
+    app = FakeApp()
+    body = TestClient(create_app(app)).post("/v1/route", json={"question": "x+1=2?"}).json()
+    assert [r["expert"] for r in body["recruits"]] == ["org/alpha", "beta"]
+    assert (body["model"], body["router"], body["skills"][0]["name"]) == ("auto", "fake", "algebra")
+    assert app.jobs.submitted == []
+
+
+def test_route_takes_a_conversation_too(client: TestClient) -> None:
+    messages = [{"role": "user", "content": "x+1=2?"}]
+    response = client.post("/v1/route", json={"messages": messages, "model": "muster/knn"})
+    assert response.json()["model"] == "muster/knn"
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+def test_alive(client: TestClient, path: str) -> None:
+    assert client.get(path).json() == {"status": "ok"}
+
+
+def test_ready_lists_its_checks(client: TestClient) -> None:
+    response = client.get("/health/ready")
+    assert (response.status_code, response.json()["status"]) == (200, "ready")
+
+
+def test_not_ready_is_503_with_the_remedy() -> None:
+    app = FakeApp(diagnose=lambda: [Diagnosis("cards", False, "none", "Run `muster profile`.")])
+    response = TestClient(create_app(app)).get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["checks"][0]["remedy"] == "Run `muster profile`."
+
+
+def test_root_links_lead_somewhere(client: TestClient) -> None:
+    links = client.get("/").json()["links"]
+    assert all(client.get(link).status_code != 404 for link in links.values())
+
+
+def test_openapi_describes_requests_and_answers(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    chat = schema["paths"]["/v1/chat/completions"]["post"]
+    assert chat["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("ChatRequest")
+    assert schema["components"]["schemas"]["ChatRequest"]["additionalProperties"] is False
