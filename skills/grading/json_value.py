@@ -1,0 +1,80 @@
+"""JSON: canonical answer = the first JSON value, keys sorted, integral numbers without a fraction."""
+
+import json
+import re
+
+from pydantic import JsonValue
+
+from orchestrator.domain.queries import Query
+from orchestrator.errors import SkillError
+from skills.grading.base import Reading, Verdict
+
+MAX_CHARS = 200_000
+MAX_DEPTH = 64
+MAX_STARTS = 64
+"""Places in a text where a value is looked for: bounds the work on a text of open brackets."""
+
+_FENCE = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\n(.*?)```", re.DOTALL)
+
+
+class JsonGrader:
+    """Canonical form: compact `json.dumps` with sorted keys, so equal structure is equal text."""
+
+    def read(self, _query: Query, text: str, *, truncated: bool) -> Reading:
+        if len(text) > MAX_CHARS:
+            return Reading(None, f"longer than {MAX_CHARS} characters")
+        fenced = (body for body in _FENCE.findall(text))
+        found = next((v for body in fenced if (v := _first_value(body, scalars=True))), None)
+        found = found or _first_value(text, scalars=not truncated)
+        return Reading(found) if found else Reading(None, "no JSON value")
+
+    def equivalent(self, a: str, b: str) -> bool:
+        return a == b
+
+    def check(self, query: Query, value: str) -> Verdict:
+        reference = _first_value(str(query.answer), scalars=True)
+        if reference is None:
+            raise SkillError(f"query '{query.id}': the reference answer is not JSON.", param="answer")
+        return Verdict(value == reference)
+
+
+def _first_value(text: str, *, scalars: bool) -> str | None:
+    """Canonical form of the first value; a scalar counts only as the whole text."""
+    decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+    stripped = text.strip()
+    starts = [m.start() for m in re.finditer(r"[{\[]", stripped)][:MAX_STARTS]
+    whole = _decode(decoder, stripped, 0)
+    if whole is not None and whole[1] == len(stripped) and (scalars or starts[:1] == [0]):
+        return whole[0]
+    found = (value for start in starts if (value := _decode(decoder, stripped, start)))
+    return next((value for value, _ in found), None)
+
+
+def _decode(decoder: json.JSONDecoder, text: str, start: int) -> tuple[str, int] | None:
+    try:
+        value, end = decoder.raw_decode(text, start)
+        return json.dumps(_plain(value, MAX_DEPTH), sort_keys=True, separators=(",", ":")), end
+    except (ValueError, RecursionError):
+        return None
+
+
+def _plain(value: JsonValue, depth: int) -> JsonValue:
+    """1.0 -> 1, recursively; refuses deep nesting."""
+    if depth == 0:
+        raise ValueError("nested too deep")
+    if isinstance(value, dict):
+        return {key: _plain(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, depth - 1) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("number out of range")
+    return number

@@ -1,0 +1,191 @@
+"""Makes outcomes of experts on labelled queries known: asks what is not, grades, stores."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from orchestrator.domain.assignments import CallRole, Job, JobProgress, JobState, Response
+from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.queries import Query
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import ContextExceededError, InputError, NotFoundError
+from orchestrator.ports import CardStore, Dispatcher, Grader, JobStore, OutcomeRow
+
+logger = logging.getLogger(__name__)
+
+MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code})
+"""Error codes that say something about the expert; all others are the infrastructure's, and asked again."""
+
+ProgressCallback = Callable[[JobProgress], None]
+
+
+class Coverage(NamedTuple):
+    """How many expert-question pairs were asked, and how many had been measured before."""
+
+    n_asked: int
+    n_reused: int
+
+
+class Measurer:
+    """Runs profile jobs and keeps their graded responses, by expert fingerprint and question.
+
+    Args:
+        seed: of generation; part of a job's identity.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        cards: CardStore,
+        dispatcher: Dispatcher,
+        grader: Grader,
+        pool: Pool,
+        seed: int,
+    ) -> None:
+        self._jobs = jobs
+        self._cards = cards
+        self._dispatcher = dispatcher
+        self._grader = grader
+        self._pool = pool
+        self._seed = seed
+
+    def known(self, expert: Expert, queries: Sequence[Query]) -> dict[str, OutcomeRow]:
+        return self._cards.known_outcomes(expert.fingerprint, [q.content_hash for q in queries])
+
+    def missing(self, expert: Expert, queries: Sequence[Query]) -> list[Query]:
+        known = self.known(expert, queries)
+        return [query for query in queries if query.content_hash not in known]
+
+    def measure(
+        self,
+        experts: Sequence[Expert],
+        queries: Sequence[Query],
+        *,
+        composition: str,
+        on_progress: ProgressCallback | None,
+    ) -> Coverage:
+        """Make the outcomes of experts x queries known, as far as the infrastructure lets it."""
+        groups = self._groups(experts, queries)
+        n_asked = sum(len(group) * len(missing) for group, missing in groups)
+        for group, missing in groups:
+            self._ask(group, missing, composition, on_progress)
+        return Coverage(n_asked, len(experts) * len(queries) - n_asked)
+
+    def regrade(self, experts: Sequence[Expert], queries: Sequence[Query]) -> None:
+        """Grade stored responses again, for questions whose reference answer may have changed.
+
+        An abstention stays one: reading a response does not depend on the reference.
+        """
+        by_hash = {query.content_hash: query for query in queries}
+        for expert in experts:
+            rows = [row for row in self.known(expert, queries).values() if row.value is not None]
+            graded = [self._regraded(expert, by_hash[row.query_hash], row) for row in rows]
+            changed = [new for new, old in zip(graded, rows, strict=True) if new != old]
+            if changed:
+                self._cards.save_outcomes(changed)
+
+    def _regraded(self, expert: Expert, query: Query, row: OutcomeRow) -> OutcomeRow:
+        response = Response(expert_id=expert.id, role=CallRole.EXPERT, stage=0, text=row.text)
+        outcome = self._grader.grade(query, response)
+        return row._replace(outcome=outcome.outcome, value=outcome.value)
+
+    def generate(
+        self, queries: Sequence[Query], *, composition: str, on_progress: ProgressCallback | None
+    ) -> dict[str, tuple[Response, ...]]:
+        """Responses by query hash of a job that names no experts; not graded, not kept."""
+        job = self._job(composition, (), queries, attempt=0)
+        self._jobs.submit(job, queries)
+        self._dispatcher.run(job.id, on_progress=on_progress)
+        return {query.content_hash: responses for query, responses in self._jobs.responses(job.id)}
+
+    def _groups(
+        self, experts: Sequence[Expert], queries: Sequence[Query]
+    ) -> list[tuple[list[Expert], list[Query]]]:
+        """Experts with the same unanswered questions, together: one job each."""
+        groups: dict[tuple[str, ...], list[Expert]] = defaultdict(list)
+        for expert in experts:
+            groups[tuple(q.content_hash for q in self.missing(expert, queries))].append(expert)
+        by_hash = {q.content_hash: q for q in queries}
+        return [(group, [by_hash[h] for h in hashes]) for hashes, group in groups.items() if hashes]
+
+    def _ask(
+        self,
+        group: Sequence[Expert],
+        queries: Sequence[Query],
+        composition: str,
+        on_progress: ProgressCallback | None,
+    ) -> None:
+        """Run the group's job; one that an earlier run finished is read again, not run again.
+
+        If such a job holds no outcome for some questions (their engine failed then), these are asked
+        by a job of their own, with an id that the next run would choose as well.
+        """
+        attempt = 0
+        while queries:
+            job = self._job(composition, group, queries, attempt=attempt)
+            ended = self._has_ended(job.id)
+            if not ended:
+                self._jobs.submit(job, queries)
+                self._dispatcher.run(job.id, on_progress=on_progress)
+            self._collect(job.id, group)
+            if not ended:
+                return
+            left = self._unmeasured(group, queries)
+            attempt = attempt + 1 if len(left) == len(queries) else 0
+            queries = left
+
+    def _unmeasured(self, group: Sequence[Expert], queries: Sequence[Query]) -> list[Query]:
+        hashes = {query.content_hash for expert in group for query in self.missing(expert, queries)}
+        return [query for query in queries if query.content_hash in hashes]
+
+    def _job(
+        self, composition: str, group: Sequence[Expert], queries: Sequence[Query], *, attempt: int
+    ) -> Job:
+        prints = [expert.fingerprint for expert in group]
+        content = [composition, prints, [q.content_hash for q in queries], self._seed, attempt]
+        return Job(
+            id=f"profile-{content_hash(content)}",
+            kind="profile",
+            composition=composition,
+            experts=tuple(expert.id for expert in group),
+            seed=self._seed,
+            config_hash=self._pool.fingerprint,
+            label=f"{composition}: {len(queries)} questions, {len(group)} experts",
+        )
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self._jobs.job(job_id).state is not JobState.RUNNING
+        except NotFoundError:
+            return False
+
+    def _collect(self, job_id: str, group: Sequence[Expert]) -> None:
+        """Grade and store a job's responses, a question at a time."""
+        fingerprints = {expert.id: expert.fingerprint for expert in group}
+        for query, responses in self._jobs.responses(job_id):
+            rows = [
+                self._graded(fingerprints[r.expert_id], query, r)
+                for r in responses
+                if r.expert_id in fingerprints and _is_the_experts_own(r)
+            ]
+            if rows:
+                self._cards.save_outcomes(rows)
+
+    def _graded(self, fingerprint: str, query: Query, response: Response) -> OutcomeRow:
+        outcome = self._grader.grade(query, response)
+        return OutcomeRow(
+            fingerprint=fingerprint,
+            query_hash=query.content_hash,
+            outcome=outcome.outcome,
+            value=outcome.value,
+            text=response.text,
+            completion_tokens=response.usage.completion_tokens,
+            latency_ms=response.latency_ms,
+        )
+
+
+def _is_the_experts_own(response: Response) -> bool:
+    """Whether the response says what the expert can do, rather than that it could not be asked."""
+    return response.error_code is None or response.error_code in MODEL_FAILURES

@@ -1,0 +1,230 @@
+"""Profiling: experts x labelled questions -> competence cards, incremental and resumable.
+
+Work goes through the job store like any other: experts share loads, workers may die, and a second
+run asks only what no earlier one has measured. Source: Symbolic-MoE, arXiv:2503.05641, section 3.1.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from orchestrator.domain.cards import UNKNOWN, CompetenceCard, Profile
+from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.queries import Query
+from orchestrator.domain.skills import SkillTag
+from orchestrator.errors import SkillError, UnknownNameError
+from orchestrator.ports import (
+    CardStore,
+    Dispatcher,
+    Embedder,
+    Grader,
+    JobStore,
+    OutcomeRow,
+    SkillAnnotator,
+    SkillMatcher,
+)
+from skills.counting import ProfileSet, count_card, profile_set
+from skills.exam import exam_queries
+from skills.measuring import Measurer, ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+ROLL_CALL, EXAM, ANNOTATE = "roll_call", "exam", "annotate"
+"""Compositions that profiling submits."""
+
+
+class ProfileReport(NamedTuple):
+    """What a run did. `unmeasured`: experts with questions that only infrastructure errors answered."""
+
+    profile_hash: str
+    cards: dict[str, CompetenceCard]
+    n_questions: int
+    n_asked: int
+    n_reused: int
+    n_exam_questions: int
+    unmeasured: dict[str, int]
+
+
+class Profiler:
+    """Keeps the cards of a pool up to date.
+
+    Args:
+        matcher: maps annotated names to the card vocabulary; None = the annotator's names are it.
+        seed: of generation and of the exam's choice of responses.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        cards: CardStore,
+        dispatcher: Dispatcher,
+        grader: Grader,
+        annotator: SkillAnnotator,
+        matcher: SkillMatcher | None,
+        embedder: Embedder,
+        pool: Pool,
+        seed: int = 0,
+    ) -> None:
+        self._cards = cards
+        self._measurer = Measurer(
+            jobs=jobs, cards=cards, dispatcher=dispatcher, grader=grader, pool=pool, seed=seed
+        )
+        self._annotator = annotator
+        self._matcher = matcher
+        self._embedder = embedder
+        self._pool = pool
+        self._seed = seed
+
+    def run(
+        self,
+        queries: Sequence[Query],
+        *,
+        experts: Sequence[str] | None = None,
+        exam: bool = True,
+        on_progress: ProgressCallback | None = None,
+    ) -> ProfileReport:
+        """Ask what is not yet known, grade it, and store the cards of every expert with outcomes.
+
+        The old profile stays the newest one until all new cards can be written.
+
+        Args:
+            queries: labelled questions, each different.
+            experts: ids to profile; None = every answerer, and every aggregator in the exam.
+            exam: also measure aggregation skill; without it, exams taken earlier still count.
+
+        Raises:
+            SkillError: no questions, one without an answer, or two that ask the same.
+            UnknownNameError: an expert that is not in the pool.
+        """
+        check_labelled(queries)
+        chosen = self._chosen(experts)
+        skills = self._annotate(queries, on_progress)
+        profile = profile_set(queries, skills)
+        answerers = [e for e in self._pool.answerers if e.id in chosen]
+        self._measurer.regrade(self._pool.answerers, self._relabelled(queries))
+        coverage = self._measurer.measure(answerers, queries, composition=ROLL_CALL, on_progress=on_progress)
+        examined = exam_queries(queries, self._pool_rows(queries), seed=self._seed)
+        if exam:
+            aggregators = [e for e in self._pool.aggregators if e.id in chosen]
+            self._measurer.measure(aggregators, examined, composition=EXAM, on_progress=on_progress)
+        cards = self._save(profile, examined)
+        unmeasured = {e.id: len(self._measurer.missing(e, queries)) for e in answerers}
+        return ProfileReport(
+            profile_hash=profile.hash,
+            cards=cards,
+            n_questions=len(queries),
+            n_asked=coverage.n_asked,
+            n_reused=coverage.n_reused,
+            n_exam_questions=len(examined),
+            unmeasured={expert_id: n for expert_id, n in unmeasured.items() if n},
+        )
+
+    def profile(self) -> Profile | None:
+        """Outcomes of the pool's answerers on the newest profile set; None before the first run.
+
+        Only outcomes of the present fingerprints count: an expert whose weights or options have
+        changed since is UNKNOWN throughout.
+        """
+        newest = self._cards.latest_profile_hash()
+        rows = None if newest is None else self._cards.profile_set(newest)
+        if not rows:
+            return None
+        queries = [query for query, _ in rows]
+        return Profile(
+            expert_ids=tuple(e.id for e in self._pool.answerers),
+            query_hashes=tuple(q.content_hash for q in queries),
+            texts=tuple(q.text for q in queries),
+            skills=tuple(tags for _, tags in rows),
+            domains=tuple(q.domain or "" for q in queries),
+            outcomes=np.array([self._outcomes(e, queries) for e in self._pool.answerers], dtype=np.int8),
+            embeddings=self._embedder.encode([q.text for q in queries]),
+        )
+
+    def _outcomes(self, expert: Expert, queries: Sequence[Query]) -> list[int]:
+        known = self._measurer.known(expert, queries)
+        return [known[q.content_hash].outcome if q.content_hash in known else UNKNOWN for q in queries]
+
+    def _relabelled(self, queries: Sequence[Query]) -> list[Query]:
+        """Questions whose answer is not the one that the newest profile was graded with."""
+        newest = self._cards.latest_profile_hash()
+        rows = (self._cards.profile_set(newest) if newest else None) or []
+        graded_with = {query.content_hash: query.answer for query, _ in rows}
+        return [query for query in queries if graded_with.get(query.content_hash) != query.answer]
+
+    def _annotate(
+        self, queries: Sequence[Query], on_progress: ProgressCallback | None
+    ) -> list[tuple[SkillTag, ...]]:
+        asking = [query for query in queries if self._annotator.calls(query) is not None]
+        responses = (
+            self._measurer.generate(asking, composition=ANNOTATE, on_progress=on_progress) if asking else {}
+        )
+        tags = self._annotator.annotate(queries, [responses.get(q.content_hash, ()) for q in queries])
+        return self._matcher.match(tags) if self._matcher else tags
+
+    def _pool_rows(self, queries: Sequence[Query]) -> dict[str, list[OutcomeRow]]:
+        rows: dict[str, list[OutcomeRow]] = defaultdict(list)
+        for expert in self._pool.answerers:
+            for query_hash, row in self._measurer.known(expert, queries).items():
+                rows[query_hash].append(row)
+        return rows
+
+    def _save(self, profile: ProfileSet, examined: Sequence[Query]) -> dict[str, CompetenceCard]:
+        counted = (self._card(expert, profile, examined) for expert in self._pool.experts)
+        cards = {card.expert_id: card for card in counted if card is not None}
+        self._cards.save_profile_set(profile.hash, profile.queries, profile.skills)
+        for card in cards.values():
+            self._cards.save_card(card)
+            logger.info("card of %s on profile %s: %s", card.expert_id, profile.hash, card.hash)
+        return cards
+
+    def _card(self, expert: Expert, profile: ProfileSet, examined: Sequence[Query]) -> CompetenceCard | None:
+        """None for an expert of which nothing is known."""
+        rows: Mapping[str, OutcomeRow] = {}
+        if expert in self._pool.answerers:
+            rows = self._measurer.known(expert, profile.queries)
+        graded = self._measurer.known(expert, examined) if examined else {}
+        exam = [(q, graded[q.content_hash]) for q in examined if q.content_hash in graded]
+        return count_card(expert, profile, rows, exam) if rows or exam else None
+
+    def _chosen(self, experts: Iterable[str] | None) -> frozenset[str]:
+        chosen = frozenset(self._pool.by_id if experts is None else experts)
+        for expert_id in sorted(chosen - self._pool.by_id.keys()):
+            raise UnknownNameError("expert", expert_id, self._pool.by_id)
+        return chosen
+
+
+def check_labelled(queries: Sequence[Query]) -> None:
+    """Refuse a profile set that cannot be graded.
+
+    Raises:
+        SkillError: no questions, one without an answer, or two that ask the same; names the first.
+    """
+    if not queries:
+        raise SkillError("the profile set has no questions.", remedy="Give labelled questions.")
+    unlabelled = [q.id for q in queries if q.answer is None]
+    if unlabelled:
+        raise SkillError(
+            f"{len(unlabelled)} profile questions have no answer, first: {', '.join(unlabelled[:5])}.",
+            param="answer",
+            remedy="Give each question its reference 'answer'.",
+        )
+    _check_distinct(queries)
+
+
+def _check_distinct(queries: Sequence[Query]) -> None:
+    first: dict[str, str] = {}
+    repeats: list[str] = []
+    for query in queries:
+        if query.content_hash in first:
+            repeats.append(f"{query.id} = {first[query.content_hash]}")
+        first.setdefault(query.content_hash, query.id)
+    if repeats:
+        raise SkillError(
+            f"{len(repeats)} profile questions repeat others: {', '.join(repeats[:5])}.",
+            param="question",
+            remedy="Keep one of each.",
+        )
