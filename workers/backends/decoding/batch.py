@@ -6,17 +6,14 @@ that a step appends one column to each rectangle.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from workers.backends.decoding.cache import RowCache
 from workers.backends.decoding.rows import Row
-
-if TYPE_CHECKING:
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +36,7 @@ class Batch:
     mask: Tensor
     remaining: Tensor
     alive: Tensor
-    cache: "DynamicCache"
+    cache: RowCache
     sampled: list[int]
     watched: list[int]
     n_alive: int
@@ -47,8 +44,6 @@ class Batch:
     @classmethod
     def start(cls, rows: Sequence[Row], *, pad_id: int, device: torch.device) -> Self:
         """Prompts as a batch, before their first step."""
-        from transformers import DynamicCache
-
         width = max(len(row.prompt_ids) for row in rows)
         gaps = [width - len(row.prompt_ids) for row in rows]
         tokens = [[pad_id] * gap + row.prompt_ids for gap, row in zip(gaps, rows, strict=True)]
@@ -59,17 +54,11 @@ class Batch:
             mask=torch.tensor(mask, device=device),
             remaining=torch.tensor([row.sampling.max_tokens for row in rows], device=device),
             alive=torch.ones(len(rows), dtype=torch.bool, device=device),
-            # Without a config the cache keeps every column of sliding-window layers too; the model's
-            # own mask hides the old ones, and rows of any age can be merged.
-            cache=DynamicCache(),
+            cache=RowCache(),
             sampled=_sampled(rows),
             watched=_watched(rows),
             n_alive=len(rows),
         )
-
-    @property
-    def n_cached(self) -> int:
-        return int(self.cache.get_seq_length())
 
     @property
     def widest(self) -> int:
@@ -94,9 +83,7 @@ class Batch:
         """Drop dead rows, and the columns that only they used; in place. At least one row must live."""
         keep = self.alive.nonzero().flatten()
         first = int(self.mask[keep].any(dim=0).to(torch.uint8).argmax())
-        for layer in self._layers():
-            layer.keys = layer.keys[keep, :, first:]
-            layer.values = layer.values[keep, :, first:]
+        self.cache.keep(keep, first)
         self.rows = [self.rows[at] for at in keep.tolist()]
         self.tokens = self.tokens[keep, first:]
         self.mask = self.mask[keep, first:]
@@ -111,9 +98,7 @@ class Batch:
         """
         width = max(self.tokens.shape[1], other.tokens.shape[1])
         gaps = (width - self.tokens.shape[1], width - other.tokens.shape[1])
-        for mine, theirs in zip(self._layers(), other._layers(), strict=True):
-            mine.keys = _stack_columns((mine.keys, theirs.keys), gaps)
-            mine.values = _stack_columns((mine.values, theirs.values), gaps)
+        self.cache.join(other.cache, gaps)
         self.rows = self.rows + other.rows
         self.tokens = _stack((self.tokens, other.tokens), gaps, fill=pad_id)
         self.mask = _stack((self.mask, other.mask), gaps)
@@ -121,10 +106,6 @@ class Batch:
         self.alive = torch.cat([self.alive, other.alive])
         self.n_alive += other.n_alive
         self._index_rows()
-
-    def _layers(self) -> "list[DynamicLayer]":
-        """Cache layers that hold something; layers that share another's cache stay empty."""
-        return [layer for layer in self.cache.layers if layer.is_initialized]
 
     def _index_rows(self) -> None:
         self.sampled = _sampled(self.rows)
@@ -142,8 +123,3 @@ def _watched(rows: Sequence[Row]) -> list[int]:
 def _stack(parts: tuple[Tensor, Tensor], gaps: tuple[int, int], *, fill: int = 0) -> Tensor:
     """[R1, L1] and [R2, L2] to [R1 + R2, L]; `gaps` = columns to add on the left."""
     return torch.cat([pad(part, (gap, 0), value=fill) for part, gap in zip(parts, gaps, strict=True)])
-
-
-def _stack_columns(parts: tuple[Tensor, Tensor], gaps: tuple[int, int]) -> Tensor:
-    """[R1, H, L1, D] and [R2, H, L2, D] to [R1 + R2, H, L, D]; zeros on the left, which the mask hides."""
-    return torch.cat([pad(part, (0, 0, gap, 0)) for part, gap in zip(parts, gaps, strict=True)])

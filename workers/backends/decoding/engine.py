@@ -218,7 +218,7 @@ class DecodingEngine:
     def _next_logits(self, batch: Batch) -> Tensor:
         """Logits after the newest column, [R, V]; the cache grows by what it lacked."""
         assert self._model is not None
-        n_cached = batch.n_cached
+        n_cached = batch.cache.n_columns
         if self._lora is not None:
             self._lora.choose([row.adapter for row in batch.rows])
         arguments = {
