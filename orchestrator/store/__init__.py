@@ -1,0 +1,7 @@
+"""The database that owns the work: jobs and cards over SQLite or PostgreSQL."""
+
+from orchestrator.store.cards import SqlCardStore
+from orchestrator.store.database import Database, open_database
+from orchestrator.store.jobs import SqlJobStore
+
+__all__ = ["Database", "SqlCardStore", "SqlJobStore", "open_database"]

@@ -1,0 +1,280 @@
+"""Leases: claim, renew, complete, release, sweep. The fence is (owner, attempt).
+
+A claim takes assignments of one engine, one priority and one attempt. Those that were claimed before
+and came back (their worker or engine died) go first and in ever smaller shards, so that a prompt that
+kills its engine is alone by its last attempt and takes no neighbour with it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
+
+from orchestrator.batching import retry_limit
+from orchestrator.domain.assignments import Assignment, Call, CallRole, EngineBacklog, Response, Sampling
+from orchestrator.ports import Completion, SweepReport
+from orchestrator.store import tables as t
+from orchestrator.store.codec import checked_name, failed_response, messages_from_json, to_json
+from orchestrator.store.database import chunked, db_now, inline
+from orchestrator.store.submission import Counts, add_counts
+
+CHUNK = 500
+
+_UNLEASED = {"lease_owner": None, "lease_expires_at": None}
+
+
+def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
+    a = t.assignment.c
+    waiting = conn.execute(
+        select(
+            a.engine_id,
+            func.count().label("n"),
+            func.sum(a.est_tokens).label("est_tokens"),
+            func.max(a.priority).label("top_priority"),
+            (db_now() - func.min(a.created_at)).label("oldest_wait_s"),
+        )
+        .where(a.state == inline(t.WAITING))
+        .group_by(a.engine_id)
+        .order_by(a.engine_id)
+    ).all()
+    n_elsewhere = func.count().label("n_elsewhere")
+    leased = conn.execute(
+        select(a.engine_id, n_elsewhere)
+        .where(a.state == inline(t.LEASED), a.lease_owner != owner)
+        .group_by(a.engine_id)
+    )
+    elsewhere: dict[str, int] = {row.engine_id: row.n_elsewhere for row in leased}
+    return [
+        EngineBacklog(
+            engine_id=row.engine_id,
+            n_waiting=row.n,
+            est_tokens=int(row.est_tokens),
+            oldest_wait_s=max(0.0, row.oldest_wait_s),
+            top_priority=row.top_priority,
+            n_leased_elsewhere=elsewhere.get(row.engine_id, 0),
+        )
+        for row in waiting
+    ]
+
+
+def is_waiting(conn: Connection, engine_id: str, *, min_priority: int) -> bool:
+    return conn.execute(_head(engine_id, min_priority)).first() is not None
+
+
+def claim(
+    conn: Connection, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int
+) -> tuple[Assignment, ...]:
+    head = conn.execute(_head(engine_id, min_priority).with_for_update(skip_locked=True)).first()
+    if head is None:
+        return ()
+    a = t.assignment.c
+    picked = (
+        select(a.pk)
+        .where(_is_waiting_for(engine_id), a.priority == head.priority, a.attempt == head.attempt)
+        .order_by(a.pk)
+        .limit(retry_limit(limit, attempt=head.attempt))
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    leased = conn.execute(
+        update(t.assignment)
+        .where(a.pk.in_(select(picked.c.pk)))
+        .values(
+            state=t.LEASED,
+            attempt=a.attempt + 1,
+            lease_owner=checked_name("owner", owner),
+            lease_expires_at=db_now() + lease_s,
+        )
+        .returning(a.pk)
+    )
+    return _assignments(conn, [row.pk for row in leased])
+
+
+def renew(conn: Connection, owner: str, *, lease_s: float) -> int:
+    return conn.execute(
+        update(t.assignment).where(_leased_by(owner)).values(lease_expires_at=db_now() + lease_s)
+    ).rowcount
+
+
+def complete(conn: Connection, owner: str, completions: Sequence[Completion]) -> int:
+    counts = Counts()
+    n = sum(_complete_chunk(conn, owner, chunk, counts) for chunk in chunked(completions, CHUNK))
+    add_counts(conn, counts)
+    return n
+
+
+def release(conn: Connection, owner: str, assignment_pks: Sequence[int] | None, *, refund: bool) -> int:
+    """Give back the named assignments, or all of the owner; returns how many were its own."""
+    a = t.assignment.c
+    back = {"state": t.WAITING, **_UNLEASED} | ({"attempt": a.attempt - 1} if refund else {})
+    mine = update(t.assignment).where(_leased_by(owner)).values(back)
+    if assignment_pks is None:
+        return conn.execute(mine).rowcount
+    return sum(conn.execute(mine.where(a.pk.in_(chunk))).rowcount for chunk in chunked(assignment_pks, CHUNK))
+
+
+def lease_owners(conn: Connection) -> list[str]:
+    a = t.assignment.c
+    owners = select(a.lease_owner).where(a.state == inline(t.LEASED)).distinct()
+    return sorted(conn.execute(owners).scalars())
+
+
+def sweep(conn: Connection, *, max_attempts: int) -> SweepReport:
+    a = t.assignment.c
+    expired = (a.state == inline(t.LEASED)) & (a.lease_expires_at < db_now())
+    worn_out = (a.state == inline(t.WAITING)) & (a.attempt > inline(0)) & (a.attempt >= max_attempts)
+    counts = Counts()
+    n_released = n_poisoned = 0
+    for due in (expired, worn_out):
+        pks = conn.execute(select(a.pk).where(due).order_by(a.pk)).scalars().all()
+        for chunk in chunked(pks, CHUNK):
+            rows = _locked(conn, chunk, due, skip_locked=True)
+            poison = [row for row in rows if row.attempt >= max_attempts]
+            _poison(conn, poison, counts)
+            back = [row.pk for row in rows if row.attempt < max_attempts]
+            values = {"state": t.WAITING, **_UNLEASED}
+            conn.execute(update(t.assignment).where(a.pk.in_(back)).values(values))
+            n_poisoned += len(poison)
+            n_released += len(back)
+    add_counts(conn, counts)
+    return SweepReport(n_released, n_poisoned)
+
+
+def _head(engine_id: str, min_priority: int) -> Select[Any]:
+    a = t.assignment.c
+    return (
+        select(a.priority, a.attempt)
+        .where(_is_waiting_for(engine_id), a.priority >= min_priority)
+        .order_by(a.engine_id.desc(), a.priority.desc(), a.attempt.desc())
+        .limit(1)
+    )
+
+
+def _is_waiting_for(engine_id: str) -> ColumnElement[bool]:
+    return (t.assignment.c.state == inline(t.WAITING)) & (t.assignment.c.engine_id == engine_id)
+
+
+def _leased_by(owner: str) -> ColumnElement[bool]:
+    return (t.assignment.c.state == inline(t.LEASED)) & (t.assignment.c.lease_owner == owner)
+
+
+def _assignments(conn: Connection, pks: Sequence[int]) -> tuple[Assignment, ...]:
+    a, p = t.assignment, t.prompt
+    same_prompt = (p.c.query_pk == a.c.query_pk) & (p.c.stage == a.c.stage) & (p.c.ix == a.c.prompt_ix)
+    wanted = (
+        select(a, p.c.messages, t.job.c.id.label("job_id"))
+        .join(p, same_prompt)
+        .join(t.job, t.job.c.pk == a.c.job_pk)
+    )
+    rows = [
+        row for chunk in chunked(sorted(pks), CHUNK) for row in conn.execute(wanted.where(a.c.pk.in_(chunk)))
+    ]
+    return tuple(_assignment(row) for row in sorted(rows, key=lambda row: int(row.pk)))
+
+
+def _assignment(row: Any) -> Assignment:
+    call = Call(
+        expert_id=row.expert_id,
+        role=CallRole(row.role),
+        messages=messages_from_json(row.messages),
+        sampling=Sampling.model_validate_json(row.sampling),
+        sample_ix=row.sample_ix,
+    )
+    return Assignment(
+        id=row.pk,
+        job_id=row.job_id,
+        query_id=row.query_pk,
+        stage=row.stage,
+        engine_id=row.engine_id,
+        call=call,
+        priority=row.priority,
+        attempt=row.attempt,
+    )
+
+
+def _locked(
+    conn: Connection,
+    pks: Sequence[int],
+    condition: ColumnElement[bool] | None = None,
+    *,
+    skip_locked: bool = False,
+) -> list[Any]:
+    """Assignments under lock, after their queries (see `submission` for the order)."""
+    a, q = t.assignment.c, t.query.c
+    its_queries = select(a.query_pk).where(a.pk.in_(pks))
+    conn.execute(select(q.pk).where(q.pk.in_(its_queries)).order_by(q.pk).with_for_update()).all()
+    wanted = (
+        select(
+            *(a.pk, a.query_pk, a.job_pk, a.expert_id, a.role, a.stage, a.sample_ix),
+            *(a.state, a.lease_owner, a.attempt),
+        )
+        .where(a.pk.in_(pks))
+        .order_by(a.pk)
+        .with_for_update(skip_locked=skip_locked)
+    )
+    return list(conn.execute(wanted if condition is None else wanted.where(condition)))
+
+
+def _complete_chunk(conn: Connection, owner: str, completions: Sequence[Completion], counts: Counts) -> int:
+    rows = {row.pk: row for row in _locked(conn, [c.assignment_id for c in completions])}
+    accepted: dict[int, tuple[Any, Response]] = {}
+    for completion in completions:
+        row = rows.get(completion.assignment_id)
+        if row is None:
+            continue
+        if row.pk in accepted or row.state in (t.DONE, t.FAILED):
+            counts[row.job_pk, "n_regenerated"] += 1
+        elif (row.state, row.lease_owner, row.attempt) == (t.LEASED, owner, completion.attempt):
+            accepted[row.pk] = (row, completion.response)
+    _store_responses(conn, accepted.values(), counts)
+    return len(accepted)
+
+
+def _poison(conn: Connection, rows: Iterable[Any], counts: Counts) -> None:
+    error = "Every worker that tried this prompt died; it is not tried again."
+    _store_responses(
+        conn,
+        [
+            (
+                row,
+                failed_response(
+                    expert_id=row.expert_id,
+                    role=row.role,
+                    stage=row.stage,
+                    sample_ix=row.sample_ix,
+                    code="poison",
+                    error=error,
+                ),
+            )
+            for row in rows
+        ],
+        counts,
+    )
+
+
+def _store_responses(conn: Connection, pairs: Iterable[tuple[Any, Response]], counts: Counts) -> None:
+    """Close locked assignments with their responses and count down their queries."""
+    pairs = list(pairs)
+    if not pairs:
+        return
+    conn.execute(
+        insert(t.response),
+        [{"assignment_pk": row.pk, "payload": to_json(response)} for row, response in pairs],
+    )
+    for state, failed in ((t.DONE, False), (t.FAILED, True)):
+        pks = [row.pk for row, response in pairs if response.failed is failed]
+        if pks:
+            closed = update(t.assignment).where(t.assignment.c.pk.in_(pks))
+            conn.execute(closed.values({"state": state, **_UNLEASED}))
+    _count_down(conn, Counter(row.query_pk for row, _ in pairs))
+    counts.update((row.job_pk, "n_responses") for row, _ in pairs)
+
+
+def _count_down(conn: Connection, answered: Counter[int]) -> None:
+    by_n: dict[int, list[int]] = defaultdict(list)
+    for query_pk, n in answered.items():
+        by_n[n].append(query_pk)
+    for n, pks in by_n.items():
+        outstanding = t.query.c.n_outstanding - n
+        conn.execute(update(t.query).where(t.query.c.pk.in_(pks)).values(n_outstanding=outstanding))

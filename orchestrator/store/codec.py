@@ -1,0 +1,76 @@
+"""Domain values to JSON text and back. JSON escapes what a text column refuses (NUL)."""
+
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
+
+from orchestrator.domain.answers import Answer, Decision, FinishReason
+from orchestrator.domain.assignments import CallRole, Response
+from orchestrator.domain.queries import Message
+from orchestrator.domain.values import Value
+from orchestrator.errors import StoreError
+
+_MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
+
+
+def to_json(value: Value) -> str:
+    """Fields that hold their default are left out.
+
+    Raises:
+        StoreError: a text has a lone surrogate.
+    """
+    try:
+        return value.model_dump_json(exclude_defaults=True)
+    except PydanticSerializationError as error:
+        raise StoreError(f"a {type(value).__name__} cannot be stored: {error}.") from error
+
+
+def messages_to_json(messages: Sequence[Message]) -> str:
+    try:
+        return _MESSAGES.dump_json(tuple(messages)).decode()
+    except PydanticSerializationError as error:
+        raise StoreError(f"a prompt cannot be stored: {error}.") from error
+
+
+def messages_from_json(text: str) -> tuple[Message, ...]:
+    return _MESSAGES.validate_json(text)
+
+
+def answer_to_json(answer: Answer, decision: Decision | None) -> tuple[str, bool]:
+    """The answer, without its decision where that is the query's own; whether it was left out."""
+    is_queries = decision is not None and answer.decision == decision
+    return to_json(answer.model_copy(update={"decision": None}) if is_queries else answer), is_queries
+
+
+def answer_from_json(text: str, *, decision: str | None) -> Answer:
+    """`decision`: JSON of the query's decision when the answer's was left out."""
+    answer = Answer.model_validate_json(text)
+    if decision is None:
+        return answer
+    return answer.model_copy(update={"decision": Decision.model_validate_json(decision)})
+
+
+def failed_response(
+    *, expert_id: str, role: str, stage: int, sample_ix: int, code: str, error: str
+) -> Response:
+    return Response(
+        expert_id=expert_id,
+        role=CallRole(role),
+        stage=stage,
+        sample_ix=sample_ix,
+        finish_reason=FinishReason.ERROR,
+        error_code=code,
+        error=error,
+    )
+
+
+def checked_name(kind: str, name: str) -> str:
+    """A name for a text column.
+
+    Raises:
+        StoreError: it holds NUL or a lone surrogate.
+    """
+    if "\x00" in name or any("\ud800" <= ch <= "\udfff" for ch in name):
+        raise StoreError(f"{kind} {name!r} has characters that cannot be stored.", remedy="Rename it.")
+    return name

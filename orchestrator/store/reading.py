@@ -1,0 +1,118 @@
+"""What users see of a job: progress, answers and responses, streamed page by page."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import Job, JobProgress, JobState, Response
+from orchestrator.domain.queries import Query
+from orchestrator.ports import AnsweredQuery
+from orchestrator.store import tables as t
+from orchestrator.store.codec import answer_from_json
+from orchestrator.store.database import Database, db_now, inline
+from orchestrator.store.steps import responses_of
+from orchestrator.store.submission import job_pk_of
+
+PAGE = 500
+
+
+def progress(conn: Connection, job_id: str) -> JobProgress:
+    """Raises:
+    NotFoundError: no such job.
+    """
+    return _progress(conn.execute(_jobs().where(t.job.c.pk == job_pk_of(conn, job_id))).one())
+
+
+def newest(conn: Connection, *, limit: int) -> list[JobProgress]:
+    """Running jobs first, then the others; newest first within both."""
+    newest_first = _jobs().order_by(t.job.c.pk.desc())
+    running = t.job.c.state == inline(JobState.RUNNING.value)
+    rows = list(conn.execute(newest_first.where(running).limit(limit)))
+    rows += conn.execute(newest_first.where(~running).limit(limit - len(rows)))
+    return [_progress(row) for row in rows]
+
+
+def answers(database: Database, job_id: str) -> Iterator[AnsweredQuery]:
+    for page in _pages(database, job_id, _with_answer()):
+        for row in page:
+            if row.answer is not None:
+                yield AnsweredQuery(Query.model_validate_json(row.payload), _answer(row))
+
+
+def first_answer(conn: Connection, job_id: str) -> Answer | None:
+    first = _with_answer().where(t.query.c.job_pk == job_pk_of(conn, job_id)).order_by(t.query.c.ix).limit(1)
+    row = conn.execute(first).first()
+    return None if row is None or row.answer is None else _answer(row)
+
+
+def responses(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
+    for page in _pages(database, job_id, select(t.query.c.pk, t.query.c.ix, t.query.c.payload)):
+        with database.read() as conn:
+            found = responses_of(conn, [row.pk for row in page])
+        for row in page:
+            yield Query.model_validate_json(row.payload), tuple(found.get(row.pk, ()))
+
+
+def n_loads(conn: Connection, job_id: str | None) -> int:
+    if job_id is None:
+        return conn.execute(select(func.count()).select_from(t.engine_load)).scalar_one()
+    return progress(conn, job_id).n_loads
+
+
+def _jobs() -> Select[Any]:
+    """Job rows with the loads of their engines while they ran."""
+    load, mine = t.engine_load.c, t.job_engine.c
+    until = func.coalesce(t.job.c.finished_at, db_now())
+    n = (
+        select(func.count())
+        .select_from(t.engine_load.join(t.job_engine, mine.engine_id == load.engine_id))
+        .where(mine.job_pk == t.job.c.pk, load.at >= t.job.c.created_at, load.at <= until)
+        .correlate(t.job)
+        .scalar_subquery()
+    )
+    return select(t.job, n.label("n_loads"))
+
+
+def _progress(row: Any) -> JobProgress:
+    return JobProgress(
+        job=Job.model_validate_json(row.payload),
+        state=JobState(row.state),
+        total=row.n_total,
+        completed=row.n_completed,
+        failed=row.n_failed,
+        n_assignments=row.n_assignments,
+        n_responses=row.n_responses,
+        n_regenerated=row.n_regenerated,
+        n_loads=row.n_loads,
+    )
+
+
+def _with_answer() -> Select[Any]:
+    return select(
+        *(t.query.c.pk, t.query.c.ix, t.query.c.payload, t.query.c.decision),
+        t.answer.c.payload.label("answer"),
+        t.answer.c.decision_is_queries,
+    ).outerjoin(t.answer, t.answer.c.query_pk == t.query.c.pk)
+
+
+def _answer(row: Any) -> Answer:
+    return answer_from_json(row.answer, decision=row.decision if row.decision_is_queries else None)
+
+
+def _pages(database: Database, job_id: str, wanted: Select[Any]) -> Iterator[Sequence[Any]]:
+    """Rows of a job's queries in submission order; no transaction is held between pages."""
+    with database.read() as conn:
+        job_pk = job_pk_of(conn, job_id)
+    after = -1
+    while True:
+        page = (
+            wanted.where(t.query.c.job_pk == job_pk, t.query.c.ix > after).order_by(t.query.c.ix).limit(PAGE)
+        )
+        with database.read() as conn:
+            rows = conn.execute(page).all()
+        if not rows:
+            return
+        yield rows
+        after = rows[-1].ix

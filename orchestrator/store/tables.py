@@ -1,0 +1,215 @@
+"""The rows behind jobs and cards. They never leave this package: everybody else sees domain values.
+
+Times are seconds since the epoch by the database's own clock. `priority`: larger goes first. Payloads
+are JSON text, written and read by `codec`. `pk` is the row's number; `id` is a name given outside.
+"""
+
+import re
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import declared_attr
+from sqlalchemy.types import TypeEngine
+from sqlmodel import Field, SQLModel
+
+OPEN, COMPLETED, FAILED = "open", "completed", "failed"
+"""States of a query."""
+
+WAITING, LEASED, DONE, CANCELLED = "waiting", "leased", "done", "cancelled"
+"""States of an assignment, beside FAILED (its response carries an error)."""
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Key(TypeDecorator[int]):
+    """64 bits everywhere; SQLite numbers rows by itself only in a column declared INTEGER."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
+
+
+class Row(SQLModel):
+    """Base of all rows; `EngineLoadRow` is table `engine_load`."""
+
+    metadata = METADATA
+
+    @declared_attr.directive
+    def __tablename__(cls) -> str:  # noqa: N805
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__.removesuffix("Row")).lower()
+
+
+def _partial(name: str, *columns: str, condition: str) -> Index:
+    """SQLite uses a partial index only for statements that spell its condition with the same literals."""
+    return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
+class JobRow(Row, table=True):
+    """A submission and its counters; n_completed + n_failed + its open queries == n_total."""
+
+    __table_args__ = (_partial("ix_job_running", "pk", condition="state = 'running'"),)
+
+    pk: int = Field(primary_key=True, sa_type=Key)
+    id: str = Field(unique=True, sa_type=Text)
+    payload: str = Field(sa_type=Text)
+    content_hash: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    n_total: int
+    n_completed: int
+    n_failed: int
+    n_assignments: int
+    n_responses: int
+    n_regenerated: int
+    created_at: float = Field(sa_type=Double)
+    finished_at: float | None = Field(sa_type=Double)
+
+
+class QueryRow(Row, table=True):
+    """`n_outstanding` counts calls without a response; an open query at 0 is ready for its next step."""
+
+    __table_args__ = (
+        UniqueConstraint("job_pk", "ix"),
+        _partial("ix_query_ready", "priority", "pk", condition="state = 'open' AND n_outstanding = 0"),
+    )
+
+    pk: int = Field(primary_key=True, sa_type=Key)
+    job_pk: int = Field(foreign_key="job.pk", sa_type=Key)
+    ix: int
+    custom_id: str = Field(sa_type=Text)
+    payload: str = Field(sa_type=Text)
+    priority: int
+    stage: int
+    state: str = Field(sa_type=Text)
+    n_outstanding: int
+    decision: str | None = Field(sa_type=Text)
+
+
+class PromptRow(Row, table=True):
+    """Messages of a query's calls at a stage; experts that are asked in the same words share a row."""
+
+    query_pk: int = Field(primary_key=True, foreign_key="query.pk", sa_type=Key)
+    stage: int = Field(primary_key=True)
+    ix: int = Field(primary_key=True)
+    messages: str = Field(sa_type=Text)
+
+
+class AssignmentRow(Row, table=True):
+    """A call on the books. A claim takes rows of one engine, one priority and one attempt, by `pk`;
+    `ix_assignment_waiting` serves the claim and, with its last columns, the backlog."""
+
+    __table_args__ = (
+        UniqueConstraint("query_pk", "stage", "expert_id", "sample_ix"),
+        _partial(
+            "ix_assignment_waiting",
+            *("engine_id", "priority", "attempt", "pk", "est_tokens", "created_at"),
+            condition="state = 'waiting'",
+        ),
+        _partial("ix_assignment_leased", "lease_owner", "engine_id", condition="state = 'leased'"),
+        _partial("ix_assignment_retried", "attempt", condition="state = 'waiting' AND attempt > 0"),
+    )
+
+    pk: int = Field(primary_key=True, sa_type=Key)
+    query_pk: int = Field(foreign_key="query.pk", sa_type=Key)
+    job_pk: int = Field(foreign_key="job.pk", sa_type=Key)
+    stage: int
+    expert_id: str = Field(sa_type=Text)
+    sample_ix: int
+    engine_id: str = Field(sa_type=Text)
+    role: str = Field(sa_type=Text)
+    prompt_ix: int
+    sampling: str = Field(sa_type=Text)
+    est_tokens: int
+    priority: int
+    state: str = Field(sa_type=Text)
+    attempt: int
+    lease_owner: str | None = Field(sa_type=Text)
+    lease_expires_at: float | None = Field(sa_type=Double)
+    created_at: float = Field(sa_type=Double)
+
+
+class ResponseRow(Row, table=True):
+    assignment_pk: int = Field(primary_key=True, foreign_key="assignment.pk", sa_type=Key)
+    payload: str = Field(sa_type=Text)
+
+
+class AnswerRow(Row, table=True):
+    """`decision_is_queries`: the answer's decision equals the query's and is stored only there."""
+
+    query_pk: int = Field(primary_key=True, foreign_key="query.pk", sa_type=Key)
+    decision_is_queries: bool
+    payload: str = Field(sa_type=Text)
+
+
+class JobEngineRow(Row, table=True):
+    """Engines that a job has assignments on: whose loads count as the job's."""
+
+    job_pk: int = Field(primary_key=True, foreign_key="job.pk", sa_type=Key)
+    engine_id: str = Field(primary_key=True, sa_type=Text)
+
+
+class EngineLoadRow(Row, table=True):
+    __table_args__ = (Index("ix_engine_load_at", "at"),)
+
+    pk: int = Field(primary_key=True, sa_type=Key)
+    engine_id: str = Field(sa_type=Text)
+    device: str = Field(sa_type=Text)
+    owner: str = Field(sa_type=Text)
+    seconds: float = Field(sa_type=Double)
+    at: float = Field(sa_type=Double)
+
+
+class OutcomeRow(Row, table=True):
+    """One expert's graded response to one profile question."""
+
+    fingerprint: str = Field(primary_key=True, sa_type=Text)
+    query_hash: str = Field(primary_key=True, sa_type=Text)
+    outcome: int
+    payload: str = Field(sa_type=Text)
+
+
+class CardRow(Row, table=True):
+    __table_args__ = (Index("ix_card_profile_hash", "profile_hash"),)
+
+    pk: int = Field(primary_key=True, sa_type=Key)
+    expert_id: str = Field(sa_type=Text)
+    profile_hash: str = Field(sa_type=Text)
+    payload: str = Field(sa_type=Text)
+
+
+class ProfileSetRow(Row, table=True):
+    pk: int = Field(primary_key=True, sa_type=Key)
+    profile_hash: str = Field(unique=True, sa_type=Text)
+    payload: str = Field(sa_type=Text)
+
+
+job = METADATA.tables["job"]
+query = METADATA.tables["query"]
+prompt = METADATA.tables["prompt"]
+assignment = METADATA.tables["assignment"]
+response = METADATA.tables["response"]
+answer = METADATA.tables["answer"]
+job_engine = METADATA.tables["job_engine"]
+engine_load = METADATA.tables["engine_load"]
+outcome = METADATA.tables["outcome"]
+card = METADATA.tables["card"]
+profile_set = METADATA.tables["profile_set"]

@@ -1,0 +1,114 @@
+"""Queries through their compositions: the part of the loop that needs no device."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Step
+from orchestrator.errors import MusterError, StoreError, StoreUnavailableError
+from orchestrator.ports import CompositionFactory, JobStore
+
+log = logging.getLogger(__name__)
+
+Taken = tuple[QueryState, Step]
+
+
+class Advanced(NamedTuple):
+    """Steps applied, and how many of them put new work on the books."""
+
+    n_steps: int = 0
+    n_asked: int = 0
+
+
+class Advancer:
+    """Takes every ready query one step further, in chunks of `chunk`.
+
+    A composition that fails on a query fails that query, with the error's code, and not its neighbours.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        compositions: CompositionFactory,
+        engine_of: Mapping[str, str],
+        chunk: int = 512,
+    ) -> None:
+        self._store = store
+        self._compositions = compositions
+        self._engine_of = engine_of
+        self._chunk = chunk
+
+    def run(self, *, between: Callable[[], None]) -> Advanced:
+        """Until no query is ready; `between` is called after each chunk (heartbeats)."""
+        total = Advanced()
+        while states := self._store.ready(limit=self._chunk):
+            steps = [taken for group in _by_job(states) for taken in self._steps(group)]
+            n = self._apply(steps)
+            asked = sum(isinstance(step, Ask) for _, step in steps)
+            total = Advanced(total.n_steps + n, total.n_asked + asked)
+            between()
+            if n == 0:
+                break  # another process takes the same steps
+        return total
+
+    def later_engines(self, jobs: Iterable[Job]) -> frozenset[str]:
+        """Engines that a later stage of these jobs may need."""
+        found: set[str] = set()
+        for job in jobs:
+            found.update(job.later_engines)
+            try:
+                found.update(self._compositions(job).later_engines())
+            except MusterError as error:  # its queries fail with this error when they are stepped
+                log.debug("job %s: no composition: %s", job.id, error)
+        return frozenset(found)
+
+    def _steps(self, states: Sequence[QueryState]) -> list[Taken]:
+        job_id = states[0].job_id
+        try:
+            composition = self._compositions(self._store.job(job_id).job)
+            steps = composition.step(states)
+            return [(state, self._checked(step)) for state, step in zip(states, steps, strict=True)]
+        except StoreError:
+            raise
+        except Exception as error:  # the loop must survive any composition
+            if len(states) > 1:
+                return [taken for state in states for taken in self._steps([state])]
+            log.warning("job %s query %s: step failed: %s", job_id, states[0].id, error, exc_info=True)
+            return [(states[0], _failed(error))]
+
+    def _checked(self, step: Step) -> Step:
+        """A call to an expert that left the pool cannot be put on the books."""
+        if isinstance(step, Done):
+            return step
+        gone = sorted({call.expert_id for call in step.calls} - self._engine_of.keys())
+        if not gone:
+            return step
+        reason = f"expert '{gone[0]}' is not in the pool."
+        return Done(answer=Answer(text="", error_code="expert_unavailable", error=reason))
+
+    def _apply(self, steps: Sequence[Taken]) -> int:
+        try:
+            return self._store.advance(steps, self._engine_of)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            if len(steps) > 1:
+                return sum(self._apply([taken]) for taken in steps)
+            state = steps[0][0]
+            log.warning("job %s query %s: step refused: %s", state.job_id, state.id, error)
+            return self._store.advance([(state, _failed(error))], self._engine_of)
+
+
+def _by_job(states: Sequence[QueryState]) -> list[list[QueryState]]:
+    groups: dict[str, list[QueryState]] = {}
+    for state in states:
+        groups.setdefault(state.job_id, []).append(state)
+    return list(groups.values())
+
+
+def _failed(error: Exception) -> Done:
+    code = error.code if isinstance(error, MusterError) else "internal_error"
+    text = str(error) if isinstance(error, MusterError) else f"{type(error).__name__} in the composition."
+    return Done(answer=Answer(text="", error_code=code, error=text or type(error).__name__))

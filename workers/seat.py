@@ -1,0 +1,241 @@
+"""The device's seat: one loaded engine and the requests that run on it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orchestrator.batching import estimated_tokens
+from orchestrator.domain.answers import FinishReason, Usage
+from orchestrator.domain.assignments import Assignment, Response
+from orchestrator.domain.experts import Expert
+from orchestrator.errors import BackendError, EngineCrashedError
+from orchestrator.ports import Clock, Engine, Failed, Finished, GenerationRequest, Tokens
+
+log = logging.getLogger(__name__)
+
+OnTokens = Callable[[Assignment, str], None]
+
+
+class Outcome(NamedTuple):
+    """What an assignment came to."""
+
+    assignment: Assignment
+    response: Response
+
+
+@dataclass
+class Running:
+    assignment: Assignment
+    started_at: float
+    stopped_as: str | None = None
+
+
+class Seat:
+    """Drives one engine. Times in seconds by `clock`.
+
+    Args:
+        experts: experts whose base weights the engine holds, by id.
+        request_timeout_s: a request running longer is aborted and fails as `generation_timeout`.
+        hang_timeout_s: an engine with work that reports nothing for so long counts as crashed.
+        on_tokens: called with new text of unfinished responses.
+    """
+
+    def __init__(
+        self,
+        engine_id: str,
+        engine: Engine,
+        *,
+        experts: dict[str, Expert],
+        clock: Clock,
+        request_timeout_s: float,
+        hang_timeout_s: float,
+        on_tokens: OnTokens | None = None,
+    ) -> None:
+        self.engine_id = engine_id
+        self.taken_at = clock()
+        self.busy_s = 0.0
+        self.n_finished = 0
+        self.n_tokens = 0
+        self._engine = engine
+        self._experts = experts
+        self._clock = clock
+        self._request_timeout_s = request_timeout_s
+        self._hang_timeout_s = hang_timeout_s
+        self._on_tokens = on_tokens
+        self._running: dict[str, Running] = {}
+        self._last_event_at = clock()
+
+    @property
+    def n_running(self) -> int:
+        return len(self._running)
+
+    @property
+    def running(self) -> list[Assignment]:
+        return [running.assignment for running in self._running.values()]
+
+    @property
+    def per_s(self) -> float | None:
+        """Requests finished per busy second; None before the first."""
+        return self.n_finished / self.busy_s if self.n_finished and self.busy_s > 0 else None
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Estimated tokens (`batching.estimated_tokens`) served per busy second."""
+        return self.n_tokens / self.busy_s if self.n_tokens and self.busy_s > 0 else None
+
+    def submit(self, assignment: Assignment) -> Outcome | None:
+        """Hand an assignment to the engine; an outcome at once when it is refused.
+
+        Raises:
+            EngineCrashedError: the assignment counts as running then, like its neighbours.
+        """
+        now = self._clock()
+        if not self._running:
+            self._last_event_at = now
+        expert = self._experts.get(assignment.call.expert_id)
+        if expert is None:
+            return failed_outcome(assignment, "expert_unavailable", "The expert is no longer in the pool.")
+        request = _request(assignment, expert)
+        self._running[request.id] = Running(assignment, now)
+        try:
+            with self._crashes():
+                self._engine.submit(request)
+        except EngineCrashedError:
+            raise
+        except BackendError as error:
+            del self._running[request.id]
+            return failed_outcome(assignment, error.code, str(error))
+        return None
+
+    def poll(self, timeout_s: float) -> list[Outcome]:
+        """Advance the engine; outcomes of what ended.
+
+        Raises:
+            EngineCrashedError: the engine is gone or hangs; what still runs is lost.
+        """
+        before = self._clock()
+        with self._crashes():
+            events = self._engine.poll(timeout_s)
+        now = self._clock()
+        if self._running:
+            self.busy_s += now - before
+        if events:
+            self._last_event_at = now
+        outcomes = [outcome for event in events if (outcome := self._outcome(event, now)) is not None]
+        if self._running and now - self._last_event_at > self._hang_timeout_s:
+            raise EngineCrashedError(
+                f"engine '{self.engine_id}' reported nothing for {self._hang_timeout_s:g} s."
+            )
+        self._stop_overdue(now)
+        return outcomes
+
+    def stop_jobs(self, job_ids: set[str]) -> None:
+        """Abort the requests of these jobs."""
+        for request_id, running in self._running.items():
+            if running.assignment.job_id in job_ids:
+                self._stop(request_id, running, "cancelled")
+
+    def close(self) -> None:
+        try:
+            self._engine.close()
+        except Exception:  # the seat must become free whatever the engine's state
+            log.warning("engine %s: close failed", self.engine_id, exc_info=True)
+
+    def _outcome(self, event: Tokens | Finished | Failed, now: float) -> Outcome | None:
+        running = self._running.get(event.id)
+        if running is None:
+            return None
+        if isinstance(event, Tokens):
+            if self._on_tokens is not None:
+                self._on_tokens(running.assignment, event.text)
+            return None
+        del self._running[event.id]
+        latency_ms = 1000 * (now - running.started_at)
+        if isinstance(event, Failed):
+            code = running.stopped_as or event.error_code
+            return failed_outcome(running.assignment, code, event.error, latency_ms=latency_ms)
+        self.n_finished += 1
+        self.n_tokens += estimated_tokens(running.assignment.call)
+        expert = self._experts[running.assignment.call.expert_id]
+        return Outcome(running.assignment, _response(running.assignment, event, expert, latency_ms))
+
+    def _stop_overdue(self, now: float) -> None:
+        for request_id, running in self._running.items():
+            if now - running.started_at > self._request_timeout_s:
+                self._stop(request_id, running, "generation_timeout")
+
+    def _stop(self, request_id: str, running: Running, code: str) -> None:
+        if running.stopped_as is None:
+            running.stopped_as = code
+            with self._crashes():
+                self._engine.abort(request_id)
+
+    @contextmanager
+    def _crashes(self) -> Iterator[None]:
+        """An engine that raises what its contract does not name cannot be trusted to go on."""
+        try:
+            yield
+        except BackendError:
+            raise
+        except Exception as error:
+            log.exception("engine %s: unexpected error", self.engine_id)
+            raise EngineCrashedError(
+                f"engine '{self.engine_id}': {type(error).__name__}: {error}."
+            ) from error
+
+
+def failed_outcome(assignment: Assignment, code: str, error: str, *, latency_ms: float = 0.0) -> Outcome:
+    """An abstention: the query goes on without this response."""
+    call = assignment.call
+    response = Response(
+        expert_id=call.expert_id,
+        role=call.role,
+        stage=assignment.stage,
+        sample_ix=call.sample_ix,
+        finish_reason=FinishReason.ERROR,
+        latency_ms=latency_ms,
+        error_code=code,
+        error=_storable(error),
+    )
+    return Outcome(assignment, response)
+
+
+def _request(assignment: Assignment, expert: Expert) -> GenerationRequest:
+    return GenerationRequest(
+        id=f"{assignment.id}.{assignment.attempt}",
+        messages=assignment.call.messages,
+        sampling=assignment.call.sampling,
+        adapter=expert.adapter,
+        priority=assignment.priority,
+    )
+
+
+def _response(assignment: Assignment, event: Finished, expert: Expert, latency_ms: float) -> Response:
+    return Response(
+        expert_id=assignment.call.expert_id,
+        role=assignment.call.role,
+        stage=assignment.stage,
+        sample_ix=assignment.call.sample_ix,
+        text=_storable(event.text),
+        finish_reason=event.finish_reason,
+        usage=_priced(event.usage, expert),
+        latency_ms=latency_ms,
+    )
+
+
+def _priced(usage: Usage, expert: Expert) -> Usage:
+    """Usage with the expert's price, unless the backend knew the cost."""
+    if usage.cost_usd:
+        return usage
+    cost = (
+        usage.prompt_tokens * expert.input_cost_per_token
+        + usage.completion_tokens * expert.output_cost_per_token
+    )
+    return usage.model_copy(update={"cost_usd": cost})
+
+
+def _storable(text: str) -> str:
+    """Lone surrogates (a broken escape in a remote reply) become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
