@@ -1,0 +1,116 @@
+"""What every row of the aggregator table promises."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregators.outputs import AGGREGATORS, make_aggregator
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import Ask, Done, Response
+from orchestrator.errors import ConfigError, UnknownNameError
+from tests.fakes.ballots import context, fails, says, state, truncated, written
+
+ACCURACIES = {"a": 0.8, "b": 0.6, "c": 0.6, "d": 0.3}
+
+every_aggregator = pytest.mark.parametrize("name", sorted(AGGREGATORS))
+ballots = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["A", "a", "B", "C", None])),
+    min_size=1,
+    max_size=5,
+)
+
+
+def answer(name: str, responses: Sequence[Response]) -> Answer:
+    """The final answer; an aggregator that is asked always writes D."""
+    aggregator = make_aggregator(name, context())
+    step = aggregator.step(state(ACCURACIES), responses)
+    if isinstance(step, Ask):
+        asked = state(ACCURACIES, responses=[*responses, written("scribe", "answer: D")])
+        step = aggregator.step(asked, responses)
+    assert isinstance(step, Done)
+    return step.answer
+
+
+def numbered(votes: Sequence[tuple[str, str | None]]) -> list[Response]:
+    return [says(expert_id, value, sample_ix=i) for i, (expert_id, value) in enumerate(votes)]
+
+
+@every_aggregator
+@given(votes=ballots, shuffle=st.randoms(use_true_random=False))
+def test_order_of_responses_does_not_matter(
+    name: str, votes: list[tuple[str, str | None]], shuffle: random.Random
+) -> None:
+    responses = numbered(votes)
+    shuffled = list(responses)
+    shuffle.shuffle(shuffled)
+    assert answer(name, shuffled) == answer(name, responses)
+
+
+@every_aggregator
+@given(experts=st.lists(st.sampled_from("abcd"), min_size=2, max_size=5))
+def test_unanimous_in_same_out(name: str, experts: list[str]) -> None:
+    given_answer = answer(name, numbered([(expert_id, "C") for expert_id in experts]))
+    assert given_answer.value == "C"
+    assert not given_answer.degraded
+
+
+@every_aggregator
+@given(votes=ballots.filter(lambda votes: any(value is not None for _, value in votes)))
+def test_an_abstention_changes_nothing_but_the_record_of_it(
+    name: str, votes: list[tuple[str, str | None]]
+) -> None:
+    responses = numbered(votes)
+    without, with_it = answer(name, responses), answer(name, [*responses, fails("z")])
+    record = {"degraded", "notes", "votes", "n_calls", "usage_by_role"}
+    assert without.model_dump(exclude=record) == with_it.model_dump(exclude=record)
+    assert with_it.degraded
+
+
+@every_aggregator
+def test_the_one_readable_response_is_enough(name: str) -> None:
+    given_answer = answer(name, [fails("a"), truncated("b"), says("c", "B")])
+    assert given_answer.text
+    assert given_answer.error_code is None
+    assert given_answer.degraded
+    assert given_answer.notes[0] == (
+        "1 of 3 responses counted; abstained: a (timeout: no reply in 60 s); b (truncated before an answer)"
+    )
+
+
+@every_aggregator
+@pytest.mark.parametrize("responses", [[], [fails("a"), says("b", None)]])
+def test_no_readable_response_is_an_error_answer_not_an_exception(
+    name: str, responses: list[Response]
+) -> None:
+    given_answer = answer(name, responses)
+    assert (given_answer.text, given_answer.value, given_answer.error_code) == ("", None, "no_answer")
+    assert given_answer.error
+
+
+@every_aggregator
+def test_usage_and_calls_are_counted_by_role(name: str) -> None:
+    given_answer = answer(name, [says("a", "A"), says("b", "A"), fails("c")])
+    assert given_answer.n_calls == 3
+    assert given_answer.usage_by_role["expert"].completion_tokens == 4
+
+
+@every_aggregator
+def test_every_response_has_a_vote_that_says_how_it_counted(name: str) -> None:
+    given_answer = answer(name, [says("a", "A"), says("b", "A"), fails("c")])
+    assert [(v.expert_id, v.value) for v in given_answer.votes] == [("a", "A"), ("b", "A"), ("c", None)]
+    assert given_answer.votes[2].weight == 0
+    assert given_answer.aggregator == name
+
+
+@every_aggregator
+def test_an_unknown_option_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="has no option 'speed'"):
+        make_aggregator(name, context(), {"speed": 1})
+
+
+def test_an_unknown_aggregator_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'majority'"):
+        make_aggregator("majorty", context())

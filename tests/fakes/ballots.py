@@ -1,0 +1,92 @@
+"""Queries in flight with their experts' responses, for aggregators."""
+
+from collections.abc import Mapping, Sequence
+
+from aggregators.outputs import AggregatorContext
+from orchestrator.domain.answers import Decision, FinishReason, Recruit, Usage
+from orchestrator.domain.assignments import CallRole, QueryState, Response
+from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.experts import EngineSpec, Expert, ExpertRole, Pool
+from orchestrator.domain.queries import AnswerType, Query
+from tests.fakes.grader import FakeGrader
+
+FOUR = Query(
+    id="q",
+    question="Which?",
+    options=("red", "green", "blue", "grey"),
+    answer=0,
+    answer_type=AnswerType.CHOICE,
+)
+OPEN = Query(id="q", question="How many?", answer_type=AnswerType.NUMBER)
+
+
+def says(expert_id: str, value: str | None, *, sample_ix: int = 0, text: str | None = None) -> Response:
+    """A response that states `value`; None = words without an answer."""
+    words = f"answer: {value}" if value is not None else "I cannot tell."
+    return Response(
+        expert_id=expert_id,
+        role=CallRole.EXPERT,
+        stage=0,
+        sample_ix=sample_ix,
+        text=words if text is None else text,
+        usage=Usage(prompt_tokens=10, completion_tokens=2, cost_usd=0.001),
+    )
+
+
+def fails(expert_id: str, code: str = "timeout", error: str = "no reply in 60 s") -> Response:
+    return Response(expert_id=expert_id, role=CallRole.EXPERT, stage=0, error_code=code, error=error)
+
+
+def truncated(expert_id: str) -> Response:
+    return Response(
+        expert_id=expert_id,
+        role=CallRole.EXPERT,
+        stage=0,
+        text="<think> let me see",
+        finish_reason=FinishReason.LENGTH,
+    )
+
+
+def written(expert_id: str, text: str, *, error_code: str | None = None) -> Response:
+    """An aggregator's response."""
+    return Response(
+        expert_id=expert_id,
+        role=CallRole.AGGREGATE,
+        stage=1,
+        text=text,
+        error_code=error_code,
+        usage=Usage(prompt_tokens=50, completion_tokens=5),
+    )
+
+
+def state(
+    accuracies: Mapping[str, float], *, query: Query = FOUR, responses: Sequence[Response] = ()
+) -> QueryState:
+    """Experts were recruited in the order of the mapping."""
+    weight = 1 / max(len(accuracies), 1)
+    recruits = tuple(
+        Recruit(expert_id=expert_id, weight=weight, score=p, accuracy=p)
+        for expert_id, p in accuracies.items()
+    )
+    decision = Decision(router="fake", recruits=recruits)
+    return QueryState(id=1, job_id="j", query=query, decision=decision, responses=tuple(responses))
+
+
+def expert(
+    expert_id: str, *, engine: str | None = None, cost: float = 0.0, aggregates: bool = False
+) -> Expert:
+    roles = {ExpertRole.EXPERT} | ({ExpertRole.AGGREGATOR} if aggregates else set())
+    return Expert(
+        id=expert_id,
+        engine=EngineSpec(id=engine or expert_id, backend="scripted", model=expert_id),
+        roles=frozenset(roles),
+        output_cost_per_token=cost,
+    )
+
+
+def context(
+    experts: Sequence[Expert] = (), cards: Mapping[str, CompetenceCard] | None = None
+) -> AggregatorContext:
+    """A pool with one aggregator, `scribe`, unless experts are given."""
+    pool = Pool(experts=tuple(experts) or (expert("a"), expert("scribe", aggregates=True)))
+    return AggregatorContext(grader=FakeGrader(), pool=pool, cards=cards or {}, seed=3)

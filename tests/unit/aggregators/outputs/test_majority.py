@@ -1,0 +1,44 @@
+from aggregators.outputs import make_aggregator
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import Done, Response
+from tests.fakes.ballots import context, fails, says, state
+
+
+def decide(accuracies: dict[str, float], *responses: Response) -> Answer:
+    step = make_aggregator("majority", context()).step(state(accuracies), responses)
+    assert isinstance(step, Done)
+    return step.answer
+
+
+def test_two_weak_votes_beat_one_strong_one() -> None:
+    answer = decide({"a": 0.9, "b": 0.2, "c": 0.2}, says("a", "A"), says("b", "B"), says("c", "B"))
+    assert answer.value == "B"
+    assert answer.answered_by == "b"
+    assert answer.confidence is None
+
+
+def test_a_tie_goes_to_the_larger_summed_accuracy() -> None:
+    """A: .9 + .1 = 1.0, B: .6 + .6 = 1.2."""
+    accuracies = {"a": 0.9, "b": 0.6, "c": 0.6, "d": 0.1}
+    votes = (says("a", "A"), says("b", "B"), says("c", "B"), says("d", "A"))
+    assert decide(accuracies, *votes).value == "B"
+
+
+def test_a_tie_of_equals_goes_to_the_better_recruit() -> None:
+    assert decide({"b": 0.5, "a": 0.5}, says("a", "A"), says("b", "B")).value == "B"
+
+
+def test_each_response_of_an_expert_recruited_twice_counts() -> None:
+    votes = (says("a", "A"), says("b", "B"), says("b", "B", sample_ix=1))
+    assert decide({"a": 0.9, "b": 0.3}, *votes).value == "B"
+
+
+def test_the_answer_is_in_the_words_of_the_best_recruit_who_gave_it() -> None:
+    long = says("b", "B", text="Because it is green. answer: B")
+    assert decide({"b": 0.6, "c": 0.5}, says("c", "B"), long).text == "Because it is green. answer: B"
+
+
+def test_a_failure_is_no_vote_for_anything() -> None:
+    answer = decide({"a": 0.5, "b": 0.5, "c": 0.5}, fails("a"), fails("b"), says("c", "C"))
+    assert answer.value == "C"
+    assert [v.abstained_because for v in answer.votes] == ["timeout: no reply in 60 s"] * 2 + [None]

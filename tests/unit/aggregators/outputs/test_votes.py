@@ -1,0 +1,55 @@
+import pytest
+
+from aggregators.outputs.votes import group_equivalent, read_ballots, without_reasoning, words
+from tests.fakes.ballots import OPEN, fails, says, state, truncated
+from tests.fakes.grader import FakeGrader
+
+GRADER = FakeGrader()
+ACCURACIES = {"a": 0.8, "b": 0.6}
+
+
+def test_equivalent_values_form_one_group_led_by_the_better_recruit() -> None:
+    ballots = read_ballots(
+        GRADER, state(ACCURACIES, query=OPEN), [says("b", "0.50"), says("a", "0.5"), says("c", "7")]
+    )
+    groups = group_equivalent(GRADER, OPEN, ballots)
+    assert [[b.expert_id for b in group.ballots] for group in groups] == [["a", "b"], ["c"]]
+    assert groups[0].value == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (fails("a"), "timeout: no reply in 60 s"),
+        (fails("a", "refused", ""), "refused"),
+        (truncated("a"), "truncated before an answer"),
+        (says("a", None), "no readable answer"),
+        (says("a", None, text=" \n"), "empty response"),
+    ],
+)
+def test_an_abstention_says_why(response: object, reason: str) -> None:
+    (ballot,) = read_ballots(GRADER, state(ACCURACIES), [response])  # type: ignore[list-item]
+    assert (ballot.value, ballot.reason) == (None, reason)
+
+
+def test_accuracy_comes_from_the_decision_and_is_even_for_outsiders() -> None:
+    ballots = read_ballots(GRADER, state(ACCURACIES), [says("z", "A"), says("b", "A")])
+    assert [(b.expert_id, b.accuracy) for b in ballots] == [("b", 0.6), ("z", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("<think>hm</think> 42", "42"),
+        ("<THINK>hm\nhm</THINK>\n42", "42"),
+        ("so <think>never closed", "so"),
+        ("plain", "plain"),
+    ],
+)
+def test_reasoning_blocks_are_not_shown(text: str, left: str) -> None:
+    assert without_reasoning(text) == left
+
+
+def test_where_only_reasoning_is_left_the_bare_answer_is_shown() -> None:
+    (ballot,) = read_ballots(GRADER, state(ACCURACIES), [says("a", "B", text="<think>hm answer: B")])
+    assert words(ballot) == "B"

@@ -1,0 +1,62 @@
+import random
+
+import numpy as np
+import pytest
+
+from orchestrator.errors import ConfigError, RoutingError
+from orchestrator.routing import RouterContext, make_router
+from tests.fakes.decks import profile, routing_input
+
+EAST, NORTH = (1.0, 0.0), (0.0, 1.0)
+PROFILE = profile({"left": [1, 1, 0, 0], "right": [0, 0, 1, 1]}, [EAST, (0.8, 0.6), (0.6, 0.8), NORTH])
+POOL = RouterContext(cards={}, profile=PROFILE, expert_ids=("left", "right"))
+
+
+def test_local_accuracy_by_hand() -> None:
+    """Looking east at 3 neighbours: similarities 1, .8, .6. `left` is right on 1.8 of 2.4.
+
+    Its global accuracy is .5, worth 2: (.5·2 + 1.8) / (2 + 2.4) = 2.8/4.4.
+    """
+    options = {"k": 1, "n_neighbours": 3, "prior_strength": 2}
+    (decision,) = make_router("knn", POOL, options).recruit(
+        [routing_input(embedding=EAST)], rng=random.Random()
+    )
+    (recruit,) = decision.recruits
+    assert recruit.expert_id == "left"
+    assert recruit.accuracy == pytest.approx(2.8 / 4.4, abs=1e-6)
+    assert recruit.evidence[0].n == pytest.approx(2.4)
+    assert recruit.evidence[0].skill == "the 3 nearest profile questions"
+
+
+def test_runner_up_is_told_what_it_lacks() -> None:
+    """`right`: (1 + .6)/4.4; behind by 1.2/4.4 = .27."""
+    options = {"k": 1, "n_neighbours": 3, "prior_strength": 2}
+    (decision,) = make_router("knn", POOL, options).recruit(
+        [routing_input(embedding=EAST)], rng=random.Random()
+    )
+    assert decision.would_change == "needs >= 0.27 more on the 3 nearest profile questions"
+
+
+def test_what_was_not_measured_counts_neither_way() -> None:
+    """Only the first question was measured: n = its similarity, 1."""
+    sparse = POOL._replace(profile=profile({"left": [1, -2], "right": [0, 0]}, [EAST, (0.6, 0.8)]))
+    (decision,) = make_router("knn", sparse, {"k": 1}).recruit([routing_input()], rng=random.Random())
+    assert decision.recruits[0].evidence[0].n == pytest.approx(1)
+
+
+def test_more_neighbours_than_questions_means_all() -> None:
+    (decision,) = make_router("knn", POOL, {"n_neighbours": 500}).recruit(
+        [routing_input()], rng=random.Random()
+    )
+    assert decision.recruits[0].evidence[0].skill == "the 4 nearest profile questions"
+
+
+def test_a_pool_without_profile_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ConfigError, match="Run `muster profile` first"):
+        make_router("knn", POOL._replace(profile=None))
+
+
+def test_embeddings_of_another_width_are_refused() -> None:
+    item = routing_input()._replace(embedding=np.zeros(0, dtype=np.float32))
+    with pytest.raises(RoutingError, match="needs embeddings of width 2"):
+        make_router("knn", POOL).recruit([item], rng=random.Random())
