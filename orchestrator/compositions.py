@@ -1,7 +1,8 @@
 """Compositions: how experts become one answer, as pure resumable steps.
 
-    Ensemble   annotate -> recruit -> ask the recruits -> aggregate (perhaps asking an aggregator)
-    RollCall   ask the same experts on every query: profiling, and the aggregator exam
+    Ensemble          annotate -> recruit -> ask the recruits -> aggregate (perhaps asking an aggregator)
+    RollCall          ask the same experts on every query: profiling, and the aggregator exam
+    AnnotationRound   ask the annotating model only
 
 A composition never generates: it asks for calls and is stepped again when their responses are in.
 """
@@ -173,6 +174,25 @@ class Ensemble:
         if isinstance(step, Ask):
             return step
         return Done(answer=step.answer.model_copy(update={"decision": state.decision}))
+
+
+class AnnotationRound:
+    """Ask the annotating model for skills, and nothing more: what profiling needs of a question set."""
+
+    name = "annotate"
+
+    def __init__(self, annotator: SkillAnnotator) -> None:
+        self._annotator = annotator
+
+    def later_engines(self) -> tuple[str, ...]:
+        return ()
+
+    def step(self, states: Sequence[QueryState]) -> list[Step]:
+        return [self._step(state) for state in states]
+
+    def _step(self, state: QueryState) -> Step:
+        ask = self._annotator.calls(state.query) if state.stage == 0 else None
+        return ask or Done(answer=Answer(text="", aggregator=self.name, n_calls=len(state.responses)))
 
 
 class RollCall:

@@ -1,0 +1,129 @@
+"""What Muster adds to generation: `python -m benchmarks.overhead`.
+
+    engine_ratio            throughput of the in-process engine over a bare transformers batch loop, same
+                            prompts, side by side in this run; higher is better
+    overhead_ms_per_query   all of a batch but generation (scripted engines): submit, route, claim,
+                            store every response and answer, k = 3
+    route_p95_ms            one question at a time, embedding included
+    route_p95_ms_no_embed   the same with the embedding in the cache
+    rss_growth_mb_50k       peak memory of a process that answers a 50,000-line batch, over its idle memory
+
+The last line of output is one JSON object with these keys.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import scripted_pool
+from benchmarks.engine import engine_ratio
+from orchestrator.bootstrap import App, open_app
+from orchestrator.question_files import read_questions
+
+ZOO = Path(__file__).parent.parent / "examples" / "zoo"
+COMPOSITION = "auto"
+
+
+def _profiled(app: App, n: int = 200) -> None:
+    app.profile(scripted_pool.labelled(n), exam=False)
+
+
+def overhead_ms_per_query(n: int) -> float:
+    """Milliseconds per query of an n-query batch, median of three runs in one process."""
+    with tempfile.TemporaryDirectory() as folder, open_app(scripted_pool.settings(Path(folder))) as app:
+        _profiled(app)
+        seconds = [_timed_batch(app, n, start=run * n) for run in range(3)]
+    return 1000 * float(np.median(seconds)) / n
+
+
+def _timed_batch(app: App, n: int, *, start: int) -> float:
+    began = time.perf_counter()
+    job_id = app.service.submit(scripted_pool.queries(n, start=start), composition=COMPOSITION)
+    progress = app.service.run(job_id)
+    seconds = time.perf_counter() - began
+    assert progress.completed + progress.failed == n, progress
+    assert progress.n_responses == 3 * n, progress
+    return seconds
+
+
+def route_p95_ms() -> tuple[float, float]:
+    """p95 of routing one question, (with embedding, with it cached), MiniLM embeddings, zoo questions."""
+    questions = read_questions(ZOO / "test.jsonl")[:400]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_app(scripted_pool.settings(Path(folder), embedder="minilm")) as app,
+    ):
+        app.profile(read_questions(ZOO / "profile.jsonl"), exam=False)
+        app.service.route(scripted_pool.labelled(3), composition=COMPOSITION)
+        fresh = [_timed_route(app, q) for q in questions]
+        cached = [_timed_route(app, q) for q in questions]
+    return float(np.percentile(fresh, 95)), float(np.percentile(cached, 95))
+
+
+def _timed_route(app: App, question: scripted_pool.Query) -> float:
+    began = time.perf_counter()
+    app.service.route([question], composition=COMPOSITION)
+    return 1000 * (time.perf_counter() - began)
+
+
+def rss_growth_mb(n: int) -> float:
+    """Peak over idle memory, MB, of a fresh process that answers n lines from a file."""
+    command = [sys.executable, "-m", "benchmarks.overhead", "--child-rss", str(n)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(output.strip().splitlines()[-1])
+
+
+def _rss_child(n: int) -> float:
+    from orchestrator.question_files import check_questions, iter_questions
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "questions.jsonl"
+        with path.open("w") as file:
+            for query in scripted_pool.queries(n):
+                file.write(json.dumps({"id": query.id, "question": query.question}) + "\n")
+        with open_app(scripted_pool.settings(Path(folder))) as app:
+            _profiled(app)
+            _timed_batch(app, 300, start=20_000_000)
+            idle = _peak_mb()
+            check_questions(path)
+            job_id = app.service.submit(iter_questions(path), composition=COMPOSITION)
+            app.service.run(job_id)
+            answered = sum(1 for _ in app.service.results(job_id))
+            assert answered == n, answered
+            return _peak_mb() - idle
+
+
+def _peak_mb() -> float:
+    """High-water mark of this process; after the warm-up it is what the process holds when idle."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--queries", type=int, default=2000)
+    parser.add_argument("--lines", type=int, default=50_000)
+    parser.add_argument("--child-rss", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child_rss:
+        print(_rss_child(options.child_rss))
+        return
+    report: dict[str, float] = {"overhead_ms_per_query": overhead_ms_per_query(options.queries)}
+    print(report, flush=True)
+    report["route_p95_ms"], report["route_p95_ms_no_embed"] = route_p95_ms()
+    print(report, flush=True)
+    prompts = [q.text for q in read_questions(ZOO / "test.jsonl")]
+    report["engine_ratio"] = engine_ratio(ZOO / "models" / "generalist", prompts)["engine_ratio"]
+    print(report, flush=True)
+    report["rss_growth_mb_50k"] = rss_growth_mb(options.lines)
+    print(json.dumps({key: round(value, 3) for key, value in report.items()}))
+
+
+if __name__ == "__main__":
+    main()

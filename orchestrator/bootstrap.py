@@ -1,0 +1,381 @@
+"""The composition root: settings in, a wired `App` out. The one module that names concrete classes."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple
+
+from aggregators.outputs import AggregatorContext, make_aggregator
+from orchestrator.bench import Bench, BenchReport, OnBench
+from orchestrator.compositions import (
+    EXPERT_PREFIX,
+    STOCK_COMPOSITIONS,
+    AnnotationRound,
+    Ensemble,
+    RollCall,
+    SkillReader,
+)
+from orchestrator.domain.assignments import CallRole, Job
+from orchestrator.domain.cards import CompetenceCard, Profile
+from orchestrator.domain.experts import Pool
+from orchestrator.domain.queries import Query
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import ConfigError, MusterError, UnknownNameError
+from orchestrator.pool import build_pool
+from orchestrator.ports import Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
+from orchestrator.routing import RouterContext, make_router
+from orchestrator.service import OnProgress, Service
+from orchestrator.settings import CompositionSettings, Settings
+from orchestrator.store import SqlCardStore, SqlJobStore, open_database
+from skills.annotator import EmbeddingAnnotator, LlmAnnotator
+from skills.embedding import embedder_of
+from skills.grading.grader import AnswerGrader
+from skills.matcher import EmbeddingMatcher
+from skills.profiler import ANNOTATE, EXAM, ROLL_CALL, Profiler, ProfileReport
+from skills.vector_file import FileBackedEmbedder
+from skills.vocabulary import Vocabulary, builtin_vocabulary, induce, load_vocabulary
+from workers.backends.registry import get_backend
+from workers.dispatch import LocalDispatcher
+from workers.weights import weights_hash
+
+log = logging.getLogger(__name__)
+
+SYNTHESIZE = "synthesize"
+ONLY = CompositionSettings(router="all", aggregator="first")
+
+
+class Diagnosis(NamedTuple):
+    """One check of `muster doctor` and `/health/ready`."""
+
+    check: str
+    ok: bool
+    detail: str
+    remedy: str | None = None
+
+
+class Knowledge(NamedTuple):
+    """What was learnt about the pool: its cards and the outcomes behind them."""
+
+    cards: Mapping[str, CompetenceCard]
+    profile: Profile | None
+
+
+class Catalogue:
+    """Builds compositions by name from the cards of the moment (`service.CompositionCatalogue`)."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pool: Pool,
+        grader: Grader,
+        embedder: Callable[[], Embedder],
+        annotator: Callable[[Profile | None], SkillAnnotator],
+        matcher: Callable[[Profile | None], SkillMatcher | None],
+        knowledge: Callable[[], Knowledge],
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._grader = grader
+        self._embedder = embedder
+        self._annotator = annotator
+        self._matcher = matcher
+        self._load_knowledge = knowledge
+        self._specs = {**_stock_compositions(pool), **settings.muster.compositions}
+        self.forget()
+
+    def forget(self) -> None:
+        """Read cards and profile anew at the next use: they changed."""
+        self._knowledge: Knowledge | None = None
+        self._reader: SkillReader | None = None
+        self._built: dict[str, Composition] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._specs)
+
+    @property
+    def cards(self) -> Mapping[str, CompetenceCard]:
+        return self.knowledge.cards
+
+    @property
+    def knowledge(self) -> Knowledge:
+        if self._knowledge is None:
+            self._knowledge = self._load_knowledge()
+        return self._knowledge
+
+    def build(self, job: Job) -> Composition:
+        """The composition of a job; equal jobs share one.
+
+        Raises:
+            UnknownNameError: no such composition.
+            ConfigError: options that its router or aggregator refuses.
+        """
+        key = content_hash(job.model_dump(mode="json", include=_SHAPING_FIELDS))
+        if key not in self._built:
+            self._built[key] = self._make(job)
+        return self._built[key]
+
+    def _make(self, job: Job) -> Composition:
+        if job.composition in (ROLL_CALL, EXAM):
+            role = CallRole.AGGREGATE if job.composition == EXAM else CallRole.EXPERT
+            return RollCall(job.composition, pool=self._pool, job=job, role=role)
+        if job.composition == ANNOTATE:
+            return AnnotationRound(self._annotator(None))
+        only = (
+            job.composition.removeprefix(EXPERT_PREFIX) if job.composition.startswith(EXPERT_PREFIX) else None
+        )
+        if only is not None:
+            return self._ensemble(ONLY, job, expert_ids=(only,))
+        if job.composition not in self._specs:
+            raise UnknownNameError("composition", job.composition, self._specs, param="composition")
+        return self._ensemble(
+            self._specs[job.composition], job, expert_ids=tuple(e.id for e in self._pool.answerers)
+        )
+
+    def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
+        cards, profile = self.knowledge
+        routing = RouterContext(cards=cards, profile=profile, expert_ids=expert_ids, seed=job.seed)
+        voting = AggregatorContext(grader=self._grader, pool=self._pool, cards=cards, seed=job.seed)
+        return Ensemble(
+            job.composition,
+            pool=self._pool,
+            reader=self._skill_reader(),
+            router=make_router(spec.router, routing, spec.router_options),
+            aggregator=make_aggregator(spec.aggregator, voting, spec.aggregator_options),
+            job=job,
+            later_engines=self._later_engines(spec),
+        )
+
+    def _later_engines(self, spec: CompositionSettings) -> tuple[str, ...]:
+        if spec.aggregator != SYNTHESIZE:
+            return ()
+        return tuple(dict.fromkeys(e.engine.id for e in self._pool.aggregators))
+
+    def _skill_reader(self) -> SkillReader:
+        if self._reader is None:
+            profile = self.knowledge.profile
+            self._reader = SkillReader(self._annotator(profile), self._matcher(profile), self._embedder())
+        return self._reader
+
+
+_SHAPING_FIELDS = {"composition", "seed", "max_tokens", "temperature", "experts"}
+
+
+class App:
+    """Everything wired. Heavy parts (embedder, engines) are made when they are first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pool = build_pool(settings, weights_hash=weights_hash)
+        _check_references(settings, self.pool)
+        self._database = open_database(settings.database_url)
+        self.jobs = SqlJobStore(self._database)
+        self.card_store = SqlCardStore(self._database)
+        self.grader: Grader = AnswerGrader()
+        self.catalogue = Catalogue(
+            settings,
+            pool=self.pool,
+            grader=self.grader,
+            embedder=lambda: self.embedder,
+            annotator=self._annotator,
+            matcher=self._matcher,
+            knowledge=self._knowledge,
+        )
+        self.dispatcher = LocalDispatcher(
+            store=self.jobs,
+            backends=get_backend,
+            pool=self.pool,
+            compositions=self.catalogue.build,
+            settings=settings.muster.scheduler,
+            device=settings.muster.device,
+        )
+        self.service = Service(
+            pool=self.pool,
+            jobs=self.jobs,
+            dispatcher=self.dispatcher,
+            catalogue=self.catalogue,
+            seed=settings.muster.seed,
+            config_hash=config_hash(settings, self.pool),
+        )
+
+    @cached_property
+    def embedder(self) -> FileBackedEmbedder:
+        options = self.settings.muster.embedder
+        inner = embedder_of(options.model, cache_size=options.cache_size)
+        return FileBackedEmbedder(inner, self.settings.muster.data_dir / "vectors")
+
+    def profile(
+        self,
+        queries: Sequence[Query],
+        *,
+        experts: Sequence[str] | None = None,
+        exam: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> ProfileReport:
+        """Measure experts on labelled questions; what is known already is not asked again."""
+        self.embedder.keep([q.text for q in queries])
+        report = self._profiler([q.text for q in queries]).run(
+            queries, experts=experts, exam=exam, on_progress=on_progress
+        )
+        self.catalogue.forget()
+        return report
+
+    def bench(
+        self, queries: Sequence[Query], compositions: Sequence[str], *, on_progress: OnBench | None = None
+    ) -> BenchReport:
+        bench = Bench(service=self.service, jobs=self.jobs, grader=self.grader)
+        return bench.run(queries, compositions, on_progress=on_progress)
+
+    def diagnose(self) -> list[Diagnosis]:
+        """Check what a question needs to be answered; never raises."""
+        return [self._diagnose(name, check) for name, check in self._checks().items()]
+
+    def close(self) -> None:
+        self.dispatcher.stop()
+        self._database.close()
+
+    def _checks(self) -> Mapping[str, Callable[[], str]]:
+        return {
+            "database": lambda: f"{len(self.jobs.jobs(limit=1000))} jobs",
+            "backends": lambda: ", ".join(
+                sorted({get_backend_name(e.backend) for e in self.pool.engines.values()})
+            ),
+            "cards": self._check_cards,
+            "compositions": self._check_compositions,
+        }
+
+    def _diagnose(self, name: str, check: Callable[[], str]) -> Diagnosis:
+        try:
+            return Diagnosis(name, True, check())
+        except MusterError as error:
+            return Diagnosis(name, False, str(error))
+        except Exception as error:  # a broken part must not hide the state of the others
+            log.exception("check %s failed", name)
+            return Diagnosis(name, False, f"{type(error).__name__}: {error}")
+
+    def _check_cards(self) -> str:
+        missing = [e.id for e in self.pool.answerers if e.id not in self.catalogue.cards]
+        if missing:
+            raise ConfigError(
+                f"not profiled: {', '.join(missing)}.", remedy="Run `muster profile QUESTIONS.jsonl`."
+            )
+        return f"{len(self.catalogue.cards)} cards"
+
+    def _check_compositions(self) -> str:
+        for name in self.catalogue.names:
+            self.catalogue.build(Job(id="check", composition=name))
+        return f"{len(self.catalogue.names)} compositions"
+
+    def _knowledge(self) -> Knowledge:
+        profile_hash = self.card_store.latest_profile_hash()
+        if profile_hash is None:
+            return Knowledge({}, None)
+        stored = self.card_store.cards(profile_hash)
+        cards = {
+            expert.id: stored[expert.id]
+            for expert in self.pool.experts
+            if expert.id in stored and stored[expert.id].fingerprint == expert.fingerprint
+        }
+        questions = [query for query, _ in self.card_store.profile_set(profile_hash) or ()]
+        self.embedder.keep([query.text for query in questions])
+        return Knowledge(cards, self._profiler(()).profile())
+
+    def _profiler(self, texts: Sequence[str]) -> Profiler:
+        return Profiler(
+            jobs=self.jobs,
+            cards=self.card_store,
+            dispatcher=self.dispatcher,
+            grader=self.grader,
+            annotator=self._annotator_for(texts),
+            matcher=None,
+            embedder=self.embedder,
+            pool=self.pool,
+            seed=self.settings.muster.seed,
+        )
+
+    def _annotator(self, profile: Profile | None) -> SkillAnnotator:
+        return self._annotator_for(profile.texts if profile else ())
+
+    def _annotator_for(self, texts: Sequence[str]) -> SkillAnnotator:
+        options = self.settings.muster.skills
+        if options.annotator == "llm":
+            assert options.annotator_expert is not None, "checked by _check_references"
+            return LlmAnnotator(options.annotator_expert)
+        return EmbeddingAnnotator(
+            self.embedder, self._vocabulary(texts), floor=options.floor, max_skills=options.max_skills
+        )
+
+    def _vocabulary(self, texts: Sequence[str]) -> Vocabulary:
+        options = self.settings.muster.skills
+        if options.vocabulary == "builtin" or (options.vocabulary == "induced" and not texts):
+            return builtin_vocabulary()
+        if options.vocabulary == "induced":
+            return induce(texts, self.embedder, n=options.n_induced, seed=self.settings.muster.seed)
+        return load_vocabulary(self.settings.base_dir / options.vocabulary)
+
+    def _matcher(self, profile: Profile | None) -> SkillMatcher | None:
+        """Free names need matching; the embedding annotator speaks the cards' vocabulary already."""
+        if self.settings.muster.skills.annotator != "llm" or profile is None:
+            return None
+        known = sorted({tag.name for tags in profile.skills for tag in tags})
+        return EmbeddingMatcher(self.embedder, known, floor=self.settings.muster.skills.match_floor)
+
+
+def _stock_compositions(pool: Pool) -> Mapping[str, CompositionSettings]:
+    """Those that the pool can run: nobody synthesizes where no member has the role."""
+    return {
+        name: spec
+        for name, spec in STOCK_COMPOSITIONS.items()
+        if pool.aggregators or spec.aggregator != SYNTHESIZE
+    }
+
+
+@contextmanager
+def open_app(settings: Settings, *, background: bool = False) -> Iterator[App]:
+    """A wired App, closed at the end. `background`: the device loop runs in a thread (a server).
+
+    Raises:
+        MusterError: configuration or database that cannot be used.
+    """
+    app = App(settings)
+    try:
+        if background:
+            app.dispatcher.start()
+        yield app
+    finally:
+        app.close()
+
+
+def config_hash(settings: Settings, pool: Pool) -> str:
+    """Identity of what answers depend on: the pool and the compositions, not ports or paths."""
+    muster = settings.muster.model_dump(mode="json", include={"skills", "compositions", "embedder", "seed"})
+    return content_hash([pool.fingerprint, muster])
+
+
+def get_backend_name(name: str) -> str:
+    get_backend(name)
+    return name
+
+
+def _check_references(settings: Settings, pool: Pool) -> None:
+    """Names that the file refers to must exist; found at start, not at the first question."""
+    annotator = settings.muster.skills.annotator_expert
+    if settings.muster.skills.annotator == "llm" and annotator not in pool.by_id:
+        raise ConfigError(
+            f"muster.skills.annotator_expert '{annotator}' is not in the pool.",
+            file=settings.source,
+            remedy=f"Name one of: {', '.join(pool.by_id)}.",
+        )
+    for engine in pool.engines.values():
+        get_backend(engine.backend)
+    synthesized = [
+        name for name, spec in settings.muster.compositions.items() if spec.aggregator == SYNTHESIZE
+    ]
+    if synthesized and not pool.aggregators:
+        raise ConfigError(
+            f"composition '{synthesized[0]}' synthesizes, but no member has the role 'aggregator'.",
+            file=settings.source,
+            remedy="Add `roles: [expert, aggregator]` to a member's model_info.muster.",
+        )
