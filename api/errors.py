@@ -15,7 +15,6 @@ from pydantic import JsonValue
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from orchestrator.domain.answers import Answer
 from orchestrator.errors import InputError, MusterError, UnknownNameError
 
 log = logging.getLogger(__name__)
@@ -45,14 +44,6 @@ class OverloadedError(MusterError):
     """As many requests as allowed are being answered."""
 
     code = "rate_limit_exceeded"
-
-
-class FailedAnswerError(MusterError):
-    """A question that was run and ended in an error; `code` is that of the answer."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.error or "no expert answered.")
-        self.code = answer.error_code or "backend_error"
 
 
 class Row(NamedTuple):

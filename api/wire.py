@@ -24,7 +24,7 @@ from orchestrator.domain.answers import Answer, Decision, Recruit, SkillEvidence
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import AnswerType, Query
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, MusterError
 from orchestrator.question_files import conversation, parse_query
 
 
@@ -33,13 +33,14 @@ def build_query(
     content: Mapping[str, object],
     *,
     options: list[str] | None,
-    answer_type: AnswerType | None,
+    answer_type: str | None,
     prefix: str = "",
 ) -> Query:
     """A query from wire fields; options without an answer type make it a choice.
 
     Args:
         content: `question`, and `context` of a conversation.
+        answer_type: a value of `AnswerType`; checked here.
         prefix: of the fields named in errors, e.g. `muster.`.
 
     Raises:
@@ -104,6 +105,13 @@ def _evidence_view(evidence: SkillEvidence) -> EvidenceView:
         low=evidence.interval.low,
         high=evidence.interval.high,
     )
+
+
+def answer_error(answer: Answer) -> MusterError:
+    """The error of a question that was run and failed; its `code` is the answer's."""
+    error = MusterError(answer.error or "no expert answered.")
+    error.code = answer.error_code or error.code
+    return error
 
 
 def muster_view(answer: Answer, *, job_id: str, composition: str) -> MusterView:

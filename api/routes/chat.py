@@ -9,10 +9,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from api.deps import AppDep
-from api.errors import FailedAnswerError, UnsupportedParameterError
+from api.errors import UnsupportedParameterError
 from api.schemas import ChatCompletion, ChatRequest
 from api.strict_json import StrictRoute
-from api.wire import build_query, chat_completion, chat_content, muster_view
+from api.wire import answer_error, build_query, chat_completion, chat_content, muster_view
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
@@ -62,7 +62,7 @@ def create_chat_completion(
         job_id=job_id,
     )
     if answer.error_code is not None:
-        raise FailedAnswerError(answer)
+        raise answer_error(answer)
     response.headers["x-muster-experts"] = _experts_header(answer)
     return chat_completion(
         answer,

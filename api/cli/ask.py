@@ -1,0 +1,74 @@
+"""`ask` and `route`: one question."""
+
+import uuid
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.session import session_of
+
+if TYPE_CHECKING:
+    from orchestrator.domain.queries import Query
+
+Question = Annotated[str, typer.Argument(help="The question.")]
+Options = Annotated[list[str] | None, typer.Option("--option", help="A choice; repeat it for each.")]
+AnswerTypeName = Annotated[
+    str | None, typer.Option("--answer-type", help="choice, number, latex, text, json or code.")
+]
+CompositionName = Annotated[
+    str, typer.Option("--composition", "-c", help="auto, another composition, or an expert's id.")
+]
+
+
+def ask(
+    ctx: typer.Context,
+    question: Question,
+    composition: CompositionName = "auto",
+    option: Options = None,
+    answer_type: AnswerTypeName = None,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait.")] = 300.0,
+) -> None:
+    """Ask a question; the answer comes with its reasons."""
+    from api.cli.tables import answer_lines, decision_table, votes_table
+    from api.wire import answer_error, muster_view
+
+    session = session_of(ctx)
+    query = _query(question, option, answer_type)
+    job_id = f"ask-{uuid.uuid4().hex}"
+    with session.app() as app:
+        name = app.service.resolve(composition)
+        answer = app.service.ask(query, composition=name, timeout_s=timeout_s, job_id=job_id)
+    if answer.error_code is not None:
+        raise answer_error(answer)
+    payload = {
+        "answer": answer.text,
+        "value": answer.value,
+        "confidence": answer.confidence,
+        "muster": muster_view(answer, job_id=job_id, composition=name).model_dump(mode="json"),
+    }
+    reasons = [decision_table(answer.decision)] if answer.decision else []
+    session.emit(payload, answer_lines(answer), *reasons, votes_table(answer))
+
+
+def route(
+    ctx: typer.Context,
+    question: Question,
+    composition: CompositionName = "auto",
+    option: Options = None,
+    answer_type: AnswerTypeName = None,
+) -> None:
+    """Show who would answer a question, and why. Nobody is asked."""
+    from api.cli.tables import decision_table
+    from api.wire import route_view
+
+    session = session_of(ctx)
+    query = _query(question, option, answer_type)
+    with session.app() as app:
+        [decision] = app.service.route([query], composition=composition)
+    session.emit(route_view(decision, model=composition).model_dump(mode="json"), decision_table(decision))
+
+
+def _query(question: str, options: list[str] | None, answer_type: str | None) -> "Query":
+    from api.wire import build_query
+
+    return build_query("question", {"question": question}, options=options or None, answer_type=answer_type)

@@ -1,0 +1,65 @@
+"""`batch`: a question file, as a job that survives an interruption."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.ask import CompositionName
+from api.cli.session import session_of
+
+INTERRUPTED = 130
+
+
+def batch(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Questions, one JSON object a line.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: FILE.answers.jsonl.")] = None,
+    composition: CompositionName = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Only continue a job that exists.")] = False,
+    job: Annotated[
+        str | None, typer.Option("--job", help="Job id. Default: from file, composition, pool and cards.")
+    ] = None,
+) -> None:
+    """Answer a file of questions. The same command again continues, or gives the finished answers.
+
+    Ctrl-C leaves a job that can be resumed (exit code 130). Exit code 1: some questions failed;
+    their lines say why.
+    """
+    from api.batches import SUFFIX, check_output, open_batch, run_batch, write_answers
+    from api.cli.progress import job_progress
+
+    session = session_of(ctx)
+    target = out or file.with_suffix(SUFFIX)
+    check_output(file, target)
+    with session.app() as app:
+        opened = open_batch(app, file, composition=composition, job_id=job, resume=resume)
+        try:
+            with job_progress(app, file.name) as on_progress:
+                progress = run_batch(app, opened, on_progress=on_progress)
+        except KeyboardInterrupt:
+            session.remark(f"Interrupted. Continue with: {resume_command(sys.argv)}")
+            raise typer.Exit(INTERRUPTED) from None
+        write_answers(app, opened, target)
+    summary = {
+        "job_id": opened.job_id,
+        "output": str(target),
+        "total": progress.total,
+        "completed": progress.completed,
+        "failed": progress.failed,
+        "loads": progress.n_loads,
+    }
+    line = f"{progress.completed} of {progress.total} answered, {progress.failed} failed: {target}"
+    session.emit(summary, line)
+    if progress.failed:
+        raise typer.Exit(1)
+
+
+def resume_command(argv: list[str]) -> str:
+    """The command that was given, with --resume."""
+    program, *words = argv
+    if "--resume" not in words:
+        words.insert(words.index("batch") + 1, "--resume")
+    return shlex.join([Path(program).name, *words])

@@ -1,0 +1,92 @@
+"""`demo`: the committed tiny models, profiled, compared and asked."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.bench import DEFAULT, run_bench
+from api.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.bootstrap import App
+    from orchestrator.domain.queries import Query
+    from orchestrator.settings import Settings
+
+ZOO = Path("examples/zoo")
+OUT = Path("build/demo")
+DATABASE = "muster.sqlite3"
+N_EXAMPLES = 3
+
+
+def demo(
+    ctx: typer.Context,
+    zoo: Annotated[Path, typer.Option("--zoo", help="Folder of the example pool.")] = ZOO,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what an earlier demo measured.")] = False,
+) -> None:
+    """Profile the example pool, compare the compositions on held-out questions, show answers.
+
+    Writes report.json and cards.png to build/demo.
+    """
+    from api.cli.progress import job_progress
+    from api.cli.tables import bench_table, cards_table
+    from api.demo_report import demo_report
+    from orchestrator.bootstrap import open_app
+    from orchestrator.question_files import read_questions
+    from skills.heatmap import save_heatmap
+
+    session = session_of(ctx)
+    settings = _settings(zoo)
+    known, new = read_questions(zoo / "profile.jsonl"), read_questions(zoo / "test.jsonl")
+    _prepare(OUT, keep=keep)
+    with open_app(settings) as app:
+        with job_progress(app, "profiling") as on_progress:
+            profiled = app.profile(known, on_progress=on_progress)
+        save_heatmap(profiled.cards, OUT / "cards.png")
+        report = run_bench(app, new, DEFAULT)
+        document = demo_report(report, new)
+        (OUT / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        session.emit(document, cards_table(profiled.cards), bench_table(report), report.verdict)
+        if not session.as_json:
+            _show_examples(session, app, _examples(new))
+    session.remark(f"Written: {OUT / 'report.json'}, {OUT / 'cards.png'}")
+
+
+def _settings(zoo: Path) -> "Settings":
+    """The zoo's pool with a database of its own, whatever else is configured."""
+    from orchestrator.errors import InputError
+    from orchestrator.settings import load_settings
+
+    pool = zoo / "pool.yaml"
+    if not pool.is_file():
+        raise InputError(
+            f"no example pool at {pool}.", remedy="Run this in the repository, or give --zoo DIR."
+        )
+    settings = load_settings(pool)
+    database = {"database_url": f"sqlite:///{OUT / DATABASE}", "data_dir": OUT}
+    return settings.model_copy(update={"muster": settings.muster.model_copy(update=database)})
+
+
+def _prepare(out: Path, *, keep: bool) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    if not keep:
+        for old in out.glob(f"{DATABASE}*"):
+            old.unlink()
+
+
+def _examples(queries: "Sequence[Query]") -> "list[Query]":
+    """A few spread over the set, so that they need different skills."""
+    step = max(1, len(queries) // N_EXAMPLES)
+    return list(queries[::step][:N_EXAMPLES])
+
+
+def _show_examples(session: Session, app: "App", queries: "Sequence[Query]") -> None:
+    from api.cli.tables import answer_lines, decision_table
+
+    for query in queries:
+        answer = app.service.ask(query)
+        reasons = [decision_table(answer.decision)] if answer.decision else []
+        session.emit(None, "", query.text, answer_lines(answer), *reasons)

@@ -1,0 +1,112 @@
+"""`profile`, `cards` and `experts`: what is known about the pool."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from orchestrator.bootstrap import App
+
+Png = Annotated[Path | None, typer.Option("--png", help="Write the skill x expert heat map.")]
+Export = Annotated[Path | None, typer.Option("--export", help="Write all cards to a file.")]
+Import = Annotated[Path | None, typer.Option("--import", help="Read cards from a file first.")]
+
+
+def profile(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Labelled questions, one JSON object a line.")],
+    expert: Annotated[list[str] | None, typer.Option("--expert", help="Only this one; repeatable.")] = None,
+    no_exam: Annotated[bool, typer.Option("--no-exam", help="Leave the aggregator exam out.")] = False,
+) -> None:
+    """Measure the experts on your questions; what is known already is not asked again."""
+    from api.cli.progress import job_progress
+    from api.cli.tables import cards_table
+    from orchestrator.question_files import read_questions
+
+    session = session_of(ctx)
+    queries = read_questions(file)
+    with session.app() as app:
+        for expert_id in expert or ():
+            app.service.expert(expert_id)
+        with job_progress(app, "profiling") as on_progress:
+            report = app.profile(queries, experts=expert, exam=not no_exam, on_progress=on_progress)
+    payload = {
+        "profile_hash": report.profile_hash,
+        "n_questions": len(queries),
+        "n_asked": report.n_asked,
+        "n_reused": report.n_reused,
+        "accuracy": {expert_id: card.total.accuracy for expert_id, card in report.cards.items()},
+    }
+    line = f"{report.n_asked} responses measured, {report.n_reused} known already."
+    session.emit(payload, cards_table(report.cards), line)
+
+
+def cards(
+    ctx: typer.Context,
+    expert: Annotated[str | None, typer.Argument(metavar="[ID]", help="One expert's card.")] = None,
+    png: Png = None,
+    export: Export = None,
+    import_: Import = None,
+) -> None:
+    """Show the competence cards; draw, export or import them."""
+    from api.wire import card_view
+
+    session = session_of(ctx)
+    with session.app() as app:
+        if import_ is not None:
+            _import_cards(session, app, import_)
+        known = app.service.cards
+        shown = dict(known) if expert is None else {expert: app.service.card(expert)}
+        _write_files(session, app, png=png, export=export)
+        payload = {expert_id: card_view(card).model_dump(mode="json") for expert_id, card in shown.items()}
+        _emit_cards(session, app, payload, expert)
+
+
+def experts(ctx: typer.Context) -> None:
+    """List the pool."""
+    from api.cli.tables import experts_table
+    from api.wire import expert_view
+
+    session = session_of(ctx)
+    with session.app() as app:
+        known = app.service.cards
+        payload = [expert_view(e, known.get(e.id)).model_dump(mode="json") for e in app.pool.experts]
+        session.emit(payload, experts_table(app.pool, known))
+
+
+def _import_cards(session: Session, app: "App", path: Path) -> None:
+    from skills.cards_io import import_deck
+
+    deck = import_deck(path, pool=app.pool)
+    for card in deck.values():
+        app.card_store.save_card(card)
+    app.catalogue.forget()
+    session.remark(f"{len(deck)} cards imported from {path}.")
+
+
+def _write_files(session: Session, app: "App", *, png: Path | None, export: Path | None) -> None:
+    if png is not None:
+        from skills.heatmap import save_heatmap
+
+        save_heatmap(app.service.cards, png)
+        session.remark(f"Heat map: {png}")
+    if export is not None:
+        from skills.cards_io import export_deck
+
+        export_deck(app.service.cards, export, pool=app.pool)
+        session.remark(f"Cards: {export}")
+
+
+def _emit_cards(session: Session, app: "App", payload: Mapping[str, object], expert: str | None) -> None:
+    from api.cli.tables import card_table, cards_table
+
+    if expert is not None:
+        session.emit(payload[expert], card_table(app.service.card(expert)))
+    elif payload:
+        session.emit(payload, cards_table(app.service.cards))
+    else:
+        session.emit(payload, "No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`.")

@@ -1,0 +1,149 @@
+"""The `muster` command line.
+
+Exit codes: 0 done, 1 failed, 2 bad usage, configuration or input, 130 interrupted. With --json,
+stdout holds one JSON document, `{"error": ...}` when it failed; logs and progress go to stderr.
+
+Commands import what they work with when they run, so that `muster --help` needs no model library.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from api.cli import ask, batch, bench, demo, knowledge, serve, system
+from api.cli.session import CONFIG_VARIABLE, Session
+from orchestrator.errors import ConfigError, InputError, MusterError
+
+FAILED, BAD_USAGE = 1, 2
+SWITCHES = frozenset({"--json", "--debug"})
+CONFIG = "--config"
+EVERYWHERE = "Everywhere: --config FILE, --json, --debug."
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "demo": demo.demo,
+    "profile": knowledge.profile,
+    "cards": knowledge.cards,
+    "experts": knowledge.experts,
+    "route": ask.route,
+    "ask": ask.ask,
+    "batch": batch.batch,
+    "bench": bench.bench,
+    "serve": serve.serve,
+    "doctor": system.doctor,
+}
+GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
+    "config": ("The configuration file.", {"check": system.config_check}),
+    "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
+}
+
+app = typer.Typer(name="muster", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(CONFIG, help=f"Pool file. Default: ${CONFIG_VARIABLE}, ./muster.yaml.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Log more; show stack traces.")] = False,
+) -> None:
+    """A symbolic mixture of experts: recruit the right language models for each question.
+
+    These options may stand anywhere on the line.
+    """
+    logging.basicConfig(
+        level=logging.INFO if debug else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    ctx.obj = Session(config=config, as_json=as_json, debug=debug)
+
+
+def _register() -> None:
+    for name, command in COMMANDS.items():
+        app.command(name, epilog=EVERYWHERE)(command)
+    for name, (text, commands) in GROUPS.items():
+        group = typer.Typer(no_args_is_help=True, help=text)
+        for inner, command in commands.items():
+            group.command(inner, epilog=EVERYWHERE)(command)
+        app.add_typer(group, name=name)
+
+
+_register()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code and never raises."""
+    line = hoisted(sys.argv[1:] if argv is None else argv)
+    as_json, debug = "--json" in line.front, "--debug" in line.front
+    # Progress bars of libraries would mix with ours.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app([*line.front, *line.rest], prog_name="muster")
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else FAILED
+        if as_json and code == BAD_USAGE:
+            _print_error(InputError("bad usage; see stderr."))
+        return code
+    except MusterError as error:
+        if as_json:
+            _print_error(error)
+        print(f"Error: {error}", file=sys.stderr)
+        return BAD_USAGE if isinstance(error, ConfigError | InputError) else FAILED
+    except Exception as error:  # the user gets a line to act on, not our stack
+        return _report_bug(error, as_json=as_json, debug=debug)
+    return 0
+
+
+class Line(NamedTuple):
+    """A command line: the global options, and the rest in its order."""
+
+    front: list[str]
+    rest: list[str]
+
+
+def hoisted(argv: Sequence[str]) -> Line:
+    """Takes the global options out of wherever they stand; what follows `--` stays.
+
+    `["ask", "q", "--json"]` -> `["--json"]`, `["ask", "q"]`.
+    """
+    front, rest = line = Line([], [])
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in SWITCHES or word.startswith(f"{CONFIG}="):
+            front.append(word)
+        elif word == CONFIG:
+            front += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return line
+
+
+def _print_error(error: MusterError) -> None:
+    print(json.dumps({"error": {"code": error.code, "message": str(error), "param": error.param}}, indent=2))
+
+
+def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    hint = "" if debug else " Run it again with --debug for details."
+    failure = MusterError(f"unexpected {type(error).__name__}: {error}.{hint}")
+    failure.code = "internal_error"
+    if as_json:
+        _print_error(failure)
+    print(f"Error: {failure}", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""`serve`: the REST API over the configured pool."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    ctx: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Default: muster.server.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 = any free one. Default: muster.server.port.")
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", help="Labelled questions: measure unprofiled experts first.")
+    ] = None,
+) -> None:
+    """Serve the OpenAI-compatible API until interrupted."""
+    import uvicorn
+
+    from api.main import create_app
+    from orchestrator.bootstrap import open_app
+
+    session = session_of(ctx)
+    logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
+    settings = session.settings()
+    bind = (host or settings.muster.server.host, settings.muster.server.port if port is None else port)
+    if bind[0] not in LOOPBACK:
+        log.warning("listening on %s without authentication: whoever reaches it may use it", bind[0])
+    if profile is not None:
+        _profile_unknown(session, settings, profile)
+    with open_app(settings, background=True) as app:
+        config = uvicorn.Config(
+            create_app(app), host=bind[0], port=bind[1], log_config=None, server_header=False
+        )
+        listener = config.bind_socket()
+        url = f"http://{bind[0]}:{listener.getsockname()[1]}"
+        session.emit({"url": url}, f"Muster listens on {url} (Ctrl-C stops it).")
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:
+            log.info("stopped")
+
+
+def _profile_unknown(session: Session, settings: "Settings", file: Path) -> None:
+    """Done before the server's device loop runs, in an app of its own."""
+    from api.cli.progress import job_progress
+    from orchestrator.bootstrap import open_app
+    from orchestrator.question_files import read_questions
+
+    with open_app(settings) as app:
+        if all(expert.id in app.service.cards for expert in app.pool.answerers):
+            return
+        with job_progress(app, "profiling") as on_progress:
+            report = app.profile(read_questions(file), on_progress=on_progress)
+    session.remark(f"{len(report.cards)} experts profiled on {file}.")

@@ -1,0 +1,76 @@
+"""What every command shares: the configuration, the wired app, and how results are printed."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from orchestrator.bootstrap import App
+    from orchestrator.settings import Settings
+
+CONFIG_VARIABLE = "MUSTER_CONFIG"
+DEFAULT_CONFIG = Path("muster.yaml")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Global options of one run. Results go to stdout; logs, progress and remarks to stderr."""
+
+    config: Path | None = None
+    as_json: bool = False
+    debug: bool = False
+
+    def config_path(self) -> Path:
+        """`--config`, else MUSTER_CONFIG, else ./muster.yaml.
+
+        Raises:
+            ConfigError: there is no such file.
+        """
+        from orchestrator.errors import ConfigError
+
+        path = self.config or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+        if not path.is_file():
+            raise ConfigError(
+                f"no configuration at {path}.",
+                remedy=f"Give --config FILE, set {CONFIG_VARIABLE}, or write {DEFAULT_CONFIG} "
+                "(examples/zoo/pool.yaml is one).",
+            )
+        return path
+
+    def settings(self) -> "Settings":
+        from orchestrator.settings import load_settings
+
+        return load_settings(self.config_path())
+
+    @contextmanager
+    def app(self, *, background: bool = False) -> Iterator["App"]:
+        """The wired app; `background`: its device loop runs in a thread."""
+        from orchestrator.bootstrap import open_app
+
+        with open_app(self.settings(), background=background) as app:
+            yield app
+
+    def emit(self, payload: object, *renderables: RenderableType) -> None:
+        """The result of a command: `payload` as the JSON document with --json, else what is for people."""
+        if self.as_json:
+            print(json.dumps(payload, ensure_ascii=False, indent=2))
+            return
+        console = Console(soft_wrap=False)
+        for renderable in renderables:
+            console.print(renderable)
+
+    def remark(self, text: str) -> None:
+        """A line for people, on stderr."""
+        Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+
+
+def session_of(ctx: typer.Context) -> Session:
+    assert isinstance(ctx.obj, Session), "set by the root command"
+    return ctx.obj

@@ -1,0 +1,70 @@
+"""`config check`, `doctor` and `models`: is everything in place?"""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.session import session_of
+
+
+def config_check(ctx: typer.Context) -> None:
+    """Check the configuration; exit code 2 and the place of the mistake when it cannot be used."""
+    from orchestrator.bootstrap import open_app
+
+    session = session_of(ctx)
+    settings = session.settings()
+    with tempfile.TemporaryDirectory() as scratch:
+        elsewhere = {"database_url": f"sqlite:///{Path(scratch) / 'check.sqlite3'}"}
+        unattached = settings.muster.model_copy(update=elsewhere)
+        with open_app(settings.model_copy(update={"muster": unattached})) as app:
+            pool, names = app.pool, app.service.composition_names
+    payload = {
+        "file": settings.source,
+        "experts": [expert.id for expert in pool.experts],
+        "engines": list(pool.engines),
+        "compositions": list(names),
+    }
+    line = f"{settings.source}: {len(pool.experts)} experts on {len(pool.engines)} engines; no mistakes."
+    session.emit(payload, line)
+
+
+def doctor(ctx: typer.Context) -> None:
+    """Check what a question needs to be answered; exit code 1 when something is missing."""
+    from api.cli.tables import checks_table
+
+    session = session_of(ctx)
+    with session.app() as app:
+        checks = app.diagnose()
+    is_well = all(check.ok for check in checks)
+    session.emit({"ok": is_well, "checks": [check._asdict() for check in checks]}, checks_table(checks))
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def models_list(ctx: typer.Context) -> None:
+    """List the small models that can be fetched."""
+    from api.cli.tables import table
+    from workers.weights import MODELS
+
+    result = table("Models", "name", "package", "license")
+    for name, model in sorted(MODELS.items()):
+        result.add_row(name, model.requirement, model.license)
+    payload = [
+        {"name": name, "package": model.requirement, "license": model.license}
+        for name, model in sorted(MODELS.items())
+    ]
+    session_of(ctx).emit(payload, result)
+
+
+def models_fetch(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A name of `muster models list`.")],
+    target: Annotated[Path, typer.Option("--to", help="Folder to put it in.")] = Path("models"),
+) -> None:
+    """Fetch a small model for the pool."""
+    from workers.weights import fetch
+
+    path = fetch(name, target)
+    session_of(ctx).emit({"name": name, "path": str(path)}, f"{name}: {path}")

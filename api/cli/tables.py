@@ -1,0 +1,145 @@
+"""Results as tables for people. Nothing here decides anything."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from orchestrator.bench import BenchReport
+    from orchestrator.bootstrap import Diagnosis
+    from orchestrator.domain.answers import Answer, Decision, Recruit
+    from orchestrator.domain.cards import CompetenceCard
+    from orchestrator.domain.experts import Pool
+
+TOP_SKILLS = 3
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
+    """`numbers`: columns that are aligned right."""
+    result = Table(title=title, title_justify="left")
+    right = set(numbers)
+    for column in columns:
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return result
+
+
+def experts_table(pool: "Pool", cards: Mapping[str, "CompetenceCard"]) -> Table:
+    result = table("Experts", "expert", "engine", "backend", "roles", "accuracy", numbers=["accuracy"])
+    for expert in pool.experts:
+        card = cards.get(expert.id)
+        known = percent(card.total.accuracy) if card else "not profiled"
+        result.add_row(
+            expert.id, expert.engine.id, expert.engine.backend, ", ".join(sorted(expert.roles)), known
+        )
+    return result
+
+
+def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:
+    counts = ["accuracy", "right", "wrong", "abstained"]
+    result = table("Competence cards", "expert", *counts, "best skills", numbers=counts)
+    for expert_id, card in sorted(cards.items()):
+        result.add_row(
+            expert_id,
+            percent(card.total.accuracy),
+            *(f"{n:g}" for n in (card.total.n_right, card.total.n_wrong, card.total.n_abstain)),
+            ", ".join(_best_skills(card)),
+        )
+    return result
+
+
+def _best_skills(card: "CompetenceCard") -> list[str]:
+    from orchestrator.domain.cards import shrunk_posterior
+
+    overall = card.total.accuracy
+    means = {name: shrunk_posterior(t, prior_mean=overall).mean for name, t in card.skills.items()}
+    return sorted(means, key=lambda name: (-means[name], name))[:TOP_SKILLS]
+
+
+def card_table(card: "CompetenceCard") -> Table:
+    from orchestrator.domain.cards import shrunk_posterior
+
+    numbers = ["estimate", "90 % interval", "right", "wrong", "abstained"]
+    result = table(f"Competence card of {card.expert_id}", "skill", *numbers, numbers=numbers)
+    for name, tally in sorted(card.skills.items()):
+        known = shrunk_posterior(tally, prior_mean=card.total.accuracy)
+        counts = (f"{n:g}" for n in (tally.n_right, tally.n_wrong, tally.n_abstain))
+        interval = f"{100 * known.low:.0f} to {100 * known.high:.0f}"
+        result.add_row(name, percent(known.mean), interval, *counts)
+    return result
+
+
+def decision_table(decision: "Decision") -> Table:
+    """Who was recruited and why; the best expert that was left out stands last."""
+    skills = ", ".join(f"{tag.name} ({tag.weight:.2f})" for tag in decision.skills) or "unknown"
+    numbers = ["weight", "estimate"]
+    result = table(f"Recruits for skills: {skills}", "expert", *numbers, "because", numbers=numbers)
+    for recruit in decision.recruits:
+        result.add_row(
+            recruit.expert_id, f"{recruit.weight:.2f}", percent(recruit.accuracy), because(recruit)
+        )
+    if decision.runner_up is not None:
+        runner_up, would_change = decision.runner_up, decision.would_change or because(decision.runner_up)
+        result.add_row(
+            f"({runner_up.expert_id})", "–", percent(runner_up.accuracy), f"left out: {would_change}"
+        )
+    return result
+
+
+def because(recruit: "Recruit") -> str:
+    """`algebra: 7 of 10 right` for each skill, with the note of the router."""
+    parts = [f"{e.skill}: {percent(e.accuracy)} on {e.n:g}" for e in recruit.evidence]
+    return "; ".join([*parts, *([recruit.note] if recruit.note else [])])
+
+
+def votes_table(answer: "Answer") -> Table:
+    result = table("Votes", "expert", "answer", "weight", numbers=["weight"])
+    for vote in answer.votes:
+        shown = vote.value if vote.value is not None else f"abstained: {vote.abstained_because or 'unread'}"
+        result.add_row(vote.expert_id, shown, f"{vote.weight:.2f}")
+    return result
+
+
+def answer_lines(answer: "Answer") -> Text:
+    """The answer's text, then a line on how sure it is and what went wrong on the way."""
+    facts = []
+    if answer.confidence is not None:
+        facts.append(f"confidence {percent(answer.confidence)}")
+    facts.append(f"{answer.n_calls} calls")
+    facts += ["degraded"] if answer.degraded else []
+    return Text.assemble((answer.text, "bold"), "\n", (", ".join([*facts, *answer.notes]), "dim"))
+
+
+def bench_table(report: "BenchReport") -> Table:
+    numbers = ["accuracy", "95 % interval", "calls/query", "loads", "engines", "seconds", "vs best single"]
+    result = table(f"{report.n_queries} questions", "composition", *numbers, numbers=numbers)
+    differences = {d.a: d for d in report.differences}
+    for row in report.rows:
+        low, high = row.ci95
+        paired = differences.get(row.name)
+        result.add_row(
+            row.name,
+            percent(row.accuracy),
+            f"{100 * low:.1f} to {100 * high:.1f}",
+            f"{row.calls_per_query:.2f}",
+            str(row.loads),
+            str(row.engines),
+            f"{row.seconds:.1f}",
+            f"{100 * paired.difference:+.1f} ({100 * paired.ci95[0]:+.1f} to {100 * paired.ci95[1]:+.1f})"
+            if paired
+            else "",
+        )
+    return result
+
+
+def checks_table(checks: Iterable["Diagnosis"]) -> Table:
+    result = table("Checks", "check", "", "detail", "remedy")
+    for check in checks:
+        mark = Text("ok", style="green") if check.ok else Text("FAILED", style="red")
+        result.add_row(check.check, mark, check.detail, check.remedy or "")
+    return result
