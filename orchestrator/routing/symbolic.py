@@ -122,70 +122,56 @@ class SymbolicRouter:
         picks: list[list[int]],
         seed: int,
     ) -> list[Decision]:
-        order = preference(weights.weight, weights.suitable).tolist()
+        ranked = preference(weights.weight, weights.suitable).tolist()
+        shares, scores, means = weights.weight.tolist(), weights.score.tolist(), accuracy.tolist()
         notes = () if self._repeats else clamp(self._options.k, len(self._deck.expert_ids))[1]
-        columns = zip(
-            batch,
-            table.known,
-            picks,
-            order,
-            weights.weight.tolist(),
-            weights.score.tolist(),
-            accuracy.tolist(),
-            strict=True,
-        )
-        return [
-            self._writer.write(self._verdict(item, known, chosen, ranked, shares, scores, means, seed, notes))
-            for item, known, chosen, ranked, shares, scores, means in columns
-        ]
+        cases = zip(batch, table.known, picks, ranked, shares, scores, means, strict=True)
+        return [self._writer.write(self._verdict(_Case(*case), seed, notes)) for case in cases]
 
-    def _verdict(
-        self,
-        item: RoutingInput,
-        known: tuple[SkillTag, ...],
-        picks: list[int],
-        ranked: list[int],
-        shares: list[float],
-        scores: list[float],
-        accuracy: list[float],
-        seed: int,
-        notes: tuple[str, ...],
-    ) -> Verdict:
-        chosen = set(picks)
-        best_first = [row for row in ranked if row in chosen for _ in range(picks.count(row))]
-        runner_up = next((row for row in ranked if row not in chosen), None)
+    def _verdict(self, case: "_Case", seed: int, notes: tuple[str, ...]) -> Verdict:
         paper = self._options.score == "paper"
         return Verdict(
-            picks=best_first,
-            runner_up=runner_up,
-            shares=shares,
-            scores=scores,
-            accuracy=accuracy,
-            evidence=lambda row: self._deck.evidence(row, known, paper=paper),
-            skills=item.skills,
-            would_change=self._would_change(known, best_first[-1], runner_up, shares, scores, accuracy),
+            picks=case.best_first,
+            runner_up=case.runner_up,
+            shares=case.shares,
+            scores=case.scores,
+            accuracy=case.accuracy,
+            evidence=lambda row: self._deck.evidence(row, case.known, paper=paper),
+            skills=case.item.skills,
+            would_change=None if case.runner_up is None else self._would_change(case, case.runner_up),
             seed=seed,
-            notes=notes if known else (*notes, NO_KNOWN_SKILL),
+            notes=notes if case.known else (*notes, NO_KNOWN_SKILL),
         )
 
-    def _would_change(
-        self,
-        known: tuple[SkillTag, ...],
-        last: int,
-        runner_up: int | None,
-        shares: list[float],
-        scores: list[float],
-        accuracy: list[float],
-    ) -> str | None:
-        if runner_up is None:
-            return None
+    def _would_change(self, case: "_Case", runner_up: int) -> str:
+        last = case.best_first[-1]
         if self._options.selection == "sample":
             return BY_CHANCE
         if self._options.score == "posterior":
-            return skill_gap(known, accuracy[last] - accuracy[runner_up])
-        needed = shares[last] / float(self._strength[runner_up]) - scores[runner_up]
-        where = f"'{known[0].name}'" if known else "any skill"
+            return skill_gap(case.known, case.accuracy[last] - case.accuracy[runner_up])
+        needed = case.shares[last] / float(self._strength[runner_up]) - case.scores[runner_up]
+        where = f"'{case.known[0].name}'" if case.known else "any skill"
         return f"needs >= {max(1, math.ceil(needed))} more right answers, net of wrong ones, on {where}"
+
+
+class _Case(NamedTuple):
+    """One query's columns of the batch; lists are indexed by expert row, `ranked` holds rows."""
+
+    item: RoutingInput
+    known: tuple[SkillTag, ...]
+    picks: list[int]
+    ranked: list[int]
+    shares: list[float]
+    scores: list[float]
+    accuracy: list[float]
+
+    @property
+    def best_first(self) -> list[int]:
+        return sorted(self.picks, key=self.ranked.index)
+
+    @property
+    def runner_up(self) -> int | None:
+        return next((row for row in self.ranked if row not in self.picks), None)
 
 
 def skill_gap(known: Sequence[SkillTag], gap: float) -> str:

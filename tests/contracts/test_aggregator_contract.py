@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregators.outputs import AGGREGATORS, make_aggregator
@@ -39,6 +39,7 @@ def numbered(votes: Sequence[tuple[str, str | None]]) -> list[Response]:
 
 
 @every_aggregator
+@settings(max_examples=30)
 @given(votes=ballots, shuffle=st.randoms(use_true_random=False))
 def test_order_of_responses_does_not_matter(
     name: str, votes: list[tuple[str, str | None]], shuffle: random.Random
@@ -50,6 +51,7 @@ def test_order_of_responses_does_not_matter(
 
 
 @every_aggregator
+@settings(max_examples=30)
 @given(experts=st.lists(st.sampled_from("abcd"), min_size=2, max_size=5))
 def test_unanimous_in_same_out(name: str, experts: list[str]) -> None:
     given_answer = answer(name, numbered([(expert_id, "C") for expert_id in experts]))
@@ -58,6 +60,7 @@ def test_unanimous_in_same_out(name: str, experts: list[str]) -> None:
 
 
 @every_aggregator
+@settings(max_examples=30)
 @given(votes=ballots.filter(lambda votes: any(value is not None for _, value in votes)))
 def test_an_abstention_changes_nothing_but_the_record_of_it(
     name: str, votes: list[tuple[str, str | None]]

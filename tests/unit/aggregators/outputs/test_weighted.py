@@ -22,11 +22,11 @@ def decide(
 
 
 def test_two_good_votes_beat_a_better_one() -> None:
-    """Four options: odds .8·3/.2 = 12 for A; (.6·3/.4)² = 4.5² = 20.25 for B; C and D 1 each.
+    """Independent errors, four options: odds .8·3/.2 = 12 for A; (.6·3/.4)² = 20.25 for B; C and D 1 each.
 
     P(B) = 20.25 / (12 + 20.25 + 2) = .5912.
     """
-    answer = decide({"a": 0.8, "b": 0.6, "c": 0.6}, *VOTES)
+    answer = decide({"a": 0.8, "b": 0.6, "c": 0.6}, *VOTES, error_correlation=0)
     assert answer.value == "B"
     assert answer.confidence == pytest.approx(20.25 / 34.25)
     assert [v.weight for v in answer.votes] == pytest.approx([math.log(12), math.log(4.5), math.log(4.5)])
@@ -34,7 +34,7 @@ def test_two_good_votes_beat_a_better_one() -> None:
 
 def test_one_excellent_vote_beats_two_good_ones() -> None:
     """.9·3/.1 = 27 against 20.25: the majority would say B."""
-    answer = decide({"a": 0.9, "b": 0.6, "c": 0.6}, *VOTES)
+    answer = decide({"a": 0.9, "b": 0.6, "c": 0.6}, *VOTES, error_correlation=0)
     assert answer.value == "A"
     assert answer.confidence == pytest.approx(27 / 49.25)
 
@@ -55,11 +55,16 @@ def test_accuracies_are_clipped_so_that_nobody_is_certain() -> None:
     assert log_odds(0.0, 2) == pytest.approx(math.log(0.02 / 0.98))
 
 
-def test_less_independence_lowers_confidence_and_keeps_the_winner() -> None:
-    accuracies = {"a": 0.8, "b": 0.6, "c": 0.6}
-    sure, unsure = (decide(accuracies, *VOTES, independence=x) for x in (1.0, 0.5))
-    assert sure.value == unsure.value == "B"
-    assert unsure.confidence == pytest.approx(4.5 / (4.5 + math.sqrt(12) + 2))
+def test_correlated_errors_lower_confidence_and_keep_the_winner() -> None:
+    """rho = .5: three votes count as 3/2, so every odds is raised to 1/2: 4.5 for B, sqrt(12) for A."""
+    answer = decide({"a": 0.8, "b": 0.6, "c": 0.6}, *VOTES, error_correlation=0.5)
+    assert answer.value == "B"
+    assert answer.confidence == pytest.approx(4.5 / (4.5 + math.sqrt(12) + 2))
+
+
+def test_the_confidence_of_a_single_vote_is_the_experts_accuracy() -> None:
+    """.7·3/.3 = 7 against three options of odds 1: 7/10, whatever the correlation."""
+    assert decide({"a": 0.7}, says("a", "A"), error_correlation=1.0).confidence == pytest.approx(0.7)
 
 
 def test_more_answers_than_were_thought_possible_leave_nothing_unseen() -> None:
