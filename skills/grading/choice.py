@@ -105,7 +105,7 @@ def _labelled_line(query: Query, lines: list[str]) -> Reading:
     letters = {label[0] for label in labels if label is not None}
     if len(letters) > 1:
         return Reading(None, "names several options")
-    stated = labels[0] or labels[-1]
+    stated = (labels[0] or labels[-1]) if labels else None
     return _in_range(query, *stated) if stated else Reading(None, "no stated option")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 
 from pydantic import JsonValue
 
@@ -42,12 +43,24 @@ def _first_value(text: str, *, scalars: bool) -> str | None:
     """Canonical form of the first value; a scalar counts only as the whole text."""
     decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
     stripped = text.strip()
-    starts = [m.start() for m in re.finditer(r"[{\[]", stripped)][:MAX_STARTS]
     whole = _decode(decoder, stripped, 0)
-    if whole is not None and whole[1] == len(stripped) and (scalars or starts[:1] == [0]):
+    if whole is not None and whole[1] == len(stripped) and (scalars or stripped[0] in "[{"):
         return whole[0]
-    found = (value for start in starts if (value := _decode(decoder, stripped, start)))
+    found = (value for start in _starts(stripped) if (value := _decode(decoder, stripped, start)))
     return next((value for value, _ in found), None)
+
+
+def _starts(text: str) -> Iterator[int]:
+    """Where an outermost bracket opens: what stands inside a broken value is not the answer."""
+    depth = n_found = 0
+    for match in re.finditer(r"[][{}]", text):
+        if match.group() in "[{":
+            if depth == 0 and n_found < MAX_STARTS:
+                n_found += 1
+                yield match.start()
+            depth += 1
+        else:
+            depth = max(0, depth - 1)
 
 
 def _decode(decoder: json.JSONDecoder, text: str, start: int) -> tuple[str, int] | None:

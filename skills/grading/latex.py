@@ -62,9 +62,9 @@ def tidy(said: str) -> str | None:
     for pattern, replacement in _TIDY:
         value = pattern.sub(replacement, value)
     value = value.strip().rstrip(".,;").strip()
-    if not value or len(value) > MAX_CHARS or not _MATHS.search(value) or _is_prose(value):
+    if not value or len(value) > MAX_CHARS or not _MATHS.search(value):
         return None
-    return value
+    return None if _is_prose(value) or value.count("{") != value.count("}") else value
 
 
 def _is_prose(value: str) -> bool:

@@ -22,8 +22,7 @@ def same(a: str, b: str) -> bool:
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
-    import math_verify  # noqa: F401  (imported before "ready", so that its seconds are not a comparison's)
-
+    same("x+1", "1+x")  # imports and caches: their seconds belong to the start, not to a comparison
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:

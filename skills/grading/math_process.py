@@ -28,9 +28,13 @@ class MathProcess:
     Args:
         timeout_s: for one comparison, > 0; an expression that takes longer equals nothing else.
         start_timeout_s: for the child's imports.
+        child: the script that compares.
     """
 
-    def __init__(self, *, timeout_s: float = 5.0, start_timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, *, timeout_s: float = 5.0, start_timeout_s: float = 120.0, child: Path = _CHILD
+    ) -> None:
+        self._script = child
         self._timeout_s = timeout_s
         self._start_timeout_s = start_timeout_s
         self._lock = threading.Lock()
@@ -66,7 +70,7 @@ class MathProcess:
             return self._child
         self._stop()
         child = subprocess.Popen(  # noqa: S603  (our own file, no shell; expressions travel as data)
-            [sys.executable, "-I", str(_CHILD)],
+            [sys.executable, "-I", str(self._script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

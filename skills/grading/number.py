@@ -138,6 +138,7 @@ def _bare(text: str) -> Fraction | None:
     whole = stated_number(text) if len(text) <= 2 * MAX_CHARS and "\n" not in text else None
     if whole is not None:
         return whole
-    last = _plain_number(text.strip().splitlines()[-1][-4 * MAX_CHARS :])
+    *_, last_line = text.strip().splitlines() or [""]
+    last = _plain_number(last_line[-4 * MAX_CHARS :])
     conclusion = _CONCLUDES.search(last.rstrip("."))
     return stated_number(conclusion["tail"]) if conclusion else None

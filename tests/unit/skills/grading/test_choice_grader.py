@@ -1,0 +1,127 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
+from orchestrator.domain.queries import Query
+from skills.grading.grader import AnswerGrader
+from tests.fakes.grading import make_query, make_response
+
+GRADER = AnswerGrader()
+QUERY = make_query("choice")
+
+
+def read(text: str, *, truncated: bool = False) -> str | None:
+    return GRADER.read(QUERY, make_response(text, truncated=truncated))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "B",
+        "b",
+        "(b)",
+        "B.",
+        "B) Paris",
+        "B: Paris",
+        "B - Paris",
+        "**B**",
+        "Option B",
+        "\\boxed{B}",
+        "$\\boxed{\\text{B}}$",
+        "The answer is B",
+        "The answer is (B).",
+        "The answer is **B**, since it is in France.",
+        "answer: (B)",
+        "**Answer:** B",
+        "Final Answer:\n\nB",
+        "The correct answer is B) Paris because A is in England",
+        "The answer is Paris.",
+        "paris",
+        "“Paris”",
+        "B is correct",
+        "A and D are not in France.\n\nB",
+        "<think>A? No, D.</think>B",
+        "The template opened this thought: A?</think>\nThe answer is B",
+    ],
+)
+def test_every_usual_way_to_state_b_reads_as_b(text: str) -> None:
+    assert read(text) == "B"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I think A is a letter of the alphabet",
+        "A dog lives here",
+        "The answer is a dog",
+        "The answer is I do not know",
+        "The answer is F",
+        "E",
+        "The answer is A or B",
+        "The answer is both A and B",
+        "The answer is not A",
+        "The answer is B. On reflection, the answer is unclear",
+        "A) London\nB) Paris",
+        "B) London",
+        "The answer is B) Rome",
+        "London or Paris",
+        "It has a B in it somewhere",
+        "I'm sorry, I cannot answer that.",
+        "<think>It is B",
+        "**",
+        "\x00",
+        "",
+    ],
+)
+def test_what_states_no_single_option_is_an_abstention(text: str) -> None:
+    assert read(text) is None
+
+
+def test_last_explicit_statement_wins() -> None:
+    assert read("The answer is A. No, wait: the answer is C.") == "C"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("The answer is B", None),
+        ("B", None),
+        ("Paris", None),
+        ("The answer is B\nbecause the tow", "B"),
+        ("\\boxed{B} and", "B"),
+        ("The answer is \\boxed{B", None),
+    ],
+)
+def test_truncated_text_counts_only_what_was_stated_before_the_cut(text: str, value: str | None) -> None:
+    assert read(text, truncated=True) == value
+
+
+def test_option_texts_that_differ_by_case_only_are_not_told_apart() -> None:
+    query = Query(id="q", question="?", options=("pH", "PH"), answer=0, answer_type="choice")
+    assert GRADER.read(query, make_response("ph")) is None
+
+
+def test_grades_against_the_option_index() -> None:
+    outcomes = [GRADER.grade(QUERY, make_response(t)).outcome for t in ("B", "C", "no idea")]
+    assert outcomes == [RIGHT, WRONG, ABSTAINED]
+
+
+def test_an_abstention_carries_its_reason() -> None:
+    assert GRADER.grade(QUERY, make_response("The answer is F")).reason == "letter F is not an option"
+
+
+@given(
+    letter=st.sampled_from("ABCD"),
+    form=st.sampled_from(
+        ["{}", "({})", "{}.", "The answer is {}", "**{}**", "\\boxed{{{}}}", "Answer: ({})"]
+    ),
+    thought=st.sampled_from(["", "<think>A or D?</think>\n"]),
+)
+def test_all_forms_of_a_letter_are_one_vote(letter: str, form: str, thought: str) -> None:
+    assert read(thought + form.format(letter)) == letter
+
+
+@given(st.text(max_size=300), st.booleans())
+def test_any_text_reads_as_an_option_or_as_nothing(text: str, truncated: bool) -> None:
+    assert read(text, truncated=truncated) in {None, "A", "B", "C", "D"}
