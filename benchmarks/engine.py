@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
@@ -34,8 +34,9 @@ def engine_ratio(
     Both apply the chat template and tokenize within the measured time.
 
     Returns:
-        ratio: median engine throughput / median bare throughput; `engine_qps`, `bare_qps`: prompts
-        per second, medians; `same`: share of equal texts, in [0, 1].
+        ratio: median engine throughput / median bare throughput; `cpu_ratio`: the same by CPU time,
+        which neighbours on a busy machine do not disturb; `engine_qps`, `bare_qps`: prompts per
+        second, medians; `same`: share of equal texts, in [0, 1].
     """
     spec = EngineSpec(
         id="bench",
@@ -46,21 +47,37 @@ def engine_ratio(
     )
     engine = get_backend("transformers").load(spec, ())
     model, tokenizer = _load_bare(model_dir)
-    engine_s, bare_s, same = [], [], 1.0
-    for repeat in range(repeats + 1):
-        started = time.perf_counter()
+    engine_times, bare_times = [], []
+    for _ in range(repeats + 1):
+        before = _now()
         texts = run_engine(engine, prompts, max_tokens=max_tokens)
-        between = time.perf_counter()
+        between = _now()
         bare_texts = run_bare(model, tokenizer, prompts, max_tokens=max_tokens, batch=batch)
-        ended = time.perf_counter()
-        same = statistics.fmean(a == b for a, b in zip(texts, bare_texts, strict=True))
-        if repeat:  # the first round warms up
-            engine_s.append(between - started)
-            bare_s.append(ended - between)
+        after = _now()
+        engine_times.append(Times(between.wall_s - before.wall_s, between.cpu_s - before.cpu_s))
+        bare_times.append(Times(after.wall_s - between.wall_s, after.cpu_s - between.cpu_s))
     engine.close()
-    engine_qps = len(prompts) / statistics.median(engine_s)
-    bare_qps = len(prompts) / statistics.median(bare_s)
-    return {"ratio": engine_qps / bare_qps, "engine_qps": engine_qps, "bare_qps": bare_qps, "same": same}
+    ours, bare = _medians(engine_times[1:]), _medians(bare_times[1:])  # the first round warms up
+    return {
+        "ratio": bare.wall_s / ours.wall_s,
+        "cpu_ratio": bare.cpu_s / ours.cpu_s,
+        "engine_qps": len(prompts) / ours.wall_s,
+        "bare_qps": len(prompts) / bare.wall_s,
+        "same": statistics.fmean(a == b for a, b in zip(texts, bare_texts, strict=True)),
+    }
+
+
+class Times(NamedTuple):
+    wall_s: float
+    cpu_s: float
+
+
+def _now() -> Times:
+    return Times(time.perf_counter(), time.process_time())
+
+
+def _medians(times: Sequence[Times]) -> Times:
+    return Times(*(statistics.median(column) for column in zip(*times, strict=True)))
 
 
 def run_engine(engine: Engine, prompts: Sequence[str], *, max_tokens: int) -> list[str]:

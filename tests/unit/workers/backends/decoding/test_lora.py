@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from orchestrator.errors import EngineLoadError
+from workers.backends.decoding.lora import CONFIG_FILE, WEIGHTS_FILE, LoraBank, read_adapter
+
+
+class Toy(nn.Module):
+    """Two linear layers, 2 -> 3 -> 1, with weights that are easy to follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 3, bias=False)
+        self.second = nn.Linear(3, 1, bias=False)
+        self.first.weight.data.fill_(1.0)
+        self.second.weight.data.fill_(1.0)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.second(self.first(inputs))
+
+
+def write(folder: Path, matrices: dict[str, tuple[Tensor, Tensor]], **config: object) -> str:
+    folder.mkdir()
+    weights = {}
+    for path, (down, up) in matrices.items():
+        weights[f"base_model.model.{path}.lora_A.weight"] = down
+        weights[f"base_model.model.{path}.lora_B.weight"] = up
+    save_file(weights, folder / WEIGHTS_FILE)
+    (folder / CONFIG_FILE).write_text(json.dumps({"r": 1, "lora_alpha": 2, **config}))
+    return str(folder)
+
+
+def ones(n_in: int, n_out: int, *, rank: int = 1) -> tuple[Tensor, Tensor]:
+    return torch.ones(rank, n_in), torch.ones(n_out, rank)
+
+
+def test_each_row_gets_its_own_adapter_and_base_rows_none(tmp_path: Path) -> None:
+    """Input (1, 1): base gives first (2, 2, 2), second 6. Adapter a, scaling 2, adds 2·(1 + 1) = 4 to
+    each of first: (6, 6, 6), second 18. Adapter b, rank 2, scaling 1/2, adds 1/2·2·6 = 6 to second: 12."""
+    a = write(tmp_path / "a", {"first": ones(2, 3)})
+    b = write(tmp_path / "b", {"second": ones(3, 1, rank=2)}, r=2, lora_alpha=1)
+    model = Toy()
+    bank = LoraBank(model, [a, b])
+    bank.choose([0, 1, 2])
+    assert model(torch.ones(3, 1, 2)).flatten().tolist() == [6.0, 18.0, 12.0]
+
+
+def test_batch_of_base_rows_skips_the_adapters(tmp_path: Path) -> None:
+    model = Toy()
+    bank = LoraBank(model, [write(tmp_path / "a", {"first": ones(2, 3)})])
+    bank.choose([1])
+    bank.choose([0])
+    assert model(torch.ones(1, 1, 2)).item() == 6.0
+
+
+def test_rank_stabilised_scaling_divides_by_the_root(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", {"first": ones(2, 3, rank=4)}, r=4, lora_alpha=6, use_rslora=True)
+    assert read_adapter(folder).scaling == 3.0
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [({"use_dora": True}, "use_dora"), ({"bias": "all"}, "bias"), ({"modules_to_save": ["x"]}, "modules_to")],
+)
+def test_adapter_with_more_than_plain_lora_is_refused(
+    tmp_path: Path, config: dict[str, object], named: str
+) -> None:
+    with pytest.raises(EngineLoadError, match=named):
+        read_adapter(write(tmp_path / "a", {"first": ones(2, 3)}, **config))
+
+
+def test_adapter_that_does_not_fit_the_base_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineLoadError, match="does not fit layer 'first'"):
+        LoraBank(Toy(), [write(tmp_path / "a", {"first": ones(5, 3)})])
+    with pytest.raises(EngineLoadError, match="targets 'third'"):
+        LoraBank(Toy(), [write(tmp_path / "b", {"third": ones(2, 3)})])
+
+
+def test_broken_adapter_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineLoadError, match="cannot be read"):
+        read_adapter(str(tmp_path / "missing"))
+    folder = Path(write(tmp_path / "a", {"first": ones(2, 3)}))
+    weights = load_file(folder / WEIGHTS_FILE)
+    save_file({**weights, "base_model.model.first.weight": torch.ones(1)}, folder / WEIGHTS_FILE)
+    with pytest.raises(EngineLoadError, match="not plain LoRA"):
+        read_adapter(str(folder))
+
+
+def test_adapter_with_weights_that_are_not_finite_is_refused(tmp_path: Path) -> None:
+    down, up = ones(2, 3)
+    with pytest.raises(EngineLoadError, match="not finite"):
+        read_adapter(write(tmp_path / "a", {"first": (down * float("nan"), up)}))
