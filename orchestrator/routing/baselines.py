@@ -22,7 +22,7 @@ from orchestrator.routing.decisions import (
 from orchestrator.routing.deck import Deck
 from orchestrator.routing.draws import draw_seed, query_rng
 
-PRIOR_STRENGTH = 4.0
+PRIOR_STRENGTH = 10.0
 
 
 class NoOptions(Options):

@@ -51,22 +51,19 @@ class KnnRouter:
         if not batch:
             return []
         vectors = self._view.vectors(batch)
-        weights = [self._weights(vectors[i : i + _CHUNK]) for i in range(0, len(vectors), _CHUNK)]
-        local = LocalAccuracy(
-            np.concatenate([w @ self._view.right for w in weights]),
-            np.concatenate([w @ self._view.known for w in weights]),
-            prior=self._view.prior,
-            prior_strength=self._options.prior_strength,
-        )
+        counts = [self._counts(vectors[i : i + _CHUNK]) for i in range(0, len(vectors), _CHUNK)]
+        right, n = (np.concatenate(parts) for parts in zip(*counts, strict=True))
+        local = LocalAccuracy(right, n, prior=self._view.prior, prior_strength=self._options.prior_strength)
         label = f"the {self._n_neighbours} nearest profile questions"
         return self._decider.decide(batch, local, [label] * len(batch))
 
-    def _weights(self, vectors: FloatMatrix) -> Floats:
-        """Similarity to each neighbour, 0 for all other profile questions; [Q, N]."""
+    def _counts(self, vectors: FloatMatrix) -> tuple[Floats, Floats]:
+        """Right and measured answers of each expert among the neighbours, weighted by similarity; [Q, E]."""
         similarity = vectors @ self._view.embeddings.T
         last = similarity.shape[1] - self._n_neighbours
         threshold = np.partition(similarity, last, axis=1)[:, last, None]
-        return np.where(similarity >= threshold, np.clip(similarity, 0, 1), 0).astype(np.float64)
+        weight = np.where(similarity >= threshold, np.clip(similarity, 0, 1), 0).astype(np.float64)
+        return weight @ self._view.right, weight @ self._view.known
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:

@@ -45,7 +45,7 @@ class SymbolicOptions(Options):
     replacement: bool = False
     trim: bool = False
     temperature: float = Field(default=0.5, ge=0.05, le=100)
-    prior_strength: float = Field(default=4.0, gt=0)
+    prior_strength: float = Field(default=10.0, gt=0)
 
 
 class _Weights(NamedTuple):

@@ -37,9 +37,9 @@ def test_all_recruits_everyone_with_equal_weight() -> None:
 
 
 def test_the_accuracy_of_a_baselines_recruit_is_that_on_the_querys_skills() -> None:
-    """best: global 11/16 worth 4, 1 of 4 on `a`: (2.75 + 1)/8."""
+    """best: global 11/16 worth 10, 1 of 4 on `a`: (6.875 + 1)/14."""
     (decision,) = make_router("best_single", POOL).recruit([ASKS_A], rng=random.Random(0))
-    assert decision.recruits[0].accuracy == 3.75 / 8
+    assert decision.recruits[0].accuracy == 7.875 / 14
     assert decision.would_change == "needs >= 0.09 more on overall accuracy"
 
 

@@ -43,16 +43,16 @@ def paper_deck(**scores: tuple[int, int]) -> RouterContext:
 
 
 def test_posterior_score_by_hand() -> None:
-    """adder: global (1 + 10)/(2 + 20) = .5; on `add` (4·.5 + 9)/(4 + 10) = 11/14."""
+    """adder: global (1 + 10)/(2 + 20) = .5; on `add` (10·.5 + 9)/(10 + 10) = .7."""
     decision = recruit(POOL, ADD, k=1)
     assert decision.expert_ids == ("adder",)
-    assert decision.recruits[0].accuracy == pytest.approx(11 / 14)
-    assert decision.recruits[0].score == pytest.approx(11 / 14)
+    assert decision.recruits[0].accuracy == pytest.approx(0.7)
+    assert decision.recruits[0].score == pytest.approx(0.7)
 
 
 def test_matched_skills_count_by_their_weight() -> None:
-    """sorter on sort: global 13/22, (4·13/22 + 10)/14; on add: (4·13/22 + 2)/14; weights 3 : 1."""
-    on_sort, on_add = (4 * 13 / 22 + 10) / 14, (4 * 13 / 22 + 2) / 14
+    """sorter on sort: global 13/22, (10·13/22 + 10)/20; on add: (10·13/22 + 2)/20; weights 3 : 1."""
+    on_sort, on_add = (10 * 13 / 22 + 10) / 20, (10 * 13 / 22 + 2) / 20
     decision = recruit(POOL, routing_input(skills={"sort": 0.9, "add": 0.3}), k=1)
     assert decision.expert_ids == ("sorter",)
     assert decision.recruits[0].accuracy == pytest.approx((3 * on_sort + on_add) / 4)
@@ -104,11 +104,11 @@ def test_evidence_gives_counts_and_interval() -> None:
 
 
 def test_runner_up_is_told_what_it_lacks() -> None:
-    """adder 11/14, poet (4·.5 + 6)/14 = 8/14: .214 more on the only skill."""
+    """adder .7, poet (10·.5 + 6)/20 = .55: .15 more on the only skill."""
     decision = recruit(POOL, ADD, k=1)
     assert decision.runner_up is not None
     assert decision.runner_up.expert_id == "poet"
-    assert decision.would_change == "needs >= 0.21 more on 'add'"
+    assert decision.would_change == "needs >= 0.15 more on 'add'"
 
 
 def test_runner_up_is_told_the_answers_it_lacks_by_the_papers_score() -> None:
