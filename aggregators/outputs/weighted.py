@@ -22,12 +22,12 @@ class WeightedOptions(Options):
     Args:
         wrong_answers: effective number of different wrong answers to a question without options.
         error_correlation: rho in [0, 1]; n votes count as n / (1 + (n − 1) rho) independent ones when
-            confidence is computed. 0.5 fits recorded pools of real models; 0 overstates confidence
+            confidence is computed. 0.4 fits recorded pools of real models; 0 overstates confidence
             there fourfold. The winner does not depend on it.
     """
 
     wrong_answers: int = Field(default=20, ge=1)
-    error_correlation: float = Field(default=0.5, ge=0, le=1)
+    error_correlation: float = Field(default=0.4, ge=0, le=1)
 
 
 class Scored(NamedTuple):
