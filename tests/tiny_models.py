@@ -1,7 +1,12 @@
 """A random tiny Llama with a character tokenizer, and random LoRA adapters: real formats, no network."""
 
 import json
+import string
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 TEMPLATE = "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}{% endfor %}>"
 
@@ -34,9 +39,7 @@ def tiny_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
     return folder
 
 
-def _character_tokenizer(template):  # type: ignore[no-untyped-def]
-    import string
-
+def _character_tokenizer(template: str | None) -> "PreTrainedTokenizerFast":
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

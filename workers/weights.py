@@ -5,6 +5,7 @@
 fetches a model into models/smollm2; see MODELS for the names.
 """
 
+import argparse
 import hashlib
 import json
 import logging
@@ -26,7 +27,21 @@ logger = logging.getLogger(__name__)
 
 RECORD_FILE = "muster-model.json"
 SAMPLE_BYTES = 1 << 20
-IDENTITY_SUFFIXES = {".json", ".safetensors", ".model", ".jinja", ".txt"}
+IDENTITY_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer*",
+    "chat_template*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "spiece.model",
+)
+"""What decides the text a model writes; notes about its training or licence do not."""
 
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────────────
@@ -54,7 +69,7 @@ def _identity(model: str, revision: str | None) -> str:
 
 
 def _counts(path: Path) -> bool:
-    return path.is_file() and path.suffix in IDENTITY_SUFFIXES and path.name != RECORD_FILE
+    return path.is_file() and any(path.match(pattern) for pattern in IDENTITY_FILES)
 
 
 def _sampled_sha256(path: Path) -> str:
@@ -241,6 +256,17 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         path.chmod(0o644)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m workers.weights", description="Fetch a small model.")
+    parser.add_argument("name", choices=sorted(MODELS))
+    parser.add_argument("target_dir", type=Path)
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fetch(sys.argv[1], Path(sys.argv[2]))
+    try:
+        fetch(arguments.name, arguments.target_dir)
+    except EngineLoadError as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

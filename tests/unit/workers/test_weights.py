@@ -94,6 +94,7 @@ def test_hash_ignores_place_time_and_other_files(tmp_path: Path) -> None:
     first, second = checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b" / "c")
     os.utime(second / "config.json", (1, 1))
     (second / "README.md").write_text("notes")
+    (second / "training.json").write_text('{"seconds": 7}')
     assert weights_hash(str(first)) == weights_hash(str(second))
 
 
