@@ -85,7 +85,7 @@ class BenchReport(Value):
 
 
 class Bench:
-    """Runs compositions one after the other, each as a batch job of its own."""
+    """Runs compositions one after the other, each a batch job that starts with nothing loaded."""
 
     def __init__(
         self, *, service: Service, jobs: JobStore, grader: Grader, clock: Clock = time.monotonic
@@ -132,6 +132,7 @@ class Bench:
     def _run_one(
         self, name: str, queries: Sequence[Query], on_progress: OnBench | None
     ) -> tuple[str, CompositionResult, RightVector]:
+        self._service.unload()
         started = self._clock()
         stamp = content_hash([name, started, len(queries)])
         job_id = self._service.submit(queries, composition=name, job_id=f"bench-{name}-{stamp}")

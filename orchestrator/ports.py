@@ -217,7 +217,10 @@ class Dispatcher(Protocol):
         """Block until every query of the job is answered or failed, or the job is cancelled."""
 
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
-        """Block until the job ends or the time is up; others do the work."""
+        """Block until the job ends or the time is up; others may do the work."""
+
+    def unload(self) -> None:
+        """Free the devices of this process, so that a measurement starts with nothing resident."""
 
 
 # ── stores ────────────────────────────────────────────────────────────────────────────────────────

@@ -151,6 +151,10 @@ class Service:
         """Work until the job is done. Interrupting leaves a job that a next `run` resumes."""
         return self._dispatcher.run(job_id, on_progress=on_progress)
 
+    def unload(self) -> None:
+        """Free the devices, so that a measurement starts with nothing resident."""
+        self._dispatcher.unload()
+
     def results(self, job_id: str) -> Iterator[AnsweredQuery]:
         return self.jobs.answers(job_id)
 

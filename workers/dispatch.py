@@ -110,6 +110,10 @@ class LocalDispatcher:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self.unload()
+
+    def unload(self) -> None:
+        """Free the device; the next claim loads what it needs."""
         with self._driving:
             self._loop.shut_down()
 
