@@ -17,6 +17,8 @@ DEFAULT_TOKENS_PER_S = 500.0
 
 CHARS_PER_TOKEN = 4
 
+_HALVINGS = 40
+
 SEAT_FACTOR = 4
 """A resident engine with work keeps its seat for this many times the load of the starved engine that
 wants it, so that starvation costs at most a fifth of a device's time."""
@@ -167,11 +169,11 @@ def lower_bound_s(families: Sequence[Family], *, n_devices: int) -> float:
 
 
 def _split_bound(families: Sequence[Family], *, n_devices: int, at_least: float) -> float:
-    """LB6 by bisection, to a relative precision of 1e-9 from below."""
+    """LB6 by bisection, approached from below."""
     low, high = at_least, sum(f.load_s + f.work_s for f in families)
     if _fits(families, at_least, n_devices=n_devices):
         return at_least
-    while high - low > 1e-9 * high:
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if _fits(families, middle, n_devices=n_devices) else (middle, high)
     return low

@@ -127,7 +127,7 @@ def sweep(conn: Connection, *, max_attempts: int) -> SweepReport:
     counts = Counts()
     n_released = n_poisoned = 0
     for due in (expired, worn_out):
-        pks = conn.execute(select(a.pk).where(due).order_by(a.pk)).scalars().all()
+        pks = sorted(conn.execute(select(a.pk).where(due)).scalars())
         for chunk in chunked(pks, CHUNK):
             rows = _locked(conn, chunk, due, skip_locked=True)
             poison = [row for row in rows if row.attempt >= max_attempts]

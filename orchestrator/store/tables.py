@@ -121,10 +121,11 @@ class AssignmentRow(Row, table=True):
         UniqueConstraint("query_pk", "stage", "expert_id", "sample_ix"),
         _partial(
             "ix_assignment_waiting",
-            *("engine_id", "priority", "attempt", "pk", "est_tokens", "created_at"),
+            *("engine_id", "priority", "attempt", "pk", "est_tokens", "created_at", "state"),
             condition="state = 'waiting'",
         ),
         _partial("ix_assignment_leased", "lease_owner", "engine_id", condition="state = 'leased'"),
+        _partial("ix_assignment_expiring", "lease_expires_at", condition="state = 'leased'"),
         _partial("ix_assignment_retried", "attempt", condition="state = 'waiting' AND attempt > 0"),
     )
 

@@ -152,6 +152,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'leased'"),
     )
     op.create_index(
+        "ix_assignment_expiring",
+        "assignment",
+        ["lease_expires_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'leased'"),
+        postgresql_where=sa.text("state = 'leased'"),
+    )
+    op.create_index(
         "ix_assignment_retried",
         "assignment",
         ["attempt"],
@@ -162,7 +170,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_assignment_waiting",
         "assignment",
-        ["engine_id", "priority", "attempt", "pk", "est_tokens", "created_at"],
+        ["engine_id", "priority", "attempt", "pk", "est_tokens", "created_at", "state"],
         unique=False,
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
@@ -204,6 +212,12 @@ def downgrade() -> None:
     )
     op.drop_index(
         "ix_assignment_leased",
+        table_name="assignment",
+        sqlite_where=sa.text("state = 'leased'"),
+        postgresql_where=sa.text("state = 'leased'"),
+    )
+    op.drop_index(
+        "ix_assignment_expiring",
         table_name="assignment",
         sqlite_where=sa.text("state = 'leased'"),
         postgresql_where=sa.text("state = 'leased'"),
