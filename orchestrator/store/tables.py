@@ -131,7 +131,7 @@ class AssignmentRow(Row, table=True):
 
     pk: int = Field(primary_key=True, sa_type=Key)
     query_pk: int = Field(foreign_key="query.pk", sa_type=Key)
-    job_pk: int = Field(foreign_key="job.pk", sa_type=Key)
+    job_pk: int = Field(sa_type=Key)
     stage: int
     expert_id: str = Field(sa_type=Text)
     sample_ix: int

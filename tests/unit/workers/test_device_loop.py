@@ -13,6 +13,9 @@ from tests.fakes.work import FakeBackend, HandClock, TextMajority, always, make_
 from workers.device_loop import DeviceLoop, Pace
 
 
+EAGER = Pace(look_s=0.0)
+
+
 @pytest.fixture
 def store(tmp_path: Path):
     store = SqlJobStore(open_database(f"sqlite:///{tmp_path}/muster.db"))
@@ -27,7 +30,7 @@ def make_loop(
     *,
     composition: TextMajority | None = None,
     clock: HandClock | None = None,
-    pace: Pace = Pace(look_s=0.0),
+    pace: Pace = EAGER,
     **settings: float,
 ) -> DeviceLoop:
     return DeviceLoop(

@@ -132,7 +132,6 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.Text(), nullable=True),
         sa.Column("lease_expires_at", sa.Double(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["job_pk"], ["job.pk"], name=op.f("fk_assignment_job_pk_job")),
         sa.ForeignKeyConstraint(["query_pk"], ["query.pk"], name=op.f("fk_assignment_query_pk_query")),
         sa.PrimaryKeyConstraint("pk", name=op.f("pk_assignment")),
         sa.UniqueConstraint(
