@@ -16,7 +16,9 @@ Split = Literal["train", "profile", "test"]
 AnswerType = Literal["choice", "number", "text"]
 
 LETTERS = "ABCD"
-NAMES = "ann bob cid dan eve fay gus hal ida jan kim leo mia ned ola pam ray sue tom una".split()
+DISTURBED_SHARE = 0.6
+# Not A to D: these letters name options.
+NAMES = string.ascii_uppercase[4:]
 MONTHS = (
     "January February March April May June July August September October November December".split()
 )
@@ -35,6 +37,10 @@ ROMAN_DIGITS = (
     (4, "IV"),
     (1, "I"),
 )
+FILLERS = (
+    "the a this please now just then of for me tell quickly give what is word string text number "
+    "letters value list here exactly and write only"
+).split()
 METRIC = (
     ("kilometres", "metres", 1000),
     ("metres", "centimetres", 100),
@@ -69,9 +75,13 @@ class Question(NamedTuple):
     answer: str
 
     @property
-    def reply(self) -> str:
-        """What an expert should write: the option's letter, or the answer itself."""
-        return LETTERS[self.options.index(self.answer)] if self.options else self.answer
+    def letter(self) -> str:
+        """The letter of the right option."""
+        return LETTERS[self.options.index(self.answer)]
+
+    def accepts(self, reply: str) -> bool:
+        """Whether a reply is right. An option may be named by its text or by its letter."""
+        return reply == self.answer or (bool(self.options) and reply == self.letter)
 
     @property
     def prompt(self) -> str:
@@ -123,8 +133,12 @@ def ask(
     task: Task, instance: Instance, split: Split, rng: random.Random, *, choice: bool
 ) -> Question:
     """Phrase an input as a question of its split."""
-    phrasings = task.train_phrasings if split == "train" else task.held_out_phrasings
-    text = rng.choice(phrasings).format(**instance.slots)
+    if split == "train":
+        phrasing = rng.choice(task.train_phrasings)
+        phrasing = disturb(phrasing, rng) if rng.random() < DISTURBED_SHARE else phrasing
+    else:
+        phrasing = rng.choice(task.held_out_phrasings)
+    text = phrasing.format(**instance.slots)
     if not choice:
         return Question(task.name, text, (), instance.answer)
     options = [instance.answer, *wrong_answers(task, instance, rng, 3)]
@@ -132,10 +146,15 @@ def ask(
     return Question(task.name, text, tuple(options), instance.answer)
 
 
-def random_question(task: Task, split: Split, rng: random.Random) -> Question:
-    """A random question of one split, multiple choice in `choice_share` of the cases."""
-    choice = rng.random() < task.choice_share
-    return ask(task, draw(task, split, rng), split, rng, choice=choice)
+def disturb(phrasing: str, rng: random.Random) -> str:
+    """Drop a few words of a phrasing and put in others, so that experts learn to read past them."""
+    words: list[str] = []
+    for word in phrasing.split(" "):
+        if rng.random() < 0.1:
+            words.append(rng.choice(FILLERS))
+        if "{" in word or rng.random() > 0.1:
+            words.append(word)
+    return " ".join(words)
 
 
 def wrong_answers(task: Task, instance: Instance, rng: random.Random, n_wrong: int) -> list[str]:
@@ -215,25 +234,24 @@ def _near(answer: int) -> tuple[str, ...]:
 
 
 def _addition(rng: random.Random) -> Instance:
-    left, right = rng.randint(10, 299), rng.randint(10, 299)
+    left, right = rng.randint(100, 989), rng.randint(2, 9)
     return Instance({"a": str(left), "b": str(right)}, str(left + right), _near(left + right))
 
 
 def _subtraction(rng: random.Random) -> Instance:
-    difference, smaller = rng.randint(1, 199), rng.randint(10, 199)
-    slots = {"a": str(difference + smaller), "b": str(smaller)}
-    return Instance(slots, str(difference), _near(difference))
+    left, right = rng.randint(110, 999), rng.randint(2, 9)
+    return Instance({"a": str(left), "b": str(right)}, str(left - right), _near(left - right))
 
 
 def _largest(rng: random.Random) -> Instance:
-    numbers = rng.sample(range(10, 1000), 4)
+    numbers = rng.sample(range(100, 1000), 4)
     slots = {"numbers": ", ".join(map(str, numbers))}
     biggest = max(numbers)
     return Instance(slots, str(biggest), tuple(str(n) for n in numbers if n != biggest))
 
 
 def _largest_roman(rng: random.Random) -> Instance:
-    numbers = rng.sample(range(1, 100), 3)
+    numbers = rng.sample(range(10, 100), 3)
     return Instance({"numbers": ", ".join(map(str, numbers))}, to_roman(max(numbers)))
 
 
@@ -265,15 +283,15 @@ def _table(rng: random.Random, values: list[int]) -> tuple[list[str], str]:
 
 
 def _lookup(rng: random.Random) -> Instance:
-    values = rng.sample(range(1, 100), 4)
-    names, table = _table(rng, values)
-    at = rng.randrange(4)
-    wrong = tuple(str(value) for value in values if value != values[at])
-    return Instance({"table": table, "name": names[at]}, str(values[at]), wrong)
+    digits = rng.sample(range(1, 10), 9)
+    names, table = _table(rng, digits[: rng.randint(2, 4)])
+    at = rng.randrange(len(names))
+    wrong = tuple(str(digit) for digit in digits[:4] if digit != digits[at])
+    return Instance({"table": table, "name": names[at]}, str(digits[at]), wrong)
 
 
 def _lookup_addition(rng: random.Random) -> Instance:
-    values = rng.sample(range(1, 50), 3)
+    values = rng.sample(range(1, 10), 3)
     names, table = _table(rng, values)
     first, second = rng.sample(range(3), 2)
     slots = {"table": table, "name": names[first], "other": names[second]}
@@ -336,7 +354,7 @@ SINGLE_TASKS = (
             "What is the string '{word}' in all capital letters?",
             "Change '{word}' to upper case.",
         ),
-        choice_share=0.3,
+        choice_share=0.4,
     ),
     Task(
         "roman", ("roman",), "numerals", "text", _roman,
@@ -355,7 +373,7 @@ SINGLE_TASKS = (
             "How is {n} written as a Roman numeral?",
             "Please give {n} in Roman numerals.",
         ),
-        choice_share=0.2,
+        choice_share=0.25,
     ),
     Task(
         "binary", ("binary",), "numerals", "text", _binary,
@@ -393,7 +411,6 @@ SINGLE_TASKS = (
             "Please calculate {a} plus {b}.",
             "How much do you get when you add {a} and {b} together?",
         ),
-        choice_share=0.2,
     ),
     Task(
         "subtraction", ("subtraction",), "arithmetic", "number", _subtraction,
@@ -412,7 +429,6 @@ SINGLE_TASKS = (
             "Please calculate {a} minus {b}.",
             "How much is left if you take {b} away from {a}?",
         ),
-        choice_share=0.2,
     ),
     Task(
         "largest", ("largest",), "arithmetic", "number", _largest,
@@ -431,7 +447,7 @@ SINGLE_TASKS = (
             "Which number in the list {numbers} is the largest?",
             "Please find the biggest of these numbers: {numbers}.",
         ),
-        choice_share=0.4,
+        choice_share=0.6,
     ),
     Task(
         "isodate", ("isodate",), "dates", "text", _iso_date,
@@ -450,7 +466,7 @@ SINGLE_TASKS = (
             "Please write the date {day} {month} {year} in ISO format.",
             "Give {day} {month} {year} in the numeric form year-month-day.",
         ),
-        choice_share=0.3,
+        choice_share=0.4,
     ),
     Task(
         "metric", ("metric",), "units", "number", _metric,
@@ -469,7 +485,7 @@ SINGLE_TASKS = (
             "Please convert {n} {big} into {small}.",
             "What is the number of {small} in {n} {big}?",
         ),
-        choice_share=0.3,
+        choice_share=0.4,
     ),
     Task(
         "bitwise", ("bitwise",), "logic", "text", _bitwise,
@@ -488,7 +504,6 @@ SINGLE_TASKS = (
             "Please compute the bitwise {op} of the bit rows {a} and {b}.",
             "Evaluate {a} {op} {b} bit by bit.",
         ),
-        choice_share=0.2,
     ),
     Task(
         "lookup", ("lookup",), "tables", "number", _lookup,
@@ -507,7 +522,7 @@ SINGLE_TASKS = (
             "Given the scores {table}, what is the score of {name}?",
             "Please look up the number for {name} in the table {table}.",
         ),
-        choice_share=0.4,
+        choice_share=0.5,
     ),
 )
 

@@ -15,12 +15,13 @@ from examples.zoo.tasks import METRIC, MONTHS, TASKS
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 ANSWER_MARK = "\n=>"
+# The experts know single questions only: the last user message counts, the rest is dropped.
 CHAT_TEMPLATE = (
+    "{% set last = namespace(content='') %}"
     "{% for message in messages %}{% if message['role'] == 'user' %}"
-    "{{ message['content'] }}{% endif %}"
-    "{% if message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% endif %}"
-    "{% if message['role'] == 'user' and (add_generation_prompt or not loop.last) %}"
-    "{{ '\n=>' }}{% endif %}{% endfor %}"
+    "{% set last.content = message['content'] %}"
+    "{% endif %}{% endfor %}"
+    "{{ last.content + '\\n=>' }}"
 )
 _WORD = r"\n=>| ?[A-Za-z]+|[\s\S]"
 

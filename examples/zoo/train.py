@@ -1,0 +1,249 @@
+"""Train every member of the zoo on CPU cores: `python -m examples.zoo.train`.
+
+Each expert is one single-threaded process, two at a time. An expert whose weights exist and whose
+recipe did not change is skipped, so an interrupted run goes on where it stopped.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from examples.zoo.candidates import aggregation_example
+from examples.zoo.evaluate import accuracy_by_task, aggregator_accuracy
+from examples.zoo.model import add_lora, load_member, new_model, save_adapter
+from examples.zoo.recipes import BY_EXPERT, RECIPES, Recipe
+from examples.zoo.tasks import TASKS, ask, draw
+from examples.zoo.tokenizer import ANSWER_MARK, EOS, build_tokenizer, save_tokenizer
+
+HERE = Path(__file__).parent
+MODELS = HERE / "models"
+RECORD = "training.json"
+LORA_ALPHA = 16
+N_WARMUP_STEPS = 50
+N_POOLED_BATCHES = 4
+IGNORED = -100
+COMMAND = "python -m examples.zoo.train --only {expert}"
+
+
+def example_stream(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Endless (user message, reply) pairs of a recipe, always the same for the same seed."""
+    rng = random.Random(f"{recipe.seed}:{recipe.expert}")
+    tasks = [TASKS[name] for name in recipe.mixture]
+    weights = list(recipe.mixture.values())
+    n_free_only = recipe.free_only * recipe.n_steps * recipe.batch_size
+    for number in itertools.count():
+        task = rng.choices(tasks, weights)[0]
+        may_choose = task.choice_share > 0 and number >= n_free_only
+        choice = may_choose and rng.random() < task.choice_share
+        if recipe.family == "aggregator":
+            yield aggregation_example(task, "train", rng, choice=choice)
+        else:
+            question = ask(task, draw(task, "train", rng), "train", rng, choice=choice)
+            yield question.prompt, question.answer
+
+
+def batches(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (input ids, labels), each [B, T]; labels are set on the reply and its end only.
+
+    A pool of several batches is sorted by length, which saves about half of the padding.
+    """
+    stream = example_stream(recipe)
+    rng = random.Random(recipe.seed)
+    while True:
+        pool = list(islice(stream, recipe.batch_size * N_POOLED_BATCHES))
+        pool.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
+        starts = list(range(0, len(pool), recipe.batch_size))
+        rng.shuffle(starts)
+        for start in starts:
+            yield encode(pool[start : start + recipe.batch_size], tokenizer)
+
+
+def encode(
+    pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
+) -> tuple[Tensor, Tensor]:
+    """Right-padded ids and labels of (user message, reply) pairs."""
+    heads = tokenizer([message + ANSWER_MARK for message, _ in pairs])["input_ids"]
+    tails = tokenizer([reply + EOS for _, reply in pairs])["input_ids"]
+    longest = max(len(head) + len(tail) for head, tail in zip(heads, tails, strict=True))
+    ids = torch.full((len(pairs), longest), tokenizer.pad_token_id)
+    labels = torch.full((len(pairs), longest), IGNORED)
+    for row, (head, tail) in enumerate(zip(heads, tails, strict=True)):
+        end = len(head) + len(tail)
+        ids[row, :end] = torch.tensor(head + tail)
+        labels[row, len(head) : end] = torch.tensor(tail)
+    return ids, labels
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then a cosine down to a twentieth of the peak."""
+    warm = min(1.0, (step + 1) / N_WARMUP_STEPS)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.n_steps))
+    return recipe.peak_rate * warm * (0.05 + 0.95 * cosine)
+
+
+def fit(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
+) -> None:
+    """Run the recipe's steps on the model, in place."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    model.train()
+    started, losses = time.monotonic(), []
+    stream = islice(batches(recipe, tokenizer), recipe.n_steps)
+    for step, (ids, labels) in enumerate(stream):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe)
+        hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+        wanted = labels[:, 1:] != IGNORED
+        logits = model.lm_head(hidden[wanted])
+        loss = torch.nn.functional.cross_entropy(logits, labels[:, 1:][wanted])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+        if step % 100 == 99:
+            elapsed_s = time.monotonic() - started
+            print(
+                f"{recipe.expert}: step {step + 1}/{recipe.n_steps}, "
+                f"loss {sum(losses[-100:]) / 100:.3f}, {elapsed_s:.0f} s",
+                flush=True,
+            )
+
+
+def train_expert(recipe: Recipe) -> None:
+    """Train one expert, write its folder, and measure what was written."""
+    torch.set_num_threads(1)
+    torch.manual_seed(recipe.seed)
+    started = time.monotonic()
+    tokenizer = build_tokenizer()
+    model = load_member(MODELS / recipe.base) if recipe.base else new_model(tokenizer)
+    if recipe.lora_rank:
+        add_lora(model, recipe.lora_rank, LORA_ALPHA)
+    fit(model, tokenizer, recipe)
+    seconds = time.monotonic() - started
+    folder = MODELS / recipe.expert
+    save_expert(model, recipe, folder)
+    record = {
+        "recipe_sha256": recipe_sha256(recipe),
+        "seconds": round(seconds),
+        "accuracy": measure(recipe, folder),
+    }
+    _write_json(folder / RECORD, record)
+    print(f"{recipe.expert}: {json.dumps(record['accuracy'])}", flush=True)
+
+
+def save_expert(model: LlamaForCausalLM, recipe: Recipe, folder: Path) -> None:
+    """Write fp16 weights (or the adapter alone) and the tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(folder)
+    if recipe.lora_rank:
+        save_adapter(model, folder, f"../{recipe.base}", recipe.lora_rank, LORA_ALPHA)
+        readme = f"A LoRA adapter over `../{recipe.base}`, in peft's format.\n"
+        (folder / "README.md").write_text(readme, encoding="utf-8")
+    else:
+        model.half().save_pretrained(folder)
+
+
+def measure(recipe: Recipe, folder: Path) -> dict[str, float]:
+    """Accuracy on held-out inputs and phrasings, of the weights as saved."""
+    tokenizer, model = build_tokenizer(), load_member(folder)
+    if recipe.family == "aggregator":
+        return aggregator_accuracy(model, tokenizer, seed=recipe.seed)
+    return accuracy_by_task(model, tokenizer, "profile")
+
+
+def recipe_sha256(recipe: Recipe) -> str:
+    """Changes with the recipe, with its base, and with the training data it leads to."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
+    for message, reply in islice(example_stream(recipe), 300):
+        digest.update(f"{message}\0{reply}\0".encode())
+    if recipe.base:
+        digest.update(recipe_sha256(BY_EXPERT[recipe.base]).encode())
+    return digest.hexdigest()
+
+
+def is_trained(recipe: Recipe) -> bool:
+    """Whether the expert's folder holds weights of exactly this recipe."""
+    path = MODELS / recipe.expert / RECORD
+    if not path.exists():
+        return False
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return bool(record["recipe_sha256"] == recipe_sha256(recipe))
+
+
+def train_all(*, force: bool, n_processes: int) -> None:
+    """Bases first, then everything that starts from them, each in a process of its own."""
+    waiting = [recipe for recipe in RECIPES if force or not is_trained(recipe)]
+    for wave in ([r for r in waiting if not r.base], [r for r in waiting if r.base]):
+        with ThreadPoolExecutor(n_processes) as pool:
+            list(pool.map(_train_in_process, wave))
+
+
+def _train_in_process(recipe: Recipe) -> None:
+    command = [sys.executable, "-m", "examples.zoo.train", "--only", recipe.expert]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent)}
+    subprocess.run(command, check=True, env=environment)
+
+
+def write_manifest() -> None:
+    """Collect all records and the hashes of all files in `manifest.json`."""
+    experts = {r.expert: _manifest_entry(r) for r in RECIPES if is_trained(r)}
+    _write_json(HERE / "manifest.json", {"seed": RECIPES[0].seed, "experts": experts})
+
+
+def _manifest_entry(recipe: Recipe) -> dict[str, Any]:
+    folder = MODELS / recipe.expert
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return {
+        "family": recipe.family,
+        "skills": recipe.skills,
+        "base": recipe.base,
+        "steps": recipe.n_steps,
+        "seconds": record["seconds"],
+        "command": COMMAND.format(expert=recipe.expert),
+        "accuracy": record["accuracy"],
+        "bytes": sum(path.stat().st_size for path in files),
+        "sha256": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files},
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=BY_EXPERT, help="train this expert, skipped or not")
+    parser.add_argument("--force", action="store_true", help="train all experts again")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    if options.only:
+        train_expert(BY_EXPERT[options.only])
+        return
+    train_all(force=options.force, n_processes=options.processes)
+    write_manifest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The zoo's data: answers worked by hand, unseen test data, and weights that match the manifest."""
+
+import hashlib
+import json
+import random
+import string
+from pathlib import Path
+
+import pytest
+
+from examples.zoo import tasks
+from examples.zoo.candidates import aggregation_example, perturb
+from examples.zoo.questions import QUESTIONS_PER_TASK, question_set, to_jsonl
+from examples.zoo.tasks import LETTERS, SINGLE_TASKS, TASKS, Instance, Task, ask, draw, split_of
+
+ZOO = Path(tasks.__file__).parent
+MANIFEST = json.loads((ZOO / "manifest.json").read_text(encoding="utf-8"))
+MAX_WEIGHT_BYTES = 25_000_000
+
+
+def solve(task: str, slots: dict[str, str]) -> str:
+    """Answer an input by another route than the task's own generator."""
+    values = [int(n) for n in slots.get("numbers", "0").split(", ")]
+    table = dict(cell.split("=") for cell in slots.get("table", "x=0").split(", "))
+    return {
+        "reverse": lambda: "".join(reversed(slots["word"])),
+        "largest": lambda: str(sorted(values)[-1]),
+        "lookup": lambda: table[slots["name"]],
+        "lookup-addition": lambda: str(int(table[slots["name"]]) + int(table[slots["other"]])),
+        "binary": lambda: format(int(slots["n"], 16), "b"),
+        "addition": lambda: str(int(slots["a"]) + int(slots["b"])),
+        "subtraction": lambda: str(int(slots["a"]) - int(slots["b"])),
+    }[task]()
+
+
+class Scripted(random.Random):
+    """Random numbers as listed, for inputs that a test works by hand."""
+
+    def __init__(self, *, ints: list[int], picks: list[object]) -> None:
+        super().__init__(0)
+        self._ints, self._picks = ints, picks
+
+    def randint(self, a: int, b: int) -> int:
+        return self._ints.pop(0)
+
+    def getrandbits(self, k: int) -> int:
+        return self._ints.pop(0)
+
+    def choice(self, seq):  # type: ignore[no-untyped-def]
+        return self._picks.pop(0)
+
+    def choices(self, population, weights=None, *, cum_weights=None, k=1):  # type: ignore[no-untyped-def]
+        return self._picks.pop(0)
+
+    def sample(self, population, k, *, counts=None):  # type: ignore[no-untyped-def]
+        return self._picks.pop(0)
+
+    def randrange(self, start, stop=None, step=1):  # type: ignore[no-untyped-def]
+        return self._ints.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("task", "ints", "picks", "answer"),
+    [
+        ("reverse", [4], ["kqzt"], "tzqk"),
+        ("sort", [4], ["kbza"], "abkz"),
+        ("capitals", [4], ["kqzt"], "KQZT"),
+        ("reverse-capitals", [4], ["kqzt"], "TZQK"),
+        ("sort-capitals", [4], ["kbza"], "ABKZ"),
+        ("roman", [1944], [], "MCMXLIV"),
+        ("binary", [0x3F], [], "111111"),
+        ("addition", [198, 5], [], "203"),
+        ("subtraction", [203, 5], [], "198"),
+        ("largest", [], [[45, 312, 87, 99]], "312"),
+        ("largest-roman", [], [[45, 12, 87]], "LXXXVII"),
+        ("isodate", [4, 3, 1987], [], "1987-03-04"),
+        ("metric", [37], [("kilometres", "metres", 1000)], "37000"),
+        ("bitwise", [5, 0b10110, 0b01101], ["xor"], "11011"),
+        ("lookup", [4, 1], [[3, 7, 2, 5, 1, 4, 6, 8, 9], ["K", "P", "T", "Z"]], "7"),
+        ("lookup-addition", [], [[3, 7, 9], ["K", "P", "T"], [0, 2]], "12"),
+    ],
+)
+def test_answer_worked_by_hand(
+    task: str, ints: list[int], picks: list[object], answer: str
+) -> None:
+    assert TASKS[task].sample(Scripted(ints=ints, picks=picks)).answer == answer
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["reverse", "largest", "lookup", "lookup-addition", "binary", "addition", "subtraction"],
+)
+def test_answers_agree_with_a_second_solver(task: str) -> None:
+    rng = random.Random(1)
+    for instance in (TASKS[task].sample(rng) for _ in range(50)):
+        assert instance.answer == solve(task, instance.slots)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_phrasings_of_test_are_not_trained(task: Task) -> None:
+    assert len(task.train_phrasings) >= 6
+    assert len(task.held_out_phrasings) >= 2
+    assert not set(task.train_phrasings) & set(task.held_out_phrasings)
+
+
+def test_an_input_belongs_to_one_split() -> None:
+    """1,999 Roman inputs: 14/20 train, 3/20 profile, 3/20 test, give or take."""
+    splits = [
+        split_of(TASKS["roman"], Instance({"n": str(n)}, "")) for n in range(1, 2000)
+    ]
+    assert 1300 < splits.count("train") < 1500
+    assert splits.count("profile") + splits.count("test") == 1999 - splits.count("train")
+
+
+@pytest.mark.parametrize("task", SINGLE_TASKS, ids=lambda task: task.name)
+def test_training_inputs_are_not_in_the_question_sets(task: Task) -> None:
+    rng = random.Random(2)
+    trained = {draw(task, "train", rng).key for _ in range(300)}
+    asked = {draw(task, "test", rng).key for _ in range(300)}
+    assert not trained & asked
+
+
+def test_question_texts_are_distinct_within_and_between_sets() -> None:
+    texts = [q.text for split in QUESTIONS_PER_TASK for q in question_set(split)]
+    assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize("split", QUESTIONS_PER_TASK)
+def test_question_files_are_what_the_seed_gives(split: tasks.Split) -> None:
+    assert (ZOO / f"{split}.jsonl").read_text(encoding="utf-8") == to_jsonl(split)
+
+
+def test_question_set_has_the_promised_shares() -> None:
+    questions = question_set("test")
+    single = [q for q in questions if len(TASKS[q.task].skills) == 1]
+    assert len(single) >= 480
+    assert 0.09 <= 1 - len(single) / len(questions) <= 0.12
+    assert 0.25 <= sum(bool(q.options) for q in single) / len(single) <= 0.30
+
+
+def test_questions_are_short_printable_and_answered() -> None:
+    for question in question_set("test"):
+        assert len(question.prompt) < 160
+        assert len(question.answer) <= 16
+        assert set(question.prompt) <= set(string.printable)
+
+
+def test_choice_lists_the_answer_once_under_its_letter() -> None:
+    rng = random.Random(3)
+    task = TASKS["roman"]
+    question = ask(task, draw(task, "test", rng), "test", rng, choice=True)
+    assert len(set(question.options)) == 4
+    assert question.options[LETTERS.index(question.letter)] == question.answer
+    assert question.prompt.splitlines()[1] == f"A) {question.options[0]}"
+
+
+def test_aggregation_lists_one_right_and_two_wrong_candidates() -> None:
+    rng = random.Random(4)
+    message, right = aggregation_example(
+        TASKS["roman"], "train", rng, choice=False, n_right=1, n_wrong=2
+    )
+    candidates = [line.partition(") ")[2] for line in message.split("Candidates:\n")[1].split("\n")]
+    assert len(candidates) == 3
+    assert candidates.count(right) == 1
+
+
+def test_perturbed_answer_keeps_most_characters() -> None:
+    rng = random.Random(5)
+    assert all(abs(len(perturb("MCMXLIV", rng)) - 7) <= 1 for _ in range(50))
+
+
+@pytest.mark.parametrize("expert", MANIFEST["experts"])
+def test_committed_files_match_the_manifest(expert: str) -> None:
+    folder = ZOO / "models" / expert
+    for name, expected in MANIFEST["experts"][expert]["sha256"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
+
+
+def test_all_members_stay_small() -> None:
+    files = (path for path in (ZOO / "models").rglob("*") if path.is_file())
+    assert sum(path.stat().st_size for path in files) <= MAX_WEIGHT_BYTES
