@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from orchestrator.bench import BenchReport
+from orchestrator.bench import ORACLE, BenchReport
 from orchestrator.domain.queries import Query
 
+AUTO = "auto"
 ROW_FIELDS = {"name", "accuracy", "ci95", "calls_per_query", "loads", "engines", "seconds"}
 
 
@@ -25,10 +26,18 @@ def demo_report(report: BenchReport, queries: Sequence[Query]) -> dict[str, Json
         "single_skill": _part(report, [n == 1 for n in n_skills]),
         "two_skill": _part(report, [n == 2 for n in n_skills]),
         "paired": {
-            d.a: {"against": d.b, "difference": d.difference, "ci95": list(d.ci95)}
-            for d in report.differences
+            "all": _paired(report, [True] * len(queries)),
+            "single_skill": _paired(report, [n == 1 for n in n_skills]),
         },
     }
+
+
+def _paired(report: BenchReport, keep: Sequence[bool]) -> list[JsonValue]:
+    """`auto` minus each other composition that was run, on the same queries."""
+    others = [row.name for row in report.rows if row.name not in (AUTO, ORACLE)]
+    if AUTO not in report.right or not any(keep):
+        return []
+    return [report.compare(AUTO, other, keep).model_dump(mode="json") for other in others]
 
 
 def _part(report: BenchReport, keep: Sequence[bool]) -> dict[str, JsonValue]:

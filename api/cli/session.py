@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "MUSTER_CONFIG"
 DEFAULT_CONFIG = Path("muster.yaml")
+PIPE_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Session:
         if self.as_json:
             print(json.dumps(payload, ensure_ascii=False, indent=2))
             return
-        console = Console(soft_wrap=False)
+        console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
         for renderable in renderables:
             console.print(renderable)
 

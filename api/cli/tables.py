@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from orchestrator.bench import BenchReport
+    from orchestrator.bench import BenchReport, Difference
     from orchestrator.bootstrap import Diagnosis
     from orchestrator.domain.answers import Answer, Decision, Recruit
     from orchestrator.domain.cards import CompetenceCard
@@ -22,10 +23,13 @@ def percent(share: float) -> str:
 
 def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
     """`numbers`: columns that are aligned right."""
-    result = Table(title=title, title_justify="left")
+    result = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     right = set(numbers)
     for column in columns:
-        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        if column in right:
+            result.add_column(column, justify="right", no_wrap=True)
+        else:
+            result.add_column(column, overflow="fold")
     return result
 
 
@@ -116,25 +120,29 @@ def answer_lines(answer: "Answer") -> Text:
 
 
 def bench_table(report: "BenchReport") -> Table:
-    numbers = ["accuracy", "95 % interval", "calls/query", "loads", "engines", "seconds", "vs best single"]
+    """Accuracies and differences in percent points, with 95 % intervals."""
+    numbers = ["accuracy", "95 %", "calls", "loads", "engines", "s", "vs best single"]
     result = table(f"{report.n_queries} questions", "composition", *numbers, numbers=numbers)
     differences = {d.a: d for d in report.differences}
     for row in report.rows:
-        low, high = row.ci95
         paired = differences.get(row.name)
         result.add_row(
             row.name,
-            percent(row.accuracy),
-            f"{100 * low:.1f} to {100 * high:.1f}",
-            f"{row.calls_per_query:.2f}",
+            f"{100 * row.accuracy:.1f}",
+            f"{100 * row.ci95[0]:.0f}–{100 * row.ci95[1]:.0f}",
+            f"{row.calls_per_query:.1f}",
             str(row.loads),
             str(row.engines),
             f"{row.seconds:.1f}",
-            f"{100 * paired.difference:+.1f} ({100 * paired.ci95[0]:+.1f} to {100 * paired.ci95[1]:+.1f})"
-            if paired
-            else "",
+            _points(paired) if paired else "",
         )
     return result
+
+
+def _points(difference: "Difference") -> str:
+    """`+1.3 (-0.5 +3.1)`."""
+    low, high = difference.ci95
+    return f"{100 * difference.difference:+.1f} ({100 * low:+.1f} {100 * high:+.1f})"
 
 
 def checks_table(checks: Iterable["Diagnosis"]) -> Table:

@@ -1,0 +1,286 @@
+"""The `muster` command line over scripted experts, in process and as a program."""
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from api.cli.main import main
+from tests.integration.scripted_pool import EXPERTS, events, question, write_pool, write_questions
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write_pool(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def profiled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("profiled")
+    with contextlib.chdir(folder):
+        known = write_questions(folder / "known.jsonl", range(20))
+        assert run(write_pool(folder), "profile", str(known), "--no-exam") == 0
+    return folder
+
+
+@pytest.fixture
+def profiled(profiled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(profiled_folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "pool.yaml"
+
+
+def run(pool: Path, *words: str) -> int:
+    return main(["--config", str(pool), *words])
+
+
+def run_json(pool: Path, capsys: Captured, *words: str, code: int = 0) -> dict[str, object]:
+    """A command with --json; its stdout must be one JSON document."""
+    capsys.readouterr()
+    assert run(pool, *words, "--json") == code
+    document = json.loads(capsys.readouterr().out)
+    assert isinstance(document, dict)
+    return document
+
+
+def rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def ask_words(number: int) -> list[str]:
+    options = [f"--option={2 * number + more}" for more in range(3)]
+    return [question(number), *options]
+
+
+def test_profile_counts_right_answers_and_measures_once(pool: Path, tmp_path: Path, capsys: Captured) -> None:
+    known = str(write_questions(tmp_path / "known.jsonl", range(10)))
+    first = run_json(pool, capsys, "profile", known, "--no-exam")
+    again = run_json(pool, capsys, "profile", known, "--no-exam")
+    assert (first["n_asked"], again["n_asked"], again["n_reused"]) == (30, 0, 30)
+    assert set(first["accuracy"]) == set(EXPERTS)
+
+
+def test_profile_of_one_expert_leaves_the_others_alone(pool: Path, tmp_path: Path, capsys: Captured) -> None:
+    known = str(write_questions(tmp_path / "known.jsonl", range(4)))
+    report = run_json(pool, capsys, "profile", known, "--no-exam", "--expert", "gamma")
+    assert report["n_asked"] == 4
+    assert {event["engine"] for event in events(tmp_path, "generation")} == {"gamma"}
+
+
+def test_cards_are_shown_drawn_exported_and_imported(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    cards = run_json(profiled, capsys, "cards", "--png", "map.png", "--export", "deck.json")
+    assert set(cards) == set(EXPERTS)
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    card = run_json(profiled, capsys, "cards", "alpha", "--import", "deck.json")
+    assert card == cards["alpha"]
+
+
+def test_cards_before_profiling_say_what_to_do(pool: Path, capsys: Captured) -> None:
+    assert run(pool, "cards") == 0
+    assert "muster profile" in capsys.readouterr().out
+    assert run_json(pool, capsys, "cards", "alpha", code=1)["error"]["code"] == "card_invalid"
+
+
+def test_experts_are_listed_with_their_accuracy(profiled: Path, capsys: Captured) -> None:
+    assert run(profiled, "experts") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in EXPERTS)
+    assert "%" in shown
+
+
+def test_route_gives_reasons_and_generates_nothing(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    before = len(events(tmp_path, "generation"))
+    decision = run_json(profiled, capsys, "route", *ask_words(31))
+    assert decision["recruits"][0]["expert"] == "alpha"
+    assert decision["recruits"][0]["evidence"]
+    assert len(events(tmp_path, "generation")) == before
+
+
+def test_ask_prints_the_answer_with_votes(profiled: Path, capsys: Captured) -> None:
+    answer = run_json(profiled, capsys, "ask", *ask_words(7), "--composition", "majority_all")
+    assert len(answer["muster"]["votes"]) == 3
+    assert run(profiled, "ask", *ask_words(7)) == 0
+    assert answer["answer"] in capsys.readouterr().out
+
+
+def test_ask_of_one_expert(profiled: Path, capsys: Captured) -> None:
+    muster = run_json(profiled, capsys, "ask", *ask_words(7), "-c", "org/beta")["muster"]
+    assert (muster["composition"], muster["n_calls"]) == ("expert:org/beta", 1)
+
+
+def test_batch_keeps_input_order_and_a_second_run_generates_nothing(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    file = write_questions(tmp_path / "new.jsonl", range(40, 60))
+    first = run_json(profiled, capsys, "batch", str(file))
+    out = tmp_path / "new.answers.jsonl"
+    lines = rows(out)
+    n_generated = len(events(tmp_path, "generation"))
+    assert [line["id"] for line in lines] == [f"q{n}" for n in range(40, 60)]
+    assert set(lines[0]) == {"id", "answer", "value", "confidence", "error", "muster"}
+    assert lines[0]["muster"]["usage"]["completion_tokens"] > 0
+
+    again = run_json(profiled, capsys, "batch", str(file), "--resume", "-o", str(tmp_path / "b.jsonl"))
+    assert (again["job_id"], again["completed"]) == (first["job_id"], 20)
+    assert rows(tmp_path / "b.jsonl") == lines
+    assert len(events(tmp_path, "generation")) == n_generated
+
+
+def test_batch_loads_each_engine_once(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    file = write_questions(tmp_path / "new.jsonl", range(40, 70))
+    assert run_json(profiled, capsys, "batch", str(file), "-c", "majority_all")["loads"] == 3
+
+
+def test_openai_lines_give_openai_lines(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    file = write_questions(tmp_path / "openai.jsonl", range(3), openai=True)
+    run_json(profiled, capsys, "batch", str(file), "-o", str(tmp_path / "out.jsonl"), "-c", "alpha")
+    lines = rows(tmp_path / "out.jsonl")
+    assert [line["custom_id"] for line in lines] == ["c0", "c1", "c2"]
+    response = lines[0]["response"]
+    assert (response["status_code"], lines[0]["error"]) == (200, None)
+    assert (response["body"]["object"], response["body"]["model"]) == ("chat.completion", "alpha")
+
+
+def test_failed_questions_are_lines_with_an_error_and_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pool = write_pool(tmp_path, rules=[{"match": question(2), "fail": "context_exceeded"}])
+    file = write_questions(tmp_path / "new.jsonl", range(4))
+    out = tmp_path / "out.jsonl"
+    summary = run_json(pool, capsys, "batch", str(file), "-o", str(out), "-c", "alpha", code=1)
+    assert (summary["completed"], summary["failed"]) == (3, 1)
+    assert [line["error"] is None for line in rows(out)] == [True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no questions"),
+        ("\n\n", "holds no questions"),
+        ('{"id": "a", "question": "x"}\n{"id": "a", "question": "y"}\n', "line 2: id 'a' stands on line 1"),
+        ('{"question": "x"}\nnull\n', "line 2: is null"),
+        ("[1]\n", "JSON array"),
+        ('{"question": "x", "k": 3}\n', "line 1: k: unknown field"),
+    ],
+)
+def test_bad_files_are_refused_whole(
+    pool: Path, tmp_path: Path, capsys: Captured, text: str, message: str
+) -> None:
+    (tmp_path / "bad.jsonl").write_text(text)
+    error = run_json(pool, capsys, "batch", "bad.jsonl", code=2)["error"]
+    assert message in error["message"]
+    assert not (tmp_path / "bad.answers.jsonl").exists()
+    assert events(tmp_path, "generation") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["batch", "new.jsonl", "--resume"], "to resume"),
+        (["batch", "new.jsonl", "-o", "new.jsonl"], "replace the questions"),
+        (["batch", "new.jsonl", "-o", "no/where.jsonl"], "cannot write"),
+        (["batch", "new.jsonl", "-c", "nothing"], "unknown model 'nothing'"),
+        (["batch", "missing.jsonl"], "cannot read missing.jsonl"),
+        (["bench", "new.jsonl", "-c", "nothing"], "unknown model 'nothing'"),
+        (["profile", "new.jsonl", "--expert", "nobody"], "unknown expert 'nobody'"),
+        (["ask", " "], "question is empty"),
+        (["ask", "x", "--option", "1"], "2 to 26 options"),
+        (["ask", "x", "--answer-type", "essay"], "answer_type"),
+        (["models", "fetch", "nothing"], "unknown model 'nothing'"),
+    ],
+)
+def test_bad_input_is_exit_code_2_with_a_message(
+    pool: Path, tmp_path: Path, capsys: Captured, words: list[str], message: str
+) -> None:
+    write_questions(tmp_path / "new.jsonl", range(2))
+    assert message in run_json(pool, capsys, *words, code=2)["error"]["message"]
+
+
+def test_bench_begins_with_the_verdict(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    file = str(write_questions(tmp_path / "new.jsonl", range(60, 90)))
+    words = ["bench", file, "-c", "best_single", "-c", "random_3"]
+    report = run_json(profiled, capsys, *words)
+    assert report["verdict"].startswith("do not route")
+    assert [row["name"] for row in report["rows"]] == ["best_single", "random_3"]
+    assert run(profiled, *words) == 0
+    assert capsys.readouterr().out.startswith("do not route")
+
+
+def test_demo_reports_all_compositions_by_number_of_skills(
+    pool: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    write_questions(tmp_path / "profile.jsonl", range(20))
+    write_questions(tmp_path / "test.jsonl", range(20, 40))
+    report = run_json(pool, capsys, "demo", "--zoo", str(tmp_path))
+    assert report == json.loads((tmp_path / "build/demo/report.json").read_text())
+    assert (report["queries"], report["experts"]) == (20, 3)
+    names = {"auto", "best_single", "static_top_3", "random_3", "majority_all", "oracle"}
+    assert {row["name"] for row in report["compositions"]} == names == set(report["two_skill"])
+    assert report["single_skill"]["auto"]["queries"] == 10
+    assert "auto" in report["paired"]
+    assert (tmp_path / "build/demo/cards.png").exists()
+
+
+def test_config_check_and_doctor(profiled: Path, capsys: Captured) -> None:
+    assert run_json(profiled, capsys, "config", "check")["experts"] == list(EXPERTS)
+    assert run_json(profiled, capsys, "doctor")["ok"] is True
+
+
+def test_doctor_fails_with_a_remedy_before_profiling(pool: Path, capsys: Captured) -> None:
+    checks = run_json(pool, capsys, "doctor", code=1)["checks"]
+    assert any("muster profile" in check["detail"] for check in checks if not check["ok"])
+
+
+def test_config_check_names_file_line_and_key(tmp_path: Path, capsys: Captured) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        "model_list:\n  - model_name: a\n    litellm_params:\n      model: m\n      max_token: 3\n"
+    )
+    error = run_json(bad, capsys, "config", "check", code=2)["error"]
+    assert f"{bad}:5" in error["message"]
+    assert "max_tokens" in error["message"]
+
+
+def test_interrupted_batch_resumes_without_repeating_finished_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """One call hangs, once. Ctrl-C ends the run; the next one finishes what is left."""
+    monkeypatch.chdir(tmp_path)
+    pool = write_pool(tmp_path, rules=[{"match": question(5), "hang": True, "times": 1}])
+    file = write_questions(tmp_path / "new.jsonl", range(12))
+    words = ["batch", str(file), "-o", str(tmp_path / "out.jsonl"), "-c", "majority_all"]
+    command = [sys.executable, "-m", "api.cli.main", "--config", str(pool), *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+        _wait_until(lambda: len(events(tmp_path, "rule")) == 1 and len(events(tmp_path, "generation")) >= 11)
+        program.send_signal(signal.SIGINT)
+        _, stderr = program.communicate(timeout=120)
+    assert program.returncode == 130
+    assert "--resume" in stderr
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+    summary = run_json(pool, capsys, *words, "--resume")
+    assert (summary["completed"], summary["failed"]) == (12, 0)
+    generated = Counter((event["engine"], event["prompt"]) for event in events(tmp_path, "generation"))
+    assert len(generated) == 36
+    assert set(generated.values()) == {1}
+
+
+def _wait_until(condition: object, *, seconds: float = 150.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "the program never got there"
+        time.sleep(0.02)
