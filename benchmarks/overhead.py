@@ -119,7 +119,7 @@ def main() -> None:
     report["route_p95_ms"], report["route_p95_ms_no_embed"] = route_p95_ms()
     print(report, flush=True)
     prompts = [q.text for q in read_questions(ZOO / "test.jsonl")]
-    report["engine_ratio"] = engine_ratio(ZOO / "models" / "generalist", prompts)["engine_ratio"]
+    report["engine_ratio"] = engine_ratio(ZOO / "models" / "generalist", prompts)["ratio"]
     print(report, flush=True)
     report["rss_growth_mb_50k"] = rss_growth_mb(options.lines)
     print(json.dumps({key: round(value, 3) for key, value in report.items()}))

@@ -304,7 +304,11 @@ class App:
             assert options.annotator_expert is not None, "checked by _check_references"
             return LlmAnnotator(options.annotator_expert)
         return EmbeddingAnnotator(
-            self.embedder, self._vocabulary(texts), floor=options.floor, max_skills=options.max_skills
+            self.embedder,
+            self._vocabulary(texts),
+            floor=options.floor,
+            relative_floor=options.relative_floor,
+            max_skills=options.max_skills,
         )
 
     def _vocabulary(self, texts: Sequence[str]) -> Vocabulary:

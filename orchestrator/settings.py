@@ -136,7 +136,8 @@ class SkillSettings(Section):
     """How queries get their skills.
 
     `vocabulary`: `induced` from the profile questions, `builtin`, or a file with one skill a line.
-    `floor`: smallest cosine similarity that still means the skill, in [0, 1].
+    `floor`: smallest cosine similarity that still means the skill, in [0, 1]; `relative_floor`: share
+    of the best skill's similarity that a further one needs.
     """
 
     annotator: Literal["embedding", "llm"] = "embedding"
@@ -144,6 +145,7 @@ class SkillSettings(Section):
     vocabulary: str = "induced"
     n_induced: int | None = Field(default=None, ge=2, le=5000)
     floor: float = Field(default=0.25, ge=0, le=1)
+    relative_floor: float = Field(default=0.85, ge=0, le=1)
     max_skills: int = Field(default=3, ge=1, le=10)
     match_floor: float = Field(default=0.4, ge=0, le=1)
 

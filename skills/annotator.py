@@ -28,15 +28,24 @@ class EmbeddingAnnotator:
 
     Args:
         floor: smallest similarity that still means the skill, in [0, 1].
+        relative_floor: a further skill needs this share of the best one's similarity, in [0, 1]; what
+            lies below is a neighbour in the vocabulary rather than a second skill.
         max_skills: most skills of one question, >= 1.
     """
 
     def __init__(
-        self, embedder: Embedder, vocabulary: Vocabulary, *, floor: float = 0.25, max_skills: int = 3
+        self,
+        embedder: Embedder,
+        vocabulary: Vocabulary,
+        *,
+        floor: float = 0.25,
+        relative_floor: float = 0.0,
+        max_skills: int = 3,
     ) -> None:
         self._embedder = embedder
         self._vocabulary = vocabulary
         self._floor = max(floor, 1e-6)
+        self._relative_floor = relative_floor
         self._max_skills = max_skills
         self._vectors = vocabulary.embedded(embedder) if vocabulary.vectors is not None else None
 
@@ -60,10 +69,9 @@ class EmbeddingAnnotator:
 
     def _tags(self, similarity: list[float], order: list[int]) -> tuple[SkillTag, ...]:
         names = self._vocabulary.names
+        floor = max(self._floor, self._relative_floor * similarity[order[0]])
         return tuple(
-            SkillTag(name=names[i], weight=min(similarity[i], 1.0))
-            for i in order
-            if similarity[i] >= self._floor
+            SkillTag(name=names[i], weight=min(similarity[i], 1.0)) for i in order if similarity[i] >= floor
         )
 
 

@@ -45,6 +45,14 @@ def test_max_skills_limits_the_tags() -> None:
     assert [len(tags) for tags in annotator.annotate([query("at 30"), query("at 80")], [(), ()])] == [1, 1]
 
 
+def test_a_further_skill_needs_its_share_of_the_best_similarity() -> None:
+    """At 30 degrees east has 0.866 / 0.966 = 0.897 of the best similarity, north 0.518."""
+    shares = {0.5: 3, 0.85: 2, 0.9: 1}
+    for share, n_skills in shares.items():
+        annotator = EmbeddingAnnotator(PlaneEmbedder(), VOCABULARY, relative_floor=share)
+        assert len(annotator.annotate([query("at 30")], [()])[0]) == n_skills
+
+
 def test_a_query_below_the_floor_has_no_skills() -> None:
     annotator = EmbeddingAnnotator(PlaneEmbedder(), VOCABULARY, floor=0.25)
     assert annotator.annotate([query("at 225")], [()]) == [()]
