@@ -9,16 +9,16 @@ from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.settings import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
+from tests.fakes.databases import fresh_sqlite
 from tests.fakes.work import FakeBackend, HandClock, TextMajority, always, make_pool, make_queries
 from workers.device_loop import DeviceLoop, Pace
-
 
 EAGER = Pace(look_s=0.0)
 
 
 @pytest.fixture
 def store(tmp_path: Path):
-    store = SqlJobStore(open_database(f"sqlite:///{tmp_path}/muster.db"))
+    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
     yield store
     store.close()
 
