@@ -62,7 +62,7 @@ class Session:
     def emit(self, payload: object, *renderables: RenderableType) -> None:
         """The result of a command: `payload` as the JSON document with --json, else what is for people."""
         if self.as_json:
-            print(json.dumps(payload, ensure_ascii=False, indent=2))
+            print(json.dumps(payload, ensure_ascii=False, indent=2), flush=True)
             return
         console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
         for renderable in renderables:

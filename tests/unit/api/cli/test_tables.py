@@ -1,0 +1,107 @@
+"""Tables for people."""
+
+import io
+
+from rich.console import Console, RenderableType
+
+from api.cli.progress import progress_line
+from api.cli.tables import (
+    answer_lines,
+    bench_table,
+    card_table,
+    cards_table,
+    checks_table,
+    decision_table,
+    experts_table,
+    votes_table,
+)
+from orchestrator.bench import BenchReport, CompositionResult, Difference
+from orchestrator.bootstrap import Diagnosis
+from orchestrator.domain.answers import Decision, Interval, Recruit, SkillEvidence
+from orchestrator.domain.assignments import Job, JobProgress, JobState
+from orchestrator.domain.experts import Pool
+from tests.fakes.app import ANSWER, make_card, make_expert
+
+
+def shown(renderable: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_experts_show_who_is_profiled() -> None:
+    pool = Pool(experts=(make_expert("alpha"), make_expert("beta")))
+    text = shown(experts_table(pool, {"alpha": make_card("alpha")}))
+    assert "70.0 %" in text
+    assert "not profiled" in text
+
+
+def test_cards_show_counts_and_best_skills() -> None:
+    text = shown(cards_table({"alpha": make_card("alpha")}))
+    assert all(part in text for part in ("alpha", "70.0 %", "7", "2", "1", "algebra"))
+
+
+def test_a_card_shows_estimates_with_intervals() -> None:
+    """Beta(4*0.7 + 7, 4*0.3 + 3): mean 9.8 / 14 = 70 %."""
+    text = shown(card_table(make_card("alpha")))
+    assert "70.0 %" in text
+    assert " to " in text
+
+
+def test_decisions_show_evidence_and_the_runner_up() -> None:
+    evidence = SkillEvidence(
+        skill="algebra", weight=1, score=5, n=10, accuracy=0.8, interval=Interval(0.6, 0.9)
+    )
+    best = Recruit(expert_id="alpha", weight=1, score=5, accuracy=0.8, evidence=(evidence,), note="only one")
+    next_best = Recruit(expert_id="beta", weight=0, score=1, accuracy=0.4)
+    decision = Decision(router="r", recruits=(best,), runner_up=next_best, would_change="3 more right")
+    text = shown(decision_table(decision))
+    assert "algebra: 80.0 % on 10; only one" in text
+    assert "(beta)" in text
+    assert "left out: 3 more right" in text
+
+
+def test_votes_show_abstentions_with_their_reason() -> None:
+    text = shown(votes_table(ANSWER))
+    assert "abstained: unread" in text
+    assert "0.75" in text
+
+
+def test_answers_show_how_sure_and_what_it_took() -> None:
+    text = shown(answer_lines(ANSWER.model_copy(update={"degraded": True, "notes": ("one failed",)})))
+    assert "The answer is (B)." in text
+    assert "confidence 80.0 %, 3 calls, degraded, one failed" in text
+
+
+def test_bench_shows_paired_differences_in_points() -> None:
+    def row(name: str, accuracy: float) -> CompositionResult:
+        ci95 = (accuracy - 0.1, accuracy + 0.1)
+        return CompositionResult(
+            name=name, accuracy=accuracy, ci95=ci95, calls_per_query=3, loads=2, engines=2, seconds=1.5
+        )
+
+    report = BenchReport(
+        n_queries=4,
+        n_experts=2,
+        rows=(row("auto", 0.75), row("best_single", 0.5)),
+        differences=(Difference(a="auto", b="best_single", difference=0.25, ci95=(0.05, 0.4)),),
+        right={},
+    )
+    text = shown(bench_table(report))
+    assert "75.0" in text
+    assert "65–85" in text
+    assert "+25.0 (+5.0 +40.0)" in text
+
+
+def test_checks_show_failures_with_remedies() -> None:
+    text = shown(checks_table([Diagnosis("a", True, "fine"), Diagnosis("b", False, "gone", "Mend it.")]))
+    assert "FAILED" in text
+    assert "Mend it." in text
+
+
+def test_progress_counts_queries_loads_and_engines() -> None:
+    job = Job(id="j", composition="auto")
+    progress = JobProgress(job=job, state=JobState.RUNNING, total=20, completed=11, failed=1, n_loads=3)
+    line = progress_line(progress, engines_left=2)
+    assert line == "12/20 queries, 1 failed, 3 loads, 2 engines left"
