@@ -9,7 +9,8 @@ from orchestrator.errors import SkillError
 from skills.grading.base import Reading, Verdict
 from skills.grading.sandbox import Sandbox
 
-MAX_CHARS = 100_000
+MAX_CHARS = 50_000
+MAX_BLOCKS = 20
 
 _FENCE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _OPEN_FENCE = re.compile(r"```")
@@ -27,7 +28,9 @@ class CodeGrader:
         blocks = _FENCE.findall(text)
         if not blocks and (truncated or _OPEN_FENCE.search(text)):
             return Reading(None, "no complete code block")
-        programs = [p for block in (blocks or [text]) if (p := normalised_program(block)) is not None]
+        programs = [
+            p for block in (blocks[-MAX_BLOCKS:] or [text]) if (p := normalised_program(block)) is not None
+        ]
         return Reading(programs[-1]) if programs else Reading(None, "no Python program")
 
     def equivalent(self, a: str, b: str) -> bool:

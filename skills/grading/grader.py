@@ -19,6 +19,8 @@ from skills.grading.sandbox import Sandbox
 from skills.grading.statements import is_refusal, without_thinking
 from skills.grading.text import TextGrader
 
+MAX_RESPONSE_CHARS = 1_000_000
+
 GRADERS: Mapping[AnswerType, TypeGrader] = {
     AnswerType.CHOICE: ChoiceGrader(),
     AnswerType.NUMBER: NumberGrader(),
@@ -45,6 +47,8 @@ class AnswerGrader:
             return Reading(None, f"failed: {response.error_code}")
         if response.finish_reason in (FinishReason.ABORT, FinishReason.ERROR):
             return Reading(None, f"failed: {response.finish_reason}")
+        if len(response.text) > MAX_RESPONSE_CHARS:
+            return Reading(None, f"longer than {MAX_RESPONSE_CHARS:,} characters")
         text = without_thinking(response.text)
         if text is None:
             return Reading(None, "thinking never ended")

@@ -59,6 +59,8 @@ class LatexGrader:
 def tidy(said: str) -> str | None:
     """`$\\dfrac{1}{2}$.` -> `\\frac{1}{2}`; None for prose and for what is too long to compare."""
     value = unboxed(said)
+    if len(value) > 4 * MAX_CHARS:
+        return None
     for pattern, replacement in _TIDY:
         value = pattern.sub(replacement, value)
     value = value.strip().rstrip(".,;").strip()

@@ -1,9 +1,15 @@
-"""Finds where a text states its final answer. Knows phrases, not answer types."""
+"""Finds where a text states its final answer. Knows phrases, not answer types.
+
+Texts come from models that may run wild: every function here takes time linear in the text.
+"""
 
 import re
+from collections import deque
 from typing import NamedTuple
 
-_THOUGHT = re.compile(r"<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+MAX_STATEMENTS = 100
+MAX_STATEMENT_CHARS = 2_000
+
 _THOUGHT_OPEN = re.compile(r"<(?:think|thinking)>", re.IGNORECASE)
 _THOUGHT_CLOSE = re.compile(r"</(?:think|thinking)>", re.IGNORECASE)
 
@@ -16,11 +22,11 @@ _REFUSAL = re.compile(
 
 _STATED = re.compile(
     r"(?:\b(?:answer|choice|option)\s*"
-    r"(?:(?:is|would be|must be|should be|has to be)\b\s*:?|[:=])|^\s*####)"
+    r"(?:(?:is|would be|must be|should be|has to be)\b\s*:?|[:=])|^[ \t]*####)"
     r"\s*(?:(?:therefore|thus|then|indeed|clearly|simply|just|exactly|about|approximately)\b,?\s*)?",
     re.IGNORECASE | re.MULTILINE,
 )
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\[{}]|(?P<open>\{)|(?P<close>\})")
 _NO_ANSWER = re.compile(
     r"^(?:not\b|none\b|neither\b|both\b|unclear\b|unknown\b|undefined\b|impossible\b|cannot\b|n/?a\b)",
     re.IGNORECASE,
@@ -40,12 +46,11 @@ class Statement(NamedTuple):
 
 
 def without_thinking(text: str) -> str | None:
-    """The text after its thinking blocks; None when a block was opened and never closed.
+    """The text after the last thinking block; None when a block was opened and never closed.
 
     A lone closing tag ends a block that the chat template opened.
     """
-    rest = _THOUGHT.sub("", text)
-    *_, rest = _THOUGHT_CLOSE.split(rest)
+    *_, rest = _THOUGHT_CLOSE.split(text)
     return None if _THOUGHT_OPEN.search(rest) else rest.strip()
 
 
@@ -60,43 +65,43 @@ def without_emphasis(text: str) -> str:
 
 
 def statements(text: str, *, truncated: bool = False) -> list[Statement]:
-    """Explicit statements of an answer, in order.
+    """Explicit statements of an answer, in order; of very many, the last hundred.
 
     In a truncated text a line counts only if a later line follows: its end may be missing. A box
     counts once it is closed.
     """
-    return sorted([*_stated_lines(text, truncated=truncated), *_boxes(text)])
+    found = sorted([*_stated_lines(text, truncated=truncated), *_boxes(text)])
+    return found[-MAX_STATEMENTS:]
 
 
 def _stated_lines(text: str, *, truncated: bool) -> list[Statement]:
     found = []
-    for match in _STATED.finditer(text):
-        line, newline, _ = text[match.end() :].partition("\n")
-        if line.strip() and (newline or not truncated):
-            found.append(Statement(match.start(), line.strip()))
+    for match in deque(_STATED.finditer(text), maxlen=MAX_STATEMENTS):
+        line_end = text.find("\n", match.end())
+        if line_end < 0 and truncated:
+            continue
+        end = min(len(text) if line_end < 0 else line_end, match.end() + MAX_STATEMENT_CHARS)
+        line = text[match.end() : end].strip()
+        if line:
+            found.append(Statement(match.start(), line))
     return found
 
 
 def _boxes(text: str) -> list[Statement]:
+    """Contents of closed boxes; one that holds more than a statement can is none."""
     found = []
-    for match in _BOXED.finditer(text):
-        content = _braced(text, match.end())
-        if content is not None and content.strip():
-            found.append(Statement(match.end(), content.strip()))
-    return found
+    opened: list[int | None] = []  # where a box's content starts; None for a plain brace
+    for match in _BRACE.finditer(text):
+        if match["box"] or match["open"]:
+            opened.append(match.end() if match["box"] else None)
+        elif match["close"] and opened:
+            start = opened.pop()
+            if start is not None and match.start() - start <= MAX_STATEMENT_CHARS:
+                found.append(Statement(start, text[start : match.start()].strip()))
+    return [box for box in found if box.text]
 
 
 def unboxed(text: str) -> str:
     """`\\boxed{x}` and text around it -> `x`; a text without a closed box is unchanged."""
     boxes = _boxes(text)
     return boxes[0].text if boxes else text
-
-
-def _braced(text: str, start: int) -> str | None:
-    """What stands between a brace that opened just before `start` and its partner."""
-    depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[start:position]
-    return None

@@ -8,7 +8,7 @@ from skills.grading.base import Reading, Verdict
 from skills.grading.statements import without_emphasis
 
 _PREFIX = re.compile(
-    r"^[ \t]*(?:final\s+)?answer\s*:[ \t]*|^\s*the (?:final |correct )?answer is:?[ \t]+",
+    r"^[ \t]*(?:final\s+)?answer\s*:\s*|^[ \t]*the (?:final |correct )?answer is:?\s+",
     re.IGNORECASE | re.MULTILINE,
 )
 _QUOTES = "\"'“”‘’«»"
@@ -34,11 +34,8 @@ class TextGrader:
 def normalised_text(text: str) -> str:
     """`" “New  York”. "` -> `new york`; idempotent."""
     value = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    # Case folding can leave NFKC, and stripping one layer can expose the next.
-    value = unicodedata.normalize("NFKC", value)
-    while (bare := value.strip(f" {_QUOTES}").removesuffix(".")) != value:
-        value = bare
-    return value
+    # Case folding can leave NFKC, so it is applied again.
+    return unicodedata.normalize("NFKC", value).lstrip(f" {_QUOTES}").rstrip(f". {_QUOTES}")
 
 
 def _after_prefix(text: str, *, truncated: bool) -> str | None:
@@ -48,9 +45,11 @@ def _after_prefix(text: str, *, truncated: bool) -> str | None:
     may belong to the answer.
     """
     plain = without_emphasis(text)
-    found = None
-    for match in _PREFIX.finditer(plain):
-        line, newline, _ = plain[match.end() :].lstrip("\n").partition("\n")
-        if line.strip() and (newline or not truncated):
-            found = line
-    return found
+    ends = [match.end() for match in _PREFIX.finditer(plain)]
+    for start in reversed(ends):
+        line_end = plain.find("\n", start)
+        is_cut = line_end < 0 and truncated
+        line = plain[start : None if line_end < 0 else line_end]
+        if line.strip() and not is_cut:
+            return line
+    return None

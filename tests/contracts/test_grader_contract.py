@@ -1,7 +1,7 @@
 """What holds for the grader of every answer type."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.domain.cards import ABSTAINED, RIGHT
@@ -78,6 +78,7 @@ def test_grading_without_a_reference_is_refused(answer_type: AnswerType) -> None
 
 
 @every_type
+@settings(deadline=None)
 @given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=200), truncated=st.booleans())
 def test_no_text_breaks_reading(answer_type: AnswerType, text: str, truncated: bool) -> None:
     value = GRADER.read(query_of(answer_type), make_response(text, truncated=truncated))
@@ -101,3 +102,23 @@ def test_parsing_snapshot() -> None:
         kind, text, value = (part.strip() for part in line.split(" | "))
         expected = None if value == "None" else value.replace("\\n", "\n") if kind == "code" else value
         assert GRADER.read(query_of(AnswerType(kind)), make_response(text)) == expected, line
+
+
+RUNAWAYS = ["<think>", "\\boxed{", "answer is ", "answer:\n", '".', "[{", "1,", "```\n", "\\frac{", "A is "]
+
+
+@every_type
+@pytest.mark.parametrize("piece", RUNAWAYS)
+def test_a_model_that_repeats_itself_without_end_is_read_as_nothing(
+    answer_type: AnswerType, piece: str
+) -> None:
+    """Quadratic reading would run into the suite's time limit here."""
+    text = piece * (400_000 // len(piece))
+    if (answer_type, piece) in {(AnswerType.TEXT, p) for p in RUNAWAYS[1:]}:
+        text += "<think>"  # any text is an answer of type text; unended thinking is not
+    assert GRADER.read(query_of(answer_type), make_response(text)) is None
+
+
+def test_a_response_of_more_than_a_million_characters_is_an_abstention() -> None:
+    graded = GRADER.grade(query_of(AnswerType.TEXT), make_response("x" * 1_000_001))
+    assert graded == (ABSTAINED, None, "longer than 1,000,000 characters")

@@ -11,6 +11,10 @@ from skills import embedding
 from skills.embedding import HashEmbedder, RowCache, SentenceEmbedder, embedder_of, minilm_directory
 
 
+# The first of these tests pays for the imports, which take minutes on a machine that is fully busy.
+loads_a_model = pytest.mark.timeout(900)
+
+
 @pytest.fixture(scope="module")
 def minilm() -> Iterator[SentenceEmbedder]:
     """The packaged model; loading it takes seconds, so one test module loads it once."""
@@ -126,6 +130,7 @@ def test_a_missing_package_is_a_configuration_error(monkeypatch: pytest.MonkeyPa
         minilm_directory()
 
 
+@loads_a_model
 def test_minilm_gives_unit_rows_of_384_that_follow_meaning(minilm: SentenceEmbedder) -> None:
     texts = ["How do I reverse a string?", "Spell this word backwards.", "What is the capital of France?"]
     matrix = minilm.encode(texts)
@@ -135,12 +140,14 @@ def test_minilm_gives_unit_rows_of_384_that_follow_meaning(minilm: SentenceEmbed
     assert matrix[0] @ matrix[1] > matrix[0] @ matrix[2]
 
 
+@loads_a_model
 def test_minilm_does_not_see_text_after_its_256_tokens(minilm: SentenceEmbedder) -> None:
     start = "word " * 300
     one, other = minilm.encode([f"{start} alpha", f"{start} omega"])
     assert np.allclose(one, other, atol=1e-5)
 
 
+@loads_a_model
 def test_a_model_that_does_not_exist_is_a_configuration_error(
     minilm: SentenceEmbedder, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
