@@ -10,7 +10,6 @@ from orchestrator.errors import ConfigError
 from skills import embedding
 from skills.embedding import HashEmbedder, RowCache, SentenceEmbedder, embedder_of, minilm_directory
 
-
 # The first of these tests pays for the imports, which take minutes on a machine that is fully busy.
 loads_a_model = pytest.mark.timeout(900)
 
