@@ -35,9 +35,7 @@ def aggregation_example(
     return render_candidates(question.prompt, candidates), right
 
 
-def _wrong_reply(
-    task: Task, instance: Instance, right: str, rng: random.Random, choice: bool
-) -> str:
+def _wrong_reply(task: Task, instance: Instance, right: str, rng: random.Random, choice: bool) -> str:
     for _ in range(MAX_TRIES):
         kind = rng.random()
         if choice and kind < 0.6:

@@ -98,9 +98,7 @@ def print_matrix(questions: list[Question], right: dict[str, list[bool]]) -> Non
         print(f"{expert:13}" + " ".join(f"{row[task]:9.2f}" for task in tasks))
 
 
-def is_contested(
-    question: Question, at: int, members: list[Recipe], right: dict[str, list[bool]]
-) -> bool:
+def is_contested(question: Question, at: int, members: list[Recipe], right: dict[str, list[bool]]) -> bool:
     """Whether some, but not all, of the experts trained on this task are right."""
     marks = [right[r.expert][at] for r in members if question.task in r.mixture]
     return any(marks) and not all(marks)

@@ -132,6 +132,7 @@ def answer_all(
         texts = [prompts[at] + ANSWER_MARK for at in chosen]
         batch = tokenizer(texts, return_tensors="pt", padding=True, return_token_type_ids=False)
         tokens = model.generate(**batch)[:, batch["input_ids"].shape[1] :]
-        for at, reply in zip(chosen, tokenizer.batch_decode(tokens, skip_special_tokens=True)):
+        texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        for at, reply in zip(chosen, texts, strict=True):
             replies[at] = reply.strip()
     return replies

@@ -12,16 +12,14 @@ from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, Instance, Question, Spl
 
 HERE = Path(__file__).parent
 SEED = 2024
-QUESTIONS_PER_TASK: dict[Split, tuple[int, int]] = {"profile": (50, 15), "test": (41, 14)}
+QUESTIONS_PER_TASK: dict[Split, tuple[int, int]] = {"profile": (50, 20), "test": (41, 18)}
 
 
 def question_set(split: Split, seed: int = SEED) -> list[Question]:
     """All questions of a split: single-skill tasks first, then two-skill tasks."""
     n_single, n_pair = QUESTIONS_PER_TASK[split]
     plan = [(task, n_single) for task in SINGLE_TASKS] + [(task, n_pair) for task in PAIR_TASKS]
-    return [
-        question for task, n_questions in plan for question in _of_task(task, split, n_questions, seed)
-    ]
+    return [question for task, n_questions in plan for question in _of_task(task, split, n_questions, seed)]
 
 
 def _of_task(task: Task, split: Split, n_questions: int, seed: int) -> Iterator[Question]:

@@ -17,11 +17,23 @@ AnswerType = Literal["choice", "number", "text"]
 
 LETTERS = "ABCD"
 DISTURBED_SHARE = 0.6
-# Not A to D: these letters name options.
-NAMES = string.ascii_uppercase[4:]
-MONTHS = (
-    "January February March April May June July August September October November December".split()
-)
+_KEYS = ((2, "abc"), (3, "def"), (4, "ghi"), (5, "jkl"), (6, "mno"), (7, "pqrs"), (8, "tuv"), (9, "wxyz"))
+KEYPAD = {letter: str(digit) for digit, letters in _KEYS for letter in letters}
+ROUNDING = (("ten", 10), ("hundred", 100), ("thousand", 1000))
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 ROMAN_DIGITS = (
     (1000, "M"),
     (900, "CM"),
@@ -37,10 +49,35 @@ ROMAN_DIGITS = (
     (4, "IV"),
     (1, "I"),
 )
-FILLERS = (
-    "the a this please now just then of for me tell quickly give what is word string text number "
-    "letters value list here exactly and write only"
-).split()
+FILLERS = [
+    "the",
+    "a",
+    "this",
+    "please",
+    "now",
+    "just",
+    "then",
+    "of",
+    "for",
+    "me",
+    "tell",
+    "quickly",
+    "give",
+    "what",
+    "is",
+    "word",
+    "string",
+    "text",
+    "number",
+    "letters",
+    "value",
+    "list",
+    "here",
+    "exactly",
+    "and",
+    "write",
+    "only",
+]
 METRIC = (
     ("kilometres", "metres", 1000),
     ("metres", "centimetres", 100),
@@ -129,9 +166,7 @@ def draw(task: Task, split: Split, rng: random.Random) -> Instance:
             return instance
 
 
-def ask(
-    task: Task, instance: Instance, split: Split, rng: random.Random, *, choice: bool
-) -> Question:
+def ask(task: Task, instance: Instance, split: Split, rng: random.Random, *, choice: bool) -> Question:
     """Phrase an input as a question of its split."""
     if split == "train":
         phrasing = rng.choice(task.train_phrasings)
@@ -243,16 +278,23 @@ def _subtraction(rng: random.Random) -> Instance:
     return Instance({"a": str(left), "b": str(right)}, str(left - right), _near(left - right))
 
 
-def _largest(rng: random.Random) -> Instance:
-    numbers = rng.sample(range(100, 1000), 4)
-    slots = {"numbers": ", ".join(map(str, numbers))}
-    biggest = max(numbers)
-    return Instance(slots, str(biggest), tuple(str(n) for n in numbers if n != biggest))
+def _rounded(number: int, unit: int) -> int:
+    """To the nearest multiple of the unit; halves go up."""
+    return (number + unit // 2) // unit * unit
 
 
-def _largest_roman(rng: random.Random) -> Instance:
-    numbers = rng.sample(range(10, 100), 3)
-    return Instance({"numbers": ", ".join(map(str, numbers))}, to_roman(max(numbers)))
+def _rounding(rng: random.Random) -> Instance:
+    number, (word, unit) = rng.randint(1000, 9499), rng.choice(ROUNDING)
+    down = number // unit * unit
+    answer = _rounded(number, unit)
+    wrong = tuple(str(n) for n in (number, down, down + unit, answer + 2 * unit, answer + 3 * unit))
+    kept = tuple(dict.fromkeys(n for n in wrong if n != str(answer)))
+    return Instance({"n": str(number), "unit": word}, str(answer), kept)
+
+
+def _rounding_roman(rng: random.Random) -> Instance:
+    number = rng.randint(11, 994)
+    return Instance({"n": str(number)}, to_roman(_rounded(number, 10)))
 
 
 def _iso_date(rng: random.Random) -> Instance:
@@ -276,31 +318,18 @@ def _bitwise(rng: random.Random) -> Instance:
     return Instance({"op": operation, **rows}, f"{outcome:0{n_bits}b}")
 
 
-def _table(rng: random.Random, values: list[int]) -> tuple[list[str], str]:
-    names = rng.sample(NAMES, len(values))
-    cells = (f"{name}={value}" for name, value in zip(names, values, strict=True))
-    return names, ", ".join(cells)
-
-
-def _lookup(rng: random.Random) -> Instance:
-    digits = rng.sample(range(1, 10), 9)
-    names, table = _table(rng, digits[: rng.randint(2, 4)])
-    at = rng.randrange(len(names))
-    wrong = tuple(str(digit) for digit in digits[:4] if digit != digits[at])
-    return Instance({"table": table, "name": names[at]}, str(digits[at]), wrong)
-
-
-def _lookup_addition(rng: random.Random) -> Instance:
-    values = rng.sample(range(1, 10), 3)
-    names, table = _table(rng, values)
-    first, second = rng.sample(range(3), 2)
-    slots = {"table": table, "name": names[first], "other": names[second]}
-    return Instance(slots, str(values[first] + values[second]))
+def _keypad(rng: random.Random) -> Instance:
+    word = _word(rng, 4, 7)
+    return Instance({"word": word}, "".join(KEYPAD[letter] for letter in word))
 
 
 SINGLE_TASKS = (
     Task(
-        "reverse", ("reverse",), "text", "text", _reverse,
+        "reverse",
+        ("reverse",),
+        "text",
+        "text",
+        _reverse,
         (
             "Reverse the string '{word}'.",
             "Write '{word}' backwards.",
@@ -319,7 +348,11 @@ SINGLE_TASKS = (
         choice_share=0.3,
     ),
     Task(
-        "sort", ("sort",), "text", "text", _sort,
+        "sort",
+        ("sort",),
+        "text",
+        "text",
+        _sort,
         (
             "Sort the letters of '{word}'.",
             "Put the letters of '{word}' in alphabetical order.",
@@ -338,7 +371,11 @@ SINGLE_TASKS = (
         choice_share=0.2,
     ),
     Task(
-        "capitals", ("capitals",), "text", "text", _capitals,
+        "capitals",
+        ("capitals",),
+        "text",
+        "text",
+        _capitals,
         (
             "Write '{word}' in capital letters.",
             "Convert '{word}' to uppercase.",
@@ -357,7 +394,11 @@ SINGLE_TASKS = (
         choice_share=0.4,
     ),
     Task(
-        "roman", ("roman",), "numerals", "text", _roman,
+        "roman",
+        ("roman",),
+        "numerals",
+        "text",
+        _roman,
         (
             "Write {n} in Roman numerals.",
             "What is {n} as a Roman numeral?",
@@ -376,7 +417,11 @@ SINGLE_TASKS = (
         choice_share=0.25,
     ),
     Task(
-        "binary", ("binary",), "numerals", "text", _binary,
+        "binary",
+        ("binary",),
+        "numerals",
+        "text",
+        _binary,
         (
             "Write the hexadecimal number {n} in binary.",
             "Convert hexadecimal {n} to binary.",
@@ -395,7 +440,11 @@ SINGLE_TASKS = (
         choice_share=0.2,
     ),
     Task(
-        "addition", ("addition",), "arithmetic", "number", _addition,
+        "addition",
+        ("addition",),
+        "arithmetic",
+        "number",
+        _addition,
         (
             "What is {a} plus {b}?",
             "Add {a} and {b}.",
@@ -413,7 +462,11 @@ SINGLE_TASKS = (
         ),
     ),
     Task(
-        "subtraction", ("subtraction",), "arithmetic", "number", _subtraction,
+        "subtraction",
+        ("subtraction",),
+        "arithmetic",
+        "number",
+        _subtraction,
         (
             "What is {a} minus {b}?",
             "Subtract {b} from {a}.",
@@ -431,26 +484,34 @@ SINGLE_TASKS = (
         ),
     ),
     Task(
-        "largest", ("largest",), "arithmetic", "number", _largest,
+        "rounding",
+        ("rounding",),
+        "arithmetic",
+        "number",
+        _rounding,
         (
-            "Which is the largest of the numbers {numbers}?",
-            "Find the maximum of {numbers}.",
-            "What is the biggest number in the list {numbers}?",
-            "Pick the greatest number from {numbers}.",
-            "Which of these numbers is the highest: {numbers}?",
-            "Out of {numbers}, which number is largest?",
-            "Please find the largest value among {numbers}.",
-            "Compare the numbers {numbers} and give the biggest one.",
+            "Round {n} to the nearest {unit}.",
+            "What is {n} rounded to the nearest {unit}?",
+            "Give the number {n} to the nearest {unit}.",
+            "Please round the number {n} to a whole {unit}.",
+            "Which {unit} is {n} nearest to when rounded?",
+            "What do you get when you round {n} to the nearest {unit}?",
+            "Write {n} rounded to the nearest {unit}.",
+            "Find the nearest {unit} to {n} by rounding.",
         ),
         (
-            "What is the maximum of the numbers {numbers}?",
-            "Which number in the list {numbers} is the largest?",
-            "Please find the biggest of these numbers: {numbers}.",
+            "Please round {n} to the nearest {unit}.",
+            "What is the number {n} rounded to a whole {unit}?",
+            "Give {n} rounded to the nearest {unit}.",
         ),
-        choice_share=0.6,
+        choice_share=0.5,
     ),
     Task(
-        "isodate", ("isodate",), "dates", "text", _iso_date,
+        "isodate",
+        ("isodate",),
+        "dates",
+        "text",
+        _iso_date,
         (
             "Write {day} {month} {year} as an ISO date.",
             "Convert the date {day} {month} {year} to ISO format.",
@@ -469,7 +530,11 @@ SINGLE_TASKS = (
         choice_share=0.4,
     ),
     Task(
-        "metric", ("metric",), "units", "number", _metric,
+        "metric",
+        ("metric",),
+        "units",
+        "number",
+        _metric,
         (
             "Convert {n} {big} to {small}.",
             "How many {small} are there in {n} {big}?",
@@ -488,7 +553,11 @@ SINGLE_TASKS = (
         choice_share=0.4,
     ),
     Task(
-        "bitwise", ("bitwise",), "logic", "text", _bitwise,
+        "bitwise",
+        ("bitwise",),
+        "logic",
+        "text",
+        _bitwise,
         (
             "Apply the logical operation {op} to the bit rows {a} and {b}.",
             "What is the bitwise {op} of {a} and {b}?",
@@ -506,21 +575,25 @@ SINGLE_TASKS = (
         ),
     ),
     Task(
-        "lookup", ("lookup",), "tables", "number", _lookup,
+        "keypad",
+        ("keypad",),
+        "tables",
+        "text",
+        _keypad,
         (
-            "In the table {table}, what is the value of {name}?",
-            "Given {table}, what is {name}?",
-            "Here is a table: {table}. Look up {name}.",
-            "The scores are {table}. What score does {name} have?",
-            "Look at {table} and give the value for {name}.",
-            "If {table}, then what does {name} equal?",
-            "The table says {table}. Which number belongs to {name}?",
-            "Please look up {name} in the list {table}.",
+            "Look up the letters of '{word}' in the phone keypad table.",
+            "Write '{word}' as digits of a phone keypad.",
+            "Which keypad digits spell '{word}'?",
+            "Give the phone keypad digits for the letters '{word}'.",
+            "What is '{word}' on a phone keypad?",
+            "Please type '{word}' on the keypad of a phone.",
+            "Turn the letters '{word}' into phone keypad digits.",
+            "Which digits does the phone table give for '{word}'?",
         ),
         (
-            "Look at the table {table}. Which value does {name} have?",
-            "Given the scores {table}, what is the score of {name}?",
-            "Please look up the number for {name} in the table {table}.",
+            "Please look up '{word}' in the phone keypad table.",
+            "Which phone keypad digits spell the letters '{word}'?",
+            "What are the keypad digits for '{word}' on a phone?",
         ),
         choice_share=0.5,
     ),
@@ -528,7 +601,11 @@ SINGLE_TASKS = (
 
 PAIR_TASKS = (
     Task(
-        "reverse-capitals", ("reverse", "capitals"), "text", "text", _reverse_capitals,
+        "reverse-capitals",
+        ("reverse", "capitals"),
+        "text",
+        "text",
+        _reverse_capitals,
         (
             "Reverse '{word}' and write it in capital letters.",
             "Write '{word}' backwards in uppercase.",
@@ -543,7 +620,11 @@ PAIR_TASKS = (
         ),
     ),
     Task(
-        "sort-capitals", ("sort", "capitals"), "text", "text", _sort_capitals,
+        "sort-capitals",
+        ("sort", "capitals"),
+        "text",
+        "text",
+        _sort_capitals,
         (
             "Sort the letters of '{word}' and write them in capital letters.",
             "Put the letters of '{word}' in alphabetical order in uppercase.",
@@ -558,33 +639,22 @@ PAIR_TASKS = (
         ),
     ),
     Task(
-        "largest-roman", ("largest", "roman"), "numerals", "text", _largest_roman,
+        "rounding-roman",
+        ("rounding", "roman"),
+        "numerals",
+        "text",
+        _rounding_roman,
         (
-            "Write the largest of {numbers} in Roman numerals.",
-            "Find the maximum of {numbers} and give it as a Roman numeral.",
-            "Which is the biggest of the numbers {numbers}, in Roman numerals?",
-            "Pick the greatest of {numbers} and convert it to Roman numerals.",
-            "What is the Roman numeral for the highest number in {numbers}?",
-            "Please express the largest value among {numbers} with Roman numerals.",
+            "Round {n} to the nearest ten and write it in Roman numerals.",
+            "What is {n} rounded to the nearest ten, in Roman numerals?",
+            "Give {n} to the nearest ten as a Roman numeral.",
+            "Please round the number {n} to a whole ten and convert it to Roman numerals.",
+            "Find the nearest ten to {n} and express it with Roman numerals.",
+            "Which Roman numeral stands for {n} rounded to the nearest ten?",
         ),
         (
-            "What is the largest of the numbers {numbers} as a Roman numeral?",
-            "Find the biggest number in {numbers} and write it in Roman numerals.",
-        ),
-    ),
-    Task(
-        "lookup-addition", ("lookup", "addition"), "tables", "number", _lookup_addition,
-        (
-            "In the table {table}, what is {name} plus {other}?",
-            "Given {table}, add the values of {name} and {other}.",
-            "Here is a table: {table}. What is the sum of {name} and {other}?",
-            "The scores are {table}. How much do {name} and {other} have together?",
-            "Look at {table} and give the total of {name} and {other}.",
-            "Please look up {name} and {other} in {table} and add them.",
-        ),
-        (
-            "Given the table {table}, what is the sum of {name} and {other}?",
-            "Look up {name} and {other} in the list {table} and add the numbers together.",
+            "Please round {n} to the nearest ten and give it in Roman numerals.",
+            "What is the Roman numeral for {n} rounded to the nearest ten?",
         ),
     ),
 )

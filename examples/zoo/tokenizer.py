@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from examples.zoo.tasks import METRIC, MONTHS, TASKS
+from examples.zoo.tasks import METRIC, MONTHS, ROUNDING, TASKS
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 ANSWER_MARK = "\n=>"
@@ -23,6 +23,7 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
     "{{ last.content + '\\n=>' }}"
 )
+WORDS = Path(__file__).parent / "words.txt"
 _WORD = r"\n=>| ?[A-Za-z]+|[\s\S]"
 
 
@@ -33,19 +34,23 @@ def phrasing_words() -> list[str]:
         for phrasing in task.train_phrasings:
             bare = re.sub(r"'?\{\w+\}'?", "", phrasing)
             words.update(re.findall(r" ?[A-Za-z]+", bare))
-    words.update(f" {month}" for month in MONTHS)
+    words.update(f" {word}" for word in MONTHS)
+    words.update(f" {unit}" for unit, _ in ROUNDING)
     words.update(f" {unit}" for big, small, _ in METRIC for unit in (big, small))
     return sorted(word for word in words if len(word) > 1)
+
+
+def known_words() -> list[str]:
+    """The words of the vocabulary, in the order of their ids. Weights depend on that order."""
+    return WORDS.read_text(encoding="utf-8").splitlines()
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """Special tokens, printable ASCII, the answer mark and the words, in a fixed order."""
     characters = [c for c in string.printable if c.isprintable() or c in "\n\t"]
-    entries = [PAD, EOS, UNK, *characters, ANSWER_MARK, "Candidates", *phrasing_words()]
+    entries = [PAD, EOS, UNK, *characters, ANSWER_MARK, "Candidates", *known_words()]
     vocabulary = {entry: number for number, entry in enumerate(dict.fromkeys(entries))}
-    tokenizer = Tokenizer(
-        models.BPE(vocab=vocabulary, merges=[], unk_token=UNK, ignore_merges=True)
-    )
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=UNK, ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(

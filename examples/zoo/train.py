@@ -59,9 +59,7 @@ def example_stream(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield question.prompt, question.answer
 
 
-def batches(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerFast
-) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless (input ids, labels), each [B, T]; labels are set on the reply and its end only.
 
     A pool of several batches is sorted by length, which saves about half of the padding.
@@ -77,9 +75,7 @@ def batches(
             yield encode(pool[start : start + recipe.batch_size], tokenizer)
 
 
-def encode(
-    pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
-) -> tuple[Tensor, Tensor]:
+def encode(pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
     """Right-padded ids and labels of (user message, reply) pairs."""
     heads = tokenizer([message + ANSWER_MARK for message, _ in pairs])["input_ids"]
     tails = tokenizer([reply + EOS for _, reply in pairs])["input_ids"]
@@ -100,9 +96,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.peak_rate * warm * (0.05 + 0.95 * cosine)
 
 
-def fit(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
-) -> None:
+def fit(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
     """Run the recipe's steps on the model, in place."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
@@ -117,7 +111,7 @@ def fit(
         logits = model.lm_head(hidden[wanted])
         loss = torch.nn.functional.cross_entropy(logits, labels[:, 1:][wanted])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         losses.append(loss.item())
@@ -175,8 +169,8 @@ def measure(recipe: Recipe, folder: Path) -> dict[str, float]:
 def recipe_sha256(recipe: Recipe) -> str:
     """Changes with the recipe, with its base, and with the training data it leads to."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
-    for message, reply in islice(example_stream(recipe), 300):
-        digest.update(f"{message}\0{reply}\0".encode())
+    ids, _ = encode(list(islice(example_stream(recipe), 300)), build_tokenizer())
+    digest.update(str(ids.tolist()).encode())
     if recipe.base:
         digest.update(recipe_sha256(BY_EXPERT[recipe.base]).encode())
     return digest.hexdigest()
