@@ -16,7 +16,10 @@ class MajorityOptions(Options):
 
 
 class MajorityVote:
-    """One response, one vote. Ties: larger summed accuracy, then the better recruit."""
+    """One response, one vote. Ties: larger summed weight of the router, then the better recruit.
+
+    A router that does not look at the query gives equal weights, so its vote stays a plain one.
+    """
 
     name = "majority"
 
@@ -36,8 +39,8 @@ class MajorityVote:
 
 
 def _standing(group: Group) -> tuple[int, float]:
-    # Rounded: sums of equal accuracies must tie whatever the order they were added in.
-    return len(group.ballots), round(sum(b.accuracy for b in group.ballots), 9)
+    # Rounded: sums of equal weights must tie whatever the order they were added in.
+    return len(group.ballots), round(sum(b.weight for b in group.ballots), 9)
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:

@@ -24,12 +24,14 @@ class Ballot(NamedTuple):
     Attributes:
         value: canonical answer; None = abstention, `reason` says why.
         accuracy: probability that this expert is right on the query, from the decision.
+        weight: the router's share for this expert.
         rank: the expert's place among the recruits, 0 = best.
     """
 
     response: Response
     value: str | None
     accuracy: float
+    weight: float
     rank: int
     reason: str | None = None
 
@@ -64,13 +66,14 @@ def read_ballots(grader: Grader, state: QueryState, responses: Iterable[Response
 
 def _read(grader: Grader, state: QueryState, response: Response, places: dict[str, int]) -> Ballot:
     recruit = state.decision.recruit(response.expert_id) if state.decision else None
-    accuracy = recruit.accuracy if recruit else UNINFORMED
+    accuracy, weight = (recruit.accuracy, recruit.weight) if recruit else (UNINFORMED, 0.0)
     rank = places.get(response.expert_id, len(places))
     if response.failed:
         reason = f"{response.error_code}: {response.error}" if response.error else response.error_code
-        return Ballot(response, None, accuracy, rank, reason)
+        return Ballot(response, None, accuracy, weight, rank, reason)
     value = grader.read(state.query, response)
-    return Ballot(response, value, accuracy, rank, None if value is not None else _why_unread(response))
+    reason = None if value is not None else _why_unread(response)
+    return Ballot(response, value, accuracy, weight, rank, reason)
 
 
 def _why_unread(response: Response) -> str:

@@ -60,12 +60,16 @@ def written(expert_id: str, text: str, *, error_code: str | None = None) -> Resp
 
 
 def state(
-    accuracies: Mapping[str, float], *, query: Query = FOUR, responses: Sequence[Response] = ()
+    accuracies: Mapping[str, float],
+    *,
+    query: Query = FOUR,
+    responses: Sequence[Response] = (),
+    weights: Mapping[str, float] | None = None,
 ) -> QueryState:
-    """Experts were recruited in the order of the mapping."""
-    weight = 1 / max(len(accuracies), 1)
+    """Experts were recruited in the order of the mapping, with equal weights unless given."""
+    shares = weights or dict.fromkeys(accuracies, 1 / max(len(accuracies), 1))
     recruits = tuple(
-        Recruit(expert_id=expert_id, weight=weight, score=p, accuracy=p)
+        Recruit(expert_id=expert_id, weight=shares[expert_id], score=p, accuracy=p)
         for expert_id, p in accuracies.items()
     )
     decision = Decision(router="fake", recruits=recruits)

@@ -17,11 +17,20 @@ def test_two_weak_votes_beat_one_strong_one() -> None:
     assert answer.confidence is None
 
 
-def test_a_tie_goes_to_the_larger_summed_accuracy() -> None:
-    """A: .9 + .1 = 1.0, B: .6 + .6 = 1.2."""
-    accuracies = {"a": 0.9, "b": 0.6, "c": 0.6, "d": 0.1}
+def test_a_tie_goes_to_the_larger_summed_weight_of_the_router() -> None:
+    """A: .4 + .05 = .45, B: .3 + .25 = .55."""
+    weights = {"a": 0.4, "b": 0.3, "c": 0.25, "d": 0.05}
     votes = (says("a", "A"), says("b", "B"), says("c", "B"), says("d", "A"))
-    assert decide(accuracies, *votes).value == "B"
+    step = make_aggregator("majority", context()).step(
+        state(dict.fromkeys(weights, 0.5), weights=weights), votes
+    )
+    assert isinstance(step, Done)
+    assert step.answer.value == "B"
+
+
+def test_under_equal_weights_skill_estimates_do_not_break_a_tie() -> None:
+    votes = (says("a", "A"), says("b", "B"))
+    assert decide({"a": 0.1, "b": 0.9}, *votes).value == "A"
 
 
 def test_a_tie_of_equals_goes_to_the_better_recruit() -> None:
