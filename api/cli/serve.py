@@ -45,6 +45,8 @@ def serve(
             create_app(app), host=bind[0], port=bind[1], log_config=None, server_header=False
         )
         listener = config.bind_socket()
+        # Whoever reads the address below may connect at once; the server then accepts.
+        listener.listen(config.backlog)
         url = f"http://{bind[0]}:{listener.getsockname()[1]}"
         session.emit({"url": url}, f"Muster listens on {url} (Ctrl-C stops it).")
         try:

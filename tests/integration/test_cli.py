@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -265,8 +265,7 @@ def test_interrupted_batch_resumes_without_repeating_finished_work(
     pool = write_pool(tmp_path, rules=[{"match": question(5), "hang": True, "times": 1}])
     file = write_questions(tmp_path / "new.jsonl", range(12))
     words = ["batch", str(file), "-o", str(tmp_path / "out.jsonl"), "-c", "majority_all"]
-    command = [sys.executable, "-m", "api.cli.main", "--config", str(pool), *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+    with started("--config", str(pool), *words) as program:
         _wait_until(lambda: len(events(tmp_path, "rule")) == 1 and len(events(tmp_path, "generation")) >= 11)
         program.send_signal(signal.SIGINT)
         _, stderr = program.communicate(timeout=120)
@@ -286,10 +285,7 @@ def test_interrupted_batch_resumes_without_repeating_finished_work(
 def test_serve_profiles_first_answers_and_stops_when_interrupted(pool: Path, tmp_path: Path) -> None:
     known = write_questions(tmp_path / "known.jsonl", range(6))
     words = ["--config", str(pool), "serve", "--port", "0", "--profile", str(known), "--json"]
-    command = [sys.executable, "-m", "api.cli.main", *words]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as program:
+    with started(*words) as program:
         assert program.stdout is not None
         lines = [program.stdout.readline() for _ in range(3)]
         url = json.loads("".join(lines))["url"]
@@ -299,6 +295,18 @@ def test_serve_profiles_first_answers_and_stops_when_interrupted(pool: Path, tmp
         _, stderr = program.communicate(timeout=120)
     assert program.returncode == 0
     assert "Traceback" not in stderr
+
+
+@contextlib.contextmanager
+def started(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """`muster` as a program of its own; gone at the end, whatever happened."""
+    command = [sys.executable, "-m", "api.cli.main", *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
 
 
 def _wait_until(condition: Callable[[], bool], *, seconds: float = 150.0) -> None:
