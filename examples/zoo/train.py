@@ -201,7 +201,7 @@ def _train_in_process(recipe: Recipe) -> None:
 
 def write_manifest() -> None:
     """Collect all records and the hashes of all files in `manifest.json`."""
-    experts = {r.expert: _manifest_entry(r) for r in RECIPES if is_trained(r)}
+    experts = {r.expert: _manifest_entry(r) for r in RECIPES if (MODELS / r.expert / RECORD).exists()}
     _write_json(HERE / "manifest.json", {"seed": RECIPES[0].seed, "experts": experts})
 
 
@@ -214,6 +214,7 @@ def _manifest_entry(recipe: Recipe) -> dict[str, Any]:
         "skills": recipe.skills,
         "base": recipe.base,
         "steps": recipe.n_steps,
+        "current_recipe": is_trained(recipe),
         "seconds": record["seconds"],
         "command": COMMAND.format(expert=recipe.expert),
         "accuracy": record["accuracy"],
