@@ -42,6 +42,7 @@ from workers.weights import weights_hash
 log = logging.getLogger(__name__)
 
 SYNTHESIZE = "synthesize"
+AUTO, UNPROFILED = "auto", "skills"
 ONLY = CompositionSettings(router="all", aggregator="first")
 
 
@@ -130,9 +131,10 @@ class Catalogue:
             return self._ensemble(ONLY, job, expert_ids=(only,))
         if job.composition not in self._specs:
             raise UnknownNameError("composition", job.composition, self._specs, param="composition")
-        return self._ensemble(
-            self._specs[job.composition], job, expert_ids=tuple(e.id for e in self._pool.answerers)
-        )
+        spec = self._specs[job.composition]
+        if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.profile is None:
+            spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
+        return self._ensemble(spec, job, expert_ids=tuple(e.id for e in self._pool.answerers))
 
     def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
         cards, profile = self.knowledge

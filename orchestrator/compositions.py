@@ -37,12 +37,8 @@ EXPERT_PREFIX = "expert:"
 """`expert:<id>` is the composition that asks one expert and returns its words."""
 
 STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
-    # Deterministic recruiting beats the published sampling on recorded pools: docs/decisions/0004.
-    "auto": CompositionSettings(
-        router="symbolic",
-        router_options={"k": 3, "selection": "top", "score": "posterior"},
-        aggregator="weighted",
-    ),
+    # Chosen inside the profile, deterministic: docs/decisions/0004.
+    "auto": CompositionSettings(router="knn", router_options={"k": 3}, aggregator="weighted"),
     "symbolic": CompositionSettings(
         router="symbolic",
         router_options={"k": 3, "selection": "sample", "replacement": True, "score": "paper"},
@@ -53,7 +49,12 @@ STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
         router_options={"k": 3, "selection": "top", "score": "posterior"},
         aggregator="synthesize",
     ),
-    "knn": CompositionSettings(router="knn", router_options={"k": 3}, aggregator="weighted"),
+    "knn": CompositionSettings(router="knn", router_options={"k": 3}, aggregator="majority"),
+    "skills": CompositionSettings(
+        router="symbolic",
+        router_options={"k": 3, "selection": "top", "score": "posterior"},
+        aggregator="weighted",
+    ),
     "cluster": CompositionSettings(router="cluster", router_options={"k": 3}, aggregator="majority"),
     "best_single": CompositionSettings(router="best_single", aggregator="first"),
     "static_top_3": CompositionSettings(router="static_top_3", aggregator="majority"),

@@ -14,6 +14,9 @@ from orchestrator.routing.context import RouterContext, require_experts
 from orchestrator.routing.deck import Floats
 from orchestrator.routing.neighbours import AccuracyDecider, LocalAccuracy, ProfileView
 
+_CANDIDATES = (5, 10, 20, 40, 80, 160)
+_MAX_PROBES = 2000
+
 _CHUNK = 1024
 """Queries compared with the profile at once: bounds the memory to _CHUNK · N floats."""
 
@@ -22,13 +25,13 @@ class KnnOptions(Options):
     """
     Args:
         k: experts to recruit.
-        n_neighbours: profile questions to look at.
+        n_neighbours: profile questions to look at; None = what serves best within the profile.
         prior_strength: pseudo-observations that shrink the local accuracy to the global one.
     """
 
     k: int = Field(default=3, ge=1, le=1000)
-    n_neighbours: int = Field(default=100, ge=1)
-    prior_strength: float = Field(default=10.0, gt=0)
+    n_neighbours: int | None = Field(default=None, ge=1)
+    prior_strength: float = Field(default=5.0, gt=0)
 
 
 class KnnRouter:
@@ -43,7 +46,8 @@ class KnnRouter:
         self._options = options
         self._view = ProfileView(self.name, context)
         self._decider = AccuracyDecider(self._view, k=options.k)
-        self._n_neighbours = min(options.n_neighbours, len(self._view.embeddings))
+        n_neighbours = options.n_neighbours or best_n_neighbours(self._view, options.prior_strength)
+        self._n_neighbours = min(n_neighbours, len(self._view.embeddings))
 
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         require_experts(self.name, self._view.expert_ids)
@@ -59,11 +63,36 @@ class KnnRouter:
 
     def _counts(self, vectors: FloatMatrix) -> tuple[Floats, Floats]:
         """Right and measured answers of each expert among the neighbours, weighted by similarity; [Q, E]."""
-        similarity = vectors @ self._view.embeddings.T
-        last = similarity.shape[1] - self._n_neighbours
-        threshold = np.partition(similarity, last, axis=1)[:, last, None]
-        weight = np.where(similarity >= threshold, np.clip(similarity, 0, 1), 0).astype(np.float64)
-        return weight @ self._view.right, weight @ self._view.known
+        return _neighbourhood(vectors @ self._view.embeddings.T, self._view, self._n_neighbours)
+
+
+def best_n_neighbours(view: ProfileView, prior_strength: float) -> int:
+    """The candidate under which the first pick is right most often, each question left out in turn.
+
+    Ties go to the larger neighbourhood. At most `_MAX_PROBES` questions, evenly spread, are left out.
+    """
+    n = len(view.embeddings)
+    if not view.expert_ids:
+        return n
+    probes = np.unique(np.linspace(0, n - 1, min(n, _MAX_PROBES)).astype(np.int64))
+    similarity = view.embeddings[probes] @ view.embeddings.T
+    similarity[np.arange(len(probes)), probes] = -1.0  # a question is no neighbour of its own
+
+    def first_pick_accuracy(n_neighbours: int) -> float:
+        right, known = _neighbourhood(similarity, view, n_neighbours)
+        local = LocalAccuracy(right, known, prior=view.prior, prior_strength=prior_strength)
+        picks = local.mean.argmax(axis=1)
+        return float(view.right[probes, picks].mean())
+
+    return max((c for c in _CANDIDATES if c < n), key=lambda c: (first_pick_accuracy(c), c), default=n)
+
+
+def _neighbourhood(similarity: FloatMatrix, view: ProfileView, n_neighbours: int) -> tuple[Floats, Floats]:
+    """(right, known) of each expert among the nearest questions, weighted by similarity; [Q, E] each."""
+    last = similarity.shape[1] - n_neighbours
+    threshold = np.partition(similarity, last, axis=1)[:, last, None]
+    weight = np.where(similarity >= threshold, np.clip(similarity, 0, 1), 0).astype(np.float64)
+    return weight @ view.right, weight @ view.known
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:

@@ -5,6 +5,8 @@ import pytest
 
 from orchestrator.errors import ConfigError, RoutingError
 from orchestrator.routing import RouterContext, make_router
+from orchestrator.routing.knn import best_n_neighbours
+from orchestrator.routing.neighbours import ProfileView
 from tests.fakes.decks import profile, routing_input
 
 EAST, NORTH = (1.0, 0.0), (0.0, 1.0)
@@ -60,3 +62,17 @@ def test_embeddings_of_another_width_are_refused() -> None:
     item = routing_input()._replace(embedding=np.zeros(0, dtype=np.float32))
     with pytest.raises(RoutingError, match="needs embeddings of width 2"):
         make_router("knn", POOL).recruit([item], rng=random.Random())
+
+
+def test_the_number_of_neighbours_is_chosen_inside_the_profile() -> None:
+    """Twelve questions of one kind, six of another (similarity .6), an expert for each. Left out, one of
+    the six sees its own 5 (weight 5) among 5 neighbours, but all 12 others (weight 7.2) among 10."""
+    outcomes = {"left": [1] * 12 + [0] * 6, "right": [0] * 12 + [1] * 6}
+    kinds = profile(outcomes, [EAST] * 12 + [(0.6, 0.8)] * 6)
+    view = ProfileView("knn", POOL._replace(profile=kinds))
+    assert best_n_neighbours(view, prior_strength=1.0) == 5
+
+
+def test_among_equals_the_larger_neighbourhood_is_chosen() -> None:
+    same = profile({"left": [1] * 30, "right": [0] * 30}, [EAST] * 30)
+    assert best_n_neighbours(ProfileView("knn", POOL._replace(profile=same)), prior_strength=1.0) == 20
