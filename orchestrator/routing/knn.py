@@ -31,7 +31,7 @@ class KnnOptions(Options):
 
     k: int = Field(default=3, ge=1, le=1000)
     n_neighbours: int | None = Field(default=None, ge=1)
-    prior_strength: float = Field(default=5.0, gt=0)
+    prior_strength: float = Field(default=2.0, gt=0)
 
 
 class KnnRouter:
