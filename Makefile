@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := examples/zoo/pool.yaml
 
-.PHONY: help setup demo serve test lint format bench zoo clean
+.PHONY: help setup demo serve test test-remote lint format bench zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,12 @@ serve: setup ## answer questions over REST with the zoo (http://127.0.0.1:8321)
 
 test: setup ## all tests, with coverage
 	$(BIN)/pytest --cov --cov-report=term
+
+test-remote: ## the remote backend with the real litellm (.venv-remote: litellm wants an older openai)
+	test -x .venv-remote/bin/python || $(PYTHON) -m venv .venv-remote
+	.venv-remote/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,remote]'
+	.venv-remote/bin/pytest tests/contracts/test_backend_contract.py tests/integration/test_remote_backend.py \
+		tests/unit/api/test_openai_client.py -k "remote or openai"
 
 lint: setup ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

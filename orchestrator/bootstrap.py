@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from aggregators.outputs import AggregatorContext, make_aggregator
@@ -22,7 +22,7 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, UnknownNameError
-from orchestrator.pool import build_pool
+from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports import Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.service import OnProgress, Service
@@ -187,7 +187,7 @@ class App:
         )
         self.dispatcher = LocalDispatcher(
             store=self.jobs,
-            backends=get_backend,
+            backends=partial(get_backend, access=engine_access(settings, self.pool)),
             pool=self.pool,
             compositions=self.catalogue.build,
             settings=settings.muster.scheduler,

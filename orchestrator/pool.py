@@ -1,14 +1,47 @@
 """From settings to the pool: members become experts, equal base weights become one engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from pydantic import SecretStr
 
 from orchestrator.domain.experts import EngineSpec, Expert, ExpertRole, Pool
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Member, Settings
 
+N = TypeVar("N", int, float)
+
 WeightsHash = Callable[[str, str | None], str]
 """(model, adapter) to a content identity of the weights; a model that cannot be read gives ""."""
+
+
+class EngineAccess(NamedTuple):
+    """How an engine that runs elsewhere is reached. It may hold a secret and says nothing about the
+    weights, so it stands beside the pool, not in it: never hashed, stored or logged.
+
+    Attributes:
+        api_base: URL of its API; None = the provider's own.
+        rpm, tpm: requests and tokens a minute that may be sent; None = no limit.
+        timeout_s: longest single call; None = the backend's default.
+        retries: attempts after the first one, for transient failures.
+        allowed_fails: outages in a row before the engine is left alone for `cooldown_s`.
+        priced: the pool file states what tokens cost.
+    """
+
+    api_base: str | None = None
+    api_key: SecretStr | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    timeout_s: float | None = None
+    retries: int = 2
+    allowed_fails: int = 3
+    cooldown_s: float = 30.0
+    priced: bool = False
+
+
+LOCAL = EngineAccess()
+"""Of an engine for which the pool file says nothing."""
 
 
 def build_pool(settings: Settings, *, weights_hash: WeightsHash) -> Pool:
@@ -17,7 +50,7 @@ def build_pool(settings: Settings, *, weights_hash: WeightsHash) -> Pool:
     Raises:
         ConfigError: a LoRA member without base model, or a pool in which nobody answers.
     """
-    engines: dict[str, EngineSpec] = {}
+    engines: dict[str, Homed] = {}
     experts = tuple(
         _expert(member, settings, engines=engines, weights_hash=weights_hash)
         for member in settings.model_list
@@ -32,8 +65,44 @@ def build_pool(settings: Settings, *, weights_hash: WeightsHash) -> Pool:
     return pool
 
 
+def engine_access(settings: Settings, pool: Pool) -> dict[str, EngineAccess]:
+    """How to reach each engine, by its id. Limits of a shared engine: the lowest of its members'."""
+    members: dict[str, list[Member]] = {}
+    for member in settings.model_list:
+        members.setdefault(pool.by_id[member.model_name].engine.id, []).append(member)
+    return {engine_id: _access(sharing, settings) for engine_id, sharing in members.items()}
+
+
+def _access(members: list[Member], settings: Settings) -> EngineAccess:
+    params = [member.litellm_params for member in members]
+    router = settings.router_settings
+    return EngineAccess(
+        api_base=params[0].api_base,
+        api_key=params[0].api_key,
+        rpm=_lowest(p.rpm for p in params),
+        tpm=_lowest(p.tpm for p in params),
+        timeout_s=_lowest(p.timeout for p in params) or router.timeout,
+        retries=router.num_retries,
+        allowed_fails=router.allowed_fails,
+        cooldown_s=router.cooldown_time,
+        priced=any(m.model_info.input_cost_per_token or m.model_info.output_cost_per_token for m in members),
+    )
+
+
+def _lowest(limits: Iterable[N | None]) -> N | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+class Homed(NamedTuple):
+    """An engine and where it runs: the same weights at two addresses are two engines."""
+
+    spec: EngineSpec
+    api_base: str | None
+    api_key: SecretStr | None
+
+
 def _expert(
-    member: Member, settings: Settings, *, engines: dict[str, EngineSpec], weights_hash: WeightsHash
+    member: Member, settings: Settings, *, engines: dict[str, Homed], weights_hash: WeightsHash
 ) -> Expert:
     info, params = member.model_info, member.litellm_params
     is_lora = info.muster.adapter == "lora"
@@ -45,7 +114,8 @@ def _expert(
         )
     model = _locate(params.model, settings.base_dir)
     base = _locate(info.base_model, settings.base_dir) if is_lora and info.base_model else model
-    spec = _shared_engine(_engine_spec(member, base), engines)
+    home = Homed(_engine_spec(member, base), params.api_base, params.api_key)
+    spec = _shared_engine(home, engines).spec
     adapter = model if is_lora else None
     return Expert(
         id=member.model_name,
@@ -68,7 +138,7 @@ def _engine_spec(member: Member, base: str) -> EngineSpec:
     options = member.model_info.muster
     return EngineSpec(
         id=Path(base).name or base,
-        backend=options.engine,
+        backend=_backend(member),
         model=base,
         revision=options.revision,
         dtype=options.dtype,
@@ -80,15 +150,23 @@ def _engine_spec(member: Member, base: str) -> EngineSpec:
     )
 
 
-def _shared_engine(spec: EngineSpec, engines: dict[str, EngineSpec]) -> EngineSpec:
-    """The engine with these weights and options that is there already, or this one under a free id."""
+def _backend(member: Member) -> str:
+    """As configured; a row in LiteLLM's own form that says where the model is, is a remote one."""
+    options, params = member.model_info.muster, member.litellm_params
+    is_elsewhere = params.api_base is not None or params.api_key is not None
+    return "remote" if is_elsewhere and "engine" not in options.model_fields_set else options.engine
+
+
+def _shared_engine(home: Homed, engines: dict[str, Homed]) -> Homed:
+    """The engine with these weights, options and address that is there already, or this one under a
+    free id."""
     for known in engines.values():
-        if known.model_copy(update={"id": spec.id}) == spec:
+        if known._replace(spec=known.spec.model_copy(update={"id": home.spec.id})) == home:
             return known
-    name, number = spec.id, 2
+    name, number = home.spec.id, 2
     while name in engines:
-        name, number = f"{spec.id}-{number}", number + 1
-    engines[name] = spec.model_copy(update={"id": name})
+        name, number = f"{home.spec.id}-{number}", number + 1
+    engines[name] = home._replace(spec=home.spec.model_copy(update={"id": name}))
     return engines[name]
 
 

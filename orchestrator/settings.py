@@ -28,7 +28,15 @@ from orchestrator.errors import ConfigError
 from orchestrator.yaml_lines import Document, KeyPath, load_yaml
 
 ENV_PREFIX = "MUSTER_"
-OTHER_VARIABLES = frozenset({"MUSTER_CONFIG", "MUSTER_REPLAY_DIR", "MUSTER_TEST_POSTGRES_URL"})
+OTHER_VARIABLES = frozenset(
+    {
+        "MUSTER_CONFIG",
+        "MUSTER_REPLAY_DIR",
+        "MUSTER_TEST_POSTGRES_URL",
+        "MUSTER_VLLM_PYTHON",
+        "MUSTER_ZOO_MODELS",
+    }
+)
 
 
 class Section(BaseModel):
@@ -68,7 +76,8 @@ class LitellmParams(Section):
 class MemberOptions(Section):
     """`model_info.muster`: how Muster runs this member of the pool.
 
-    Without `engine`, a local directory runs in-process with `transformers`.
+    Without `engine`, a member with an `api_base` or `api_key` is `remote`, any other one runs
+    in-process with `transformers`.
     """
 
     engine: str = "transformers"

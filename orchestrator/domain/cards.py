@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.special import betaincinv
 
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import Value, content_hash
@@ -122,6 +121,9 @@ def shrunk_posterior(tally: Tally, *, prior_mean: float, prior_strength: float =
 
 def beta_interval(a: float, b: float, mass: float = 0.9) -> Interval:
     """Central interval of Beta(a, b) that holds `mass`; a, b > 0, mass in (0, 1)."""
+    # A second of import, which a child process with an engine has no use for.
+    from scipy.special import betaincinv
+
     tail = (1 - mass) / 2
     return Interval(float(betaincinv(a, b, tail)), float(betaincinv(a, b, 1 - tail)))
 

@@ -1,6 +1,8 @@
-"""The store contract runs on SQLite and, where a server answers, on PostgreSQL."""
+"""The store contract runs on SQLite and, where a server answers, on PostgreSQL; the backend contract
+on `remote` where litellm is installed."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not postgres_is_reachable():
         terminalreporter.write_line(
             f"NOTE: no PostgreSQL at {POSTGRES_URL}; the store contract ran on SQLite only.", yellow=True
+        )
+    if find_spec("litellm") is None:
+        terminalreporter.write_line(
+            "NOTE: no litellm; the backend contract left `remote` out (make test-remote).", yellow=True
         )
 
 

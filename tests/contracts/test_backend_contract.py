@@ -1,6 +1,8 @@
 """What every backend must do, whatever it runs."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,15 @@ from orchestrator.domain.assignments import INTERACTIVE, Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
+from orchestrator.pool import EngineAccess
 from orchestrator.ports import Engine, Failed, Finished, GenerationRequest, Tokens
+from tests.fakes.openai_server import MODEL, openai_server
 from tests.tiny_models import tiny_adapter, tiny_model
 from workers.backends.registry import get_backend
 
 PROMPTS = ("reverse abc", "two and two", "x", "a longer prompt than the other ones", "why?", "abcabc")
 SCRIPT = {"rules": [{"match": "one two", "reply": "one two three four"}]}
+REMOTE = ["server", *(["remote"] if find_spec("litellm") else [])]
 End = Finished | Failed
 Load = Callable[..., Engine]
 
@@ -34,28 +39,49 @@ def adapter_dirs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-@pytest.fixture(params=["scripted", "transformers"])
+@pytest.fixture(params=["scripted", "transformers", *REMOTE])
 def load(request: pytest.FixtureRequest, model_dir: Path, adapter_dirs: list[str]) -> Iterator[Load]:
     """Loads an engine of the backend under test; `max_batch` is known to real engines only."""
-    loaded: list[Engine] = []
+    with ExitStack() as stack:
 
-    def load_engine(*, max_batch: int = 64, max_model_len: int = 200) -> Engine:
-        name = request.param
-        options = {"threads": 1, "max_batch": max_batch} if name == "transformers" else SCRIPT
-        spec = EngineSpec(
-            id="engine",
-            backend=name,
-            model=str(model_dir),
-            dtype="float32",
-            max_model_len=max_model_len,
-            options=options,
-        )
-        loaded.append(get_backend(name).load(spec, adapter_dirs))
-        return loaded[-1]
+        def load_engine(*, max_batch: int = 64, max_model_len: int = 200) -> Engine:
+            name = request.param
+            if name in REMOTE:
+                engine = load_over_http(stack, name, adapter_dirs, max_batch, max_model_len)
+            else:
+                options = {"threads": 1, "max_batch": max_batch} if name == "transformers" else SCRIPT
+                spec = EngineSpec(
+                    id="engine",
+                    backend=name,
+                    model=str(model_dir),
+                    dtype="float32",
+                    max_model_len=max_model_len,
+                    options=options,
+                )
+                engine = get_backend(name).load(spec, adapter_dirs)
+            stack.callback(engine.close)
+            return engine
 
-    yield load_engine
-    for engine in loaded:
-        engine.close()
+        yield load_engine
+
+
+def load_over_http(
+    stack: ExitStack, name: str, adapter_dirs: list[str], max_batch: int, max_model_len: int
+) -> Engine:
+    """An engine that calls a live server, which ends with `stack`."""
+    served = dict(zip(("one", "two"), adapter_dirs, strict=True))
+    server = stack.enter_context(openai_server(adapters=served, max_model_len=max_model_len, script=SCRIPT))
+    prefix = "openai/"
+    adapter_models = {
+        adapter: (prefix if name == "remote" else "") + model for model, adapter in served.items()
+    }
+    spec = EngineSpec(
+        id="engine",
+        backend=name,
+        model=prefix + MODEL,
+        options={"max_concurrent": max_batch, "adapter_models": adapter_models},
+    )
+    return get_backend(name, {"engine": EngineAccess(api_base=server.url)}).load(spec, adapter_dirs)
 
 
 def ask(
@@ -238,7 +264,7 @@ def test_closing_twice_is_harmless_and_ends_the_engine(load: Load) -> None:
         engine.poll(0)
 
 
-@pytest.mark.parametrize("name", ["scripted", "transformers"])
+@pytest.mark.parametrize("name", ["scripted", "transformers", "server", "remote"])
 def test_unknown_option_is_refused_with_its_name(name: str, model_dir: Path) -> None:
     spec = EngineSpec(id="e", backend=name, model=str(model_dir), options={"max_bach": 3})
     with pytest.raises(EngineLoadError) as caught:

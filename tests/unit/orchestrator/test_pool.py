@@ -4,13 +4,29 @@ import pytest
 
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import ConfigError
-from orchestrator.pool import build_pool
+from orchestrator.pool import EngineAccess, build_pool, engine_access
 from orchestrator.settings import Settings
 
 
+def settings_of(*members: dict[str, object], base_dir: Path = Path(), **router: object) -> Settings:
+    return Settings.model_validate({"model_list": members, "base_dir": base_dir, "router_settings": router})
+
+
 def pool_of(*members: dict[str, object], base_dir: Path = Path()) -> Pool:
-    settings = Settings.model_validate({"model_list": members, "base_dir": base_dir})
+    settings = settings_of(*members, base_dir=base_dir)
     return build_pool(settings, weights_hash=lambda model, adapter: f"{model}|{adapter}")
+
+
+def access_of(*members: dict[str, object], **router: object) -> dict[str, EngineAccess]:
+    return engine_access(settings_of(*members, **router), pool_of(*members))
+
+
+def elsewhere(name: str, model: str = "m", **params: object) -> dict[str, object]:
+    return {
+        "model_name": name,
+        "litellm_params": {"model": model, "api_base": "http://host/v1", **params},
+        "model_info": {"muster": {"engine": "server"}},
+    }
 
 
 def member(name: str, model: str = "m", **info: object) -> dict[str, object]:
@@ -60,3 +76,45 @@ def test_the_fingerprint_follows_what_changes_answers_and_nothing_else() -> None
 
     assert plain.fingerprint != cooler.fingerprint
     assert plain.fingerprint == roomier.fingerprint
+
+
+def test_the_same_model_at_two_addresses_or_under_two_keys_is_two_engines() -> None:
+    members = (
+        elsewhere("a"),
+        elsewhere("b", api_base="http://other/v1"),
+        elsewhere("c", api_key="k"),
+        elsewhere("d"),
+    )
+    pool = pool_of(*members)
+    assert [e.engine.id for e in pool.experts] == ["m", "m-2", "m-3", "m"]
+    assert {id_: access.api_base for id_, access in access_of(*members).items()} == {
+        "m": "http://host/v1",
+        "m-2": "http://other/v1",
+        "m-3": "http://host/v1",
+    }
+
+
+def test_a_shared_engine_keeps_the_lowest_limits_of_its_members() -> None:
+    members = (elsewhere("a", rpm=60, timeout=30), elsewhere("b", rpm=10, tpm=5000))
+    found = access_of(*members, num_retries=1, allowed_fails=0, cooldown_time=5, timeout=99)["m"]
+    assert (found.rpm, found.tpm, found.timeout_s) == (10, 5000, 30)
+    assert (found.retries, found.allowed_fails, found.cooldown_s) == (1, 0, 5)
+
+
+def test_where_a_model_is_and_with_which_key_stays_out_of_the_pool() -> None:
+    secret = pool_of(elsewhere("a", api_key="sk-secret-7", rpm=5))
+    assert "sk-secret-7" not in secret.model_dump_json() + repr(secret)
+    assert "http://host" not in secret.model_dump_json()
+    assert secret.fingerprint == pool_of(elsewhere("a", api_base="http://moved/v1")).fingerprint
+    assert "sk-secret-7" not in repr(access_of(elsewhere("a", api_key="sk-secret-7")))
+
+
+def test_a_member_in_the_form_of_litellm_is_remote() -> None:
+    pasted = {"model_name": "gpt", "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"}}
+    pool = pool_of(pasted, elsewhere("a"), member("b", "local"))
+    assert [e.engine.backend for e in pool.experts] == ["remote", "server", "transformers"]
+
+
+def test_prices_in_the_file_are_known_to_the_engine() -> None:
+    assert not access_of(member("a"))["m"].priced
+    assert access_of(member("a", input_cost_per_token=1e-6))["m"].priced

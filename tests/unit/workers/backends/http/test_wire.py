@@ -1,0 +1,144 @@
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.domain.answers import FinishReason, Usage
+from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.queries import Message
+from orchestrator.ports import GenerationRequest
+from workers.backends.http.failures import CallError
+from workers.backends.http.sse import SseDecoder
+from workers.backends.http.wire import StreamReader, read_completion, read_models, sampling_params
+
+
+def request(**sampling: object) -> GenerationRequest:
+    return GenerationRequest("r", (Message(role="user", content="Why?"),), Sampling.model_validate(sampling))
+
+
+def completion(text: str | None = "fine", *, reason: str | None = "stop", **more: object) -> bytes:
+    choice = {"message": {"content": text}, "finish_reason": reason}
+    return json.dumps({"choices": [choice], **more}).encode()
+
+
+def delta(text: str | None = None, *, reason: str | None = None) -> str:
+    return json.dumps({"choices": [{"delta": {"content": text}, "finish_reason": reason}]})
+
+
+def reader(*data: str, seen: list[str] | None = None) -> StreamReader:
+    result = StreamReader(prompt_chars=40, on_text=(seen if seen is not None else []).append)
+    for item in data:
+        result.feed(item)
+    return result
+
+
+def test_parameters_that_say_nothing_are_left_out() -> None:
+    assert sampling_params(request(max_tokens=5), drop=()) == {"max_tokens": 5, "temperature": 0.0}
+
+
+def test_every_parameter_that_decides_the_text_is_sent() -> None:
+    asked = request(max_tokens=5, temperature=0.5, top_p=0.9, seed=7, stop=("a", "", "b", "c", "d", "e"))
+    sent = sampling_params(asked, drop={"top_p"})
+    assert sent == {"max_tokens": 5, "temperature": 0.5, "seed": 7, "stop": ["a", "b", "c", "d"]}
+
+
+def test_a_completion_is_read_with_its_usage() -> None:
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    reply = read_completion(completion("fine", reason="length", usage=usage, id="x"), prompt_chars=0)
+    assert reply == ("fine", FinishReason.LENGTH, Usage(prompt_tokens=12, completion_tokens=3))
+
+
+def test_missing_usage_is_estimated_from_the_characters() -> None:
+    """40 characters of prompt and 8 of text at 4 a token."""
+    usage = read_completion(completion("12345678"), prompt_chars=40).usage
+    assert usage == Usage(prompt_tokens=10, completion_tokens=2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>busy</html>",
+        b'{"choices": [{"message": {"content": "ha',
+        b"[]",
+        b"null",
+        b'{"choices": []}',
+        b'{"choices": {}}',
+        b'{"choices": [{}]}',
+        b'{"choices": [{"message": {"content": 7}, "finish_reason": "stop"}]}',
+        b"[" * 100_000,
+        completion(None),
+        completion(reason=None),
+        completion(reason="content_filter"),
+        completion(None, reason="tool_calls"),
+    ],
+)
+def test_what_is_no_answer_is_a_bad_response(body: bytes) -> None:
+    with pytest.raises(CallError) as caught:
+        read_completion(body, prompt_chars=0)
+    assert caught.value.code == "bad_response"
+    assert not caught.value.transient
+
+
+def test_a_stream_gives_its_text_so_far_and_then_the_whole() -> None:
+    seen: list[str] = []
+    usage = json.dumps({"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 2}})
+    read = reader(delta(""), delta("So "), delta("so."), delta(reason="stop"), usage, "[DONE]", seen=seen)
+    assert seen == ["", "So ", "So so."]
+    assert read.reply() == ("So so.", FinishReason.STOP, Usage(prompt_tokens=4, completion_tokens=2))
+
+
+def test_a_finish_reason_or_done_ends_a_text_and_nothing_else_does() -> None:
+    assert reader(delta("a"), delta(reason="length")).reply().finish_reason is FinishReason.LENGTH
+    assert reader(delta("a"), "[DONE]").reply().finish_reason is FinishReason.STOP
+    with pytest.raises(CallError, match="ended before") as caught:
+        reader(delta("a"), delta("b")).reply()
+    assert caught.value.transient
+
+
+def test_a_stream_without_text_is_no_answer() -> None:
+    with pytest.raises(CallError, match="without text"):
+        reader(delta(reason="stop"), "[DONE]").reply()
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ('{"error": {"message": "maximum context length", "code": 400}}', "context_exceeded"),
+        ('{"error": {"message": "out of memory", "code": null}}', "expert_unavailable"),
+        ('{"error": "oops"}', "expert_unavailable"),
+        ('{"choices": 3}', "bad_response"),
+        ("half a li", "bad_response"),
+    ],
+)
+def test_errors_inside_a_stream_keep_their_kind(data: str, code: str) -> None:
+    with pytest.raises(CallError) as caught:
+        reader(delta("a"), data)
+    assert caught.value.code == code
+
+
+def test_models_are_read_by_id() -> None:
+    assert read_models(b'{"object": "list", "data": [{"id": "a", "x": 1}, {"id": "b"}]}') == ["a", "b"]
+    with pytest.raises(CallError, match="not a list of models"):
+        read_models(b"<html>")
+
+
+# ── server-sent events ────────────────────────────────────────────────────────────────────────────
+
+STREAM = (
+    ": ping\r\ndata: one\r\n\r\nevent: x\ndata:two\ndata: zwö\n\n\nid: 3\n\ndata: [DONE]\n\ndata: unended"
+).encode()
+
+
+def test_data_of_each_event_is_joined_and_the_rest_ignored() -> None:
+    assert SseDecoder().feed(STREAM) == ["one", "two\nzwö", "[DONE]"]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=8))
+def test_events_do_not_depend_on_where_the_bytes_are_cut(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(STREAM)]
+    decoder = SseDecoder()
+    pieces = [STREAM[a:b] for a, b in itertools.pairwise(places)]
+    assert [data for piece in pieces for data in decoder.feed(piece)] == ["one", "two\nzwö", "[DONE]"]

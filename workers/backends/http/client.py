@@ -1,0 +1,210 @@
+"""An OpenAI-compatible server over httpx: one attempt at a time, bounded in bytes and seconds."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import httpx
+from pydantic import JsonValue, SecretStr
+
+from orchestrator.ports import GenerationRequest
+from workers.backends.http.calls import OnText, Reply
+from workers.backends.http.failures import (
+    CallError,
+    bad_response,
+    cut_stream,
+    error_of_status,
+    timed_out,
+    unreachable,
+)
+from workers.backends.http.sse import SseDecoder
+from workers.backends.http.wire import (
+    StreamReader,
+    read_completion,
+    read_models,
+    sampling_params,
+    wire_messages,
+)
+
+log = logging.getLogger(__name__)
+
+SENT_ONLY_IF_UNDERSTOOD = ("stream_options", "stream")
+LONGEST_ERROR_BYTES = 65_536
+
+
+class ServerAddress(NamedTuple):
+    """Where a server is and how far it is trusted; times in seconds.
+
+    Attributes:
+        url: of its API, usually ending in `/v1`.
+        model: name of the base weights there; `adapter_models` those of adapters.
+        stall_timeout_s: longest silence inside a stream.
+        extra_body: fields added to every request.
+    """
+
+    url: str
+    api_key: SecretStr | None
+    model: str
+    adapter_models: Mapping[str, str]
+    connect_timeout_s: float
+    stall_timeout_s: float
+    max_response_bytes: int
+    stream: bool
+    drop_params: frozenset[str]
+    extra_body: Mapping[str, JsonValue]
+
+
+class ServerEndpoint:
+    """Implements `calls.Endpoint`. What the server does not understand of streaming is not sent again."""
+
+    def __init__(self, address: ServerAddress) -> None:
+        self._address = address
+        self._not_understood: set[str] = set() if address.stream else set(SENT_ONLY_IF_UNDERSTOOD)
+        key = address.api_key.get_secret_value() if address.api_key else None
+        # Compressed replies are not asked for: their size would be known only after unpacking.
+        headers = {"accept-encoding": "identity", **({"authorization": f"Bearer {key}"} if key else {})}
+        self._secret = key
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+        )
+
+    async def models(self, *, timeout_s: float) -> list[str]:
+        """Names of the models that the server offers.
+
+        Raises:
+            CallError: it does not say.
+        """
+        async with self._replies("GET", "/models", None, timeout_s=timeout_s) as response:
+            return list(read_models(await self._body(response)))
+
+    async def complete(self, request: GenerationRequest, *, timeout_s: float, on_text: OnText) -> Reply:
+        while True:
+            payload = self._payload(request)
+            try:
+                return await self._complete(request, payload, timeout_s=timeout_s, on_text=on_text)
+            except CallError as error:
+                refused = _refused_param(error, payload)
+                if refused is None:
+                    raise
+                log.info("%s does not understand %s; going on without", self._address.url, refused)
+                self._not_understood.add(refused)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def _payload(self, request: GenerationRequest) -> dict[str, JsonValue]:
+        address = self._address
+        model = address.model if request.adapter is None else address.adapter_models[request.adapter]
+        streaming: dict[str, JsonValue] = {"stream": True, "stream_options": {"include_usage": True}}
+        if "stream" in self._not_understood:
+            streaming = {}
+        return {
+            **address.extra_body,
+            "model": model,
+            "messages": [dict(message) for message in wire_messages(request)],
+            **sampling_params(request, drop=address.drop_params),
+            **{name: value for name, value in streaming.items() if name not in self._not_understood},
+        }
+
+    async def _complete(
+        self,
+        request: GenerationRequest,
+        payload: dict[str, JsonValue],
+        *,
+        timeout_s: float,
+        on_text: OnText,
+    ) -> Reply:
+        read_timeout_s = min(timeout_s, self._address.stall_timeout_s) if "stream" in payload else timeout_s
+        prompt_chars = sum(len(message.content) for message in request.messages)
+        async with self._replies("POST", "/chat/completions", payload, timeout_s=read_timeout_s) as response:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                return read_completion(await self._body(response), prompt_chars=prompt_chars)
+            reader = StreamReader(prompt_chars=prompt_chars, on_text=on_text)
+            return await self._stream(response, reader)
+
+    async def _stream(self, response: httpx.Response, reader: StreamReader) -> Reply:
+        decoder = SseDecoder()
+        try:
+            async for chunk in self._chunks(response):
+                for data in decoder.feed(chunk):
+                    reader.feed(data)
+                if reader.is_done:
+                    break
+        except UnicodeDecodeError:
+            raise bad_response("a stream that is not UTF-8.") from None
+        except httpx.TimeoutException:
+            raise
+        except httpx.TransportError as error:
+            return _reply_after_cut(reader, error)
+        return reader.reply()
+
+    @asynccontextmanager
+    async def _replies(
+        self, method: str, path: str, payload: dict[str, JsonValue] | None, *, timeout_s: float
+    ) -> AsyncIterator[httpx.Response]:
+        """A response of status 200, its body not yet read; every failure inside is a CallError."""
+        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, self._address.connect_timeout_s))
+        try:
+            url = self._address.url + path
+            async with self._client.stream(method, url, json=payload, timeout=timeout) as response:
+                if response.status_code != 200:
+                    body = await self._body(response, most=LONGEST_ERROR_BYTES)
+                    raise error_of_status(response.status_code, response.headers, body)
+                yield response
+        except CallError as error:
+            raise self._without_secret(error) from None
+        except httpx.TimeoutException as error:
+            raise timed_out(f"{type(error).__name__}: nothing came for too long.") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise unreachable(str(error) or type(error).__name__) from None
+
+    async def _body(self, response: httpx.Response, *, most: int | None = None) -> bytes:
+        """The whole body, or its first `most` bytes."""
+        body = bytearray()
+        async for chunk in self._chunks(response):
+            body += chunk
+            if most is not None and len(body) >= most:
+                return bytes(body[:most])
+        return bytes(body)
+
+    async def _chunks(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise bad_response("a compressed body, which was not asked for.")
+        n_bytes = 0
+        async for chunk in response.aiter_raw():
+            n_bytes += len(chunk)
+            if n_bytes > self._address.max_response_bytes:
+                raise bad_response(f"a body of more than {self._address.max_response_bytes} bytes.")
+            yield chunk
+
+    def _without_secret(self, error: CallError) -> CallError:
+        """An error body may quote the request's key."""
+        if self._secret:
+            error.message = error.message.replace(self._secret, "[api_key]")
+            error.args = (error.message,)
+        return error
+
+
+def _reply_after_cut(reader: StreamReader, error: Exception) -> Reply:
+    """The text had ended before the connection did, or it is no answer."""
+    try:
+        return reader.reply()
+    except CallError:
+        raise cut_stream() from error
+
+
+def _refused_param(error: CallError, payload: Mapping[str, JsonValue]) -> str | None:
+    """The streaming parameter that the server does not know, if that is what the error is about."""
+    if error.code != "request_refused":
+        return None
+    named = [name for name in SENT_ONLY_IF_UNDERSTOOD if name in payload]
+    by_param = next((name for name in named if error.param == name), None)
+    return by_param or next((name for name in named if _mentions(str(error), name)), None)
+
+
+def _mentions(message: str, name: str) -> bool:
+    words = message.replace("`", " ").replace("'", " ").replace('"', " ").replace(":", " ").split()
+    return name in words

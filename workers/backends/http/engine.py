@@ -1,0 +1,111 @@
+"""The caller's side of a remote engine: `ports.Engine` over a `Caller` on its own event loop."""
+
+import queue
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+
+from orchestrator.errors import BackendError, EngineCrashedError
+from orchestrator.ports import Clock, EngineEvent, Failed, GenerationRequest, Tokens
+from workers.backends.http.background import BackgroundLoop
+from workers.backends.http.caller import Caller
+from workers.backends.http.calls import CallPolicy, Endpoint
+
+CLOSE_TIMEOUT_S = 5.0
+
+Check = Callable[[], Coroutine[object, object, None]]
+
+
+class RemoteEngine:
+    """Implements `ports.Engine`.
+
+    Calls start at `poll`, so that of the requests submitted before it the most urgent goes first.
+
+    Args:
+        adapters: those that requests may name.
+        check: run on the engine's event loop first; what it raises is raised here.
+        loop: shared with other engines; None = one of its own.
+    """
+
+    def __init__(
+        self,
+        engine_id: str,
+        endpoint: Endpoint,
+        policy: CallPolicy,
+        *,
+        adapters: Sequence[str] = (),
+        check: Check | None = None,
+        loop: BackgroundLoop | None = None,
+        clock: Clock = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._engine_id = engine_id
+        self._endpoint = endpoint
+        self._owns_loop = loop is None
+        self._loop = loop or BackgroundLoop(f"muster-{engine_id}")
+        self._adapters = frozenset(adapters)
+        self._events: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
+        self._unfinished: set[str] = set()
+        self._arrived: list[GenerationRequest] = []
+        self._is_closed = False
+        self._caller = Caller(
+            engine_id, endpoint, policy, emit=self._events.put, clock=clock, rng=rng or random.Random()
+        )
+        try:
+            if check is not None:
+                self._loop.run(check())
+        except BaseException:
+            self.close()
+            raise
+        self._main = self._loop.start(self._caller.run())
+
+    def submit(self, request: GenerationRequest) -> None:
+        self._require_alive()
+        if request.id in self._unfinished:
+            raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
+        self._unfinished.add(request.id)
+        if request.adapter is not None and request.adapter not in self._adapters:
+            self._events.put(Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'."))
+        else:
+            self._arrived.append(request)
+
+    def poll(self, timeout_s: float) -> list[EngineEvent]:
+        self._require_alive()
+        self._hand_over()
+        events: list[EngineEvent] = []
+        with suppress(queue.Empty):
+            if self._unfinished and timeout_s > 0:
+                events.append(self._events.get(timeout=timeout_s))
+            while True:
+                events.append(self._events.get_nowait())
+        self._unfinished -= {event.id for event in events if not isinstance(event, Tokens)}
+        return events
+
+    def abort(self, request_id: str) -> None:
+        if request_id in self._unfinished and not self._is_closed:
+            self._hand_over()
+            self._loop.call(self._caller.abort, request_id)
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with suppress(TimeoutError):
+            self._loop.run(self._stop(), timeout_s=CLOSE_TIMEOUT_S)
+        if self._owns_loop:
+            self._loop.close()
+
+    async def _stop(self) -> None:
+        await self._caller.stop()
+        await self._endpoint.close()
+
+    def _hand_over(self) -> None:
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self._loop.call(self._caller.add, arrived)
+
+    def _require_alive(self) -> None:
+        if self._is_closed or self._main.done():
+            state = "closed" if self._is_closed else "gone"
+            raise EngineCrashedError(f"engine '{self._engine_id}' is {state}.", remedy="Load it again.")

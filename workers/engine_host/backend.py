@@ -1,0 +1,256 @@
+"""A backend whose engines live in child processes: any inner backend, warm spares, swaps in place."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.errors import EngineCrashedError, EngineLoadError
+from orchestrator.ports import Clock
+from workers.engine_host import wire
+from workers.engine_host.engine import HostedEngine
+from workers.engine_host.inner import get_inner
+from workers.engine_host.memory import RESERVE_GIB, TOLERANCE_GIB, available_gib, came_back, needed_gib
+from workers.engine_host.process import ChildProcess, Launch
+from workers.engine_host.spares import STOP_S, SparePool
+
+logger = logging.getLogger(__name__)
+
+PythonOf = Callable[[EngineSpec], str]
+
+
+class Patience(NamedTuple):
+    """How long a child may take, in seconds: for its imports and a load together, for silence under
+    requests, for dropping an engine, for other calls."""
+
+    load_s: float = 1800.0
+    hang_s: float = 300.0
+    unload_s: float = 20.0
+    call_s: float = 300.0
+
+
+DEFAULT_PATIENCE = Patience()
+
+
+class _Prepared(NamedTuple):
+    spec: EngineSpec
+    adapters: tuple[str, ...]
+    child: ChildProcess
+
+
+class HostedBackend:
+    """Implements `ports.Backend`. Engines of one backend may be resident side by side.
+
+    Args:
+        inner: row of `inner.INNER`, or `module:class` of a backend.
+        python: interpreter of the children, or a function that names it for an engine; this
+            process's own by default.
+        env: variables of the children, over those of this process.
+        n_spares: warm children kept per interpreter; each costs the memory of its imports.
+        tolerance_gib: a child that dropped its engine may hold so much more memory than before its
+            first load, and is used again.
+
+    Attributes:
+        n_loads: engines loaded so far.
+
+    Raises:
+        UnknownNameError: no such inner backend.
+    """
+
+    def __init__(
+        self,
+        inner: str,
+        *,
+        python: str | PythonOf = sys.executable,
+        env: Mapping[str, str] | None = None,
+        n_spares: int = 1,
+        tolerance_gib: float = TOLERANCE_GIB,
+        patience: Patience = DEFAULT_PATIENCE,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        get_inner(inner)
+        self.n_loads = 0
+        self._inner = inner
+        self._python = python
+        self._env = tuple(sorted((env or {}).items()))
+        self._n_spares = n_spares
+        self._tolerance_gib = tolerance_gib
+        self._patience = patience
+        self._clock = clock
+        self._pools: dict[Launch, SparePool] = {}
+        self._lock = threading.Lock()
+        self._prepared: _Prepared | None = None
+        self._unloading: list[ChildProcess] = []
+        self._resident: list[ChildProcess] = []
+        self._took_gib: dict[str, float] = {}
+
+    def warm_up(self, spec: EngineSpec) -> None:
+        """Start the spares that engines like `spec` will use; returns at once.
+
+        Raises:
+            EngineLoadError: their interpreter cannot be started.
+        """
+        self._pool(spec).replenish()
+
+    def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool:
+        """Begin to load an engine in a spare while others work; the next `load` of it finds it there.
+
+        Returns at once. One engine is prepared at a time; another one replaces it.
+
+        Returns:
+            False when memory does not allow it, or nobody knows what the engine takes.
+
+        Raises:
+            EngineLoadError: no child could be started.
+        """
+        if self._prepared is not None and self._prepared[:2] == (spec, tuple(adapters)):
+            return True
+        self.discard_prepared()
+        if not self._fits(spec):
+            return False
+        self._prepared = _Prepared(spec, tuple(adapters), self._begin(spec, adapters))
+        return True
+
+    def discard_prepared(self) -> None:
+        """Free what `prepare` loads."""
+        with self._lock:
+            prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            prepared.child.kill()
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> HostedEngine:
+        """Load into the prepared child, one whose engine was dropped, a warm spare, or a new child.
+
+        Raises:
+            EngineLoadError: as the inner backend says; or the child died, with how.
+        """
+        started = self._clock()
+        child = self._load_prepared(spec, adapters) or self._load_now(spec, adapters)
+        self.n_loads += 1
+        self._remember_size(spec, child)
+        self._resident.append(child)
+        self._pool(spec).replenish()
+        return HostedEngine(
+            spec.id,
+            child,
+            release=partial(self._release, spec),
+            load_s=self._clock() - started,
+            hang_timeout_s=self._patience.hang_s,
+            call_timeout_s=self._patience.call_s,
+            clock=self._clock,
+        )
+
+    def close(self) -> None:
+        """End all children but those whose engines are in use. Idempotent."""
+        self.discard_prepared()
+        self._settle_unloading()
+        for pool in self._pools.values():
+            pool.close()
+
+    # ── loading ───────────────────────────────────────────────────────────────────────────────────
+
+    def _load_prepared(self, spec: EngineSpec, adapters: Sequence[str]) -> ChildProcess | None:
+        with self._lock:
+            prepared = self._prepared
+            if prepared is None or prepared[:2] != (spec, tuple(adapters)):
+                return None
+            self._prepared = None
+        try:
+            self._finish(spec, prepared.child)
+        except EngineLoadError as error:
+            # Beside another engine there may have been too little memory; alone it gets all there is.
+            logger.warning("engine %s: loading ahead failed: %s", spec.id, error)
+            return None
+        return prepared.child
+
+    def _load_now(self, spec: EngineSpec, adapters: Sequence[str]) -> ChildProcess:
+        self._settle_unloading()
+        child = self._begin(spec, adapters)
+        self._finish(spec, child)
+        return child
+
+    def _begin(self, spec: EngineSpec, adapters: Sequence[str]) -> ChildProcess:
+        child = self._pool(spec).take()
+        child.send(wire.Load(spec=spec, adapters=tuple(adapters)))
+        return child
+
+    def _finish(self, spec: EngineSpec, child: ChildProcess) -> None:
+        try:
+            reply = child.await_reply(self._patience.load_s)
+        except EngineCrashedError as error:
+            child.kill()
+            raise EngineLoadError(f"engine '{spec.id}': while loading, {error}", param="model") from error
+        if isinstance(reply, wire.Refused):
+            child.kill()  # what a failed load left behind is unknown
+            message = reply.message if spec.id in reply.message else f"engine '{spec.id}': {reply.message}"
+            raise EngineLoadError(message, param=reply.param)
+
+    def _pool(self, spec: EngineSpec) -> SparePool:
+        python = self._python if isinstance(self._python, str) else self._python(spec)
+        launch = Launch(self._inner, python, self._env)
+        with self._lock:
+            if launch not in self._pools:
+                start = partial(ChildProcess, clock=self._clock)
+                self._pools[launch] = SparePool(launch, n_spares=self._n_spares, start=start)
+            return self._pools[launch]
+
+    # ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+    def _fits(self, spec: EngineSpec) -> bool:
+        needed = self._took_gib.get(spec.id) or needed_gib(spec)
+        on_device = [c.memory.cuda_free_gib for c in self._resident if c.memory is not None]
+        free = [gib for gib in on_device if gib is not None]
+        available = min(free) if free else available_gib()
+        return needed is not None and available is not None and needed + RESERVE_GIB <= available
+
+    def _remember_size(self, spec: EngineSpec, child: ChildProcess) -> None:
+        before, after = child.memory_before, child.memory
+        if before is None or after is None or child.n_loads > 1:
+            return
+        if before.cuda_free_gib is not None and after.cuda_free_gib is not None:
+            self._took_gib[spec.id] = max(0.0, before.cuda_free_gib - after.cuda_free_gib)
+        else:
+            self._took_gib[spec.id] = max(0.0, after.rss_gib - before.rss_gib)
+
+    def _release(self, spec: EngineSpec, child: ChildProcess) -> None:
+        """Take back the child of a closed engine; its device memory is free when this returns, unless
+        the next engine is prepared: then nobody waits for that memory."""
+        self._resident.remove(child)
+        if spec.tensor_parallel_size > 1 or not child.is_alive:
+            child.kill()  # workers of its own: what they hold cannot be measured from here
+            return
+        child.send(wire.Unload())
+        self._unloading.append(child)
+        if self._prepared is None:
+            self._settle_unloading()
+
+    def _settle_unloading(self) -> None:
+        with self._lock:
+            children, self._unloading = self._unloading, []
+        for child in children:
+            self._settle(child)
+
+    def _settle(self, child: ChildProcess) -> None:
+        """Keep a child that dropped its engine and gave the memory back; end any other."""
+        try:
+            reply = child.await_reply(self._patience.unload_s)
+        except EngineCrashedError as error:
+            logger.warning("child %d ended while it dropped its engine: %s", child.pid, error)
+            child.kill()
+            return
+        child.forget_reports()
+        before, after = child.memory_before, child.memory
+        if (
+            isinstance(reply, wire.Done)
+            and before is not None
+            and after is not None
+            and came_back(before, after, tolerance_gib=self._tolerance_gib)
+        ):
+            self._pools[child.launch].give_back(child)
+            return
+        logger.info("child %d kept memory of its engine (%s, before %s): ended", child.pid, after, before)
+        child.stop(STOP_S)

@@ -1,0 +1,146 @@
+"""An engine as the device loop sees it, while the weights are in a child process."""
+
+import time
+from collections.abc import Callable
+
+from orchestrator.errors import BackendError, EngineCrashedError
+from orchestrator.ports import Clock, EngineEvent, GenerationRequest, Tokens
+from workers.engine_host import wire
+from workers.engine_host.process import ChildProcess
+
+
+class HostedEngine:
+    """Implements `ports.Engine`. Not thread-safe.
+
+    Args:
+        child: holds the loaded engine.
+        release: takes the child back at `close`, dead or alive.
+        load_s: seconds from "load" to loaded.
+        hang_timeout_s: a child with requests whose step loop is silent for so long is killed.
+        call_timeout_s: longest wait for `sleep`, `wake` and the adapter calls.
+    """
+
+    def __init__(
+        self,
+        engine_id: str,
+        child: ChildProcess,
+        *,
+        release: Callable[[ChildProcess], None],
+        load_s: float,
+        hang_timeout_s: float,
+        call_timeout_s: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.load_s = load_s
+        self._id = engine_id
+        self._child = child
+        self._release = release
+        self._hang_timeout_s = hang_timeout_s
+        self._call_timeout_s = call_timeout_s
+        self._clock = clock
+        self._unfinished: set[str] = set()
+        self._silent_since = clock()
+        self._dead: str | None = None
+        self._is_released = False
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def memory(self) -> wire.Memory | None:
+        """As last reported: after the load, then about every second of work."""
+        return self._child.memory
+
+    def submit(self, request: GenerationRequest) -> None:
+        """Hand a request over; it joins the running batch at the child's next step.
+
+        Raises:
+            EngineCrashedError: the engine is gone.
+            BackendError: the id is in use, or the text is not Unicode.
+        """
+        self._require_alive()
+        if request.id in self._unfinished:
+            raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
+        self._child.send(wire.Submit(request=request))
+        if not self._unfinished:
+            self._silent_since = self._clock()
+        self._unfinished.add(request.id)
+
+    def poll(self, timeout_s: float) -> list[EngineEvent]:
+        self._require_alive()
+        try:
+            reports = self._child.receive(timeout_s if self._unfinished else 0.0)
+            self._watch_for_hang()
+        except EngineCrashedError as error:
+            raise self._died(error) from error
+        events = [report.event for report in reports if isinstance(report, wire.EventReport)]
+        return [event for event in events if self._is_news(event)]
+
+    def abort(self, request_id: str) -> None:
+        self._require_alive()
+        if request_id in self._unfinished:
+            self._child.send(wire.Abort(id=request_id))
+
+    def close(self) -> None:
+        self._dead = self._dead or "closed."
+        self._unfinished.clear()
+        if not self._is_released:
+            self._is_released = True
+            self._release(self._child)
+
+    # ── beyond the port: what the inner engine may offer ──────────────────────────────────────────
+
+    def sleep(self, level: int = 1) -> None:
+        """Move the weights out of the device's memory (level 1: keep a copy in the host's; 2: drop them).
+
+        Raises:
+            BackendError: the engine cannot, or failed to.
+        """
+        self._call(wire.Call(method="sleep", argument=level))
+
+    def wake(self) -> None:
+        """Undo `sleep`; raises as it does."""
+        self._call(wire.Call(method="wake"))
+
+    def add_adapter(self, path: str) -> None:
+        """Load a LoRA directory; raises BackendError when the engine cannot, or it does not fit."""
+        self._call(wire.Call(method="add_adapter", argument=path))
+
+    def remove_adapter(self, path: str) -> None:
+        self._call(wire.Call(method="remove_adapter", argument=path))
+
+    def _call(self, call: wire.Call) -> None:
+        self._require_alive()
+        try:
+            self._child.send(call)
+            reply = self._child.await_reply(self._call_timeout_s)
+        except EngineCrashedError as error:
+            raise self._died(error) from error
+        if isinstance(reply, wire.Refused):
+            raise BackendError(f"engine '{self._id}': {reply.message}", param=reply.param)
+
+    def _is_news(self, event: EngineEvent) -> bool:
+        """Whether the request is still waited for; its end is noted."""
+        known = event.id in self._unfinished
+        if not isinstance(event, Tokens):
+            self._unfinished.discard(event.id)
+        return known
+
+    def _watch_for_hang(self) -> None:
+        heard_at = max(self._child.heard_at, self._silent_since)
+        if self._unfinished and self._clock() - heard_at > self._hang_timeout_s:
+            raise EngineCrashedError(
+                f"its step loop was silent for {self._hang_timeout_s:g} s under "
+                f"{len(self._unfinished)} requests; the process was killed."
+            )
+
+    def _died(self, error: EngineCrashedError) -> EngineCrashedError:
+        self._child.kill()
+        self._unfinished.clear()
+        self._dead = f"gone: {error}"
+        return EngineCrashedError(f"engine '{self._id}': {error}")
+
+    def _require_alive(self) -> None:
+        if self._dead is not None:
+            raise EngineCrashedError(f"engine '{self._id}' is {self._dead}", remedy="Load it again.")
