@@ -302,7 +302,14 @@ def started(*words: str) -> Iterator[subprocess.Popen[str]]:
     """`muster` as a program of its own; gone at the end, whatever happened."""
     command = [sys.executable, "-m", "api.cli.main", *words]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as program:
+    # A suite started in the background ignores SIGINT, and so would its children.
+    with subprocess.Popen(
+        command,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as program:
         try:
             yield program
         finally:
