@@ -17,6 +17,7 @@ from orchestrator.bootstrap import open_app
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.queries import Query
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import EngineAccess
 from orchestrator.ports import Engine, Failed, Finished, Tokens
@@ -39,6 +40,7 @@ from tests.fakes.bad_server import (
     sends,
     streams,
 )
+from tests.fakes.openai_server import openai_server
 from workers.backends.registry import get_backend
 
 KEY = "sk-secret-7"
@@ -252,6 +254,33 @@ def test_an_address_that_is_none_is_a_load_error(url: str) -> None:
     with pytest.raises(EngineLoadError) as caught:
         engine_at(url)
     assert caught.value.param == "api_base"
+
+
+def test_the_pool_file_leads_to_the_server_and_its_key_stays_out_of_the_database(tmp_path: Path) -> None:
+    """Prompt 2 words, answer 2 words: 2 * 0.5 + 2 * 1.0 USD by the file's prices."""
+    with openai_server(script={"answers": {"say hello": "hello there"}}) as server:
+        params = {
+            "model": "openai/base",
+            "api_base": server.url,
+            "api_key": KEY,
+            "max_tokens": 20,
+            "rpm": 600,
+        }
+        info = {
+            "input_cost_per_token": 0.5,
+            "output_cost_per_token": 1.0,
+            "muster": {"engine": "server", "prompt": "plain"},
+        }
+        member = {"model_name": "hosted", "litellm_params": params, "model_info": info}
+        section = {"data_dir": tmp_path, "embedder": {"model": "hash"}}
+        settings = Settings.model_validate({"model_list": [member], "muster": section})
+        with open_app(settings) as app:
+            answer = app.service.ask(Query(id="q", question="say hello"), composition="expert:hosted")
+    assert answer.text == "hello there"
+    assert answer.usage.cost_usd == pytest.approx(3.0)
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not any(KEY.encode() in content for content in files)
 
 
 # ── Muster as the server ──────────────────────────────────────────────────────────────────────────
