@@ -293,12 +293,16 @@ class CardView(Wire):
 
 
 class CheckView(Wire):
+    """A check that is not `required` costs speed, not answers."""
+
     check: str
     ok: bool
     detail: str
     remedy: str | None
+    required: bool
 
 
 class ReadyView(Wire):
     status: Literal["ready", "not_ready"]
+    degraded: bool
     checks: list[CheckView]

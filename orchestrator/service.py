@@ -4,14 +4,16 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from orchestrator.compositions import EXPERT_PREFIX, Ensemble, RollCall
+from orchestrator.compositions import EXPERT_PREFIX, ROUTE_PREFIX, Ensemble, RollCall
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import BATCH, INTERACTIVE, Job, JobProgress, JobState
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
-from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, UnknownNameError
+from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, RoutingError, UnknownNameError
 from orchestrator.ports import AnsweredQuery, Composition, Dispatcher, JobStore
+
+ROUTE_TIMEOUT_S = 60.0
 
 OnProgress = Callable[[JobProgress], None]
 
@@ -40,6 +42,7 @@ class Service:
         catalogue: CompositionCatalogue,
         seed: int = 0,
         config_hash: str = "",
+        routes_here: bool = True,
     ) -> None:
         self.pool = pool
         self.jobs = jobs
@@ -47,6 +50,7 @@ class Service:
         self._catalogue = catalogue
         self._seed = seed
         self._config_hash = config_hash
+        self._routes_here = routes_here
 
     @property
     def composition_names(self) -> tuple[str, ...]:
@@ -91,11 +95,30 @@ class Service:
 
         Raises:
             MusterError: the composition needs a model to annotate skills, so it has no dry run.
+            GenerationTimeoutError: the workers that route did not do so in time.
         """
-        built = self._catalogue.build(self._job(self.resolve(composition), kind="route"))
+        name = self.resolve(composition)
+        if not self._routes_here:
+            return self._routed_by_job(name, queries)
+        built = self._catalogue.build(self._job(name, kind="route"))
         if isinstance(built, RollCall) or not isinstance(built, Ensemble):
             raise MusterError(f"composition '{composition}' does not route.")
         return built.route(queries)
+
+    def _routed_by_job(self, composition: str, queries: Sequence[Query]) -> list[Decision]:
+        job = self._job(ROUTE_PREFIX + composition, kind="route", priority=INTERACTIVE)
+        self._put(job, queries)
+        if self._dispatcher.wait(job.id, timeout_s=ROUTE_TIMEOUT_S).waiting:
+            self.jobs.set_state(job.id, JobState.CANCELLED)
+            raise GenerationTimeoutError(
+                f"no decision within {ROUTE_TIMEOUT_S:g} s.", remedy="Is a worker running?"
+            )
+        return [_decision_of(item) for item in self.jobs.answers(job.id)]
+
+    def _put(self, job: Job, queries: Iterable[Query]) -> None:
+        """On the books first, then the bell: losing it costs time only."""
+        self.jobs.submit(job, queries)
+        self._dispatcher.notify()
 
     def ask(
         self,
@@ -123,7 +146,7 @@ class Service:
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        self.jobs.submit(job, [query])
+        self._put(job, [query])
         self._dispatcher.wait(job.id, timeout_s=timeout_s)
         answer = self.jobs.answer(job.id)
         if answer is None:
@@ -144,7 +167,7 @@ class Service:
     ) -> str:
         """Store a batch in one transaction and return its job id. Equal id and content: a no-op."""
         job = self._job(self.resolve(composition), kind="batch", job_id=job_id, label=label, seed=seed)
-        self.jobs.submit(job, queries)
+        self._put(job, queries)
         return job.id
 
     def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
@@ -181,3 +204,9 @@ class Service:
             config_hash=self._config_hash,
             label=label,
         )
+
+
+def _decision_of(item: AnsweredQuery) -> Decision:
+    if item.answer.decision is None:
+        raise RoutingError(item.answer.error or "the composition does not route.")
+    return item.answer.decision

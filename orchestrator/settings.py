@@ -176,6 +176,7 @@ class SchedulerSettings(Section):
     shard_s: float = Field(default=5, gt=0, le=600)
     max_attempts: int = Field(default=3, ge=1, le=100)
     hang_timeout_s: float = Field(default=300, gt=0)
+    sweep_s: float = Field(default=15, gt=0, le=30)
 
 
 class ServerSettings(Section):
@@ -235,6 +236,11 @@ class Settings(Section):
                 raise ValueError(f"model_name '{member.model_name}' stands twice; rename one")
             seen.add(member.model_name)
         return self
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether other processes do the work: a broker is configured."""
+        return self.muster.broker_url is not None
 
     @property
     def database_url(self) -> str:

@@ -80,6 +80,8 @@ class DeviceLoop:
         clock: Clock,
         pace: Pace = DEFAULT_PACE,
         on_tokens: OnTokens | None = None,
+        steps: bool = True,
+        on_committed: Callable[[], None] | None = None,
     ) -> None:
         self.owner = owner
         self.n_generated = 0
@@ -91,6 +93,8 @@ class DeviceLoop:
         self._clock = clock
         self._pace = pace
         self._on_tokens = on_tokens
+        self._takes_steps = steps
+        self._on_committed = on_committed
         self._ledger = Ledger(
             store, owner=owner, clock=clock, commit_size=pace.commit_size, commit_s=pace.commit_s
         )
@@ -183,7 +187,7 @@ class DeviceLoop:
         if self._seat is None:
             return
         job_ids = {assignment.job_id for assignment in self._seat.running}
-        ended = {job_id for job_id in job_ids if self._store.job(job_id).state is JobState.CANCELLED}
+        ended = {job_id for job_id in job_ids if self._store.job(job_id).state is not JobState.RUNNING}
         try:
             self._seat.stop_jobs(ended)
         except EngineCrashedError as error:
@@ -192,7 +196,7 @@ class DeviceLoop:
     # ── queries ───────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self) -> bool:
-        if not self._is_due("advance", self._pace.look_s):
+        if not self._is_due("advance", self._pace.look_s) or not self._takes_steps:
             return False
         advanced = self._advancer.run(between=self._keep_leases)
         if advanced.n_asked:
@@ -218,6 +222,8 @@ class DeviceLoop:
         committed = self._ledger.settle() > 0
         if committed:
             self._due_now("advance")
+            if self._on_committed is not None:
+                self._on_committed()
         return committed
 
     # ── work ──────────────────────────────────────────────────────────────────────────────────────

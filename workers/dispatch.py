@@ -47,6 +47,8 @@ class LocalDispatcher:
         clock: Clock = time.monotonic,
         pace: Pace = DEFAULT_PACE,
         on_tokens: OnTokens | None = None,
+        steps: bool = True,
+        on_committed: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -62,6 +64,8 @@ class LocalDispatcher:
             clock=clock,
             pace=pace,
             on_tokens=on_tokens,
+            steps=steps,
+            on_committed=on_committed,
         )
         self._driving = threading.Lock()
         self._bell = threading.Event()

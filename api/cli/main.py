@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from api.cli import ask, batch, bench, demo, knowledge, serve, system
+from api.cli import ask, batch, bench, demo, knowledge, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, MusterError
 
@@ -36,6 +36,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "batch": batch.batch,
     "bench": bench.bench,
     "serve": serve.serve,
+    "worker": worker.worker,
+    "beat": worker.beat,
     "doctor": system.doctor,
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {

@@ -31,6 +31,7 @@ def serve(
 
     from api.main import create_app
     from orchestrator.bootstrap import open_app
+    from orchestrator.errors import InputError
 
     session = session_of(ctx)
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
@@ -38,6 +39,8 @@ def serve(
     bind = (host or settings.muster.server.host, settings.muster.server.port if port is None else port)
     if bind[0] not in LOOPBACK:
         log.warning("listening on %s without authentication: whoever reaches it may use it", bind[0])
+    if profile is not None and settings.is_stack:
+        raise InputError("--profile is for one process.", param="profile", remedy="Run `muster profile`.")
     if profile is not None:
         _profile_unknown(session, settings, profile)
     with open_app(settings, background=True) as app:
