@@ -25,8 +25,10 @@ class Prober:
         self._thread.start()
 
     def stop(self) -> None:
+        """Idempotent."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     @property
     def p99_s(self) -> float:

@@ -16,6 +16,7 @@ class Report:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.notes: list[str] = []
+        self.numbers: dict[str, float] = {}
         self.n_lost = 0
         self.n_duplicated = 0
 
