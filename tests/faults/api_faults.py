@@ -9,13 +9,12 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
 from tests.faults import checker
-from tests.faults.pools import Json, questions, scripted
+from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
 from tests.faults.waiting import becomes_true, wait_for
 from tests.faults.world import N_QUERIES, Lab, World, living
@@ -33,7 +32,7 @@ def killed_after_commit(lab: Lab, report: Report) -> None:
             asked = questions(N_QUERIES, start=N_QUERIES * n)
             key = uuid.uuid4().hex
             before = world.value("SELECT count(*) FROM job")
-            with _request(world, _body(asked), key=key):
+            with _request(world, jsonl(asked), key=key):
                 wait_for(
                     "the job is committed",
                     lambda before=before: world.value("SELECT count(*) FROM job") > before,
@@ -56,7 +55,7 @@ def killed_after_commit(lab: Lab, report: Report) -> None:
 def killed_during_upload(lab: Lab, report: Report) -> None:
     with living(lab, report, TWO, workers=2) as world:
         job = world.submit()
-        body = _body(questions(2000, start=N_QUERIES))
+        body = jsonl(questions(2000, start=N_QUERIES))
         with _request(world, body, send=len(body) // 2):
             becomes_true(lambda: False, within_s=0.5)
             world.api.kill()
@@ -171,7 +170,7 @@ def overdue(lab: Lab, report: Report) -> None:
 
 
 def output_lines(world: World, job: str) -> list[dict[str, object]]:
-    reply = world.get(f"/v1/jobs/{job}/output")
+    reply = world.get(f"/v1/jobs/{job}/answers")
     assert reply.status_code == 200, (reply.status_code, reply.text[:200])
     return [json.loads(line) for line in reply.text.splitlines() if line]
 
@@ -189,22 +188,18 @@ def _chat(question: str) -> Json:
     }
 
 
-def _body(asked: Sequence[Json]) -> bytes:
-    return json.dumps({"model": "muster/vote", "questions": list(asked)}).encode()
-
-
 def _connect(world: World) -> socket.socket:
     return socket.create_connection(("127.0.0.1", world.port), timeout=5)
 
 
 def _request(
-    world: World, body: bytes, *, path: str = "/v1/jobs", key: str | None = None, send: int | None = None
+    world: World, body: bytes, *, path: str = "/v1/jobs?composition=vote", key: str | None = None, send: int | None = None
 ) -> socket.socket:
     """A client that sends (a part of) a request and reads nothing; closes at the end of the `with`."""
     head = [
         f"POST {path} HTTP/1.1",
         "host: muster",
-        "content-type: application/json",
+        f"content-type: application/{'jsonl' if 'jobs' in path else 'json'}",
         f"content-length: {len(body)}",
         *([f"idempotency-key: {key}"] if key else []),
     ]

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 
 from tests.faults import checker
-from tests.faults.pools import Json, questions, scripted
+from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
 from tests.faults.waiting import becomes_true, wait_for
 from tests.faults.world import N_QUERIES, QUICK, Lab, World, living
@@ -82,12 +82,12 @@ def contended(lab: Lab, report: Report) -> None:
         with lab.postgres.connect(world.name) as other, other.transaction():
             other.execute("LOCK TABLE job IN ACCESS EXCLUSIVE MODE")
             started = time.monotonic()
-            reply = _post(world, questions(2), timeout=NO_HANG_S + 10)
+            reply = _post(world, questions(2), timeout_s=NO_HANG_S + 10)
             took_s = time.monotonic() - started
             report.expect("a locked table: 503, no hang", reply.status_code == 503 and took_s < NO_HANG_S, seen=(reply.status_code, round(took_s, 1)))
         with _no_connections(lab, world):
             started = time.monotonic()
-            replies = [_post(world, questions(1), timeout=NO_HANG_S + 10).status_code for _ in range(3)]
+            replies = [_post(world, questions(1), timeout_s=NO_HANG_S + 10).status_code for _ in range(3)]
             took_s = time.monotonic() - started
             fine = set(replies) <= {202, 503} and took_s < 2 * NO_HANG_S
             report.expect("no connections left: 503 (or 202 over one that is open), no hang", fine, seen=(replies, round(took_s, 1)))
@@ -145,12 +145,10 @@ class Submission(threading.Thread):
             becomes_true(lambda: False, within_s=0.3)
 
 
-def _post(world: World, asked: Sequence[Json], *, key: str | None = None, timeout: float = NO_HANG_S) -> httpx.Response:
-    """A request of its own connection, for any thread."""
-    headers = {} if key is None else {"Idempotency-Key": key}
-    body = {"model": "muster/vote", "questions": list(asked)}
-    url = f"http://127.0.0.1:{world.port}/v1/jobs"
-    return httpx.post(url, json=body, headers=headers, timeout=timeout)
+def _post(
+    world: World, asked: Sequence[Json], *, key: str | None = None, timeout_s: float = NO_HANG_S
+) -> httpx.Response:
+    return world.request_job(jsonl(asked), key=key, timeout_s=timeout_s)
 
 
 @contextmanager
@@ -179,11 +177,10 @@ def _deadlock(lab: Lab, world: World) -> None:
 
 
 def _full_answer_file(world: World, report: Report) -> None:
-    import json
     import resource
 
     asked = world.folder / "asked.jsonl"
-    asked.write_text("".join(json.dumps(q) + "\n" for q in questions(N_QUERIES)))
+    asked.write_bytes(jsonl(questions(N_QUERIES)))
     out = world.folder / "answers.jsonl"
     command = ("batch", str(asked), "-c", "vote", "-o", str(out))
     limited = world.process("batch", *command, limits={resource.RLIMIT_FSIZE: 20_000}).start()

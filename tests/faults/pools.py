@@ -1,5 +1,6 @@
 """Pool files: scripted experts that answer letters, each at its own pace, and experts behind servers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -70,3 +71,7 @@ def question(number: int, text: str = "Which letter is right for case") -> dict[
 
 def questions(n: int, *, start: int = 0, text: str = "Which letter is right for case") -> list[dict[str, object]]:
     return [question(number, text) for number in range(start, start + n)]
+
+
+def jsonl(asked: Sequence[Json]) -> bytes:
+    return "".join(json.dumps(question) + "\n" for question in asked).encode()

@@ -17,7 +17,7 @@ import psycopg
 
 from tests.faults import checker
 from tests.faults.checker import Counters
-from tests.faults.pools import LOG, PROVIDER_KEY, Json, questions, write_pool
+from tests.faults.pools import LOG, PROVIDER_KEY, Json, jsonl, questions, write_pool
 from tests.faults.processes import ROOT, Process
 from tests.faults.prober import Prober
 from tests.faults.report import Report
@@ -130,13 +130,17 @@ class World:
         self.light = [self.process(f"light{n}", "worker", ready=" ready.") for n in range(1, light + 1)]
         self.beats = [self.process(f"beat{n}", "beat") for n in range(1, beats + 1)]
         self.prober = Prober(self.port, is_up=lambda: self.api.is_alive)
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self._http = httpx.Client(base_url=self.url, timeout=30)
 
     # ── processes ─────────────────────────────────────────────────────────────────────────────────
 
     @property
     def processes(self) -> list[Process]:
         return [self.api, *self.workers, *self.light, *self.beats]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def engine_log(self) -> Path:
@@ -211,19 +215,17 @@ class World:
     def try_submit(
         self, asked: Sequence[Json], *, model: str = "muster/vote", key: str | None = None, **fields: object
     ) -> httpx.Response:
-        headers = {} if key is None else {"Idempotency-Key": key}
-        reply = self.post("/v1/jobs", {"model": model, "questions": asked, **fields}, headers=headers)
-        if reply.status_code == 404:  # INTERIM
-            import uuid
-            from orchestrator.domain.assignments import Job
-            from orchestrator.domain.queries import Query
-            from orchestrator.store import SqlJobStore, open_database
-            store = SqlJobStore(open_database(self.lab.postgres.url(self.name)))
-            job = Job(id=key or uuid.uuid4().hex, composition=model.removeprefix("muster/"))
-            store.submit(job, [Query.model_validate(q) for q in asked])
-            store.close()
-            return httpx.Response(202, json={"id": job.id})
-        return reply
+        return self.request_job(jsonl(asked), composition=model, key=key, **fields)
+
+    def request_job(
+        self, body: bytes, *, composition: str = "muster/vote", key: str | None = None, timeout_s: float = 60, **fields: object
+    ) -> httpx.Response:
+        """`POST /v1/jobs` over a connection of its own: for any thread."""
+        headers = {"content-type": "application/jsonl", **({} if key is None else {"idempotency-key": key})}
+        parameters = {"composition": composition, **{name: str(value) for name, value in fields.items()}}
+        return httpx.post(
+            f"{self.url}/v1/jobs", params=parameters, content=body, headers=headers, timeout=timeout_s
+        )
 
     def acknowledge(self, reply: httpx.Response, asked: Sequence[Json]) -> str:
         job_id = str(reply.json()["id"])
