@@ -264,8 +264,7 @@ class App:
                 param="muster.broker_url",
                 remedy="Run `pip install 'muster[stack]'`, or unset it to run in one process.",
             ) from error
-        self._bells = Bells(make_celery(self.settings))
-        return StackDispatcher(store=self.jobs, bells=self._bells, news=self.news)
+        return StackDispatcher(store=self.jobs, bells=Bells(make_celery(self.settings)), news=self.news)
 
     @cached_property
     def embedder(self) -> FileBackedEmbedder:

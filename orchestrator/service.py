@@ -164,9 +164,20 @@ class Service:
         job_id: str | None = None,
         label: str = "",
         seed: int | None = None,
+        deadline_s: float | None = None,
     ) -> str:
-        """Store a batch in one transaction and return its job id. Equal id and content: a no-op."""
-        job = self._job(self.resolve(composition), kind="batch", job_id=job_id, label=label, seed=seed)
+        """Store a batch in one transaction and return its job id. Equal id and content: a no-op.
+
+        `deadline_s`: seconds from now after which what is open ends as `batch_expired`.
+        """
+        job = self._job(
+            self.resolve(composition),
+            kind="batch",
+            job_id=job_id,
+            label=label,
+            seed=seed,
+            deadline_s=deadline_s,
+        )
         self._put(job, queries)
         return job.id
 
@@ -177,6 +188,11 @@ class Service:
     def unload(self) -> None:
         """Free the devices, so that a measurement starts with nothing resident."""
         self._dispatcher.unload()
+
+    def cancel(self, job_id: str) -> None:
+        """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
+        self.jobs.set_state(job_id, JobState.CANCELLED)
+        self._dispatcher.notify()
 
     def results(self, job_id: str) -> Iterator[AnsweredQuery]:
         return self.jobs.answers(job_id)
@@ -192,6 +208,7 @@ class Service:
         max_tokens: int | None = None,
         temperature: float | None = None,
         label: str = "",
+        deadline_s: float | None = None,
     ) -> Job:
         return Job(
             id=job_id or f"{kind}-{uuid.uuid4().hex}",
@@ -203,6 +220,7 @@ class Service:
             temperature=temperature,
             config_hash=self._config_hash,
             label=label,
+            deadline_s=deadline_s,
         )
 
 

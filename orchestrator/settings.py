@@ -184,6 +184,7 @@ class ServerSettings(Section):
     port: int = Field(default=8321, ge=0, le=65535)
     request_timeout_s: float = Field(default=120, gt=0, le=86_400)
     max_body_bytes: int = Field(default=2_000_000, ge=1024, le=200_000_000)
+    max_upload_bytes: int = Field(default=200_000_000, ge=1024, le=200_000_000)
     max_in_flight: int = Field(default=256, ge=1, le=100_000)
 
 

@@ -30,6 +30,7 @@ class Advanced(NamedTuple):
 class Advancer:
     """Takes every ready query one step further, in chunks of `chunk`.
 
+    `hold_s`: nobody else is given the queries of a chunk for so long; 0 where one process does it all.
     A composition that fails on a query fails that query, with the error's code, and not its neighbours.
     """
 
@@ -40,11 +41,13 @@ class Advancer:
         compositions: CompositionFactory,
         engine_of: Mapping[str, str],
         chunk: int = 512,
+        hold_s: float = 0.0,
     ) -> None:
         self._store = store
         self._compositions = compositions
         self._engine_of = engine_of
         self._chunk = chunk
+        self._hold_s = hold_s
 
     def run(self, *, between: Callable[[], None]) -> Advanced:
         """Until no query is ready; `between` is called after each chunk (heartbeats)."""
@@ -64,7 +67,7 @@ class Advancer:
 
     def chunk(self) -> Advanced:
         """One step of up to `chunk` ready queries, those of the highest priority first."""
-        states = self._store.ready(limit=self._chunk)
+        states = self._store.take_ready(limit=self._chunk, for_s=self._hold_s)
         steps = [taken for group in _by_job(states) for taken in self._steps(group)]
         n_steps = self._apply(steps) if steps else 0
         asked = sum(isinstance(step, Ask) for _, step in steps)

@@ -51,6 +51,8 @@ class Ringer(Protocol):
 
     def ring(self, bell: str) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class Bells:
     """Rings through a thread of its own, so that nobody waits for a broker.

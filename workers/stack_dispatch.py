@@ -46,6 +46,7 @@ class StackDispatcher:
         self._news.start()
 
     def stop(self) -> None:
+        self._bells.close()
         self._news.stop()
 
     def notify(self) -> None:

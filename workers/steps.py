@@ -11,7 +11,7 @@ from workers.advancing import Advancer
 log = logging.getLogger(__name__)
 
 SLICE_S = 2.0
-LOOK_S = 3.0
+LOOK_S = 2.0
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0)
 
 

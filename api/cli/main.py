@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from api.cli import ask, batch, bench, demo, knowledge, serve, system, worker
+from api.cli import ask, batch, bench, demo, jobs, knowledge, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, MusterError
 
@@ -42,6 +42,10 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
     "config": ("The configuration file.", {"check": system.config_check}),
+    "jobs": (
+        "What was submitted.",
+        {"list": jobs.jobs_list, "show": jobs.jobs_show, "cancel": jobs.jobs_cancel},
+    ),
     "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
 }
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GRACE_S = 10
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -45,7 +46,12 @@ def serve(
         _profile_unknown(session, settings, profile)
     with open_app(settings, background=True) as app:
         config = uvicorn.Config(
-            create_app(app), host=bind[0], port=bind[1], log_config=None, server_header=False
+            create_app(app),
+            host=bind[0],
+            port=bind[1],
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,  # event streams end with their clients, not with us
         )
         listener = config.bind_socket()
         # Whoever reads the address below may connect at once; the server then accepts.
