@@ -32,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         lab.open()
         reports = {fault.id: _inject(fault, lab) for fault in chosen}
-        soaked = _guarded("soak", lambda report: soak.run(lab, report, n_cycles=options.cycles, seed=options.seed), on=options.cycles > 0)
+        soaked = _guarded(
+            "soak",
+            lambda report: soak.run(lab, report, n_cycles=options.cycles, seed=options.seed),
+            on=options.cycles > 0,
+        )
         recovered = _guarded("recovery", lambda report: recovery.run(lab, report), on=options.recovery)
     finally:
         lab.close()
@@ -66,7 +70,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="the representative ones, and few kills")
     parser.add_argument("--cycles", type=int, help="random kills of the soak")
     parser.add_argument("--seed", type=int, default=1, help="of the soak")
-    parser.add_argument("--no-recovery", dest="recovery", action="store_false", help="leave out the recovery times")
+    parser.add_argument(
+        "--no-recovery", dest="recovery", action="store_false", help="leave out the recovery times"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     parser.add_argument("--list", action="store_true", help="only print the table")
     options = parser.parse_args(argv)

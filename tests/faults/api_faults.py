@@ -1,19 +1,15 @@
 """The API killed, cut off, flooded or starved of descriptors."""
 
 import json
-import os
 import resource
-import signal
 import socket
 import threading
-import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from tests.faults import checker
 from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
 from tests.faults.waiting import becomes_true, wait_for
@@ -43,7 +39,9 @@ def killed_after_commit(lab: Lab, report: Report) -> None:
             stored = world.value("SELECT id FROM job ORDER BY pk DESC LIMIT 1")
             world.start(world.api)
             reply = world.try_submit(asked, key=key)
-            report.expect("the retry is accepted", reply.status_code == 202, seen=(reply.status_code, reply.text[:200]))
+            report.expect(
+                "the retry is accepted", reply.status_code == 202, seen=(reply.status_code, reply.text[:200])
+            )
             job = world.acknowledge(reply, asked)
             report.expect("with the same job", job == stored, seen=(job, stored))
             n_jobs = world.value("SELECT count(*) FROM job")
@@ -82,7 +80,10 @@ def client_leaves(lab: Lab, report: Report) -> None:
 
         free = becomes_true(answered, within_s=60, every_s=0.5)
         report.expect("nothing leaks: a later question is answered", free)
-        settled = becomes_true(lambda: not world.value("SELECT count(*) FROM job WHERE state = 'running' AND id <> %s", batch), within_s=60)
+        settled = becomes_true(
+            lambda: not world.value("SELECT count(*) FROM job WHERE state = 'running' AND id <> %s", batch),
+            within_s=60,
+        )
         report.expect("what was asked is answered or cancelled", settled)
         report.expect("I4 the batch ends", world.ends(batch, within_s=BOUND_S))
 
@@ -97,10 +98,18 @@ def overload(lab: Lab, report: Report) -> None:
         statuses = Counter(reply.status_code for reply in replies)
         report.note(f"statuses {dict(statuses)}, API memory {world.api.rss_mib():.0f} MiB")
         report.expect("answers are 200, or 429 or 503", set(statuses) <= {200, 429, 503}, seen=statuses)
-        report.expect("the surplus is refused", statuses[429] + statuses[503] > 0 and statuses[200] >= limit, seen=statuses)
+        report.expect(
+            "the surplus is refused",
+            statuses[429] + statuses[503] > 0 and statuses[200] >= limit,
+            seen=statuses,
+        )
         refused = [reply for reply in replies if reply.status_code != 200]
         report.expect("with Retry-After", all("retry-after" in reply.headers for reply in refused))
-        report.expect(f"the API stays below {MEMORY_MIB:g} MiB", world.api.rss_mib() < MEMORY_MIB, seen=world.api.rss_mib())
+        report.expect(
+            f"the API stays below {MEMORY_MIB:g} MiB",
+            world.api.rss_mib() < MEMORY_MIB,
+            seen=world.api.rss_mib(),
+        )
         report.expect("I4 the batch ends", world.ends(batch, within_s=BOUND_S))
 
 
@@ -109,7 +118,12 @@ def few_descriptors(lab: Lab, report: Report) -> None:
     with living(lab, report, TWO, workers=2) as world:
         world.api.kill()
         world.api = world.process(
-            "api", "serve", "--port", str(world.port), ready="Muster listens", limits={resource.RLIMIT_NOFILE: 64}
+            "api",
+            "serve",
+            "--port",
+            str(world.port),
+            ready="Muster listens",
+            limits={resource.RLIMIT_NOFILE: 64},
         )
         world.start(world.api)
         job = world.submit()
@@ -144,14 +158,20 @@ def cancelled(lab: Lab, report: Report) -> None:
             for rival in rivals:
                 rival.join()
             report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
-        report.expect("cancelling answers 2xx, or 409 to what has ended", set(ends) <= {200, 202, 204, 409}, seen=Counter(ends))
+        report.expect(
+            "cancelling answers 2xx, or 409 to what has ended",
+            set(ends) <= {200, 202, 204, 409},
+            seen=Counter(ends),
+        )
         states = Counter(state for (state,) in world.sql("SELECT state FROM job"))
         report.note(f"{dict(states)}")
         report.expect("one terminal state each", set(states) <= {"done", "cancelled"}, seen=states)
         settled = {job: world.counters(job) for job in jobs}
         again = world.submit(start=10_000)
         report.expect("I4 a later job ends", world.ends(again, within_s=BOUND_S))
-        report.expect("ended jobs do not change any more", all(world.counters(job) == settled[job] for job in jobs))
+        report.expect(
+            "ended jobs do not change any more", all(world.counters(job) == settled[job] for job in jobs)
+        )
 
 
 def overdue(lab: Lab, report: Report) -> None:
@@ -161,12 +181,18 @@ def overdue(lab: Lab, report: Report) -> None:
         report.expect("I4 the job ends soon after its deadline", world.ends(job, within_s=30))
         counts = world.counters(job)
         report.expect("it is expired", counts.state == "expired", seen=counts)
-        report.expect("finished queries are kept, the others failed", counts.completed and counts.failed, seen=counts)
+        report.expect(
+            "finished queries are kept, the others failed", counts.completed and counts.failed, seen=counts
+        )
         codes = Counter(answer.get("error_code") for answer in world.answers(job))
         report.expect("those say batch_expired", set(codes) == {None, "batch_expired"}, seen=codes)
         lines = output_lines(world, job)
         n_answered = sum(line.get("error") is None for line in lines)
-        report.expect("finished results can be downloaded", n_answered == counts.completed, seen=(n_answered, counts.completed))
+        report.expect(
+            "finished results can be downloaded",
+            n_answered == counts.completed,
+            seen=(n_answered, counts.completed),
+        )
 
 
 def output_lines(world: World, job: str) -> list[dict[str, object]]:
@@ -193,7 +219,12 @@ def _connect(world: World) -> socket.socket:
 
 
 def _request(
-    world: World, body: bytes, *, path: str = "/v1/jobs?composition=vote", key: str | None = None, send: int | None = None
+    world: World,
+    body: bytes,
+    *,
+    path: str = "/v1/jobs?composition=vote",
+    key: str | None = None,
+    send: int | None = None,
 ) -> socket.socket:
     """A client that sends (a part of) a request and reads nothing; closes at the end of the `with`."""
     head = [
@@ -213,6 +244,3 @@ def _is_well(world: World) -> bool:
         return httpx.get(f"http://127.0.0.1:{world.port}/health/live", timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-UNUSED = (checker, os, signal, time)

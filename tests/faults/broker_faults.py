@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import redis
 
 from tests.faults import checker
-from tests.faults.pools import scripted
+from tests.faults.pools import questions, scripted
 from tests.faults.report import Report
 from tests.faults.waiting import becomes_true
 from tests.faults.world import N_QUERIES, Lab, World, living
@@ -52,7 +52,8 @@ def away(lab: Lab, report: Report) -> None:
         for one in (job, *meanwhile):
             report.expect("I4 the job ends after Redis is back", world.ends(one, within_s=BOUND_S))
         report.expect(
-            "the outbox is drained", becomes_true(lambda: not world.value("SELECT count(*) FROM outbox"), within_s=30)
+            "the outbox is drained",
+            becomes_true(lambda: not world.value("SELECT count(*) FROM outbox"), within_s=30),
         )
         ready = becomes_true(lambda: _broker_is_well(world), within_s=30, every_s=0.2)
         report.expect("/health/ready is well again", ready)
@@ -156,11 +157,13 @@ def poison_messages(lab: Lab, report: Report) -> None:
 
 def _accepts(world: World, report: Report, *, start: int = 0) -> str:
     """Submits while the broker is in trouble: 202 all the same."""
-    from tests.faults.pools import questions
-
     asked = questions(N_QUERIES, start=start)
     reply = world.try_submit(asked)
-    report.expect("POST is answered with 202 meanwhile", reply.status_code == 202, seen=(reply.status_code, reply.text[:200]))
+    report.expect(
+        "POST is answered with 202 meanwhile",
+        reply.status_code == 202,
+        seen=(reply.status_code, reply.text[:200]),
+    )
     return world.acknowledge(reply, asked)
 
 
@@ -194,13 +197,24 @@ def _message(
     headers: object = None,
 ) -> bytes:
     """A Celery message (protocol 2) as kombu stores it in Redis."""
-    content = json.dumps([list(args), kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    content = json.dumps(
+        [list(args), kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+    )
     return json.dumps(
         {
             "body": base64.b64encode(content.encode()).decode() if body is None else body,
             "content-encoding": "utf-8",
             "content-type": content_type,
-            "headers": {"lang": "py", "task": task, "id": f"fault-{time.time_ns()}", "root_id": None, "parent_id": None, "group": None, "retries": 0, **(headers if isinstance(headers, dict) else {})},
+            "headers": {
+                "lang": "py",
+                "task": task,
+                "id": f"fault-{time.time_ns()}",
+                "root_id": None,
+                "parent_id": None,
+                "group": None,
+                "retries": 0,
+                **(headers if isinstance(headers, dict) else {}),
+            },
             "properties": {
                 "correlation_id": f"fault-{time.time_ns()}",
                 "delivery_mode": 1,

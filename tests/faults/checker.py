@@ -1,8 +1,8 @@
 """What must hold whatever happened, read from the database by plain SQL, not by the code under test.
 
-    I1 no acknowledged query is lost      I4 a terminal state within the bound (checked by who waits)
-    I2 exactly one final answer per query I5 no secret in a log
-    I3 the counters add up                I6 /health/live answers within a second (`prober`)
+I1 no acknowledged query is lost      I4 a terminal state within the bound (checked by who waits)
+I2 exactly one final answer per query I5 no secret in a log
+I3 the counters add up                I6 /health/live answers within a second (`prober`)
 """
 
 import json

@@ -1,19 +1,22 @@
 """PostgreSQL restarted, away, locked, exhausted, or out of space."""
 
+import os
+import resource
+import shutil
 import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx
 import psycopg
 
-from tests.faults import checker
 from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true, wait_for
+from tests.faults.waiting import becomes_true
 from tests.faults.world import N_QUERIES, QUICK, Lab, World, living
 
 TWO = (scripted("alpha"), scripted("beta"))
@@ -35,7 +38,11 @@ def restarted(lab: Lab, report: Report) -> None:
             becomes_true(lambda: False, within_s=1)
         for submission in submissions:
             submission.join(timeout=60)
-            report.expect("each submission is accepted in the end", submission.job_id is not None, seen=submission.statuses)
+            report.expect(
+                "each submission is accepted in the end",
+                submission.job_id is not None,
+                seen=submission.statuses,
+            )
             strange = [s for s in submission.statuses if s not in (202, 503)]
             report.expect("answers are 202 or 503", not strange, seen=submission.statuses)
             report.expect("the same key gives the same job", len(submission.ids) == 1, seen=submission.ids)
@@ -57,7 +64,9 @@ def away(lab: Lab, report: Report) -> None:
             stopped = time.monotonic()
             reply = _post(world, questions(2))
             took_s = time.monotonic() - stopped
-            report.expect("POST gets 503", reply.status_code == 503, seen=(reply.status_code, reply.text[:200]))
+            report.expect(
+                "POST gets 503", reply.status_code == 503, seen=(reply.status_code, reply.text[:200])
+            )
             report.expect("with Retry-After", "retry-after" in reply.headers, seen=dict(reply.headers))
             report.expect("without a hang", took_s < NO_HANG_S, seen=round(took_s, 1))
             report.expect("/health/live answers", world.get("/health/live").status_code == 200)
@@ -70,7 +79,9 @@ def away(lab: Lab, report: Report) -> None:
         counts = world.counters(job)
         report.expect("every query answered", counts.completed == counts.total, seen=counts)
         attempts = world.value("SELECT max(attempt) FROM assignment")
-        report.expect("the pause burnt no attempt (a lease may have run out once)", attempts <= 2, seen=attempts)
+        report.expect(
+            "the pause burnt no attempt (a lease may have run out once)", attempts <= 2, seen=attempts
+        )
         report.expect("all processes live", all(p.is_alive for p in world.processes))
 
 
@@ -84,13 +95,21 @@ def contended(lab: Lab, report: Report) -> None:
             started = time.monotonic()
             reply = _post(world, questions(2), timeout_s=NO_HANG_S + 10)
             took_s = time.monotonic() - started
-            report.expect("a locked table: 503, no hang", reply.status_code == 503 and took_s < NO_HANG_S, seen=(reply.status_code, round(took_s, 1)))
+            report.expect(
+                "a locked table: 503, no hang",
+                reply.status_code == 503 and took_s < NO_HANG_S,
+                seen=(reply.status_code, round(took_s, 1)),
+            )
         with _no_connections(lab, world):
             started = time.monotonic()
             replies = [_post(world, questions(1), timeout_s=NO_HANG_S + 10).status_code for _ in range(3)]
             took_s = time.monotonic() - started
             fine = set(replies) <= {202, 503} and took_s < 2 * NO_HANG_S
-            report.expect("no connections left: 503 (or 202 over one that is open), no hang", fine, seen=(replies, round(took_s, 1)))
+            report.expect(
+                "no connections left: 503 (or 202 over one that is open), no hang",
+                fine,
+                seen=(replies, round(took_s, 1)),
+            )
         _deadlock(lab, world)
         report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
         report.expect("all processes live", all(p.is_alive for p in world.processes))
@@ -177,29 +196,41 @@ def _deadlock(lab: Lab, world: World) -> None:
 
 
 def _full_answer_file(world: World, report: Report) -> None:
-    import resource
-
     asked = world.folder / "asked.jsonl"
     asked.write_bytes(jsonl(questions(N_QUERIES)))
     out = world.folder / "answers.jsonl"
     command = ("batch", str(asked), "-c", "vote", "-o", str(out))
     limited = world.process("batch", *command, limits={resource.RLIMIT_FSIZE: 20_000}).start()
     ended = becomes_true(lambda: not limited.is_alive, within_s=BOUND_S)
-    report.expect("a batch whose answer file cannot grow ends with exit code 1 or 2", ended and limited.returncode in (1, 2), seen=limited.returncode)
-    report.expect("it says why", "cannot write" in limited.output() or "File too large" in limited.output(), seen=limited.tail(3))
+    report.expect(
+        "a batch whose answer file cannot grow ends with exit code 1 or 2",
+        ended and limited.returncode in (1, 2),
+        seen=limited.returncode,
+    )
+    report.expect(
+        "it says why",
+        "cannot write" in limited.output() or "File too large" in limited.output(),
+        seen=limited.tail(3),
+    )
     left = [path.name for path in world.folder.glob("*answers.jsonl*")]
     report.expect("no half-written answer file is left", not left, seen=left)
     again = world.process("batch", *command).start()
     ended = becomes_true(lambda: not again.is_alive, within_s=BOUND_S)
     n_lines = len(out.read_text().splitlines()) if out.exists() else 0
-    report.expect("with room again all answers are written", ended and n_lines == N_QUERIES, seen=(again.returncode, n_lines))
+    report.expect(
+        "with room again all answers are written",
+        ended and n_lines == N_QUERIES,
+        seen=(again.returncode, n_lines),
+    )
 
 
 def _full_tablespace(lab: Lab, world: World, report: Report) -> None:
     """The table that takes new queries stands on a disk of 8 MiB, which somebody else fills."""
     disk = lab.folder / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=777", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=777", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
         report.note("the full database disk was left out: this user may not mount one")
         return
     try:
@@ -210,7 +241,11 @@ def _full_tablespace(lab: Lab, world: World, report: Report) -> None:
         _fill(hog)
         asked = questions(2000, start=50_000)
         refused = _post(world, asked)
-        report.expect("a full disk: 503 or 507", refused.status_code in (503, 507), seen=(refused.status_code, refused.text[:200]))
+        report.expect(
+            "a full disk: 503 or 507",
+            refused.status_code in (503, 507),
+            seen=(refused.status_code, refused.text[:200]),
+        )
         hog.unlink()
         job = world.submit(start=60_000)
         report.expect("with room again: I4 the job ends", world.ends(job, within_s=BOUND_S))
@@ -222,10 +257,7 @@ def _full_tablespace(lab: Lab, world: World, report: Report) -> None:
         subprocess.run(["umount", "-l", str(disk)], capture_output=True)
 
 
-def _folder_of_postgres(disk):  # type: ignore[no-untyped-def]
-    import os
-    import shutil
-
+def _folder_of_postgres(disk: Path) -> Path:
     folder = disk / "space"
     folder.mkdir(mode=0o700)
     if os.geteuid() == 0:
@@ -233,10 +265,7 @@ def _folder_of_postgres(disk):  # type: ignore[no-untyped-def]
     return folder
 
 
-def _fill(path) -> None:  # type: ignore[no-untyped-def]
+def _fill(path: Path) -> None:
     with suppress(OSError), path.open("wb", buffering=0) as file:
         while True:
             file.write(b"\0" * 4096)
-
-
-UNUSED = (checker, wait_for)

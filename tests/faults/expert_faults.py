@@ -16,7 +16,6 @@ from tests.fakes.bad_server import (
     floods,
     hangs,
     hangs_up,
-    last_piece,
     piece,
     refuses,
     says,
@@ -93,7 +92,13 @@ ROGUES = (
     Rogue("F23", "drips", DOWN, (drips,), most_calls=ONCE_OPEN),
     Rogue("F23", "huge", WRONG_REPLY, (sends(b'{"choices": "' + b"x" * 2_000_000),), stream=False),
     Rogue("F24", "cut-off", OK, (says(completion("So the first step", reason="length")),), stream=False),
-    Rogue("F24", "thinks-on", OK, (says(completion("<think>The answer is (B). But", reason="length")),), stream=False),
+    Rogue(
+        "F24",
+        "thinks-on",
+        OK,
+        (says(completion("<think>The answer is (B). But", reason="length")),),
+        stream=False,
+    ),
     Rogue("F25", "garbage", OK, (says(completion("\ufffd\u0000%%% lorem lorem lorem" * 20)),), stream=False),
     Rogue("F25", "refuses", OK, (says(completion("I cannot help with that request.")),), stream=False),
     Rogue("F25", "babbles", OK, (says(completion("Das ist eine gute Frage, ohne Antwort.")),), stream=False),
@@ -128,7 +133,9 @@ def meet_rogues(fault: str, lab: Lab, report: Report) -> None:
         report.expect(f"{rogue.name}: votes are {wanted}", set(seen.votes) == wanted, seen=dict(seen.votes))
         if rogue.most_calls is not None:
             report.expect(
-                f"{rogue.name}: at most {rogue.most_calls} calls", seen.n_calls <= rogue.most_calls, seen=seen.n_calls
+                f"{rogue.name}: at most {rogue.most_calls} calls",
+                seen.n_calls <= rogue.most_calls,
+                seen=seen.n_calls,
             )
 
 
@@ -148,7 +155,9 @@ def _run(lab: Lab) -> Gauntlet:
             report.expect("every query is answered", counts.completed == N_QUERIES, seen=counts)
             values = Counter(answer.get("value") for answer in answers)
             report.expect("the honest experts decide", values == {"A": N_QUERIES}, seen=values)
-            report.expect("answers are marked degraded", all(a.get("degraded") for a in answers) or not _silent(rogues))
+            report.expect(
+                "answers are marked degraded", all(a.get("degraded") for a in answers) or not _silent(rogues)
+            )
             report.expect("workers live", all(worker.is_alive for worker in world.workers))
             votes = _votes(answers)
             seen = {
@@ -204,15 +213,26 @@ def inject(lab: Lab, report: Report) -> None:
     """One of three experts tries to speak for all; the aggregator is a server whose prompts are looked at."""
     with BadServer(says(completion(ANSWER))) as aggregator:
         writer = served("writer", aggregator.url, roles=("aggregator",), stream=False)
-        pool = (scripted("alpha", delay_s=0.2), scripted("beta", delay_s=0.2), scripted("rogue", delay_s=0.2, reply=INJECTION), writer)
+        pool = (
+            scripted("alpha", delay_s=0.2),
+            scripted("beta", delay_s=0.2),
+            scripted("rogue", delay_s=0.2, reply=INJECTION),
+            writer,
+        )
         compositions = {**MAJORITY, "written": {"router": "all", "aggregator": "synthesize"}}
         with living(lab, report, pool, workers=2, compositions=compositions) as world:
             voted = world.submit(N_QUERIES)
             written = world.submit(N_QUERIES, start=N_QUERIES, model="muster/written")
-            report.expect("I4 the jobs end", world.ends(voted, within_s=90) and world.ends(written, within_s=90))
+            report.expect(
+                "I4 the jobs end", world.ends(voted, within_s=90) and world.ends(written, within_s=90)
+            )
             for job in (voted, written):
                 values = Counter(answer.get("value") for answer in world.answers(job))
-                report.expect("the answer is that of the run without injection, A, in all", values == {"A": N_QUERIES}, seen=values)
+                report.expect(
+                    "the answer is that of the run without injection, A, in all",
+                    values == {"A": N_QUERIES},
+                    seen=values,
+                )
             prompts = [str(message["content"]) for body in aggregator.bodies for message in body["messages"]]  # type: ignore[attr-defined]
             report.expect("the aggregator was asked", prompts)
             raw = sum("<|im_end|>" in prompt or "<|im_start|>" in prompt for prompt in prompts)

@@ -38,7 +38,11 @@ def served(
     patience = {"connect_timeout_s": 1.0, "stall_timeout_s": 1.0, "deadline_s": 4.0, "patience_s": 2.0}
     params = {"model": "base", "api_base": url, "api_key": PROVIDER_KEY, "timeout": timeout_s}
     return _member(
-        name, engine="server", roles=roles, options={**patience, "check_models": False, **options}, params=params
+        name,
+        engine="server",
+        roles=roles,
+        options={**patience, "check_models": False, **options},
+        params=params,
     )
 
 
@@ -69,7 +73,9 @@ def question(number: int, text: str = "Which letter is right for case") -> dict[
     }
 
 
-def questions(n: int, *, start: int = 0, text: str = "Which letter is right for case") -> list[dict[str, object]]:
+def questions(
+    n: int, *, start: int = 0, text: str = "Which letter is right for case"
+) -> list[dict[str, object]]:
     return [question(number, text) for number in range(start, start + n)]
 
 

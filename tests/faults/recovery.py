@@ -18,12 +18,24 @@ def run(lab: Lab, report: Report) -> None:
     returned empty: until a job that was submitted then is being worked on."""
     with living(lab, report, POOL, workers=2, scheduler={}) as world:
         alone = [_worker_alone(world, n) for n in range(N_ROUNDS)]
-        report.expect(f"a dead worker's work is taken over within {WORKER_BOUND_S:g} s", max(alone) <= WORKER_BOUND_S, seen=alone)
+        report.expect(
+            f"a dead worker's work is taken over within {WORKER_BOUND_S:g} s",
+            max(alone) <= WORKER_BOUND_S,
+            seen=alone,
+        )
         elsewhere = _other_host(world, start=10 * N_QUERIES)
-        report.note(f"worker killed: {[round(s, 1) for s in alone]} s; as if on another host: {elsewhere:.1f} s")
-        report.expect(f"also one of another host, within lease and sweep: {1.5 * WORKER_BOUND_S:g} s", elsewhere <= 1.5 * WORKER_BOUND_S, seen=elsewhere)
+        report.note(
+            f"worker killed: {[round(s, 1) for s in alone]} s; as if on another host: {elsewhere:.1f} s"
+        )
+        report.expect(
+            f"also one of another host, within lease and sweep: {1.5 * WORKER_BOUND_S:g} s",
+            elsewhere <= 1.5 * WORKER_BOUND_S,
+            seen=elsewhere,
+        )
         redis_s = _redis_emptied(world, start=20 * N_QUERIES)
-        report.expect(f"after Redis returned empty, within {REDIS_BOUND_S:g} s", redis_s <= REDIS_BOUND_S, seen=redis_s)
+        report.expect(
+            f"after Redis returned empty, within {REDIS_BOUND_S:g} s", redis_s <= REDIS_BOUND_S, seen=redis_s
+        )
         for job in world.acknowledged:
             report.expect("I4 every job ends", world.ends(job, within_s=180, keep_alive=True))
     report.numbers["worst_recovery_s"] = round(max(alone), 1)
@@ -49,11 +61,17 @@ def _other_host(world: World, *, start: int) -> float:
     world.await_responses(job, 1)
     world.await_lease(victim)
     victim.kill()
-    world.sql_do("UPDATE assignment SET lease_owner = 'other' || substr(lease_owner, strpos(lease_owner, '|')) WHERE state = 'leased' AND lease_owner LIKE '%|" + str(victim.pid) + "|%'")
+    world.sql_do(_RENAMED.format(pid=victim.pid))
     seconds = _until_taken_over(world, victim.pid)
     world.start(victim)
     world.ends(job, within_s=180)
     return seconds
+
+
+_RENAMED = (
+    "UPDATE assignment SET lease_owner = 'other' || substr(lease_owner, strpos(lease_owner, '|'))"
+    " WHERE state = 'leased' AND lease_owner LIKE '%|{pid}|%'"
+)
 
 
 def _until_taken_over(world: World, pid: int) -> float:

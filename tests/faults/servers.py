@@ -98,7 +98,9 @@ def _postgres_tool(name: str) -> str:
         (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None
     )
     if found is None:
-        raise FileNotFoundError(f"{name} is not installed: the fault suite needs PostgreSQL's server programs")
+        raise FileNotFoundError(
+            f"{name} is not installed: the fault suite needs PostgreSQL's server programs"
+        )
     return found
 
 
@@ -117,9 +119,7 @@ class Redis:
     def start(self, *options: str) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--appendonly", "no", "--requirepass", BROKER_PASSWORD, "--dir", str(self._folder)]
-        self._process = Process(
-            "redis", [*command, *options], env={}, log=self._folder / "redis.log"
-        ).start()
+        self._process = Process("redis", [*command, *options], env={}, log=self._folder / "redis.log").start()
         wait_for("redis answers", self._answers, within_s=10)
 
     def client(self) -> "redis.Redis":

@@ -3,15 +3,18 @@
 A kill counts when somebody held a lease at that moment; a worker's own kill, when it held one itself.
 """
 
+import os
 import random
+import signal
 import time
 from collections import Counter
 from contextlib import suppress
 
+import httpx
 import psycopg
 
 from tests.faults import checker
-from tests.faults.pools import scripted
+from tests.faults.pools import questions, scripted
 from tests.faults.processes import Process, descendants
 from tests.faults.report import Report
 from tests.faults.waiting import becomes_true
@@ -69,14 +72,10 @@ class Load:
         return sum(not checker.is_over(self._world.db, job) for job in self._world.acknowledged)
 
     def _submit(self) -> bool:
-        from httpx import HTTPError
-
-        from tests.faults.pools import questions
-
         asked = questions(N_QUERIES, start=self._n_submitted * N_QUERIES)
         try:
             reply = self._world.try_submit(asked, key=f"soak-{self._n_submitted}")
-        except HTTPError:
+        except httpx.HTTPError:
             return False
         if reply.status_code != 202:
             return False
@@ -98,12 +97,9 @@ def _kill_holding(world: World, victim: Process, rng: random.Random) -> bool:
         return False
     children = descendants(victim.pid)
     if children and own is None and rng.random() < 0.5:
-        from os import kill
-        from signal import SIGKILL
-
         counts = world.n_leased() > 0
         with suppress(ProcessLookupError):
-            kill(rng.choice(children), SIGKILL)
+            os.kill(rng.choice(children), signal.SIGKILL)
         return counts
     counts = world.n_leased(own) > 0
     victim.kill()

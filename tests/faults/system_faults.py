@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tests.faults import checker
 from tests.faults.pools import questions, scripted
 from tests.faults.processes import Process
 from tests.faults.report import Report
@@ -20,20 +19,30 @@ N_RESTARTS = 20
 
 def model_removed(lab: Lab, report: Report) -> None:
     """Everything is restarted with a pool that lacks an expert whose work is queued."""
-    with living(lab, report, (scripted("alpha", delay_s=2.0), scripted("beta", delay_s=2.0)), workers=2) as world:
+    with living(
+        lab, report, (scripted("alpha", delay_s=2.0), scripted("beta", delay_s=2.0)), workers=2
+    ) as world:
         job = world.submit(3 * N_QUERIES)
         world.await_responses(job, 1)
         for process in world.processes:
             process.stop()
-        waiting = world.value("SELECT count(*) FROM assignment WHERE state = 'waiting' AND expert_id = 'beta'")
+        waiting = world.value(
+            "SELECT count(*) FROM assignment WHERE state = 'waiting' AND expert_id = 'beta'"
+        )
         report.expect("the removed expert has queued work", waiting)
         world.configure((scripted("alpha", delay_s=0.3),))
         world.start()
         report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
         counts = world.counters(job)
-        report.expect("every query is answered by the one that is left", counts.completed == counts.total, seen=counts)
+        report.expect(
+            "every query is answered by the one that is left", counts.completed == counts.total, seen=counts
+        )
         codes = Counter(r.get("error_code") for r in world.responses(job, "beta"))
-        report.expect("the others failed with their reason", codes["expert_unavailable"] >= 1 and set(codes) <= {None, "expert_unavailable"}, seen=codes)
+        report.expect(
+            "the others failed with their reason",
+            codes["expert_unavailable"] >= 1 and set(codes) <= {None, "expert_unavailable"},
+            seen=codes,
+        )
 
 
 def upgraded(lab: Lab, report: Report) -> None:
@@ -54,7 +63,11 @@ def upgraded(lab: Lab, report: Report) -> None:
         world.workers[0].restart()
         ended = becomes_true(lambda: not world.workers[0].is_alive, within_s=30)
         says = "Upgrade Muster" in world.workers[0].output()
-        report.expect("a process older than the schema refuses to start, and says why", ended and says, seen=world.workers[0].tail(3))
+        report.expect(
+            "a process older than the schema refuses to start, and says why",
+            ended and says,
+            seen=world.workers[0].tail(3),
+        )
 
 
 def profile_damaged(lab: Lab, report: Report) -> None:
@@ -101,7 +114,11 @@ def everything_restarted(lab: Lab, report: Report) -> None:
             "redis": lab.redis.empty_restart,
             **{p.name: lambda p=p: _restart(p, rng) for p in world.processes},
         }
-        order = [name for _ in range(1 + N_RESTARTS // len(actions)) for name in rng.sample(sorted(actions), len(actions))]
+        order = [
+            name
+            for _ in range(1 + N_RESTARTS // len(actions))
+            for name in rng.sample(sorted(actions), len(actions))
+        ]
         for number, name in enumerate(order[:N_RESTARTS], start=1):
             actions[name]()
             world.keep_alive()
@@ -162,6 +179,3 @@ def _insert_old_job(world: World, job_id: str, asked: list[dict[str, object]]) -
             b" VALUES (%s, %s, %s, %s, 0, 0, 'open', 0)",
             [(pk, ix, query["id"], json.dumps(query)) for ix, query in enumerate(asked)],
         )
-
-
-UNUSED = (checker,)

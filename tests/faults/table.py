@@ -103,7 +103,9 @@ FAULTS: tuple[Fault, ...] = (
         api_faults.killed_during_upload,
     ),
     Fault("F16", "clients hang up before their answers", "nothing leaks", api_faults.client_leaves),
-    Fault("F17", "a backend that hangs or hangs up", "time limit, then the breaker", GAUNTLET["F17"], short=True),
+    Fault(
+        "F17", "a backend that hangs or hangs up", "time limit, then the breaker", GAUNTLET["F17"], short=True
+    ),
     Fault(
         "F18",
         "500, 502, 503 and 429 with Retry-After",
@@ -175,7 +177,9 @@ FAULTS: tuple[Fault, ...] = (
         "nothing is stepped or returned twice",
         database_faults.several_sweepers,
     ),
-    Fault("F38", "cancel races with completion, and comes thrice", "one terminal state", api_faults.cancelled),
+    Fault(
+        "F38", "cancel races with completion, and comes thrice", "one terminal state", api_faults.cancelled
+    ),
     Fault("F39", "a deadline passes", "expired; finished results are kept", api_faults.overdue),
     Fault(
         "F40",
@@ -195,7 +199,12 @@ FAULTS: tuple[Fault, ...] = (
         "old cards are kept; files are made again",
         system_faults.profile_damaged,
     ),
-    Fault("F43", "ten times the load that the API takes", "429 with Retry-After, bounded memory", api_faults.overload),
+    Fault(
+        "F43",
+        "ten times the load that the API takes",
+        "429 with Retry-After, bounded memory",
+        api_faults.overload,
+    ),
     Fault("F44", "an API with 64 file descriptors", "it recovers", api_faults.few_descriptors),
     Fault(
         "F45",

@@ -1,8 +1,10 @@
 """Workers and engines that die, hang, or come back when nobody waits for them any more."""
 
+import os
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 
 from tests.fakes.bad_server import BadServer, completion, says
 from tests.faults import checker
@@ -64,10 +66,14 @@ def kill_before_commit(lab: Lab, report: Report) -> None:
 
     with BadServer(slowly) as server:
         pool = (served("remote", server.url, max_concurrent=8, stream=False),)
-        with living(lab, report, pool, workers=1, compositions={"vote": {"router": "all", "aggregator": "first"}}) as world:
+        with living(
+            lab, report, pool, workers=1, compositions={"vote": {"router": "all", "aggregator": "first"}}
+        ) as world:
             job = world.submit()
             worker = world.workers[0]
-            wait_for("answers that are not committed", lambda: _n_uncommitted(world, server, job) > 4, within_s=30)
+            wait_for(
+                "answers that are not committed", lambda: _n_uncommitted(world, server, job) > 4, within_s=30
+            )
             worker.kill()
             before, stored = server.asked, world.counters(job).responses
             report.expect("answered, not committed at the kill", before > stored, seen=(before, stored))
@@ -86,7 +92,7 @@ def kill_after_commit(lab: Lab, report: Report) -> None:
         world.await_responses(job, N_QUERIES)
         wait_for("an answer is committed", lambda: world.counters(job).completed, within_s=30, every_s=0.005)
         world.light[0].kill()
-        report.expect("killed before the job's end", not checker.is_over(world.db, job) or "late", seen="job over")
+        report.note(f"{world.counters(job).completed} of {N_QUERIES} answers were committed at the kill")
         world.light[0].start()
         report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
         counts = world.counters(job)
@@ -102,7 +108,9 @@ def terminate_worker(lab: Lab, report: Report) -> None:
         started = time.monotonic()
         code = worker.stop(within_s=20)
         took_s = time.monotonic() - started
-        report.expect("SIGTERM ends it within 20 s with exit code 0", code == 0, seen=(code, round(took_s, 1)))
+        report.expect(
+            "SIGTERM ends it within 20 s with exit code 0", code == 0, seen=(code, round(took_s, 1))
+        )
         report.expect("it gives its leases back", world.n_leased() == 0, seen=world.n_leased())
         attempts = world.value("SELECT coalesce(max(attempt), 0) FROM assignment WHERE state = 'waiting'")
         report.expect("what it gave back was not charged an attempt", attempts == 0, seen=attempts)
@@ -129,7 +137,7 @@ def zombie_worker(lab: Lab, report: Report) -> None:
         again = world.submit(start=2 * N_QUERIES)
         report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
         report.expect("I4 a later job ends too", world.ends(again, within_s=BOUND_S))
-        report.expect("the zombie works again", _has_worked(world, zombie, again) or zombie.is_alive)
+        report.expect("the zombie lives", zombie.is_alive)
         owners = world.value("SELECT count(*) FROM assignment WHERE attempt > 2")
         report.expect("no attempt beyond the one that was lost", owners == 0, seen=owners)
 
@@ -142,11 +150,17 @@ def failing_load(lab: Lab, report: Report) -> None:
         counts = world.counters(job)
         report.expect("all queries answered", counts.completed == N_QUERIES, seen=counts)
         failed = Counter(r.get("error_code") for r in world.responses(job, "broken"))
-        report.expect("its calls failed as engine_load_failed", failed == {"engine_load_failed": N_QUERIES}, seen=failed)
+        report.expect(
+            "its calls failed as engine_load_failed", failed == {"engine_load_failed": N_QUERIES}, seen=failed
+        )
         degraded = sum(bool(answer.get("degraded")) for answer in world.answers(job))
         report.expect("answers are marked degraded", degraded == N_QUERIES, seen=degraded)
-        tries = sum(worker.output().count("loading on") for worker in world.workers if "broken" in worker.output())
-        loads = sum(line.count("engine broken: loading") for w in world.workers for line in w.output().splitlines())
+        tries = sum(
+            worker.output().count("loading on") for worker in world.workers if "broken" in worker.output()
+        )
+        loads = sum(
+            line.count("engine broken: loading") for w in world.workers for line in w.output().splitlines()
+        )
         report.note(f"{tries} loads, {loads} of the broken engine")
         report.expect("no reload loop: at most two tries per worker", loads <= 4, seen=loads)
 
@@ -175,7 +189,11 @@ def poison_query(lab: Lab, report: Report) -> None:
         job = world.submit(queries=asked)
         report.expect("I4 the job ends", world.ends(job, within_s=90, keep_alive=True))
         counts = world.counters(job)
-        report.expect("one query failed, its neighbours are fine", (counts.completed, counts.failed) == (N_QUERIES - 1, 1), seen=counts)
+        report.expect(
+            "one query failed, its neighbours are fine",
+            (counts.completed, counts.failed) == (N_QUERIES - 1, 1),
+            seen=counts,
+        )
         codes = [r.get("error_code") for r in world.responses(job, "alpha") if r.get("error_code")]
         report.expect("it ended as poison", codes in (["poison"], ["engine_crashed"]), seen=codes)
         deaths = sum(e["event"] == "rule" and e["rule"] == 0 for e in checker.events(world.engine_log))
@@ -197,10 +215,12 @@ def wrong_clocks(lab: Lab, report: Report) -> None:
         counts = world.counters(job)
         attempts = world.value("SELECT max(attempt) FROM assignment")
         report.expect("no mass expiry: every call was claimed once", attempts == 1, seen=attempts)
-        report.expect("nothing was generated twice", counts.regenerated == 0 and _n_repeated(world) == 0, seen=counts)
+        report.expect(
+            "nothing was generated twice", counts.regenerated == 0 and _n_repeated(world) == 0, seen=counts
+        )
 
 
-_SHIFTED_CLOCK = '''
+_SHIFTED_CLOCK = """
 import os, pathlib, time
 _real, _shift = time.time, float(os.environ["CLOCK_SHIFT_S"])
 _jump = pathlib.Path(os.environ["TMPDIR"], "jump")
@@ -208,7 +228,7 @@ def _now():
     extra = float(_jump.read_text() or 0) if _shift == 0 and _jump.exists() else 0.0
     return _real() + _shift + extra
 time.time = _now
-'''
+"""
 
 
 def _not_generated_again(world: World, report: Report, job: str, committed: set[int], n_lines: int) -> None:
@@ -227,13 +247,6 @@ def _n_uncommitted(world: World, server: BadServer, job: str) -> int:
     return server.asked - world.counters(job).responses
 
 
-def _has_worked(world: World, process: object, job: str) -> bool:
-    return bool(world.value("SELECT count(*) FROM engine_load"))
-
-
 def _kill_quietly(pid: int) -> None:
-    import os
-    from contextlib import suppress
-
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

@@ -1,14 +1,9 @@
 """One live system per fault: database, pool file, API, workers and beat, all real processes."""
 
 import itertools
-import os
-import shutil
-import signal
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +13,8 @@ import psycopg
 from tests.faults import checker
 from tests.faults.checker import Counters
 from tests.faults.pools import LOG, PROVIDER_KEY, Json, jsonl, questions, write_pool
-from tests.faults.processes import ROOT, Process
 from tests.faults.prober import Prober
+from tests.faults.processes import ROOT, Process
 from tests.faults.report import Report
 from tests.faults.servers import BROKER_PASSWORD, DATABASE_PASSWORD, Postgres, Redis, free_port, rows
 from tests.faults.waiting import becomes_true, wait_for
@@ -65,7 +60,11 @@ class Lab:
         self.postgres.create(TEMPLATE)
         migrate = Process(
             "migrate",
-            [sys.executable, "-c", f"from orchestrator.store import *; open_database({self.postgres.url(TEMPLATE)!r}).close()"],
+            [
+                sys.executable,
+                "-c",
+                f"from orchestrator.store import *; open_database({self.postgres.url(TEMPLATE)!r}).close()",
+            ],
             env={"PYTHONPATH": str(ROOT)},
             log=self.folder / "migrate.log",
         ).start()
@@ -189,7 +188,9 @@ class World:
 
     # ── clients ───────────────────────────────────────────────────────────────────────────────────
 
-    def post(self, path: str, body: object, *, headers: Mapping[str, str] | None = None, **more: Any) -> httpx.Response:
+    def post(
+        self, path: str, body: object, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
         return self._http.post(path, json=body, headers=dict(headers or {}), **more)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
@@ -218,7 +219,13 @@ class World:
         return self.request_job(jsonl(asked), composition=model, key=key, **fields)
 
     def request_job(
-        self, body: bytes, *, composition: str = "muster/vote", key: str | None = None, timeout_s: float = 60, **fields: object
+        self,
+        body: bytes,
+        *,
+        composition: str = "muster/vote",
+        key: str | None = None,
+        timeout_s: float = 60,
+        **fields: object,
     ) -> httpx.Response:
         """`POST /v1/jobs` over a connection of its own: for any thread."""
         headers = {"content-type": "application/jsonl", **({} if key is None else {"idempotency-key": key})}
@@ -312,7 +319,9 @@ class World:
         books = checker.audit(self.db, self.acknowledged)
         report.n_lost += books.lost
         report.n_duplicated += books.duplicated
-        report.expect("I1 I2 I3 nothing lost, nothing twice, counters add up", not books.problems, seen=books.problems)
+        report.expect(
+            "I1 I2 I3 nothing lost, nothing twice, counters add up", not books.problems, seen=books.problems
+        )
         logs = [*self.folder.glob("*.log"), self.lab.folder / "redis.log"]
         leaks = checker.leaks(logs, SECRETS)
         report.expect("I5 no secret in a log", not leaks, seen=leaks)
