@@ -21,7 +21,7 @@ from tests.fakes.databases import fresh_postgres
 ROOT = Path(__file__).parents[2]
 RABBITMQ_URL = "amqp://guest:guest@127.0.0.1:5672//"
 PATIENCE_S = 60.0
-LOOK_S = 0.05
+LOOK_S = 0.1
 JSONL = {"content-type": "application/jsonl"}
 
 T = TypeVar("T")

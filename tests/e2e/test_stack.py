@@ -41,7 +41,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_pool(tmp_path, delay_s=0.2)
+    """A pool in which one answer takes so long that a batch is not over before it is disturbed."""
+    write_pool(tmp_path, rules=[{"match": question(0), "delay_s": 3.0}], delay_s=0.05)
     return tmp_path
 
 

@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 
 from orchestrator.errors import ConfigError
 from orchestrator.settings import LitellmParams, Member, MusterSettings, Settings
-from workers.app import make_celery
+from workers.app import FAIL_FAST, make_celery
 from workers.bells import ADVANCE, WORK, Bells, MalformedBellError, payload, read_payload
 
 MEMBER = Member(model_name="m", litellm_params=LitellmParams(model="/w"))
@@ -110,14 +110,14 @@ def test_redis_is_told_to_ring_again_soon_but_not_within_two_leases() -> None:
     options = make_celery(settings("redis://127.0.0.1:1/0")).conf.broker_transport_options
     assert options["visibility_timeout"] > 2 * 60
     assert options["unacked_restore_interval"] * options["unacked_restore_throttle"] <= 15
-    assert make_celery(settings("amqp://127.0.0.1:1//")).conf.broker_transport_options == {}
+    assert make_celery(settings("amqp://127.0.0.1:1//")).conf.broker_transport_options == FAIL_FAST
 
 
 def test_the_options_are_those_that_the_installed_transport_reads() -> None:
     from kombu.transport.redis import Channel
 
     options = make_celery(settings("redis://127.0.0.1:1/0")).conf.broker_transport_options
-    assert set(options) <= set(Channel.from_transport_options)
+    assert set(options) - set(FAIL_FAST) <= set(Channel.from_transport_options)
 
 
 @pytest.mark.parametrize("url", [None, "sqs://", "memory://", "127.0.0.1:6379"])
