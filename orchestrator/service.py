@@ -141,9 +141,19 @@ class Service:
         job_id: str | None = None,
         label: str = "",
         seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
     ) -> str:
         """Store a batch in one transaction and return its job id. Equal id and content: a no-op."""
-        job = self._job(self.resolve(composition), kind="batch", job_id=job_id, label=label, seed=seed)
+        job = self._job(
+            self.resolve(composition),
+            kind="batch",
+            job_id=job_id,
+            seed=seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            label=label,
+        )
         self.jobs.submit(job, queries)
         return job.id
 
