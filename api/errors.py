@@ -81,6 +81,7 @@ ROWS: Mapping[str, Row] = {
     "expert_unavailable": Row(503, _UNAVAILABLE),
     "no_capable_expert": Row(503, _UNAVAILABLE),
     "card_invalid": Row(503, _UNAVAILABLE),
+    "not_profiled": Row(503, _UNAVAILABLE),
     "generation_timeout": Row(504, _SERVER),
     # the service
     "store_unavailable": Row(503, _UNAVAILABLE, retry_after_s=5),

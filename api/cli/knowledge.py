@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 Png = Annotated[Path | None, typer.Option("--png", help="Write the skill x expert heat map.")]
 Export = Annotated[Path | None, typer.Option("--export", help="Write all cards to a file.")]
-Import = Annotated[Path | None, typer.Option("--import", help="Read cards from a file first.")]
+Import = Annotated[
+    Path | None,
+    typer.Option("--import", help="Take cards over from a file first; they hold until `profile` is run."),
+]
 
 
 def profile(

@@ -89,6 +89,31 @@ def test_cards_are_shown_drawn_exported_and_imported(
     assert card == cards["alpha"]
 
 
+def test_imported_cards_route_on_a_machine_that_never_profiled(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    cards = run_json(profiled, capsys, "cards", "--export", "deck.json")
+    shutil.rmtree(tmp_path / "data")
+    assert run_json(profiled, capsys, "cards") == {}
+    assert run_json(profiled, capsys, "cards", "--import", "deck.json") == cards
+    assert run_json(profiled, capsys, "cards") == cards
+    assert run_json(profiled, capsys, "doctor")["ok"] is True
+    decision = run_json(profiled, capsys, "route", "add, even, plus", "-c", "best_single")
+    assert decision["recruits"][0]["expert"] == "alpha"
+    decision = run_json(profiled, capsys, "route", *ask_words(31))
+    assert decision["recruits"][0]["evidence"][0]["skill"] in cards["alpha"]["skills"]
+
+
+def test_imported_cards_hold_until_the_next_profile(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    mine = run_json(profiled, capsys, "cards", "--export", "deck.json")
+    other = str(write_questions(tmp_path / "other.jsonl", range(20, 26)))
+    run_json(profiled, capsys, "profile", other, "--no-exam")
+    assert run_json(profiled, capsys, "cards")["alpha"]["profile_hash"] != mine["alpha"]["profile_hash"]
+    assert run_json(profiled, capsys, "cards", "--import", "deck.json") == mine
+    run_json(profiled, capsys, "profile", other, "--no-exam")
+    assert run_json(profiled, capsys, "cards")["alpha"]["profile_hash"] != mine["alpha"]["profile_hash"]
+
+
 def test_cards_before_profiling_say_what_to_do(pool: Path, capsys: Captured) -> None:
     assert run(pool, "cards") == 0
     assert "muster profile" in capsys.readouterr().out
