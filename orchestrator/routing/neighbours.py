@@ -131,7 +131,7 @@ class AccuracyDecider:
         """`labels`: what the neighbourhood of each query is called."""
         ranked = preference(local.mean)[:, : self._k + 1].tolist()
         columns = zip(batch, ranked, local.mean.tolist(), local.evidence(ranked, labels), labels, strict=True)
-        return [self._writer.write(self._verdict(*column)) for column in columns]
+        return self._writer.write_all(self._verdict(*column) for column in columns)
 
     def _verdict(
         self, item: RoutingInput, ranked: list[int], means: list[float], lines: _Lines, label: str
