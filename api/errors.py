@@ -166,7 +166,9 @@ def field_error(first: Mapping[str, Any], *, prefix: str = "") -> InputError:
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown field"
-    return InputError(f"{param}: {message}." if param else f"{message}.", param=param)
+    elif first["type"] in ("model_type", "model_attributes_type"):
+        message = "must be a JSON object"
+    return InputError(f"{param or 'the body'}: {message}.", param=param)
 
 
 def field_path(location: Sequence[int | str]) -> str | None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from pathlib import Path
 from typing import NamedTuple
 
 from aggregators.outputs import AggregatorContext, make_aggregator
@@ -244,6 +245,21 @@ class App:
         bench = Bench(service=self.service, jobs=self.jobs, grader=self.grader)
         return bench.run(queries, compositions, on_progress=on_progress)
 
+    def check_compositions(self) -> None:
+        """Build what the file defines, as far as that needs no profile.
+
+        Raises:
+            ConfigError: a router, an aggregator or an option that does not exist.
+        """
+        for name in self.settings.muster.compositions:
+            try:
+                self.catalogue.build(Job(id="check", composition=name))
+            except NotProfiledError:
+                continue
+            except (ConfigError, UnknownNameError) as error:
+                place = f"muster.compositions.{name}"
+                raise ConfigError(f"{place}: {error}", file=self.settings.source, param=place) from error
+
     def diagnose(self) -> list[Diagnosis]:
         """Check what a question needs to be answered; never raises."""
         return [self._diagnose(name, check) for name, check in self._checks().items()]
@@ -258,6 +274,7 @@ class App:
             "backends": lambda: ", ".join(
                 sorted({get_backend_name(e.backend) for e in self.pool.engines.values()})
             ),
+            "weights": self._check_weights,
             "cards": self._check_cards,
             "compositions": self._check_compositions,
         }
@@ -270,6 +287,13 @@ class App:
         except Exception as error:  # a broken part must not hide the state of the others
             log.exception("check %s failed", name)
             return Diagnosis(name, False, f"{type(error).__name__}: {error}")
+
+    def _check_weights(self) -> str:
+        folders = {e.engine.model for e in self.pool.experts} | {e.adapter for e in self.pool.experts}
+        missing = sorted(f for f in folders if f and Path(f).is_absolute() and not Path(f).exists())
+        if missing:
+            raise ConfigError(f"not on this machine: {', '.join(missing)}.", remedy="Mend the pool file.")
+        return f"{len(folders - {None})} models"
 
     def _check_cards(self) -> str:
         missing = [e.id for e in self.pool.answerers if e.id not in self.catalogue.cards]
