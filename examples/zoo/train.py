@@ -1,7 +1,7 @@
 """Train every member of the zoo on CPU cores: `python -m examples.zoo.train`.
 
 Each expert is one single-threaded process, two at a time. An expert whose weights exist and whose
-recipe did not change is skipped, so an interrupted run goes on where it stopped.
+recipe, vocabulary and base did not change is skipped, so an interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -209,6 +209,7 @@ def train_all(*, force: bool, n_processes: int) -> None:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 future.result()
                 trained.add(running.pop(future).expert)
+                print(f"{len(trained)} of {len(RECIPES)} members are up to date", flush=True)
 
 
 def startable(waiting: list[Recipe], trained: set[str]) -> list[Recipe]:
@@ -218,7 +219,6 @@ def startable(waiting: list[Recipe], trained: set[str]) -> list[Recipe]:
 
 def _bring_up_to_date(recipe: Recipe, *, force: bool) -> None:
     if not force and is_trained(recipe):
-        print(f"{recipe.expert}: up to date", flush=True)
         return
     command = [sys.executable, "-m", "examples.zoo.train", "--only", recipe.expert]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent)}
