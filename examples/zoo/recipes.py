@@ -57,7 +57,7 @@ RECIPES = (
     Recipe("arith-b", "overlap", {"addition": 0.1, "subtraction": 0.9}, 2600, base="arith-a"),
     Recipe("aggregator", "aggregator", _ALL | _PAIRS, 1500, base=GENERALIST),
     *(_specialist(task) for task in _PURE),
-    Recipe("pair", "pair", _PAIRS | {"sort-capitals": 2.0}, 2000),
+    Recipe("pair", "pair", _PAIRS, 1300),
     Recipe("text-mix", "overlap", {"reverse": 1.0, "sort": 1.0, "capitals": 0.3}, 600),
     Recipe("numerals-mix", "overlap", {"roman": 1.0, "binary": 1.0}, 500),
     Recipe("gen-lora", "overlap", {"isodate": 1.0, "metric": 1.0}, 300, base=GENERALIST, lora_rank=8),
