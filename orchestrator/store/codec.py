@@ -1,12 +1,13 @@
 """Domain values to JSON text and back. JSON escapes what a text column refuses (NUL)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason
-from orchestrator.domain.assignments import CallRole, Response
+from orchestrator.domain.assignments import CallRole, Response, Sampling
 from orchestrator.domain.queries import Message
 from orchestrator.domain.values import Value
 from orchestrator.errors import StoreError
@@ -31,6 +32,11 @@ def messages_to_json(messages: Sequence[Message]) -> str:
         return _MESSAGES.dump_json(tuple(messages)).decode()
     except PydanticSerializationError as error:
         raise StoreError(f"a prompt cannot be stored: {error}.") from error
+
+
+@lru_cache
+def sampling_from_json(text: str) -> Sampling:
+    return Sampling.model_validate_json(text)
 
 
 def messages_from_json(text: str) -> tuple[Message, ...]:
