@@ -99,13 +99,25 @@ def update_rows(
         conn.exec_driver_sql(statement, [(*row[1:], row[0]) for row in rows])
         return
     types = [table.c[name].type.compile(conn.dialect) for name in names]
-    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+    arrays = ", ".join(f"CAST(%s AS {kind}[])" for kind in types)
     values = ", ".join(f"{name} = given.{name}" for name in rest)
     conn.exec_driver_sql(
         f"UPDATE {table.name} AS r SET {values}, {also}"
         f" FROM unnest({arrays}) AS given({', '.join(names)}) WHERE r.{key} = given.{key}",
-        tuple(list(column) for column in zip(*rows, strict=True)),
+        tuple(_array(column) for column in zip(*rows, strict=True)),
     )
+
+
+def _array(values: Iterable[Value]) -> str:
+    """PostgreSQL's array literal; several times faster than the driver's own, which escapes by regex."""
+    return "{" + ",".join(map(_array_item, values)) + "}"
+
+
+def _array_item(value: Value) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _copy(conn: Connection, statement: str, rows: Iterable[Record]) -> None:

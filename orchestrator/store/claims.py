@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
 
 from orchestrator.batching import retry_limit
 from orchestrator.domain.assignments import Assignment, Call, CallRole, EngineBacklog, Response
@@ -50,6 +50,11 @@ _LOCKABLE = (
     .join(t.query, t.query.c.pk == _a.query_pk)
     .where(among(_a.pk, "pks"))
     .order_by(t.query.c.pk, _a.pk)
+)
+_COUNT_DOWN = (
+    update(t.query)
+    .where(among(t.query.c.pk, "pks"))
+    .values(n_outstanding=t.query.c.n_outstanding - bindparam("n"))
 )
 _LOCKED = _LOCKABLE.with_for_update(of=[t.query, t.assignment])
 _LOCKED_OR_SKIPPED = _LOCKABLE.with_for_update(of=[t.query, t.assignment], skip_locked=True)
@@ -287,5 +292,4 @@ def _count_down(conn: Connection, answered: Counter[int]) -> None:
     for query_pk, n in answered.items():
         by_n[n].append(query_pk)
     for n, pks in by_n.items():
-        outstanding = t.query.c.n_outstanding - n
-        conn.execute(update(t.query).where(among(t.query.c.pk, pks)).values(n_outstanding=outstanding))
+        conn.execute(_COUNT_DOWN, {"n": n, "pks": pks})

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, select, update
@@ -88,7 +89,7 @@ def responses_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, list[R
     """Responses by query, in call order."""
     found: dict[int, list[Response]] = defaultdict(list)
     rows = conn.execute(_RESPONSES, {"pks": query_pks}).all() if query_pks else []
-    for _pk, query_pk, payload in sorted(rows):
+    for _pk, query_pk, payload in sorted(rows, key=itemgetter(0)):
         found[query_pk].append(Response.model_validate_json(payload))
     return found
 
@@ -103,7 +104,7 @@ def decision_of_query() -> ScalarSelect[str]:
 def _decisions_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, Decision]:
     if not query_pks:
         return {}
-    by_stage = sorted(conn.execute(_DECISIONS, {"pks": query_pks}).all())
+    by_stage = sorted(conn.execute(_DECISIONS, {"pks": query_pks}), key=itemgetter(0))
     latest = {query_pk: text for _stage, query_pk, text in by_stage}
     return {query_pk: Decision.model_validate_json(text) for query_pk, text in latest.items()}
 
