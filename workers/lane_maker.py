@@ -1,0 +1,107 @@
+"""A loaded engine becomes a lane: its experts, how much it takes at once, how long it may be silent."""
+
+import math
+from collections.abc import Container
+from functools import partial
+
+from orchestrator.domain.experts import EngineSpec, Pool
+from orchestrator.ports import Clock, Engine
+from orchestrator.settings import SchedulerSettings
+from workers.backends.http.calls import CallOptions
+from workers.backends.http.limits import WINDOW_S
+from workers.lane import Lane, shard_room, slot_room
+from workers.ledger import Ledger
+from workers.loading import experts_of
+from workers.pace import Pace
+from workers.seat import OnTokens, Seat
+
+
+class LaneMaker:
+    """Makes lanes for the engines of a pool.
+
+    Args:
+        remote: engines that run elsewhere.
+        on_tokens: called with new text of unfinished responses.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        ledger: Ledger,
+        settings: SchedulerSettings,
+        remote: Container[str],
+        clock: Clock,
+        pace: Pace,
+        on_tokens: OnTokens | None,
+    ) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._settings = settings
+        self._remote = remote
+        self._clock = clock
+        self._pace = pace
+        self._on_tokens = on_tokens
+
+    def __call__(self, engine_id: str, engine: Engine) -> Lane:
+        spec = self._pool.engines[engine_id]
+        return self._remote_lane(spec, engine) if engine_id in self._remote else self._lane(spec, engine)
+
+    def _lane(self, spec: EngineSpec, engine: Engine) -> Lane:
+        seat = self._seat(
+            spec,
+            engine,
+            request_timeout_s=self._pace.request_timeout_s,
+            hang_timeout_s=self._settings.hang_timeout_s,
+        )
+        room = partial(
+            shard_room,
+            width=_positive(spec, "max_num_seqs"),
+            target_s=self._settings.shard_s,
+            pace=self._pace,
+        )
+        return Lane(
+            seat,
+            ledger=self._ledger,
+            pace=self._pace,
+            room=room,
+            max_attempts=self._settings.max_attempts,
+        )
+
+    def _remote_lane(self, spec: EngineSpec, engine: Engine) -> Lane:
+        """A request may wait there long for its turn (requests a minute): only its call is timed, by the
+        engine itself. Silence for longer than a wait and a call can take is still a hang."""
+        patience = CallOptions.model_construct(**_known(spec))
+        silence_s = WINDOW_S + patience.patience_s + patience.deadline_s
+        seat = self._seat(
+            spec,
+            engine,
+            request_timeout_s=math.inf,
+            hang_timeout_s=self._settings.hang_timeout_s + silence_s,
+        )
+        room = partial(slot_room, width=patience.max_concurrent)
+        return Lane(
+            seat,
+            ledger=self._ledger,
+            pace=self._pace,
+            room=room,
+            max_attempts=self._settings.max_attempts,
+        )
+
+    def _seat(
+        self, spec: EngineSpec, engine: Engine, *, request_timeout_s: float, hang_timeout_s: float
+    ) -> Seat:
+        return Seat(
+            spec.id,
+            engine,
+            experts=experts_of(self._pool, spec.id),
+            clock=self._clock,
+            request_timeout_s=request_timeout_s,
+            hang_timeout_s=hang_timeout_s,
+            on_tokens=self._on_tokens,
+        )
+
+
+def _positive(spec: EngineSpec, option: str) -> int | None:
+    value = spec.options.get(option)
+    return value if isinstance(value, int) and value > 0 else None
