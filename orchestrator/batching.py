@@ -120,7 +120,7 @@ def choose_engine(
     waiting = [item for item in backlog if item.n_waiting]
     seated = next((item for item in waiting if item.engine_id == resident), None)
     others = [item for item in waiting if item is not seated]
-    unserved = [item for item in others if not item.n_leased_elsewhere]
+    unserved = [item for item in others if not item.n_devices_elsewhere]
     return (
         _starved(unserved, max_wait_s=max_wait_s, resident_s=resident_s if seated else math.inf, rates=rates)
         or _interactive(seated, unserved)
@@ -216,7 +216,7 @@ def _most_work(items: Sequence[EngineBacklog], later: frozenset[str], rates: Rat
     worth = [
         item
         for item in items
-        if not item.n_leased_elsewhere or rates.work(item) / 2 > rates.load(item.engine_id)
+        if not item.n_devices_elsewhere or rates.work(item) / 2 > rates.load(item.engine_id)
     ]
     if not worth:
         return None
@@ -224,14 +224,16 @@ def _most_work(items: Sequence[EngineBacklog], later: frozenset[str], rates: Rat
         worth,
         key=lambda item: (
             item.engine_id in later,
-            item.n_leased_elsewhere > 0,
+            item.n_devices_elsewhere > 0,
             -rates.work(item),
             -item.n_waiting,
             item.engine_id,
         ),
     )
     shared = (
-        "shares the most work with another device" if best.n_leased_elsewhere else "has the most waiting work"
+        "shares the most work with another device"
+        if best.n_devices_elsewhere
+        else "has the most waiting work"
     )
     place = " of the last stage" if best.engine_id in later else ""
     return EngineChoice(best.engine_id, f"{shared}{place} ({best.n_waiting} assignments)")
@@ -242,7 +244,7 @@ def _visits(
 ) -> tuple[str, ...]:
     """Engines in the order one device serves them when nothing new arrives."""
     left = {
-        item.engine_id: item.model_copy(update={"n_leased_elsewhere": 0})
+        item.engine_id: item.model_copy(update={"n_devices_elsewhere": 0})
         for item in backlog
         if item.n_waiting
     }

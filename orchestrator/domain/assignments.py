@@ -108,11 +108,13 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 class Job(Value):
     """A user's submission. `composition` names what answers it; `later_engines` are those a later
-    stage will need (the scheduler visits them last)."""
+    stage will need (the scheduler visits them last). `deadline_s`: seconds after its submission at which
+    it expires; None = never."""
 
     id: str
     kind: str = "batch"
@@ -125,10 +127,14 @@ class Job(Value):
     later_engines: tuple[str, ...] = ()
     config_hash: str = ""
     label: str = ""
+    deadline_s: float | None = Field(default=None, gt=0)
 
 
 class JobProgress(Value):
-    """Counts of a job; completed + failed + waiting == total at every moment."""
+    """Counts of a job; completed + failed + waiting == total at every moment.
+
+    Times are seconds since the epoch by the database's clock.
+    """
 
     job: Job
     state: JobState
@@ -139,6 +145,9 @@ class JobProgress(Value):
     n_responses: int = 0
     n_regenerated: int = 0
     n_loads: int = 0
+    created_at: float = 0.0
+    finished_at: float | None = None
+    deadline_at: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -146,11 +155,18 @@ class JobProgress(Value):
 
 
 class EngineBacklog(Value):
-    """Waiting work of one engine, over all jobs and stages; times in seconds."""
+    """Open work of one engine, over all jobs and stages; times in seconds.
+
+    `n_waiting` and what follows it count assignments that nobody holds; `n_leased` those under anybody's
+    lease (an engine may have only those). `n_devices_elsewhere`: other live devices on which the engine
+    is resident or loading.
+    """
 
     engine_id: str
     n_waiting: int
     est_tokens: int = 0
     oldest_wait_s: float = 0.0
     top_priority: int = BATCH
-    n_leased_elsewhere: int = 0
+    n_leased: int = 0
+    leased_tokens: int = 0
+    n_devices_elsewhere: int = 0
