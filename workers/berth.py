@@ -1,17 +1,21 @@
 """A place for one engine: free, loading, or taken; what it holds is reported to the other workers."""
 
+import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
 from orchestrator.domain.devices import DeviceReport, DeviceState
+from orchestrator.errors import MusterError
 from orchestrator.ports import Clock, Engine
 from workers.lane import Lane
 from workers.ledger import LeaseStore, Ledger
 from workers.loading import Loaded, Loader
 from workers.measured import Measurements
 from workers.pace import Pace
+
+log = logging.getLogger(__name__)
 
 HOST = socket.gethostname()
 MEASURED_S = 1.0
@@ -57,12 +61,12 @@ class Berth:
         measured: Measurements | None,
     ) -> None:
         self.owner = owner
+        self.device = device
         self.loader = loader
         self.lane: Lane | None = None
         self._store = store
         self._ledger = ledger
         self._make_lane = make_lane
-        self._device = device
         self._clock = clock
         self._pace = pace
         self._measured = measured
@@ -94,7 +98,7 @@ class Berth:
     def report_of_now(self) -> DeviceReport:
         state: DeviceState = "loading" if self.is_loading else "idle" if self.lane is None else "resident"
         return DeviceReport(
-            owner=self.owner, device=self._device, engine_id=self.engine_id, state=state, host=HOST
+            owner=self.owner, device=self.device, engine_id=self.engine_id, state=state, host=HOST
         )
 
     def report(self) -> None:
@@ -144,9 +148,12 @@ class Berth:
             self.loader.close(lambda: _close_unwanted(loading))
 
     def sign_off(self) -> None:
-        """Take this berth off the others' books; the next report puts it there again."""
+        """Take this place off the list of devices; the next report puts it there again."""
         self._reported = None
-        self._store.forget_device(self.owner)
+        try:
+            self._store.forget_device(self.owner)
+        except MusterError:  # it grows old and is left out all the same
+            log.debug("owner %s: still on the list of devices", self.owner, exc_info=True)
 
     def record_speed(self) -> None:
         """Note what the engine did lately, if that is enough to measure."""
@@ -154,7 +161,7 @@ class Berth:
             self._record_speed(self.lane, at_least_s=MEASURED_S)
 
     def _record_load(self, engine_id: str, loaded: Loaded, measured: Measurements) -> None:
-        device, owner, seconds = self._device, self.owner, loaded.seconds
+        device, owner, seconds = self.device, self.owner, loaded.seconds
         self._ledger.note(
             lambda: self._store.record_load(engine_id=engine_id, device=device, owner=owner, seconds=seconds)
         )
@@ -165,7 +172,7 @@ class Berth:
     def _record_speed(self, lane: Lane, *, at_least_s: float) -> None:
         if self._measured is None or (served := lane.seat.served_lately(at_least_s=at_least_s)) is None:
             return
-        engine_id, device, speed = lane.engine_id, self._device, served.tokens_per_s
+        engine_id, device, speed = lane.engine_id, self.device, served.tokens_per_s
         if speed is not None:
             self._measured.note_speed(engine_id, speed)
             self._ledger.note(lambda: self._store.record_rate(engine_id, device, tokens_per_s=speed))

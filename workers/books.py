@@ -105,7 +105,11 @@ class Books:
             taken: engines that the device holds in other places.
         """
         return choose_engine(
-            [e for e in self._waiting.values() if e.engine_id not in self._remote and e.engine_id not in taken],
+            [
+                e
+                for e in self._waiting.values()
+                if e.engine_id not in self._remote and e.engine_id not in taken
+            ],
             resident=resident,
             later=self._later,
             max_wait_s=self._max_wait_s,

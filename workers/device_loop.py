@@ -19,7 +19,7 @@ from orchestrator.settings import SchedulerSettings
 from workers.advancing import Advancer
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.berth import Berth
-from workers.books import Books
+from workers.books import REMOTE, Books
 from workers.device_seats import DeviceSeats
 from workers.faults import Faults
 from workers.feeding import Feeder
@@ -30,7 +30,7 @@ from workers.loading import BackendShelf, Loader
 from workers.measured import Measurements
 from workers.owners import berth_of
 from workers.pace import DEFAULT_PACE, Pace, Timers
-from workers.remote_lanes import REMOTE, RemoteLanes
+from workers.remote_lanes import RemoteLanes
 from workers.seat import OnTokens
 
 __all__ = ["DEFAULT_PACE", "DeviceLoop", "Pace"]

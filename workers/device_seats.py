@@ -3,7 +3,8 @@
 import logging
 
 from orchestrator.batching import EngineChoice
-from workers.berth import Berth, LoadEnded
+from orchestrator.ports import Clock
+from workers.berth import Berth
 from workers.books import Books
 from workers.faults import Faults
 from workers.feeding import Feeder

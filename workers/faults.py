@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
+from orchestrator.errors import EngineCrashedError
 from orchestrator.ports import Clock
 from workers.pace import Pace
 
@@ -39,11 +40,11 @@ class Faults:
         text = str(error) or type(error).__name__
         self._set(engine_id, "engine_load_failed", text, is_final=is_alone or again)
 
-    def crashed(self, engine_id: str, code: str, error: str) -> None:
+    def crashed(self, engine_id: str, error: EngineCrashedError) -> None:
         self._n_crashes[engine_id] += 1
         n = self._n_crashes[engine_id]
         if n >= self._pace.max_crashes:
-            self._set(engine_id, code, f"{error} It crashed {n} times in a row.", is_final=True)
+            self._set(engine_id, error.code, f"{error} It crashed {n} times in a row.", is_final=True)
 
     def worked(self, engine_id: str) -> None:
         """It generated something: crashes before that do not count as in a row."""

@@ -66,14 +66,14 @@ class Lane:
     def _is_open(self) -> bool:
         return self.died is None and not self._held and not (self._is_alone and self.seat.n_running)
 
-    def claim(self) -> bool:
-        """Claim a shard and start it; whether there was work."""
-        return self._take(self._ledger.claim(self.engine_id, limit=self.room))
+    def claim(self, limit: int) -> int:
+        """Claim up to `limit` assignments and start them; returns how many there were."""
+        return self._take(self._ledger.claim(self.engine_id, limit=limit))
 
-    def join(self) -> bool:
+    def join(self) -> int:
         """Claim interactive requests only: they do not wait for a shard to end."""
         if not self._is_open:
-            return False
+            return 0
         limit = max(1, self._pace.min_shard)
         return self._take(self._ledger.claim(self.engine_id, limit=limit, min_priority=INTERACTIVE))
 
@@ -110,13 +110,13 @@ class Lane:
         """Drop what is held: its lease was given back."""
         self._held, self._is_alone = [], False
 
-    def _take(self, assignments: Sequence[Assignment]) -> bool:
+    def _take(self, assignments: Sequence[Assignment]) -> int:
         if any(assignment.attempt > 1 for assignment in assignments):
             self._held = list(assignments)
             self.start_held()
         else:
             self._start(assignments)
-        return bool(assignments)
+        return len(assignments)
 
     def _start(self, assignments: Sequence[Assignment]) -> None:
         ordered = sorted(assignments, key=_prefix)
@@ -147,9 +147,7 @@ def shard_room(seat: Seat, *, width: int | None, target_s: float, pace: Pace) ->
     """A new shard when half of the last one is done: `target_s` of work, at least what the engine
     batches at once (`width`, where known)."""
     low = max(pace.min_shard, width or 0)
-    limit = shard_size(
-        per_s=seat.served.per_s, target_s=target_s, low=low, high=max(low, pace.max_shard)
-    )
+    limit = shard_size(per_s=seat.served.per_s, target_s=target_s, low=low, high=max(low, pace.max_shard))
     return limit if seat.n_running <= limit // 2 else 0
 
 

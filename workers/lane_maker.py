@@ -9,7 +9,7 @@ from orchestrator.ports import Clock, Engine
 from orchestrator.settings import SchedulerSettings
 from workers.backends.http.calls import CallOptions
 from workers.backends.http.limits import WINDOW_S
-from workers.lane import Lane, shard_room, slot_room
+from workers.lane import Lane, Room, shard_room, slot_room
 from workers.ledger import Ledger
 from workers.loading import experts_of
 from workers.pace import Pace
@@ -60,18 +60,12 @@ class LaneMaker:
             target_s=self._settings.shard_s,
             pace=self._pace,
         )
-        return Lane(
-            seat,
-            ledger=self._ledger,
-            pace=self._pace,
-            room=room,
-            max_attempts=self._settings.max_attempts,
-        )
+        return self._lane_of(seat, room)
 
     def _remote_lane(self, spec: EngineSpec, engine: Engine) -> Lane:
         """A request may wait there long for its turn (requests a minute): only its call is timed, by the
         engine itself. Silence for longer than a wait and a call can take is still a hang."""
-        patience = CallOptions.model_construct(**_known(spec))
+        patience = _call_options(spec)
         silence_s = WINDOW_S + patience.patience_s + patience.deadline_s
         seat = self._seat(
             spec,
@@ -79,14 +73,11 @@ class LaneMaker:
             request_timeout_s=math.inf,
             hang_timeout_s=self._settings.hang_timeout_s + silence_s,
         )
-        room = partial(slot_room, width=patience.max_concurrent)
-        return Lane(
-            seat,
-            ledger=self._ledger,
-            pace=self._pace,
-            room=room,
-            max_attempts=self._settings.max_attempts,
-        )
+        return self._lane_of(seat, partial(slot_room, width=patience.max_concurrent))
+
+    def _lane_of(self, seat: Seat, room: Room) -> Lane:
+        max_attempts = self._settings.max_attempts
+        return Lane(seat, ledger=self._ledger, pace=self._pace, room=room, max_attempts=max_attempts)
 
     def _seat(
         self, spec: EngineSpec, engine: Engine, *, request_timeout_s: float, hang_timeout_s: float
@@ -100,6 +91,12 @@ class LaneMaker:
             hang_timeout_s=hang_timeout_s,
             on_tokens=self._on_tokens,
         )
+
+
+def _call_options(spec: EngineSpec) -> CallOptions:
+    """What remote backends have in common; their loads have checked it."""
+    known = {name: value for name, value in spec.options.items() if name in CallOptions.model_fields}
+    return CallOptions.model_validate(known)
 
 
 def _positive(spec: EngineSpec, option: str) -> int | None:

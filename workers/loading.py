@@ -86,7 +86,7 @@ class Loader:
 
     def warm_up(self, engine_ids: Sequence[str]) -> None:
         """Start the spares that these engines will use."""
-        self._errands.run(lambda: [self._warm_up(self._pool.engines[e]) for e in engine_ids])
+        self._errands.run(lambda: self._warm_up([self._pool.engines[e] for e in engine_ids]))
 
     def load(self, engine_id: str) -> "Future[Loaded]":
         """Load an engine; what was prepared instead of it is discarded first."""
@@ -150,13 +150,14 @@ class Loader:
         if isinstance(backend, PreparingBackend):
             backend.discard_prepared()
 
-    def _warm_up(self, spec: EngineSpec) -> None:
-        try:
-            backend = self._shelf.get(spec.backend)
-            if isinstance(backend, PreparingBackend):
-                backend.warm_up(spec)
-        except MusterError as error:
-            log.warning("engine %s: no warm spare: %s", spec.id, error)
+    def _warm_up(self, specs: Sequence[EngineSpec]) -> None:
+        for spec in specs:
+            try:
+                backend = self._shelf.get(spec.backend)
+                if isinstance(backend, PreparingBackend):
+                    backend.warm_up(spec)
+            except MusterError as error:
+                log.warning("engine %s: no warm spare: %s", spec.id, error)
 
 
 def experts_of(pool: Pool, engine_id: str) -> dict[str, Expert]:

@@ -85,12 +85,8 @@ class RemoteLanes:
 
     def leave(self) -> None:
         """Close all of them."""
-        for berth in self.berths:
-            berth.leave()
-
-    def sign_off(self) -> None:
-        for berth in self.berths:
-            berth.sign_off()
+        for engine_id in list(self._berths):
+            self._close(engine_id)
 
     def _open(self, item: EngineBacklog) -> None:
         berth = self._make_berth(item.engine_id)

@@ -110,10 +110,18 @@ class HostedBackend:
         if self._prepared is not None and self._prepared[:2] == (spec, tuple(adapters)):
             return True
         self.discard_prepared()
-        if not self._fits(spec):
+        if not self.fits(spec):
             return False
         self._prepared = _Prepared(spec, tuple(adapters), self._begin(spec, adapters))
         return True
+
+    def fits(self, spec: EngineSpec) -> bool:
+        """Whether memory allows the engine beside those that are resident; False when nobody knows."""
+        needed = self._took_gib.get(spec.id) or needed_gib(spec)
+        on_device = [c.memory.cuda_free_gib for c in self._resident if c.memory is not None]
+        free = [gib for gib in on_device if gib is not None]
+        available = min(free) if free else available_gib()
+        return needed is not None and available is not None and needed + RESERVE_GIB <= available
 
     def discard_prepared(self) -> None:
         """Free what `prepare` loads."""
@@ -199,13 +207,6 @@ class HostedBackend:
             return self._pools[launch]
 
     # ── memory ────────────────────────────────────────────────────────────────────────────────────
-
-    def _fits(self, spec: EngineSpec) -> bool:
-        needed = self._took_gib.get(spec.id) or needed_gib(spec)
-        on_device = [c.memory.cuda_free_gib for c in self._resident if c.memory is not None]
-        free = [gib for gib in on_device if gib is not None]
-        available = min(free) if free else available_gib()
-        return needed is not None and available is not None and needed + RESERVE_GIB <= available
 
     def _remember_size(self, spec: EngineSpec, child: ChildProcess) -> None:
         before, after = child.memory_before, child.memory
