@@ -65,7 +65,8 @@ class Seat:
     Args:
         experts: experts whose base weights the engine holds, by id.
         request_timeout_s: a request running longer is aborted and fails as `generation_timeout`.
-        hang_timeout_s: an engine with work that reports nothing for so long counts as crashed.
+        hang_timeout_s: an engine with work that reports nothing for so long counts as crashed, unless it
+            has the attribute `watches_itself`.
         on_tokens: called with new text of unfinished responses.
     """
 
@@ -86,6 +87,8 @@ class Seat:
         self._served = Served()
         self._noted = Served()
         self._engine = engine
+        # Its own signs of life are better than ours: a long generation may report nothing for minutes.
+        self._watches_itself = bool(getattr(engine, "watches_itself", False))
         self._experts = experts
         self._clock = clock
         self._request_timeout_s = request_timeout_s
@@ -154,7 +157,7 @@ class Seat:
         if events:
             self._last_event_at = now
         outcomes = [outcome for event in events if (outcome := self._outcome(event, now)) is not None]
-        if self._running and now - self._last_event_at > self._hang_timeout_s:
+        if self._running and not self._watches_itself and now - self._last_event_at > self._hang_timeout_s:
             raise EngineCrashedError(
                 f"engine '{self.engine_id}' reported nothing for {self._hang_timeout_s:g} s."
             )
