@@ -112,7 +112,7 @@ class Books:
             ],
             resident=resident,
             later=self._later,
-            max_wait_s=self._max_wait_s,
+            max_wait_s=self.max_wait_s,
             resident_s=resident_s,
             rates=rates,
         )
@@ -123,13 +123,13 @@ class Books:
         best = self._waiting.get(choice.engine_id)
         if mine is None or best is None or mine.n_devices_elsewhere:
             return choice
-        is_urgent = best.top_priority >= INTERACTIVE or best.oldest_wait_s > self._max_wait_s
+        is_urgent = best.top_priority >= INTERACTIVE or best.oldest_wait_s > self.max_wait_s
         if is_urgent or (mine.engine_id in self._later and best.engine_id not in self._later):
             return choice
         return EngineChoice(mine.engine_id, f"is loaded ahead ({mine.n_waiting} assignments)")
 
     @property
-    def _max_wait_s(self) -> float:
+    def max_wait_s(self) -> float:
         """One batch job alone cannot starve itself: for it, fewest loads is best."""
         has_urgent = any(item.top_priority >= INTERACTIVE for item in self._waiting.values())
         return self._settings.max_wait_s if self._n_jobs > 1 or has_urgent else math.inf

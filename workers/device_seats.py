@@ -107,13 +107,13 @@ class DeviceSeats:
     def _serve_best(self, berth: Berth) -> bool:
         """Claim for the engine in a berth, or change it for a better one."""
         lane = berth.lane
-        if lane is not None and lane.start_held():
-            return True
+        if lane is not None:
+            self._look_ahead(berth, lane)
+            if lane.start_held():
+                return True
         if lane is not None and not lane.room:
             return self._feeder.join(lane)
         choice = self._choose(berth)
-        if lane is not None:
-            self._look_ahead(berth, lane)
         if choice is None:
             return lane is not None and self._feeder.join(lane)
         if lane is None:
@@ -173,9 +173,11 @@ class DeviceSeats:
 
     def _seconds_left(self, lane: Lane) -> float | None:
         """What the engine's work will take; None = its speed is not known yet."""
-        speed, item = lane.seat.served.tokens_per_s, self._books.waiting(lane.engine_id)
-        tokens = lane.held_tokens + (item.est_tokens if item else 0)
-        return None if speed is None else tokens / speed
+        item = self._books.waiting(lane.engine_id)
+        speed = lane.seat.served.tokens_per_s or self._measured.rates.tokens_per_s.get(lane.engine_id)
+        if speed is None:
+            return None if item else 0.0  # one shard at most
+        return (lane.held_tokens + (item.est_tokens if item else 0)) / speed
 
     def _load_failed(self, engine_id: str, error: Exception) -> None:
         """Its waiting work fails once, and it is left alone for a while."""

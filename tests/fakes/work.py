@@ -190,7 +190,9 @@ class FakeBackend:
 class GatedBackend(FakeBackend):
     """Its loads end when the test opens the gate."""
 
-    def __init__(self, *, batch: int = 1000, gated: Sequence[str] = (), clock: HandClock | None = None) -> None:
+    def __init__(
+        self, *, batch: int = 1000, gated: Sequence[str] = (), clock: HandClock | None = None
+    ) -> None:
         super().__init__(batch=batch, clock=clock)
         self.gate = Event()
         self._gated = gated

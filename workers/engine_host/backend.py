@@ -153,10 +153,13 @@ class HostedBackend:
         )
 
     def close(self) -> None:
-        """End all children but those whose engines are in use. Idempotent."""
+        """End all children but those whose engines are in use. Idempotent; what is loaded later starts
+        new ones."""
         self.discard_prepared()
         self._settle_unloading()
-        for pool in self._pools.values():
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
             pool.close()
 
     # ── loading ───────────────────────────────────────────────────────────────────────────────────
@@ -199,7 +202,9 @@ class HostedBackend:
 
     def _pool(self, spec: EngineSpec) -> SparePool:
         python = self._python if isinstance(self._python, str) else self._python(spec)
-        launch = Launch(self._inner, python, self._env)
+        return self._pool_of(Launch(self._inner, python, self._env))
+
+    def _pool_of(self, launch: Launch) -> SparePool:
         with self._lock:
             if launch not in self._pools:
                 start = partial(ChildProcess, clock=self._clock)
@@ -251,7 +256,7 @@ class HostedBackend:
             and after is not None
             and came_back(before, after, tolerance_gib=self._tolerance_gib)
         ):
-            self._pools[child.launch].give_back(child)
+            self._pool_of(child.launch).give_back(child)
             return
         logger.info("child %d kept memory of its engine (%s, before %s): ended", child.pid, after, before)
         child.stop(STOP_S)
