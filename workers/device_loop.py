@@ -91,8 +91,8 @@ class DeviceLoop:
             compositions=compositions,
             engine_of={expert.id: expert.engine.id for expert in pool.experts},
         )
+        self._engine_ids = tuple(pool.engines)
         self._remote = frozenset(e.id for e in pool.engines.values() if e.backend in remote)
-        self._local = tuple(engine_id for engine_id in pool.engines if engine_id not in self._remote)
         books = Books(
             store=store,
             ledger=self._ledger,
@@ -175,6 +175,10 @@ class DeviceLoop:
     def rates(self) -> Rates:
         """What loads and work were measured to cost so far."""
         return self._measured.rates
+
+    def is_local(self, engine_id: str) -> bool:
+        """Whether an engine must be loaded on a device."""
+        return engine_id not in self._remote
 
     def wake(self) -> None:
         """Look at the books at the next tick, whenever that was done last."""
@@ -287,7 +291,7 @@ class DeviceLoop:
     def _feed(self) -> bool:
         """Keep all engines supplied, or change them; whether anything was begun."""
         if self._timers.is_due("warm up", math.inf):
-            self._loader.warm_up(self._local)
+            self._loader.warm_up(list(filter(self.is_local, self._engine_ids)))
         self._books.look()
         fed = [self._remotes.feed(), self._seats.feed()]
         self._bury_dead()
@@ -308,7 +312,7 @@ class DeviceLoop:
 
     def _patience(self, busy: list[Lane]) -> list[tuple[Lane, float]]:
         """How long to wait in each lane: `poll_s` together, and in the device's own if one is busy."""
-        own = [lane for lane in busy if lane.engine_id not in self._remote]
+        own = [lane for lane in busy if self.is_local(lane.engine_id)]
         waiting = own or busy
         return [(lane, self._pace.poll_s / len(waiting) if lane in waiting else 0.0) for lane in busy]
 

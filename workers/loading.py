@@ -70,7 +70,7 @@ class Loader:
     """Changes the engines of one device, one step after the other; every method returns at once.
 
     Attributes:
-        ahead: the engine that is prepared, if any.
+        ahead: the engine that is prepared, or is about to be.
     """
 
     def __init__(self, shelf: BackendShelf, pool: Pool, *, clock: Clock, name: str) -> None:
@@ -82,7 +82,9 @@ class Loader:
 
     @property
     def ahead(self) -> str | None:
-        return None if self._prepared is None else self._prepared.engine_id
+        if self._prepared is None or (self._prepared.began.done() and not self._prepared.began.result()):
+            return None
+        return self._prepared.engine_id
 
     def warm_up(self, engine_ids: Sequence[str]) -> None:
         """Start the spares that these engines will use."""
@@ -99,7 +101,7 @@ class Loader:
 
     def prepare(self, engine_id: str) -> None:
         """Begin to load an engine beside the resident one, where its backend can and memory allows."""
-        if self.ahead == engine_id:
+        if self._prepared is not None and self._prepared.engine_id == engine_id:
             return
         self.discard()
         self._prepared = _Ahead(engine_id, self._errands.run(lambda: self._prepare(engine_id)))

@@ -22,7 +22,8 @@ class Measurements:
 
     @property
     def rates(self) -> Rates:
-        return Rates(self._load_s, self._tokens_per_s)
+        """As of now; for any thread."""
+        return Rates(dict(self._load_s), dict(self._tokens_per_s))
 
     def read(self, stored: Mapping[tuple[str, str], Rate]) -> None:
         """Take over what is stored; what was only measured here so far stays."""

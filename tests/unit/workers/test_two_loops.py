@@ -2,13 +2,15 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from orchestrator.domain.assignments import JobState
 from orchestrator.store import SqlJobStore, open_database
-from tests.fakes.databases import fresh_sqlite
+from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
 from tests.fakes.loops import EAGER, make_loop, submit
 from tests.fakes.work import FakeBackend, TextMajority, make_pool, make_queries
 from workers.device_loop import DeviceLoop
@@ -17,11 +19,18 @@ ENGINES = ("a", "b", "c", "d", "e")
 PACE = EAGER._replace(look_s=0.01)
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
-    yield store
-    store.close()
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlJobStore]:
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = fresh_sqlite(tmp_path)
+        elif postgres_is_reachable():
+            url = stack.enter_context(fresh_postgres())
+        else:
+            pytest.skip("no PostgreSQL server answers")
+        store = SqlJobStore(open_database(url))
+        stack.callback(store.close)
+        yield store
 
 
 def drive_together(loops: list[DeviceLoop], store: SqlJobStore) -> None:
