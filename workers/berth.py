@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from orchestrator.domain.devices import DeviceReport, DeviceState
 from orchestrator.errors import MusterError
-from orchestrator.ports import Clock, Engine
+from orchestrator.ports import Engine
+from workers.kit import Kit
 from workers.lane import Lane
-from workers.ledger import LeaseStore, Ledger
 from workers.loading import Loaded, Loader
 from workers.measured import Measurements
-from workers.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -49,26 +48,21 @@ class Berth:
 
     def __init__(
         self,
+        kit: Kit,
         owner: str,
         *,
-        store: LeaseStore,
-        ledger: Ledger,
         loader: Loader,
         make_lane: MakeLane,
         device: str,
-        clock: Clock,
-        pace: Pace,
         measured: Measurements | None,
     ) -> None:
         self.owner = owner
         self.device = device
         self.loader = loader
         self.lane: Lane | None = None
-        self._store = store
-        self._ledger = ledger
+        self._kit = kit
+        self._store = kit.store
         self._make_lane = make_lane
-        self._clock = clock
-        self._pace = pace
         self._measured = measured
         self._loading: _Loading | None = None
         self._reported: DeviceReport | None = None
@@ -103,8 +97,8 @@ class Berth:
 
     def report(self) -> None:
         """Tell the others when something changed, and that it lives."""
-        now, report = self._clock(), self.report_of_now
-        if report == self._reported and now - self._reported_at < self._pace.report_s:
+        now, report = self._kit.clock(), self.report_of_now
+        if report == self._reported and now - self._reported_at < self._kit.pace.report_s:
             return
         self._store.report_device(report)
         self._reported, self._reported_at = report, now
@@ -143,7 +137,7 @@ class Berth:
             self._record_speed(lane, at_least_s=0.0)
             self.loader.close(lane.seat.close)
             if self._measured is not None:
-                self._ledger.note(lambda: self._store.record_leave(self.owner))
+                self._kit.ledger.note(lambda: self._store.record_leave(self.owner))
         if loading is not None:
             self.loader.close(lambda: _close_unwanted(loading))
 
@@ -162,12 +156,12 @@ class Berth:
 
     def _record_load(self, engine_id: str, loaded: Loaded, measured: Measurements) -> None:
         device, owner, seconds = self.device, self.owner, loaded.seconds
-        self._ledger.note(
+        self._kit.ledger.note(
             lambda: self._store.record_load(engine_id=engine_id, device=device, owner=owner, seconds=seconds)
         )
         if not loaded.was_prepared:
             measured.note_load(engine_id, seconds)
-            self._ledger.note(lambda: self._store.record_rate(engine_id, device, load_s=seconds))
+            self._kit.ledger.note(lambda: self._store.record_rate(engine_id, device, load_s=seconds))
 
     def _record_speed(self, lane: Lane, *, at_least_s: float) -> None:
         if self._measured is None or (served := lane.seat.served_lately(at_least_s=at_least_s)) is None:
@@ -175,7 +169,7 @@ class Berth:
         engine_id, device, speed = lane.engine_id, self.device, served.tokens_per_s
         if speed is not None:
             self._measured.note_speed(engine_id, speed)
-            self._ledger.note(lambda: self._store.record_rate(engine_id, device, tokens_per_s=speed))
+            self._kit.ledger.note(lambda: self._store.record_rate(engine_id, device, tokens_per_s=speed))
 
 
 def _close_unwanted(loading: _Loading) -> None:

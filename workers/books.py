@@ -6,11 +6,9 @@ from collections.abc import Callable, Container, Iterable
 from orchestrator.batching import EngineChoice, Rates, choose_engine
 from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, Job, JobState
 from orchestrator.domain.devices import LIVE_S, DeviceReport
-from orchestrator.settings import SchedulerSettings
-from workers.faults import Fault, Faults
-from workers.ledger import LeaseStore, Ledger
+from workers.faults import Fault
+from workers.kit import Kit
 from workers.owners import loop_of
-from workers.pace import Pace, Timers
 from workers.seat import failed_outcome
 
 FAIL_CHUNK = 500
@@ -27,7 +25,6 @@ class Books:
     Work of engines that cannot be served fails with the reason.
 
     Args:
-        owner: the lease owner whose view it is.
         engines: those of the pool; `remote`: those of them that need no device.
         later_engines: engines that later stages of these jobs may need.
 
@@ -37,29 +34,12 @@ class Books:
     """
 
     def __init__(
-        self,
-        *,
-        store: LeaseStore,
-        ledger: Ledger,
-        owner: str,
-        engines: Container[str],
-        remote: Container[str],
-        later_engines: LaterEngines,
-        faults: Faults,
-        settings: SchedulerSettings,
-        timers: Timers,
-        pace: Pace,
+        self, kit: Kit, *, engines: Container[str], remote: Container[str], later_engines: LaterEngines
     ) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._owner = owner
+        self._kit = kit
         self._engines = engines
         self._remote = remote
         self._later_engines = later_engines
-        self._faults = faults
-        self._settings = settings
-        self._timers = timers
-        self._pace = pace
         self._waiting: dict[str, EngineBacklog] = {}
         self._later: frozenset[str] = frozenset()
         self._n_jobs = 0
@@ -68,13 +48,13 @@ class Books:
 
     def look(self) -> None:
         """Refresh what is due."""
-        if self._timers.is_due("jobs", self._pace.look_s):
-            jobs = [p.job for p in self._store.jobs(limit=RUNNING_JOBS) if p.state is JobState.RUNNING]
+        if self._kit.timers.is_due("jobs", self._kit.pace.look_s):
+            jobs = [p.job for p in self._kit.store.jobs(limit=RUNNING_JOBS) if p.state is JobState.RUNNING]
             self._later = self._later_engines(jobs)
             self._n_jobs = len(jobs)
-            self._count(self._store.devices(LIVE_S))
-        if self._timers.is_due("backlog", self._pace.look_s):
-            waiting = [item for item in self._store.backlog(owner=self._owner) if item.n_waiting]
+            self._count(self._kit.store.devices(LIVE_S))
+        if self._kit.timers.is_due("backlog", self._kit.pace.look_s):
+            waiting = [item for item in self._kit.store.backlog(owner=self._kit.owner) if item.n_waiting]
             self._waiting = {item.engine_id: item for item in waiting if self._is_served(item)}
 
     def waiting(self, engine_id: str) -> EngineBacklog | None:
@@ -84,7 +64,7 @@ class Books:
     def claimed(self, engine_id: str, n: int, *, limit: int) -> None:
         """So many of an engine's assignments were claimed; with less than the limit, look again."""
         if n < limit:
-            self._timers.due_now("backlog")
+            self._kit.timers.due_now("backlog")
         elif item := self._waiting.get(engine_id):
             left = max(1, item.n_waiting - n)
             tokens = item.est_tokens * left // item.n_waiting
@@ -132,10 +112,10 @@ class Books:
     def max_wait_s(self) -> float:
         """One batch job alone cannot starve itself: for it, fewest loads is best."""
         has_urgent = any(item.top_priority >= INTERACTIVE for item in self._waiting.values())
-        return self._settings.max_wait_s if self._n_jobs > 1 or has_urgent else math.inf
+        return self._kit.settings.max_wait_s if self._n_jobs > 1 or has_urgent else math.inf
 
     def _count(self, devices: Iterable[DeviceReport]) -> None:
-        others = [report for report in devices if loop_of(report.owner) != self._owner]
+        others = [report for report in devices if loop_of(report.owner) != self._kit.owner]
         self.is_alone = not others
         self.n_devices = 1 + len({report.owner for report in others if report.device != REMOTE})
 
@@ -149,9 +129,9 @@ class Books:
         if engine_id not in self._engines:
             error = f"engine '{engine_id}' is not in the pool."
             return Fault(math.inf, "expert_unavailable", error, is_final=True)
-        return self._faults.of(engine_id)
+        return self._kit.faults.of(engine_id)
 
     def _fail(self, engine_id: str, fault: Fault) -> None:
-        while assignments := self._ledger.claim(engine_id, limit=FAIL_CHUNK):
-            self._ledger.add(failed_outcome(a, fault.code, fault.error) for a in assignments)
-            self._ledger.settle()
+        while assignments := self._kit.ledger.claim(engine_id, limit=FAIL_CHUNK):
+            self._kit.ledger.add(failed_outcome(a, fault.code, fault.error) for a in assignments)
+            self._kit.ledger.settle()

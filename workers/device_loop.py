@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Container
 from concurrent.futures import FIRST_COMPLETED, wait
+from functools import partial
 
 from orchestrator.batching import Rates
 from orchestrator.domain.assignments import JobState
@@ -21,15 +22,15 @@ from workers.backends.registry import REMOTE_BACKENDS
 from workers.berth import Berth
 from workers.books import REMOTE, Books
 from workers.device_seats import DeviceSeats
-from workers.faults import Faults
 from workers.feeding import Feeder
+from workers.kit import make_kit
 from workers.lane import Lane
 from workers.lane_maker import LaneMaker
-from workers.ledger import LeaseStore, Ledger
+from workers.ledger import LeaseStore
 from workers.loading import BackendShelf, Loader
 from workers.measured import Measurements
 from workers.owners import berth_of
-from workers.pace import DEFAULT_PACE, Pace, Timers
+from workers.pace import DEFAULT_PACE, Pace
 from workers.remote_lanes import RemoteLanes
 from workers.seat import OnTokens
 
@@ -75,17 +76,10 @@ class DeviceLoop:
     ) -> None:
         self.owner = owner
         self.n_generated = 0
-        self._store = store
-        self._settings = settings
-        self._pace = pace
         self._steps = steps
         self._on_committed = on_committed
-        self._timers = timers = Timers(clock)
-        self._faults = faults = Faults(clock, pace)
-        self._measured = Measurements(device)
-        self._shelf = BackendShelf(backends)
-        self._loader = Loader(self._shelf, pool, clock=clock, name=device)
-        self._ledger = Ledger(store, owner=owner, lease_s=settings.lease_s, clock=clock, pace=pace)
+        self._kit = kit = make_kit(store, owner=owner, clock=clock, pace=pace, settings=settings)
+        self._store, self._ledger, self._timers = store, kit.ledger, kit.timers
         self._advancer = Advancer(
             store=store,
             compositions=compositions,
@@ -93,69 +87,29 @@ class DeviceLoop:
         )
         self._engine_ids = tuple(pool.engines)
         self._remote = frozenset(e.id for e in pool.engines.values() if e.backend in remote)
-        books = Books(
-            store=store,
-            ledger=self._ledger,
-            owner=owner,
-            engines=pool.engines,
-            remote=self._remote,
-            later_engines=self._advancer.later_engines,
-            faults=faults,
-            settings=settings,
-            timers=timers,
-            pace=pace,
+        self._measured = Measurements(device)
+        self._shelf = BackendShelf(backends)
+        self._loader = Loader(self._shelf, pool, clock=clock, name=device)
+        self._books = books = Books(
+            kit, engines=pool.engines, remote=self._remote, later_engines=self._advancer.later_engines
         )
-        self._books = books
-        make_lane = LaneMaker(
-            pool,
-            ledger=self._ledger,
-            settings=settings,
-            remote=self._remote,
-            clock=clock,
-            pace=pace,
-            on_tokens=on_tokens,
-        )
-
-        def make_berth(name: str, loader: Loader, place: str, measured: Measurements | None) -> Berth:
-            return Berth(
-                name,
-                store=store,
-                ledger=self._ledger,
-                loader=loader,
-                make_lane=make_lane,
-                device=place,
-                clock=clock,
-                pace=pace,
-                measured=measured,
-            )
-
-        def make_remote_berth(engine_id: str) -> Berth:
-            loader = Loader(self._shelf, pool, clock=clock, name=engine_id)
-            return make_berth(berth_of(owner, engine_id), loader, REMOTE, None)
-
-        feeder = Feeder(books, timers, pace)
+        feeder = Feeder(kit, books)
+        berth = partial(Berth, kit, make_lane=LaneMaker(kit, pool, remote=self._remote, on_tokens=on_tokens))
         names = [owner, *(berth_of(owner, str(n)) for n in range(1, settings.max_resident))]
         self._seats = DeviceSeats(
-            [make_berth(name, self._loader, device, self._measured) for name in names],
+            kit,
+            [berth(name, loader=self._loader, device=device, measured=self._measured) for name in names],
             loader=self._loader,
             books=books,
             feeder=feeder,
-            ledger=self._ledger,
             measured=self._measured,
-            faults=faults,
-            clock=clock,
-            timers=timers,
-            pace=pace,
         )
-        self._remotes = RemoteLanes(
-            make_remote_berth,
-            books=books,
-            feeder=feeder,
-            faults=faults,
-            clock=clock,
-            timers=timers,
-            pace=pace,
-        )
+
+        def remote_berth(engine_id: str) -> Berth:
+            loader = Loader(self._shelf, pool, clock=clock, name=engine_id)
+            return berth(berth_of(owner, engine_id), loader=loader, device=REMOTE, measured=None)
+
+        self._remotes = RemoteLanes(kit, remote_berth, books=books, feeder=feeder)
         self._is_doubtful = False
         self._n_seen_committed = 0
         self._owes_bell = False
@@ -250,16 +204,18 @@ class DeviceLoop:
         for berth in self._berths:
             berth.report()
         self._keep_leases()
-        if self._timers.is_due("sweep", self._pace.sweep_s):
-            self._store.sweep(max_attempts=self._settings.max_attempts)
-        if self._timers.is_due("rates", self._pace.record_s):
+        if self._timers.is_due("sweep", self._kit.pace.sweep_s):
+            self._store.sweep(max_attempts=self._kit.settings.max_attempts)
+        if self._timers.is_due("rates", self._kit.pace.record_s):
             for berth in self._seats.berths:
                 berth.record_speed()
             self._measured.read(self._store.rates())
 
     def _keep_leases(self) -> None:
-        if self._n_held and self._timers.is_due("renew", min(self._pace.renew_s, self._settings.lease_s / 3)):
-            if self._store.renew(self.owner, lease_s=self._settings.lease_s) < self._n_held:
+        if self._n_held and self._timers.is_due(
+            "renew", min(self._kit.pace.renew_s, self._kit.settings.lease_s / 3)
+        ):
+            if self._store.renew(self.owner, lease_s=self._kit.settings.lease_s) < self._n_held:
                 self._stop_ended_jobs()
         elif self._is_doubtful and not self._n_held:
             # A claim may have been committed although its reply was lost.
@@ -275,7 +231,7 @@ class DeviceLoop:
     # ── queries ───────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self) -> bool:
-        if not self._steps or not self._timers.is_due("advance", self._pace.look_s):
+        if not self._steps or not self._timers.is_due("advance", self._kit.pace.look_s):
             return False
         advanced = self._advancer.run(between=self._keep_alive)
         if advanced.n_asked:
@@ -303,23 +259,23 @@ class DeviceLoop:
             n = sum(not outcome.response.failed for outcome in lane.collect(timeout_s))
             self.n_generated += n
             if n:
-                self._faults.worked(lane.engine_id)
+                self._kit.faults.worked(lane.engine_id)
         self._bury_dead()
         if not busy:
             self._wait_for_loads()
         is_idle = not any(lane.n_running for lane in self._lanes)
-        return self._commit() if is_idle or self._ledger.is_due else False
+        return (is_idle or self._ledger.is_due) and self._ledger.settle() > 0
 
     def _patience(self, busy: list[Lane]) -> list[tuple[Lane, float]]:
         """How long to wait in each lane: `poll_s` together, and in the device's own if one is busy."""
         own = [lane for lane in busy if self.is_local(lane.engine_id)]
         waiting = own or busy
-        return [(lane, self._pace.poll_s / len(waiting) if lane in waiting else 0.0) for lane in busy]
+        return [(lane, self._kit.pace.poll_s / len(waiting) if lane in waiting else 0.0) for lane in busy]
 
     def _wait_for_loads(self) -> None:
         loads = [berth.pending for berth in self._berths if berth.pending is not None]
         if loads:
-            wait(loads, self._pace.poll_s, return_when=FIRST_COMPLETED)
+            wait(loads, self._kit.pace.poll_s, return_when=FIRST_COMPLETED)
 
     def _bury_dead(self) -> None:
         self._seats.bury_dead()
@@ -327,18 +283,13 @@ class DeviceLoop:
 
     # ── responses ─────────────────────────────────────────────────────────────────────────────────
 
-    def _commit(self) -> bool:
-        before = self._ledger.n_committed
-        self._ledger.settle()
-        return self._ledger.n_committed > before
-
     def _tell_of_commits(self) -> None:
         """Bells come at intervals under load; without load there is nothing to wait for."""
         if self._ledger.n_committed > self._n_seen_committed:
             self._n_seen_committed = self._ledger.n_committed
             self._timers.due_now("advance")
             self._owes_bell = True
-        if self._owes_bell and (not self._n_held or self._timers.is_due("ring", self._pace.ring_s)):
+        if self._owes_bell and (not self._n_held or self._timers.is_due("ring", self._kit.pace.ring_s)):
             self._owes_bell = False
             self._ring()
 

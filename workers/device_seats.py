@@ -3,16 +3,13 @@
 import logging
 
 from orchestrator.batching import EngineChoice
-from orchestrator.ports import Clock
 from workers.berth import Berth
 from workers.books import Books
-from workers.faults import Faults
 from workers.feeding import Feeder
+from workers.kit import Kit
 from workers.lane import Lane
-from workers.ledger import Ledger
 from workers.loading import Loader
 from workers.measured import Measurements
-from workers.pace import Pace, Timers
 
 log = logging.getLogger(__name__)
 
@@ -31,28 +28,20 @@ class DeviceSeats:
 
     def __init__(
         self,
+        kit: Kit,
         berths: list[Berth],
         *,
         loader: Loader,
         books: Books,
         feeder: Feeder,
-        ledger: Ledger,
         measured: Measurements,
-        faults: Faults,
-        clock: Clock,
-        timers: Timers,
-        pace: Pace,
     ) -> None:
         self.berths = berths
+        self._kit = kit
         self._loader = loader
         self._books = books
         self._feeder = feeder
-        self._ledger = ledger
         self._measured = measured
-        self._faults = faults
-        self._clock = clock
-        self._timers = timers
-        self._pace = pace
         self._is_crowded = False
 
     @property
@@ -78,9 +67,9 @@ class DeviceSeats:
         """Free the places of engines that died."""
         for berth in self.berths:
             if berth.lane is not None and berth.lane.died is not None:
-                self._faults.crashed(berth.lane.engine_id, berth.lane.died)
+                self._kit.faults.crashed(berth.lane.engine_id, berth.lane.died)
                 berth.leave()
-                self._timers.due_now("backlog")
+                self._kit.timers.due_now("backlog")
 
     def leave(self) -> None:
         """Free the device."""
@@ -127,7 +116,7 @@ class DeviceSeats:
         lane = berth.lane
         choice = self._books.choose(
             resident=None if lane is None else lane.engine_id,
-            resident_s=0.0 if lane is None else self._clock() - lane.seat.taken_at,
+            resident_s=0.0 if lane is None else self._kit.clock() - lane.seat.taken_at,
             taken=self._beside(berth),
             rates=self._measured.rates,
         )
@@ -146,10 +135,11 @@ class DeviceSeats:
         if berth.is_free and self._beside(berth) and not self._loader.fits(choice.engine_id):
             self._is_crowded = True
             return True
-        self._ledger.settle()
+        if self._kit.ledger.settle():
+            return True  # its next step may be for the engine that is here
         item = self._books.waiting(choice.engine_id)
         if not berth.announce(choice.engine_id, n_elsewhere=item.n_devices_elsewhere if item else 0):
-            self._timers.due_now("backlog")
+            self._kit.timers.due_now("backlog")
             return True
         log.info("engine %s: loading on %s: %s", choice.engine_id, berth.device, choice.reason)
         self._is_crowded = False
@@ -158,7 +148,9 @@ class DeviceSeats:
 
     def _look_ahead(self, berth: Berth, lane: Lane) -> None:
         """Load the next engine beside the resident one while that works off its last shards."""
-        if any(b.is_free for b in self.berths) or not self._timers.is_due("look ahead", self._pace.look_s):
+        if any(b.is_free for b in self.berths) or not self._kit.timers.is_due(
+            "look ahead", self._kit.pace.look_s
+        ):
             return
         ahead, rates = self._loader.ahead, self._measured.rates
         following = self._books.choose(
@@ -185,5 +177,5 @@ class DeviceSeats:
         if self.lanes and not self._is_crowded:
             self._is_crowded = True  # beside another engine there may be too little memory
             return
-        self._faults.load_failed(engine_id, error, is_alone=self._books.is_alone)
-        self._timers.due_now("backlog")
+        self._kit.faults.load_failed(engine_id, error, is_alone=self._books.is_alone)
+        self._kit.timers.due_now("backlog")

@@ -1,17 +1,17 @@
 """Keeps a loaded engine supplied with work."""
 
 from workers.books import Books
+from workers.kit import Kit
 from workers.lane import Lane
-from workers.pace import Pace, Timers
 
 
 class Feeder:
     """Claims for lanes what the books say is waiting; each method tells whether there was any."""
 
-    def __init__(self, books: Books, timers: Timers, pace: Pace) -> None:
+    def __init__(self, kit: Kit, books: Books) -> None:
         self._books = books
-        self._timers = timers
-        self._pace = pace
+        self._timers = kit.timers
+        self._pace = kit.pace
 
     def serve(self, lane: Lane) -> bool:
         """Claim for an engine that stays."""

@@ -5,14 +5,12 @@ from collections.abc import Container
 from functools import partial
 
 from orchestrator.domain.experts import EngineSpec, Pool
-from orchestrator.ports import Clock, Engine
-from orchestrator.settings import SchedulerSettings
+from orchestrator.ports import Engine
 from workers.backends.http.calls import CallOptions
 from workers.backends.http.limits import WINDOW_S
+from workers.kit import Kit
 from workers.lane import Lane, Room, shard_room, slot_room
-from workers.ledger import Ledger
 from workers.loading import experts_of
-from workers.pace import Pace
 from workers.seat import OnTokens, Seat
 
 
@@ -24,23 +22,10 @@ class LaneMaker:
         on_tokens: called with new text of unfinished responses.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        *,
-        ledger: Ledger,
-        settings: SchedulerSettings,
-        remote: Container[str],
-        clock: Clock,
-        pace: Pace,
-        on_tokens: OnTokens | None,
-    ) -> None:
+    def __init__(self, kit: Kit, pool: Pool, *, remote: Container[str], on_tokens: OnTokens | None) -> None:
+        self._kit = kit
         self._pool = pool
-        self._ledger = ledger
-        self._settings = settings
         self._remote = remote
-        self._clock = clock
-        self._pace = pace
         self._on_tokens = on_tokens
 
     def __call__(self, engine_id: str, engine: Engine) -> Lane:
@@ -51,14 +36,14 @@ class LaneMaker:
         seat = self._seat(
             spec,
             engine,
-            request_timeout_s=self._pace.request_timeout_s,
-            hang_timeout_s=self._settings.hang_timeout_s,
+            request_timeout_s=self._kit.pace.request_timeout_s,
+            hang_timeout_s=self._kit.settings.hang_timeout_s,
         )
         room = partial(
             shard_room,
             width=_positive(spec, "max_num_seqs"),
-            target_s=self._settings.shard_s,
-            pace=self._pace,
+            target_s=self._kit.settings.shard_s,
+            pace=self._kit.pace,
         )
         return self._lane_of(seat, room)
 
@@ -71,13 +56,13 @@ class LaneMaker:
             spec,
             engine,
             request_timeout_s=math.inf,
-            hang_timeout_s=self._settings.hang_timeout_s + silence_s,
+            hang_timeout_s=self._kit.settings.hang_timeout_s + silence_s,
         )
         return self._lane_of(seat, partial(slot_room, width=patience.max_concurrent))
 
     def _lane_of(self, seat: Seat, room: Room) -> Lane:
-        max_attempts = self._settings.max_attempts
-        return Lane(seat, ledger=self._ledger, pace=self._pace, room=room, max_attempts=max_attempts)
+        max_attempts = self._kit.settings.max_attempts
+        return Lane(seat, ledger=self._kit.ledger, pace=self._kit.pace, room=room, max_attempts=max_attempts)
 
     def _seat(
         self, spec: EngineSpec, engine: Engine, *, request_timeout_s: float, hang_timeout_s: float
@@ -86,7 +71,7 @@ class LaneMaker:
             spec.id,
             engine,
             experts=experts_of(self._pool, spec.id),
-            clock=self._clock,
+            clock=self._kit.clock,
             request_timeout_s=request_timeout_s,
             hang_timeout_s=hang_timeout_s,
             on_tokens=self._on_tokens,

@@ -82,8 +82,8 @@ class Ledger:
         """Something else to write with the rest, such as a load that took place."""
         self._notes.append(write)
 
-    def settle(self) -> None:
-        """Write everything owed."""
+    def settle(self) -> int:
+        """Write everything owed; returns how many responses that were."""
         while self._notes:
             self._write(self._notes[0])
             del self._notes[0]
@@ -91,10 +91,12 @@ class Ledger:
             ids, refund = self._returns[0]
             self._store.release(self._owner, ids, refund_attempt=refund)
             del self._returns[0]
-        if self._outcomes:
+        n = len(self._outcomes)
+        if n:
             self._complete(self._outcomes)
-            self.n_committed += len(self._outcomes)
+            self.n_committed += n
             self._outcomes = []
+        return n
 
     def forget(self) -> None:
         """Drop what is owed: its leases are gone."""

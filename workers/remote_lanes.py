@@ -4,13 +4,11 @@ import logging
 from collections.abc import Callable
 
 from orchestrator.domain.assignments import EngineBacklog
-from orchestrator.ports import Clock
 from workers.berth import Berth
 from workers.books import Books
-from workers.faults import Faults
 from workers.feeding import Feeder
+from workers.kit import Kit
 from workers.lane import Lane
-from workers.pace import Pace, Timers
 
 log = logging.getLogger(__name__)
 
@@ -25,24 +23,11 @@ class RemoteLanes:
         make_berth: a place for an engine, by its id.
     """
 
-    def __init__(
-        self,
-        make_berth: MakeBerth,
-        *,
-        books: Books,
-        feeder: Feeder,
-        faults: Faults,
-        clock: Clock,
-        timers: Timers,
-        pace: Pace,
-    ) -> None:
+    def __init__(self, kit: Kit, make_berth: MakeBerth, *, books: Books, feeder: Feeder) -> None:
+        self._kit = kit
         self._make_berth = make_berth
         self._books = books
         self._feeder = feeder
-        self._faults = faults
-        self._clock = clock
-        self._timers = timers
-        self._pace = pace
         self._berths: dict[str, Berth] = {}
 
     @property
@@ -70,8 +55,8 @@ class RemoteLanes:
         for load in ended:
             if load.error is not None:
                 log.warning("engine %s: not reached: %s", load.engine_id, load.error, exc_info=load.error)
-                self._faults.load_failed(load.engine_id, load.error, is_alone=self._books.is_alone)
-                self._timers.due_now("backlog")
+                self._kit.faults.load_failed(load.engine_id, load.error, is_alone=self._books.is_alone)
+                self._kit.timers.due_now("backlog")
                 self._close(load.engine_id)
         return bool(ended)
 
@@ -79,9 +64,9 @@ class RemoteLanes:
         """Close the lanes of engines that died."""
         for lane in self.lanes:
             if lane.died is not None:
-                self._faults.crashed(lane.engine_id, lane.died)
+                self._kit.faults.crashed(lane.engine_id, lane.died)
                 self._close(lane.engine_id)
-                self._timers.due_now("backlog")
+                self._kit.timers.due_now("backlog")
 
     def leave(self) -> None:
         """Close all of them."""
@@ -97,9 +82,9 @@ class RemoteLanes:
             berth.sign_off()
 
     def _is_unused(self, lane: Lane) -> bool:
-        idle_s = self._clock() - lane.seat.used_at
+        idle_s = self._kit.clock() - lane.seat.used_at
         is_wanted = lane.n_held > 0 or self._books.waiting(lane.engine_id) is not None
-        return not is_wanted and idle_s > self._pace.idle_remote_s
+        return not is_wanted and idle_s > self._kit.pace.idle_remote_s
 
     def _close(self, engine_id: str) -> None:
         berth = self._berths[engine_id]
