@@ -42,7 +42,6 @@ def make_steps(store: SqlJobStore, ears: Ears, clock: HandClock, *, chunk: int =
         compositions=always(TextMajority(["a/0"])),
         engine_of={"a/0": "a"},
         chunk=chunk,
-        hold_s=30,
     )
     return Steps(
         advancer,
