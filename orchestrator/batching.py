@@ -7,9 +7,10 @@ inference of symbolic mixtures (arXiv:2503.05641, section 3.4); LoRA experts of 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-from orchestrator.domain.assignments import INTERACTIVE, Assignment, Call, EngineBacklog
+from orchestrator.domain.assignments import INTERACTIVE, Assignment, Call, EngineBacklog, LoadPlan
 
 DEFAULT_LOAD_S = 15.0
 DEFAULT_TOKENS_PER_S = 500.0
@@ -37,6 +38,16 @@ class Rates(NamedTuple):
         """Seconds that one device needs for an engine's waiting assignments."""
         return item.est_tokens / max(self.tokens_per_s.get(item.engine_id, DEFAULT_TOKENS_PER_S), 1e-9)
 
+    def extended(self, engine_ids: Iterable[str]) -> "Rates":
+        """For engines that were not measured yet, the mean of those that were."""
+        ids = tuple(engine_ids)
+        return Rates(_with_mean(self.load_s, ids), _with_mean(self.tokens_per_s, ids))
+
+
+def _with_mean(measured: Mapping[str, float], engine_ids: Sequence[str]) -> Mapping[str, float]:
+    known = dict(measured)  # another thread may be measuring
+    return {**dict.fromkeys(engine_ids, fmean(known.values())), **known} if known else known
+
 
 NO_RATES = Rates({}, {})
 
@@ -51,16 +62,6 @@ class Family(NamedTuple):
 
     load_s: float
     work_s: float
-
-
-class LoadPlan(NamedTuple):
-    """The rest of a run on `n_devices`: engines in the order visited (one device), loads still to pay,
-    estimated seconds, and the seconds below which no schedule can get."""
-
-    order: tuple[str, ...]
-    loads_left: int
-    seconds_left: float
-    lower_bound_s: float
 
 
 def estimated_tokens(call: Call) -> int:

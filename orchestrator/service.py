@@ -6,7 +6,15 @@ from typing import Protocol
 
 from orchestrator.compositions import EXPERT_PREFIX, ROUTE_PREFIX, Ensemble, RollCall
 from orchestrator.domain.answers import Answer, Decision
-from orchestrator.domain.assignments import BATCH, INTERACTIVE, Job, JobProgress, JobState
+from orchestrator.domain.assignments import (
+    BATCH,
+    INTERACTIVE,
+    NOTHING_LEFT,
+    Job,
+    JobProgress,
+    JobState,
+    LoadPlan,
+)
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
@@ -164,6 +172,8 @@ class Service:
         job_id: str | None = None,
         label: str = "",
         seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
         deadline_s: float | None = None,
     ) -> str:
         """Store a batch in one transaction and return its job id. Equal id and content: a no-op.
@@ -174,8 +184,10 @@ class Service:
             self.resolve(composition),
             kind="batch",
             job_id=job_id,
-            label=label,
             seed=seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            label=label,
             deadline_s=deadline_s,
         )
         self._put(job, queries)
@@ -184,6 +196,19 @@ class Service:
     def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
         """Work until the job is done. Interrupting leaves a job that a next `run` resumes."""
         return self._dispatcher.run(job_id, on_progress=on_progress)
+
+    def plan(self, job_id: str) -> LoadPlan:
+        """What is left until a job ends: loads, seconds, and the order of engines.
+
+        Work of other jobs counts where it waits too: jobs share loads.
+
+        Raises:
+            NotFoundError: no such job.
+        """
+        progress = self.jobs.job(job_id)
+        if progress.state is not JobState.RUNNING:
+            return NOTHING_LEFT
+        return self._dispatcher.plan(later=self._later_engines(progress.job))
 
     def unload(self) -> None:
         """Free the devices, so that a measurement starts with nothing resident."""
@@ -196,6 +221,14 @@ class Service:
 
     def results(self, job_id: str) -> Iterator[AnsweredQuery]:
         return self.jobs.answers(job_id)
+
+    def _later_engines(self, job: Job) -> frozenset[str]:
+        if not self._routes_here:  # building a composition may need an embedder
+            return frozenset(job.later_engines)
+        try:
+            return frozenset((*job.later_engines, *self._catalogue.build(job).later_engines()))
+        except MusterError:  # its queries fail with this error when they are stepped
+            return frozenset(job.later_engines)
 
     def _job(
         self,

@@ -169,13 +169,17 @@ class CompositionSettings(Section):
 
 
 class SchedulerSettings(Section):
-    """Times in seconds; see docs/decisions for the defaults."""
+    """Times in seconds; see docs/decisions for the defaults.
+
+    `max_resident`: engines that one device may hold at once, while its memory allows.
+    """
 
     max_wait_s: float = Field(default=300, gt=0)
     lease_s: float = Field(default=60, ge=1, le=3600)
     shard_s: float = Field(default=5, gt=0, le=600)
     max_attempts: int = Field(default=3, ge=1, le=100)
     hang_timeout_s: float = Field(default=300, gt=0)
+    max_resident: int = Field(default=1, ge=1, le=64)
     sweep_s: float = Field(default=15, gt=0, le=30)
 
 
@@ -295,11 +299,12 @@ def _config_error(
         variable = ENV_PREFIX + "__".join(str(part).upper() for part in inner)
         return ConfigError(f"{variable}: {first['msg']}.", param=variable)
     key = ".".join(str(part) for part in place) or "file"
-    if not place and "model_list" in first["msg"]:
+    if not place and "model_name" in first["msg"]:
         key = "model_list"
-    if first["type"] == "missing" and place == ("model_list",):
-        message = "the pool is empty: `model_list` is missing. List at least one model."
-        return ConfigError(message, file=str(path), param=key)
+    if first["type"] in ("missing", "too_short") and place == ("model_list",):
+        reason = "is missing" if first["type"] == "missing" else "has no member"
+        message = f"the pool is empty: `model_list` {reason}. List at least one model."
+        return ConfigError(message, file=str(path), line=in_file, param=key)
     return ConfigError(f"{key}: {_plain(first['msg'])}.", file=str(path), line=in_file, param=key)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from billiard import active_children
 from celery import Celery, signals
+from celery.worker import state
 from kombu import Queue
 
 from orchestrator.bootstrap import App, open_app
@@ -35,7 +36,7 @@ GRACE_S = 25.0
 """From SIGTERM to the end; docker waits 30 s where compose says so."""
 STEP_CHUNK = 64
 """Small, so that an interactive question waits for few others of a slice."""
-STEP_HOLD_S = 30.0
+RESTART_S = 1.0
 SILENT = 75
 """Exit code of a worker whose consumer heard no canary: start it again."""
 
@@ -56,7 +57,6 @@ class WorkerHands:
                 compositions=app.catalogue.build,
                 engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
                 chunk=STEP_CHUNK,
-                hold_s=STEP_HOLD_S,
             ),
             refresh=app.catalogue.refresh,
             on_asked=self._ring_for_work,
@@ -230,8 +230,22 @@ class _Children:
 
 
 def _consume(celery: Celery, consumer: Consumer) -> int:
-    """Run a Celery worker in this thread until a signal ends it; the exit code."""
+    """Run a Celery worker in this thread until a signal ends it; the exit code.
+
+    A consumer that dies of a message that is none (its transport cannot tell) is started again: the
+    message is gone by then.
+    """
     celery.conf.task_queues = tuple(consumer.queues)
+    for chatty in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # two lines for every bell
+    while (code := _consume_once(celery, consumer)) == os.EX_SOFTWARE:
+        log.error("the consumer died; starting it again")
+        time.sleep(RESTART_S)
+    return code
+
+
+def _consume_once(celery: Celery, consumer: Consumer) -> int:
+    """The exit code; EX_SOFTWARE when nobody asked the consumer to end."""
     worker = celery.Worker(
         hostname=f"{consumer.name}@muster",
         pool=consumer.pool,
@@ -242,10 +256,9 @@ def _consume(celery: Celery, consumer: Consumer) -> int:
         quiet=True,
         loglevel=logging.getLogger().level,
     )
-    for chatty in ("celery.worker.strategy", "celery.app.trace"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # two lines for every bell
     worker.start()
-    return int(worker.exitcode or 0)
+    asked = state.should_stop is not None or state.should_terminate is not None
+    return int(worker.exitcode or 0) if asked or not worker.exitcode else os.EX_SOFTWARE
 
 
 def _canary_sender(celery: Celery, name: str) -> Callable[[], bool]:

@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 Taken = tuple[QueryState, Step]
 
+STEP_S = 30.0
+"""How long queries are kept from others while their step is computed."""
+
 
 class Advanced(NamedTuple):
     """Steps taken and applied, how many of them put new work on the books, and the jobs concerned."""
@@ -23,14 +26,13 @@ class Advanced(NamedTuple):
     job_ids: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        """Whether to look again: something was ready, and it was not all taken by another process."""
+        """Whether to look again. Steps that do not apply were cancelled, or took longer than `STEP_S`."""
         return self.n_steps > 0
 
 
 class Advancer:
     """Takes every ready query one step further, in chunks of `chunk`.
 
-    `hold_s`: nobody else is given the queries of a chunk for so long; 0 where one process does it all.
     A composition that fails on a query fails that query, with the error's code, and not its neighbours.
     """
 
@@ -41,13 +43,11 @@ class Advancer:
         compositions: CompositionFactory,
         engine_of: Mapping[str, str],
         chunk: int = 512,
-        hold_s: float = 0.0,
     ) -> None:
         self._store = store
         self._compositions = compositions
         self._engine_of = engine_of
         self._chunk = chunk
-        self._hold_s = hold_s
 
     def run(self, *, between: Callable[[], None]) -> Advanced:
         """Until no query is ready; `between` is called after each chunk (heartbeats)."""
@@ -67,7 +67,7 @@ class Advancer:
 
     def chunk(self) -> Advanced:
         """One step of up to `chunk` ready queries, those of the highest priority first."""
-        states = self._store.take_ready(limit=self._chunk, for_s=self._hold_s)
+        states = self._store.take_ready(limit=self._chunk, for_s=STEP_S)
         steps = [taken for group in _by_job(states) for taken in self._steps(group)]
         n_steps = self._apply(steps) if steps else 0
         asked = sum(isinstance(step, Ask) for _, step in steps)

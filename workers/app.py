@@ -20,6 +20,8 @@ SCHEMES = ("redis", "rediss", "amqp", "amqps")
 CONNECT_TIMEOUT_S = 3
 SOCKET_TIMEOUT_S = 10
 SOFT_SHUTDOWN_S = 5
+FAIL_FAST = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+"""Of who sends: a broker that is away is found out at once. Consumers try for ever, by their own settings."""
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -86,7 +88,7 @@ def check_broker(settings: Settings) -> str:
     """
     with make_celery(settings).connection_for_write() as connection:
         try:
-            connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_S)
+            connection.ensure_connection(max_retries=1, interval_start=0)
         except Exception as error:  # every broker client has errors of its own
             raise MusterError(
                 f"the broker cannot be reached: {error}.",
@@ -116,8 +118,9 @@ def work_queue(name: str) -> Queue:
 
 def _transport_options(settings: Settings) -> dict[str, object]:
     if not is_redis(broker_url(settings)):
-        return {}
+        return dict(FAIL_FAST)
     return {
+        **FAIL_FAST,
         # A bell that its taker died under rings again after this; it must outlive a lease twice over.
         "visibility_timeout": int(max(120, 3 * settings.muster.scheduler.lease_s)),
         # kombu looks for such bells every interval * throttle seconds, 100 by default.

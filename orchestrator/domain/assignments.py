@@ -1,6 +1,7 @@
 """Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -170,3 +171,16 @@ class EngineBacklog(Value):
     n_leased: int = 0
     leased_tokens: int = 0
     n_devices_elsewhere: int = 0
+
+
+class LoadPlan(NamedTuple):
+    """The rest of a run on `n_devices`: engines in the order visited (one device), loads still to pay,
+    estimated seconds, and the seconds below which no schedule can get."""
+
+    order: tuple[str, ...]
+    loads_left: int
+    seconds_left: float
+    lower_bound_s: float
+
+
+NOTHING_LEFT = LoadPlan((), 0, 0.0, 0.0)

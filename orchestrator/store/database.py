@@ -28,6 +28,10 @@ CONNECT_TIMEOUT_S = 5
 POOL_SIZE, POOL_TIMEOUT_S = 10, 2.0
 ATTEMPTS = 4
 
+_POSTGRES_PLANS: Final = {"enable_seqscan": "off", "jit": "off"}
+"""Every statement has its index, and tables that fill and empty by the minute have no statistics to trust:
+without these a new job's first reads scan whole tables."""
+
 POSTGRES_TIMEOUTS_MS: Final = {
     "lock_timeout": 5_000,
     "statement_timeout": 60_000,
@@ -185,8 +189,9 @@ def _engine(url: URL) -> Engine:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    timeouts = " ".join(f"-c {name}={ms}" for name, ms in POSTGRES_TIMEOUTS_MS.items())
-    options = " ".join([*url.normalized_query.get("options", ()), timeouts])
+    session = {**_POSTGRES_PLANS, **POSTGRES_TIMEOUTS_MS}
+    given = url.normalized_query.get("options", ())
+    options = " ".join([*given, *(f"-c {name}={value}" for name, value in session.items())])
     return create_engine(
         url.difference_update_query(["options"]),
         pool_pre_ping=True,

@@ -14,7 +14,7 @@ from orchestrator.ports import AnsweredQuery
 from orchestrator.store import tables as t
 from orchestrator.store.codec import answer_from_json
 from orchestrator.store.database import Database, db_now, inline
-from orchestrator.store.steps import responses_of
+from orchestrator.store.steps import decision_of_query, responses_of
 from orchestrator.store.submission import job_pk_of
 
 PAGE = 500
@@ -103,7 +103,7 @@ def _progress(row: Any) -> JobProgress:
 
 def _with_answer() -> Select[Any]:
     return select(
-        *(t.query.c.pk, t.query.c.ix, t.query.c.payload, t.query.c.decision),
+        *(t.query.c.pk, t.query.c.ix, t.query.c.payload, decision_of_query().label("decision")),
         t.answer.c.payload.label("answer"),
         t.answer.c.decision_is_queries,
     ).outerjoin(t.answer, t.answer.c.query_pk == t.query.c.pk)
