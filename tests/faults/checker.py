@@ -61,7 +61,7 @@ def n_leased(conn: Connection, *, pid: int | None = None) -> int:
 
 def responded(conn: Connection) -> set[int]:
     """Assignments with a committed response."""
-    return {pk for (pk,) in rows(conn, "SELECT assignment_pk FROM response")}
+    return {pk for (pk,) in rows(conn, "SELECT pk FROM assignment WHERE response IS NOT NULL")}
 
 
 def audit(conn: Connection, acknowledged: Mapping[str, Collection[str]]) -> Books:
@@ -112,12 +112,11 @@ FROM query q JOIN job j ON j.pk = q.job_pk WHERE j.id = %s
 
 _WORK = """
 SELECT count(*),
-       count(r.assignment_pk),
+       count(a.response),
        count(*) FILTER (WHERE a.state IN ('waiting', 'leased')),
-       count(*) FILTER (WHERE (a.state IN ('done', 'failed')) <> (r.assignment_pk IS NOT NULL)),
+       count(*) FILTER (WHERE (a.state IN ('done', 'failed')) <> (a.response IS NOT NULL)),
        count(*) FILTER (WHERE (a.state = 'leased') <> (a.lease_owner IS NOT NULL))
-FROM assignment a JOIN job j ON j.pk = a.job_pk LEFT JOIN response r ON r.assignment_pk = a.pk
-WHERE j.id = %s
+FROM assignment a JOIN job j ON j.pk = a.job_pk WHERE j.id = %s
 """
 
 

@@ -49,7 +49,7 @@ def run(lab: Lab, report: Report, *, n_cycles: int, seed: int) -> None:
         report.expect("I4 every job ends", not unfinished, seen=unfinished)
         states = Counter(state for (state,) in world.sql("SELECT state FROM job"))
         report.expect("every job is done", set(states) == {"done"}, seen=states)
-        n_poisoned = world.value("SELECT count(*) FROM response WHERE payload LIKE '%%poison%%'")
+        n_poisoned = world.value("SELECT count(*) FROM assignment WHERE response LIKE '%%poison%%'")
         report.note(f"{n_poisoned} calls given up after repeated deaths")
         n_failed = world.value("SELECT sum(n_failed) FROM job")
         report.expect("no query failed", n_failed == 0, seen=n_failed)

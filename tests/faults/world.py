@@ -299,18 +299,23 @@ class World:
         return becomes_true(look, within_s=within_s, every_s=0.05)
 
     def answers(self, job_id: str) -> list[dict[str, Any]]:
-        """Payloads of the answers, as stored."""
-        return self._payloads("answer x JOIN query q ON q.pk = x.query_pk", job_id)
+        """Answers as stored."""
+        found = self.sql(
+            "SELECT a.payload::json FROM answer a JOIN query q ON q.pk = a.query_pk"
+            " JOIN job j ON j.pk = q.job_pk WHERE j.id = %s",
+            job_id,
+        )
+        return [payload for (payload,) in found]
 
     def responses(self, job_id: str, expert_id: str) -> list[dict[str, Any]]:
-        found = self._payloads(
-            "response x JOIN assignment s ON s.pk = x.assignment_pk JOIN query q ON q.pk = s.query_pk", job_id
+        """Responses as stored."""
+        found = self.sql(
+            "SELECT a.response::json FROM assignment a JOIN job j ON j.pk = a.job_pk"
+            " WHERE j.id = %s AND a.expert_id = %s AND a.response IS NOT NULL",
+            job_id,
+            expert_id,
         )
-        return [response for response in found if response["expert_id"] == expert_id]
-
-    def _payloads(self, tables: str, job_id: str) -> list[dict[str, Any]]:
-        statement = f"SELECT x.payload::json FROM {tables} JOIN job j ON j.pk = q.job_pk WHERE j.id = %s"
-        return [payload for (payload,) in self.sql(statement, job_id)]
+        return [payload for (payload,) in found]
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────
 
