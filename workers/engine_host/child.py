@@ -91,7 +91,7 @@ class EngineServer:
     def _answer(self, command: wire.Load | wire.Unload | wire.Call) -> None:
         started = self._clock()
         try:
-            self._do(command)
+            stats = self._do(command)
         except EngineCrashedError:
             raise
         except MusterError as error:
@@ -103,23 +103,24 @@ class EngineServer:
         else:
             cuda = self._engine is not None or isinstance(command, wire.Unload)
             memory = read_memory(cuda=cuda)
-            self.report(wire.Done(seconds=self._clock() - started, memory=memory))
+            self.report(wire.Done(seconds=self._clock() - started, memory=memory, stats=stats))
 
-    def _do(self, command: wire.Load | wire.Unload | wire.Call) -> None:
+    def _do(self, command: wire.Load | wire.Unload | wire.Call) -> wire.EngineStats | None:
         if isinstance(command, wire.Call):
-            self._call(command)
-            return
+            return self._call(command)
         self._drop()
         if isinstance(command, wire.Load):
             # What the device had before is the measure for what must come back later.
             self.report(wire.Heartbeat(memory=read_memory(cuda=True)))
             self._engine = self._backend.load(command.spec, command.adapters)
+        return None
 
-    def _call(self, command: wire.Call) -> None:
+    def _call(self, command: wire.Call) -> wire.EngineStats | None:
         method = getattr(self._engine, command.method, None)
         if method is None:
             raise BackendError(f"this engine cannot {command.method.replace('_', ' ')}.")
-        method() if command.argument is None else method(command.argument)
+        result = method() if command.argument is None else method(command.argument)
+        return result if isinstance(result, wire.EngineStats) else None
 
     def _drop(self) -> None:
         if self._engine is None:
