@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
 
@@ -247,7 +248,7 @@ class VllmEngine:
                 lora_request=self._adapters[request.adapter] if request.adapter is not None else None,
                 priority=-request.priority,  # vLLM's smaller goes first
             )
-        except ValueError as error:
+        except (ValueError, VLLMClientError) as error:
             raise InputError(f"vLLM refuses the request: {one_line(error)}.") from error
         self._running[request.id] = _Running(request, len(ids), streams)
 

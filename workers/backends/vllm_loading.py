@@ -1,5 +1,7 @@
 """Loads vLLM engines. Runs in a child process, where vLLM is installed."""
 
+import gc
+import importlib
 import logging
 import os
 from collections.abc import Sequence
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._dynamo
+import vllm.v1.engine.core
 from vllm.config.lora import MaxLoRARanks
 from vllm.engine.arg_utils import EngineArgs
 from vllm.lora.peft_helper import PEFTHelper
@@ -29,6 +32,18 @@ logger = logging.getLogger(__name__)
 GIB = 1 << 30
 CPU_CACHE_GIB = 1.0
 LORA_RANKS: tuple[int, ...] = MaxLoRARanks.__args__
+
+# vLLM would import it at the first load.
+importlib.import_module(f"vllm.v1.worker.{'cpu' if current_platform.is_cpu() else 'gpu'}_worker")
+
+
+def _leave_frozen_as_it_is(*_: object) -> None:
+    """vLLM freezes all objects after a load and thaws all when it drops an engine. Here imports are
+    frozen once (`memory.freeze_imports`), and engines, which must be collected, never."""
+
+
+vllm.v1.engine.core.freeze_gc_heap = _leave_frozen_as_it_is
+gc.unfreeze = _leave_frozen_as_it_is
 
 
 class VllmBackend:
@@ -94,6 +109,8 @@ def engine_args(
         enable_sleep_mode=options.sleep_mode,
         scheduling_policy="priority",
         disable_log_stats=True,
+        # JSON without blanks: weak models would write them for ever.
+        structured_outputs_config={"backend": "guidance", "disable_any_whitespace": True},
         **lora_args(options, adapters),
     )
     try:

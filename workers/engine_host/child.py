@@ -13,7 +13,7 @@ from orchestrator.ports import Backend, Clock, Engine, Failed, Tokens
 from workers.engine_host import wire
 from workers.engine_host.channel import Channel
 from workers.engine_host.lifeline import die_with
-from workers.engine_host.memory import give_memory_back, read_memory
+from workers.engine_host.memory import freeze_imports, give_memory_back, read_memory
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +175,7 @@ def _run(channel: Channel, arguments: Arguments) -> int:
         channel.send(wire.encode(wire.Refused(code="import_failed", message=message)))
         channel.flush(SEND_S)
         return EXIT_LOAD
+    freeze_imports()
     server = EngineServer(channel, backend)
     server.report(wire.Ready(import_s=time.monotonic() - started, memory=read_memory(cuda=False)))
     server.run()
