@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -49,6 +50,7 @@ class VllmOptions(Options):
         max_loras: most adapters in one batch; None = all of the pool.
         max_lora_rank: largest rank; None = that of the pool's adapters.
         sleep_mode: weights can be moved out of the GPU's memory and back (CUDA only).
+        structured_output_backend: `auto`, or a named one, which then writes JSON without blanks.
         stream_from_priority: requests of at least this priority report their text as it grows.
     """
 
@@ -65,6 +67,7 @@ class VllmOptions(Options):
     max_loras: int | None = Field(default=None, ge=1)
     max_lora_rank: int | None = Field(default=None, ge=1, le=512)
     sleep_mode: bool = False
+    structured_output_backend: Literal["auto", "xgrammar", "guidance"] = "auto"
     stream_from_priority: int = INTERACTIVE
 
 

@@ -109,8 +109,11 @@ def engine_args(
         enable_sleep_mode=options.sleep_mode,
         scheduling_policy="priority",
         disable_log_stats=True,
-        # JSON without blanks: weak models would write them for ever.
-        structured_outputs_config={"backend": "guidance", "disable_any_whitespace": True},
+        structured_outputs_config={
+            "backend": options.structured_output_backend,
+            # Weak models would write blanks for ever.
+            "disable_any_whitespace": options.structured_output_backend != "auto",
+        },
         **lora_args(options, adapters),
     )
     try:
