@@ -1,4 +1,4 @@
-"""Whether the environment of vLLM engines is there: made by `scripts/setup-vllm.sh`, demanded by `make test-vllm`."""
+"""Whether the environment of vLLM engines is there (`scripts/setup-vllm.sh`); `make test-vllm` demands it."""
 
 import os
 

@@ -3,6 +3,7 @@
 `scripts/setup-vllm.sh` makes that environment; vLLM pins versions that the API must not share.
 """
 
+import atexit
 import os
 import sys
 from collections.abc import Mapping
@@ -74,7 +75,9 @@ class VllmOptions(Options):
 @cache
 def vllm_backend() -> HostedBackend:
     """The one of this process: whoever loads vLLM engines here shares its warm children."""
-    return make_vllm_backend()
+    backend = make_vllm_backend()
+    atexit.register(backend.close)
+    return backend
 
 
 def make_vllm_backend(*, n_spares: int = 1) -> HostedBackend:

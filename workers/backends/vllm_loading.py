@@ -22,6 +22,7 @@ from workers.backends.checkpoints import load_error, load_tokenizer, require_saf
 from workers.backends.decoding.texts import Texts
 from workers.backends.options import read_options
 from workers.backends.vllm import VllmOptions
+from workers.backends.vllm_cpu_lora import correct_base_rows
 from workers.backends.vllm_engine import Serving, VllmEngine, one_line
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ GIB = 1 << 30
 CPU_CACHE_GIB = 1.0
 LORA_RANKS: tuple[int, ...] = MaxLoRARanks.__args__
 
-# vLLM would import it at the first load.
-importlib.import_module(f"vllm.v1.worker.{'cpu' if current_platform.is_cpu() else 'gpu'}_worker")
+# vLLM would import its worker at the first load.
+if current_platform.is_cpu():
+    importlib.import_module("vllm.v1.worker.cpu_worker")
+    correct_base_rows()
+else:
+    importlib.import_module("vllm.v1.worker.gpu_worker")
 
 
 def _leave_frozen_as_it_is(*_: object) -> None:
