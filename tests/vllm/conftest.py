@@ -19,8 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(absent)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def backend() -> Iterator[HostedBackend]:
-    backend = make_vllm_backend(n_spares=0)
+    backend = make_vllm_backend(n_spares=1)
     yield backend
     backend.close()

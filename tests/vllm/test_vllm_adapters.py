@@ -17,7 +17,7 @@ GEN_LORA = str(MODELS / "gen-lora")
 
 @pytest.fixture(scope="module")
 def blinding_adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Cancels `o_proj` of the member `reverse`: A = 1, B = -W, scale 1, so W + BA = 0. No token sees another."""
+    """Cancels `o_proj` of the member `reverse`: A = 1, B = -W, scale 1, so W + BA = 0."""
     import torch
     from safetensors.torch import load_file, save_file
 

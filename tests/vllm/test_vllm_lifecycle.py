@@ -9,23 +9,20 @@ import pytest
 from orchestrator.bootstrap import open_app
 from orchestrator.domain.queries import Query
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
-from orchestrator.settings import load_settings
+from orchestrator.settings import Settings
 from tests.tiny_models import tiny_model
-from tests.vllm.engines import FOREVER, MODELS, ask, finished, spec
+from tests.vllm.engines import FOREVER, MODELS, ask, events, finished, spec
 from workers.backends.vllm import make_vllm_backend
 from workers.engine_host.backend import HostedBackend
 from workers.engine_host.memory import TOLERANCE_GIB
 
-ROMAN = "Write 7 in Roman numerals."
+SPELL, ROMAN = "Please spell 'xngoby' backwards.", "Write 7 in Roman numerals."
 
 
 def test_engines_follow_each_other_in_one_child_which_gives_their_memory_back(backend: HostedBackend) -> None:
     n_loads = backend.n_loads
     pids, sizes = set(), []
-    for model, question, answer in (
-        ("reverse", "Please spell 'abc' backwards.", "cba"),
-        ("roman", ROMAN, "VII"),
-    ) * 2:
+    for model, question, answer in (("reverse", SPELL, "ybognx"), ("roman", ROMAN, "VII")) * 2:
         engine = backend.load(spec(model), ())
         assert finished(engine, ask("q", question)).text == answer
         assert engine.memory is not None
@@ -53,8 +50,7 @@ def test_killed_child_costs_the_engine_which_is_loaded_again(backend: HostedBack
     engine.submit(ask("q", max_tokens=FOREVER))
     os.kill(engine.pid, signal.SIGKILL)
     with pytest.raises(EngineCrashedError, match="signal 9"):
-        for _ in range(1000):
-            engine.poll(0.1)
+        events(engine)
     engine.close()
     again = backend.load(spec("reverse"), ())
     assert again.pid != engine.pid
@@ -99,16 +95,10 @@ def test_context_is_at_most_what_the_model_was_trained_for(backend: HostedBacken
     engine.close()
 
 
-@pytest.mark.parametrize(
-    ("options", "param"),
-    [({"sleep_mode": True}, "options.sleep_mode"), ({"quantization": "no-such"}, "model")],
-)
-def test_options_that_vllm_cannot_serve_are_load_errors(
-    backend: HostedBackend, options: dict[str, object], param: str
-) -> None:
-    with pytest.raises(EngineLoadError, match="'reverse'") as caught:
-        backend.load(spec("reverse", **options), ())  # type: ignore[arg-type]
-    assert caught.value.param == param
+def test_sleep_mode_without_cuda_is_a_load_error(backend: HostedBackend) -> None:
+    with pytest.raises(EngineLoadError, match="needs CUDA") as caught:
+        backend.load(spec("reverse", sleep_mode=True), ())
+    assert caught.value.param == "options.sleep_mode"
 
 
 def test_pickled_weights_are_refused(backend: HostedBackend, tmp_path: Path) -> None:
@@ -126,25 +116,22 @@ def test_sleep_is_refused_without_cuda(backend: HostedBackend) -> None:
     engine.close()
 
 
-POOL = """
-model_list:
-  - model_name: reverse
-    litellm_params: {{model: {models}/reverse, max_tokens: 24}}
-    model_info: {{mode: chat, muster: {{engine: vllm, prompt: plain, max_model_len: 512, options: &o {{threads: 1, kv_cache_gib: 0.25}}}}}}
-  - model_name: roman
-    litellm_params: {{model: {models}/roman, max_tokens: 24}}
-    model_info: {{mode: chat, muster: {{engine: vllm, prompt: plain, max_model_len: 512, options: *o}}}}
-muster: {{data_dir: {data}}}
-"""
+def member(model: str) -> dict[str, object]:
+    options = {"threads": 1, "kv_cache_gib": 0.25}
+    muster = {"engine": "vllm", "prompt": "plain", "max_model_len": 512, "options": options}
+    return {
+        "model_name": model,
+        "litellm_params": {"model": str(MODELS / model), "max_tokens": 24},
+        "model_info": {"muster": muster},
+    }
 
 
 def test_pool_of_vllm_engines_answers(tmp_path: Path) -> None:
-    path = tmp_path / "pool.yaml"
-    path.write_text(POOL.format(models=MODELS, data=tmp_path / "data"))
-    with open_app(load_settings(path)) as app:
-        one = app.service.ask(
-            Query(id="a", question="Please spell 'abc' backwards."), composition="expert:reverse"
-        )
+    section = {"data_dir": tmp_path, "embedder": {"model": "hash"}}
+    pool = [member("reverse"), member("roman")]
+    settings = Settings.model_validate({"model_list": pool, "muster": section})
+    with open_app(settings) as app:
+        one = app.service.ask(Query(id="a", question=SPELL), composition="expert:reverse")
         two = app.service.ask(Query(id="b", question=ROMAN), composition="expert:roman")
         loads = app.jobs.loads()
-    assert (one.text, two.text, loads) == ("cba", "VII", 2)
+    assert (one.text, two.text, loads) == ("ybognx", "VII", 2)
