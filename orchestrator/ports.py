@@ -57,7 +57,7 @@ class Tokens(NamedTuple):
 
 
 class TokenLogprob(NamedTuple):
-    """A token's text and log probability, natural logarithm."""
+    """A token's text and log probability: natural logarithm, finite."""
 
     token: str
     logprob: float

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.errors import BackendError, EngineCrashedError, MusterError
+from orchestrator.errors import BackendError, EngineCrashedError, MusterError, UnsupportedError
 from orchestrator.ports import Backend, Clock, Engine, Failed, Tokens
 from workers.engine_host import wire
 from workers.engine_host.channel import Channel
@@ -118,7 +118,7 @@ class EngineServer:
     def _call(self, command: wire.Call) -> wire.EngineStats | None:
         method = getattr(self._engine, command.method, None)
         if method is None:
-            raise BackendError(f"this engine cannot {command.method.replace('_', ' ')}.")
+            raise UnsupportedError(f"this engine does not offer '{command.method}'.")
         result = method() if command.argument is None else method(command.argument)
         return result if isinstance(result, wire.EngineStats) else None
 
