@@ -7,9 +7,10 @@ inference of symbolic mixtures (arXiv:2503.05641, section 3.4); LoRA experts of 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-from orchestrator.domain.assignments import INTERACTIVE, Assignment, Call, EngineBacklog
+from orchestrator.domain.assignments import INTERACTIVE, Assignment, Call, EngineBacklog, LoadPlan
 
 DEFAULT_LOAD_S = 15.0
 DEFAULT_TOKENS_PER_S = 500.0
@@ -37,6 +38,16 @@ class Rates(NamedTuple):
         """Seconds that one device needs for an engine's waiting assignments."""
         return item.est_tokens / max(self.tokens_per_s.get(item.engine_id, DEFAULT_TOKENS_PER_S), 1e-9)
 
+    def extended(self, engine_ids: Iterable[str]) -> "Rates":
+        """For engines that were not measured yet, the mean of those that were."""
+        ids = tuple(engine_ids)
+        return Rates(_with_mean(self.load_s, ids), _with_mean(self.tokens_per_s, ids))
+
+
+def _with_mean(measured: Mapping[str, float], engine_ids: Sequence[str]) -> Mapping[str, float]:
+    known = dict(measured)  # another thread may be measuring
+    return {**dict.fromkeys(engine_ids, fmean(known.values())), **known} if known else known
+
 
 NO_RATES = Rates({}, {})
 
@@ -51,16 +62,6 @@ class Family(NamedTuple):
 
     load_s: float
     work_s: float
-
-
-class LoadPlan(NamedTuple):
-    """The rest of a run on `n_devices`: engines in the order visited (one device), loads still to pay,
-    estimated seconds, and the seconds below which no schedule can get."""
-
-    order: tuple[str, ...]
-    loads_left: int
-    seconds_left: float
-    lower_bound_s: float
 
 
 def estimated_tokens(call: Call) -> int:
@@ -120,7 +121,7 @@ def choose_engine(
     waiting = [item for item in backlog if item.n_waiting]
     seated = next((item for item in waiting if item.engine_id == resident), None)
     others = [item for item in waiting if item is not seated]
-    unserved = [item for item in others if not item.n_leased_elsewhere]
+    unserved = [item for item in others if not item.n_devices_elsewhere]
     return (
         _starved(unserved, max_wait_s=max_wait_s, resident_s=resident_s if seated else math.inf, rates=rates)
         or _interactive(seated, unserved)
@@ -216,7 +217,7 @@ def _most_work(items: Sequence[EngineBacklog], later: frozenset[str], rates: Rat
     worth = [
         item
         for item in items
-        if not item.n_leased_elsewhere or rates.work(item) / 2 > rates.load(item.engine_id)
+        if not item.n_devices_elsewhere or rates.work(item) / 2 > rates.load(item.engine_id)
     ]
     if not worth:
         return None
@@ -224,14 +225,16 @@ def _most_work(items: Sequence[EngineBacklog], later: frozenset[str], rates: Rat
         worth,
         key=lambda item: (
             item.engine_id in later,
-            item.n_leased_elsewhere > 0,
+            item.n_devices_elsewhere > 0,
             -rates.work(item),
             -item.n_waiting,
             item.engine_id,
         ),
     )
     shared = (
-        "shares the most work with another device" if best.n_leased_elsewhere else "has the most waiting work"
+        "shares the most work with another device"
+        if best.n_devices_elsewhere
+        else "has the most waiting work"
     )
     place = " of the last stage" if best.engine_id in later else ""
     return EngineChoice(best.engine_id, f"{shared}{place} ({best.n_waiting} assignments)")
@@ -242,7 +245,7 @@ def _visits(
 ) -> tuple[str, ...]:
     """Engines in the order one device serves them when nothing new arrives."""
     left = {
-        item.engine_id: item.model_copy(update={"n_leased_elsewhere": 0})
+        item.engine_id: item.model_copy(update={"n_devices_elsewhere": 0})
         for item in backlog
         if item.n_waiting
     }

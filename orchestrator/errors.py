@@ -2,10 +2,11 @@
 
     MusterError
     ├── ConfigError                  settings or pool file; exit code 2
+    │   └── NotProfiledError         a router that reads profile outcomes, where there are none
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
     │   └── LimitError               larger than a documented limit
-    ├── SkillError                   annotation, profiling, grading, cards
+    ├── SkillError                   annotation, profiling, grading, cards; exit code 2
     │   └── CardError                cards that do not fit the pool or the schema
     ├── RoutingError
     │   └── NoCapableExpertError     nobody in the pool may answer
@@ -66,6 +67,10 @@ class ConfigError(MusterError):
         super().__init__(place + message, param=param, remedy=remedy)
         self.file = file
         self.line = line
+
+
+class NotProfiledError(ConfigError):
+    code = "not_profiled"
 
 
 class InputError(MusterError):

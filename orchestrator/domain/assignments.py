@@ -1,7 +1,7 @@
 """Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
 
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -130,11 +130,13 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 class Job(Value):
     """A user's submission. `composition` names what answers it; `later_engines` are those a later
-    stage will need (the scheduler visits them last)."""
+    stage will need (the scheduler visits them last). `deadline_s`: seconds after its submission at which
+    it expires; None = never."""
 
     id: str
     kind: str = "batch"
@@ -147,10 +149,14 @@ class Job(Value):
     later_engines: tuple[str, ...] = ()
     config_hash: str = ""
     label: str = ""
+    deadline_s: float | None = Field(default=None, gt=0)
 
 
 class JobProgress(Value):
-    """Counts of a job; completed + failed + waiting == total at every moment."""
+    """Counts of a job; completed + failed + waiting == total at every moment.
+
+    Times are seconds since the epoch by the database's clock.
+    """
 
     job: Job
     state: JobState
@@ -161,6 +167,9 @@ class JobProgress(Value):
     n_responses: int = 0
     n_regenerated: int = 0
     n_loads: int = 0
+    created_at: float = 0.0
+    finished_at: float | None = None
+    deadline_at: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -168,11 +177,31 @@ class JobProgress(Value):
 
 
 class EngineBacklog(Value):
-    """Waiting work of one engine, over all jobs and stages; times in seconds."""
+    """Open work of one engine, over all jobs and stages; times in seconds.
+
+    `n_waiting` and what follows it count assignments that nobody holds; `n_leased` those under anybody's
+    lease (an engine may have only those). `n_devices_elsewhere`: other live devices on which the engine
+    is resident or loading.
+    """
 
     engine_id: str
     n_waiting: int
     est_tokens: int = 0
     oldest_wait_s: float = 0.0
     top_priority: int = BATCH
-    n_leased_elsewhere: int = 0
+    n_leased: int = 0
+    leased_tokens: int = 0
+    n_devices_elsewhere: int = 0
+
+
+class LoadPlan(NamedTuple):
+    """The rest of a run on `n_devices`: engines in the order visited (one device), loads still to pay,
+    estimated seconds, and the seconds below which no schedule can get."""
+
+    order: tuple[str, ...]
+    loads_left: int
+    seconds_left: float
+    lower_bound_s: float
+
+
+NOTHING_LEFT = LoadPlan((), 0, 0.0, 0.0)
