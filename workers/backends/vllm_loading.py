@@ -175,7 +175,11 @@ def _start(spec: EngineSpec, arguments: EngineArgs) -> LLMEngine:
         ) from error
     except Exception as error:  # a model that vLLM cannot run raises anything
         logger.warning("engine %s: vLLM could not load it", spec.id, exc_info=True)
-        raise load_error(spec, "the engine", error) from error
+        raise EngineLoadError(
+            f"engine '{spec.id}': vLLM cannot load '{spec.model}': {one_line(error)}.",
+            param="model",
+            remedy="Check dtype, quantization, parallelism and sizes against this reason.",
+        ) from error
 
 
 def _with_adapters(engine: LLMEngine, texts: Texts, serving: Serving, adapters: Sequence[str]) -> VllmEngine:
