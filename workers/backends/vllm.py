@@ -108,7 +108,8 @@ def find_python(spec: EngineSpec) -> str:
     for folder in (Path.cwd(), checkout):
         if (folder / ENVIRONMENT).exists():
             return str(folder / ENVIRONMENT)
-    if find_spec("vllm") is not None:
+    installed = find_spec("vllm")
+    if installed is not None and installed.origin is not None:  # a mere folder of that name has none
         return sys.executable
     raise EngineLoadError(
         f"engine '{spec.id}': vLLM is not installed.",

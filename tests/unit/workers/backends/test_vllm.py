@@ -1,6 +1,7 @@
 """The side of the vLLM backend that needs no vLLM: which interpreter, which variables."""
 
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,13 @@ def spec(**options: JsonValue) -> EngineSpec:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory in which, as in the checkout and in this interpreter, there is no vLLM."""
+    """A working directory in which, as in the checkout and in this interpreter, there is no vLLM but a
+    folder of that name."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.delenv("MUSTER_VLLM_PYTHON", raising=False)
     monkeypatch.setattr(vllm.orchestrator, "__path__", [str(tmp_path / "checkout" / "orchestrator")])
-    monkeypatch.setattr(vllm, "find_spec", lambda name: None)
+    monkeypatch.setattr(vllm, "find_spec", lambda name: ModuleSpec(name, None, is_package=True))
     return tmp_path
 
 
@@ -38,7 +40,9 @@ def make_python(folder: Path) -> str:
 def test_interpreter_is_searched_from_the_option_to_this_process(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm, "find_spec", lambda name: object())
+    monkeypatch.setattr(
+        vllm, "find_spec", lambda name: ModuleSpec(name, None, origin="/site/vllm/__init__.py")
+    )
     assert find_python(spec()) == sys.executable
     in_checkout = make_python(folder / "checkout")
     assert find_python(spec()) == in_checkout
