@@ -1,9 +1,9 @@
 """Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.queries import Message, Query
@@ -22,14 +22,35 @@ BATCH, INTERACTIVE = 0, 10
 """Priorities: larger goes first."""
 
 
+class StructuredOutput(Value):
+    """What an output must be; exactly one is set: one of the texts `choice`, a text that `regex` matches
+    as a whole, or JSON of a schema."""
+
+    choice: tuple[str, ...] = ()
+    regex: str | None = None
+    json_schema: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if [bool(self.choice), self.regex is not None, self.json_schema is not None].count(True) != 1:
+            raise ValueError("set exactly one of choice, regex and json_schema")
+        return self
+
+
 class Sampling(Value):
-    """temperature 0 = greedy; seed makes sampling repeatable, per request, whatever batch it runs in."""
+    """temperature 0 = greedy; seed makes sampling repeatable, per request, whatever batch it runs in.
+
+    `logprobs`: log probabilities of each output token and of so many likeliest ones in its place.
+    Not every backend can do that, or structured output: one that cannot fails the request.
+    """
 
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     seed: int = 0
     stop: tuple[str, ...] = ()
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    structured_output: StructuredOutput | None = None
 
 
 class Call(Value):
