@@ -1,5 +1,6 @@
 """Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
 
+import math
 from enum import StrEnum
 
 from pydantic import Field
@@ -146,11 +147,25 @@ class JobProgress(Value):
 
 
 class EngineBacklog(Value):
-    """Waiting work of one engine, over all jobs and stages; times in seconds."""
+    """Waiting work of one engine, over all jobs and stages; times in seconds.
+
+    `n_devices_elsewhere` counts the other live devices on which it is resident or loading, `loading_s`
+    says for how long each of those that load it has done so. `leased_tokens` are under lease anywhere.
+    `unserved_s` is the time since a device last gave it up; inf = never served, or served now.
+    """
 
     engine_id: str
     n_waiting: int
     est_tokens: int = 0
     oldest_wait_s: float = 0.0
     top_priority: int = BATCH
-    n_leased_elsewhere: int = 0
+    n_devices_elsewhere: int = 0
+    loading_s: tuple[float, ...] = ()
+    n_leased: int = 0
+    leased_tokens: int = 0
+    unserved_s: float = math.inf
+
+    @property
+    def starved_s(self) -> float:
+        """For how long the oldest waiting assignment has seen no device serve the engine."""
+        return min(self.oldest_wait_s, self.unserved_s)

@@ -1,0 +1,29 @@
+"""Which engine a device serves next, how much it claims, and what the rest of the run will take.
+
+Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike.
+"""
+
+from orchestrator.batching.bounds import Family, lower_bound_s
+from orchestrator.batching.choosing import NO_RATES, SEAT_FACTOR, EngineChoice, Rates, choose_engine
+from orchestrator.batching.shards import (
+    CHARS_PER_TOKEN,
+    estimated_tokens,
+    group_by_engine,
+    retry_limit,
+    shard_size,
+)
+
+__all__ = [
+    "CHARS_PER_TOKEN",
+    "NO_RATES",
+    "SEAT_FACTOR",
+    "EngineChoice",
+    "Family",
+    "Rates",
+    "choose_engine",
+    "estimated_tokens",
+    "group_by_engine",
+    "lower_bound_s",
+    "retry_limit",
+    "shard_size",
+]
