@@ -114,6 +114,7 @@ class Simulation:
             {e.id: TOKENS_PER_CALL / (e.call_s * guess[e.id]) for e in self._engines.values()},
         )
         self._waiting: dict[str, list[Call]] = {e: [] for e in self._engines}
+        self._measured: set[str] = set()
         self._left_s: dict[str, float] = {}
         self._n_left = len(workload.calls)
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
@@ -205,7 +206,8 @@ class Simulation:
         engine = self._engines[device.engine_id or ""]
         rate = TOKENS_PER_CALL / engine.call_s
         rates = dict(self._rates.tokens_per_s)
-        rates[engine.id] += RATE_WEIGHT * (rate - rates[engine.id])
+        rates[engine.id] += (RATE_WEIGHT if engine.id in self._measured else 1.0) * (rate - rates[engine.id])
+        self._measured.add(engine.id)
         self._rates = self._rates._replace(tokens_per_s=rates)
         self._n_left -= len(device.shard)
         device.shard = []
