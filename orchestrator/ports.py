@@ -22,6 +22,7 @@ from orchestrator.domain.assignments import (
     Step,
 )
 from orchestrator.domain.cards import CompetenceCard, FloatMatrix
+from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.skills import SkillTag
@@ -240,8 +241,18 @@ class Completion(NamedTuple):
 
 
 class SweepReport(NamedTuple):
-    n_released: int
-    n_poisoned: int
+    """Assignments whose lease ran out, assignments given up, jobs past their deadline."""
+
+    n_released: int = 0
+    n_poisoned: int = 0
+    n_expired: int = 0
+
+
+class Bell(NamedTuple):
+    """A row of the outbox: `job_id` was submitted and nobody was told yet."""
+
+    id: int
+    job_id: str
 
 
 class AnsweredQuery(NamedTuple):
@@ -258,8 +269,13 @@ class JobStore(Protocol):
     """
 
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
-        """Store a job and its queries (streamed, one transaction); returns the number of queries.
-        A job id that exists with equal content is a no-op."""
+        """Store a job, its queries (streamed) and its bell, in one transaction; returns the number of
+        queries. A job id that exists with equal content is a no-op."""
+
+    def outbox(self, limit: int) -> list[Bell]:
+        """Bells that nobody was seen to ring, oldest first. Ring, then `rung`: a bell may ring twice."""
+
+    def rung(self, ids: Sequence[int]) -> None: ...
 
     def job(self, job_id: str) -> JobProgress: ...
 
@@ -269,6 +285,10 @@ class JobStore(Protocol):
 
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
         """Unfinished queries none of whose calls is outstanding, highest priority first."""
+
+    def take_ready(self, *, limit: int, for_s: float, job_id: str | None = None) -> list[QueryState]:
+        """Like `ready`, and nobody else is given these queries for `for_s` seconds or until `advance`.
+        With `for_s` 0 nothing is marked: for a database that one process uses."""
 
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
         """Store steps: Ask inserts assignments (`engine_of`: expert id to engine id) and moves the
@@ -290,7 +310,8 @@ class JobStore(Protocol):
         """Give assignments back unfinished."""
 
     def sweep(self, *, max_attempts: int) -> SweepReport:
-        """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison."""
+        """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison.
+        The open queries of a job past its deadline end as `batch_expired`."""
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         """Answered and failed queries in submission order, streamed."""
@@ -303,7 +324,38 @@ class JobStore(Protocol):
 
     def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None: ...
 
+    def record_leave(self, owner: str) -> None:
+        """The engine that `owner` loaded last is no longer resident."""
+
     def loads(self, *, job_id: str | None = None) -> int: ...
+
+    def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
+        """The loads that `loads` counts for a job, in the order they ended."""
+
+    def report_device(self, report: DeviceReport) -> None:
+        """A device is alive and serves this; replaces its owner's last report."""
+
+    def devices(self, max_age_s: float) -> list[DeviceReport]:
+        """Devices heard of in the last `max_age_s` seconds, by owner."""
+
+    def forget_device(self, owner: str) -> None: ...
+
+    def announce(self, owner: str, engine_id: str, *, n_elsewhere: int) -> bool:
+        """Report that `owner`'s device loads an engine, unless more than `n_elsewhere` other live devices
+        have it by now: then nothing changes and False says to choose again. One announces at a time."""
+
+    def rates(self) -> dict[tuple[str, str], Rate]:
+        """Measured costs by (engine id, device)."""
+
+    def record_rate(
+        self,
+        engine_id: str,
+        device: str,
+        *,
+        load_s: float | None = None,
+        tokens_per_s: float | None = None,
+    ) -> None:
+        """Measure again: the mean of the new value and the stored one replaces it."""
 
     def close(self) -> None: ...
 

@@ -183,7 +183,7 @@ class DeviceLoop:
         if self._seat is None:
             return
         job_ids = {assignment.job_id for assignment in self._seat.running}
-        ended = {job_id for job_id in job_ids if self._store.job(job_id).state is JobState.CANCELLED}
+        ended = {job_id for job_id in job_ids if self._store.job(job_id).state is not JobState.RUNNING}
         try:
             self._seat.stop_jobs(ended)
         except EngineCrashedError as error:

@@ -109,11 +109,13 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 class Job(Value):
     """A user's submission. `composition` names what answers it; `later_engines` are those a later
-    stage will need (the scheduler visits them last)."""
+    stage will need (the scheduler visits them last). `deadline_s`: seconds after its submission at which
+    it expires; None = never."""
 
     id: str
     kind: str = "batch"
@@ -126,10 +128,14 @@ class Job(Value):
     later_engines: tuple[str, ...] = ()
     config_hash: str = ""
     label: str = ""
+    deadline_s: float | None = Field(default=None, gt=0)
 
 
 class JobProgress(Value):
-    """Counts of a job; completed + failed + waiting == total at every moment."""
+    """Counts of a job; completed + failed + waiting == total at every moment.
+
+    Times are seconds since the epoch by the database's clock.
+    """
 
     job: Job
     state: JobState
@@ -140,6 +146,9 @@ class JobProgress(Value):
     n_responses: int = 0
     n_regenerated: int = 0
     n_loads: int = 0
+    created_at: float = 0.0
+    finished_at: float | None = None
+    deadline_at: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -147,11 +156,12 @@ class JobProgress(Value):
 
 
 class EngineBacklog(Value):
-    """Waiting work of one engine, over all jobs and stages; times in seconds.
+    """Open work of one engine, over all jobs and stages; times in seconds.
 
-    `n_devices_elsewhere` counts the other live devices on which it is resident or loading, `loading_s`
-    says for how long each of those that load it has done so. `leased_tokens` are under lease anywhere.
-    `unserved_s` is the time since a device last gave it up; inf = never served, or served now.
+    `n_waiting` and what follows it count assignments that nobody holds; `n_leased` those under anybody's
+    lease (an engine may have only those). `n_devices_elsewhere`: other live devices on which the engine
+    is resident or loading; `loading_s`: for how long each that loads it has done so. `unserved_s`: since
+    a device last gave the engine up; inf = not known, or never.
     """
 
     engine_id: str
@@ -160,9 +170,9 @@ class EngineBacklog(Value):
     oldest_wait_s: float = 0.0
     top_priority: int = BATCH
     n_devices_elsewhere: int = 0
-    loading_s: tuple[float, ...] = ()
     n_leased: int = 0
     leased_tokens: int = 0
+    loading_s: tuple[float, ...] = ()
     unserved_s: float = math.inf
 
     @property

@@ -14,10 +14,11 @@ from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, 
 from orchestrator.batching import retry_limit
 from orchestrator.domain.assignments import Assignment, Call, CallRole, EngineBacklog, Response, Sampling
 from orchestrator.ports import Completion, SweepReport
+from orchestrator.store import devices
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name, failed_response, messages_from_json, to_json
 from orchestrator.store.database import chunked, db_now, inline
-from orchestrator.store.submission import Counts, add_counts
+from orchestrator.store.submission import Counts, add_counts, expire
 
 CHUNK = 500
 
@@ -36,25 +37,21 @@ def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
         )
         .where(a.state == inline(t.WAITING))
         .group_by(a.engine_id)
-        .order_by(a.engine_id)
     ).all()
-    n_elsewhere = func.count().label("n_elsewhere")
     leased = conn.execute(
-        select(a.engine_id, n_elsewhere)
-        .where(a.state == inline(t.LEASED), a.lease_owner != owner)
+        select(a.engine_id, func.count().label("n"), func.sum(a.est_tokens).label("est_tokens"))
+        .where(a.state == inline(t.LEASED))
         .group_by(a.engine_id)
-    )
-    elsewhere: dict[str, int] = {row.engine_id: row.n_elsewhere for row in leased}
+    ).all()
+    elsewhere = devices.n_elsewhere(conn, owner)
+    found = {row.engine_id: _waiting(row) for row in waiting}
+    for row in leased:
+        item = found.get(row.engine_id, EngineBacklog(engine_id=row.engine_id, n_waiting=0))
+        counted = {"n_leased": row.n, "leased_tokens": int(row.est_tokens)}
+        found[row.engine_id] = item.model_copy(update=counted)
     return [
-        EngineBacklog(
-            engine_id=row.engine_id,
-            n_waiting=row.n,
-            est_tokens=int(row.est_tokens),
-            oldest_wait_s=max(0.0, row.oldest_wait_s),
-            top_priority=row.top_priority,
-            n_leased_elsewhere=elsewhere.get(row.engine_id, 0),
-        )
-        for row in waiting
+        found[engine_id].model_copy(update={"n_devices_elsewhere": elsewhere.get(engine_id, 0)})
+        for engine_id in sorted(found)
     ]
 
 
@@ -125,6 +122,7 @@ def sweep(conn: Connection, *, max_attempts: int) -> SweepReport:
     expired = (a.state == inline(t.LEASED)) & (a.lease_expires_at < db_now())
     worn_out = (a.state == inline(t.WAITING)) & (a.attempt > inline(0)) & (a.attempt >= max_attempts)
     counts = Counts()
+    devices.forget_gone(conn)
     n_released = n_poisoned = 0
     for due in (expired, worn_out):
         pks = sorted(conn.execute(select(a.pk).where(due)).scalars())
@@ -138,7 +136,17 @@ def sweep(conn: Connection, *, max_attempts: int) -> SweepReport:
             n_poisoned += len(poison)
             n_released += len(back)
     add_counts(conn, counts)
-    return SweepReport(n_released, n_poisoned)
+    return SweepReport(n_released, n_poisoned, n_expired=expire(conn))
+
+
+def _waiting(row: Any) -> EngineBacklog:
+    return EngineBacklog(
+        engine_id=row.engine_id,
+        n_waiting=row.n,
+        est_tokens=int(row.est_tokens),
+        oldest_wait_s=max(0.0, row.oldest_wait_s),
+        top_priority=row.top_priority,
+    )
 
 
 def _head(engine_id: str, min_priority: int) -> Select[Any]:

@@ -86,17 +86,18 @@ class Database:
 
 def insert_or_ignore(conn: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """INSERT that leaves existing rows alone."""
-    return _insert(conn, table).on_conflict_do_nothing()
+    return upsert(conn, table).on_conflict_do_nothing()
 
 
 def insert_or_replace(conn: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """INSERT that overwrites the row with the same primary key."""
-    statement = _insert(conn, table)
+    statement = upsert(conn, table)
     values = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
 
 
-def _insert(conn: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def upsert(conn: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """INSERT to be given its conflict clause."""
     return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sqlalchemy import insert
-
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
     EngineBacklog,
@@ -14,13 +12,13 @@ from orchestrator.domain.assignments import (
     Response,
     Step,
 )
+from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
-from orchestrator.ports import AnsweredQuery, Claim, Completion, SweepReport
-from orchestrator.store import claims, reading, submission
-from orchestrator.store import tables as t
-from orchestrator.store.database import Database, db_now
-from orchestrator.store.steps import advance, ready
+from orchestrator.ports import AnsweredQuery, Bell, Claim, Completion, SweepReport
+from orchestrator.store import claims, devices, reading, submission
+from orchestrator.store.database import Database
+from orchestrator.store.steps import advance, is_ready, ready, take_ready
 
 
 class SqlJobStore:
@@ -36,6 +34,14 @@ class SqlJobStore:
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
         with self._db.write() as conn:
             return submission.submit(conn, job, queries)
+
+    def outbox(self, limit: int) -> list[Bell]:
+        with self._db.read() as conn:
+            return submission.outbox(conn, limit)
+
+    def rung(self, ids: Sequence[int]) -> None:
+        with self._db.write() as conn:
+            submission.rung(conn, ids)
 
     def job(self, job_id: str) -> JobProgress:
         with self._db.read() as conn:
@@ -63,6 +69,15 @@ class SqlJobStore:
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
         with self._db.read() as conn:
             return ready(conn, limit=limit, job_id=job_id)
+
+    def take_ready(self, *, limit: int, for_s: float, job_id: str | None = None) -> list[QueryState]:
+        with self._db.read() as conn:
+            if for_s <= 0:
+                return ready(conn, limit=limit, job_id=job_id)
+            if not is_ready(conn, job_id):
+                return []
+        with self._db.write() as conn:
+            return take_ready(conn, limit=limit, for_s=for_s, job_id=job_id)
 
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
         with self._db.write() as conn:
@@ -126,14 +141,50 @@ class SqlJobStore:
         return reading.responses(self._db, job_id)
 
     def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None:
-        row = {"engine_id": engine_id, "device": device, "owner": owner, "seconds": seconds}
         with self._db.write() as conn:
-            conn.execute(insert(t.engine_load).values(at=db_now(), **row))
+            devices.record_load(conn, engine_id=engine_id, device=device, owner=owner, seconds=seconds)
+
+    def record_leave(self, owner: str) -> None:
+        with self._db.write() as conn:
+            devices.record_leave(conn, owner)
 
     def loads(self, *, job_id: str | None = None) -> int:
         """Loads so far; of a job: those of its engines while it ran."""
         with self._db.read() as conn:
             return reading.n_loads(conn, job_id)
+
+    def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
+        with self._db.read() as conn:
+            return reading.engine_loads(conn, job_id)
+
+    def report_device(self, report: DeviceReport) -> None:
+        with self._db.write() as conn:
+            devices.report(conn, report)
+
+    def devices(self, max_age_s: float) -> list[DeviceReport]:
+        with self._db.read() as conn:
+            return devices.seen(conn, max_age_s)
+
+    def forget_device(self, owner: str) -> None:
+        with self._db.write() as conn:
+            devices.forget(conn, owner)
+
+    def announce(self, owner: str, engine_id: str, *, n_elsewhere: int) -> bool:
+        """Raises:
+        NotFoundError: the owner reported no device.
+        """
+        with self._db.write() as conn:
+            return devices.announce(conn, owner, engine_id, n_others=n_elsewhere)
+
+    def rates(self) -> dict[tuple[str, str], Rate]:
+        with self._db.read() as conn:
+            return devices.rates(conn)
+
+    def record_rate(
+        self, engine_id: str, device: str, *, load_s: float | None = None, tokens_per_s: float | None = None
+    ) -> None:
+        with self._db.write() as conn:
+            devices.record_rate(conn, engine_id, device, Rate(load_s, tokens_per_s))
 
     def close(self) -> None:
         self._db.close()

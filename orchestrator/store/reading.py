@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job, JobProgress, JobState, Response
+from orchestrator.domain.devices import EngineLoad
 from orchestrator.domain.queries import Query
 from orchestrator.ports import AnsweredQuery
 from orchestrator.store import tables as t
@@ -61,18 +62,26 @@ def n_loads(conn: Connection, job_id: str | None) -> int:
     return progress(conn, job_id).n_loads
 
 
+def engine_loads(conn: Connection, job_id: str) -> list[EngineLoad]:
+    load = t.engine_load.c
+    started_at = (load.at - load.seconds).label("started_at")
+    wanted = select(load.engine_id, load.device, load.owner, started_at, load.seconds, load.left_at)
+    mine = _of_jobs(wanted).where(t.job.c.pk == job_pk_of(conn, job_id))
+    return [EngineLoad(*row) for row in conn.execute(mine.order_by(load.at, load.pk))]
+
+
 def _jobs() -> Select[Any]:
     """Job rows with the loads of their engines while they ran."""
+    n = _of_jobs(select(func.count())).correlate(t.job).scalar_subquery()
+    return select(t.job, n.label("n_loads"))
+
+
+def _of_jobs(loads: Select[Any]) -> Select[Any]:
     load, mine = t.engine_load.c, t.job_engine.c
     until = func.coalesce(t.job.c.finished_at, db_now())
-    n = (
-        select(func.count())
-        .select_from(t.engine_load.join(t.job_engine, mine.engine_id == load.engine_id))
-        .where(mine.job_pk == t.job.c.pk, load.at >= t.job.c.created_at, load.at <= until)
-        .correlate(t.job)
-        .scalar_subquery()
+    return loads.select_from(t.engine_load.join(t.job_engine, mine.engine_id == load.engine_id)).where(
+        mine.job_pk == t.job.c.pk, load.at >= t.job.c.created_at, load.at <= until
     )
-    return select(t.job, n.label("n_loads"))
 
 
 def _progress(row: Any) -> JobProgress:
@@ -86,6 +95,9 @@ def _progress(row: Any) -> JobProgress:
         n_responses=row.n_responses,
         n_regenerated=row.n_regenerated,
         n_loads=row.n_loads,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        deadline_at=row.deadline_at,
     )
 
 

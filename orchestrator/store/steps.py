@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, select, update
 
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import Decision
@@ -24,7 +24,26 @@ Taken = tuple[Any, QueryState, Step]
 
 def ready(conn: Connection, *, limit: int, job_id: str | None) -> list[QueryState]:
     """Open queries that wait for no call, highest priority first, then in submission order."""
-    rows = _ready_rows(conn, limit=limit, job_id=job_id)
+    return _states(conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries()))
+
+
+def take_ready(conn: Connection, *, limit: int, for_s: float, job_id: str | None) -> list[QueryState]:
+    """As `ready`, without those that somebody took; they are the caller's for `for_s` seconds."""
+    q = t.query.c
+    free = _queries().where(_is_free()).with_for_update(of=t.query, skip_locked=True)
+    rows = _ready_rows(conn, limit=limit, job_id=job_id, wanted=free)
+    for chunk in chunked([row.pk for row in rows], CHUNK):
+        conn.execute(update(t.query).where(q.pk.in_(chunk)).values(stepped_until=db_now() + for_s))
+    return _states(conn, rows)
+
+
+def is_ready(conn: Connection, job_id: str | None) -> bool:
+    """Whether `take_ready` would find something."""
+    free = _queries().where(_is_free())
+    return bool(_ready_rows(conn, limit=1, job_id=job_id, wanted=free))
+
+
+def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
     responses = responses_of(conn, [row.pk for row in rows if row.stage])
     return [
         QueryState(
@@ -62,10 +81,19 @@ def advance(conn: Connection, steps: Sequence[tuple[QueryState, Step]], engine_o
     return n
 
 
-def _ready_rows(conn: Connection, *, limit: int, job_id: str | None) -> list[Any]:
+def _queries() -> Select[Any]:
+    q = t.query.c
+    return select(q.pk, q.payload, q.stage, q.decision, t.job.c.id.label("job_id")).join(t.job)
+
+
+def _is_free() -> ColumnElement[bool]:
+    until = t.query.c.stepped_until
+    return until.is_(None) | (until < db_now())
+
+
+def _ready_rows(conn: Connection, *, limit: int, job_id: str | None, wanted: Select[Any]) -> list[Any]:
     """The top priority is read in index order; the lower ones are sorted only when there is room."""
     q = t.query.c
-    wanted = select(q.pk, q.payload, q.stage, q.decision, t.job.c.id.label("job_id")).join(t.job)
     if job_id is not None:
         wanted = wanted.where(t.job.c.id == job_id)
     wanted = wanted.where(q.state == inline(t.OPEN), q.n_outstanding == inline(0))
@@ -163,6 +191,7 @@ def _move_on(conn: Connection, asks: Sequence[tuple[Any, Ask]]) -> None:
         .where(t.query.c.pk == bindparam("row_pk"))
         .values(
             stage=t.query.c.stage + 1,
+            stepped_until=None,
             n_outstanding=bindparam("n"),
             decision=func.coalesce(bindparam("given", type_=t.query.c.decision.type), t.query.c.decision),
         ),
@@ -191,4 +220,6 @@ def _finish(conn: Connection, finished: list[tuple[Any, QueryState, Done]], coun
     conn.execute(insert(t.answer), answers)
     for outcome, pks in by_state.items():
         if pks:
-            conn.execute(update(t.query).where(t.query.c.pk.in_(pks)).values(state=outcome))
+            conn.execute(
+                update(t.query).where(t.query.c.pk.in_(pks)).values(state=outcome, stepped_until=None)
+            )

@@ -1,4 +1,4 @@
-"""Jobs enter and leave: submit, cancel, and the counters that close a job.
+"""Jobs enter and leave: submit, cancel, expire, the outbox, and the counters that close a job.
 
 Row locks are taken in one order everywhere, so that no two transactions wait for each other: queries,
 assignments, jobs, each by ascending `pk`.
@@ -9,15 +9,16 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreError
+from orchestrator.ports import Bell
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name, to_json
-from orchestrator.store.database import chunked, db_now, insert_or_ignore
+from orchestrator.store.database import chunked, db_now, inline, insert_or_ignore
 
 CHUNK = 1000
 
@@ -29,7 +30,7 @@ Counts = Counter[tuple[int, str]]
 
 
 def submit(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
-    """Store a job and its queries; a job that is there already with equal content stays as it is.
+    """Store a job, its queries and its bell; a job that is there already with equal content stays as it is.
 
     Raises:
         StoreError: the id is taken by a job with other content.
@@ -37,6 +38,7 @@ def submit(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
     job_pk = _insert_job(conn, job)
     if job_pk is None:
         return _same_job(conn, job, queries)
+    conn.execute(insert(t.outbox).values(job_pk=job_pk))
     digest, n_total = _digest(job), 0
     for chunk in chunked(enumerate(queries), CHUNK):
         rows = [_query_row(job, job_pk, ix, query) for ix, query in chunk]
@@ -50,12 +52,40 @@ def submit(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
 
 
 def cancel(conn: Connection, job_id: str) -> None:
-    """Fail the open queries of a job and take its assignments off the books; a finished job is left alone."""
-    job_pk = job_pk_of(conn, job_id)
+    """End a job early; a finished one is left alone."""
+    note = Answer(text="", error_code="cancelled", error="The job was cancelled before this was answered.")
+    _end(conn, job_pk_of(conn, job_id), JobState.CANCELLED, note)
+
+
+def expire(conn: Connection) -> int:
+    """End the jobs past their deadline; returns how many."""
+    note = Answer(
+        text="",
+        error_code="batch_expired",
+        error="This request could not be executed before the completion window expired.",
+    )
+    j = t.job.c
+    overdue = select(j.pk).where(j.state == inline(JobState.RUNNING.value), j.deadline_at < db_now())
+    return sum(_end(conn, pk, JobState.EXPIRED, note) for pk in sorted(conn.execute(overdue).scalars()))
+
+
+def outbox(conn: Connection, limit: int) -> list[Bell]:
+    o = t.outbox.c
+    rows = conn.execute(select(o.pk, t.job.c.id).join(t.job).order_by(o.pk).limit(limit))
+    return [Bell(pk, job_id) for pk, job_id in rows]
+
+
+def rung(conn: Connection, ids: Iterable[int]) -> None:
+    for chunk in chunked(ids, CHUNK):
+        conn.execute(delete(t.outbox).where(t.outbox.c.pk.in_(chunk)))
+
+
+def _end(conn: Connection, job_pk: int, state: JobState, note: Answer) -> int:
+    """Fail a job's open queries with `note` and take its assignments off the books; 1 unless it had
+    ended before."""
     open_queries = select(t.query.c.pk).where(t.query.c.job_pk == job_pk, t.query.c.state == t.OPEN)
     locked = open_queries.order_by(t.query.c.pk).with_for_update().subquery()
     n_open = conn.execute(select(func.count()).select_from(locked)).scalar_one()
-    note = Answer(text="", error_code="cancelled", error="The job was cancelled before this was answered.")
     columns = ["query_pk", "decision_is_queries", "payload"]
     blank = open_queries.add_columns(literal(False), literal(to_json(note)))
     conn.execute(insert(t.answer).from_select(columns, blank))
@@ -67,11 +97,11 @@ def cancel(conn: Connection, job_id: str) -> None:
     conn.execute(
         update(t.query).where(t.query.c.job_pk == job_pk, t.query.c.state == t.OPEN).values(state=t.FAILED)
     )
-    conn.execute(
+    return conn.execute(
         update(t.job)
         .where(t.job.c.pk == job_pk, t.job.c.state == JobState.RUNNING)
-        .values(state=JobState.CANCELLED, n_failed=t.job.c.n_failed + n_open, finished_at=db_now())
-    )
+        .values(state=state, n_failed=t.job.c.n_failed + n_open, finished_at=db_now())
+    ).rowcount
 
 
 def add_counts(conn: Connection, counts: Counts) -> None:
@@ -106,7 +136,10 @@ def job_pk_of(conn: Connection, job_id: str) -> int:
 def _insert_job(conn: Connection, job: Job) -> int | None:
     zero = dict.fromkeys(("n_total", *COUNTERS), 0)
     row = {"id": checked_name("job", job.id), "payload": to_json(job), "content_hash": "", **zero}
-    statement = insert_or_ignore(conn, t.job).values(created_at=db_now(), state=JobState.RUNNING, **row)
+    deadline_at = None if job.deadline_s is None else db_now() + job.deadline_s
+    statement = insert_or_ignore(conn, t.job).values(
+        created_at=db_now(), deadline_at=deadline_at, state=JobState.RUNNING, **row
+    )
     return conn.execute(statement.returning(t.job.c.pk)).scalar()
 
 

@@ -65,7 +65,9 @@ def _partial(name: str, *columns: str, condition: str) -> Index:
 
 
 class JobRow(Row, table=True):
-    """A submission and its counters; n_completed + n_failed + its open queries == n_total."""
+    """A submission and its counters; n_completed + n_failed + its open queries == n_total.
+
+    The sweeper expires it at `deadline_at`."""
 
     __table_args__ = (_partial("ix_job_running", "pk", condition="state = 'running'"),)
 
@@ -82,10 +84,20 @@ class JobRow(Row, table=True):
     n_regenerated: int
     created_at: float = Field(sa_type=Double)
     finished_at: float | None = Field(sa_type=Double)
+    deadline_at: float | None = Field(sa_type=Double)
+
+
+class OutboxRow(Row, table=True):
+    """A job that was submitted and not announced yet; written with the job, deleted once rung."""
+
+    pk: int = Field(primary_key=True, sa_type=Key)
+    job_pk: int = Field(foreign_key="job.pk", sa_type=Key)
 
 
 class QueryRow(Row, table=True):
-    """`n_outstanding` counts calls without a response; an open query at 0 is ready for its next step."""
+    """`n_outstanding` counts calls without a response; an open query at 0 is ready for its next step.
+
+    Somebody computes that step now where `stepped_until` is in the future."""
 
     __table_args__ = (
         UniqueConstraint("job_pk", "ix"),
@@ -102,6 +114,7 @@ class QueryRow(Row, table=True):
     state: str = Field(sa_type=Text)
     n_outstanding: int
     decision: str | None = Field(sa_type=Text)
+    stepped_until: float | None = Field(sa_type=Double)
 
 
 class PromptRow(Row, table=True):
@@ -169,7 +182,9 @@ class JobEngineRow(Row, table=True):
 
 
 class EngineLoadRow(Row, table=True):
-    __table_args__ = (Index("ix_engine_load_at", "at"),)
+    """A load; `at` is when it was done, `left_at` when the engine left its device."""
+
+    __table_args__ = (Index("ix_engine_load_at", "at"), Index("ix_engine_load_owner", "owner"))
 
     pk: int = Field(primary_key=True, sa_type=Key)
     engine_id: str = Field(sa_type=Text)
@@ -177,6 +192,27 @@ class EngineLoadRow(Row, table=True):
     owner: str = Field(sa_type=Text)
     seconds: float = Field(sa_type=Double)
     at: float = Field(sa_type=Double)
+    left_at: float | None = Field(sa_type=Double)
+
+
+class DeviceRow(Row, table=True):
+    """What each device last said of itself: see `domain.devices.DeviceReport`."""
+
+    owner: str = Field(primary_key=True, sa_type=Text)
+    device: str = Field(sa_type=Text)
+    engine_id: str | None = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    host: str = Field(sa_type=Text)
+    seen_at: float = Field(sa_type=Double)
+
+
+class RateRow(Row, table=True):
+    """Measured costs: moving averages, see `domain.devices.Rate`."""
+
+    engine_id: str = Field(primary_key=True, sa_type=Text)
+    device: str = Field(primary_key=True, sa_type=Text)
+    load_s: float | None = Field(sa_type=Double)
+    tokens_per_s: float | None = Field(sa_type=Double)
 
 
 class OutcomeRow(Row, table=True):
@@ -204,6 +240,7 @@ class ProfileSetRow(Row, table=True):
 
 
 job = METADATA.tables["job"]
+outbox = METADATA.tables["outbox"]
 query = METADATA.tables["query"]
 prompt = METADATA.tables["prompt"]
 assignment = METADATA.tables["assignment"]
@@ -211,6 +248,8 @@ response = METADATA.tables["response"]
 answer = METADATA.tables["answer"]
 job_engine = METADATA.tables["job_engine"]
 engine_load = METADATA.tables["engine_load"]
+device = METADATA.tables["device"]
+rate = METADATA.tables["rate"]
 outcome = METADATA.tables["outcome"]
 card = METADATA.tables["card"]
 profile_set = METADATA.tables["profile_set"]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
+from sqlalchemy import update
 
 from orchestrator.domain.answers import Answer, Decision, Recruit
 from orchestrator.domain.assignments import (
@@ -18,9 +19,11 @@ from orchestrator.domain.assignments import (
     JobState,
     QueryState,
 )
+from orchestrator.domain.devices import DeviceReport, DeviceState, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreError
-from orchestrator.store import SqlJobStore
+from orchestrator.store import Database, SqlJobStore
+from orchestrator.store.tables import device, job, query
 from tests.fakes.work import answered, make_call, make_queries, make_response
 
 ENGINE_OF = {"a/0": "a", "a/1": "a", "b/0": "b"}
@@ -215,6 +218,41 @@ def test_text_with_nul_survives(store: SqlJobStore) -> None:
     assert store.ready(limit=1)[0].responses[0].text == "a\x00b"
 
 
+# ── exclusive steps ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_taken_is_given_to_nobody_else_until_it_advances(store: SqlJobStore) -> None:
+    submit(store, 3)
+    mine = store.take_ready(limit=2, for_s=60)
+    assert [s.query.id for s in mine] == ["q0", "q1"]
+    assert [s.query.id for s in store.take_ready(limit=9, for_s=60)] == ["q2"]
+    assert store.take_ready(limit=9, for_s=60) == []
+    store.advance([(mine[0], ask(mine[0], ["a/0"]))], ENGINE_OF)
+    complete(store, claim(store))
+    (again,) = store.take_ready(limit=9, for_s=60)
+    assert (again.id, again.stage, len(again.responses)) == (mine[0].id, 1, 1)
+
+
+def test_a_mark_that_ran_out_is_ignored(store: SqlJobStore, database: Database) -> None:
+    submit(store, 2)
+    late = store.take_ready(limit=2, for_s=60)
+    with database.write() as conn:
+        conn.execute(update(query).values(stepped_until=query.c.stepped_until - 61))
+    again = store.take_ready(limit=2, for_s=60)
+    assert again == late
+    assert store.advance([(s, ask(s)) for s in again], ENGINE_OF) == 2
+    assert store.advance([(s, ask(s)) for s in late], ENGINE_OF) == 0
+
+
+def test_taking_follows_priority_and_job_and_marks_nothing_for_no_time(store: SqlJobStore) -> None:
+    submit(store, 2, job_id="batch", prefix="b")
+    submit(store, 2, job_id="ask", priority=INTERACTIVE, prefix="i")
+    for _ in range(2):
+        assert [s.query.id for s in store.take_ready(limit=3, for_s=0)] == ["i0", "i1", "b0"]
+    assert [s.query.id for s in store.take_ready(limit=1, for_s=60, job_id="batch")] == ["b0"]
+    assert [s.query.id for s in store.take_ready(limit=3, for_s=60)] == ["i0", "i1", "b1"]
+
+
 # ── leases ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -241,7 +279,7 @@ def test_an_expired_lease_goes_back_and_its_late_response_is_ignored(store: SqlJ
     submit(store, 1)
     route(store)
     late = claim(store, owner="zombie", lease_s=-1)
-    assert store.sweep(max_attempts=3) == (1, 0)
+    assert store.sweep(max_attempts=3) == (1, 0, 0)
     assert complete(store, late, owner="zombie") == 0
     again = claim(store, owner="me")
     assert again[0].attempt == 2
@@ -264,7 +302,7 @@ def test_renewed_leases_do_not_expire(store: SqlJobStore) -> None:
     claim(store, lease_s=-1)
     assert store.renew("me", lease_s=60) == 2
     assert store.renew("somebody else", lease_s=60) == 0
-    assert store.sweep(max_attempts=3) == (0, 0)
+    assert store.sweep(max_attempts=3) == (0, 0, 0)
 
 
 def test_a_released_assignment_is_waiting_again_with_or_without_its_attempt(store: SqlJobStore) -> None:
@@ -305,8 +343,8 @@ def test_after_the_last_attempt_the_assignment_fails_and_the_query_goes_on(store
     route(store, ["a/0"])
     for attempt in (1, 2, 3):
         assert claim(store, lease_s=-1)[0].attempt == attempt
-        report = store.sweep(max_attempts=3)
-    assert report == (0, 1)
+        swept = store.sweep(max_attempts=3)
+    assert swept == (0, 1, 0)
     (state,) = store.ready(limit=1)
     assert [(r.error_code, r.failed) for r in state.responses] == [("poison", True)]
     assert store.job("job").n_responses == 1
@@ -317,7 +355,7 @@ def test_released_work_without_attempts_left_is_poison_too(store: SqlJobStore) -
     route(store, ["a/0"])
     (a,) = claim(store)
     store.release("me", [a.id], refund_attempt=False)
-    assert store.sweep(max_attempts=1) == (0, 1)
+    assert store.sweep(max_attempts=1) == (0, 1, 0)
 
 
 def test_a_response_given_twice_in_one_write_is_stored_once(store: SqlJobStore) -> None:
@@ -363,6 +401,64 @@ def test_a_job_cannot_be_declared_done_or_revived(store: SqlJobStore) -> None:
         store.set_state("job", JobState.RUNNING)
 
 
+# ── deadlines ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_job_past_its_deadline_expires_and_keeps_what_is_finished(
+    store: SqlJobStore, database: Database
+) -> None:
+    store.submit(Job(id="job", composition="any", deadline_s=60), make_queries(3))
+    submit(store, 1, job_id="other")
+    first = store.ready(limit=1)
+    store.advance([(first[0], Done(answer=Answer(text="kept")))], ENGINE_OF)
+    route(store)
+    leased = claim(store, limit=1)
+    assert store.sweep(max_attempts=3).n_expired == 0
+    with database.write() as conn:
+        conn.execute(update(job).values(deadline_at=job.c.deadline_at - 61))
+    assert [store.sweep(max_attempts=3).n_expired for _ in range(2)] == [1, 0]
+    progress = store.job("job")
+    assert (progress.state, progress.completed, progress.failed) == (JobState.EXPIRED, 1, 2)
+    assert [a.error_code for _, a in store.answers("job")] == [None, "batch_expired", "batch_expired"]
+    assert complete(store, leased) == 0
+    assert store.job("other").state is JobState.RUNNING
+
+
+def test_a_job_tells_its_times(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any", deadline_s=60), make_queries(1))
+    running = store.job("job")
+    assert running.deadline_at is not None
+    assert running.deadline_at - running.created_at == pytest.approx(60, abs=1)
+    assert running.finished_at is None
+    finish(store)
+    finished_at = store.job("job").finished_at
+    assert finished_at is not None
+    assert finished_at >= running.created_at
+    submit(store, 1, job_id="patient")
+    assert store.job("patient").deadline_at is None
+
+
+# ── the outbox ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_submitted_job_is_in_the_outbox_until_it_is_rung(store: SqlJobStore) -> None:
+    for job_id in ("first", "second", "first"):
+        submit(store, 1, job_id=job_id)
+    bells = store.outbox(10)
+    assert [bell.job_id for bell in bells] == ["first", "second"]
+    assert store.outbox(1) == bells[:1]
+    for _ in range(2):
+        store.rung([bells[0].id])
+    assert store.outbox(10) == bells[1:]
+
+
+def test_a_submission_that_is_refused_rings_no_bell(store: SqlJobStore) -> None:
+    submit(store, 1)
+    with pytest.raises(StoreError):
+        submit(store, 2)
+    assert [bell.job_id for bell in store.outbox(10)] == ["job"]
+
+
 # ── backlog and loads ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -375,8 +471,16 @@ def test_the_backlog_sums_waiting_work_per_engine(store: SqlJobStore) -> None:
     claim(store, "b", owner="me", limit=1)
     a, b = store.backlog(owner="me")
     assert (a.engine_id, a.n_waiting, a.est_tokens, a.top_priority) == ("a", 3, 30, BATCH)
-    assert (a.n_leased_elsewhere, b.n_leased_elsewhere) == (1, 0)
+    assert (a.n_leased, a.leased_tokens, b.n_leased) == (1, 10, 1)
     assert 0 <= a.oldest_wait_s < 60
+
+
+def test_the_backlog_shows_engines_of_which_everything_is_leased(store: SqlJobStore) -> None:
+    submit(store, 2)
+    route(store, ["a/0"])
+    claim(store)
+    (a,) = store.backlog(owner="me")
+    assert (a.engine_id, a.n_waiting, a.est_tokens, a.n_leased) == ("a", 0, 0, 2)
 
 
 def test_loads_count_for_the_jobs_whose_engines_they_are(store: SqlJobStore) -> None:
@@ -386,6 +490,90 @@ def test_loads_count_for_the_jobs_whose_engines_they_are(store: SqlJobStore) -> 
     store.record_load(engine_id="a", device="cpu", owner="me", seconds=1.5)
     store.record_load(engine_id="b", device="cpu", owner="me", seconds=1.5)
     assert (store.loads(), store.loads(job_id="first"), store.job("first").n_loads) == (3, 1, 1)
+
+
+def test_the_loads_of_a_job_tell_when_the_engine_came_and_left(store: SqlJobStore) -> None:
+    submit(store, 1)
+    route(store, ["a/0"])
+    for engine_id in "ba":
+        store.record_load(engine_id=engine_id, device="cpu", owner="me", seconds=1.5)
+    (load,) = store.engine_loads(job_id="job")
+    assert (load.engine_id, load.device, load.owner, load.seconds) == ("a", "cpu", "me", 1.5)
+    assert load.left_at is None
+    for _ in range(2):
+        store.record_leave("me")
+        store.record_leave("nobody")
+    (left,) = store.engine_loads(job_id="job")
+    assert left.left_at is not None
+    assert left.left_at >= left.started_at + left.seconds
+
+
+# ── devices ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def report(store: SqlJobStore, owner: str, engine_id: str | None = None, state: DeviceState = "idle") -> None:
+    store.report_device(
+        DeviceReport(owner=owner, device="cpu", engine_id=engine_id, state=state, host="here")
+    )
+
+
+def test_a_device_is_known_by_its_last_report_until_it_is_forgotten(store: SqlJobStore) -> None:
+    report(store, "me")
+    report(store, "other", "a", "loading")
+    report(store, "me", "b", "resident")
+    me, other = store.devices(30)
+    assert (me.owner, me.device, me.engine_id, me.state, me.host) == ("me", "cpu", "b", "resident", "here")
+    assert 0 <= me.seen_s < 30
+    assert (other.owner, other.state) == ("other", "loading")
+    store.forget_device("me")
+    assert [d.owner for d in store.devices(30)] == ["other"]
+    assert store.devices(-1) == []
+
+
+def test_the_backlog_counts_other_devices_that_have_the_engine_or_load_it(store: SqlJobStore) -> None:
+    submit(store, 1)
+    route(store)
+    report(store, "me", "a", "resident")
+    report(store, "x", "a", "resident")
+    report(store, "y", "a", "loading")
+    report(store, "z")
+    a, b = store.backlog(owner="me")
+    assert (a.n_devices_elsewhere, b.n_devices_elsewhere) == (2, 0)
+
+
+def test_devices_not_heard_of_do_not_count(store: SqlJobStore, database: Database) -> None:
+    submit(store, 1)
+    route(store, ["a/0"])
+    report(store, "gone", "a", "resident")
+    with database.write() as conn:
+        conn.execute(update(device).values(seen_at=device.c.seen_at - 31))
+    assert store.backlog(owner="me")[0].n_devices_elsewhere == 0
+    assert [d.owner for d in store.devices(60)] == ["gone"]
+    with database.write() as conn:
+        conn.execute(update(device).values(seen_at=device.c.seen_at - 3600))
+    store.sweep(max_attempts=3)
+    assert store.devices(1e9) == []
+
+
+def test_an_engine_is_announced_unless_more_devices_took_it_meanwhile(store: SqlJobStore) -> None:
+    for owner in ("ann", "bob"):
+        report(store, owner)
+    assert store.announce("ann", "a", n_elsewhere=0)
+    assert not store.announce("bob", "a", n_elsewhere=0)
+    assert [(d.engine_id, d.state) for d in store.devices(30)] == [("a", "loading"), (None, "idle")]
+    assert store.announce("bob", "a", n_elsewhere=1)
+    with pytest.raises(NotFoundError, match="'nobody'"):
+        store.announce("nobody", "b", n_elsewhere=0)
+
+
+def test_rates_move_halfway_to_each_new_measurement(store: SqlJobStore) -> None:
+    """4, then 8: 6; then 0: 3. What was not measured stays."""
+    store.record_rate("a", "cpu", load_s=4.0)
+    assert store.rates() == {("a", "cpu"): Rate(4.0, None)}
+    store.record_rate("a", "cpu", load_s=8.0, tokens_per_s=100.0)
+    store.record_rate("a", "cuda:0", tokens_per_s=7.0)
+    store.record_rate("a", "cpu", load_s=0.0)
+    assert store.rates() == {("a", "cpu"): Rate(3.0, 100.0), ("a", "cuda:0"): Rate(None, 7.0)}
 
 
 # ── many at once ──────────────────────────────────────────────────────────────────────────────────
@@ -416,6 +604,32 @@ def test_concurrent_claims_are_disjoint_and_take_everything(store: SqlJobStore) 
     def work(ix: int) -> None:
         while claimed := claim(store, owner=f"owner{ix}", limit=7):
             taken[ix] += [a.id for a in claimed]
+
+    in_threads(4, work)
+    ids = [i for part in taken for i in part]
+    assert len(ids) == len(set(ids)) == 120
+
+
+def test_of_devices_that_announce_an_engine_at_once_only_one_gets_it(store: SqlJobStore) -> None:
+    won: list[str] = []
+
+    def work(ix: int) -> None:
+        owner = f"owner{ix}"
+        report(store, owner)
+        if store.announce(owner, "a", n_elsewhere=0):
+            won.append(owner)
+
+    in_threads(4, work)
+    assert len(won) == 1
+
+
+def test_steps_taken_at_once_are_disjoint_and_complete(store: SqlJobStore) -> None:
+    submit(store, 120)
+    taken: list[list[int]] = [[] for _ in range(4)]
+
+    def work(ix: int) -> None:
+        while states := store.take_ready(limit=7, for_s=60):
+            taken[ix] += [state.id for state in states]
 
     in_threads(4, work)
     ids = [i for part in taken for i in part]

@@ -78,7 +78,7 @@ def test_interactive_work_passes_batch_work_of_the_resident_engine() -> None:
 
 
 def test_interactive_work_that_another_device_serves_is_left_to_it() -> None:
-    urgent = item("b", 1, top_priority=INTERACTIVE, n_leased_elsewhere=4)
+    urgent = item("b", 1, top_priority=INTERACTIVE, n_devices_elsewhere=4)
     assert choice(item("a", 99), urgent, resident="a") == "a"
 
 
@@ -101,12 +101,12 @@ def test_starvation_waits_until_the_resident_engine_has_earned_its_load() -> Non
 
 
 def test_work_served_elsewhere_comes_after_work_that_nobody_serves() -> None:
-    assert choice(item("a", 900, n_leased_elsewhere=8), item("b", 1)) == "b"
+    assert choice(item("a", 900, n_devices_elsewhere=8), item("b", 1)) == "b"
 
 
 def test_a_second_device_shares_an_engine_only_when_half_of_its_work_outlasts_a_load() -> None:
     """2000 tokens at 100/s = 20 s of work: half of it is 10 s."""
-    shared = item("a", 20, tokens=2000, n_leased_elsewhere=8)
+    shared = item("a", 20, tokens=2000, n_devices_elsewhere=8)
     assert choice(shared, rates=Rates({"a": 9.0}, {"a": 100.0})) == "a"
     assert choice(shared, rates=Rates({"a": 11.0}, {"a": 100.0})) is None
 

@@ -122,6 +122,7 @@ def test_the_database_clock_tells_the_time_in_seconds(tmp_path: Path) -> None:
     ("use", "index"),
     [
         (lambda store: store.ready(limit=5), "ix_query_ready"),
+        (lambda store: store.take_ready(limit=5, for_s=9), "ix_query_ready"),
         (lambda store: store.claim("a", owner="me", limit=5, lease_s=9), "ix_assignment_waiting"),
         (lambda store: store.backlog(owner="me"), "COVERING INDEX ix_assignment_waiting"),
         (lambda store: store.renew("me", lease_s=9), "ix_assignment_leased"),
@@ -145,7 +146,8 @@ def test_the_hot_path_uses_its_partial_indices(tmp_path: Path, use: Use, index: 
         event.remove(Engine, "before_cursor_execute", explain)
         database.close()
     assert any(index in plan for plan in plans), plans
-    assert not any(plan.startswith("SCAN") and "INDEX" not in plan for plan in plans), plans
+    scans = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan]
+    assert scans in ([], ["SCAN device"]), plans  # a row per worker: no index needed
 
 
 def test_chunks_keep_every_item_in_order() -> None:

@@ -1,0 +1,45 @@
+"""What devices say of themselves, and what their engines were measured to cost."""
+
+from typing import Literal, NamedTuple
+
+from orchestrator.domain.values import Value
+
+LIVE_S = 30.0
+"""A device that was not heard of for this many seconds counts as gone."""
+
+DeviceState = Literal["idle", "loading", "resident"]
+
+
+class DeviceReport(Value):
+    """One device as its owner (the lease owner of its loop) last reported it.
+
+    `engine_id` is what is loaded or loading, None when idle; `seen_s` the report's age in seconds.
+    """
+
+    owner: str
+    device: str
+    engine_id: str | None = None
+    state: DeviceState = "idle"
+    host: str = ""
+    seen_s: float = 0.0
+
+
+class Rate(NamedTuple):
+    """Measured cost of an engine on a kind of device; None = not measured yet."""
+
+    load_s: float | None = None
+    tokens_per_s: float | None = None
+
+
+class EngineLoad(NamedTuple):
+    """A load and the seat it took; times in seconds since the epoch by the database's clock.
+
+    `left_at` None: still resident, or its worker died.
+    """
+
+    engine_id: str
+    device: str
+    owner: str
+    started_at: float
+    seconds: float
+    left_at: float | None

@@ -1,0 +1,98 @@
+"""Devices: what each serves, which engine it may load next, and what loads and work cost there."""
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
+
+from orchestrator.domain.devices import LIVE_S, DeviceReport, Rate
+from orchestrator.errors import NotFoundError
+from orchestrator.store import tables as t
+from orchestrator.store.codec import checked_name
+from orchestrator.store.database import db_now, insert_or_replace, upsert
+
+_ANNOUNCING = 0x6D757375
+"""PostgreSQL's advisory lock of `announce`; on SQLite the write lock serves."""
+
+_FORGET_S = 3600.0
+
+
+def report(conn: Connection, device: DeviceReport) -> None:
+    names = {name: checked_name(name, getattr(device, name)) for name in ("owner", "device", "host")}
+    engine_id = None if device.engine_id is None else checked_name("engine", device.engine_id)
+    row = insert_or_replace(conn, t.device).values(
+        **names, engine_id=engine_id, state=device.state, seen_at=db_now()
+    )
+    conn.execute(row)
+
+
+def seen(conn: Connection, max_age_s: float) -> list[DeviceReport]:
+    d = t.device.c
+    age = (db_now() - d.seen_at).label("seen_s")
+    wanted = select(d.owner, d.device, d.engine_id, d.state, d.host, age).where(_seen_within(max_age_s))
+    rows = conn.execute(wanted.order_by(d.owner)).mappings()
+    return [DeviceReport.model_validate({**row, "seen_s": max(0.0, row["seen_s"])}) for row in rows]
+
+
+def forget(conn: Connection, owner: str) -> None:
+    conn.execute(delete(t.device).where(t.device.c.owner == owner))
+
+
+def forget_gone(conn: Connection) -> None:
+    conn.execute(delete(t.device).where(~_seen_within(_FORGET_S)))
+
+
+def n_elsewhere(conn: Connection, owner: str) -> dict[str, int]:
+    """Other live devices per engine that is resident or loading there."""
+    d = t.device.c
+    others = select(d.engine_id, func.count().label("n")).where(
+        d.owner != owner, d.engine_id.is_not(None), d.state != "idle", _seen_within(LIVE_S)
+    )
+    return {row.engine_id: row.n for row in conn.execute(others.group_by(d.engine_id))}
+
+
+def announce(conn: Connection, owner: str, engine_id: str, *, n_others: int) -> bool:
+    """Raises:
+    NotFoundError: the owner reported no device.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ANNOUNCING})
+    if n_elsewhere(conn, owner).get(engine_id, 0) > n_others:
+        return False
+    values = {"engine_id": checked_name("engine", engine_id), "state": "loading", "seen_at": db_now()}
+    if not conn.execute(update(t.device).where(t.device.c.owner == owner).values(**values)).rowcount:
+        raise NotFoundError(f"no device of owner '{owner}'.", remedy="Report the device first.")
+    return True
+
+
+def rates(conn: Connection) -> dict[tuple[str, str], Rate]:
+    r = t.rate.c
+    rows = conn.execute(select(r.engine_id, r.device, r.load_s, r.tokens_per_s))
+    return {(row.engine_id, row.device): Rate(row.load_s, row.tokens_per_s) for row in rows}
+
+
+def record_rate(conn: Connection, engine_id: str, device: str, rate: Rate) -> None:
+    row = {"engine_id": checked_name("engine", engine_id), "device": checked_name("device", device)}
+    statement = upsert(conn, t.rate).values(**row, **rate._asdict())
+    means = {
+        name: func.coalesce(
+            (t.rate.c[name] + statement.excluded[name]) / 2, statement.excluded[name], t.rate.c[name]
+        )
+        for name in rate._fields
+    }
+    conn.execute(statement.on_conflict_do_update(index_elements=list(t.rate.primary_key), set_=means))
+
+
+def record_load(conn: Connection, *, engine_id: str, device: str, owner: str, seconds: float) -> None:
+    row = {"engine_id": engine_id, "device": device, "owner": owner, "seconds": seconds}
+    conn.execute(insert(t.engine_load).values(at=db_now(), **row))
+
+
+def record_leave(conn: Connection, owner: str) -> None:
+    last = select(func.max(t.engine_load.c.pk)).where(t.engine_load.c.owner == owner).scalar_subquery()
+    conn.execute(
+        update(t.engine_load)
+        .where(t.engine_load.c.pk == last, t.engine_load.c.left_at.is_(None))
+        .values(left_at=db_now())
+    )
+
+
+def _seen_within(seconds: float) -> ColumnElement[bool]:
+    return t.device.c.seen_at >= db_now() - seconds
