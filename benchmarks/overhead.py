@@ -13,7 +13,6 @@ The last line of output is one JSON object with these keys.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -91,18 +90,22 @@ def _rss_child(n: int) -> float:
         with open_app(scripted_pool.settings(Path(folder))) as app:
             _profiled(app)
             _timed_batch(app, 300, start=20_000_000)
-            idle = _peak_mb()
+            idle = _memory_mb("VmRSS")
             check_questions(path)
             job_id = app.service.submit(iter_questions(path), composition=COMPOSITION)
             app.service.run(job_id)
             answered = sum(1 for _ in app.service.results(job_id))
             assert answered == n, answered
-            return _peak_mb() - idle
+            return _memory_mb("VmHWM") - idle
 
 
-def _peak_mb() -> float:
-    """High-water mark of this process; after the warm-up it is what the process holds when idle."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _memory_mb(field: str) -> float:
+    """This process's memory now (VmRSS) or at its peak (VmHWM).
+
+    Not `ru_maxrss`: a child inherits its parent's high-water mark there.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def main() -> None:
