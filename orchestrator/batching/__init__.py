@@ -3,8 +3,15 @@
 Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike.
 """
 
-from orchestrator.batching.bounds import Family, lower_bound_s
-from orchestrator.batching.choosing import NO_RATES, SEAT_FACTOR, EngineChoice, Rates, choose_engine
+from orchestrator.batching.bounds import Family, bound_by_area_s, lower_bound_s
+from orchestrator.batching.choosing import (
+    DEFAULT_TOKENS_PER_S,
+    NO_RATES,
+    SEAT_FACTOR,
+    EngineChoice,
+    Rates,
+    choose_engine,
+)
 from orchestrator.batching.shards import (
     CHARS_PER_TOKEN,
     estimated_tokens,
@@ -15,11 +22,13 @@ from orchestrator.batching.shards import (
 
 __all__ = [
     "CHARS_PER_TOKEN",
+    "DEFAULT_TOKENS_PER_S",
     "NO_RATES",
     "SEAT_FACTOR",
     "EngineChoice",
     "Family",
     "Rates",
+    "bound_by_area_s",
     "choose_engine",
     "estimated_tokens",
     "group_by_engine",
