@@ -65,7 +65,7 @@ DEVICES = (1, 4, 8, 64)
 MIXED_DEVICES = 4
 MIXED_HOURS = 2
 MIXED_MAX_WAIT_S = 1000.0
-BATCH_EVERY_S, BATCH_QUERIES = 60.0, 180
+BATCH_EVERY_S, BATCH_QUERIES = 60.0, 600
 INTERACTIVE_EVERY_S = 120.0
 
 
@@ -247,7 +247,7 @@ class Simulation:
             return
         self._over_bound_s = max(self._over_bound_s, now - self._due_s.pop(engine.id, math.inf))
         limit = shard_size(
-            per_s=1 / engine.call_s,
+            per_s=1 / engine.call_s if engine.id in self._measured else None,
             target_s=SHARD_S,
             low=MIN_SHARD,
             high=len(queue) + MIN_SHARD,
