@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 
 from pydantic import JsonValue
 
+from api.chat_requests import BatchBodies, ChatSettings
 from api.wire import chat_completion, muster_view
 from orchestrator.bootstrap import App, config_hash
 from orchestrator.domain.answers import Answer
@@ -34,8 +35,11 @@ class Batch(NamedTuple):
     created: int
 
 
-def open_batch(app: App, file: Path, *, composition: str, job_id: str | None, resume: bool) -> Batch:
+def open_batch(app: App, file: Path, *, composition: str | None, job_id: str | None, resume: bool) -> Batch:
     """Check the whole file and store its job, or find the one that is stored already.
+
+    Without `composition` it is the `model` of the file's OpenAI lines, else `auto`. Their `max_tokens`,
+    `temperature` and `seed` hold for the whole job; lines that differ in them are refused.
 
     Without `job_id` the id follows from the file's bytes, the composition, the configuration and the
     cards: the same command again continues, or gives the answers that are there.
@@ -44,12 +48,22 @@ def open_batch(app: App, file: Path, *, composition: str, job_id: str | None, re
         InputError: a file that cannot be used; `resume` and there is no such job.
         UnknownNameError: no such composition.
     """
-    check_questions(file)
-    name = app.service.resolve(composition)
+    bodies = BatchBodies(any_model=composition is not None)
+    check_questions(file, read_body=bodies)
+    wanted = bodies.settings or ChatSettings()
+    name = app.service.resolve(composition or wanted.model)
     known = job_id or _job_id(app, file, name)
     if resume:
         _require_job(app, known)
-    app.service.submit(iter_questions(file), composition=name, job_id=known, label=file.name)
+    app.service.submit(
+        iter_questions(file, read_body=bodies),
+        composition=name,
+        job_id=known,
+        label=file.name,
+        seed=wanted.seed,
+        max_tokens=wanted.max_tokens,
+        temperature=wanted.temperature,
+    )
     return Batch(file, known, name, int(time.time()))
 
 

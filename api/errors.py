@@ -7,7 +7,7 @@ would only repeat the same work, so `x-should-retry` says false except where wai
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -81,6 +81,7 @@ ROWS: Mapping[str, Row] = {
     "expert_unavailable": Row(503, _UNAVAILABLE),
     "no_capable_expert": Row(503, _UNAVAILABLE),
     "card_invalid": Row(503, _UNAVAILABLE),
+    "not_profiled": Row(503, _UNAVAILABLE),
     "generation_timeout": Row(504, _SERVER),
     # the service
     "store_unavailable": Row(503, _UNAVAILABLE, retry_after_s=5),
@@ -137,12 +138,7 @@ async def _on_muster_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid_fields(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    param = field_path(first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown field"
-    return error_response(InputError(f"{param}: {message}." if param else f"{message}.", param=param))
+    return error_response(field_error(error.errors()[0]))
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -161,6 +157,18 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     response = error_response(failure)
     response.headers["x-request-id"] = request_id(request)
     return response
+
+
+def field_error(first: Mapping[str, Any], *, prefix: str = "") -> InputError:
+    """What pydantic says of a field, for the caller; `prefix` of the field's path, e.g. `body.`."""
+    path = field_path(first["loc"])
+    param = f"{prefix}{path}" if path else prefix.rstrip(".") or None
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown field"
+    elif first["type"] in ("model_type", "model_attributes_type"):
+        message = "must be a JSON object"
+    return InputError(f"{param or 'the body'}: {message}.", param=param)
 
 
 def field_path(location: Sequence[int | str]) -> str | None:

@@ -20,7 +20,7 @@ from api.schemas import (
     UsageView,
     VoteView,
 )
-from orchestrator.domain.answers import Answer, Decision, Recruit, SkillEvidence, Usage, Vote
+from orchestrator.domain.answers import Answer, Decision, FinishReason, Recruit, SkillEvidence, Usage, Vote
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import AnswerType, Query
@@ -158,7 +158,12 @@ def chat_completion(
         id=completion_id,
         created=created,
         model=model,
-        choices=[Choice(message=AssistantMessage(content=answer.text))],
+        choices=[
+            Choice(
+                message=AssistantMessage(content=answer.text),
+                finish_reason="length" if answer.finish_reason is FinishReason.LENGTH else "stop",
+            )
+        ],
         usage=UsageView(
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from pathlib import Path
 from typing import NamedTuple
 
 from aggregators.outputs import AggregatorContext, make_aggregator
@@ -21,7 +22,7 @@ from orchestrator.domain.cards import CompetenceCard, Profile
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import ConfigError, MusterError, UnknownNameError
+from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports import Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
@@ -56,10 +57,24 @@ class Diagnosis(NamedTuple):
 
 
 class Knowledge(NamedTuple):
-    """What was learnt about the pool: its cards and the outcomes behind them."""
+    """What was learnt about the pool: its cards, and the outcomes behind them unless these were imported."""
 
     cards: Mapping[str, CompetenceCard]
     profile: Profile | None
+
+    @property
+    def texts(self) -> Sequence[str]:
+        return self.profile.texts if self.profile else ()
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """Names of the profile questions' skills, or of those that the cards know; sorted."""
+        if self.profile is None:
+            return tuple(sorted({name for card in self.cards.values() for name in card.skills}))
+        return tuple(sorted({tag.name for tags in self.profile.skills for tag in tags}))
+
+
+NOTHING = Knowledge({}, None)
 
 
 class Catalogue:
@@ -72,8 +87,8 @@ class Catalogue:
         pool: Pool,
         grader: Grader,
         embedder: Callable[[], Embedder],
-        annotator: Callable[[Profile | None], SkillAnnotator],
-        matcher: Callable[[Profile | None], SkillMatcher | None],
+        annotator: Callable[[Knowledge], SkillAnnotator],
+        matcher: Callable[[Knowledge], SkillMatcher | None],
         knowledge: Callable[[], Knowledge],
     ) -> None:
         self._settings = settings
@@ -123,7 +138,7 @@ class Catalogue:
             role = CallRole.AGGREGATE if job.composition == EXAM else CallRole.EXPERT
             return RollCall(job.composition, pool=self._pool, job=job, role=role)
         if job.composition == ANNOTATE:
-            return AnnotationRound(self._annotator(None))
+            return AnnotationRound(self._annotator(NOTHING))
         only = (
             job.composition.removeprefix(EXPERT_PREFIX) if job.composition.startswith(EXPERT_PREFIX) else None
         )
@@ -157,8 +172,8 @@ class Catalogue:
 
     def _skill_reader(self) -> SkillReader:
         if self._reader is None:
-            profile = self.knowledge.profile
-            self._reader = SkillReader(self._annotator(profile), self._matcher(profile), self._embedder())
+            known = self.knowledge
+            self._reader = SkillReader(self._annotator(known), self._matcher(known), self._embedder())
         return self._reader
 
 
@@ -230,6 +245,21 @@ class App:
         bench = Bench(service=self.service, jobs=self.jobs, grader=self.grader)
         return bench.run(queries, compositions, on_progress=on_progress)
 
+    def check_compositions(self) -> None:
+        """Build what the file defines, as far as that needs no profile.
+
+        Raises:
+            ConfigError: a router, an aggregator or an option that does not exist.
+        """
+        for name in self.settings.muster.compositions:
+            try:
+                self.catalogue.build(Job(id="check", composition=name))
+            except NotProfiledError:
+                continue
+            except (ConfigError, UnknownNameError) as error:
+                place = f"muster.compositions.{name}"
+                raise ConfigError(f"{place}: {error}", file=self.settings.source, param=place) from error
+
     def diagnose(self) -> list[Diagnosis]:
         """Check what a question needs to be answered; never raises."""
         return [self._diagnose(name, check) for name, check in self._checks().items()]
@@ -244,6 +274,7 @@ class App:
             "backends": lambda: ", ".join(
                 sorted({get_backend_name(e.backend) for e in self.pool.engines.values()})
             ),
+            "weights": self._check_weights,
             "cards": self._check_cards,
             "compositions": self._check_compositions,
         }
@@ -257,6 +288,13 @@ class App:
             log.exception("check %s failed", name)
             return Diagnosis(name, False, f"{type(error).__name__}: {error}")
 
+    def _check_weights(self) -> str:
+        folders = {e.engine.model for e in self.pool.experts} | {e.adapter for e in self.pool.experts}
+        missing = sorted(f for f in folders if f and Path(f).is_absolute() and not Path(f).exists())
+        if missing:
+            raise ConfigError(f"not on this machine: {', '.join(missing)}.", remedy="Mend the pool file.")
+        return f"{len(folders - {None})} models"
+
     def _check_cards(self) -> str:
         missing = [e.id for e in self.pool.answerers if e.id not in self.catalogue.cards]
         if missing:
@@ -266,21 +304,30 @@ class App:
         return f"{len(self.catalogue.cards)} cards"
 
     def _check_compositions(self) -> str:
+        """Imported cards serve all but those whose router reads the profile's outcomes themselves."""
+        waiting = []
         for name in self.catalogue.names:
-            self.catalogue.build(Job(id="check", composition=name))
-        return f"{len(self.catalogue.names)} compositions"
+            try:
+                self.catalogue.build(Job(id="check", composition=name))
+            except NotProfiledError:
+                if not self.catalogue.cards:
+                    raise
+                waiting.append(name)
+        without = f", but not without a profile: {', '.join(waiting)}" if waiting else ""
+        return f"{len(self.catalogue.names)} compositions{without}"
 
     def _knowledge(self) -> Knowledge:
-        profile_hash = self.card_store.latest_profile_hash()
-        if profile_hash is None:
-            return Knowledge({}, None)
-        stored = self.card_store.cards(profile_hash)
+        """Cards last measured or imported; outcomes only where the cards were counted from them."""
+        stored = self.card_store.cards()
         cards = {
             expert.id: stored[expert.id]
             for expert in self.pool.experts
             if expert.id in stored and stored[expert.id].fingerprint == expert.fingerprint
         }
-        questions = [query for query, _ in self.card_store.profile_set(profile_hash) or ()]
+        newest = self.card_store.latest_profile_hash()
+        if newest is None or any(card.profile_hash != newest for card in stored.values()):
+            return Knowledge(cards, None)
+        questions = [query for query, _ in self.card_store.profile_set(newest) or ()]
         self.embedder.keep([query.text for query in questions])
         return Knowledge(cards, self._profiler(()).profile())
 
@@ -297,36 +344,38 @@ class App:
             seed=self.settings.muster.seed,
         )
 
-    def _annotator(self, profile: Profile | None) -> SkillAnnotator:
-        return self._annotator_for(profile.texts if profile else ())
+    def _annotator(self, known: Knowledge) -> SkillAnnotator:
+        return self._annotator_for(known.texts, known.skills)
 
-    def _annotator_for(self, texts: Sequence[str]) -> SkillAnnotator:
+    def _annotator_for(self, texts: Sequence[str], skills: Sequence[str] = ()) -> SkillAnnotator:
         options = self.settings.muster.skills
         if options.annotator == "llm":
             assert options.annotator_expert is not None, "checked by _check_references"
             return LlmAnnotator(options.annotator_expert)
         return EmbeddingAnnotator(
             self.embedder,
-            self._vocabulary(texts),
+            self._vocabulary(texts, skills),
             floor=options.floor,
             relative_floor=options.relative_floor,
             max_skills=options.max_skills,
         )
 
-    def _vocabulary(self, texts: Sequence[str]) -> Vocabulary:
+    def _vocabulary(self, texts: Sequence[str], skills: Sequence[str]) -> Vocabulary:
+        """Of imported cards only the skills' names are known, not the questions they were induced from."""
         options = self.settings.muster.skills
-        if options.vocabulary == "builtin" or (options.vocabulary == "induced" and not texts):
-            return builtin_vocabulary()
-        if options.vocabulary == "induced":
+        if options.vocabulary not in ("builtin", "induced"):
+            return load_vocabulary(self.settings.base_dir / options.vocabulary)
+        if options.vocabulary == "induced" and texts:
             return induce(texts, self.embedder, n=options.n_induced, seed=self.settings.muster.seed)
-        return load_vocabulary(self.settings.base_dir / options.vocabulary)
+        if options.vocabulary == "induced" and skills:
+            return Vocabulary(tuple(skills))
+        return builtin_vocabulary()
 
-    def _matcher(self, profile: Profile | None) -> SkillMatcher | None:
+    def _matcher(self, known: Knowledge) -> SkillMatcher | None:
         """Free names need matching; the embedding annotator speaks the cards' vocabulary already."""
-        if self.settings.muster.skills.annotator != "llm" or profile is None:
+        if self.settings.muster.skills.annotator != "llm" or not known.skills:
             return None
-        known = sorted({tag.name for tags in profile.skills for tag in tags})
-        return EmbeddingMatcher(self.embedder, known, floor=self.settings.muster.skills.match_floor)
+        return EmbeddingMatcher(self.embedder, known.skills, floor=self.settings.muster.skills.match_floor)
 
 
 def _stock_compositions(pool: Pool) -> Mapping[str, CompositionSettings]:

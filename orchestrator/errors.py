@@ -2,6 +2,7 @@
 
     MusterError
     ├── ConfigError                  settings or pool file; exit code 2
+    │   └── NotProfiledError         a router that reads profile outcomes, where there are none
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
     │   └── LimitError               larger than a documented limit
@@ -65,6 +66,10 @@ class ConfigError(MusterError):
         super().__init__(place + message, param=param, remedy=remedy)
         self.file = file
         self.line = line
+
+
+class NotProfiledError(ConfigError):
+    code = "not_profiled"
 
 
 class InputError(MusterError):

@@ -16,6 +16,7 @@ from orchestrator.domain.assignments import (
     Job,
     JobProgress,
     JobState,
+    LoadPlan,
     QueryState,
     Response,
     Sampling,
@@ -219,6 +220,13 @@ class Dispatcher(Protocol):
 
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Block until the job ends or the time is up; others may do the work."""
+
+    def plan(self, *, later: frozenset[str]) -> LoadPlan:
+        """Loads and seconds left of all waiting work, as far as this process knows the devices.
+
+        Args:
+            later: engines that a later stage will need.
+        """
 
     def unload(self) -> None:
         """Free the devices of this process, so that a measurement starts with nothing resident."""

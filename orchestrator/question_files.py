@@ -1,11 +1,12 @@
 """Question sets as JSON lines: read with the line number of what is wrong, never skipping a line.
 
 Two kinds of line are accepted: our own (`{"id", "question", "options"?, ...}`) and the batch line of
-OpenAI's API (`{"custom_id", "method", "url", "body": {"messages": [...]}}`).
+OpenAI's API (`{"custom_id", "method", "url", "body": {"messages": [...]}}`), of which a `BodyReader`
+takes what it needs.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -17,6 +18,9 @@ from orchestrator.errors import InputError, LimitError
 MAX_LINE_BYTES = 1_000_000
 MAX_LINES = 50_000
 MAX_REPORTED = 100
+
+BodyReader = Callable[[dict[str, object]], dict[str, object]]
+"""The `body` of an OpenAI line to fields of a query; raises InputError saying what is wrong with it."""
 
 
 class LineError(NamedTuple):
@@ -42,7 +46,7 @@ def read_questions(path: Path, *, max_lines: int = MAX_LINES) -> list[Query]:
     return list(iter_questions(path))
 
 
-def check_questions(path: Path, *, max_lines: int = MAX_LINES) -> int:
+def check_questions(path: Path, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None) -> int:
     """Read the whole file once, in constant memory but for the ids; returns the number of queries.
 
     Raises:
@@ -53,7 +57,7 @@ def check_questions(path: Path, *, max_lines: int = MAX_LINES) -> int:
     errors: list[LineError] = []
     seen: dict[str, int] = {}
     count = 0
-    for number, item in _scan(path):
+    for number, item in _scan(path, read_body):
         count += 1
         if count > max_lines:
             raise LimitError(f"{path} has more than {max_lines} lines.", remedy="Split the file.")
@@ -72,22 +76,22 @@ def check_questions(path: Path, *, max_lines: int = MAX_LINES) -> int:
     return count
 
 
-def iter_questions(path: Path) -> Iterator[Query]:
+def iter_questions(path: Path, *, read_body: BodyReader | None = None) -> Iterator[Query]:
     """The queries of a file that was checked before, streamed."""
-    for _, item in _scan(path):
+    for _, item in _scan(path, read_body):
         if isinstance(item, LineError):
             raise QuestionFileError(str(path), [item])
         yield item
 
 
-def _scan(path: Path) -> Iterator[tuple[int, Query | LineError]]:
+def _scan(path: Path, read_body: BodyReader | None) -> Iterator[tuple[int, Query | LineError]]:
     try:
         with path.open("rb") as file:
             for number, raw in _lines(file, str(path)):
                 try:
-                    yield number, parse_line(raw, number)
+                    yield number, parse_line(raw, number, read_body=read_body)
                 except InputError as error:
-                    yield number, LineError(number, str(error))
+                    yield number, LineError(number, str(error).rstrip("."))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
 
@@ -120,8 +124,11 @@ def _refuse_other_formats(head: bytes, name: str) -> None:
         )
 
 
-def parse_line(raw: bytes, number: int) -> Query:
+def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) -> Query:
     """One line to a query; without `id`, the line number is its id.
+
+    Args:
+        read_body: None takes the messages and nothing else.
 
     Raises:
         InputError: saying what is wrong with the line.
@@ -130,7 +137,7 @@ def parse_line(raw: bytes, number: int) -> Query:
     if not isinstance(data, dict):
         raise InputError(f"is {_json_kind(data)}, not an object")
     if "custom_id" in data or "body" in data:
-        data = _from_openai(data)
+        data = _from_openai(data, read_body or _messages_only)
     data.setdefault("id", f"line-{number}")
     if data.get("options") and "answer_type" not in data:
         data["answer_type"] = "choice"
@@ -177,10 +184,12 @@ def parse_query(data: dict[str, object]) -> Query:
         raise InputError(f"{field}: {message}" if field else message, param=field) from None
 
 
-def _from_openai(data: dict[str, object]) -> dict[str, object]:
+def _from_openai(data: dict[str, object], read_body: BodyReader) -> dict[str, object]:
     unknown = set(data) - {"custom_id", "method", "url", "body"}
     if unknown:
         raise InputError(f"unknown field '{sorted(unknown)[0]}' in a batch line", param=sorted(unknown)[0])
+    if data.get("method") not in (None, "POST"):
+        raise InputError("method must be POST", param="method")
     if data.get("url") not in (None, "/v1/chat/completions"):
         raise InputError("url must be /v1/chat/completions", param="url")
     custom_id, body = data.get("custom_id"), data.get("body")
@@ -190,7 +199,13 @@ def _from_openai(data: dict[str, object]) -> dict[str, object]:
         raise InputError("body.messages must be a list of messages", param="body.messages")
     if body.get("stream"):
         raise InputError("stream is not possible in a batch", param="body.stream")
-    return {"id": custom_id, **conversation(body["messages"])}
+    return {**read_body(body), "id": custom_id}
+
+
+def _messages_only(body: dict[str, object]) -> dict[str, object]:
+    messages = body["messages"]
+    assert isinstance(messages, list), "checked by _from_openai"
+    return conversation(messages)
 
 
 def conversation(messages: list[object]) -> dict[str, object]:

@@ -6,7 +6,15 @@ from typing import Protocol
 
 from orchestrator.compositions import EXPERT_PREFIX, Ensemble, RollCall
 from orchestrator.domain.answers import Answer, Decision
-from orchestrator.domain.assignments import BATCH, INTERACTIVE, Job, JobProgress, JobState
+from orchestrator.domain.assignments import (
+    BATCH,
+    INTERACTIVE,
+    NOTHING_LEFT,
+    Job,
+    JobProgress,
+    JobState,
+    LoadPlan,
+)
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
@@ -141,9 +149,19 @@ class Service:
         job_id: str | None = None,
         label: str = "",
         seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
     ) -> str:
         """Store a batch in one transaction and return its job id. Equal id and content: a no-op."""
-        job = self._job(self.resolve(composition), kind="batch", job_id=job_id, label=label, seed=seed)
+        job = self._job(
+            self.resolve(composition),
+            kind="batch",
+            job_id=job_id,
+            seed=seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            label=label,
+        )
         self.jobs.submit(job, queries)
         return job.id
 
@@ -151,12 +169,31 @@ class Service:
         """Work until the job is done. Interrupting leaves a job that a next `run` resumes."""
         return self._dispatcher.run(job_id, on_progress=on_progress)
 
+    def plan(self, job_id: str) -> LoadPlan:
+        """What is left until a job ends: loads, seconds, and the order of engines.
+
+        Work of other jobs counts where it waits too: jobs share loads.
+
+        Raises:
+            NotFoundError: no such job.
+        """
+        progress = self.jobs.job(job_id)
+        if progress.state is not JobState.RUNNING:
+            return NOTHING_LEFT
+        return self._dispatcher.plan(later=self._later_engines(progress.job))
+
     def unload(self) -> None:
         """Free the devices, so that a measurement starts with nothing resident."""
         self._dispatcher.unload()
 
     def results(self, job_id: str) -> Iterator[AnsweredQuery]:
         return self.jobs.answers(job_id)
+
+    def _later_engines(self, job: Job) -> frozenset[str]:
+        try:
+            return frozenset((*job.later_engines, *self._catalogue.build(job).later_engines()))
+        except MusterError:  # its queries fail with this error when they are stepped
+            return frozenset(job.later_engines)
 
     def _job(
         self,

@@ -288,11 +288,12 @@ def _config_error(
         variable = ENV_PREFIX + "__".join(str(part).upper() for part in inner)
         return ConfigError(f"{variable}: {first['msg']}.", param=variable)
     key = ".".join(str(part) for part in place) or "file"
-    if not place and "model_list" in first["msg"]:
+    if not place and "model_name" in first["msg"]:
         key = "model_list"
-    if first["type"] == "missing" and place == ("model_list",):
-        message = "the pool is empty: `model_list` is missing. List at least one model."
-        return ConfigError(message, file=str(path), param=key)
+    if first["type"] in ("missing", "too_short") and place == ("model_list",):
+        reason = "is missing" if first["type"] == "missing" else "has no member"
+        message = f"the pool is empty: `model_list` {reason}. List at least one model."
+        return ConfigError(message, file=str(path), line=in_file, param=key)
     return ConfigError(f"{key}: {_plain(first['msg'])}.", file=str(path), line=in_file, param=key)
 
 

@@ -131,10 +131,14 @@ def minilm_directory() -> Path:
 
 def _load(model: str) -> _SentenceModel:
     path = str(minilm_directory()) if model == MINILM else model
+    from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
+    from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
-    transformers_logging.disable_progress_bar()
+    # Switching what the variable has settled would only warn.
+    shows_bars = HF_HUB_DISABLE_PROGRESS_BARS is None and is_progress_bar_enabled()
+    if shows_bars:
+        disable_progress_bar()
     try:
         loaded: _SentenceModel = SentenceTransformer(
             path, device="cpu", local_files_only=Path(path).is_dir(), trust_remote_code=False
@@ -146,7 +150,8 @@ def _load(model: str) -> _SentenceModel:
             remedy="Give 'minilm', 'hash', a directory, or a hub id that this machine can reach.",
         ) from error
     finally:
-        transformers_logging.enable_progress_bar()
+        if shows_bars:
+            enable_progress_bar()
     loaded.max_seq_length = min(loaded.max_seq_length or MAX_TOKENS, MAX_TOKENS)
     logger.info("embedding model %s loaded", model)
     return loaded

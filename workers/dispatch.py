@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from orchestrator.domain.assignments import JobProgress, JobState
+from orchestrator.batching import plan
+from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import Backend, Clock, CompositionFactory
@@ -90,6 +91,13 @@ class LocalDispatcher:
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Until the job ends or the time is up. Drives the device itself when nobody else does."""
         return self._drive(job_id, until=self._clock() + timeout_s, on_progress=None)
+
+    def plan(self, *, later: frozenset[str]) -> LoadPlan:
+        """Of the work that waits; what an engine has taken already is not in it."""
+        loop = self._loop
+        backlog = self._store.backlog(owner=loop.owner)
+        rates = loop.rates.extended({*later, *(item.engine_id for item in backlog)})
+        return plan(backlog, resident=loop.resident, later=later, rates=rates)
 
     def notify(self) -> None:
         """Ring the bell: there is new work."""

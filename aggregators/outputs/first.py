@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from aggregators.outputs.context import AggregatorContext
-from aggregators.outputs.votes import expert_answer, no_answer, read_ballots
+from aggregators.outputs.votes import Ballot, expert_answer, no_answer, read_ballots, words
 from orchestrator.domain.assignments import Done, QueryState, Response
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.options import Options, parse_options
 from orchestrator.ports import Aggregator
 
@@ -16,7 +17,11 @@ class FirstOptions(Options):
 
 
 class FirstReadable:
-    """The answer of the best recruit whose response can be read; confidence is its accuracy."""
+    """The answer of the best recruit whose response can be read; confidence is its accuracy.
+
+    Free text needs no reading to be shown: where nobody's can be read (cut off, a refusal), the best
+    recruit's words are the answer, without a value and without confidence.
+    """
 
     name = "first"
 
@@ -25,7 +30,8 @@ class FirstReadable:
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
         ballots = read_ballots(self._grader, state, expert_responses)
-        winner = next((b for b in ballots if b.value is not None), None)
+        readable = next((b for b in ballots if b.value is not None), None)
+        winner = readable or _first_words(state.query, ballots)
         if winner is None:
             return Done(answer=no_answer(self.name, state, expert_responses, ballots))
         answer = expert_answer(
@@ -35,9 +41,15 @@ class FirstReadable:
             ballots,
             winner=winner,
             weight=lambda ballot: float(ballot is winner),
-            confidence=winner.accuracy,
+            confidence=winner.accuracy if readable else None,
         )
         return Done(answer=answer)
+
+
+def _first_words(query: Query, ballots: Sequence[Ballot]) -> Ballot | None:
+    if query.answer_type is not AnswerType.TEXT:
+        return None
+    return next((b for b in ballots if not b.response.failed and words(b)), None)
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:

@@ -142,6 +142,7 @@ class Synthesize:
         absent = abstentions(ballots)
         return Answer(
             text=without_reasoning(written.text) or value,
+            finish_reason=written.finish_reason,
             value=value,
             aggregator=self.name,
             degraded=bool(absent),

@@ -158,6 +158,7 @@ def expert_answer(
     notes = abstentions(ballots)
     return Answer(
         text=words(winner),
+        finish_reason=winner.response.finish_reason,
         value=winner.value,
         confidence=confidence,
         aggregator=aggregator,

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from api.cli.ask import CompositionName
 from api.cli.session import session_of
 
 INTERRUPTED = 130
@@ -17,13 +16,21 @@ def batch(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="Questions, one JSON object a line.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: FILE.answers.jsonl.")] = None,
-    composition: CompositionName = "auto",
+    composition: Annotated[
+        str | None,
+        typer.Option(
+            "--composition", "-c", help="As for `ask`. Default: the `model` of OpenAI lines, else auto."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Only continue a job that exists.")] = False,
     job: Annotated[
         str | None, typer.Option("--job", help="Job id. Default: from file, composition, pool and cards.")
     ] = None,
 ) -> None:
     """Answer a file of questions. The same command again continues, or gives the finished answers.
+
+    Lines in OpenAI's batch form must agree in `model`, `temperature`, `max_tokens` and `seed`, which
+    then hold for the job, and are answered in OpenAI's form.
 
     Ctrl-C leaves a job that can be resumed (exit code 130). Exit code 1: some questions failed;
     their lines say why.

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 Png = Annotated[Path | None, typer.Option("--png", help="Write the skill x expert heat map.")]
 Export = Annotated[Path | None, typer.Option("--export", help="Write all cards to a file.")]
-Import = Annotated[Path | None, typer.Option("--import", help="Read cards from a file first.")]
+Import = Annotated[
+    Path | None,
+    typer.Option("--import", help="Take cards over from a file first; they hold until `profile` is run."),
+]
 
 
 def profile(
@@ -90,9 +93,13 @@ def _import_cards(session: Session, app: "App", path: Path) -> None:
 
 def _write_files(session: Session, app: "App", *, png: Path | None, export: Path | None) -> None:
     if png is not None:
+        from orchestrator.errors import InputError
         from skills.heatmap import save_heatmap
 
-        save_heatmap(app.service.cards, png)
+        try:
+            save_heatmap(app.service.cards, png)
+        except OSError as error:
+            raise InputError(f"cannot write {png}: {error.strerror}.", param="png") from error
         session.remark(f"Heat map: {png}")
     if export is not None:
         from skills.cards_io import export_deck

@@ -1,15 +1,16 @@
 """Progress of long work, on stderr: calls done, queries done, loads, time left."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 if TYPE_CHECKING:
     from orchestrator.bootstrap import App
-    from orchestrator.domain.assignments import JobProgress
+    from orchestrator.domain.assignments import JobProgress, LoadPlan
 
 
 class JobBar:
@@ -26,11 +27,8 @@ class JobBar:
             description=title,
             total=progress.n_assignments or None,
             completed=progress.n_responses,
-            detail=progress_line(progress, engines_left=self._engines_left()),
+            detail=progress_line(progress, left=self._app.service.plan(progress.job.id)),
         )
-
-    def _engines_left(self) -> int:
-        return sum(item.n_waiting > 0 for item in self._app.jobs.backlog(owner="cli"))
 
 
 @contextmanager
@@ -40,7 +38,6 @@ def job_bar(app: "App") -> Iterator[JobBar]:
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[detail]}"),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield JobBar(bar, app)
@@ -53,8 +50,19 @@ def job_progress(app: "App", title: str) -> Iterator[Callable[["JobProgress"], N
         yield lambda progress: bar.update(title, progress)
 
 
-def progress_line(progress: "JobProgress", *, engines_left: int) -> str:
-    """`12/20 queries, 1 failed, 3 loads, 2 engines left`."""
-    failed = f", {progress.failed} failed" if progress.failed else ""
+def progress_line(progress: "JobProgress", *, left: "LoadPlan") -> str:
+    """`12/20 queries, 1 failed, 3 loads, 2 more, about 1:05 left`."""
     done = progress.completed + progress.failed
-    return f"{done}/{progress.total} queries{failed}, {progress.n_loads} loads, {engines_left} engines left"
+    parts = [f"{done}/{progress.total} queries"]
+    parts += [f"{progress.failed} failed"] if progress.failed else []
+    parts.append(f"{progress.n_loads} loads")
+    parts += [f"{left.loads_left} more"] if left.loads_left else []
+    parts += [f"about {duration(left.seconds_left)} left"] if left.seconds_left else []
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`1:05`, or `2:00:00` from an hour on; rounded up."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -19,6 +19,7 @@ def config_check(ctx: typer.Context) -> None:
         elsewhere = {"database_url": f"sqlite:///{Path(scratch) / 'check.sqlite3'}"}
         unattached = settings.muster.model_copy(update=elsewhere)
         with open_app(settings.model_copy(update={"muster": unattached})) as app:
+            app.check_compositions()
             pool, names = app.pool, app.service.composition_names
     payload = {
         "file": settings.source,

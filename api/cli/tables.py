@@ -97,7 +97,7 @@ def decision_table(decision: "Decision") -> Table:
 
 def because(recruit: "Recruit") -> str:
     """`algebra: 7 of 10 right` for each skill, with the note of the router."""
-    parts = [f"{e.skill}: {percent(e.accuracy)} on {e.n:g}" for e in recruit.evidence]
+    parts = [f"{e.skill}: {percent(e.accuracy)} on {round(e.n, 1):g}" for e in recruit.evidence]
     return "; ".join([*parts, *([recruit.note] if recruit.note else [])])
 
 

@@ -12,6 +12,7 @@ from orchestrator.batching.choosing import (
     Rates,
     choose_engine,
 )
+from orchestrator.batching.left import plan
 from orchestrator.batching.shards import (
     CHARS_PER_TOKEN,
     estimated_tokens,
@@ -33,6 +34,7 @@ __all__ = [
     "estimated_tokens",
     "group_by_engine",
     "lower_bound_s",
+    "plan",
     "retry_limit",
     "shard_size",
 ]

@@ -6,7 +6,8 @@ Why the order is what it is, and what was tried: docs/decisions/0008.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from orchestrator.batching.packing import Need, Packing, Piece, Seat, pack
@@ -37,6 +38,16 @@ class Rates(NamedTuple):
     def work(self, item: EngineBacklog) -> float:
         """Seconds that one device needs for an engine's waiting assignments."""
         return self.seconds(item.engine_id, item.est_tokens)
+
+    def extended(self, engine_ids: Iterable[str]) -> "Rates":
+        """For engines that were not measured yet, the mean of those that were."""
+        ids = tuple(engine_ids)
+        return Rates(_with_mean(self.load_s, ids), _with_mean(self.tokens_per_s, ids))
+
+
+def _with_mean(measured: Mapping[str, float], engine_ids: Sequence[str]) -> Mapping[str, float]:
+    known = dict(measured)  # another thread may be measuring
+    return {**dict.fromkeys(engine_ids, fmean(known.values())), **known} if known else known
 
 
 NO_RATES = Rates({}, {})

@@ -105,9 +105,11 @@ class Answer(Value):
         degraded: fewer experts answered than were recruited, or a fallback was used; `notes` say what.
         usage_by_role: tokens and cost per role (annotate, expert, aggregate).
         answered_by: the expert whose words `text` is; None for a composed answer.
+        finish_reason: of the response that `text` comes from; LENGTH = it was cut off.
     """
 
     text: str
+    finish_reason: FinishReason = FinishReason.STOP
     value: str | None = None
     confidence: float | None = Field(default=None, ge=0, le=1)
     aggregator: str = ""

@@ -2,6 +2,7 @@
 
 import math
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -179,3 +180,16 @@ class EngineBacklog(Value):
     def starved_s(self) -> float:
         """For how long the oldest waiting assignment has seen no device serve the engine."""
         return min(self.oldest_wait_s, self.unserved_s)
+
+
+class LoadPlan(NamedTuple):
+    """The rest of a run on `n_devices`: engines in the order visited (one device), loads still to pay,
+    estimated seconds, and the seconds below which no schedule can get."""
+
+    order: tuple[str, ...]
+    loads_left: int
+    seconds_left: float
+    lower_bound_s: float
+
+
+NOTHING_LEFT = LoadPlan((), 0, 0.0, 0.0)

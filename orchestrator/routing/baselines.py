@@ -55,10 +55,10 @@ class BaselineRouter:
         seed = draw_seed(rng) if self._at_random else 0
         table = self._deck.tag_table([item.skills for item in batch])
         accuracy = self._deck.accuracy(table).tolist()
-        return [
-            self._writer.write(self._verdict(item, known, means, seed))
+        return self._writer.write_all(
+            self._verdict(item, known, means, seed)
             for item, known, means in zip(batch, table.known, accuracy, strict=True)
-        ]
+        )
 
     def _verdict(
         self, item: RoutingInput, known: tuple[SkillTag, ...], accuracy: list[float], seed: int
@@ -72,7 +72,7 @@ class BaselineRouter:
             shares=[1.0] * len(self._prior),
             scores=self._prior,
             accuracy=accuracy,
-            evidence=lambda row: self._deck.evidence(row, known),
+            evidence=self._deck.evidence(known),
             skills=item.skills,
             would_change=None if runner_up is None else self._would_change(picks[-1], runner_up),
             seed=seed,

@@ -1,6 +1,8 @@
 """From a router's verdict to a decision that states its reasons."""
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Decision, Recruit, SkillEvidence
@@ -50,6 +52,10 @@ class DecisionWriter:
         self._profiled = profiled
         self._card_version = card_version
 
+    def write_all(self, verdicts: Iterable[Verdict]) -> list[Decision]:
+        with _no_cycle_collection():
+            return [self.write(verdict) for verdict in verdicts]
+
     def write(self, verdict: Verdict) -> Decision:
         total = sum(verdict.shares[row] for row in verdict.picks)
         recruits = {row: self._recruit(verdict, row, verdict.shares[row] / total) for row in verdict.picks}
@@ -74,6 +80,20 @@ class DecisionWriter:
             evidence=verdict.evidence(row),
             note=None if self._profiled[row] else NOT_PROFILED,
         )
+
+
+@contextmanager
+def _no_cycle_collection() -> Iterator[None]:
+    """Decisions hold no cycles, but every few hundred new ones make the collector walk the old ones
+    again: more than half of the time that ten thousand take."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def clamp(k: int, n_experts: int) -> tuple[int, tuple[str, ...]]:

@@ -31,6 +31,9 @@ UNINFORMED = 0.5
 LAPLACE = 2.0
 """Pseudo-observations that draw a small card's global accuracy towards UNINFORMED."""
 
+Evidence = Callable[[int], tuple[SkillEvidence, ...]]
+"""Row of an expert to the reasons that count for it."""
+
 _CACHED = 1 << 16
 """Posteriors, and lines of evidence, kept per deck."""
 
@@ -134,15 +137,16 @@ class Deck:
             suitability[table.queries] = summed.T
         return suitability
 
-    def evidence(
-        self, row: int, tags: Sequence[SkillTag], *, paper: bool = False
-    ) -> tuple[SkillEvidence, ...]:
-        """One line per known skill; `paper` shows the paper's score instead of the posterior mean.
+    def evidence(self, tags: Sequence[SkillTag], *, paper: bool = False) -> Evidence:
+        """For each expert one line per known skill; `paper` shows the paper's score instead of the
+        posterior mean.
 
         Weights are shown to two digits, so that lines repeat: building them anew for each query would
         take most of the routing time.
         """
-        return tuple(self._line(row, tag.name, round(tag.weight, 2), paper) for tag in tags)
+        shown = [(tag.name, round(tag.weight, 2), paper) for tag in tags]
+        line = self._line
+        return lambda row: tuple([line(row, *of_tag) for of_tag in shown])
 
     def _new_line(self, row: int, skill: str, weight: float, paper: bool) -> SkillEvidence:
         mean, low, high, n = self._posterior(row, skill)

@@ -10,7 +10,7 @@ from scipy.special import betaincinv
 
 from orchestrator.domain.answers import Decision, SkillEvidence
 from orchestrator.domain.cards import RIGHT, UNKNOWN, FloatMatrix, Interval, Profile, deck_hash, tally
-from orchestrator.errors import ConfigError, RoutingError
+from orchestrator.errors import NotProfiledError, RoutingError
 from orchestrator.ports import RoutingInput
 from orchestrator.routing.context import RouterContext
 from orchestrator.routing.decisions import DecisionWriter, Verdict, accuracy_needed, clamp
@@ -30,7 +30,7 @@ class ProfileView:
         embeddings: float32 [N, D], unit length.
 
     Raises:
-        ConfigError: the pool has not been profiled.
+        NotProfiledError: the pool has not been profiled here.
     """
 
     def __init__(self, router: str, context: RouterContext) -> None:
@@ -71,10 +71,10 @@ class ProfileView:
 def require_profile(router: str, context: RouterContext) -> Profile:
     """
     Raises:
-        ConfigError: the pool has not been profiled.
+        NotProfiledError: the pool was not profiled here.
     """
     if context.profile is None or not context.profile.texts:
-        raise ConfigError(
+        raise NotProfiledError(
             f"router '{router}' needs a profile of the pool.",
             remedy="Run `muster profile` first, or use the router 'symbolic'.",
         )
@@ -131,7 +131,7 @@ class AccuracyDecider:
         """`labels`: what the neighbourhood of each query is called."""
         ranked = preference(local.mean)[:, : self._k + 1].tolist()
         columns = zip(batch, ranked, local.mean.tolist(), local.evidence(ranked, labels), labels, strict=True)
-        return [self._writer.write(self._verdict(*column)) for column in columns]
+        return self._writer.write_all(self._verdict(*column) for column in columns)
 
     def _verdict(
         self, item: RoutingInput, ranked: list[int], means: list[float], lines: _Lines, label: str

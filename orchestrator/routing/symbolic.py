@@ -122,29 +122,32 @@ class SymbolicRouter:
         picks: list[list[int]],
         seed: int,
     ) -> list[Decision]:
-        ranked = preference(weights.weight, weights.suitable).tolist()
-        shares, scores, means = weights.weight.tolist(), weights.score.tolist(), accuracy.tolist()
+        ranked = preference(weights.weight, weights.suitable)
         notes = () if self._repeats else clamp(self._options.k, len(self._deck.expert_ids))[1]
-        cases = zip(batch, table.known, picks, ranked, shares, scores, means, strict=True)
-        return [self._writer.write(self._verdict(_Case(*case), seed, notes)) for case in cases]
+        arrays = zip(ranked, weights.weight, weights.score, accuracy, strict=True)
+        cases = (
+            _Case(*of_query, *(row.tolist() for row in rows))
+            for of_query, rows in zip(zip(batch, table.known, picks, strict=True), arrays, strict=True)
+        )
+        return self._writer.write_all(self._verdict(case, seed, notes) for case in cases)
 
     def _verdict(self, case: "_Case", seed: int, notes: tuple[str, ...]) -> Verdict:
         paper = self._options.score == "paper"
+        picks, runner_up = case.best_first, case.runner_up
         return Verdict(
-            picks=case.best_first,
-            runner_up=case.runner_up,
+            picks=picks,
+            runner_up=runner_up,
             shares=case.shares,
             scores=case.scores,
             accuracy=case.accuracy,
-            evidence=lambda row: self._deck.evidence(row, case.known, paper=paper),
+            evidence=self._deck.evidence(case.known, paper=paper),
             skills=case.item.skills,
-            would_change=None if case.runner_up is None else self._would_change(case, case.runner_up),
+            would_change=None if runner_up is None else self._would_change(case, picks[-1], runner_up),
             seed=seed,
             notes=notes if case.known else (*notes, NO_KNOWN_SKILL),
         )
 
-    def _would_change(self, case: "_Case", runner_up: int) -> str:
-        last = case.best_first[-1]
+    def _would_change(self, case: "_Case", last: int, runner_up: int) -> str:
         if self._options.selection == "sample":
             return BY_CHANCE
         if self._options.score == "posterior":

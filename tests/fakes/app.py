@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from orchestrator.bootstrap import Diagnosis
 from orchestrator.compositions import Ensemble, SkillReader
 from orchestrator.domain.answers import Answer, Decision, Recruit, Usage, Vote
-from orchestrator.domain.assignments import Ask, Done, Job, JobProgress, JobState, QueryState, Response
+from orchestrator.domain.assignments import (
+    Ask,
+    Done,
+    Job,
+    JobProgress,
+    JobState,
+    LoadPlan,
+    QueryState,
+    Response,
+)
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.queries import Query
@@ -72,6 +81,7 @@ class FakeJobs:
     submitted: list[tuple[Job, tuple[Query, ...]]] = field(default_factory=list)
     states: dict[str, JobState] = field(default_factory=dict)
     fails_with: MusterError | Exception | None = None
+    state: JobState = JobState.DONE
 
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
         if self.fails_with is not None:
@@ -88,13 +98,16 @@ class FakeJobs:
     def job(self, job_id: str) -> JobProgress:
         for job, queries in self.submitted:
             if job.id == job_id:
-                return JobProgress(job=job, state=JobState.DONE, total=len(queries), completed=0, failed=0)
+                return JobProgress(job=job, state=self.state, total=len(queries), completed=0, failed=0)
         raise NotFoundError(f"no job '{job_id}'.")
 
 
 @dataclass
 class FakeDispatcher:
-    """Returns at once, or holds every question until `gate` opens; `entered` counts who waits."""
+    """Returns at once, or holds every question until `gate` opens; `entered` counts who waits.
+
+    Its plan visits the engines of the later stages, a second each.
+    """
 
     gate: threading.Event | None = None
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -103,6 +116,9 @@ class FakeDispatcher:
         self.entered.release()
         if self.gate is not None:
             assert self.gate.wait(30), "the test never opened the gate"
+
+    def plan(self, *, later: frozenset[str]) -> LoadPlan:
+        return LoadPlan(tuple(sorted(later)), len(later), float(len(later)), float(len(later)))
 
 
 class FakeAnnotator:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from api.cli.main import main
 from tests.integration.scripted_pool import EXPERTS, events, question, write_pool, write_questions
@@ -87,6 +88,36 @@ def test_cards_are_shown_drawn_exported_and_imported(
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     card = run_json(profiled, capsys, "cards", "alpha", "--import", "deck.json")
     assert card == cards["alpha"]
+
+
+def test_a_heat_map_that_cannot_be_written_is_bad_usage(profiled: Path, capsys: Captured) -> None:
+    error = run_json(profiled, capsys, "cards", "--png", "no/map.png", code=2)["error"]
+    assert "cannot write no/map.png" in error["message"]
+
+
+def test_imported_cards_route_on_a_machine_that_never_profiled(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    cards = run_json(profiled, capsys, "cards", "--export", "deck.json")
+    shutil.rmtree(tmp_path / "data")
+    assert run_json(profiled, capsys, "cards") == {}
+    assert run_json(profiled, capsys, "cards", "--import", "deck.json") == cards
+    assert run_json(profiled, capsys, "cards") == cards
+    assert run_json(profiled, capsys, "doctor")["ok"] is True
+    decision = run_json(profiled, capsys, "route", "add, even, plus", "-c", "best_single")
+    assert decision["recruits"][0]["expert"] == "alpha"
+    decision = run_json(profiled, capsys, "route", *ask_words(31))
+    assert decision["recruits"][0]["evidence"][0]["skill"] in cards["alpha"]["skills"]
+
+
+def test_imported_cards_hold_until_the_next_profile(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    mine = run_json(profiled, capsys, "cards", "--export", "deck.json")
+    other = str(write_questions(tmp_path / "other.jsonl", range(20, 26)))
+    run_json(profiled, capsys, "profile", other, "--no-exam")
+    assert run_json(profiled, capsys, "cards")["alpha"]["profile_hash"] != mine["alpha"]["profile_hash"]
+    assert run_json(profiled, capsys, "cards", "--import", "deck.json") == mine
+    run_json(profiled, capsys, "profile", other, "--no-exam")
+    assert run_json(profiled, capsys, "cards")["alpha"]["profile_hash"] != mine["alpha"]["profile_hash"]
 
 
 def test_cards_before_profiling_say_what_to_do(pool: Path, capsys: Captured) -> None:
@@ -244,6 +275,33 @@ def test_config_check_and_doctor(profiled: Path, capsys: Captured) -> None:
 def test_doctor_fails_with_a_remedy_before_profiling(pool: Path, capsys: Captured) -> None:
     checks = run_json(pool, capsys, "doctor", code=1)["checks"]
     assert any("muster profile" in check["detail"] for check in checks if not check["ok"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"router": "symbolicc", "aggregator": "majority"}, "Did you mean 'symbolic'"),
+        ({"router": "symbolic", "aggregator": "vote"}, "unknown aggregator 'vote'"),
+        ({"router": "symbolic", "router_options": {"kk": 3}, "aggregator": "first"}, "no option 'kk'"),
+    ],
+)
+def test_config_check_names_the_composition_that_cannot_be_built(
+    pool: Path, capsys: Captured, change: dict[str, object], message: str
+) -> None:
+    config = yaml.safe_load(pool.read_text())
+    config["muster"]["compositions"] = {"fine": {"router": "knn", "aggregator": "first"}, "mine": change}
+    pool.write_text(yaml.safe_dump(config))
+    error = run_json(pool, capsys, "config", "check", code=2)["error"]
+    assert "muster.compositions.mine: " in error["message"]
+    assert message in error["message"]
+
+
+def test_doctor_names_weights_that_are_not_there(pool: Path, capsys: Captured) -> None:
+    config = yaml.safe_load(pool.read_text())
+    config["model_list"].append({"model_name": "delta", "litellm_params": {"model": "/no/such/weights"}})
+    pool.write_text(yaml.safe_dump(config))
+    checks = run_json(pool, capsys, "doctor", code=1)["checks"]
+    assert any("/no/such/weights" in check["detail"] for check in checks if not check["ok"])
 
 
 def test_config_check_names_file_line_and_key(tmp_path: Path, capsys: Captured) -> None:

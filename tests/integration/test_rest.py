@@ -84,6 +84,20 @@ def test_free_text_needs_no_options(client: TestClient) -> None:
     assert client.post(CHAT, json=body).json()["choices"][0]["message"]["content"].startswith("answer-")
 
 
+def test_free_text_of_one_expert_ends_where_max_tokens_says(client: TestClient) -> None:
+    messages = [{"role": "user", "content": question(37)}]
+    body = client.post(CHAT, json={"model": "alpha", "messages": messages, "max_tokens": 2}).json()
+    [choice] = body["choices"]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["content"].startswith("The answer")
+    assert (body["muster"]["votes"][0]["value"], body["muster"]["value"]) == (None, None)
+
+
+def test_a_truncated_response_is_no_vote(client: TestClient) -> None:
+    response = client.post(CHAT, json={**chat(37, "muster/majority_all"), "max_tokens": 2})
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "no_answer")
+
+
 def test_questions_side_by_side_each_get_their_own_answer(client: TestClient) -> None:
     numbers = range(40, 52)
     with ThreadPoolExecutor(6) as callers:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from api.batches import Batch, check_output, model_name, write_answers
+from api.batches import Batch, check_output, model_name, open_batch, write_answers
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.queries import Query
+from orchestrator.domain.assignments import Job
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError
 from orchestrator.ports import AnsweredQuery
+from orchestrator.question_files import QuestionFileError
 from tests.fakes.app import ANSWER, FakeApp
 
 FAILED = Answer(text="", error_code="backend_error", error="nobody answered.")
@@ -84,3 +86,83 @@ def test_impossible_outputs_are_found_before_the_work(
 )
 def test_compositions_have_the_names_of_the_rest_api(composition: str, model: str) -> None:
     assert model_name(composition) == model
+
+
+def openai_line(custom_id: str, **body: object) -> str:
+    content = {"model": "auto", "messages": [{"role": "user", "content": "Why?"}], **body}
+    url = "/v1/chat/completions"
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": content})
+
+
+def submitted(folder: Path, *lines: str, composition: str | None = None) -> tuple[Job, tuple[Query, ...]]:
+    (folder / "in.jsonl").write_text("\n".join(lines))
+    app = FakeApp()
+    open_batch(app, folder / "in.jsonl", composition=composition, job_id=None, resume=False)
+    return app.jobs.submitted[0]
+
+
+def test_what_the_lines_ask_for_is_what_the_job_does(tmp_path: Path) -> None:
+    body = {"model": "muster/knn", "temperature": 0.5, "max_completion_tokens": 9, "seed": 3}
+    job, queries = submitted(tmp_path, openai_line("a", **body), openai_line("b", **body))
+    assert (job.composition, job.temperature, job.max_tokens, job.seed) == ("knn", 0.5, 9, 3)
+    assert [query.id for query in queries] == ["a", "b"]
+
+
+def test_lines_of_our_own_go_to_auto_and_the_configured_sampling(tmp_path: Path) -> None:
+    job, _ = submitted(tmp_path, '{"id": "a", "question": "Why?"}')
+    assert (job.composition, job.temperature, job.max_tokens) == ("auto", None, None)
+
+
+def test_a_given_composition_goes_before_the_lines_models_whatever_they_are(tmp_path: Path) -> None:
+    lines = [openai_line("a", model="gpt-4o"), openai_line("b", model="beta")]
+    assert submitted(tmp_path, *lines, composition="org/alpha")[0].composition == "expert:org/alpha"
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "other"),
+    [("model", "auto", "beta"), ("temperature", 0, 1), ("max_tokens", 5, None), ("seed", None, 1)],
+)
+def test_lines_that_differ_are_refused_with_their_numbers(
+    tmp_path: Path, field: str, first: object, other: object
+) -> None:
+    lines = [openai_line("a", **{field: first}), openai_line("b", **{field: other})]
+    with pytest.raises(QuestionFileError, match=rf"line 2: body\.{field} is .* on the lines before"):
+        submitted(tmp_path, *lines)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"stream": True}, "stream"),
+        ({"n": 2}, "n: one choice"),
+        ({"top_p": 0.5}, "top_p"),
+        ({"stop": ["x"]}, "stop"),
+        ({"temperature": 3}, r"body\.temperature"),
+        ({"max_tokens": 0}, r"body\.max_tokens"),
+        ({"max_tokens": "5"}, r"body\.max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "differ"),
+        ({"api_base": "http://x"}, r"body\.api_base: unknown field"),
+        ({"messages": [{"role": "user", "content": 3}]}, r"body\.messages\.0\.content"),
+        ({"muster": {"timeout_s": 3}}, r"body\.muster\.timeout_s"),
+        ({"muster": {"options": ["1"]}}, "2 to 26 options"),
+    ],
+)
+def test_a_line_follows_the_rules_of_a_request(tmp_path: Path, body: dict[str, object], message: str) -> None:
+    with pytest.raises(QuestionFileError, match=f"line 2: .*{message}") as caught:
+        submitted(tmp_path, openai_line("a"), openai_line("b", **body))
+    assert [error.line for error in caught.value.errors] == [2]
+
+
+def test_a_model_that_is_not_served_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown model 'gpt-4o'"):
+        submitted(tmp_path, openai_line("a", model="gpt-4o"))
+
+
+def test_our_own_fields_and_the_parts_of_a_message_count_in_a_line_too(tmp_path: Path) -> None:
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Which?"}]},
+    ]
+    _, [query] = submitted(tmp_path, openai_line("a", messages=messages, muster={"options": ["1", "2"]}))
+    assert (query.question, query.options, query.answer_type) == ("Which?", ("1", "2"), AnswerType.CHOICE)
+    assert [message.role for message in query.context] == ["system"]

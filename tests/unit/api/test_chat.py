@@ -4,11 +4,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from orchestrator.domain.answers import Answer
+from orchestrator.domain.answers import Answer, FinishReason
 from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.queries import AnswerType
 from orchestrator.settings import ServerSettings
-from tests.fakes.app import FakeApp
+from tests.fakes.app import ANSWER, FakeApp
 
 URL = "/v1/chat/completions"
 
@@ -35,6 +35,12 @@ def test_completion_has_openais_form() -> None:
     }
     assert (choice["index"], choice["finish_reason"], choice["logprobs"]) == (0, "stop", None)
     assert body["system_fingerprint"].startswith("fp_")
+
+
+def test_an_answer_that_was_cut_off_finishes_by_length() -> None:
+    cut = ANSWER.model_copy(update={"finish_reason": FinishReason.LENGTH})
+    [choice] = client(FakeApp(answer=cut)).post(URL, json=chat()).json()["choices"]
+    assert choice["finish_reason"] == "length"
 
 
 def test_usage_sums_all_inner_calls() -> None:

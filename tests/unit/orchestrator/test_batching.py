@@ -56,6 +56,17 @@ def test_most_work_is_measured_in_seconds_where_rates_are_known() -> None:
     assert choice(item("a", 10), item("b", 30), rates=rates) == "a"
 
 
+def test_engines_not_measured_yet_are_expected_to_be_as_the_measured_ones() -> None:
+    """Loads of 2 and 4 s: 3 s; 100 tokens/s: 100."""
+    rates = Rates({"a": 2.0, "b": 4.0}, {"a": 100.0}).extended(["a", "c"])
+    assert (rates.load("a"), rates.load("c")) == (2.0, 3.0)
+    assert rates.work(item("c", tokens=500)) == 5.0
+
+
+def test_rates_without_a_measurement_stay_the_assumed_ones() -> None:
+    assert Rates({}, {}).extended(["a"]) == Rates({}, {})
+
+
 def test_ties_go_by_id() -> None:
     assert choice(item("b"), item("a"), item("c")) == "a"
 

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -153,3 +156,18 @@ def test_a_model_that_does_not_exist_is_a_configuration_error(
     empty = tmp_path_factory.mktemp("model")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         SentenceEmbedder(str(empty)).encode(["a"])
+
+
+@loads_a_model
+@pytest.mark.parametrize("variable", [{}, {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}])
+def test_minilm_loads_without_a_word_on_stderr(variable: dict[str, str]) -> None:
+    program = "from skills.embedding import SentenceEmbedder; SentenceEmbedder().encode(['a'])"
+    clean = {k: v for k, v in os.environ.items() if k != "HF_HUB_DISABLE_PROGRESS_BARS"}
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**clean, **variable, "HF_HUB_OFFLINE": "1"},
+    )
+    assert run.stderr == ""

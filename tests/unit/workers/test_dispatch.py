@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.assignments import INTERACTIVE, Job, JobProgress, JobState
+from orchestrator.domain.assignments import INTERACTIVE, NOTHING_LEFT, Job, JobProgress, JobState
 from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreUnavailableError
 from orchestrator.settings import SchedulerSettings
@@ -71,6 +71,22 @@ def test_the_engine_stays_resident_between_runs(store: SqlJobStore) -> None:
         submit(store, job_id=job_id)
         dispatcher.run(job_id)
     assert len(backend.loads) == 3  # a, b; then b first, as it is resident
+
+
+def test_the_plan_tells_the_loads_that_waiting_work_still_needs(store: SqlJobStore) -> None:
+    """Two engines, each needed by every query: two loads, then one, then none."""
+    seen: list[tuple[str, ...]] = []
+
+    class Looking(FakeBackend):
+        def load(self, spec, adapters):
+            seen.append(dispatcher.plan(later=frozenset()).order)
+            return super().load(spec, adapters)
+
+    dispatcher = make_dispatcher(store, Looking())
+    submit(store)
+    dispatcher.run("job")
+    assert seen == [("a", "b"), ("b",)]
+    assert dispatcher.plan(later=frozenset({"a"})) == NOTHING_LEFT
 
 
 def test_an_interrupted_run_gives_its_leases_back_and_resumes(store: SqlJobStore) -> None:

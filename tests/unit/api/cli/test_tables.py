@@ -2,9 +2,10 @@
 
 import io
 
+import pytest
 from rich.console import Console, RenderableType
 
-from api.cli.progress import progress_line
+from api.cli.progress import duration, progress_line
 from api.cli.tables import (
     answer_lines,
     bench_table,
@@ -18,7 +19,7 @@ from api.cli.tables import (
 from orchestrator.bench import BenchReport, CompositionResult, Difference
 from orchestrator.bootstrap import Diagnosis
 from orchestrator.domain.answers import Decision, Interval, Recruit, SkillEvidence
-from orchestrator.domain.assignments import Job, JobProgress, JobState
+from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.experts import Pool
 from tests.fakes.app import ANSWER, make_card, make_expert
 
@@ -100,8 +101,29 @@ def test_checks_show_failures_with_remedies() -> None:
     assert "Mend it." in text
 
 
-def test_progress_counts_queries_loads_and_engines() -> None:
-    job = Job(id="j", composition="auto")
-    progress = JobProgress(job=job, state=JobState.RUNNING, total=20, completed=11, failed=1, n_loads=3)
-    line = progress_line(progress, engines_left=2)
-    assert line == "12/20 queries, 1 failed, 3 loads, 2 engines left"
+def progress_at(done: int, total: int, *, failed: int = 0, loads: int = 0) -> JobProgress:
+    return JobProgress(
+        job=Job(id="j", composition="auto"),
+        state=JobState.RUNNING,
+        total=total,
+        completed=done - failed,
+        failed=failed,
+        n_loads=loads,
+    )
+
+
+def test_progress_counts_queries_and_loads_and_says_what_is_left() -> None:
+    left = LoadPlan(("a", "b"), loads_left=2, seconds_left=64.2, lower_bound_s=60.0)
+    line = progress_line(progress_at(12, 20, failed=1, loads=3), left=left)
+    assert line == "12/20 queries, 1 failed, 3 loads, 2 more, about 1:05 left"
+
+
+def test_progress_with_nothing_waiting_leaves_the_outlook_out() -> None:
+    assert progress_line(progress_at(20, 20, loads=3), left=NOTHING_LEFT) == "20/20 queries, 3 loads"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0:01"), (59.5, "1:00"), (3599, "59:59"), (3661, "1:01:01")]
+)
+def test_durations_are_rounded_up(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

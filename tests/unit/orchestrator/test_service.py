@@ -1,0 +1,40 @@
+import pytest
+
+from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobState
+from orchestrator.errors import NotFoundError
+from tests.fakes.app import FakeApp
+
+JOB = Job(id="job", composition="auto", later_engines=("judge",))
+
+
+def app_with(job: Job, state: JobState) -> FakeApp:
+    app = FakeApp()
+    app.jobs.submit(job, [])
+    app.jobs.state = state
+    return app
+
+
+def test_the_plan_of_a_running_job_counts_the_engines_of_its_later_stages() -> None:
+    left = app_with(JOB, JobState.RUNNING).service.plan("job")
+    assert (left.order, left.loads_left) == (("judge",), 1)
+
+
+@pytest.mark.parametrize("state", [JobState.DONE, JobState.CANCELLED])
+def test_nothing_is_left_of_a_job_that_has_ended(state: JobState) -> None:
+    assert app_with(JOB, state).service.plan("job") == NOTHING_LEFT
+
+
+def test_a_job_whose_composition_cannot_be_built_still_has_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queries fail one by one; the progress bar must not be what stops the run."""
+    app = app_with(JOB, JobState.RUNNING)
+
+    def refuse(job: Job) -> None:
+        raise NotFoundError("gone")
+
+    monkeypatch.setattr(app.service._catalogue, "build", refuse)
+    assert app.service.plan("job").order == ("judge",)
+
+
+def test_an_unknown_job_has_no_plan() -> None:
+    with pytest.raises(NotFoundError):
+        FakeApp().service.plan("nobody")
