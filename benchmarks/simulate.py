@@ -466,8 +466,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "efficiency_4": round(efficiency_4(n_seeds), 4),
     }
     waits = [mixed(seed) for seed in range(n_seeds)]
-    print(f"mixed load: {sum(w.n_loads for w in waits)} loads, {sum(w.n_starved for w in waits)} of them by starvation")
-    figures["oldest_wait_over_bound_s"] = round(max(w.over_bound_s for w in waits), 3)
+    n_starved = sum(wait.n_starved for wait in waits)
+    print(f"mixed load: {sum(wait.n_loads for wait in waits)} loads, {n_starved} of them by starvation")
+    figures["oldest_wait_over_bound_s"] = round(max(wait.over_bound_s for wait in waits), 3)
     print(json.dumps(figures))
 
 

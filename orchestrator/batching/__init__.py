@@ -20,19 +20,24 @@ from orchestrator.batching.shards import (
     retry_limit,
     shard_size,
 )
+from orchestrator.batching.timeline import Books, JobPlan, Stay, job_plan
 
 __all__ = [
     "CHARS_PER_TOKEN",
     "DEFAULT_TOKENS_PER_S",
     "NO_RATES",
     "SEAT_FACTOR",
+    "Books",
     "EngineChoice",
     "Family",
+    "JobPlan",
     "Rates",
+    "Stay",
     "bound_by_area_s",
     "choose_engine",
     "estimated_tokens",
     "group_by_engine",
+    "job_plan",
     "lower_bound_s",
     "plan",
     "retry_limit",

@@ -23,6 +23,12 @@ loads, a resident engine with work keeps its seat for this many times the load o
 that wants it."""
 
 
+TRUST = 0.7
+"""Of an estimate that nothing was measured for: how far it may move an engine's work from the typical
+one, in the logarithm. Lengths guessed wrong by a factor of 3 cost most where loads are too long to repair
+it."""
+
+
 class Rates(NamedTuple):
     """Measured costs per engine: seconds of a load, estimated tokens served per second."""
 
@@ -103,6 +109,18 @@ def needs_of(items: Sequence[EngineBacklog], rates: Rates) -> list[Need]:
     return [Need(item.engine_id, rates.load(item.engine_id), rates.work(item)) for item in items]
 
 
+def hedged(needs: Sequence[Need], rates: Rates) -> list[Need]:
+    """Work of engines that were not measured, drawn towards the geometric mean of all."""
+    logs = {need.engine_id: math.log(need.work_s) for need in needs if need.work_s > 0}
+    typical = fmean(logs.values()) if logs else 0.0
+    return [
+        need
+        if need.engine_id in rates.tokens_per_s or need.engine_id not in logs
+        else need._replace(work_s=math.exp(TRUST * logs[need.engine_id] + (1 - TRUST) * typical))
+        for need in needs
+    ]
+
+
 def seats_elsewhere(items: Sequence[EngineBacklog], rates: Rates) -> list[Seat]:
     """The other devices that serve or load these engines, those that serve first."""
     resident, loading = [], []
@@ -115,9 +133,7 @@ def seats_elsewhere(items: Sequence[EngineBacklog], rates: Rates) -> list[Seat]:
     return resident + loading
 
 
-def _is_kept(
-    waiting: Sequence[EngineBacklog], *, max_wait_s: float, rates: Rates, n_devices: int
-) -> bool:
+def _is_kept(waiting: Sequence[EngineBacklog], *, max_wait_s: float, rates: Rates, n_devices: int) -> bool:
     """Whether loading every waiting engine once per `max_wait_s` leaves four fifths of the time."""
     loads_s = sum(rates.load(item.engine_id) for item in waiting)
     return (SEAT_FACTOR + 1) * loads_s <= max_wait_s * n_devices
@@ -157,7 +173,8 @@ def _planned(
     elsewhere = seats_elsewhere(waiting, rates)
     n_empty = max(0, n_devices - len(elsewhere) - 1)
     mine = Seat(seated.engine_id if seated else None)
-    packing = pack(needs_of(waiting, rates), [*elsewhere, *[Seat()] * n_empty, mine])
+    needs = hedged(needs_of(waiting, rates), rates)
+    packing = pack(needs, [*elsewhere, *[Seat()] * n_empty, mine])
     pieces = _my_pieces(packing, n_elsewhere=len(elsewhere), is_seated=seated is not None)
     first = min(pieces, key=lambda p: (p.engine_id in later, p.load_s > 0), default=None)
     if seated and (first is None or first.engine_id == seated.engine_id):

@@ -22,19 +22,22 @@ def plan(
     """Loads and seconds left. Engines in `later` without waiting work yet count as one load each.
 
     Args:
-        resident: what the device of this process has loaded; `backlog` tells of the others.
+        resident: what the device of this process has loaded; nothing is known of other devices.
     """
+    seats = [Seat(resident), *[Seat()] * (n_devices - 1)]
     needs = all_needs(backlog, later=later, rates=rates)
-    packing = pack(needs, [Seat(resident), *[Seat()] * (n_devices - 1)])
+    return load_plan(pack(needs, seats), needs, seats, later=later)
+
+
+def load_plan(
+    packing: Packing, needs: Sequence[Need], seats: Sequence[Seat], *, later: frozenset[str]
+) -> LoadPlan:
     pieces = [piece for seat in packing.pieces for piece in in_order(seat, later)]
-    families = [
-        Family(0.0 if need.engine_id == resident else need.load_s, _counted(need.work_s)) for need in needs
-    ]
     return LoadPlan(
         order=tuple(dict.fromkeys(piece.engine_id for piece in pieces)),
         loads_left=sum(piece.load_s > 0 for piece in pieces),
-        seconds_left=finish_s(packing),
-        lower_bound_s=lower_bound_s(families, n_devices=n_devices),
+        seconds_left=finish_s(packing, seats),
+        lower_bound_s=lower_bound_s(families_of(needs, seats), n_devices=len(seats)),
     )
 
 
@@ -47,15 +50,26 @@ def all_needs(backlog: Sequence[EngineBacklog], *, later: frozenset[str], rates:
     return needs_of(waiting, rates) + [Need(e, rates.load(e), LEAST_WORK_S) for e in pending]
 
 
+def families_of(needs: Sequence[Need], seats: Sequence[Seat]) -> list[Family]:
+    """The needs on the bounds' terms: no load where some device has the engine."""
+    there = {seat.engine_id for seat in seats}
+    return [Family(0.0 if n.engine_id in there else n.load_s, _on_the_books(n.work_s)) for n in needs]
+
+
 def in_order(pieces: Sequence[Piece], later: frozenset[str]) -> list[Piece]:
     """A device's pieces as it serves them: what it has loaded first, the last stage last."""
     return sorted(pieces, key=lambda piece: (piece.engine_id in later, piece.load_s > 0))
 
 
-def finish_s(packing: Packing) -> float:
-    """When the last piece is done, without the slack of the search."""
-    return max((sum(p.load_s + _counted(p.work_s) for p in seat) for seat in packing.pieces), default=0.0)
+def finish_s(packing: Packing, seats: Sequence[Seat]) -> float:
+    """When the last piece is done."""
+    ends = [
+        seat.ready_s + sum(p.load_s + _on_the_books(p.work_s) for p in pieces)
+        for seat, pieces in zip(seats, packing.pieces, strict=True)
+        if pieces
+    ]
+    return max(ends, default=0.0)
 
 
-def _counted(work_s: float) -> float:
+def _on_the_books(work_s: float) -> float:
     return 0.0 if work_s <= LEAST_WORK_S else work_s
