@@ -78,9 +78,9 @@ def choose_engine(
 
     In this order: an engine that nobody serves and that starved for `max_wait_s` (longest first);
     interactive work that nobody serves; what a short schedule of all waiting work on all devices
-    gives this device first (`packing.pack`). Engines in `later` come last on their device, so that one
-    load serves both stages. A device that the schedule does not need stays with its engine while that
-    has work, and otherwise does nothing. Ties go by id.
+    gives this device first (`packing.pack`): the rest of its own engine before others, engines in `later`
+    last, so that one load serves both stages. A device that the schedule does not need stays with its
+    engine while that has work, else takes what nobody serves, else does nothing. Ties go by id.
 
     Args:
         backlog: waiting work of all engines, as the claiming worker sees it.
@@ -176,13 +176,22 @@ def _planned(
     needs = hedged(needs_of(waiting, rates), rates)
     packing = pack(needs, [*elsewhere, *[Seat()] * n_empty, mine])
     pieces = _my_pieces(packing, n_elsewhere=len(elsewhere), is_seated=seated is not None)
-    first = min(pieces, key=lambda p: (p.engine_id in later, p.load_s > 0), default=None)
+    first = min(pieces, key=lambda p: (p.load_s > 0, p.engine_id in later), default=None)
     if seated and (first is None or first.engine_id == seated.engine_id):
         return EngineChoice(seated.engine_id, "resident and has waiting work")
     if first is None:
-        return None
+        return _unserved(waiting, later, rates)
     item = next(item for item in waiting if item.engine_id == first.engine_id)
     return EngineChoice(first.engine_id, _reason(item, first, is_later=first.engine_id in later))
+
+
+def _unserved(waiting: Sequence[EngineBacklog], later: frozenset[str], rates: Rates) -> EngineChoice | None:
+    """What the schedule leaves to a device that is still busy, a free one may load now."""
+    items = [item for item in waiting if not item.n_devices_elsewhere and item.engine_id not in later]
+    if not items:
+        return None
+    best = min(items, key=lambda item: (-rates.work(item), item.engine_id))
+    return EngineChoice(best.engine_id, f"nobody serves it ({best.n_waiting} assignments)")
 
 
 def _my_pieces(packing: Packing, *, n_elsewhere: int, is_seated: bool) -> tuple[Piece, ...]:

@@ -58,7 +58,7 @@ def families_of(needs: Sequence[Need], seats: Sequence[Seat]) -> list[Family]:
 
 def in_order(pieces: Sequence[Piece], later: frozenset[str]) -> list[Piece]:
     """A device's pieces as it serves them: what it has loaded first, the last stage last."""
-    return sorted(pieces, key=lambda piece: (piece.engine_id in later, piece.load_s > 0))
+    return sorted(pieces, key=lambda piece: (piece.load_s > 0, piece.engine_id in later))
 
 
 def finish_s(packing: Packing, seats: Sequence[Seat]) -> float:
