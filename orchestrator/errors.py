@@ -6,7 +6,7 @@
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
     │   └── LimitError               larger than a documented limit
-    ├── SkillError                   annotation, profiling, grading, cards
+    ├── SkillError                   annotation, profiling, grading, cards; exit code 2
     │   └── CardError                cards that do not fit the pool or the schema
     ├── RoutingError
     │   └── NoCapableExpertError     nobody in the pool may answer

@@ -169,13 +169,17 @@ class CompositionSettings(Section):
 
 
 class SchedulerSettings(Section):
-    """Times in seconds; see docs/decisions for the defaults."""
+    """Times in seconds; see docs/decisions for the defaults.
+
+    `max_resident`: engines that one device may hold at once, while its memory allows.
+    """
 
     max_wait_s: float = Field(default=300, gt=0)
     lease_s: float = Field(default=60, ge=1, le=3600)
     shard_s: float = Field(default=5, gt=0, le=600)
     max_attempts: int = Field(default=3, ge=1, le=100)
     hang_timeout_s: float = Field(default=300, gt=0)
+    max_resident: int = Field(default=1, ge=1, le=64)
 
 
 class ServerSettings(Section):

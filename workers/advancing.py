@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 Taken = tuple[QueryState, Step]
 
+STEP_S = 30.0
+"""How long queries are kept from others while their step is computed."""
+
 
 class Advanced(NamedTuple):
     """Steps applied, and how many of them put new work on the books."""
@@ -43,14 +46,14 @@ class Advancer:
     def run(self, *, between: Callable[[], None]) -> Advanced:
         """Until no query is ready; `between` is called after each chunk (heartbeats)."""
         total = Advanced()
-        while states := self._store.ready(limit=self._chunk):
+        while states := self._store.take_ready(limit=self._chunk, for_s=STEP_S):
             steps = [taken for group in _by_job(states) for taken in self._steps(group)]
             n = self._apply(steps)
             asked = sum(isinstance(step, Ask) for _, step in steps)
             total = Advanced(total.n_steps + n, total.n_asked + asked)
             between()
             if n == 0:
-                break  # another process takes the same steps
+                break  # they were cancelled, or took longer than `STEP_S` and went to somebody else
         return total
 
     def later_engines(self, jobs: Iterable[Job]) -> frozenset[str]:

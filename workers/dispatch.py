@@ -4,17 +4,20 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from orchestrator.batching import plan
 from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
+from orchestrator.domain.devices import LIVE_S
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import Backend, Clock, CompositionFactory
 from orchestrator.settings import SchedulerSettings
-from workers.device_loop import DEFAULT_PACE, DeviceLoop, Pace
+from workers.backends.registry import REMOTE_BACKENDS
+from workers.device_loop import DeviceLoop
 from workers.ledger import LeaseStore
 from workers.owners import is_dead, new_owner
+from workers.pace import DEFAULT_PACE, Pace
 from workers.seat import OnTokens
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ class LocalDispatcher:
     Args:
         device: name for the record of loads.
         on_tokens: called, from the loop's thread, with new text of unfinished responses.
+        steps, on_committed, remote: as of `DeviceLoop`.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class LocalDispatcher:
         clock: Clock = time.monotonic,
         pace: Pace = DEFAULT_PACE,
         on_tokens: OnTokens | None = None,
+        steps: bool = True,
+        on_committed: Callable[[], None] | None = None,
+        remote: Container[str] = REMOTE_BACKENDS,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -63,6 +70,9 @@ class LocalDispatcher:
             clock=clock,
             pace=pace,
             on_tokens=on_tokens,
+            steps=steps,
+            on_committed=on_committed,
+            remote=remote,
         )
         self._driving = threading.Lock()
         self._bell = threading.Event()
@@ -93,9 +103,10 @@ class LocalDispatcher:
         return self._drive(job_id, until=self._clock() + timeout_s, on_progress=None)
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
-        """Of the work that waits; what an engine has taken already is not in it."""
+        """Of the work that waits for the device; what an engine has taken already is not in it."""
         loop = self._loop
-        backlog = self._store.backlog(owner=loop.owner)
+        backlog = [item for item in self._store.backlog(owner=loop.owner) if loop.is_local(item.engine_id)]
+        later = frozenset(filter(loop.is_local, later))
         rates = loop.rates.extended({*later, *(item.engine_id for item in backlog)})
         return plan(backlog, resident=loop.resident, later=later, rates=rates)
 
@@ -118,7 +129,8 @@ class LocalDispatcher:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self.unload()
+        with self._driving:
+            self._loop.close()
 
     def unload(self) -> None:
         """Free the device; the next claim loads what it needs."""
@@ -144,7 +156,7 @@ class LocalDispatcher:
         return progress
 
     def _work(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
-        self._free_leases_of_the_dead()
+        self._clear_up_after_the_dead()
         progress, shown_at = self._store.job(job_id), self._clock()
         clean = False
         try:
@@ -156,7 +168,9 @@ class LocalDispatcher:
                     shown_at = self._clock()
             clean = self._loop.is_idle
         finally:
-            if not clean:  # nobody would renew what is still under lease
+            if clean:  # the engine stays, but nobody serves it until the next run
+                self._loop.step_aside()
+            else:  # nobody would renew what is still under lease
                 self._loop.shut_down()
         return progress
 
@@ -164,7 +178,7 @@ class LocalDispatcher:
         with self._driving:
             while not self._stopping.is_set():
                 try:
-                    self._free_leases_of_the_dead()
+                    self._clear_up_after_the_dead()
                     while not self._stopping.is_set():
                         self._round()
                 except Exception:  # the server outlives whatever happens here
@@ -191,9 +205,12 @@ class LocalDispatcher:
         if not busy:
             self._bell.wait(self._pace.look_s)
 
-    def _free_leases_of_the_dead(self) -> None:
+    def _clear_up_after_the_dead(self) -> None:
         """A killed process of this host need not be waited for."""
         for owner in self._store.lease_owners():
             if is_dead(owner):
                 n = self._store.release_owner(owner, refund_attempt=False)
                 log.info("owner %s is dead: %d assignments go back to the queue", owner, n)
+        for report in self._store.devices(LIVE_S):
+            if is_dead(report.owner):
+                self._store.forget_device(report.owner)

@@ -1,12 +1,13 @@
-"""What a loop owes the store: finished responses to commit, leases to renew and to give back."""
+"""A loop's leases: work claimed, finished responses to commit, leases to give back."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from orchestrator.domain.assignments import INTERACTIVE, Assignment
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports import Clock, Completion, JobStore
+from workers.pace import Pace
 from workers.seat import Outcome, failed_outcome
 
 log = logging.getLogger(__name__)
@@ -25,20 +26,20 @@ class LeaseStore(JobStore, Protocol):
 class Ledger:
     """Writes are kept until the store has taken them, so an unreachable store loses nothing.
 
-    Args:
-        commit_size: outcomes per commit; `commit_s`: seconds that one waits at most.
+    Attributes:
+        n_committed: responses written so far (late ones count too).
     """
 
-    def __init__(
-        self, store: LeaseStore, *, owner: str, clock: Clock, commit_size: int, commit_s: float
-    ) -> None:
+    def __init__(self, store: LeaseStore, *, owner: str, lease_s: float, clock: Clock, pace: Pace) -> None:
+        self.n_committed = 0
         self._store = store
         self._owner = owner
+        self._lease_s = lease_s
         self._clock = clock
-        self._commit_size = commit_size
-        self._commit_s = commit_s
+        self._pace = pace
         self._outcomes: list[Outcome] = []
         self._returns: list[tuple[list[int], bool]] = []
+        self._notes: list[Callable[[], None]] = []
         self._oldest_at = 0.0
 
     @property
@@ -48,14 +49,24 @@ class Ledger:
     @property
     def is_due(self) -> bool:
         """Whether to commit now: enough, old enough, or somebody waits for it."""
-        return bool(self._returns) or (
-            bool(self._outcomes)
-            and (
-                len(self._outcomes) >= self._commit_size
-                or self._clock() - self._oldest_at >= self._commit_s
-                or any(o.assignment.priority >= INTERACTIVE for o in self._outcomes)
+        return (
+            bool(self._returns or self._notes)
+            or len(self._outcomes) >= self._pace.commit_size
+            or (
+                bool(self._outcomes)
+                and (
+                    self._clock() - self._oldest_at >= self._pace.commit_s
+                    or any(o.assignment.priority >= INTERACTIVE for o in self._outcomes)
+                )
             )
         )
+
+    def claim(self, engine_id: str, *, limit: int, min_priority: int = 0) -> tuple[Assignment, ...]:
+        """Lease waiting work of an engine: of one priority and one attempt."""
+        claim = self._store.claim(
+            engine_id, owner=self._owner, limit=limit, lease_s=self._lease_s, min_priority=min_priority
+        )
+        return claim.assignments
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         if not self._outcomes:
@@ -67,8 +78,15 @@ class Ledger:
         if ids:
             self._returns.append((ids, refund_attempt))
 
+    def note(self, write: Callable[[], None]) -> None:
+        """Something else to write with the rest, such as a load that took place."""
+        self._notes.append(write)
+
     def settle(self) -> int:
-        """Write everything owed; returns how many responses were written (late ones count too)."""
+        """Write everything owed; returns how many responses that were."""
+        while self._notes:
+            self._write(self._notes[0])
+            del self._notes[0]
         while self._returns:
             ids, refund = self._returns[0]
             self._store.release(self._owner, ids, refund_attempt=refund)
@@ -76,12 +94,21 @@ class Ledger:
         n = len(self._outcomes)
         if n:
             self._complete(self._outcomes)
+            self.n_committed += n
             self._outcomes = []
         return n
 
     def forget(self) -> None:
         """Drop what is owed: its leases are gone."""
-        self._outcomes, self._returns = [], []
+        self._outcomes, self._returns, self._notes = [], [], []
+
+    def _write(self, note: Callable[[], None]) -> None:
+        try:
+            note()
+        except StoreUnavailableError:
+            raise
+        except StoreError:  # what cannot be recorded must not hold up the work
+            log.warning("owner %s: a note was refused", self._owner, exc_info=True)
 
     def _complete(self, outcomes: Sequence[Outcome]) -> None:
         try:

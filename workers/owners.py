@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -13,9 +14,19 @@ def new_owner() -> str:
     return "|".join([*_place(), str(os.getpid()), _start_of(os.getpid()) or "?", str(next(_numbers))])
 
 
+def berth_of(owner: str, name: str) -> str:
+    """A further place of the same loop."""
+    return f"{owner}+{name}"
+
+
+def loop_of(owner: str) -> str:
+    """The loop that a place belongs to."""
+    return owner.partition("+")[0]
+
+
 def is_dead(owner: str) -> bool:
     """Whether the owner provably is a process of this host that has ended. Doubt means no."""
-    parts = owner.split("|")
+    parts = loop_of(owner).split("|")
     if len(parts) != 5 or parts[:2] != _place() or not parts[2].isdigit():
         return False
     pid = int(parts[2])
@@ -28,7 +39,7 @@ def _place() -> list[str]:
         namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         namespace = "-"
-    return [socket.gethostname().replace("|", "-"), namespace]
+    return [re.sub(r"[|+]", "-", socket.gethostname()), namespace]
 
 
 def _exists(pid: int) -> bool:

@@ -32,13 +32,41 @@ class Running:
     stopped_as: str | None = None
 
 
+class Served(NamedTuple):
+    """Requests finished, their estimated tokens (`batching.estimated_tokens`), and the seconds in which
+    any request ran."""
+
+    n_requests: int = 0
+    n_tokens: int = 0
+    busy_s: float = 0.0
+
+    @property
+    def per_s(self) -> float | None:
+        return self.n_requests / self.busy_s if self.n_requests and self.busy_s > 0 else None
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        return self.n_tokens / self.busy_s if self.n_tokens and self.busy_s > 0 else None
+
+    def since(self, earlier: "Served") -> "Served":
+        return Served(
+            self.n_requests - earlier.n_requests,
+            self.n_tokens - earlier.n_tokens,
+            self.busy_s - earlier.busy_s,
+        )
+
+
 class Seat:
     """Drives one engine. Times in seconds by `clock`.
+
+    Attributes:
+        taken_at: when the engine was seated; `used_at`: when it last finished a request.
 
     Args:
         experts: experts whose base weights the engine holds, by id.
         request_timeout_s: a request running longer is aborted and fails as `generation_timeout`.
-        hang_timeout_s: an engine with work that reports nothing for so long counts as crashed.
+        hang_timeout_s: an engine with work that reports nothing for so long counts as crashed, unless it
+            has the attribute `watches_itself`.
         on_tokens: called with new text of unfinished responses.
     """
 
@@ -55,17 +83,19 @@ class Seat:
     ) -> None:
         self.engine_id = engine_id
         self.taken_at = clock()
-        self.busy_s = 0.0
-        self.n_finished = 0
-        self.n_tokens = 0
+        self.used_at = self.taken_at
+        self._served = Served()
+        self._noted = Served()
         self._engine = engine
+        # Its own signs of life are better than ours: a long generation may report nothing for minutes.
+        self._watches_itself = bool(getattr(engine, "watches_itself", False))
         self._experts = experts
         self._clock = clock
         self._request_timeout_s = request_timeout_s
         self._hang_timeout_s = hang_timeout_s
         self._on_tokens = on_tokens
         self._running: dict[str, Running] = {}
-        self._last_event_at = clock()
+        self._last_event_at = self._polled_at = self.taken_at
 
     @property
     def n_running(self) -> int:
@@ -76,14 +106,17 @@ class Seat:
         return [running.assignment for running in self._running.values()]
 
     @property
-    def per_s(self) -> float | None:
-        """Requests finished per busy second; None before the first."""
-        return self.n_finished / self.busy_s if self.n_finished and self.busy_s > 0 else None
+    def served(self) -> Served:
+        """What the engine did so far."""
+        return self._served
 
-    @property
-    def tokens_per_s(self) -> float | None:
-        """Estimated tokens (`batching.estimated_tokens`) served per busy second."""
-        return self.n_tokens / self.busy_s if self.n_tokens and self.busy_s > 0 else None
+    def served_lately(self, *, at_least_s: float = 0.0) -> Served | None:
+        """What it did since the last report of this method; None while that is less than so much work."""
+        lately = self._served.since(self._noted)
+        if not lately.n_requests or lately.busy_s < at_least_s:
+            return None
+        self._noted = self._served
+        return lately
 
     def submit(self, assignment: Assignment) -> Outcome | None:
         """Hand an assignment to the engine; an outcome at once when it is refused.
@@ -93,7 +126,7 @@ class Seat:
         """
         now = self._clock()
         if not self._running:
-            self._last_event_at = now
+            self._last_event_at = self._polled_at = now
         expert = self._experts.get(assignment.call.expert_id)
         if expert is None:
             return failed_outcome(assignment, "expert_unavailable", "The expert is no longer in the pool.")
@@ -115,16 +148,16 @@ class Seat:
         Raises:
             EngineCrashedError: the engine is gone or hangs; what still runs is lost.
         """
-        before = self._clock()
         with self._crashes():
             events = self._engine.poll(timeout_s)
         now = self._clock()
         if self._running:
-            self.busy_s += now - before
+            self._served = self._served._replace(busy_s=self._served.busy_s + now - self._polled_at)
+        self._polled_at = now
         if events:
             self._last_event_at = now
         outcomes = [outcome for event in events if (outcome := self._outcome(event, now)) is not None]
-        if self._running and now - self._last_event_at > self._hang_timeout_s:
+        if self._running and not self._watches_itself and now - self._last_event_at > self._hang_timeout_s:
             raise EngineCrashedError(
                 f"engine '{self.engine_id}' reported nothing for {self._hang_timeout_s:g} s."
             )
@@ -156,10 +189,14 @@ class Seat:
         if isinstance(event, Failed):
             code = running.stopped_as or event.error_code
             return failed_outcome(running.assignment, code, event.error, latency_ms=latency_ms)
-        self.n_finished += 1
-        self.n_tokens += estimated_tokens(running.assignment.call)
+        self._count(running.assignment, now)
         expert = self._experts[running.assignment.call.expert_id]
         return Outcome(running.assignment, _response(running.assignment, event, expert, latency_ms))
+
+    def _count(self, assignment: Assignment, now: float) -> None:
+        n_requests, n_tokens, busy_s = self._served
+        self._served = Served(n_requests + 1, n_tokens + estimated_tokens(assignment.call), busy_s)
+        self.used_at = now
 
     def _stop_overdue(self, now: float) -> None:
         for request_id, running in self._running.items():

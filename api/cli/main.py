@@ -19,7 +19,7 @@ import typer
 
 from api.cli import ask, batch, bench, demo, knowledge, plan, serve, system
 from api.cli.session import CONFIG_VARIABLE, Session
-from orchestrator.errors import ConfigError, InputError, MusterError
+from orchestrator.errors import ConfigError, InputError, MusterError, SkillError
 
 FAILED, BAD_USAGE = 1, 2
 SWITCHES = frozenset({"--json", "--debug"})
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if as_json:
             _print_error(error)
         print(f"Error: {error}", file=sys.stderr)
-        return BAD_USAGE if isinstance(error, ConfigError | InputError) else FAILED
+        return BAD_USAGE if isinstance(error, ConfigError | InputError | SkillError) else FAILED
     except Exception as error:  # the user gets a line to act on, not our stack
         return _report_bug(error, as_json=as_json, debug=debug)
     return 0

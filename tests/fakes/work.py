@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from threading import Event
 
 from orchestrator.domain.answers import Answer, FinishReason, Usage
 from orchestrator.domain.assignments import (
@@ -184,6 +185,54 @@ class FakeBackend:
     @property
     def loads(self) -> list[str]:
         return [line.removeprefix("load ") for line in self.journal if line.startswith("load ")]
+
+
+class GatedBackend(FakeBackend):
+    """Its loads end when the test opens the gate."""
+
+    def __init__(
+        self, *, batch: int = 1000, gated: Sequence[str] = (), clock: HandClock | None = None
+    ) -> None:
+        super().__init__(batch=batch, clock=clock)
+        self.gate = Event()
+        self._gated = gated
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        if not self._gated or spec.id in self._gated:
+            assert self.gate.wait(60)
+        return super().load(spec, adapters)
+
+
+class PreparingFakeBackend(FakeBackend):
+    """Notes what it is asked to do ahead; says that engines fit, up to `n_fit` side by side."""
+
+    def __init__(self, *, batch: int = 1000, clock: HandClock | None = None, n_fit: int = 2) -> None:
+        super().__init__(batch=batch, clock=clock)
+        self.is_closed = False
+        self._n_fit = n_fit
+        self._engines: list[Engine] = []
+
+    def warm_up(self, spec: EngineSpec) -> None:
+        self.journal.append(f"warm up {spec.id}")
+
+    def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool:
+        self.journal.append(f"prepare {spec.id}")
+        return self.fits(spec)
+
+    def discard_prepared(self) -> None:
+        self.journal.append("discard")
+
+    def fits(self, spec: EngineSpec) -> bool:
+        return sum(not engine.closed for engine in self._engines) < self._n_fit
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        if not self.fits(spec):
+            raise EngineLoadError(f"engine '{spec.id}' does not fit.")
+        self._engines.append(super().load(spec, adapters))
+        return self._engines[-1]
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def always(composition: TextMajority) -> Callable[[Job], TextMajority]:

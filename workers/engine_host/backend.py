@@ -110,10 +110,18 @@ class HostedBackend:
         if self._prepared is not None and self._prepared[:2] == (spec, tuple(adapters)):
             return True
         self.discard_prepared()
-        if not self._fits(spec):
+        if not self.fits(spec):
             return False
         self._prepared = _Prepared(spec, tuple(adapters), self._begin(spec, adapters))
         return True
+
+    def fits(self, spec: EngineSpec) -> bool:
+        """Whether memory allows the engine beside those that are resident; False when nobody knows."""
+        needed = self._took_gib.get(spec.id) or needed_gib(spec)
+        on_device = [c.memory.cuda_free_gib for c in self._resident if c.memory is not None]
+        free = [gib for gib in on_device if gib is not None]
+        available = min(free) if free else available_gib()
+        return needed is not None and available is not None and needed + RESERVE_GIB <= available
 
     def discard_prepared(self) -> None:
         """Free what `prepare` loads."""
@@ -145,10 +153,13 @@ class HostedBackend:
         )
 
     def close(self) -> None:
-        """End all children but those whose engines are in use. Idempotent."""
+        """End all children but those whose engines are in use. Idempotent; what is loaded later starts
+        new ones."""
         self.discard_prepared()
         self._settle_unloading()
-        for pool in self._pools.values():
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
             pool.close()
 
     # ── loading ───────────────────────────────────────────────────────────────────────────────────
@@ -191,7 +202,9 @@ class HostedBackend:
 
     def _pool(self, spec: EngineSpec) -> SparePool:
         python = self._python if isinstance(self._python, str) else self._python(spec)
-        launch = Launch(self._inner, python, self._env)
+        return self._pool_of(Launch(self._inner, python, self._env))
+
+    def _pool_of(self, launch: Launch) -> SparePool:
         with self._lock:
             if launch not in self._pools:
                 start = partial(ChildProcess, clock=self._clock)
@@ -199,13 +212,6 @@ class HostedBackend:
             return self._pools[launch]
 
     # ── memory ────────────────────────────────────────────────────────────────────────────────────
-
-    def _fits(self, spec: EngineSpec) -> bool:
-        needed = self._took_gib.get(spec.id) or needed_gib(spec)
-        on_device = [c.memory.cuda_free_gib for c in self._resident if c.memory is not None]
-        free = [gib for gib in on_device if gib is not None]
-        available = min(free) if free else available_gib()
-        return needed is not None and available is not None and needed + RESERVE_GIB <= available
 
     def _remember_size(self, spec: EngineSpec, child: ChildProcess) -> None:
         before, after = child.memory_before, child.memory
@@ -250,7 +256,7 @@ class HostedBackend:
             and after is not None
             and came_back(before, after, tolerance_gib=self._tolerance_gib)
         ):
-            self._pools[child.launch].give_back(child)
+            self._pool_of(child.launch).give_back(child)
             return
         logger.info("child %d kept memory of its engine (%s, before %s): ended", child.pid, after, before)
         child.stop(STOP_S)

@@ -12,6 +12,9 @@ from workers.engine_host.process import ChildProcess
 class HostedEngine:
     """Implements `ports.Engine`. Not thread-safe.
 
+    Attributes:
+        watches_itself: a hang is found here, by the silence of the child's step loop.
+
     Args:
         child: holds the loaded engine.
         release: takes the child back at `close`, dead or alive.
@@ -19,6 +22,8 @@ class HostedEngine:
         hang_timeout_s: a child with requests whose step loop is silent for so long is killed.
         call_timeout_s: longest wait for `sleep`, `wake` and the adapter calls.
     """
+
+    watches_itself = True
 
     def __init__(
         self,

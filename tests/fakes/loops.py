@@ -1,0 +1,73 @@
+"""Device loops over a real store, for tests."""
+
+from collections.abc import Callable
+
+from orchestrator.domain.assignments import BATCH, Job, JobProgress, JobState
+from orchestrator.domain.experts import Pool
+from orchestrator.domain.queries import Query
+from orchestrator.ports import Backend
+from orchestrator.settings import SchedulerSettings
+from orchestrator.store import SqlJobStore
+from tests.fakes.work import HandClock, TextMajority, always
+from workers.device_loop import DeviceLoop
+from workers.pace import Pace
+
+EAGER = Pace(look_s=0.0, poll_s=0.001)
+FAR = "far"
+"""The backend of engines that run elsewhere."""
+
+
+def make_loop(
+    store: SqlJobStore,
+    pool: Pool,
+    backend: Callable[[str], Backend],
+    *,
+    owner: str = "loop",
+    composition: TextMajority | None = None,
+    clock: Callable[[], float] | None = None,
+    pace: Pace = EAGER,
+    steps: bool = True,
+    on_committed: Callable[[], None] | None = None,
+    **settings: float,
+) -> DeviceLoop:
+    return DeviceLoop(
+        store=store,
+        backends=backend,
+        pool=pool,
+        compositions=always(composition or TextMajority([e.id for e in pool.experts])),
+        settings=SchedulerSettings(**settings),
+        device="cpu",
+        owner=owner,
+        clock=clock or HandClock(step_s=0.001),
+        pace=pace,
+        steps=steps,
+        on_committed=on_committed,
+        remote={FAR},
+    )
+
+
+def submit(store: SqlJobStore, queries: list[Query], *, job_id: str = "job", priority: int = BATCH) -> None:
+    store.submit(Job(id=job_id, composition="any", priority=priority), queries)
+
+
+def run(loop: DeviceLoop, store: SqlJobStore, *, job_id: str = "job", limit: int = 2000) -> JobProgress:
+    run_until(loop, lambda: store.job(job_id).state is not JobState.RUNNING, limit=limit)
+    return store.job(job_id)
+
+
+def run_until(loop: DeviceLoop, is_done: Callable[[], bool], *, limit: int = 2000) -> None:
+    for _ in range(limit):
+        if is_done():
+            return
+        loop.tick()
+    raise AssertionError(f"not done after {limit} rounds")
+
+
+def passing(clock: HandClock, seconds: float, is_done: Callable[[], bool]) -> Callable[[], bool]:
+    """`is_done`, asked so many seconds later each time."""
+
+    def asked() -> bool:
+        clock.now += seconds
+        return is_done()
+
+    return asked

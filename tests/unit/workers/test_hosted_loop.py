@@ -1,0 +1,110 @@
+"""A device loop whose engines live in child processes: what breaks there costs a second try."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.store import SqlJobStore, open_database
+from tests.fakes.databases import fresh_sqlite
+from tests.fakes.loops import EAGER, make_loop, run, run_until, submit
+from tests.fakes.work import make_queries
+from tests.unit.workers.engine_host.hosting import hosted
+from workers.device_loop import DeviceLoop
+from workers.engine_host.backend import HostedBackend
+from workers.engine_host.engine import HostedEngine
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlJobStore]:
+    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
+    yield store
+    store.close()
+
+
+def hosted_pool(*engine_ids: str, **options: JsonValue) -> Pool:
+    specs = [
+        EngineSpec(id=e, backend="scripted", model="none", memory_gib=0.1, options=options)
+        for e in engine_ids
+    ]
+    return Pool(experts=tuple(Expert(id=f"{spec.id}/0", engine=spec) for spec in specs))
+
+
+def hosted_loop(store: SqlJobStore, pool: Pool, backend: HostedBackend) -> DeviceLoop:
+    pace = EAGER._replace(look_s=0.05, poll_s=0.02)
+    return make_loop(store, pool, lambda _name: backend, clock=time.monotonic, pace=pace)
+
+
+def resident_engine(loop: DeviceLoop) -> HostedEngine:
+    engine = loop._seats.lanes[0].seat._engine
+    assert isinstance(engine, HostedEngine)
+    return engine
+
+
+def hang_then_break(
+    store: SqlJobStore, log: Path, backend: HostedBackend, break_it: Callable[[int], None]
+) -> DeviceLoop:
+    """A loop over an engine that broke under four requests which it would never have answered."""
+    rules: list[JsonValue] = [{"regex": ".", "hang": True, "times": 4}]
+    loop = hosted_loop(store, hosted_pool("a", rules=rules, log=str(log)), backend)
+    submit(store, make_queries(12))
+    run_until(loop, lambda: loop.n_generated == 8, limit=100_000)
+    break_it(resident_engine(loop).pid)
+    return loop
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP])
+def test_requests_of_a_child_that_dies_or_hangs_are_answered_by_a_new_one(
+    store: SqlJobStore, tmp_path: Path, signal_: signal.Signals
+) -> None:
+    backend = hosted(hang_s=2.0)
+    loop = hang_then_break(store, tmp_path / "log", backend, lambda pid: os.kill(pid, signal_))
+    progress = run(loop, store, limit=100_000)
+    loop.close()
+    assert (progress.completed, progress.failed, progress.n_loads) == (12, 0, 2)
+    assert progress.n_regenerated == 0
+
+
+def test_a_child_that_dies_again_and_again_fails_its_requests(store: SqlJobStore, tmp_path: Path) -> None:
+    """Three claims per assignment, as `max_attempts` says; the others are answered."""
+    backend = hosted()
+    rules: list[JsonValue] = [{"match": "bad", "exit_code": 7}]
+    loop = hosted_loop(store, hosted_pool("a", rules=rules), backend)
+    submit(store, [*make_queries(5), *make_queries(1, prefix="bad")])
+    progress = run(loop, store, limit=100_000)
+    loop.close()
+    assert (progress.completed, progress.failed) == (5, 1)
+    assert progress.n_loads == 3
+    codes = {query.id: r.error_code for query, rs in store.responses("job") for r in rs}
+    assert codes["bad0"] == "engine_crashed"
+
+
+def test_the_next_engine_is_loaded_beside_the_resident_one_and_taken_over(store: SqlJobStore) -> None:
+    backend = hosted()
+    for engine_id in ("a", "b"):
+        store.record_rate(engine_id, "cpu", load_s=60.0)
+    loop = hosted_loop(store, hosted_pool("a", "b", rules=[{"regex": ".", "delay_s": 0.1}]), backend)
+    submit(store, make_queries(20))
+    progress = run(loop, store, limit=100_000)
+    loop.close()
+    assert (progress.completed, progress.n_loads, backend.n_loads) == (20, 2, 2)
+    load_s = {engine_id: rate.load_s for (engine_id, _), rate in store.rates().items()}
+    assert load_s["a"] != 60.0
+    assert load_s["b"] == 60.0, "the load of a prepared engine is no measurement"
+
+
+def test_a_loop_that_stops_leaves_no_child_behind(store: SqlJobStore) -> None:
+    backend = hosted(n_spares=1)
+    loop = hosted_loop(store, hosted_pool("a"), backend)
+    submit(store, make_queries(3))
+    run(loop, store, limit=100_000)
+    pid = resident_engine(loop).pid
+    loop.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert backend._pools == {}

@@ -1,0 +1,123 @@
+"""Several loops on one database: they finish everything and load no engine twice without need."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain.assignments import JobState
+from orchestrator.store import SqlJobStore, open_database
+from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
+from tests.fakes.loops import EAGER, make_loop, submit
+from tests.fakes.work import FakeBackend, TextMajority, make_pool, make_queries
+from workers.device_loop import DeviceLoop
+
+ENGINES = ("a", "b", "c", "d", "e")
+PACE = EAGER._replace(look_s=0.01)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlJobStore]:
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = fresh_sqlite(tmp_path)
+        elif postgres_is_reachable():
+            url = stack.enter_context(fresh_postgres())
+        else:
+            pytest.skip("no PostgreSQL server answers")
+        store = SqlJobStore(open_database(url))
+        stack.callback(store.close)
+        yield store
+
+
+def drive_together(loops: list[DeviceLoop], store: SqlJobStore) -> None:
+    """Tick each loop in a thread of its own until the job is done."""
+
+    def drive(loop: DeviceLoop) -> None:
+        while store.job("job").state is JobState.RUNNING:
+            loop.tick()
+
+    threads = [threading.Thread(target=drive, args=(loop,)) for loop in loops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("n_loops", [2, 3])
+def test_loops_share_a_job_and_load_each_engine_once(store: SqlJobStore, n_loops: int) -> None:
+    """The work of no engine takes half as long as its load, so that nothing is worth a second one."""
+    submit(store, make_queries(100))
+    backends = [FakeBackend(batch=10) for _ in range(n_loops)]
+    pool = make_pool(*ENGINES)
+    loops = [
+        make_loop(store, pool, backend, owner=f"loop{n}", clock=time.monotonic, pace=PACE)
+        for n, backend in enumerate(backends)
+    ]
+    for engine_id in ENGINES:
+        store.record_rate(engine_id, "cpu", load_s=60.0, tokens_per_s=500.0)
+    drive_together(loops, store)
+    progress = store.job("job")
+    assert (progress.completed, progress.n_responses, progress.n_regenerated) == (100, 500, 0)
+    assert sorted(load for backend in backends for load in backend.loads) == list(ENGINES)
+    generations = [line for b in backends for line in b.journal if not line.startswith("load")]
+    assert len(generations) == len(set(generations)) == 500
+    for loop in loops:
+        loop.shut_down()
+    assert store.devices(30) == []
+
+
+def test_an_engine_with_much_work_is_shared(store: SqlJobStore) -> None:
+    submit(store, make_queries(120))
+    store.record_rate("a", "cpu", load_s=0.01, tokens_per_s=100.0)
+    backends = [FakeBackend(batch=1), FakeBackend(batch=1)]
+    pool, pace = make_pool("a"), PACE._replace(max_shard=16)
+    loops = [
+        make_loop(store, pool, backend, owner=f"loop{n}", clock=time.monotonic, pace=pace)
+        for n, backend in enumerate(backends)
+    ]
+    drive_together(loops, store)
+    assert store.job("job").completed == 120
+    assert [backend.loads for backend in backends] == [["a"], ["a"]]
+
+
+def test_the_engine_of_a_loop_that_is_gone_is_loaded_by_another(store: SqlJobStore) -> None:
+    submit(store, make_queries(30))
+    pool, backend = make_pool("a"), FakeBackend(batch=1)
+    first = make_loop(store, pool, FakeBackend(batch=1), owner="first")
+    second = make_loop(store, pool, backend, owner="second")
+    while first.n_generated < 5:
+        first.tick()
+        second.tick()
+    assert backend.loads == []
+    first.shut_down()
+    drive_together([second], store)
+    assert store.job("job").completed == 30
+
+
+def test_a_loop_without_steps_serves_while_another_advances(store: SqlJobStore) -> None:
+    submit(store, make_queries(10))
+    pool = make_pool("a", "b")
+    composition = TextMajority(["a/0"], final="b/0")
+    rung: list[int] = []
+    device = make_loop(
+        store,
+        pool,
+        FakeBackend(),
+        owner="device",
+        composition=composition,
+        steps=False,
+        on_committed=lambda: rung.append(store.job("job").n_responses),
+    )
+    for _ in range(3):
+        device.tick()
+    assert store.job("job").n_assignments == 0
+    stepper = make_loop(store, pool, FakeBackend(), owner="stepper", composition=composition)
+    while store.job("job").state is JobState.RUNNING:
+        stepper._advance()
+        device.tick()
+    assert store.job("job").completed == 10
+    assert rung == [10, 20], "once per stage: a bell for all responses of a commit"

@@ -1,0 +1,137 @@
+"""What a loop knows of the work on the books, and what it makes of it: the next engine to serve."""
+
+import math
+from collections.abc import Callable, Container, Iterable
+
+from orchestrator.batching import EngineChoice, Rates, choose_engine
+from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, Job, JobState
+from orchestrator.domain.devices import LIVE_S, DeviceReport
+from workers.faults import Fault
+from workers.kit import Kit
+from workers.owners import loop_of
+from workers.seat import failed_outcome
+
+FAIL_CHUNK = 500
+RUNNING_JOBS = 32
+REMOTE = "remote"
+"""The device of engines that run elsewhere."""
+
+LaterEngines = Callable[[Iterable[Job]], frozenset[str]]
+
+
+class Books:
+    """Waiting work by engine, refreshed every `Pace.look_s` and when `Timers` say so.
+
+    Work of engines that cannot be served fails with the reason.
+
+    Args:
+        engines: those of the pool; `remote`: those of them that need no device.
+        later_engines: engines that later stages of these jobs may need.
+
+    Attributes:
+        n_devices: live devices, this one included.
+        is_alone: no other loop lives.
+    """
+
+    def __init__(
+        self, kit: Kit, *, engines: Container[str], remote: Container[str], later_engines: LaterEngines
+    ) -> None:
+        self._kit = kit
+        self._engines = engines
+        self._remote = remote
+        self._later_engines = later_engines
+        self._waiting: dict[str, EngineBacklog] = {}
+        self._later: frozenset[str] = frozenset()
+        self._n_jobs = 0
+        self.n_devices = 1
+        self.is_alone = True
+
+    def look(self) -> None:
+        """Refresh what is due."""
+        if self._kit.timers.is_due("jobs", self._kit.pace.look_s):
+            jobs = [p.job for p in self._kit.store.jobs(limit=RUNNING_JOBS) if p.state is JobState.RUNNING]
+            self._later = self._later_engines(jobs)
+            self._n_jobs = len(jobs)
+            self._count(self._kit.store.devices(LIVE_S))
+        if self._kit.timers.is_due("backlog", self._kit.pace.look_s):
+            waiting = [item for item in self._kit.store.backlog(owner=self._kit.owner) if item.n_waiting]
+            self._waiting = {item.engine_id: item for item in waiting if self._is_served(item)}
+
+    def waiting(self, engine_id: str) -> EngineBacklog | None:
+        """Work that waits for an engine; None = there is none."""
+        return self._waiting.get(engine_id)
+
+    def claimed(self, engine_id: str, n: int, *, limit: int) -> None:
+        """So many of an engine's assignments were claimed; with less than the limit, look again."""
+        if n < limit:
+            self._kit.timers.due_now("backlog")
+        elif item := self._waiting.get(engine_id):
+            left = max(1, item.n_waiting - n)
+            tokens = item.est_tokens * left // item.n_waiting
+            self._waiting[engine_id] = item.model_copy(update={"n_waiting": left, "est_tokens": tokens})
+
+    @property
+    def remote_work(self) -> list[EngineBacklog]:
+        """Work of engines that need no device."""
+        return [item for item in self._waiting.values() if item.engine_id in self._remote]
+
+    def choose(
+        self, *, resident: str | None, resident_s: float, taken: Container[str], rates: Rates
+    ) -> EngineChoice | None:
+        """The engine that a place of this device serves next.
+
+        Args:
+            resident: the engine there now, for `resident_s` seconds.
+            taken: engines that the device holds in other places.
+        """
+        return choose_engine(
+            [
+                e
+                for e in self._waiting.values()
+                if e.engine_id not in self._remote and e.engine_id not in taken
+            ],
+            resident=resident,
+            later=self._later,
+            max_wait_s=self.max_wait_s,
+            resident_s=resident_s,
+            rates=rates,
+        )
+
+    def prefer(self, ahead: str | None, choice: EngineChoice) -> EngineChoice:
+        """The engine loaded ahead instead of one that merely has more work by now."""
+        mine = self._waiting.get(ahead or "")
+        best = self._waiting.get(choice.engine_id)
+        if mine is None or best is None or mine.n_devices_elsewhere:
+            return choice
+        is_urgent = best.top_priority >= INTERACTIVE or best.oldest_wait_s > self.max_wait_s
+        if is_urgent or (mine.engine_id in self._later and best.engine_id not in self._later):
+            return choice
+        return EngineChoice(mine.engine_id, f"is loaded ahead ({mine.n_waiting} assignments)")
+
+    @property
+    def max_wait_s(self) -> float:
+        """One batch job alone cannot starve itself: for it, fewest loads is best."""
+        has_urgent = any(item.top_priority >= INTERACTIVE for item in self._waiting.values())
+        return self._kit.settings.max_wait_s if self._n_jobs > 1 or has_urgent else math.inf
+
+    def _count(self, devices: Iterable[DeviceReport]) -> None:
+        others = [report for report in devices if loop_of(report.owner) != self._kit.owner]
+        self.is_alone = not others
+        self.n_devices = 1 + len({report.owner for report in others if report.device != REMOTE})
+
+    def _is_served(self, item: EngineBacklog) -> bool:
+        fault = self._fault(item.engine_id)
+        if fault is not None and fault.is_final and not item.n_devices_elsewhere:
+            self._fail(item.engine_id, fault)
+        return fault is None
+
+    def _fault(self, engine_id: str) -> Fault | None:
+        if engine_id not in self._engines:
+            error = f"engine '{engine_id}' is not in the pool."
+            return Fault(math.inf, "expert_unavailable", error, is_final=True)
+        return self._kit.faults.of(engine_id)
+
+    def _fail(self, engine_id: str, fault: Fault) -> None:
+        while assignments := self._kit.ledger.claim(engine_id, limit=FAIL_CHUNK):
+            self._kit.ledger.add(failed_outcome(a, fault.code, fault.error) for a in assignments)
+            self._kit.ledger.settle()

@@ -1,0 +1,181 @@
+"""The seats of one device: which engines are loaded there, and when one makes way for another."""
+
+import logging
+
+from orchestrator.batching import EngineChoice
+from workers.berth import Berth
+from workers.books import Books
+from workers.feeding import Feeder
+from workers.kit import Kit
+from workers.lane import Lane
+from workers.loading import Loader
+from workers.measured import Measurements
+
+log = logging.getLogger(__name__)
+
+LOADS_AHEAD = 3
+"""The next engine is loaded ahead once the resident one's work is shorter than so many of its loads:
+earlier it would only take memory, and the choice might still change."""
+
+
+class DeviceSeats:
+    """Serves the engines of a device, most of the time a single one.
+
+    Args:
+        berths: one, or more where several engines may be resident at once.
+        loader: theirs.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        berths: list[Berth],
+        *,
+        loader: Loader,
+        books: Books,
+        feeder: Feeder,
+        measured: Measurements,
+    ) -> None:
+        self.berths = berths
+        self._kit = kit
+        self._loader = loader
+        self._books = books
+        self._feeder = feeder
+        self._measured = measured
+        self._is_crowded = False
+
+    @property
+    def lanes(self) -> list[Lane]:
+        return [berth.lane for berth in self.berths if berth.lane is not None]
+
+    def feed(self) -> bool:
+        """Supply the engines, or change one; whether anything was begun."""
+        at_stake = self._at_stake()
+        fed = [self._serve_best(at_stake)] if at_stake is not None else []
+        fed += [self._feeder.serve(b.lane) for b in self.berths if b.lane is not None and b is not at_stake]
+        return any(fed)
+
+    def settle(self) -> bool:
+        """Seat what has been loaded; whether a load has ended."""
+        ended = [load for berth in self.berths if (load := berth.settle()) is not None]
+        for load in ended:
+            if load.error is not None:
+                self._load_failed(load.engine_id, load.error)
+        return bool(ended)
+
+    def bury_dead(self) -> None:
+        """Free the places of engines that died."""
+        for berth in self.berths:
+            if berth.lane is not None and berth.lane.died is not None:
+                self._kit.faults.crashed(berth.lane.engine_id, berth.lane.died)
+                berth.leave()
+                self._kit.timers.due_now("backlog")
+
+    def leave(self) -> None:
+        """Free the device."""
+        self._loader.discard()
+        for berth in self.berths:
+            berth.leave()
+
+    # ── choosing ──────────────────────────────────────────────────────────────────────────────────
+
+    def _at_stake(self) -> Berth | None:
+        """The place that may change its engine: a free one, or else the one that is useful least.
+        One engine is loaded at a time."""
+        if any(berth.is_loading for berth in self.berths):
+            return None
+        free = [berth for berth in self.berths if berth.is_free]
+        taken = [berth for berth in self.berths if not berth.is_free]
+        return free[0] if free and not (self._is_crowded and taken) else min(taken, key=self._usefulness)
+
+    def _usefulness(self, berth: Berth) -> tuple[bool, float]:
+        lane = berth.lane
+        assert lane is not None
+        return lane.n_held > 0 or self._books.waiting(lane.engine_id) is not None, lane.seat.used_at
+
+    def _serve_best(self, berth: Berth) -> bool:
+        """Claim for the engine in a berth, or change it for a better one."""
+        lane = berth.lane
+        if lane is not None:
+            self._look_ahead(berth, lane)
+            if lane.start_held():
+                return True
+        if lane is not None and not lane.room:
+            return self._feeder.join(lane)
+        choice = self._choose(berth)
+        if choice is None:
+            return lane is not None and self._feeder.join(lane)
+        if lane is None:
+            return self._change(berth, choice)
+        if choice.engine_id == lane.engine_id:
+            return self._feeder.claim(lane)
+        # The seat is given up when it has drained.
+        return self._feeder.join(lane) if lane.n_held else self._change(berth, choice)
+
+    def _choose(self, berth: Berth) -> EngineChoice | None:
+        lane = berth.lane
+        choice = self._books.choose(
+            resident=None if lane is None else lane.engine_id,
+            resident_s=0.0 if lane is None else self._kit.clock() - lane.seat.taken_at,
+            taken=self._beside(berth),
+            rates=self._measured.rates,
+        )
+        if choice is None or (lane is not None and choice.engine_id == lane.engine_id):
+            return choice
+        return self._books.prefer(self._loader.ahead, choice)
+
+    def _beside(self, berth: Berth) -> set[str]:
+        """Engines in the other places."""
+        return {b.engine_id for b in self.berths if b is not berth and b.engine_id is not None}
+
+    # ── changing ──────────────────────────────────────────────────────────────────────────────────
+
+    def _change(self, berth: Berth, choice: EngineChoice) -> bool:
+        """Begin to load another engine, unless another device was faster."""
+        if berth.is_free and self._beside(berth) and not self._loader.fits(choice.engine_id):
+            self._is_crowded = True
+            return True
+        if self._kit.ledger.settle():
+            return True  # its next step may be for the engine that is here
+        item = self._books.waiting(choice.engine_id)
+        if not berth.announce(choice.engine_id, n_elsewhere=item.n_devices_elsewhere if item else 0):
+            self._kit.timers.due_now("backlog")
+            return True
+        log.info("engine %s: loading on %s: %s", choice.engine_id, berth.device, choice.reason)
+        self._is_crowded = False
+        berth.load(choice.engine_id)
+        return True
+
+    def _look_ahead(self, berth: Berth, lane: Lane) -> None:
+        """Load the next engine beside the resident one while that works off its last shards."""
+        if any(b.is_free for b in self.berths) or not self._kit.timers.is_due(
+            "look ahead", self._kit.pace.look_s
+        ):
+            return
+        ahead, rates = self._loader.ahead, self._measured.rates
+        following = self._books.choose(
+            resident=None, resident_s=0.0, taken={*self._beside(berth), lane.engine_id}, rates=rates
+        )
+        if following is None:
+            self._loader.discard()
+        elif self._books.prefer(ahead, following).engine_id != ahead:
+            left_s = self._seconds_left(lane)
+            if left_s is not None and left_s < LOADS_AHEAD * rates.load(following.engine_id):
+                self._loader.prepare(following.engine_id)
+
+    def _seconds_left(self, lane: Lane) -> float | None:
+        """What the engine's work will take; None = its speed is not known yet."""
+        item = self._books.waiting(lane.engine_id)
+        speed = lane.seat.served.tokens_per_s or self._measured.rates.tokens_per_s.get(lane.engine_id)
+        if speed is None:
+            return None if item else 0.0  # one shard at most
+        return (lane.held_tokens + (item.est_tokens if item else 0)) / speed
+
+    def _load_failed(self, engine_id: str, error: Exception) -> None:
+        """Its waiting work fails once, and it is left alone for a while."""
+        log.warning("engine %s: load failed: %s", engine_id, error, exc_info=error)
+        if self.lanes and not self._is_crowded:
+            self._is_crowded = True  # beside another engine there may be too little memory
+            return
+        self._kit.faults.load_failed(engine_id, error, is_alone=self._books.is_alone)
+        self._kit.timers.due_now("backlog")

@@ -1,0 +1,33 @@
+"""Keeps a loaded engine supplied with work."""
+
+from workers.books import Books
+from workers.kit import Kit
+from workers.lane import Lane
+
+
+class Feeder:
+    """Claims for lanes what the books say is waiting; each method tells whether there was any."""
+
+    def __init__(self, kit: Kit, books: Books) -> None:
+        self._books = books
+        self._timers = kit.timers
+        self._pace = kit.pace
+
+    def serve(self, lane: Lane) -> bool:
+        """Claim for an engine that stays."""
+        if lane.start_held():
+            return True
+        if lane.room and self._books.waiting(lane.engine_id):
+            return self.claim(lane)
+        return self.join(lane)
+
+    def claim(self, lane: Lane) -> bool:
+        """The next shard."""
+        limit = lane.room
+        n = lane.claim(limit)
+        self._books.claimed(lane.engine_id, n, limit=limit)
+        return n > 0
+
+    def join(self, lane: Lane) -> bool:
+        """Interactive requests for a loaded engine do not wait for a shard to end."""
+        return self._timers.is_due(f"join {lane.engine_id}", self._pace.poll_s) and lane.join() > 0

@@ -1,0 +1,35 @@
+"""What all parts of one device loop share."""
+
+from typing import NamedTuple
+
+from orchestrator.ports import Clock
+from orchestrator.settings import SchedulerSettings
+from workers.faults import Faults
+from workers.ledger import LeaseStore, Ledger
+from workers.pace import Pace, Timers
+
+
+class Kit(NamedTuple):
+    """`owner`: the loop's name, under which it holds leases; `clock`: monotonic seconds."""
+
+    store: LeaseStore
+    owner: str
+    ledger: Ledger
+    faults: Faults
+    timers: Timers
+    clock: Clock
+    pace: Pace
+    settings: SchedulerSettings
+
+
+def make_kit(store: LeaseStore, *, owner: str, clock: Clock, pace: Pace, settings: SchedulerSettings) -> Kit:
+    return Kit(
+        store=store,
+        owner=owner,
+        ledger=Ledger(store, owner=owner, lease_s=settings.lease_s, clock=clock, pace=pace),
+        faults=Faults(clock, pace),
+        timers=Timers(clock),
+        clock=clock,
+        pace=pace,
+        settings=settings,
+    )

@@ -1,0 +1,89 @@
+"""A loaded engine becomes a lane: its experts, how much it takes at once, how long it may be silent."""
+
+import math
+from collections.abc import Container
+from functools import partial
+
+from orchestrator.domain.experts import EngineSpec, Pool
+from orchestrator.ports import Engine
+from workers.backends.http.calls import CallOptions
+from workers.backends.http.limits import WINDOW_S
+from workers.kit import Kit
+from workers.lane import Lane, Room, shard_room, slot_room
+from workers.loading import experts_of
+from workers.seat import OnTokens, Seat
+
+
+class LaneMaker:
+    """Makes lanes for the engines of a pool.
+
+    Args:
+        remote: engines that run elsewhere.
+        on_tokens: called with new text of unfinished responses.
+    """
+
+    def __init__(self, kit: Kit, pool: Pool, *, remote: Container[str], on_tokens: OnTokens | None) -> None:
+        self._kit = kit
+        self._pool = pool
+        self._remote = remote
+        self._on_tokens = on_tokens
+
+    def __call__(self, engine_id: str, engine: Engine) -> Lane:
+        spec = self._pool.engines[engine_id]
+        return self._remote_lane(spec, engine) if engine_id in self._remote else self._lane(spec, engine)
+
+    def _lane(self, spec: EngineSpec, engine: Engine) -> Lane:
+        seat = self._seat(
+            spec,
+            engine,
+            request_timeout_s=self._kit.pace.request_timeout_s,
+            hang_timeout_s=self._kit.settings.hang_timeout_s,
+        )
+        room = partial(
+            shard_room,
+            width=_positive(spec, "max_num_seqs"),
+            target_s=self._kit.settings.shard_s,
+            pace=self._kit.pace,
+        )
+        return self._lane_of(seat, room)
+
+    def _remote_lane(self, spec: EngineSpec, engine: Engine) -> Lane:
+        """A request may wait there long for its turn (requests a minute): only its call is timed, by the
+        engine itself. Silence for longer than a wait and a call can take is still a hang."""
+        patience = _call_options(spec)
+        silence_s = WINDOW_S + patience.patience_s + patience.deadline_s
+        seat = self._seat(
+            spec,
+            engine,
+            request_timeout_s=math.inf,
+            hang_timeout_s=self._kit.settings.hang_timeout_s + silence_s,
+        )
+        return self._lane_of(seat, partial(slot_room, width=patience.max_concurrent))
+
+    def _lane_of(self, seat: Seat, room: Room) -> Lane:
+        max_attempts = self._kit.settings.max_attempts
+        return Lane(seat, ledger=self._kit.ledger, pace=self._kit.pace, room=room, max_attempts=max_attempts)
+
+    def _seat(
+        self, spec: EngineSpec, engine: Engine, *, request_timeout_s: float, hang_timeout_s: float
+    ) -> Seat:
+        return Seat(
+            spec.id,
+            engine,
+            experts=experts_of(self._pool, spec.id),
+            clock=self._kit.clock,
+            request_timeout_s=request_timeout_s,
+            hang_timeout_s=hang_timeout_s,
+            on_tokens=self._on_tokens,
+        )
+
+
+def _call_options(spec: EngineSpec) -> CallOptions:
+    """What remote backends have in common; their loads have checked it."""
+    known = {name: value for name, value in spec.options.items() if name in CallOptions.model_fields}
+    return CallOptions.model_validate(known)
+
+
+def _positive(spec: EngineSpec, option: str) -> int | None:
+    value = spec.options.get(option)
+    return value if isinstance(value, int) and value > 0 else None

@@ -1,0 +1,173 @@
+"""Loads, prepares and closes engines in the background."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from threading import Lock
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.errors import MusterError
+from orchestrator.ports import Backend, Clock, Engine
+from workers.engine_host.memory import RESERVE_GIB, available_gib, needed_gib
+from workers.errands import Errands
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class PreparingBackend(Protocol):
+    """A backend that can load an engine while another one works. Methods as in `HostedBackend`."""
+
+    def warm_up(self, spec: EngineSpec) -> None: ...
+
+    def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool: ...
+
+    def discard_prepared(self) -> None: ...
+
+    def fits(self, spec: EngineSpec) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class BackendShelf:
+    """One backend per name, made when it is first needed; for any thread."""
+
+    def __init__(self, make: Callable[[str], Backend]) -> None:
+        self._make = make
+        self._made: dict[str, Backend] = {}
+        self._lock = Lock()
+
+    def get(self, name: str) -> Backend:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = self._make(name)
+            return self._made[name]
+
+    def close(self) -> None:
+        """End what backends keep running. They are made anew when they are needed again."""
+        with self._lock:
+            made, self._made = self._made, {}
+        for backend in made.values():
+            if isinstance(backend, PreparingBackend):
+                backend.close()
+
+
+class Loaded(NamedTuple):
+    """An engine, the seconds that its load took, and whether it was prepared before."""
+
+    engine: Engine
+    seconds: float
+    was_prepared: bool
+
+
+class _Ahead(NamedTuple):
+    engine_id: str
+    began: "Future[bool]"
+
+
+class Loader:
+    """Changes the engines of one device, one step after the other; every method returns at once.
+
+    Attributes:
+        ahead: the engine that is prepared, or is about to be.
+    """
+
+    def __init__(self, shelf: BackendShelf, pool: Pool, *, clock: Clock, name: str) -> None:
+        self._shelf = shelf
+        self._pool = pool
+        self._clock = clock
+        self._errands = Errands(f"muster-load-{name}")
+        self._prepared: _Ahead | None = None
+
+    @property
+    def ahead(self) -> str | None:
+        if self._prepared is None or (self._prepared.began.done() and not self._prepared.began.result()):
+            return None
+        return self._prepared.engine_id
+
+    def warm_up(self, engine_ids: Sequence[str]) -> None:
+        """Start the spares that these engines will use."""
+        self._errands.run(lambda: self._warm_up([self._pool.engines[e] for e in engine_ids]))
+
+    def load(self, engine_id: str) -> "Future[Loaded]":
+        """Load an engine; what was prepared instead of it is discarded first."""
+        ahead, self._prepared = self._prepared, None
+        return self._errands.run(lambda: self._load(engine_id, ahead))
+
+    def close(self, close: Callable[[], None]) -> None:
+        """Close an engine, before anything else is loaded."""
+        self._errands.run(close)
+
+    def prepare(self, engine_id: str) -> None:
+        """Begin to load an engine beside the resident one, where its backend can and memory allows."""
+        if self._prepared is not None and self._prepared.engine_id == engine_id:
+            return
+        self.discard()
+        self._prepared = _Ahead(engine_id, self._errands.run(lambda: self._prepare(engine_id)))
+
+    def discard(self) -> None:
+        """Free what is prepared."""
+        ahead, self._prepared = self._prepared, None
+        if ahead is not None:
+            self._errands.run(lambda: self._discard(ahead))
+
+    def fits(self, engine_id: str) -> bool:
+        """Whether the engine is likely to fit beside those that are loaded; unknown sizes do."""
+        spec = self._pool.engines[engine_id]
+        backend = self._shelf.get(spec.backend)
+        if isinstance(backend, PreparingBackend):
+            return backend.fits(spec)
+        needed, available = needed_gib(spec), available_gib()
+        return needed is None or available is None or needed + RESERVE_GIB <= available
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether everything begun has ended; waits for it."""
+        return self._errands.wait(timeout_s)
+
+    # ── in the background ─────────────────────────────────────────────────────────────────────────
+
+    def _load(self, engine_id: str, ahead: _Ahead | None) -> Loaded:
+        if ahead is not None and ahead.engine_id != engine_id:
+            self._discard(ahead)
+        spec = self._pool.engines[engine_id]
+        started = self._clock()
+        engine = self._shelf.get(spec.backend).load(spec, adapters_of(self._pool, engine_id))
+        was_prepared = ahead is not None and ahead.engine_id == engine_id and ahead.began.result()
+        return Loaded(engine, self._clock() - started, was_prepared)
+
+    def _prepare(self, engine_id: str) -> bool:
+        spec = self._pool.engines[engine_id]
+        backend = self._shelf.get(spec.backend)
+        try:
+            return isinstance(backend, PreparingBackend) and backend.prepare(
+                spec, adapters_of(self._pool, engine_id)
+            )
+        except MusterError as error:  # its load will say so again, when it counts
+            log.warning("engine %s: not prepared: %s", engine_id, error)
+            return False
+
+    def _discard(self, ahead: _Ahead) -> None:
+        backend = self._shelf.get(self._pool.engines[ahead.engine_id].backend)
+        if isinstance(backend, PreparingBackend):
+            backend.discard_prepared()
+
+    def _warm_up(self, specs: Sequence[EngineSpec]) -> None:
+        for spec in specs:
+            try:
+                backend = self._shelf.get(spec.backend)
+                if isinstance(backend, PreparingBackend):
+                    backend.warm_up(spec)
+            except MusterError as error:
+                log.warning("engine %s: no warm spare: %s", spec.id, error)
+
+
+def experts_of(pool: Pool, engine_id: str) -> dict[str, Expert]:
+    """Experts whose base weights an engine holds, by id."""
+    return {expert.id: expert for expert in pool.experts if expert.engine.id == engine_id}
+
+
+def adapters_of(pool: Pool, engine_id: str) -> list[str]:
+    """LoRA directories used over an engine, in pool order."""
+    adapters = (expert.adapter for expert in experts_of(pool, engine_id).values())
+    return list(dict.fromkeys(adapter for adapter in adapters if adapter is not None))

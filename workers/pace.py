@@ -1,0 +1,59 @@
+"""How often the device loop does what, and how much at once."""
+
+from typing import NamedTuple
+
+from orchestrator.ports import Clock
+
+
+class Pace(NamedTuple):
+    """Times in seconds; sizes in assignments.
+
+    `look_s`: for what other processes put on the books; `renew_s`: leases, and whether work was
+    cancelled; `report_s`: what this device holds, for the others; `record_s`: measured rates;
+    `ring_s`: between two bells for committed responses; `cool_down_s`: until an engine that could not be
+    loaded, or crashed `max_crashes` times in a row, is tried again; `idle_remote_s`: until a remote
+    engine without work is closed.
+    """
+
+    poll_s: float = 0.05
+    commit_s: float = 0.5
+    commit_size: int = 64
+    look_s: float = 1.0
+    renew_s: float = 5.0
+    report_s: float = 5.0
+    record_s: float = 30.0
+    sweep_s: float = 15.0
+    ring_s: float = 0.25
+    min_shard: int = 16
+    max_shard: int = 256
+    request_timeout_s: float = 600.0
+    cool_down_s: float = 60.0
+    max_crashes: int = 5
+    idle_remote_s: float = 60.0
+
+
+DEFAULT_PACE = Pace()
+
+
+class Timers:
+    """Remembers when each recurring chore is due; one never done before is due at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._due_at: dict[str, float] = {}
+
+    def is_due(self, what: str, every_s: float) -> bool:
+        """Whether to do it now; if so, the next time is in `every_s`."""
+        now = self._clock()
+        if now < self._due_at.get(what, now):
+            return False
+        self._due_at[what] = now + every_s
+        return True
+
+    def due_now(self, *what: str) -> None:
+        for name in what:
+            self._due_at.pop(name, None)
+
+    def is_pending(self, what: str) -> bool:
+        """Whether it was made due and not done since."""
+        return what not in self._due_at
