@@ -32,6 +32,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from orchestrator.batching import (
@@ -65,7 +66,7 @@ DEVICES = (1, 4, 8, 64)
 MIXED_DEVICES = 4
 MIXED_HOURS = 2
 MIXED_MAX_WAIT_S = 1000.0
-BATCH_EVERY_S, BATCH_QUERIES = 60.0, 600
+BATCH_EVERY_S, BATCH_QUERIES = 60.0, 900
 INTERACTIVE_EVERY_S = 120.0
 
 
@@ -175,13 +176,10 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._n_events = self._n_loads = self._n_starved = 0
         self._over_bound_s = -math.inf
+        for created_s, calls in groupby(workload.calls, key=lambda call: call.created_s):
+            self._at(created_s, partial(self._arrive, list(calls)))
         for device in self._devices:
             self._at(0.0, partial(self._free, device))
-        for call in workload.calls:
-            if call.created_s:
-                self._at(call.created_s, partial(self._arrive, [call]))
-            else:
-                self._queues[call.engine_id].add(call)
 
     @staticmethod
     def _true_rate(engine: Engine, estimates: Estimates) -> float:

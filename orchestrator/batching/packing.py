@@ -6,7 +6,7 @@ MULTIFIT (dual approximation) for splittable families with set-up times; the gua
 problem are in arXiv:1810.01223.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 TOLERANCE = 0.005
@@ -14,6 +14,9 @@ TOLERANCE = 0.005
 
 LEAST_SHARE = 0.1
 """A load is paid again only for at least this part of its own seconds of work."""
+
+
+_ROUNDING_S = 1e-9
 
 
 class Need(NamedTuple):
@@ -55,15 +58,19 @@ def pack(needs: Sequence[Need], seats: Sequence[Seat]) -> Packing:
     work = [need for need in needs if need.work_s > 0]
     if not work:
         return Packing(tuple(() for _ in seats), max((seat.ready_s for seat in seats), default=0.0))
-    low = _area_bound(work, seats)
-    high = low
-    best = _packed(work, seats, high)
+    there: dict[str, list[int]] = {}
+    for ix, seat in enumerate(seats):
+        if seat.engine_id is not None:
+            there.setdefault(seat.engine_id, []).append(ix)
+    ready = [seat.ready_s for seat in seats]
+    low = high = _area_bound(work, seats)
+    best = _packed(work, ready, there, high)
     while best is None:
         low, high = high, 1.5 * high
-        best = _packed(work, seats, high)
+        best = _packed(work, ready, there, high)
     while high - low > TOLERANCE * high:
         middle = (low + high) / 2
-        tried = _packed(work, seats, middle)
+        tried = _packed(work, ready, there, middle)
         low, high, best = (middle, high, best) if tried is None else (low, middle, tried)
     return Packing(tuple(tuple(pieces) for pieces in best), high)
 
@@ -74,20 +81,27 @@ def _area_bound(needs: Sequence[Need], seats: Sequence[Seat]) -> float:
     return (total + sum(seat.ready_s for seat in seats)) / len(seats)
 
 
-def _packed(needs: Sequence[Need], seats: Sequence[Seat], finish_s: float) -> list[list[Piece]] | None:
-    """Pieces by seat, all done by `finish_s`; None where that does not fit."""
-    room = [finish_s - seat.ready_s for seat in seats]
-    pieces: list[list[Piece]] = [[] for _ in seats]
+def _packed(
+    needs: Sequence[Need], ready: Sequence[float], there: Mapping[str, Sequence[int]], finish_s: float
+) -> list[list[Piece]] | None:
+    """Pieces by seat, all done by `finish_s`; None where that does not fit.
+
+    Args:
+        ready: seconds until each seat is free to serve.
+        there: seats that have an engine, by engine.
+    """
+    room = [finish_s - ready_s for ready_s in ready]
+    pieces: list[list[Piece]] = [[] for _ in ready]
     rest = []
     for need in needs:
         left = need.work_s
-        for ix, seat in enumerate(seats):
-            if seat.engine_id == need.engine_id and left > 0 and room[ix] > 0:
-                share = min(left, room[ix])
+        for ix in there.get(need.engine_id, ()):
+            share = min(left, room[ix])
+            if share > 0:
                 pieces[ix].append(Piece(need.engine_id, 0.0, share))
                 room[ix] -= share
                 left -= share
-        if left > 1e-9:
+        if left > _ROUNDING_S:
             rest.append(need._replace(work_s=left))
     for need in sorted(rest, key=lambda n: (-(n.load_s + n.work_s), n.engine_id)):
         if not _placed(need, room, pieces):
