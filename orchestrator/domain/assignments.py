@@ -1,5 +1,6 @@
 """Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
 
+import math
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -181,7 +182,8 @@ class EngineBacklog(Value):
 
     `n_waiting` and what follows it count assignments that nobody holds; `n_leased` those under anybody's
     lease (an engine may have only those). `n_devices_elsewhere`: other live devices on which the engine
-    is resident or loading.
+    is resident or loading; `loading_s`: for how long each that loads it has done so. `unserved_s`: since
+    a device last gave the engine up; inf = not known, or never.
     """
 
     engine_id: str
@@ -189,9 +191,16 @@ class EngineBacklog(Value):
     est_tokens: int = 0
     oldest_wait_s: float = 0.0
     top_priority: int = BATCH
+    n_devices_elsewhere: int = 0
     n_leased: int = 0
     leased_tokens: int = 0
-    n_devices_elsewhere: int = 0
+    loading_s: tuple[float, ...] = ()
+    unserved_s: float = math.inf
+
+    @property
+    def starved_s(self) -> float:
+        """For how long the oldest waiting assignment has seen no device serve the engine."""
+        return min(self.oldest_wait_s, self.unserved_s)
 
 
 class LoadPlan(NamedTuple):
