@@ -112,6 +112,9 @@ class FakeDispatcher:
     gate: threading.Event | None = None
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
+    def notify(self) -> None:
+        pass
+
     def wait(self, job_id: str, *, timeout_s: float) -> None:
         self.entered.release()
         if self.gate is not None:

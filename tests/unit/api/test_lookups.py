@@ -83,6 +83,15 @@ def test_not_ready_is_503_with_the_remedy() -> None:
     assert response.json()["checks"][0]["remedy"] == "Run `muster profile`."
 
 
+def test_a_check_that_only_costs_speed_is_reported_and_ready() -> None:
+    checks = [
+        Diagnosis("database", True, "0 jobs"),
+        Diagnosis("broker", False, "the broker cannot be reached.", required=False),
+    ]
+    response = TestClient(create_app(FakeApp(diagnose=lambda: checks))).get("/health/ready")
+    assert (response.status_code, response.json()["degraded"]) == (200, True)
+
+
 def test_root_links_lead_somewhere(client: TestClient) -> None:
     links = client.get("/").json()["links"]
     assert all(client.get(link).status_code != 404 for link in links.values())
