@@ -95,6 +95,7 @@ class Books:
             max_wait_s=self.max_wait_s,
             resident_s=resident_s,
             rates=rates,
+            n_devices=self.n_devices,
         )
 
     def prefer(self, ahead: str | None, choice: EngineChoice) -> EngineChoice:
