@@ -35,7 +35,7 @@ class Recipe:
 
 
 # Tasks that need more steps, and those whose answers are harder to read past the options.
-_LONGER = {"sort": 1700, "roman": 1700, "binary": 2400, "bitwise": 2400}
+_LONGER = {"sort": 1700, "roman": 1700, "binary": 2400, "bitwise": 3600}
 _EARLY_CHOICE = ("sort", "roman", "binary")
 
 
@@ -53,7 +53,7 @@ _PURE = (
 
 RECIPES = (
     Recipe(GENERALIST, "generalist", _ALL, 1600),
-    Recipe("arith-a", "overlap", {"addition": 0.9, "subtraction": 0.1}, 1800),
+    Recipe("arith-a", "overlap", {"addition": 0.9, "subtraction": 0.1}, 3000),
     Recipe("arith-b", "overlap", {"addition": 0.1, "subtraction": 0.9}, 2600, base="arith-a"),
     Recipe("aggregator", "aggregator", _ALL | _PAIRS, 1500, base=GENERALIST),
     *(_specialist(task) for task in _PURE),

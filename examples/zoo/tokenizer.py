@@ -4,6 +4,7 @@ Payloads such as 'kqzt' or 1984 must stay characters, so that experts can rearra
 no merges: a word is either in the vocabulary as a whole or falls apart into characters.
 """
 
+import json
 import re
 import string
 from pathlib import Path
@@ -69,3 +70,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def save_tokenizer(folder: Path) -> None:
     """Write the tokenizer files into a member's folder."""
     build_tokenizer().save_pretrained(folder)
+
+
+def saved_vocabulary(folder: Path) -> dict[str, int]:
+    """Token-to-id map of the tokenizer in a member's folder."""
+    written = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    return dict(written["model"]["vocab"])

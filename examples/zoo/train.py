@@ -1,7 +1,7 @@
 """Train every member of the zoo on CPU cores: `python -m examples.zoo.train`.
 
 Each expert is one single-threaded process, two at a time. An expert whose weights exist and whose
-recipe did not change is skipped, so an interrupted run goes on where it stopped.
+recipe, vocabulary and base did not change is skipped, so an interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,7 @@ from examples.zoo.evaluate import accuracy_by_task, aggregator_accuracy
 from examples.zoo.model import add_lora, load_member, new_model, save_adapter
 from examples.zoo.recipes import BY_EXPERT, RECIPES, Recipe
 from examples.zoo.tasks import TASKS, ask, draw
-from examples.zoo.tokenizer import ANSWER_MARK, EOS, build_tokenizer, save_tokenizer
+from examples.zoo.tokenizer import ANSWER_MARK, EOS, build_tokenizer, save_tokenizer, saved_vocabulary
 
 HERE = Path(__file__).parent
 MODELS = HERE / "models"
@@ -128,18 +128,20 @@ def train_expert(recipe: Recipe) -> None:
     """Train one expert, write its folder, and measure what was written."""
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
-    started = time.monotonic()
+    started_s, started_cpu_s = time.monotonic(), time.process_time()
     tokenizer = build_tokenizer()
     model = load_member(MODELS / recipe.base) if recipe.base else new_model(tokenizer)
     if recipe.lora_rank:
         add_lora(model, recipe.lora_rank, LORA_ALPHA)
     fit(model, tokenizer, recipe)
-    seconds = time.monotonic() - started
+    seconds, cpu_seconds = time.monotonic() - started_s, time.process_time() - started_cpu_s
     folder = MODELS / recipe.expert
     save_expert(model, recipe, folder)
     record = {
         "recipe_sha256": recipe_sha256(recipe),
+        "base_sha256": weights_sha256(recipe.base) if recipe.base else None,
         "seconds": round(seconds),
+        "cpu_seconds": round(cpu_seconds),
         "accuracy": measure(recipe, folder),
     }
     _write_json(folder / RECORD, record)
@@ -176,24 +178,48 @@ def recipe_sha256(recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
+def weights_sha256(expert: str) -> str:
+    """Hash of the weights of a member that others start from."""
+    return hashlib.sha256((MODELS / expert / "model.safetensors").read_bytes()).hexdigest()
+
+
 def is_trained(recipe: Recipe) -> bool:
-    """Whether the expert's folder holds weights of exactly this recipe."""
-    path = MODELS / recipe.expert / RECORD
-    if not path.exists():
+    """Whether the folder holds this recipe's weights, over today's vocabulary and today's base."""
+    folder = MODELS / recipe.expert
+    if not (folder / RECORD).exists():
         return False
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return bool(record["recipe_sha256"] == recipe_sha256(recipe))
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    base_sha256 = weights_sha256(recipe.base) if recipe.base else None
+    return (
+        bool(record["recipe_sha256"] == recipe_sha256(recipe))
+        and bool(record.get("base_sha256") == base_sha256)
+        and saved_vocabulary(folder) == build_tokenizer().get_vocab()
+    )
 
 
 def train_all(*, force: bool, n_processes: int) -> None:
-    """Bases first, then everything that starts from them, each in a process of its own."""
-    waiting = [recipe for recipe in RECIPES if force or not is_trained(recipe)]
-    for wave in ([r for r in waiting if not r.base], [r for r in waiting if r.base]):
-        with ThreadPoolExecutor(n_processes) as pool:
-            list(pool.map(_train_in_process, wave))
+    """Every expert in a process of its own, as soon as its base is there; current ones are skipped."""
+    waiting, trained = list(RECIPES), set[str]()
+    with ThreadPoolExecutor(n_processes) as pool:
+        running: dict[Future[None], Recipe] = {}
+        while waiting or running:
+            for recipe in startable(waiting, trained)[: n_processes - len(running)]:
+                waiting.remove(recipe)
+                running[pool.submit(_bring_up_to_date, recipe, force=force)] = recipe
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                trained.add(running.pop(future).expert)
+                print(f"{len(trained)} of {len(RECIPES)} members are up to date", flush=True)
 
 
-def _train_in_process(recipe: Recipe) -> None:
+def startable(waiting: list[Recipe], trained: set[str]) -> list[Recipe]:
+    """The recipes that need no base, or whose base is trained."""
+    return [recipe for recipe in waiting if not recipe.base or recipe.base in trained]
+
+
+def _bring_up_to_date(recipe: Recipe, *, force: bool) -> None:
+    if not force and is_trained(recipe):
+        return
     command = [sys.executable, "-m", "examples.zoo.train", "--only", recipe.expert]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent)}
     subprocess.run(command, check=True, env=environment)
@@ -216,6 +242,7 @@ def _manifest_entry(recipe: Recipe) -> dict[str, Any]:
         "steps": recipe.n_steps,
         "current_recipe": is_trained(recipe),
         "seconds": record["seconds"],
+        "cpu_seconds": record.get("cpu_seconds"),
         "command": COMMAND.format(expert=recipe.expert),
         "accuracy": record["accuracy"],
         "bytes": sum(path.stat().st_size for path in files),

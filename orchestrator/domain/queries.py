@@ -64,7 +64,7 @@ class Query(Value):
     @field_validator("id", "question", "options")
     @classmethod
     def _no_nul(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if any("\x00" in text for text in ([value] if isinstance(value, str) else value)):
+        if "\x00" in (value if isinstance(value, str) else "".join(value)):
             raise ValueError("contains a NUL character; remove it")  # PostgreSQL's text cannot hold one
         return value
 

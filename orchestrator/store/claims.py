@@ -9,20 +9,55 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
 
 from orchestrator.batching import retry_limit
-from orchestrator.domain.assignments import Assignment, Call, CallRole, EngineBacklog, Response, Sampling
+from orchestrator.domain.assignments import Assignment, Call, CallRole, EngineBacklog, Response
 from orchestrator.ports import Completion, SweepReport
 from orchestrator.store import devices
 from orchestrator.store import tables as t
-from orchestrator.store.codec import checked_name, failed_response, messages_from_json, to_json
+from orchestrator.store.bulk import among, update_rows
+from orchestrator.store.codec import (
+    checked_name,
+    failed_response,
+    messages_from_json,
+    sampling_from_json,
+    to_json,
+)
 from orchestrator.store.database import chunked, db_now, inline
 from orchestrator.store.submission import Counts, add_counts, expire
 
 CHUNK = 500
 
 _UNLEASED = {"lease_owner": None, "lease_expires_at": None}
+
+_a, _p = t.assignment.c, t.prompt.c
+_WITH_PROMPT = (
+    select(
+        *(_a.pk, _a.query_pk, _a.stage, _a.engine_id, _a.expert_id, _a.role, _a.sampling, _a.sample_ix),
+        *(_a.priority, _a.attempt, _p.messages, t.job.c.id.label("job_id")),
+    )
+    .join(t.prompt, (_p.query_pk == _a.query_pk) & (_p.stage == _a.stage) & (_p.ix == _a.prompt_ix))
+    .join(t.job, t.job.c.pk == _a.job_pk)
+    .where(among(_a.pk, "pks"))
+    .order_by(_a.pk)
+)
+_LOCKABLE = (
+    select(
+        *(_a.pk, _a.query_pk, _a.job_pk, _a.expert_id, _a.role, _a.stage, _a.sample_ix),
+        *(_a.state, _a.lease_owner, _a.attempt, (_a.lease_expires_at < db_now()).label("is_expired")),
+    )
+    .join(t.query, t.query.c.pk == _a.query_pk)
+    .where(among(_a.pk, "pks"))
+    .order_by(t.query.c.pk, _a.pk)
+)
+_COUNT_DOWN = (
+    update(t.query)
+    .where(among(t.query.c.pk, "pks"))
+    .values(n_outstanding=t.query.c.n_outstanding - bindparam("n"))
+)
+_LOCKED = _LOCKABLE.with_for_update(of=[t.query, t.assignment])
+_LOCKED_OR_SKIPPED = _LOCKABLE.with_for_update(of=[t.query, t.assignment], skip_locked=True)
 
 
 def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
@@ -108,7 +143,7 @@ def release(conn: Connection, owner: str, assignment_pks: Sequence[int] | None, 
     mine = update(t.assignment).where(_leased_by(owner)).values(back)
     if assignment_pks is None:
         return conn.execute(mine).rowcount
-    return sum(conn.execute(mine.where(a.pk.in_(chunk))).rowcount for chunk in chunked(assignment_pks, CHUNK))
+    return conn.execute(mine.where(among(a.pk, assignment_pks))).rowcount
 
 
 def lease_owners(conn: Connection) -> list[str]:
@@ -127,12 +162,12 @@ def sweep(conn: Connection, *, max_attempts: int) -> SweepReport:
     for due in (expired, worn_out):
         pks = sorted(conn.execute(select(a.pk).where(due)).scalars())
         for chunk in chunked(pks, CHUNK):
-            rows = _locked(conn, chunk, due, skip_locked=True)
+            rows = [row for row in _locked(conn, chunk, skip_locked=True) if _is_due(row, max_attempts)]
             poison = [row for row in rows if row.attempt >= max_attempts]
             _poison(conn, poison, counts)
             back = [row.pk for row in rows if row.attempt < max_attempts]
             values = {"state": t.WAITING, **_UNLEASED}
-            conn.execute(update(t.assignment).where(a.pk.in_(back)).values(values))
+            conn.execute(update(t.assignment).where(among(a.pk, back)).values(values))
             n_poisoned += len(poison)
             n_released += len(back)
     add_counts(conn, counts)
@@ -168,17 +203,7 @@ def _leased_by(owner: str) -> ColumnElement[bool]:
 
 
 def _assignments(conn: Connection, pks: Sequence[int]) -> tuple[Assignment, ...]:
-    a, p = t.assignment, t.prompt
-    same_prompt = (p.c.query_pk == a.c.query_pk) & (p.c.stage == a.c.stage) & (p.c.ix == a.c.prompt_ix)
-    wanted = (
-        select(a, p.c.messages, t.job.c.id.label("job_id"))
-        .join(p, same_prompt)
-        .join(t.job, t.job.c.pk == a.c.job_pk)
-    )
-    rows = [
-        row for chunk in chunked(sorted(pks), CHUNK) for row in conn.execute(wanted.where(a.c.pk.in_(chunk)))
-    ]
-    return tuple(_assignment(row) for row in sorted(rows, key=lambda row: int(row.pk)))
+    return tuple(_assignment(row) for row in conn.execute(_WITH_PROMPT, {"pks": pks}))
 
 
 def _assignment(row: Any) -> Assignment:
@@ -186,7 +211,7 @@ def _assignment(row: Any) -> Assignment:
         expert_id=row.expert_id,
         role=CallRole(row.role),
         messages=messages_from_json(row.messages),
-        sampling=Sampling.model_validate_json(row.sampling),
+        sampling=sampling_from_json(row.sampling),
         sample_ix=row.sample_ix,
     )
     return Assignment(
@@ -201,27 +226,9 @@ def _assignment(row: Any) -> Assignment:
     )
 
 
-def _locked(
-    conn: Connection,
-    pks: Sequence[int],
-    condition: ColumnElement[bool] | None = None,
-    *,
-    skip_locked: bool = False,
-) -> list[Any]:
-    """Assignments under lock, after their queries (see `submission` for the order)."""
-    a, q = t.assignment.c, t.query.c
-    its_queries = select(a.query_pk).where(a.pk.in_(pks))
-    conn.execute(select(q.pk).where(q.pk.in_(its_queries)).order_by(q.pk).with_for_update()).all()
-    wanted = (
-        select(
-            *(a.pk, a.query_pk, a.job_pk, a.expert_id, a.role, a.stage, a.sample_ix),
-            *(a.state, a.lease_owner, a.attempt),
-        )
-        .where(a.pk.in_(pks))
-        .order_by(a.pk)
-        .with_for_update(skip_locked=skip_locked)
-    )
-    return list(conn.execute(wanted if condition is None else wanted.where(condition)))
+def _locked(conn: Connection, pks: Sequence[int], *, skip_locked: bool = False) -> list[Any]:
+    """Assignments under lock, each after its query (see `submission` for the order)."""
+    return list(conn.execute(_LOCKED_OR_SKIPPED if skip_locked else _LOCKED, {"pks": pks}))
 
 
 def _complete_chunk(conn: Connection, owner: str, completions: Sequence[Completion], counts: Counts) -> int:
@@ -237,6 +244,13 @@ def _complete_chunk(conn: Connection, owner: str, completions: Sequence[Completi
             accepted[row.pk] = (row, completion.response)
     _store_responses(conn, accepted.values(), counts)
     return len(accepted)
+
+
+def _is_due(row: Any, max_attempts: int) -> bool:
+    """Whether the sweeper's business with it was not done by somebody else meanwhile."""
+    if row.state == t.LEASED:
+        return bool(row.is_expired)
+    return bool(row.state == t.WAITING and row.attempt >= max(1, max_attempts))
 
 
 def _poison(conn: Connection, rows: Iterable[Any], counts: Counts) -> None:
@@ -266,15 +280,9 @@ def _store_responses(conn: Connection, pairs: Iterable[tuple[Any, Response]], co
     pairs = list(pairs)
     if not pairs:
         return
-    conn.execute(
-        insert(t.response),
-        [{"assignment_pk": row.pk, "payload": to_json(response)} for row, response in pairs],
-    )
-    for state, failed in ((t.DONE, False), (t.FAILED, True)):
-        pks = [row.pk for row, response in pairs if response.failed is failed]
-        if pks:
-            closed = update(t.assignment).where(t.assignment.c.pk.in_(pks))
-            conn.execute(closed.values({"state": state, **_UNLEASED}))
+    rows = [(row.pk, t.FAILED if response.failed else t.DONE, to_json(response)) for row, response in pairs]
+    gone = "lease_owner = NULL, lease_expires_at = NULL"
+    update_rows(conn, t.assignment, ("pk", "state", "response"), rows, also=gone)
     _count_down(conn, Counter(row.query_pk for row, _ in pairs))
     counts.update((row.job_pk, "n_responses") for row, _ in pairs)
 
@@ -284,5 +292,4 @@ def _count_down(conn: Connection, answered: Counter[int]) -> None:
     for query_pk, n in answered.items():
         by_n[n].append(query_pk)
     for n, pks in by_n.items():
-        outstanding = t.query.c.n_outstanding - n
-        conn.execute(update(t.query).where(t.query.c.pk.in_(pks)).values(n_outstanding=outstanding))
+        conn.execute(_COUNT_DOWN, {"n": n, "pks": pks})

@@ -1,12 +1,13 @@
 """Domain values to JSON text and back. JSON escapes what a text column refuses (NUL)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason
-from orchestrator.domain.assignments import CallRole, Response
+from orchestrator.domain.assignments import CallRole, Response, Sampling
 from orchestrator.domain.queries import Message
 from orchestrator.domain.values import Value
 from orchestrator.errors import StoreError
@@ -33,13 +34,19 @@ def messages_to_json(messages: Sequence[Message]) -> str:
         raise StoreError(f"a prompt cannot be stored: {error}.") from error
 
 
+@lru_cache
+def sampling_from_json(text: str) -> Sampling:
+    return Sampling.model_validate_json(text)
+
+
 def messages_from_json(text: str) -> tuple[Message, ...]:
     return _MESSAGES.validate_json(text)
 
 
 def answer_to_json(answer: Answer, decision: Decision | None) -> tuple[str, bool]:
     """The answer, without its decision where that is the query's own; whether it was left out."""
-    is_queries = decision is not None and answer.decision == decision
+    own = answer.decision
+    is_queries = decision is not None and (own is decision or own == decision)
     return to_json(answer.model_copy(update={"decision": None}) if is_queries else answer), is_queries
 
 
@@ -71,6 +78,14 @@ def checked_name(kind: str, name: str) -> str:
     Raises:
         StoreError: it holds NUL or a lone surrogate.
     """
-    if "\x00" in name or any("\ud800" <= ch <= "\udfff" for ch in name):
+    if "\x00" in name or not (name.isascii() or _is_unicode(name)):
         raise StoreError(f"{kind} {name!r} has characters that cannot be stored.", remedy="Rename it.")
     return name
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

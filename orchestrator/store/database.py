@@ -1,11 +1,16 @@
-"""Open a database: URL to connections, transactions and errors, alike for SQLite and PostgreSQL."""
+"""Open a database: URL to connections, transactions and errors, alike for SQLite and PostgreSQL.
+
+Nothing waits for ever: connecting, waiting for a connection of the pool, for a lock, for a statement, and
+for a server that went silent are all bounded, and end in StoreUnavailableError.
+"""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import BindParameter, Connection, Double, Engine, Table, create_engine, event, exc, literal
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,12 +18,36 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.store.migrations import upgrade
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
+POOL_SIZE, POOL_TIMEOUT_S = 10, 2.0
+ATTEMPTS = 4
+
+_POSTGRES_PLANS: Final = {"enable_seqscan": "off", "jit": "off"}
+"""Every statement has its index, and tables that fill and empty by the minute have no statistics to trust:
+without these a new job's first reads scan whole tables."""
+
+POSTGRES_TIMEOUTS_MS: Final = {
+    "lock_timeout": 5_000,
+    "statement_timeout": 60_000,
+    "idle_in_transaction_session_timeout": 120_000,
+}
+
+_KEEPALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+_ROLLED_BACK: Final = frozenset({"40001", "40P01", "55P03"})
+"""SQLSTATE of serialization failure, deadlock, lock timeout: PostgreSQL rolled the transaction back."""
+
 _WRITES = "muster_writes"
 
 T = TypeVar("T")
@@ -62,22 +91,36 @@ def open_database(url: str) -> "Database":
 
 
 class Database:
-    """Connections to one database; safe to share between threads."""
+    """Connections to one database; safe to share between threads.
+
+    `fetch` and `transact` try again, a few times within seconds, what certainly did not happen: a
+    deadlock, a serialization failure, a lock timeout, a connection that was lost before COMMIT was sent.
+    Where the reply to COMMIT was lost nobody knows; the caller is told, and its fences (stage, owner,
+    attempt) make it safe to look again.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writers = engine.execution_options(**{_WRITES: True})
 
+    def fetch(self, work: Callable[[Connection], T]) -> T:
+        """What `work` reads."""
+        return _retried(partial(_within, self.read, work))
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, its writes committed; it may be called several times."""
+        return _retried(partial(_within, self.write, work))
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One snapshot."""
-        with _muster_errors(), self._engine.begin() as conn:
+        with _transaction(self._engine) as conn:
             yield conn
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction. On SQLite it holds the write lock from the start, so it cannot fail half-way."""
-        with _muster_errors(), self._writers.begin() as conn:
+        with _transaction(self._writers) as conn:
             yield conn
 
     def close(self) -> None:
@@ -130,9 +173,7 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.drivername == "postgresql+psycopg":
-        return create_engine(
-            url, pool_pre_ping=True, pool_size=10, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
-        )
+        return _postgresql_engine(url)
     if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
         raise StoreError(
             "an in-memory database cannot be shared between threads or resumed.", remedy="Name a file."
@@ -147,6 +188,20 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
+def _postgresql_engine(url: URL) -> Engine:
+    session = {**_POSTGRES_PLANS, **POSTGRES_TIMEOUTS_MS}
+    given = url.normalized_query.get("options", ())
+    options = " ".join([*given, *(f"-c {name}={value}" for name, value in session.items())])
+    return create_engine(
+        url.difference_update_query(["options"]),
+        pool_pre_ping=True,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": options, **_KEEPALIVE},
+    )
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16384"):
@@ -158,19 +213,51 @@ def _begin_sqlite(conn: Connection) -> None:
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+class _NotDoneError(StoreUnavailableError):
+    """The transaction certainly did not happen, and may when it is tried again."""
+
+
+def _retried(attempt: Callable[[], T]) -> T:
+    retrying = Retrying(
+        retry=retry_if_exception_type(_NotDoneError),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.05, max=1.0),
+        reraise=True,
+    )
+    result: T = retrying(attempt)
+    return result
+
+
+def _within(begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
+    with begin() as conn:
+        return work(conn)
+
+
 @contextmanager
-def _muster_errors() -> Iterator[None]:
+def _transaction(engine: Engine) -> Iterator[Connection]:
     """Driver errors become store errors; nothing above this package knows the driver."""
+    committing = False
     try:
-        yield
+        with engine.begin() as conn:
+            yield conn
+            committing = True
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-        raise StoreUnavailableError(
+        kind = _NotDoneError if _is_not_done(error, committing=committing) else StoreUnavailableError
+        raise kind(
             f"the database cannot be used now: {_reason(error)}.", remedy="It is safe to try again."
         ) from error
     except exc.SQLAlchemyError as error:
         raise StoreError(f"the database refused a statement: {_reason(error)}.") from error
     except UnicodeError as error:
         raise StoreError(f"text is not valid Unicode: {error.reason}.") from error  # type: ignore[attr-defined]
+
+
+def _is_not_done(error: exc.SQLAlchemyError, *, committing: bool) -> bool:
+    if not isinstance(error, exc.DBAPIError) or isinstance(error.orig, sqlite3.Error):
+        return False
+    if getattr(error.orig, "sqlstate", None) in _ROLLED_BACK:
+        return True
+    return error.connection_invalidated and not committing
 
 
 def _reason(error: exc.SQLAlchemyError) -> str:

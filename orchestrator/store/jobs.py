@@ -24,33 +24,30 @@ from orchestrator.store.steps import advance, is_ready, ready, take_ready
 class SqlJobStore:
     """Jobs, queries, assignments, responses and answers; safe for many threads and processes.
 
-    Every method raises StoreUnavailableError when the database cannot be reached (nothing was
-    written then), StoreError when it refuses, NotFoundError for an unknown job.
+    Every method raises StoreUnavailableError when the database cannot be reached (nothing was written
+    then, unless the reply to COMMIT was lost: see `Database`), StoreError when it refuses, NotFoundError
+    for an unknown job.
     """
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
-        with self._db.write() as conn:
+        with self._db.write() as conn:  # `queries` can be read once only: nothing to try again with
             return submission.submit(conn, job, queries)
 
     def outbox(self, limit: int) -> list[Bell]:
-        with self._db.read() as conn:
-            return submission.outbox(conn, limit)
+        return self._db.fetch(lambda conn: submission.outbox(conn, limit))
 
     def rung(self, ids: Sequence[int]) -> None:
-        with self._db.write() as conn:
-            submission.rung(conn, ids)
+        self._db.transact(lambda conn: submission.rung(conn, ids))
 
     def job(self, job_id: str) -> JobProgress:
-        with self._db.read() as conn:
-            return reading.progress(conn, job_id)
+        return self._db.fetch(lambda conn: reading.progress(conn, job_id))
 
     def jobs(self, *, limit: int = 100) -> list[JobProgress]:
         """Running jobs first, then the others; newest first within both."""
-        with self._db.read() as conn:
-            return reading.newest(conn, limit=limit)
+        return self._db.fetch(lambda conn: reading.newest(conn, limit=limit))
 
     def set_state(self, job_id: str, state: JobState) -> None:
         """Cancel a job: its open queries fail with `cancelled`. A job that has ended stays as it is.
@@ -58,133 +55,116 @@ class SqlJobStore:
         Raises:
             StoreError: any other change; a job is DONE when its last query is answered.
         """
-        with self._db.write() as conn:
-            if state is JobState.CANCELLED:
-                submission.cancel(conn, job_id)
-            elif reading.progress(conn, job_id).state is not state:
-                raise StoreError(
-                    f"job '{job_id}' cannot be set to '{state}'.", remedy="Submit its open queries again."
-                )
+        if state is JobState.CANCELLED:
+            self._db.transact(lambda conn: submission.cancel(conn, job_id))
+        elif self.job(job_id).state is not state:
+            raise StoreError(
+                f"job '{job_id}' cannot be set to '{state}'.", remedy="Submit its open queries again."
+            )
 
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
-        with self._db.read() as conn:
-            return ready(conn, limit=limit, job_id=job_id)
+        return self._db.fetch(lambda conn: ready(conn, limit=limit, job_id=job_id))
 
     def take_ready(self, *, limit: int, for_s: float, job_id: str | None = None) -> list[QueryState]:
-        with self._db.read() as conn:
-            if for_s <= 0:
-                return ready(conn, limit=limit, job_id=job_id)
-            if not is_ready(conn, job_id):
-                return []
-        with self._db.write() as conn:
-            return take_ready(conn, limit=limit, for_s=for_s, job_id=job_id)
+        if for_s <= 0:
+            return self.ready(limit=limit, job_id=job_id)
+        if not self._db.fetch(lambda conn: is_ready(conn, job_id)):
+            return []
+        return self._db.transact(lambda conn: take_ready(conn, limit=limit, for_s=for_s, job_id=job_id))
 
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
-        with self._db.write() as conn:
-            return advance(conn, steps, engine_of)
+        return self._db.transact(lambda conn: advance(conn, steps, engine_of))
 
     def backlog(self, *, owner: str) -> list[EngineBacklog]:
-        with self._db.read() as conn:
-            return claims.backlog(conn, owner=owner)
+        return self._db.fetch(lambda conn: claims.backlog(conn, owner=owner))
 
     def claim(
         self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
     ) -> Claim:
         """Lease up to `limit` assignments of one priority and attempt; retried ones in smaller shards."""
-        with self._db.read() as conn:
-            if limit < 1 or not claims.is_waiting(conn, engine_id, min_priority=min_priority):
-                return Claim(owner, ())
-        with self._db.write() as conn:
-            return Claim(
-                owner,
-                claims.claim(
-                    conn, engine_id, owner=owner, limit=limit, lease_s=lease_s, min_priority=min_priority
-                ),
+        if limit < 1 or not self._db.fetch(
+            lambda conn: claims.is_waiting(conn, engine_id, min_priority=min_priority)
+        ):
+            return Claim(owner, ())
+        claimed = self._db.transact(
+            lambda conn: claims.claim(
+                conn, engine_id, owner=owner, limit=limit, lease_s=lease_s, min_priority=min_priority
             )
+        )
+        return Claim(owner, claimed)
 
     def renew(self, owner: str, *, lease_s: float) -> int:
-        with self._db.write() as conn:
-            return claims.renew(conn, owner, lease_s=lease_s)
+        return self._db.transact(lambda conn: claims.renew(conn, owner, lease_s=lease_s))
 
     def complete(self, owner: str, completions: Sequence[Completion]) -> int:
-        with self._db.write() as conn:
-            return claims.complete(conn, owner, completions)
+        return self._db.transact(lambda conn: claims.complete(conn, owner, completions))
 
     def release(self, owner: str, assignment_ids: Sequence[int], *, refund_attempt: bool) -> None:
-        with self._db.write() as conn:
-            claims.release(conn, owner, assignment_ids, refund=refund_attempt)
+        self._db.transact(lambda conn: claims.release(conn, owner, assignment_ids, refund=refund_attempt))
 
     def release_owner(self, owner: str, *, refund_attempt: bool) -> int:
         """Give back everything an owner holds; returns how many assignments."""
-        with self._db.write() as conn:
-            return claims.release(conn, owner, None, refund=refund_attempt)
+        return self._db.transact(lambda conn: claims.release(conn, owner, None, refund=refund_attempt))
 
     def lease_owners(self) -> list[str]:
         """Who holds leases now, expired ones included."""
-        with self._db.read() as conn:
-            return claims.lease_owners(conn)
+        return self._db.fetch(claims.lease_owners)
 
     def sweep(self, *, max_attempts: int) -> SweepReport:
-        with self._db.write() as conn:
-            return claims.sweep(conn, max_attempts=max_attempts)
+        return self._db.transact(lambda conn: claims.sweep(conn, max_attempts=max_attempts))
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         self.job(job_id)
         return reading.answers(self._db, job_id)
 
     def answer(self, job_id: str) -> Answer | None:
-        with self._db.read() as conn:
-            return reading.first_answer(conn, job_id)
+        return self._db.fetch(lambda conn: reading.first_answer(conn, job_id))
 
     def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
         self.job(job_id)
         return reading.responses(self._db, job_id)
 
     def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None:
-        with self._db.write() as conn:
-            devices.record_load(conn, engine_id=engine_id, device=device, owner=owner, seconds=seconds)
+        self._db.transact(
+            lambda conn: devices.record_load(
+                conn, engine_id=engine_id, device=device, owner=owner, seconds=seconds
+            )
+        )
 
     def record_leave(self, owner: str) -> None:
-        with self._db.write() as conn:
-            devices.record_leave(conn, owner)
+        self._db.transact(lambda conn: devices.record_leave(conn, owner))
 
     def loads(self, *, job_id: str | None = None) -> int:
         """Loads so far; of a job: those of its engines while it ran."""
-        with self._db.read() as conn:
-            return reading.n_loads(conn, job_id)
+        return self._db.fetch(lambda conn: reading.n_loads(conn, job_id))
 
     def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
-        with self._db.read() as conn:
-            return reading.engine_loads(conn, job_id)
+        return self._db.fetch(lambda conn: reading.engine_loads(conn, job_id))
 
     def report_device(self, report: DeviceReport) -> None:
-        with self._db.write() as conn:
-            devices.report(conn, report)
+        self._db.transact(lambda conn: devices.report(conn, report))
 
     def devices(self, max_age_s: float) -> list[DeviceReport]:
-        with self._db.read() as conn:
-            return devices.seen(conn, max_age_s)
+        return self._db.fetch(lambda conn: devices.seen(conn, max_age_s))
 
     def forget_device(self, owner: str) -> None:
-        with self._db.write() as conn:
-            devices.forget(conn, owner)
+        self._db.transact(lambda conn: devices.forget(conn, owner))
 
     def announce(self, owner: str, engine_id: str, *, n_elsewhere: int) -> bool:
         """Raises:
         NotFoundError: the owner reported no device.
         """
-        with self._db.write() as conn:
-            return devices.announce(conn, owner, engine_id, n_others=n_elsewhere)
+        return self._db.transact(lambda conn: devices.announce(conn, owner, engine_id, n_others=n_elsewhere))
 
     def rates(self) -> dict[tuple[str, str], Rate]:
-        with self._db.read() as conn:
-            return devices.rates(conn)
+        return self._db.fetch(devices.rates)
 
     def record_rate(
         self, engine_id: str, device: str, *, load_s: float | None = None, tokens_per_s: float | None = None
     ) -> None:
-        with self._db.write() as conn:
-            devices.record_rate(conn, engine_id, device, Rate(load_s, tokens_per_s))
+        self._db.transact(
+            lambda conn: devices.record_rate(conn, engine_id, device, Rate(load_s, tokens_per_s))
+        )
 
     def close(self) -> None:
         self._db.close()

@@ -1,6 +1,7 @@
 """What users see of a job: progress, answers and responses, streamed page by page."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -13,7 +14,7 @@ from orchestrator.ports import AnsweredQuery
 from orchestrator.store import tables as t
 from orchestrator.store.codec import answer_from_json
 from orchestrator.store.database import Database, db_now, inline
-from orchestrator.store.steps import responses_of
+from orchestrator.store.steps import decision_of_query, responses_of
 from orchestrator.store.submission import job_pk_of
 
 PAGE = 500
@@ -50,8 +51,7 @@ def first_answer(conn: Connection, job_id: str) -> Answer | None:
 
 def responses(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
     for page in _pages(database, job_id, select(t.query.c.pk, t.query.c.ix, t.query.c.payload)):
-        with database.read() as conn:
-            found = responses_of(conn, [row.pk for row in page])
+        found = database.fetch(partial(responses_of, query_pks=[row.pk for row in page]))
         for row in page:
             yield Query.model_validate_json(row.payload), tuple(found.get(row.pk, ()))
 
@@ -103,7 +103,7 @@ def _progress(row: Any) -> JobProgress:
 
 def _with_answer() -> Select[Any]:
     return select(
-        *(t.query.c.pk, t.query.c.ix, t.query.c.payload, t.query.c.decision),
+        *(t.query.c.pk, t.query.c.ix, t.query.c.payload, decision_of_query().label("decision")),
         t.answer.c.payload.label("answer"),
         t.answer.c.decision_is_queries,
     ).outerjoin(t.answer, t.answer.c.query_pk == t.query.c.pk)
@@ -115,16 +115,13 @@ def _answer(row: Any) -> Answer:
 
 def _pages(database: Database, job_id: str, wanted: Select[Any]) -> Iterator[Sequence[Any]]:
     """Rows of a job's queries in submission order; no transaction is held between pages."""
-    with database.read() as conn:
-        job_pk = job_pk_of(conn, job_id)
+    job_pk = database.fetch(lambda conn: job_pk_of(conn, job_id))
+    of_job = wanted.where(t.query.c.job_pk == job_pk).order_by(t.query.c.ix).limit(PAGE)
     after = -1
-    while True:
-        page = (
-            wanted.where(t.query.c.job_pk == job_pk, t.query.c.ix > after).order_by(t.query.c.ix).limit(PAGE)
-        )
-        with database.read() as conn:
-            rows = conn.execute(page).all()
-        if not rows:
-            return
+    while rows := database.fetch(partial(_rows, of_job.where(t.query.c.ix > after))):
         yield rows
         after = rows[-1].ix
+
+
+def _rows(wanted: Select[Any], conn: Connection) -> Sequence[Any]:
+    return conn.execute(wanted).all()

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, select, update
 
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import Decision
@@ -12,14 +13,39 @@ from orchestrator.domain.assignments import Ask, Call, Done, QueryState, Respons
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
 from orchestrator.store import tables as t
+from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.codec import answer_to_json, checked_name, messages_to_json, to_json
 from orchestrator.store.database import chunked, db_now, inline, insert_or_ignore
 from orchestrator.store.submission import Counts, add_counts
 
-CHUNK = 500
+CHUNK = 2000
+
+PROMPT_COLUMNS = ("query_pk", "stage", "ix", "messages", "decision")
+ASSIGNMENT_COLUMNS = (
+    *("query_pk", "job_pk", "stage", "expert_id", "sample_ix", "engine_id", "role", "prompt_ix", "sampling"),
+    *("est_tokens", "priority", "state", "attempt", "created_at"),
+)
+ANSWER_COLUMNS = ("query_pk", "decision_is_queries", "payload")
 
 Taken = tuple[Any, QueryState, Step]
 """Locked query row, the state its step was computed from, the step."""
+
+_LOCKED = (
+    select(
+        *(t.query.c.pk, t.query.c.job_pk, t.query.c.priority, t.query.c.stage),
+        *(t.query.c.state, t.query.c.n_outstanding),
+    )
+    .where(among(t.query.c.pk, "pks"))
+    .order_by(t.query.c.pk)
+    .with_for_update()
+)
+# Sorted here, not by the database: before it has statistics PostgreSQL would walk an index in that order.
+_RESPONSES = select(t.assignment.c.pk, t.assignment.c.query_pk, t.assignment.c.response).where(
+    among(t.assignment.c.query_pk, "pks"), t.assignment.c.response.is_not(None)
+)
+_DECISIONS = select(t.prompt.c.stage, t.prompt.c.query_pk, t.prompt.c.decision).where(
+    among(t.prompt.c.query_pk, "pks"), t.prompt.c.decision.is_not(None)
+)
 
 
 def ready(conn: Connection, *, limit: int, job_id: str | None) -> list[QueryState]:
@@ -32,8 +58,8 @@ def take_ready(conn: Connection, *, limit: int, for_s: float, job_id: str | None
     q = t.query.c
     free = _queries().where(_is_free()).with_for_update(of=t.query, skip_locked=True)
     rows = _ready_rows(conn, limit=limit, job_id=job_id, wanted=free)
-    for chunk in chunked([row.pk for row in rows], CHUNK):
-        conn.execute(update(t.query).where(q.pk.in_(chunk)).values(stepped_until=db_now() + for_s))
+    mark = update(t.query).where(among(q.pk, [row.pk for row in rows]))
+    conn.execute(mark.values(stepped_until=db_now() + for_s))
     return _states(conn, rows)
 
 
@@ -44,14 +70,15 @@ def is_ready(conn: Connection, job_id: str | None) -> bool:
 
 
 def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
-    responses = responses_of(conn, [row.pk for row in rows if row.stage])
+    stepped = [row.pk for row in rows if row.stage]
+    responses, decisions = responses_of(conn, stepped), _decisions_of(conn, stepped)
     return [
         QueryState(
             id=row.pk,
             job_id=row.job_id,
             query=Query.model_validate_json(row.payload),
             stage=row.stage,
-            decision=None if row.decision is None else Decision.model_validate_json(row.decision),
+            decision=decisions.get(row.pk),
             responses=tuple(responses.get(row.pk, ())),
         )
         for row in rows
@@ -61,16 +88,25 @@ def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
 def responses_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, list[Response]]:
     """Responses by query, in call order."""
     found: dict[int, list[Response]] = defaultdict(list)
-    for chunk in chunked(query_pks, CHUNK):
-        rows = conn.execute(
-            select(t.assignment.c.query_pk, t.response.c.payload)
-            .join(t.response, t.response.c.assignment_pk == t.assignment.c.pk)
-            .where(t.assignment.c.query_pk.in_(chunk))
-            .order_by(t.assignment.c.pk)
-        )
-        for query_pk, payload in rows:
-            found[query_pk].append(Response.model_validate_json(payload))
+    rows = conn.execute(_RESPONSES, {"pks": query_pks}).all() if query_pks else []
+    for _pk, query_pk, payload in sorted(rows, key=itemgetter(0)):
+        found[query_pk].append(Response.model_validate_json(payload))
     return found
+
+
+def decision_of_query() -> ScalarSelect[str]:
+    """JSON of the decision of the enclosing statement's query."""
+    p = t.prompt.c
+    of_query = select(p.decision).where(p.query_pk == t.query.c.pk, p.decision.is_not(None))
+    return of_query.order_by(p.stage.desc()).limit(1).correlate(t.query).scalar_subquery()
+
+
+def _decisions_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, Decision]:
+    if not query_pks:
+        return {}
+    by_stage = sorted(conn.execute(_DECISIONS, {"pks": query_pks}), key=itemgetter(0))
+    latest = {query_pk: text for _stage, query_pk, text in by_stage}
+    return {query_pk: Decision.model_validate_json(text) for query_pk, text in latest.items()}
 
 
 def advance(conn: Connection, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
@@ -83,7 +119,7 @@ def advance(conn: Connection, steps: Sequence[tuple[QueryState, Step]], engine_o
 
 def _queries() -> Select[Any]:
     q = t.query.c
-    return select(q.pk, q.payload, q.stage, q.decision, t.job.c.id.label("job_id")).join(t.job)
+    return select(q.pk, q.payload, q.stage, t.job.c.id.label("job_id")).join(t.job)
 
 
 def _is_free() -> ColumnElement[bool]:
@@ -115,7 +151,9 @@ def _advance_chunk(
     engine_of: Mapping[str, str],
     counts: Counts,
 ) -> int:
-    waiting = {row.pk: row for row in conn.execute(_locked_open([state.id for state, _ in steps]))}
+    pks = [state.id for state, _ in steps]
+    locked = conn.execute(_LOCKED, {"pks": pks})
+    waiting = {row.pk: row for row in locked if row.state == t.OPEN and row.n_outstanding == 0}
     taken: list[Taken] = []
     for state, step in steps:
         row = waiting.pop(state.id, None)
@@ -126,100 +164,69 @@ def _advance_chunk(
     return len(taken)
 
 
-def _locked_open(query_pks: Sequence[int]) -> Select[Any]:
-    q = t.query.c
-    return (
-        select(q.pk, q.job_pk, q.priority, q.stage)
-        .where(q.pk.in_(query_pks), q.state == t.OPEN, q.n_outstanding == 0)
-        .order_by(q.pk)
-        .with_for_update()
-    )
-
-
 def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, str], counts: Counts) -> None:
     if not asks:
         return
-    prompts: list[dict[str, object]] = []
-    assignments: list[dict[str, object]] = []
+    now = conn.execute(select(db_now())).scalar_one()
+    prompts: list[Record] = []
+    assignments: list[Record] = []
+    engines: set[tuple[int, str]] = set()
     for row, ask in asks:
-        texts = list(dict.fromkeys(messages_to_json(call.messages) for call in ask.calls))
-        prompts += [
-            {"query_pk": row.pk, "stage": row.stage, "ix": ix, "messages": text}
-            for ix, text in enumerate(texts)
-        ]
-        assignments += [_assignment_row(row, call, engine_of, texts) for call in ask.calls]
+        decision = None if ask.decision is None else to_json(ask.decision)
+        texts: dict[str, int] = {}
+        for call in ask.calls:
+            text = messages_to_json(call.messages)
+            if text not in texts:
+                prompts.append((row.pk, row.stage, len(texts), text, None if texts else decision))
+                texts[text] = len(texts)
+            assignments.append(_assignment_row(row, call, engine_of, prompt_ix=texts[text], now=now))
+            engines.add((row.job_pk, engine_of[call.expert_id]))
         counts[row.job_pk, "n_assignments"] += len(ask.calls)
-    conn.execute(insert(t.prompt), prompts)
-    conn.execute(insert(t.assignment).values(created_at=db_now()), assignments)
-    conn.execute(
-        insert_or_ignore(conn, t.job_engine),
-        [
-            {"job_pk": job_pk, "engine_id": engine_id}
-            for job_pk, engine_id in sorted({(a["job_pk"], a["engine_id"]) for a in assignments})
-        ],
-    )
+    insert_rows(conn, t.prompt, PROMPT_COLUMNS, prompts)
+    insert_rows(conn, t.assignment, ASSIGNMENT_COLUMNS, assignments)
+    rows = [{"job_pk": job_pk, "engine_id": engine_id} for job_pk, engine_id in sorted(engines)]
+    conn.execute(insert_or_ignore(conn, t.job_engine), rows)
     _move_on(conn, asks)
 
 
 def _assignment_row(
-    row: Any, call: Call, engine_of: Mapping[str, str], texts: Sequence[str]
-) -> dict[str, object]:
+    row: Any, call: Call, engine_of: Mapping[str, str], *, prompt_ix: int, now: float
+) -> Record:
+    """In the order of `ASSIGNMENT_COLUMNS`."""
     if call.expert_id not in engine_of:
         raise StoreError(f"expert '{call.expert_id}' has no engine.", remedy="Is it still in the pool?")
-    return {
-        "query_pk": row.pk,
-        "job_pk": row.job_pk,
-        "stage": row.stage,
-        "expert_id": checked_name("expert", call.expert_id),
-        "sample_ix": call.sample_ix,
-        "engine_id": checked_name("engine", engine_of[call.expert_id]),
-        "role": call.role.value,
-        "prompt_ix": texts.index(messages_to_json(call.messages)),
-        "sampling": call.sampling.model_dump_json(),
-        "est_tokens": estimated_tokens(call),
-        "priority": row.priority,
-        "state": t.WAITING,
-        "attempt": 0,
-        "lease_owner": None,
-        "lease_expires_at": None,
-    }
+    return (
+        *(row.pk, row.job_pk, row.stage),
+        *(checked_name("expert", call.expert_id), call.sample_ix),
+        checked_name("engine", engine_of[call.expert_id]),
+        *(call.role.value, prompt_ix, call.sampling.model_dump_json(exclude_defaults=True)),
+        *(estimated_tokens(call), row.priority, t.WAITING, 0, now),
+    )
 
 
 def _move_on(conn: Connection, asks: Sequence[tuple[Any, Ask]]) -> None:
-    conn.execute(
-        update(t.query)
-        .where(t.query.c.pk == bindparam("row_pk"))
-        .values(
-            stage=t.query.c.stage + 1,
-            stepped_until=None,
-            n_outstanding=bindparam("n"),
-            decision=func.coalesce(bindparam("given", type_=t.query.c.decision.type), t.query.c.decision),
-        ),
-        [
-            {
-                "row_pk": row.pk,
-                "n": len(ask.calls),
-                "given": None if ask.decision is None else to_json(ask.decision),
-            }
-            for row, ask in asks
-        ],
-    )
+    by_n: dict[int, list[int]] = defaultdict(list)
+    for row, ask in asks:
+        by_n[len(ask.calls)].append(row.pk)
+    for n, pks in by_n.items():
+        moved = {"stage": t.query.c.stage + 1, "n_outstanding": n, "stepped_until": None}
+        conn.execute(update(t.query).where(among(t.query.c.pk, pks)).values(moved))
 
 
 def _finish(conn: Connection, finished: list[tuple[Any, QueryState, Done]], counts: Counts) -> None:
     if not finished:
         return
-    answers = []
+    answers: list[Record] = []
     by_state: dict[str, list[int]] = {t.COMPLETED: [], t.FAILED: []}
     for row, state, done in finished:
         payload, is_queries = answer_to_json(done.answer, state.decision)
-        answers.append({"query_pk": row.pk, "payload": payload, "decision_is_queries": is_queries})
+        answers.append((row.pk, is_queries, payload))
         outcome = t.COMPLETED if done.answer.error_code is None else t.FAILED
         by_state[outcome].append(row.pk)
         counts[row.job_pk, f"n_{outcome}"] += 1
-    conn.execute(insert(t.answer), answers)
+    insert_rows(conn, t.answer, ANSWER_COLUMNS, answers)
     for outcome, pks in by_state.items():
         if pks:
             conn.execute(
-                update(t.query).where(t.query.c.pk.in_(pks)).values(state=outcome, stepped_until=None)
+                update(t.query).where(among(t.query.c.pk, pks)).values(state=outcome, stepped_until=None)
             )

@@ -1,7 +1,7 @@
 """Jobs enter and leave: submit, cancel, expire, the outbox, and the counters that close a job.
 
-Row locks are taken in one order everywhere, so that no two transactions wait for each other: queries,
-assignments, jobs, each by ascending `pk`.
+Row locks are taken in one order everywhere, so that no two transactions wait for each other: queries by
+ascending `pk`, an assignment only under its query's, jobs last.
 """
 
 import hashlib
@@ -17,11 +17,15 @@ from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreError
 from orchestrator.ports import Bell
 from orchestrator.store import tables as t
+from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.codec import checked_name, to_json
 from orchestrator.store.database import chunked, db_now, inline, insert_or_ignore
 
 CHUNK = 1000
 
+
+QUERY_COLUMNS = ("job_pk", "ix", "custom_id", "payload", "priority", "stage", "state", "n_outstanding")
+PAYLOAD = QUERY_COLUMNS.index("payload")
 
 COUNTERS = ("n_completed", "n_failed", "n_assignments", "n_responses", "n_regenerated")
 
@@ -42,8 +46,8 @@ def submit(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
     digest, n_total = _digest(job), 0
     for chunk in chunked(enumerate(queries), CHUNK):
         rows = [_query_row(job, job_pk, ix, query) for ix, query in chunk]
-        conn.execute(insert(t.query), rows)
-        digest.update("\n".join(str(row["payload"]) for row in rows).encode() + b"\n")
+        insert_rows(conn, t.query, QUERY_COLUMNS, rows)
+        digest.update("\n".join(str(row[PAYLOAD]) for row in rows).encode() + b"\n")
         n_total += len(rows)
     values = {"n_total": n_total, "content_hash": digest.hexdigest()}
     conn.execute(update(t.job).where(t.job.c.pk == job_pk).values(**values))
@@ -76,8 +80,7 @@ def outbox(conn: Connection, limit: int) -> list[Bell]:
 
 
 def rung(conn: Connection, ids: Iterable[int]) -> None:
-    for chunk in chunked(ids, CHUNK):
-        conn.execute(delete(t.outbox).where(t.outbox.c.pk.in_(chunk)))
+    conn.execute(delete(t.outbox).where(among(t.outbox.c.pk, ids)))
 
 
 def _end(conn: Connection, job_pk: int, state: JobState, note: Answer) -> int:
@@ -159,15 +162,6 @@ def _digest(job: Job) -> "hashlib._Hash":
     return hashlib.sha256(to_json(job).encode() + b"\n")
 
 
-def _query_row(job: Job, job_pk: int, ix: int, query: Query) -> dict[str, str | int | None]:
-    return {
-        "job_pk": job_pk,
-        "ix": ix,
-        "custom_id": checked_name("query", query.id),
-        "payload": to_json(query),
-        "priority": job.priority,
-        "stage": 0,
-        "state": t.OPEN,
-        "n_outstanding": 0,
-        "decision": None,
-    }
+def _query_row(job: Job, job_pk: int, ix: int, query: Query) -> Record:
+    """In the order of `QUERY_COLUMNS`."""
+    return (job_pk, ix, checked_name("query", query.id), to_json(query), job.priority, 0, t.OPEN, 0)

@@ -113,22 +113,27 @@ class QueryRow(Row, table=True):
     stage: int
     state: str = Field(sa_type=Text)
     n_outstanding: int
-    decision: str | None = Field(sa_type=Text)
     stepped_until: float | None = Field(sa_type=Double)
 
 
 class PromptRow(Row, table=True):
-    """Messages of a query's calls at a stage; experts that are asked in the same words share a row."""
+    """Messages of a query's calls at a stage; experts that are asked in the same words share a row.
 
-    query_pk: int = Field(primary_key=True, foreign_key="query.pk", sa_type=Key)
+    `decision`: the one that came with these calls, in the stage's first row; the latest is the query's.
+    """
+
+    query_pk: int = Field(primary_key=True, sa_type=Key)
     stage: int = Field(primary_key=True)
     ix: int = Field(primary_key=True)
     messages: str = Field(sa_type=Text)
+    decision: str | None = Field(sa_type=Text)
 
 
 class AssignmentRow(Row, table=True):
     """A call on the books. A claim takes rows of one engine, one priority and one attempt, by `pk`;
-    `ix_assignment_waiting` serves the claim and, with its last columns, the backlog."""
+    `ix_assignment_waiting` serves the claim and, with its last columns, the backlog. `response` is set
+    when the state is DONE or FAILED. Rows are written under the lock of their query, which is never
+    deleted: foreign keys would only cost."""
 
     __table_args__ = (
         UniqueConstraint("query_pk", "stage", "expert_id", "sample_ix"),
@@ -137,13 +142,12 @@ class AssignmentRow(Row, table=True):
             *("engine_id", "priority", "attempt", "pk", "est_tokens", "created_at", "state"),
             condition="state = 'waiting'",
         ),
-        _partial("ix_assignment_leased", "lease_owner", "engine_id", condition="state = 'leased'"),
-        _partial("ix_assignment_expiring", "lease_expires_at", condition="state = 'leased'"),
+        _partial("ix_assignment_leased", "lease_owner", condition="state = 'leased'"),
         _partial("ix_assignment_retried", "attempt", condition="state = 'waiting' AND attempt > 0"),
     )
 
     pk: int = Field(primary_key=True, sa_type=Key)
-    query_pk: int = Field(foreign_key="query.pk", sa_type=Key)
+    query_pk: int = Field(sa_type=Key)
     job_pk: int = Field(sa_type=Key)
     stage: int
     expert_id: str = Field(sa_type=Text)
@@ -159,17 +163,13 @@ class AssignmentRow(Row, table=True):
     lease_owner: str | None = Field(sa_type=Text)
     lease_expires_at: float | None = Field(sa_type=Double)
     created_at: float = Field(sa_type=Double)
-
-
-class ResponseRow(Row, table=True):
-    assignment_pk: int = Field(primary_key=True, foreign_key="assignment.pk", sa_type=Key)
-    payload: str = Field(sa_type=Text)
+    response: str | None = Field(sa_type=Text)
 
 
 class AnswerRow(Row, table=True):
     """`decision_is_queries`: the answer's decision equals the query's and is stored only there."""
 
-    query_pk: int = Field(primary_key=True, foreign_key="query.pk", sa_type=Key)
+    query_pk: int = Field(primary_key=True, sa_type=Key)
     decision_is_queries: bool
     payload: str = Field(sa_type=Text)
 
@@ -244,7 +244,6 @@ outbox = METADATA.tables["outbox"]
 query = METADATA.tables["query"]
 prompt = METADATA.tables["prompt"]
 assignment = METADATA.tables["assignment"]
-response = METADATA.tables["response"]
 answer = METADATA.tables["answer"]
 job_engine = METADATA.tables["job_engine"]
 engine_load = METADATA.tables["engine_load"]

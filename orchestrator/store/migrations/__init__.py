@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from orchestrator.errors import StoreError
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision; lets an up-to-date database open without importing Alembic."""
 
 _LOCK = 0x6D757374  # PostgreSQL's advisory lock while migrating
@@ -21,6 +21,8 @@ def upgrade(conn: Connection) -> None:
     if current_revision(conn) == HEAD:
         return
     if conn.dialect.name == "postgresql":
+        conn.execute(text("SET LOCAL statement_timeout = 0"))  # a large table takes its time
+        conn.execute(text("SET LOCAL lock_timeout = '60s'"))
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     _run_alembic(conn)
 

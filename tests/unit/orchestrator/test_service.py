@@ -15,13 +15,13 @@ def app_with(job: Job, state: JobState) -> FakeApp:
 
 
 def test_the_plan_of_a_running_job_counts_the_engines_of_its_later_stages() -> None:
-    left = app_with(JOB, JobState.RUNNING).service.plan("job")
+    left = app_with(JOB, JobState.RUNNING).service.left("job")
     assert (left.order, left.loads_left) == (("judge",), 1)
 
 
 @pytest.mark.parametrize("state", [JobState.DONE, JobState.CANCELLED])
 def test_nothing_is_left_of_a_job_that_has_ended(state: JobState) -> None:
-    assert app_with(JOB, state).service.plan("job") == NOTHING_LEFT
+    assert app_with(JOB, state).service.left("job") == NOTHING_LEFT
 
 
 def test_a_job_whose_composition_cannot_be_built_still_has_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,9 +32,9 @@ def test_a_job_whose_composition_cannot_be_built_still_has_a_plan(monkeypatch: p
         raise NotFoundError("gone")
 
     monkeypatch.setattr(app.service._catalogue, "build", refuse)
-    assert app.service.plan("job").order == ("judge",)
+    assert app.service.left("job").order == ("judge",)
 
 
 def test_an_unknown_job_has_no_plan() -> None:
     with pytest.raises(NotFoundError):
-        FakeApp().service.plan("nobody")
+        FakeApp().service.left("nobody")
