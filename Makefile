@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := examples/zoo/pool.yaml
 
-.PHONY: help setup demo serve test test-remote lint format bench zoo clean
+.PHONY: help setup demo serve test test-remote test-vllm lint format bench zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ test-remote: ## the remote backend with the real litellm (.venv-remote: litellm 
 	.venv-remote/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,remote]'
 	.venv-remote/bin/pytest tests/contracts/test_backend_contract.py tests/integration/test_remote_backend.py \
 		tests/unit/api/test_openai_client.py -k "remote or openai"
+
+test-vllm: setup ## engines in real vLLM with the zoo's weights (makes .venv-vllm: 2.4 GB)
+	PYTHON=$(PYTHON) scripts/setup-vllm.sh
+	MUSTER_TEST_VLLM=1 $(BIN)/pytest -m vllm tests/vllm tests/contracts/test_backend_contract.py
 
 lint: setup ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -292,6 +292,34 @@ class CardView(Wire):
     cost_per_query: float
 
 
+class StayView(Wire):
+    """An engine on a device; seconds since the job was submitted."""
+
+    device: str
+    engine: str
+    load_from_s: float
+    serve_from_s: float
+    until_s: float
+    past: bool
+
+
+class PlanView(Wire):
+    """Loads and seconds of a job. `lower_bound_s`: of what is left, or of the whole run once it ended;
+    `ratio`: that run over its bound."""
+
+    object: Literal["muster.plan"] = "muster.plan"
+    job: str
+    state: str
+    loads_done: int
+    loads_left: int
+    seconds_done: float
+    seconds_left: float
+    lower_bound_s: float
+    ratio: float | None
+    optimal: bool
+    stays: list[StayView]
+
+
 class JobCounts(Wire):
     """Of queries; completed + failed + waiting == total."""
 

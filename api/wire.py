@@ -14,14 +14,17 @@ from api.schemas import (
     JobCounts,
     JobView,
     MusterView,
+    PlanView,
     RecruitView,
     RoleUsage,
     RouteView,
     SkillView,
+    StayView,
     TallyView,
     UsageView,
     VoteView,
 )
+from orchestrator.batching import JobPlan
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Recruit, SkillEvidence, Usage, Vote
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.cards import CompetenceCard, Tally
@@ -237,6 +240,31 @@ def card_view(card: CompetenceCard) -> CardView:
         mean_tokens=card.mean_tokens,
         mean_latency_ms=card.mean_latency_ms,
         cost_per_query=card.cost_per_query,
+    )
+
+
+def plan_view(plan: JobPlan) -> PlanView:
+    return PlanView(
+        job=plan.job_id,
+        state=plan.state.value,
+        loads_done=plan.loads_done,
+        loads_left=plan.loads_left,
+        seconds_done=plan.seconds_done,
+        seconds_left=plan.seconds_left,
+        lower_bound_s=plan.lower_bound_s,
+        ratio=plan.ratio,
+        optimal=plan.is_optimal,
+        stays=[
+            StayView(
+                device=stay.device,
+                engine=stay.engine_id,
+                load_from_s=stay.load_from_s,
+                serve_from_s=stay.serve_from_s,
+                until_s=stay.until_s,
+                past=stay.is_past,
+            )
+            for stay in plan.stays
+        ],
     )
 
 

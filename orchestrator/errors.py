@@ -15,6 +15,7 @@
     │   ├── EngineCrashedError       the engine died under its prompts
     │   ├── ExpertUnavailableError   refused, cooling down, or misconfigured
     │   ├── ContextExceededError     the prompt does not fit the expert
+    │   ├── UnsupportedError         asked of an engine of a kind that cannot
     │   └── GenerationTimeoutError
     ├── AggregationError
     ├── CompositionError
@@ -130,6 +131,10 @@ class ExpertUnavailableError(BackendError):
 
 class ContextExceededError(BackendError):
     code = "context_exceeded"
+
+
+class UnsupportedError(BackendError):
+    code = "unsupported"
 
 
 class GenerationTimeoutError(BackendError):

@@ -58,13 +58,29 @@ class Tokens(NamedTuple):
     text: str
 
 
+class TokenLogprob(NamedTuple):
+    """A token's text and log probability: natural logarithm, finite."""
+
+    token: str
+    logprob: float
+
+
+class TokenLogprobs(NamedTuple):
+    """An output token, and the likeliest ones in its place, likeliest first."""
+
+    chosen: TokenLogprob
+    top: tuple[TokenLogprob, ...]
+
+
 class Finished(NamedTuple):
-    """A request's full output. `finish_reason` LENGTH marks a truncated text."""
+    """A request's full output. `finish_reason` LENGTH marks a truncated text; `logprobs` has an entry
+    per token if `Sampling.logprobs` asks for them."""
 
     id: str
     text: str
     finish_reason: FinishReason
     usage: Usage
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 class Failed(NamedTuple):

@@ -1,9 +1,11 @@
 """What Muster does for its users: route, ask, run batches, look at experts. Entry points call this."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from orchestrator.batching import Books, JobPlan, job_plan
 from orchestrator.compositions import EXPERT_PREFIX, ROUTE_PREFIX, Ensemble, RollCall
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
@@ -16,14 +18,18 @@ from orchestrator.domain.assignments import (
     LoadPlan,
 )
 from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.devices import LIVE_S
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, RoutingError, UnknownNameError
-from orchestrator.ports import AnsweredQuery, Composition, Dispatcher, JobStore
+from orchestrator.ports import AnsweredQuery, Clock, Composition, Dispatcher, JobStore
 
 ROUTE_TIMEOUT_S = 60.0
 
 OnProgress = Callable[[JobProgress], None]
+
+_NOBODY = "nobody"
+"""Owns no lease: to it, all devices are others."""
 
 
 class CompositionCatalogue(Protocol):
@@ -50,14 +56,17 @@ class Service:
         catalogue: CompositionCatalogue,
         seed: int = 0,
         config_hash: str = "",
+        now_s: Clock = time.time,
         routes_here: bool = True,
     ) -> None:
+        """`now_s`: seconds since the epoch, as the database counts them."""
         self.pool = pool
         self.jobs = jobs
         self._dispatcher = dispatcher
         self._catalogue = catalogue
         self._seed = seed
         self._config_hash = config_hash
+        self._now_s = now_s
         self._routes_here = routes_here
 
     @property
@@ -197,7 +206,7 @@ class Service:
         """Work until the job is done. Interrupting leaves a job that a next `run` resumes."""
         return self._dispatcher.run(job_id, on_progress=on_progress)
 
-    def plan(self, job_id: str) -> LoadPlan:
+    def left(self, job_id: str) -> LoadPlan:
         """What is left until a job ends: loads, seconds, and the order of engines.
 
         Work of other jobs counts where it waits too: jobs share loads.
@@ -209,6 +218,27 @@ class Service:
         if progress.state is not JobState.RUNNING:
             return NOTHING_LEFT
         return self._dispatcher.plan(later=self._later_engines(progress.job))
+
+    def plan(self, job_id: str, *, exact: bool = False) -> JobPlan:
+        """What every device did for a job and will do, from the books alone.
+
+        Args:
+            exact: the shortest schedule by CP-SAT (extra `plan`) instead of the usual one.
+
+        Raises:
+            NotFoundError: no such job.
+            ConfigError: `exact` without OR-Tools.
+        """
+        progress = self.jobs.job(job_id)
+        books = Books(
+            progress=progress,
+            backlog=self.jobs.backlog(owner=_NOBODY),
+            devices=self.jobs.devices(LIVE_S),
+            loads=self.jobs.engine_loads(job_id=job_id),
+            rates=self.jobs.rates(),
+            now_s=self._now_s(),
+        )
+        return job_plan(books, later=self._later_engines(progress.job), exact=exact)
 
     def unload(self) -> None:
         """Free the devices, so that a measurement starts with nothing resident."""

@@ -66,9 +66,7 @@ class Books:
         if n < limit:
             self._kit.timers.due_now("backlog")
         elif item := self._waiting.get(engine_id):
-            left = max(1, item.n_waiting - n)
-            tokens = item.est_tokens * left // item.n_waiting
-            self._waiting[engine_id] = item.model_copy(update={"n_waiting": left, "est_tokens": tokens})
+            self._waiting[engine_id] = _less(item, n)
 
     @property
     def remote_work(self) -> list[EngineBacklog]:
@@ -95,6 +93,7 @@ class Books:
             max_wait_s=self.max_wait_s,
             resident_s=resident_s,
             rates=rates,
+            n_devices=self.n_devices,
         )
 
     def prefer(self, ahead: str | None, choice: EngineChoice) -> EngineChoice:
@@ -103,7 +102,7 @@ class Books:
         best = self._waiting.get(choice.engine_id)
         if mine is None or best is None or mine.n_devices_elsewhere:
             return choice
-        is_urgent = best.top_priority >= INTERACTIVE or best.oldest_wait_s > self.max_wait_s
+        is_urgent = best.top_priority >= INTERACTIVE or best.starved_s > self.max_wait_s
         if is_urgent or (mine.engine_id in self._later and best.engine_id not in self._later):
             return choice
         return EngineChoice(mine.engine_id, f"is loaded ahead ({mine.n_waiting} assignments)")
@@ -117,7 +116,7 @@ class Books:
     def _count(self, devices: Iterable[DeviceReport]) -> None:
         others = [report for report in devices if loop_of(report.owner) != self._kit.owner]
         self.is_alone = not others
-        self.n_devices = 1 + len({report.owner for report in others if report.device != REMOTE})
+        self.n_devices = 1 + len({loop_of(report.owner) for report in others if report.device != REMOTE})
 
     def _is_served(self, item: EngineBacklog) -> bool:
         fault = self._fault(item.engine_id)
@@ -135,3 +134,14 @@ class Books:
         while assignments := self._kit.ledger.claim(engine_id, limit=FAIL_CHUNK):
             self._kit.ledger.add(failed_outcome(a, fault.code, fault.error) for a in assignments)
             self._kit.ledger.settle()
+
+
+def _less(item: EngineBacklog, n: int) -> EngineBacklog:
+    """After `n` assignments of average size were claimed; some are left, as far as is known."""
+    left = max(1, item.n_waiting - n)
+    tokens = item.est_tokens * left // item.n_waiting
+    claimed = {
+        "n_leased": item.n_leased + n,
+        "leased_tokens": item.leased_tokens + item.est_tokens - tokens,
+    }
+    return item.model_copy(update={"n_waiting": left, "est_tokens": tokens, **claimed})

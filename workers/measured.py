@@ -27,9 +27,11 @@ class Measurements:
 
     def read(self, stored: Mapping[tuple[str, str], Rate]) -> None:
         """Take over what is stored; what was only measured here so far stays."""
-        own = {engine_id: rate for (engine_id, device), rate in stored.items() if device == self._device}
-        for engine_id, rate in {**_means(stored), **own}.items():
-            self._note(engine_id, rate)
+        for engine_id, mean in _means(stored).items():
+            self._note(engine_id, mean)
+        for (engine_id, device), rate in stored.items():
+            if device == self._device:
+                self._note(engine_id, rate)
 
     def note_load(self, engine_id: str, seconds: float) -> None:
         self._load_s[engine_id] = seconds

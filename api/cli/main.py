@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from api.cli import ask, batch, bench, demo, jobs, knowledge, serve, system, worker
+from api.cli import ask, batch, bench, demo, jobs, knowledge, plan, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, MusterError, SkillError
 
@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "route": ask.route,
     "ask": ask.ask,
     "batch": batch.batch,
+    "plan": plan.plan,
     "bench": bench.bench,
     "serve": serve.serve,
     "worker": worker.worker,

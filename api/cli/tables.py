@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from orchestrator.batching import JobPlan
     from orchestrator.bench import BenchReport, Difference
     from orchestrator.bootstrap import Diagnosis
     from orchestrator.domain.answers import Answer, Decision, Recruit
@@ -143,6 +144,29 @@ def _points(difference: "Difference") -> str:
     """`+1.3 (-0.5 +3.1)`."""
     low, high = difference.ci95
     return f"{100 * difference.difference:+.1f} ({100 * low:+.1f} {100 * high:+.1f})"
+
+
+def plan_table(plan: "JobPlan") -> Table:
+    """Each device's engines in their order; seconds since the job was submitted."""
+    numbers = ["from", "serves", "until"]
+    result = table(
+        f"Job {plan.job_id}: {plan.state.value}", "device", "engine", *numbers, "", numbers=numbers
+    )
+    for stay in sorted(plan.stays, key=lambda stay: (stay.device, stay.load_from_s)):
+        times = (f"{t:.1f} s" for t in (stay.load_from_s, stay.serve_from_s, stay.until_s))
+        result.add_row(stay.device, stay.engine_id, *times, "" if stay.is_past else "planned")
+    return result
+
+
+def plan_lines(plan: "JobPlan") -> Text:
+    """Totals, and how far from the lower bound."""
+    if plan.ratio is not None:
+        close = f"{plan.ratio:.2f} times the lower bound of {plan.lower_bound_s:.1f} s"
+        return Text(f"{plan.loads_done} loads, {plan.seconds_done:.1f} s: {close}")
+    left = f"{plan.loads_left} loads and about {plan.seconds_left:.1f} s left"
+    proven = ", the shortest there is" if plan.is_optimal else ""
+    bound = f"no schedule needs less than {plan.lower_bound_s:.1f} s{proven}"
+    return Text(f"{plan.loads_done} loads and {plan.seconds_done:.1f} s done, {left}; {bound}")
 
 
 def checks_table(checks: Iterable["Diagnosis"]) -> Table:

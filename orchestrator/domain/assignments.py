@@ -1,9 +1,10 @@
 """Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
 
+import math
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.queries import Message, Query
@@ -22,14 +23,35 @@ BATCH, INTERACTIVE = 0, 10
 """Priorities: larger goes first."""
 
 
+class StructuredOutput(Value):
+    """What an output must be; exactly one is set: one of the texts `choice`, a text that `regex` matches
+    as a whole, or JSON of a schema."""
+
+    choice: tuple[str, ...] = ()
+    regex: str | None = None
+    json_schema: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if [bool(self.choice), self.regex is not None, self.json_schema is not None].count(True) != 1:
+            raise ValueError("set exactly one of choice, regex and json_schema")
+        return self
+
+
 class Sampling(Value):
-    """temperature 0 = greedy; seed makes sampling repeatable, per request, whatever batch it runs in."""
+    """temperature 0 = greedy; seed makes sampling repeatable, per request, whatever batch it runs in.
+
+    `logprobs`: log probabilities of each output token and of so many likeliest ones in its place.
+    Not every backend can do that, or structured output: one that cannot fails the request.
+    """
 
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     seed: int = 0
     stop: tuple[str, ...] = ()
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    structured_output: StructuredOutput | None = None
 
 
 class Call(Value):
@@ -160,7 +182,8 @@ class EngineBacklog(Value):
 
     `n_waiting` and what follows it count assignments that nobody holds; `n_leased` those under anybody's
     lease (an engine may have only those). `n_devices_elsewhere`: other live devices on which the engine
-    is resident or loading.
+    is resident or loading; `loading_s`: for how long each that loads it has done so. `unserved_s`: since
+    a device last gave the engine up; inf = not known, or never.
     """
 
     engine_id: str
@@ -168,9 +191,16 @@ class EngineBacklog(Value):
     est_tokens: int = 0
     oldest_wait_s: float = 0.0
     top_priority: int = BATCH
+    n_devices_elsewhere: int = 0
     n_leased: int = 0
     leased_tokens: int = 0
-    n_devices_elsewhere: int = 0
+    loading_s: tuple[float, ...] = ()
+    unserved_s: float = math.inf
+
+    @property
+    def starved_s(self) -> float:
+        """For how long the oldest waiting assignment has seen no device serve the engine."""
+        return min(self.oldest_wait_s, self.unserved_s)
 
 
 class LoadPlan(NamedTuple):

@@ -1,5 +1,5 @@
 """The store contract runs on SQLite and, where a server answers, on PostgreSQL; the backend contract
-on `remote` where litellm is installed."""
+on `remote` where litellm is installed, and on `vllm` where its environment is."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.store import Database, SqlJobStore, open_database
 from tests.fakes.databases import POSTGRES_URL, fresh_postgres, fresh_sqlite, postgres_is_reachable
+from tests.vllm_environment import HAS_VLLM
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,6 +26,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if find_spec("litellm") is None:
         terminalreporter.write_line(
             "NOTE: no litellm; the backend contract left `remote` out (make test-remote).", yellow=True
+        )
+    if not HAS_VLLM:
+        terminalreporter.write_line(
+            "NOTE: no .venv-vllm; the backend contract left `vllm` out (make test-vllm).", yellow=True
         )
 
 

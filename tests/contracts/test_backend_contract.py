@@ -1,14 +1,17 @@
 """What every backend must do, whatever it runs."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from orchestrator.domain.answers import FinishReason
-from orchestrator.domain.assignments import INTERACTIVE, Sampling
+from orchestrator.domain.assignments import INTERACTIVE, Sampling, StructuredOutput
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
@@ -16,11 +19,13 @@ from orchestrator.pool import EngineAccess
 from orchestrator.ports import Engine, Failed, Finished, GenerationRequest, Tokens
 from tests.fakes.openai_server import MODEL, openai_server
 from tests.tiny_models import tiny_adapter, tiny_model
+from tests.vllm_environment import HAS_VLLM
 from workers.backends.registry import get_backend
 
 PROMPTS = ("reverse abc", "two and two", "x", "a longer prompt than the other ones", "why?", "abcabc")
 SCRIPT = {"rules": [{"match": "one two", "reply": "one two three four"}]}
 REMOTE = ["server", *(["remote"] if find_spec("litellm") else [])]
+VLLM = [pytest.param("vllm", marks=pytest.mark.vllm)] if HAS_VLLM else []
 End = Finished | Failed
 Load = Callable[..., Engine]
 
@@ -39,7 +44,7 @@ def adapter_dirs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-@pytest.fixture(params=["scripted", "transformers", *REMOTE])
+@pytest.fixture(params=["scripted", "transformers", *REMOTE, *VLLM])
 def load(request: pytest.FixtureRequest, model_dir: Path, adapter_dirs: list[str]) -> Iterator[Load]:
     """Loads an engine of the backend under test; `max_batch` is known to real engines only."""
     with ExitStack() as stack:
@@ -49,20 +54,40 @@ def load(request: pytest.FixtureRequest, model_dir: Path, adapter_dirs: list[str
             if name in REMOTE:
                 engine = load_over_http(stack, name, adapter_dirs, max_batch, max_model_len)
             else:
-                options = {"threads": 1, "max_batch": max_batch} if name == "transformers" else SCRIPT
                 spec = EngineSpec(
                     id="engine",
                     backend=name,
                     model=str(model_dir),
                     dtype="float32",
                     max_model_len=max_model_len,
-                    options=options,
+                    options=options_of(name, max_batch),
                 )
                 engine = get_backend(name).load(spec, adapter_dirs)
             stack.callback(engine.close)
             return engine
 
         yield load_engine
+
+
+def options_of(name: str, max_batch: int) -> dict[str, JsonValue]:
+    if name == "transformers":
+        return {"threads": 1, "max_batch": max_batch}
+    if name == "vllm":
+        return {"threads": 1, "max_num_seqs": max_batch, "kv_cache_gib": 0.25}
+    return dict(SCRIPT)
+
+
+@contextmanager
+def at_once(engine: Engine) -> Iterator[None]:
+    """What is submitted inside arrives together, also at an engine in another process."""
+    pid = getattr(engine, "pid", None)
+    if pid is not None:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if pid is not None:
+            os.kill(pid, signal.SIGCONT)
 
 
 def load_over_http(
@@ -95,8 +120,18 @@ def ask(
     top_p: float = 1.0,
     seed: int = 0,
     stop: tuple[str, ...] = (),
+    logprobs: int | None = None,
+    structured_output: StructuredOutput | None = None,
 ) -> GenerationRequest:
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=stop)
+    sampling = Sampling(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop=stop,
+        logprobs=logprobs,
+        structured_output=structured_output,
+    )
     return GenerationRequest(name, (Message(role="user", content=prompt),), sampling, adapter, priority)
 
 
@@ -154,19 +189,21 @@ def test_request_submitted_while_another_runs_joins_it(load: Load) -> None:
 
 def test_larger_priority_is_admitted_first(load: Load) -> None:
     engine = load(max_batch=1)
-    for name, priority in (("low", 0), ("high", 5), ("middle", 3)):
-        engine.submit(ask(name, priority=priority))
+    with at_once(engine):
+        for name, priority in (("low", 0), ("high", 5), ("middle", 3)):
+            engine.submit(ask(name, priority=priority))
     assert [end.id for end in ends(engine, 3)] == ["high", "middle", "low"]
 
 
 def test_aborted_request_fails_once_and_its_neighbour_finishes(load: Load) -> None:
     engine = load()
     alone = texts(engine, [ask("stays")])["stays"]
-    for name in ("stays", "goes"):
-        engine.submit(ask(name))
-    engine.abort("goes")
-    engine.abort("goes")
-    engine.abort("never submitted")
+    with at_once(engine):
+        for name in ("stays", "goes"):
+            engine.submit(ask(name))
+        engine.abort("goes")
+        engine.abort("goes")
+        engine.abort("never submitted")
     found = {end.id: end for end in ends(engine, 2)}
     assert isinstance(found["goes"], Failed)
     assert found["goes"].error_code == "aborted"
@@ -255,6 +292,25 @@ def test_interactive_request_streams_the_beginning_of_its_text(load: Load) -> No
     assert end.text.startswith(pieces)
 
 
+def test_what_a_backend_cannot_do_fails_the_request_and_is_never_ignored(load: Load) -> None:
+    engine = load()
+    choice = StructuredOutput(choice=("left", "right"))
+    engine.submit(ask("choice", structured_output=choice))
+    engine.submit(ask("logprobs", logprobs=2))
+    engine.submit(ask("plain"))
+    found = {end.id: end for end in ends(engine, 3)}
+    assert isinstance(found["plain"], Finished)
+    for name in ("choice", "logprobs"):
+        end = found[name]
+        if isinstance(end, Failed):
+            assert end.error_code == "unsupported"
+            assert "vllm" in end.error
+        elif name == "choice":
+            assert end.text in choice.choice
+        else:
+            assert len(end.logprobs) == end.usage.completion_tokens
+
+
 def test_closing_twice_is_harmless_and_ends_the_engine(load: Load) -> None:
     engine = load()
     engine.submit(ask("a"))
@@ -264,7 +320,7 @@ def test_closing_twice_is_harmless_and_ends_the_engine(load: Load) -> None:
         engine.poll(0)
 
 
-@pytest.mark.parametrize("name", ["scripted", "transformers", "server", "remote"])
+@pytest.mark.parametrize("name", ["scripted", "transformers", "server", "remote", "vllm"])
 def test_unknown_option_is_refused_with_its_name(name: str, model_dir: Path) -> None:
     spec = EngineSpec(id="e", backend=name, model=str(model_dir), options={"max_bach": 3})
     with pytest.raises(EngineLoadError) as caught:

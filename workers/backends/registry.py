@@ -9,10 +9,12 @@ from workers.backends.remote import RemoteBackend
 from workers.backends.scripted import ScriptedBackend
 from workers.backends.server import ServerBackend
 from workers.backends.transformers import TransformersBackend
+from workers.backends.vllm import vllm_backend
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "scripted": ScriptedBackend,
     "transformers": TransformersBackend,
+    "vllm": vllm_backend,
 }
 
 REMOTE_BACKENDS: dict[str, Callable[[Mapping[str, EngineAccess]], Backend]] = {
@@ -23,7 +25,7 @@ REMOTE_BACKENDS: dict[str, Callable[[Mapping[str, EngineAccess]], Backend]] = {
 
 
 def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> Backend:
-    """A new backend of that name.
+    """A backend of that name.
 
     Args:
         access: how to reach engines that run elsewhere, by id.

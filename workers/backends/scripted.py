@@ -24,6 +24,7 @@ from orchestrator.domain.values import content_hash
 from orchestrator.errors import BackendError, ContextExceededError, EngineCrashedError, EngineLoadError
 from orchestrator.ports import Clock, Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.options import Options, read_options
+from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop
 
 Sleep = Callable[[float], None]
@@ -291,6 +292,8 @@ class ScriptedEngine:
     def _outcome(self, request: GenerationRequest, rule: Rule) -> Finished | Failed:
         if rule.fail is not None:
             return Failed(request.id, rule.fail, "the script asks for this failure.")
+        if (refused := refusal(request, "scripted")) is not None:
+            return refused
         if request.adapter is not None and request.adapter not in self._adapters:
             return Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'.")
         n_prompt = sum(len(message.content.split()) for message in request.messages)

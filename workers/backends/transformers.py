@@ -6,7 +6,6 @@ never loaded. LoRA adapters are applied over one set of base weights, mixed free
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.ports import Engine
+from workers.backends.checkpoints import load_error, load_tokenizer, require_safetensors
 from workers.backends.options import Options, read_options
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SMALL_MODEL_PARAMS = 1_000_000_000
 FULL_CACHE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 class TransformersOptions(Options):
@@ -72,7 +71,7 @@ class TransformersBackend:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         device = _device(options.device)
-        tokenizer = _load_tokenizer(spec)
+        tokenizer = load_tokenizer(spec)
         model = _place(_load_model(spec), spec, device)
         return DecodingEngine(
             model,
@@ -95,33 +94,7 @@ def _check_spec(spec: EngineSpec) -> None:
             param="tensor_parallel_size",
             remedy="Set tensor_parallel_size to 1 or use the engine 'vllm'.",
         )
-    folder = Path(spec.model)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        raise _no_safetensors(spec, folder)
-
-
-def _no_safetensors(spec: EngineSpec, folder: Path) -> EngineLoadError:
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-    if pickles:
-        return EngineLoadError(
-            f"engine '{spec.id}': '{folder}' holds pickled weights ({pickles[0]}), which can run code.",
-            param="model",
-            remedy="Convert them to safetensors (save_pretrained on a machine you can lose).",
-        )
-    return EngineLoadError(
-        f"engine '{spec.id}': '{folder}' holds no *.safetensors file.",
-        param="model",
-        remedy="Point to a directory with config.json, tokenizer and safetensors weights.",
-    )
-
-
-def _load_tokenizer(spec: EngineSpec) -> "PreTrainedTokenizerFast":
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(spec.model, revision=spec.revision, trust_remote_code=False)
-    except Exception as error:  # a broken checkpoint raises anything
-        raise _load_error(spec, "the tokenizer", error) from error
+    require_safetensors(spec)
 
 
 def _load_model(spec: EngineSpec) -> "PreTrainedModel":
@@ -138,16 +111,7 @@ def _load_model(spec: EngineSpec) -> "PreTrainedModel":
             trust_remote_code=False,
         )
     except Exception as error:  # a broken checkpoint raises anything
-        raise _load_error(spec, "the weights", error) from error
-
-
-def _load_error(spec: EngineSpec, what: str, error: Exception) -> EngineLoadError:
-    reason = " ".join(str(error).split())[:500] or type(error).__name__
-    return EngineLoadError(
-        f"engine '{spec.id}': {what} of '{spec.model}' cannot be loaded: {reason}.",
-        param="model",
-        remedy="Check the path or the hub id and revision; models that bring their own code are refused.",
-    )
+        raise load_error(spec, "the weights", error) from error
 
 
 def _device(name: str) -> "torch.device":

@@ -21,6 +21,7 @@ from workers.engine_host.spares import STOP_S, SparePool
 logger = logging.getLogger(__name__)
 
 PythonOf = Callable[[EngineSpec], str]
+EnvOf = Callable[[EngineSpec], Mapping[str, str]]
 
 
 class Patience(NamedTuple):
@@ -49,7 +50,8 @@ class HostedBackend:
         inner: row of `inner.INNER`, or `module:class` of a backend.
         python: interpreter of the children, or a function that names it for an engine; this
             process's own by default.
-        env: variables of the children, over those of this process.
+        env: variables of the children, over those of this process, or a function that names them for
+            an engine. Engines with equal interpreters and variables share children.
         n_spares: warm children kept per interpreter; each costs the memory of its imports.
         tolerance_gib: a child that dropped its engine may hold so much more memory than before its
             first load, and is used again.
@@ -66,7 +68,7 @@ class HostedBackend:
         inner: str,
         *,
         python: str | PythonOf = sys.executable,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | EnvOf | None = None,
         n_spares: int = 1,
         tolerance_gib: float = TOLERANCE_GIB,
         patience: Patience = DEFAULT_PATIENCE,
@@ -76,7 +78,7 @@ class HostedBackend:
         self.n_loads = 0
         self._inner = inner
         self._python = python
-        self._env = tuple(sorted((env or {}).items()))
+        self._env = env or {}
         self._n_spares = n_spares
         self._tolerance_gib = tolerance_gib
         self._patience = patience
@@ -202,7 +204,8 @@ class HostedBackend:
 
     def _pool(self, spec: EngineSpec) -> SparePool:
         python = self._python if isinstance(self._python, str) else self._python(spec)
-        return self._pool_of(Launch(self._inner, python, self._env))
+        env = self._env(spec) if callable(self._env) else self._env
+        return self._pool_of(Launch(self._inner, python, tuple(sorted(env.items()))))
 
     def _pool_of(self, launch: Launch) -> SparePool:
         with self._lock:

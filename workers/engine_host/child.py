@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.errors import BackendError, EngineCrashedError, MusterError
+from orchestrator.errors import BackendError, EngineCrashedError, MusterError, UnsupportedError
 from orchestrator.ports import Backend, Clock, Engine, Failed, Tokens
 from workers.engine_host import wire
 from workers.engine_host.channel import Channel
 from workers.engine_host.lifeline import die_with
-from workers.engine_host.memory import give_memory_back, read_memory
+from workers.engine_host.memory import freeze_imports, give_memory_back, read_memory
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class EngineServer:
     def _answer(self, command: wire.Load | wire.Unload | wire.Call) -> None:
         started = self._clock()
         try:
-            self._do(command)
+            stats = self._do(command)
         except EngineCrashedError:
             raise
         except MusterError as error:
@@ -103,23 +103,24 @@ class EngineServer:
         else:
             cuda = self._engine is not None or isinstance(command, wire.Unload)
             memory = read_memory(cuda=cuda)
-            self.report(wire.Done(seconds=self._clock() - started, memory=memory))
+            self.report(wire.Done(seconds=self._clock() - started, memory=memory, stats=stats))
 
-    def _do(self, command: wire.Load | wire.Unload | wire.Call) -> None:
+    def _do(self, command: wire.Load | wire.Unload | wire.Call) -> wire.EngineStats | None:
         if isinstance(command, wire.Call):
-            self._call(command)
-            return
+            return self._call(command)
         self._drop()
         if isinstance(command, wire.Load):
             # What the device had before is the measure for what must come back later.
             self.report(wire.Heartbeat(memory=read_memory(cuda=True)))
             self._engine = self._backend.load(command.spec, command.adapters)
+        return None
 
-    def _call(self, command: wire.Call) -> None:
+    def _call(self, command: wire.Call) -> wire.EngineStats | None:
         method = getattr(self._engine, command.method, None)
         if method is None:
-            raise BackendError(f"this engine cannot {command.method.replace('_', ' ')}.")
-        method() if command.argument is None else method(command.argument)
+            raise UnsupportedError(f"this engine does not offer '{command.method}'.")
+        result = method() if command.argument is None else method(command.argument)
+        return result if isinstance(result, wire.EngineStats) else None
 
     def _drop(self) -> None:
         if self._engine is None:
@@ -174,6 +175,7 @@ def _run(channel: Channel, arguments: Arguments) -> int:
         channel.send(wire.encode(wire.Refused(code="import_failed", message=message)))
         channel.flush(SEND_S)
         return EXIT_LOAD
+    freeze_imports()
     server = EngineServer(channel, backend)
     server.report(wire.Ready(import_s=time.monotonic() - started, memory=read_memory(cuda=False)))
     server.run()

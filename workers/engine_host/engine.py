@@ -115,7 +115,14 @@ class HostedEngine:
     def remove_adapter(self, path: str) -> None:
         self._call(wire.Call(method="remove_adapter", argument=path))
 
-    def _call(self, call: wire.Call) -> None:
+    def stats(self) -> wire.EngineStats:
+        """What the engine is doing; raises BackendError when it does not count."""
+        done = self._call(wire.Call(method="stats"))
+        if done.stats is None:
+            raise BackendError(f"engine '{self._id}' keeps no statistics.")
+        return done.stats
+
+    def _call(self, call: wire.Call) -> wire.Done:
         self._require_alive()
         try:
             self._child.send(call)
@@ -124,6 +131,7 @@ class HostedEngine:
             raise self._died(error) from error
         if isinstance(reply, wire.Refused):
             raise BackendError(f"engine '{self._id}': {reply.message}", param=reply.param)
+        return reply
 
     def _is_news(self, event: EngineEvent) -> bool:
         """Whether the request is still waited for; its end is noted."""

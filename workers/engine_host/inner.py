@@ -22,8 +22,14 @@ INNER: dict[str, Inner] = {
         preload=("torch", "transformers", "transformers.models.auto", "workers.backends.decoding.engine"),
     ),
     "vllm": Inner(
-        "workers.backends.vllm:VllmBackend",
-        preload=("vllm", "vllm.v1.engine.llm_engine", "vllm.v1.worker.worker_base"),
+        "workers.backends.vllm_loading:VllmBackend",
+        preload=(
+            "vllm",
+            "vllm.v1.engine.llm_engine",
+            "vllm.v1.engine.core",
+            "vllm.model_executor.models.llama",
+            "workers.backends.vllm_loading",
+        ),
     ),
 }
 

@@ -43,6 +43,13 @@ def _cuda_memory() -> tuple[float | None, float | None]:
     return free / GIB, total / GIB
 
 
+def freeze_imports() -> None:
+    """Exempt what exists now from garbage collection: a full one walks all that libraries brought, for a
+    second with vLLM, and dropping an engine needs several."""
+    gc.collect()
+    gc.freeze()
+
+
 def give_memory_back() -> None:
     """Collect garbage and return freed memory to the system and the device."""
     gc.collect()

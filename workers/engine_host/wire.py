@@ -20,7 +20,7 @@ _LENGTH = struct.Struct(">I")
 
 T = TypeVar("T")
 
-Method = Literal["sleep", "wake", "add_adapter", "remove_adapter"]
+Method = Literal["sleep", "wake", "add_adapter", "remove_adapter", "stats"]
 """What an engine may offer beyond `ports.Engine`."""
 
 
@@ -30,6 +30,18 @@ class Memory(Value):
     rss_gib: float
     cuda_free_gib: float | None = None
     cuda_total_gib: float | None = None
+
+
+class EngineStats(Value):
+    """Requests and tokens of an engine since its load. `kv_cache_usage` is the share of the cache in use,
+    in [0, 1]; `n_cached_tokens` counts prompt tokens that the prefix cache spared."""
+
+    n_running: int
+    n_waiting: int
+    kv_cache_usage: float
+    n_prompt_tokens: int
+    n_cached_tokens: int
+    n_output_tokens: int
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────────
@@ -81,11 +93,12 @@ class Ready(Value):
 
 
 class Done(Value):
-    """The command did what it says; `seconds` it took."""
+    """The command did what it says; `seconds` it took. `stats` answers the Call of that name."""
 
     kind: Literal["done"] = "done"
     seconds: float
     memory: Memory
+    stats: EngineStats | None = None
 
 
 class Refused(Value):

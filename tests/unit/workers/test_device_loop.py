@@ -1,19 +1,20 @@
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.assignments import BATCH, INTERACTIVE, Job, JobProgress, JobState
-from orchestrator.domain.experts import Pool
+from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.settings import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
+from tests.fakes import loops
 from tests.fakes.databases import fresh_sqlite
-from tests.fakes.work import FakeBackend, HandClock, TextMajority, always, make_pool, make_queries
-from workers.device_loop import DeviceLoop, Pace
+from tests.fakes.loops import run, submit
+from tests.fakes.work import FakeBackend, HandClock, TextMajority, make_pool, make_queries
+from workers.pace import Pace
 
-EAGER = Pace(look_s=0.0)
+make_loop = partial(loops.make_loop, pace=Pace(look_s=0.0))
 
 
 @pytest.fixture
@@ -21,41 +22,6 @@ def store(tmp_path: Path):
     store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
     yield store
     store.close()
-
-
-def make_loop(
-    store: SqlJobStore,
-    pool: Pool,
-    backend: FakeBackend,
-    *,
-    composition: TextMajority | None = None,
-    clock: HandClock | None = None,
-    pace: Pace = EAGER,
-    **settings: float,
-) -> DeviceLoop:
-    return DeviceLoop(
-        store=store,
-        backends=backend,
-        pool=pool,
-        compositions=always(composition or TextMajority([e.id for e in pool.experts])),
-        settings=SchedulerSettings(**settings),
-        device="cpu",
-        owner="loop",
-        clock=clock or HandClock(step_s=0.001),
-        pace=pace,
-    )
-
-
-def submit(store: SqlJobStore, queries: list[Query], *, job_id: str = "job", priority: int = BATCH) -> None:
-    store.submit(Job(id=job_id, composition="any", priority=priority), queries)
-
-
-def run(loop: DeviceLoop, store: SqlJobStore, *, job_id: str = "job", limit: int = 2000) -> JobProgress:
-    for _ in range(limit):
-        loop.tick()
-        if store.job(job_id).state is not JobState.RUNNING:
-            return store.job(job_id)
-    raise AssertionError(f"not done after {limit} rounds: {store.job(job_id)}")
 
 
 def answer_codes(store: SqlJobStore, job_id: str = "job") -> dict[str, str | None]:

@@ -121,3 +121,17 @@ def test_a_loop_without_steps_serves_while_another_advances(store: SqlJobStore) 
         device.tick()
     assert store.job("job").completed == 10
     assert rung == [10, 20], "once per stage: a bell for all responses of a commit"
+
+
+def test_an_engine_that_does_not_load_here_is_loaded_elsewhere(store: SqlJobStore) -> None:
+    broken, sound = FakeBackend(broken=["a"]), FakeBackend()
+    pool = make_pool("a")
+    first = make_loop(store, pool, broken, owner="first", clock=time.monotonic, pace=PACE)
+    second = make_loop(store, pool, sound, owner="second", clock=time.monotonic, pace=PACE)
+    second.tick()  # it lives, as the first one sees
+    submit(store, make_queries(20))
+    while not broken.loads:
+        first.tick()
+    drive_together([first, second], store)
+    assert (store.job("job").completed, broken.loads, sound.loads) == (20, ["a"], ["a"])
+    assert {r.error_code for _, responses in store.responses("job") for r in responses} == {None}

@@ -25,6 +25,7 @@ from workers.backends.decoding.lora import LoraBank
 from workers.backends.decoding.rows import Limits, Row, WaitingRows
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
 from workers.backends.decoding.texts import Texts
+from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop, held_back
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ class DecodingEngine:
         if request.id in self._unfinished:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
+        if (refused := refusal(request, "transformers")) is not None:
+            self._end(refused)
+            return
         try:
             self._waiting.push(self._row(request))
         except (InputError, ContextExceededError) as error:

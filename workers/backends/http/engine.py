@@ -11,6 +11,7 @@ from orchestrator.ports import Clock, EngineEvent, Failed, GenerationRequest, To
 from workers.backends.http.background import BackgroundLoop
 from workers.backends.http.caller import Caller
 from workers.backends.http.calls import CallPolicy, Endpoint
+from workers.backends.refusal import refusal
 
 CLOSE_TIMEOUT_S = 5.0
 
@@ -65,7 +66,9 @@ class RemoteEngine:
         if request.id in self._unfinished:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
-        if request.adapter is not None and request.adapter not in self._adapters:
+        if (refused := refusal(request, "server or remote")) is not None:
+            self._events.put(refused)
+        elif request.adapter is not None and request.adapter not in self._adapters:
             self._events.put(Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'."))
         else:
             self._arrived.append(request)

@@ -18,18 +18,21 @@ NEEDS_POSTGRES = [
 ]
 
 V0001_DATA = [
-    "INSERT INTO job VALUES (1, 'old', '{\"id\": \"old\", \"composition\": \"any\"}', 'hash', 'running',"
-    " 2, 1, 0, 1, 1, 0, 100.0, NULL)",
-    'INSERT INTO query VALUES (1, 1, 0, \'q0\', \'{"id": "q0", "question": "why?"}\', 0, 1, \'completed\','
-    " 0, NULL)",
-    'INSERT INTO query VALUES (2, 1, 1, \'q1\', \'{"id": "q1", "question": "how?"}\', 0, 1, \'open\','
-    " 1, NULL)",
-    'INSERT INTO answer VALUES (1, FALSE, \'{"text": "because"}\')',
-    'INSERT INTO prompt VALUES (2, 0, 0, \'[{"role": "user", "content": "how?"}]\')',
-    "INSERT INTO assignment VALUES (1, 2, 1, 0, 'a/0', 0, 'a', 'expert', 0, '{\"max_tokens\": 8}', 9, 0,"
-    " 'waiting', 0, NULL, NULL, 100.0)",
-    "INSERT INTO job_engine VALUES (1, 'a')",
-    "INSERT INTO engine_load VALUES (1, 'a', 'cpu', 'me', 2.5, 101.0)",
+    """INSERT INTO job VALUES (1, 'old', '{"id": "old", "composition": "any"}', 'hash', 'running',
+    2, 1, 0, 1, 1, 0, 100.0, NULL)""",
+    """INSERT INTO query VALUES (1, 1, 0, 'q0', '{"id": "q0", "question": "why?"}', 0, 1, 'completed',
+    0, '{"router": "all", "recruits": []}')""",
+    """INSERT INTO query VALUES (2, 1, 1, 'q1', '{"id": "q1", "question": "how?"}', 0, 1, 'open', 1, NULL)""",
+    """INSERT INTO prompt VALUES (1, 0, 0, '[{"role": "user", "content": "why?"}]')""",
+    """INSERT INTO prompt VALUES (2, 0, 0, '[{"role": "user", "content": "how?"}]')""",
+    """INSERT INTO assignment VALUES (7, 1, 1, 0, 'a/0', 0, 'a', 'expert', 0, '{}', 9, 0, 'done', 1,
+    NULL, NULL, 100.0)""",
+    """INSERT INTO assignment VALUES (8, 2, 1, 0, 'a/0', 0, 'a', 'expert', 0, '{"max_tokens": 8}', 9, 0,
+    'waiting', 0, NULL, NULL, 100.0)""",
+    """INSERT INTO response VALUES (7, '{"expert_id": "a/0", "role": "expert", "stage": 0, "text": "so"}')""",
+    """INSERT INTO answer VALUES (1, TRUE, '{"text": "because"}')""",
+    """INSERT INTO job_engine VALUES (1, 'a')""",
+    """INSERT INTO engine_load VALUES (1, 'a', 'cpu', 'me', 2.5, 101.0)""",
 ]
 
 
@@ -60,7 +63,11 @@ def test_a_job_of_the_first_version_is_read_and_finished(url: str) -> None:
     progress = store.job("old")
     assert (progress.state, progress.completed, progress.n_loads) == (JobState.RUNNING, 1, 1)
     assert (progress.created_at, progress.deadline_at) == (100.0, None)
-    assert [answer.text for _, answer in store.answers("old")] == ["because"]
+    ((_, answer),) = store.answers("old")
+    assert answer.text == "because"
+    assert answer.decision is not None
+    assert answer.decision.router == "all"
+    assert [[r.text for r in responses] for _, responses in store.responses("old")] == [["so"], []]
     (assignment,) = store.claim("a", owner="me", limit=9, lease_s=60).assignments
     assert (assignment.call.messages[0].content, assignment.call.sampling.max_tokens) == ("how?", 8)
     (load,) = store.engine_loads(job_id="old")

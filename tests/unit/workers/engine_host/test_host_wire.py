@@ -3,13 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.answers import FinishReason, Usage
-from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.assignments import Sampling, StructuredOutput
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineCrashedError
-from orchestrator.ports import Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports import Failed, Finished, GenerationRequest, TokenLogprob, TokenLogprobs, Tokens
 from workers.engine_host import wire
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+LOGPROB = st.builds(TokenLogprob, TEXT, st.floats(max_value=0, allow_infinity=False))
+LOGPROBS = st.builds(TokenLogprobs, LOGPROB, st.lists(LOGPROB, max_size=2).map(tuple))
 EVENTS = st.one_of(
     st.builds(Tokens, TEXT, TEXT),
     st.builds(Failed, TEXT, TEXT, TEXT),
@@ -19,6 +21,7 @@ EVENTS = st.one_of(
         TEXT,
         st.sampled_from(FinishReason),
         st.builds(Usage, prompt_tokens=st.integers(0, 9), cost_usd=st.floats(0, 1)),
+        st.lists(LOGPROBS, max_size=2).map(tuple),
     ),
 )
 
@@ -36,7 +39,10 @@ def test_events_survive_the_wire_in_order_however_it_is_cut(
 
 def test_request_survives_the_wire() -> None:
     message = Message(role="user", content="wie heißt 二?\n\x00")
-    sampling = Sampling(temperature=0.7, top_p=0.9, seed=2**40, stop=("\n",))
+    schema = StructuredOutput(json_schema={"enum": [1, None, "x"]})
+    sampling = Sampling(
+        temperature=0.7, top_p=0.9, seed=2**40, stop=("\n",), logprobs=0, structured_output=schema
+    )
     request = GenerationRequest("7.1", (message,), sampling, "adapters/x", 10)
     (body,) = wire.FrameBuffer().feed(wire.encode(wire.Submit(request=request)))
     command = wire.decode_command(body)

@@ -124,6 +124,17 @@ def test_spare_is_started_ahead_and_survives_a_crash_of_the_engine() -> None:
     assert pool.n_idle == 0
 
 
+def test_engines_share_children_only_with_equal_variables() -> None:
+    backend = HostedBackend("scripted", env=lambda spec: {"GROUP": spec.id[0]}, n_spares=0)
+    pids = []
+    for name in ("a1", "b1", "a2"):
+        engine = backend.load(spec(name), ())
+        pids.append(engine.pid)
+        engine.close()
+    assert pids[0] == pids[2] != pids[1]
+    backend.close()
+
+
 def test_interpreter_that_does_not_exist_is_named() -> None:
     backend = HostedBackend("scripted", python="/nowhere/python")
     with pytest.raises(EngineLoadError, match="/nowhere/python") as caught:

@@ -181,7 +181,7 @@ def test_calls_beyond_the_port_reach_engines_that_offer_them() -> None:
     engine.wake()
     with pytest.raises(BackendError, match="no level 3"):
         engine.sleep(3)
-    with pytest.raises(BackendError, match="cannot add adapter"):
+    with pytest.raises(BackendError, match="does not offer 'add_adapter'"):
         engine.add_adapter("somewhere")
     assert text_of(engine, "still here")
     engine.close()
@@ -193,3 +193,12 @@ def test_memory_is_reported_after_the_load(backend: HostedBackend) -> None:
     assert engine.memory is not None
     assert 0.01 < engine.memory.rss_gib < 8
     engine.close()
+
+
+def test_stats_of_an_engine_that_keeps_none_are_an_error() -> None:
+    backend = hosted()
+    engine = backend.load(spec(), ())
+    with pytest.raises(BackendError, match="does not offer 'stats'"):
+        engine.stats()
+    engine.close()
+    backend.close()

@@ -1,0 +1,28 @@
+"""`plan`: what the devices did for a job and will do."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli.session import session_of
+
+
+def plan(
+    ctx: typer.Context,
+    job: Annotated[str, typer.Argument(help="Job id, as `muster batch --json` gives it.")],
+    exact: Annotated[
+        bool, typer.Option("--exact", help="The shortest schedule there is (extra `plan`; up to 5 s).")
+    ] = False,
+) -> None:
+    """Show loads and seconds of a job, done and left, and the timeline of each device.
+
+    The lower bound is what no schedule could beat; of a job that has ended, the ratio says how close it
+    came.
+    """
+    from api.cli.tables import plan_lines, plan_table
+    from api.wire import plan_view
+
+    session = session_of(ctx)
+    with session.app() as app:
+        made = app.service.plan(job, exact=exact)
+    session.emit(plan_view(made).model_dump(mode="json"), plan_table(made), plan_lines(made))

@@ -1,0 +1,45 @@
+"""Which engine a device serves next, how much it claims, and what the rest of the run will take.
+
+Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike.
+"""
+
+from orchestrator.batching.bounds import Family, bound_by_area_s, lower_bound_s
+from orchestrator.batching.choosing import (
+    DEFAULT_TOKENS_PER_S,
+    NO_RATES,
+    SEAT_FACTOR,
+    EngineChoice,
+    Rates,
+    choose_engine,
+)
+from orchestrator.batching.left import plan
+from orchestrator.batching.shards import (
+    CHARS_PER_TOKEN,
+    estimated_tokens,
+    group_by_engine,
+    retry_limit,
+    shard_size,
+)
+from orchestrator.batching.timeline import Books, JobPlan, Stay, job_plan
+
+__all__ = [
+    "CHARS_PER_TOKEN",
+    "DEFAULT_TOKENS_PER_S",
+    "NO_RATES",
+    "SEAT_FACTOR",
+    "Books",
+    "EngineChoice",
+    "Family",
+    "JobPlan",
+    "Rates",
+    "Stay",
+    "bound_by_area_s",
+    "choose_engine",
+    "estimated_tokens",
+    "group_by_engine",
+    "job_plan",
+    "lower_bound_s",
+    "plan",
+    "retry_limit",
+    "shard_size",
+]

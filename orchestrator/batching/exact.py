@@ -1,0 +1,116 @@
+"""The shortest schedule of families on equal devices, by CP-SAT: for reports, not for decisions."""
+
+import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.batching.bounds import lower_bound_s
+from orchestrator.batching.left import families_of, finish_s
+from orchestrator.batching.packing import Need, Packing, Piece, Seat, pack
+from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+TIME_LIMIT_S = 5.0
+TICKS = 5_000
+"""Resolution: the span between no time at all and the schedule found by packing, in steps of integers."""
+
+
+GAP = 0.01
+
+
+class ExactPlan(NamedTuple):
+    """`bound_s`: no schedule is shorter, as far as was proven in the time; optimal where they meet."""
+
+    packing: Packing
+    finish_s: float
+    bound_s: float
+
+    @property
+    def is_optimal(self) -> bool:
+        """Up to the resolution of the search."""
+        return self.finish_s <= self.bound_s * (1 + GAP)
+
+
+def exact_plan(
+    needs: Sequence[Need], seats: Sequence[Seat], *, time_limit_s: float = TIME_LIMIT_S
+) -> ExactPlan:
+    """Splitting is allowed; each device that takes part of a family loads it, unless it is there.
+
+    Times are rounded up to whole ticks, so the schedule found is never promised too short; it starts
+    from the packing and is never worse.
+
+    Raises:
+        ConfigError: OR-Tools is not installed.
+    """
+    packed = pack(needs, seats)
+    start = finish_s(packed, seats)
+    bound = lower_bound_s(families_of(needs, seats), n_devices=len(seats))
+    if not needs or start <= 0:
+        return ExactPlan(packed, start, start)
+    found = _solved(needs, seats, tick_s=start / TICKS, hint=packed, time_limit_s=time_limit_s)
+    if found is None:
+        return ExactPlan(packed, start, min(start, bound))
+    best = found.packing if finish_s(found.packing, seats) < start else packed
+    return ExactPlan(best, finish_s(best, seats), min(start, max(bound, found.bound_s)))
+
+
+class _Solved(NamedTuple):
+    packing: Packing
+    bound_s: float
+
+
+def _cp_sat() -> ModuleType:
+    try:
+        from ortools.sat.python import cp_model
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            "an exact plan needs OR-Tools, which is not installed.",
+            remedy="Install it with `pip install 'muster[plan]'`, or leave out the exact plan.",
+        ) from missing
+    return cp_model
+
+
+def _solved(
+    needs: Sequence[Need], seats: Sequence[Seat], *, tick_s: float, hint: Packing, time_limit_s: float
+) -> _Solved | None:
+    cp = _cp_sat()
+    model = cp.CpModel()
+    finish = model.new_int_var(0, 2 * TICKS, "finish")
+    shares: dict[tuple[int, int], cp_model.IntVar] = {}
+    used: list[list[cp_model.LinearExprT]] = [[math.ceil(seat.ready_s / tick_s)] for seat in seats]
+    for n, need in enumerate(needs):
+        work = math.ceil(need.work_s / tick_s)
+        for d, seat in enumerate(seats):
+            share = shares[n, d] = model.new_int_var(0, work, f"share_{n}_{d}")
+            takes = model.new_bool_var(f"takes_{n}_{d}")
+            model.add(share <= work * takes)
+            load_s = 0.0 if seat.engine_id == need.engine_id else need.load_s
+            used[d] += [share, math.ceil(load_s / tick_s) * takes]
+            hinted = sum(p.work_s for p in hint.pieces[d] if p.engine_id == need.engine_id)
+            model.add_hint(share, min(work, math.ceil(hinted / tick_s)))
+            model.add_hint(takes, hinted > 0)
+        model.add(sum(shares[n, d] for d in range(len(seats))) == work)
+    for parts in used:
+        model.add(sum(parts) <= finish)
+    model.minimize(finish)
+    solver = cp.CpSolver()
+    solver.parameters.max_time_in_seconds = time_limit_s
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = 0
+    if solver.solve(model) not in (cp.OPTIMAL, cp.FEASIBLE):
+        return None
+    pieces = tuple(
+        tuple(
+            Piece(need.engine_id, 0.0 if seat.engine_id == need.engine_id else need.load_s, share * tick_s)
+            for n, need in enumerate(needs)
+            if (share := solver.value(shares[n, d]))
+        )
+        for d, seat in enumerate(seats)
+    )
+    # Rounding up adds at most one tick per family and load: what is proven holds for the rounded work.
+    slack_s = 2 * len(needs) * tick_s
+    bound_s = max(0.0, solver.best_objective_bound * tick_s - slack_s)
+    return _Solved(Packing(pieces, solver.objective_value * tick_s), bound_s)

@@ -1,0 +1,202 @@
+"""The plan of a job for people: what each device did and will do, and how close to the bound that is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from orchestrator.batching.bounds import Family, lower_bound_s
+from orchestrator.batching.choosing import Rates
+from orchestrator.batching.exact import exact_plan
+from orchestrator.batching.left import all_needs, finish_s, in_order, load_plan
+from orchestrator.batching.packing import Packing, Seat, pack
+from orchestrator.domain.assignments import EngineBacklog, JobProgress, JobState
+from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
+
+UNNAMED = "device"
+
+
+class Stay(NamedTuple):
+    """An engine on a device, in seconds since the job was submitted: loading from `load_from_s`,
+    serving from `serve_from_s`, until `until_s`. `is_past`: it has been loaded; else it is foreseen."""
+
+    device: str
+    engine_id: str
+    load_from_s: float
+    serve_from_s: float
+    until_s: float
+    is_past: bool
+
+
+class JobPlan(NamedTuple):
+    """Loads and seconds of a job, done and left. Waiting work of other jobs counts: jobs share loads.
+
+    `lower_bound_s`: seconds from now that no schedule can beat; of a job that has ended, seconds that
+    its whole run could not have beaten. `ratio`: its run over that bound, None before it has ended or
+    where it needed no load. `is_optimal`: proven by CP-SAT to be the shortest there is.
+    """
+
+    job_id: str
+    state: JobState
+    loads_done: int
+    loads_left: int
+    seconds_done: float
+    seconds_left: float
+    lower_bound_s: float
+    ratio: float | None
+    is_optimal: bool
+    stays: tuple[Stay, ...]
+
+
+class Books(NamedTuple):
+    """What the store knows, at the time `now_s` of its clock."""
+
+    progress: JobProgress
+    backlog: Sequence[EngineBacklog]
+    devices: Sequence[DeviceReport]
+    loads: Sequence[EngineLoad]
+    rates: Mapping[tuple[str, str], Rate]
+    now_s: float
+
+
+def job_plan(books: Books, *, later: frozenset[str] = frozenset(), exact: bool = False) -> JobPlan:
+    """The plan of a running job from the waiting work, or the record of one that has ended.
+
+    Raises:
+        ConfigError: `exact` without OR-Tools.
+    """
+    if books.progress.state is not JobState.RUNNING:
+        return _record(books)
+    rates = shared_rates(books.rates)
+    rates = rates.extended({*later, *(item.engine_id for item in books.backlog)})
+    devices, seats = seats_of(books, rates)
+    needs = all_needs(books.backlog, later=later, rates=rates)
+    solved = exact_plan(needs, seats) if exact else None
+    packing = solved.packing if solved else pack(needs, seats)
+    left = load_plan(packing, needs, seats, later=later)
+    elapsed_s = books.now_s - books.progress.created_at
+    future = _foreseen(packing, devices, seats, from_s=elapsed_s, later=later)
+    return JobPlan(
+        job_id=books.progress.job.id,
+        state=books.progress.state,
+        loads_done=len(books.loads),
+        loads_left=left.loads_left,
+        seconds_done=elapsed_s,
+        seconds_left=finish_s(packing, seats),
+        lower_bound_s=max(left.lower_bound_s, solved.bound_s) if solved else left.lower_bound_s,
+        ratio=None,
+        is_optimal=solved is not None and solved.is_optimal,
+        stays=(*_stays(books, until_s=books.now_s), *future),
+    )
+
+
+def seats_of(books: Books, rates: Rates) -> tuple[list[str], list[Seat]]:
+    """Devices by name and what they have. Where none reports itself: those that loaded
+    for the job, or one."""
+    if books.devices:
+        reports = sorted(books.devices, key=lambda report: report.owner)
+        return [_name(r.device, r.host) for r in reports], [_seat(r, rates) for r in reports]
+    last = {load.owner: load for load in books.loads}
+    if not last:
+        return [UNNAMED], [Seat()]
+    loads = [last[owner] for owner in sorted(last)]
+    return [x.device for x in loads], [Seat(x.engine_id if x.left_at is None else None) for x in loads]
+
+
+def shared_rates(rates: Mapping[tuple[str, str], Rate]) -> Rates:
+    """Means over the devices that measured an engine."""
+    loads: dict[str, list[float]] = {}
+    speeds: dict[str, list[float]] = {}
+    for (engine_id, _), rate in rates.items():
+        if rate.load_s is not None:
+            loads.setdefault(engine_id, []).append(rate.load_s)
+        if rate.tokens_per_s is not None:
+            speeds.setdefault(engine_id, []).append(rate.tokens_per_s)
+    return Rates(_means(loads), _means(speeds))
+
+
+def _record(books: Books) -> JobPlan:
+    progress = books.progress
+    ended_s = progress.finished_at if progress.finished_at is not None else books.now_s
+    took_s = ended_s - progress.created_at
+    stays = _stays(books, until_s=ended_s)
+    bound = lower_bound_s(_families(stays), n_devices=max(1, len({load.owner for load in books.loads})))
+    return JobPlan(
+        job_id=progress.job.id,
+        state=progress.state,
+        loads_done=len(books.loads),
+        loads_left=0,
+        seconds_done=took_s,
+        seconds_left=0.0,
+        lower_bound_s=bound,
+        ratio=took_s / bound if bound > 0 and progress.state is JobState.DONE else None,
+        is_optimal=False,
+        stays=stays,
+    )
+
+
+def _families(stays: Iterable[Stay]) -> list[Family]:
+    """Measured: the mean load of each engine, and all the seconds in which it had a device."""
+    loads: dict[str, list[float]] = {}
+    work: dict[str, float] = {}
+    for stay in stays:
+        loads.setdefault(stay.engine_id, []).append(stay.serve_from_s - stay.load_from_s)
+        work[stay.engine_id] = work.get(stay.engine_id, 0.0) + stay.until_s - stay.serve_from_s
+    return [Family(load_s, work[engine_id]) for engine_id, load_s in _means(loads).items()]
+
+
+def _stays(books: Books, *, until_s: float) -> tuple[Stay, ...]:
+    """Loads of the job and how long each was followed by its engine's work, up to `until_s`."""
+    zero = books.progress.created_at
+    ends = _ends(books.loads)
+    return tuple(
+        Stay(
+            load.device,
+            load.engine_id,
+            load_from_s=load.started_at - zero,
+            serve_from_s=load.started_at + load.seconds - zero,
+            until_s=max(load.started_at + load.seconds, min(end, until_s)) - zero,
+            is_past=True,
+        )
+        for load, end in zip(books.loads, ends, strict=True)
+    )
+
+
+def _ends(loads: Sequence[EngineLoad]) -> list[float]:
+    """When each load's engine left: as recorded, else when its owner loaded the next one."""
+    ends = []
+    for ix, load in enumerate(loads):
+        following = (x.started_at for x in loads[ix + 1 :] if x.owner == load.owner)
+        ends.append(load.left_at if load.left_at is not None else next(following, float("inf")))
+    return ends
+
+
+def _foreseen(
+    packing: Packing,
+    devices: Sequence[str],
+    seats: Sequence[Seat],
+    *,
+    from_s: float,
+    later: frozenset[str],
+) -> list[Stay]:
+    stays = []
+    for device, seat, pieces in zip(devices, seats, packing.pieces, strict=True):
+        at = from_s + seat.ready_s
+        for engine_id, load_s, work_s in in_order(pieces, later):
+            stays.append(Stay(device, engine_id, at, at + load_s, at + load_s + work_s, is_past=False))
+            at += load_s + work_s
+    return stays
+
+
+def _seat(report: DeviceReport, rates: Rates) -> Seat:
+    if report.engine_id is None or report.state == "idle":
+        return Seat()
+    left_s = rates.load(report.engine_id) - report.state_s if report.state == "loading" else 0.0
+    return Seat(report.engine_id, max(0.0, left_s))
+
+
+def _name(device: str, host: str) -> str:
+    return f"{host}/{device}" if host else device
+
+
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {key: fmean(found) for key, found in values.items()}

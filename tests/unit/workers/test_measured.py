@@ -1,0 +1,24 @@
+from orchestrator.batching import Rates
+from orchestrator.domain.devices import Rate
+from workers.measured import Measurements
+
+
+def test_what_was_measured_on_this_device_goes_before_the_mean_of_the_others() -> None:
+    measured = Measurements("cuda:0")
+    measured.read(
+        {
+            ("a", "cuda:0"): Rate(load_s=1.0),
+            ("a", "cpu"): Rate(load_s=9.0, tokens_per_s=50.0),
+            ("b", "cpu"): Rate(load_s=4.0),
+            ("b", "cuda:1"): Rate(load_s=8.0, tokens_per_s=10.0),
+        }
+    )
+    assert measured.rates == Rates({"a": 1.0, "b": 6.0}, {"a": 50.0, "b": 10.0})
+
+
+def test_what_is_not_stored_yet_stays() -> None:
+    measured = Measurements("cpu")
+    measured.note_load("a", 3.0)
+    measured.note_speed("a", 7.0)
+    measured.read({("a", "cpu"): Rate(tokens_per_s=5.0)})
+    assert measured.rates == Rates({"a": 3.0}, {"a": 5.0})
