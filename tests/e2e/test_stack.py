@@ -159,7 +159,9 @@ def test_real_models_answer_through_the_stack(tmp_path: Path, redis_server: Redi
         stack.start_api()
         asked = stack.ask("Write 1984 in Roman numerals.", "roman")
         assert asked.json()["choices"][0]["message"]["content"] == "MCMLXXXIV"
-        routed = httpx.post(f"{stack.url}/v1/route", json={"question": "Write 15 in Roman numerals."}, timeout=60)
+        routed = httpx.post(
+            f"{stack.url}/v1/route", json={"question": "Write 15 in Roman numerals."}, timeout=60
+        )
         assert {recruit["expert"] for recruit in routed.json()["recruits"]} == {"roman", "arith-a"}
         job = stack.submit(b'{"question": "Write 14 in Roman numerals."}')
         until(lambda: stack.get(f"/v1/jobs/{job['id']}").json()["state"] == "done")
