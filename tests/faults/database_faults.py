@@ -200,7 +200,7 @@ def _full_answer_file(world: World, report: Report) -> None:
     asked.write_bytes(jsonl(questions(N_QUERIES)))
     out = world.folder / "answers.jsonl"
     command = ("batch", str(asked), "-c", "vote", "-o", str(out))
-    limited = world.process("batch", *command, limits={resource.RLIMIT_FSIZE: 20_000}).start()
+    limited = world.process("batch", *command, limits={resource.RLIMIT_FSIZE: (20_000, 20_000)}).start()
     ended = becomes_true(lambda: not limited.is_alive, within_s=BOUND_S)
     report.expect(
         "a batch whose answer file cannot grow ends with exit code 1 or 2",

@@ -5,7 +5,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -20,7 +20,7 @@ class Process:
 
     Args:
         ready: text of its log that says it has started; None = nothing to wait for.
-        limits: `resource` limits by number, like `{resource.RLIMIT_NOFILE: 64}`.
+        limits: `resource` limits, soft and hard, by number.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Process:
         log: Path,
         cwd: Path = ROOT,
         ready: str | None = None,
-        limits: Mapping[int, int] | None = None,
+        limits: Mapping[int, tuple[int, int]] | None = None,
     ) -> None:
         self.name = name
         self.log = log
@@ -144,7 +144,7 @@ class Process:
 
     def _apply_limits(self) -> None:
         for number, limit in self._limits.items():
-            resource.setrlimit(number, (limit, limit))
+            resource.setrlimit(number, limit)
 
 
 def descendants(pid: int) -> list[int]:
@@ -160,26 +160,3 @@ def descendants(pid: int) -> list[int]:
         found += children
         queue += children
     return found
-
-
-class Keeper:
-    """Restarts what died by itself, as `restart: always` does."""
-
-    def __init__(self) -> None:
-        self.n_restarts = 0
-
-    def tend(self, processes: Sequence[Process]) -> None:
-        for process in processes:
-            if not process.is_alive:
-                process.start()
-                self.n_restarts += 1
-
-
-def run_while(condition: Callable[[], bool], keep: Callable[[], None], *, within_s: float) -> bool:
-    """Call `keep` until the condition ends; False when the time ran out."""
-
-    def look() -> bool:
-        keep()
-        return not condition()
-
-    return becomes_true(look, within_s=within_s, every_s=0.1)

@@ -82,7 +82,9 @@ def profile_damaged(lab: Lab, report: Report) -> None:
         second = _profile(world, "second", range(1000, 1000 + N_QUERIES))
         wait_for(
             "the second profile is under way",
-            lambda: world.value("SELECT count(*) FROM assignment WHERE response IS NOT NULL") > n_responses + 10,
+            lambda: (
+                world.value("SELECT count(*) FROM assignment WHERE response IS NOT NULL") > n_responses + 10
+            ),
             within_s=60,
         )
         second.kill()

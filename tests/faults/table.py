@@ -205,7 +205,12 @@ FAULTS: tuple[Fault, ...] = (
         "429 with Retry-After, bounded memory",
         api_faults.overload,
     ),
-    Fault("F44", "an API with 64 file descriptors", "it recovers", api_faults.few_descriptors),
+    Fault(
+        "F44",
+        "an API with 64 file descriptors; 500 idle clients",
+        "refuses with a remedy; goes on",
+        api_faults.few_descriptors,
+    ),
     Fault(
         "F45",
         "every service restarted in random order, 20 times",

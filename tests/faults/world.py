@@ -159,7 +159,7 @@ class World:
         name: str,
         *arguments: str,
         ready: str | None = None,
-        limits: Mapping[int, int] | None = None,
+        limits: Mapping[int, tuple[int, int]] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Process:
         """A `muster` command over this world's pool file."""
