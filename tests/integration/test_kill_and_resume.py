@@ -62,7 +62,7 @@ def _run_and_kill(url: str, log: Path, store: SqlJobStore, *, at_responses: int)
     process.wait()
     assert store.job("job").n_responses < 2 * N_QUERIES, "killed too late"
     with sqlite3.connect(url.removeprefix("sqlite:///")) as conn:
-        committed = {pk for (pk,) in conn.execute("SELECT assignment_pk FROM response")}
+        committed = {pk for (pk,) in conn.execute("SELECT pk FROM assignment WHERE response IS NOT NULL")}
     conn.close()
     return Kill(committed, len(_generated(log)))
 
