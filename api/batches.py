@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 from pydantic import JsonValue
 
 from api.chat_requests import BatchBodies, ChatSettings
-from api.wire import chat_completion, muster_view
+from api.wire import chat_completion, model_name, muster_view
 from orchestrator.bootstrap import App, config_hash
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import JobProgress
@@ -98,7 +98,9 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
     openai_ids = frozenset(_openai_ids(batch.file))
     fingerprint = app.pool.fingerprint
     lines = (
-        _openai_line(item, batch, fingerprint) if item.query.id in openai_ids else _own_line(item, batch)
+        _openai_line(item, batch, fingerprint)
+        if item.query.id in openai_ids
+        else own_line(item, job_id=batch.job_id, composition=batch.composition)
         for item in app.service.results(batch.job_id)
     )
     try:
@@ -152,7 +154,8 @@ def _openai_ids(file: Path) -> Iterator[str]:
                 yield data["custom_id"]
 
 
-def _own_line(item: AnsweredQuery, batch: Batch) -> dict[str, JsonValue]:
+def own_line(item: AnsweredQuery, *, job_id: str, composition: str) -> dict[str, JsonValue]:
+    """One answer as a line of an answer file."""
     answer = item.answer
     return {
         "id": item.query.id,
@@ -160,7 +163,7 @@ def _own_line(item: AnsweredQuery, batch: Batch) -> dict[str, JsonValue]:
         "value": answer.value,
         "confidence": answer.confidence,
         "error": _error(answer),
-        "muster": _muster(answer, batch),
+        "muster": _muster(answer, job_id=job_id, composition=composition),
     }
 
 
@@ -184,22 +187,14 @@ def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[st
     return {**line, "response": response, "error": None}
 
 
-def model_name(composition: str) -> str:
-    """The name under which the REST API offers a resolved composition."""
-    if composition == "auto":
-        return composition
-    expert = composition.removeprefix("expert:")
-    return expert if expert != composition else f"muster/{composition}"
-
-
 def _error(answer: Answer) -> dict[str, JsonValue] | None:
     if answer.error_code is None:
         return None
     return {"code": answer.error_code, "message": answer.error}
 
 
-def _muster(answer: Answer, batch: Batch) -> dict[str, JsonValue]:
-    view = muster_view(answer, job_id=batch.job_id, composition=batch.composition)
+def _muster(answer: Answer, *, job_id: str, composition: str) -> dict[str, JsonValue]:
+    view = muster_view(answer, job_id=job_id, composition=composition)
     usage = answer.usage
     return {
         **view.model_dump(mode="json"),

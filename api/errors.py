@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from orchestrator.errors import InputError, MusterError, UnknownNameError
+from orchestrator.question_files import QuestionFileError
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,18 @@ class MediaTypeError(InputError):
 
 class BodyTooLargeError(InputError):
     code = "request_too_large"
+
+
+class IdempotencyKeyError(InputError):
+    """An Idempotency-Key that cannot be one."""
+
+    code = "invalid_idempotency_key"
+
+
+class IdempotencyMismatchError(InputError):
+    """An Idempotency-Key that came with another content before."""
+
+    code = "idempotency_key_reused"
 
 
 class OverloadedError(MusterError):
@@ -67,6 +80,8 @@ ROWS: Mapping[str, Row] = {
     "unsupported_media_type": Row(415, _REQUEST),
     "request_too_large": Row(413, _REQUEST),
     "limit_exceeded": Row(413, _REQUEST),
+    "invalid_idempotency_key": Row(400, _REQUEST),
+    "idempotency_key_reused": Row(422, _REQUEST),
     "method_not_allowed": Row(405, _REQUEST),
     "unknown_name": Row(404, _MISSING),
     "not_found": Row(404, _MISSING),
@@ -102,12 +117,23 @@ _STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_
 
 
 def error_body(error: MusterError) -> dict[str, JsonValue]:
-    """`{"error": {message, type, param, code}}`; `code` is always a string."""
+    """`{"error": {message, type, param, code}}`; `code` is always a string.
+
+    Bad lines of a question set are listed beside them: `lines`, with number and message of each.
+    """
     row = ROWS.get(error.code, FAILED)
     code = row.code or error.code
     if isinstance(error, UnknownNameError) and error.kind == "model":
         code = "model_not_found"
-    return {"error": {"message": str(error), "type": row.type, "param": error.param, "code": code}}
+    body: dict[str, JsonValue] = {
+        "message": str(error),
+        "type": row.type,
+        "param": error.param,
+        "code": code,
+    }
+    if isinstance(error, QuestionFileError):
+        body["lines"] = [{"line": bad.line, "message": bad.message} for bad in error.errors]
+    return {"error": body}
 
 
 def error_response(error: MusterError) -> JSONResponse:
@@ -118,7 +144,7 @@ def error_response(error: MusterError) -> JSONResponse:
 def _retry_headers(row: Row) -> dict[str, str]:
     if row.retry_after_s is not None:
         return {"retry-after": str(row.retry_after_s), "x-should-retry": "true"}
-    return {"x-should-retry": "false"} if row.status >= 500 else {}
+    return {"x-should-retry": "false"} if row.status >= 500 or row.status == 422 else {}
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -5,6 +5,8 @@ The body is counted while it streams, so a missing or false Content-Length chang
 
 import re
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -75,11 +77,17 @@ class InFlightLimit:
 
 
 class BodyLimit:
-    """Refuses bodies above `max_bytes` with 413 and encoded (e.g. gzip) bodies with 415."""
+    """Refuses bodies above `max_bytes` with 413 and encoded (e.g. gzip) bodies with 415.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    `larger`: limits of the paths that take uploads.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, larger: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,24 +102,27 @@ class BodyLimit:
             await error_response(refusal)(scope, receive, send)
             return
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self.max_bytes:
-            await error_response(self._too_large())(scope, receive, send)
+        max_bytes = self.larger.get(scope.get("path", ""), self.max_bytes)
+        if length.isdecimal() and int(length[:20]) > max_bytes:
+            await error_response(_too_large(max_bytes))(scope, receive, send)
             return
-        await self.app(scope, self._counted(receive), send)
+        await self.app(scope, _counted(receive, max_bytes), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        n_bytes = 0
 
-        async def counted() -> Message:
-            nonlocal n_bytes
-            message = await receive()
-            if message["type"] == "http.request":
-                n_bytes += len(message.get("body", b""))
-                if n_bytes > self.max_bytes:
-                    raise self._too_large()
-            return message
+def _counted(receive: Receive, max_bytes: int) -> Receive:
+    n_bytes = 0
 
-        return counted
+    async def counted() -> Message:
+        nonlocal n_bytes
+        message = await receive()
+        if message["type"] == "http.request":
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > max_bytes:
+                raise _too_large(max_bytes)
+        return message
 
-    def _too_large(self) -> BodyTooLargeError:
-        return BodyTooLargeError(f"the body is larger than {self.max_bytes} bytes.", remedy="Send less.")
+    return counted
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body is larger than {max_bytes} bytes.", remedy="Send less.")

@@ -320,13 +320,50 @@ class PlanView(Wire):
     stays: list[StayView]
 
 
+class JobCounts(Wire):
+    """Of queries; completed + failed + waiting == total."""
+
+    total: int
+    completed: int
+    failed: int
+    waiting: int
+
+
+class JobView(Wire):
+    """A submission. `calls` are generations on the books so far, `responses` those that came back;
+    times in seconds since 1970."""
+
+    id: str
+    object: Literal["muster.job"] = "muster.job"
+    kind: str
+    state: Literal["running", "done", "cancelled", "expired"]
+    model: str
+    label: str
+    counts: JobCounts
+    calls: int
+    responses: int
+    loads: int
+    created_at: int
+    finished_at: int | None
+    deadline_at: int | None
+
+
+class JobList(Wire):
+    object: Literal["list"] = "list"
+    data: list[JobView]
+
+
 class CheckView(Wire):
+    """A check that is not `required` costs speed, not answers."""
+
     check: str
     ok: bool
     detail: str
     remedy: str | None
+    required: bool
 
 
 class ReadyView(Wire):
     status: Literal["ready", "not_ready"]
+    degraded: bool
     checks: list[CheckView]

@@ -11,6 +11,8 @@ from api.schemas import (
     DecisionView,
     EvidenceView,
     ExpertView,
+    JobCounts,
+    JobView,
     MusterView,
     PlanView,
     RecruitView,
@@ -24,11 +26,43 @@ from api.schemas import (
 )
 from orchestrator.batching import JobPlan
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Recruit, SkillEvidence, Usage, Vote
+from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError, MusterError
 from orchestrator.question_files import conversation, parse_query
+
+
+def model_name(composition: str) -> str:
+    """The name under which the REST API offers a resolved composition."""
+    if composition == "auto":
+        return composition
+    expert = composition.removeprefix("expert:")
+    return expert if expert != composition else f"muster/{composition}"
+
+
+def job_view(progress: JobProgress) -> JobView:
+    job = progress.job
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        state=progress.state.value,
+        model=model_name(job.composition),
+        label=job.label,
+        counts=JobCounts(
+            total=progress.total,
+            completed=progress.completed,
+            failed=progress.failed,
+            waiting=progress.waiting,
+        ),
+        calls=progress.n_assignments,
+        responses=progress.n_responses,
+        loads=progress.n_loads,
+        created_at=int(progress.created_at),
+        finished_at=None if progress.finished_at is None else int(progress.finished_at),
+        deadline_at=None if progress.deadline_at is None else int(progress.deadline_at),
+    )
 
 
 def build_query(

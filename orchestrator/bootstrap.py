@@ -1,30 +1,33 @@
 """The composition root: settings in, a wired `App` out. The one module that names concrete classes."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aggregators.outputs import AggregatorContext, make_aggregator
 from orchestrator.bench import Bench, BenchReport, OnBench
 from orchestrator.compositions import (
     EXPERT_PREFIX,
+    ROUTE_PREFIX,
     STOCK_COMPOSITIONS,
     AnnotationRound,
+    DryRun,
     Ensemble,
     RollCall,
     SkillReader,
 )
 from orchestrator.domain.assignments import CallRole, Job
-from orchestrator.domain.cards import CompetenceCard, Profile
+from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.pool import build_pool, engine_access
-from orchestrator.ports import Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
+from orchestrator.ports import Clock, Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.service import OnProgress, Service
 from orchestrator.settings import CompositionSettings, Settings
@@ -40,20 +43,28 @@ from workers.backends.registry import get_backend
 from workers.dispatch import LocalDispatcher
 from workers.weights import weights_hash
 
+if TYPE_CHECKING:
+    from workers.news import News
+    from workers.stack_dispatch import StackDispatcher
+
 log = logging.getLogger(__name__)
 
 SYNTHESIZE = "synthesize"
+REFRESH_S = 5.0
+DISPENSABLE = frozenset({"broker", "workers"})
+"""Checks of the stack that may fail while questions are still taken."""
 AUTO, UNPROFILED = "auto", "skills"
 ONLY = CompositionSettings(router="all", aggregator="first")
 
 
 class Diagnosis(NamedTuple):
-    """One check of `muster doctor` and `/health/ready`."""
+    """One check of `muster doctor` and `/health/ready`. One that is not `required` costs speed only."""
 
     check: str
     ok: bool
     detail: str
     remedy: str | None = None
+    required: bool = True
 
 
 class Knowledge(NamedTuple):
@@ -89,7 +100,9 @@ class Catalogue:
         embedder: Callable[[], Embedder],
         annotator: Callable[[Knowledge], SkillAnnotator],
         matcher: Callable[[Knowledge], SkillMatcher | None],
+        cards: Callable[[], Mapping[str, CompetenceCard]],
         knowledge: Callable[[], Knowledge],
+        clock: Clock = time.monotonic,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -97,12 +110,16 @@ class Catalogue:
         self._embedder = embedder
         self._annotator = annotator
         self._matcher = matcher
+        self._load_cards = cards
         self._load_knowledge = knowledge
+        self._clock = clock
+        self._checked_at = clock()
         self._specs = {**_stock_compositions(pool), **settings.muster.compositions}
         self.forget()
 
     def forget(self) -> None:
         """Read cards and profile anew at the next use: they changed."""
+        self._cards: Mapping[str, CompetenceCard] | None = None
         self._knowledge: Knowledge | None = None
         self._reader: SkillReader | None = None
         self._built: dict[str, Composition] = {}
@@ -111,14 +128,26 @@ class Catalogue:
     def names(self) -> Sequence[str]:
         return tuple(self._specs)
 
+    def refresh(self) -> None:
+        """Read cards and profile anew if another process changed them; looks every `REFRESH_S`."""
+        if self._cards is None or self._clock() < self._checked_at + REFRESH_S:
+            return
+        self._checked_at = self._clock()
+        if deck_hash(self._load_cards()) != deck_hash(self._cards):
+            self.forget()
+
     @property
     def cards(self) -> Mapping[str, CompetenceCard]:
-        return self.knowledge.cards
+        """Needs no embedder, unlike the profile behind them."""
+        if self._cards is None:
+            self._cards = self._load_cards()
+        return self._cards
 
     @property
     def knowledge(self) -> Knowledge:
         if self._knowledge is None:
             self._knowledge = self._load_knowledge()
+            self._cards = self._knowledge.cards
         return self._knowledge
 
     def build(self, job: Job) -> Composition:
@@ -139,6 +168,9 @@ class Catalogue:
             return RollCall(job.composition, pool=self._pool, job=job, role=role)
         if job.composition == ANNOTATE:
             return AnnotationRound(self._annotator(NOTHING))
+        if job.composition.startswith(ROUTE_PREFIX):
+            inner = job.model_copy(update={"composition": job.composition.removeprefix(ROUTE_PREFIX)})
+            return DryRun(job.composition, self.build(inner))
         only = (
             job.composition.removeprefix(EXPERT_PREFIX) if job.composition.startswith(EXPERT_PREFIX) else None
         )
@@ -198,15 +230,11 @@ class App:
             embedder=lambda: self.embedder,
             annotator=self._annotator,
             matcher=self._matcher,
+            cards=self._known_cards,
             knowledge=self._knowledge,
         )
-        self.dispatcher = LocalDispatcher(
-            store=self.jobs,
-            backends=partial(get_backend, access=engine_access(settings, self.pool)),
-            pool=self.pool,
-            compositions=self.catalogue.build,
-            settings=settings.muster.scheduler,
-            device=settings.muster.device,
+        self.dispatcher: LocalDispatcher | StackDispatcher = (
+            self._stack_dispatcher() if settings.is_stack else self.device_driver()
         )
         self.service = Service(
             pool=self.pool,
@@ -215,7 +243,43 @@ class App:
             catalogue=self.catalogue,
             seed=settings.muster.seed,
             config_hash=config_hash(settings, self.pool),
+            routes_here=not settings.is_stack,
         )
+
+    def device_driver(
+        self, *, steps: bool = True, on_committed: Callable[[], None] | None = None
+    ) -> LocalDispatcher:
+        """A loop over the configured device; see `DeviceLoop` for the arguments."""
+        return LocalDispatcher(
+            store=self.jobs,
+            backends=partial(get_backend, access=engine_access(self.settings, self.pool)),
+            pool=self.pool,
+            compositions=self.catalogue.build,
+            settings=self.settings.muster.scheduler,
+            device=self.settings.muster.device,
+            steps=steps,
+            on_committed=on_committed,
+        )
+
+    @cached_property
+    def news(self) -> "News":
+        """Where this process tells and hears of answers, in the stack."""
+        from workers.news import open_news
+
+        return open_news(self.settings)
+
+    def _stack_dispatcher(self) -> "StackDispatcher":
+        try:
+            from workers.app import make_celery
+            from workers.bells import Bells
+            from workers.stack_dispatch import StackDispatcher
+        except ImportError as error:
+            raise ConfigError(
+                f"muster.broker_url is set, but a library of the stack is missing: {error}.",
+                param="muster.broker_url",
+                remedy="Run `pip install 'muster[stack]'`, or unset it to run in one process.",
+            ) from error
+        return StackDispatcher(store=self.jobs, bells=Bells(make_celery(self.settings)), news=self.news)
 
     @cached_property
     def embedder(self) -> FileBackedEmbedder:
@@ -269,6 +333,12 @@ class App:
         self._database.close()
 
     def _checks(self) -> Mapping[str, Callable[[], str]]:
+        if self.settings.is_stack:  # the workers embed, load and route; this process only looks
+            return {
+                "database": lambda: f"{len(self.jobs.jobs(limit=1000))} jobs",
+                "cards": self._check_cards,
+                "broker": self._check_broker,
+            }
         return {
             "database": lambda: f"{len(self.jobs.jobs(limit=1000))} jobs",
             "backends": lambda: ", ".join(
@@ -281,12 +351,18 @@ class App:
 
     def _diagnose(self, name: str, check: Callable[[], str]) -> Diagnosis:
         try:
-            return Diagnosis(name, True, check())
+            return Diagnosis(name, True, check(), required=name not in DISPENSABLE)
         except MusterError as error:
-            return Diagnosis(name, False, str(error))
+            return Diagnosis(name, False, str(error), required=name not in DISPENSABLE)
         except Exception as error:  # a broken part must not hide the state of the others
             log.exception("check %s failed", name)
-            return Diagnosis(name, False, f"{type(error).__name__}: {error}")
+            detail = f"{type(error).__name__}: {error}"
+            return Diagnosis(name, False, detail, required=name not in DISPENSABLE)
+
+    def _check_broker(self) -> str:
+        from workers.app import check_broker
+
+        return check_broker(self.settings)
 
     def _check_weights(self) -> str:
         folders = {e.engine.model for e in self.pool.experts} | {e.adapter for e in self.pool.experts}
@@ -316,16 +392,20 @@ class App:
         without = f", but not without a profile: {', '.join(waiting)}" if waiting else ""
         return f"{len(self.catalogue.names)} compositions{without}"
 
-    def _knowledge(self) -> Knowledge:
-        """Cards last measured or imported; outcomes only where the cards were counted from them."""
+    def _known_cards(self) -> Mapping[str, CompetenceCard]:
+        """Cards last measured or imported that fit the pool as it is now."""
         stored = self.card_store.cards()
-        cards = {
+        return {
             expert.id: stored[expert.id]
             for expert in self.pool.experts
             if expert.id in stored and stored[expert.id].fingerprint == expert.fingerprint
         }
+
+    def _knowledge(self) -> Knowledge:
+        """Outcomes only where the cards were counted from them."""
+        cards = self._known_cards()
         newest = self.card_store.latest_profile_hash()
-        if newest is None or any(card.profile_hash != newest for card in stored.values()):
+        if newest is None or any(card.profile_hash != newest for card in self.card_store.cards().values()):
             return Knowledge(cards, None)
         questions = [query for query, _ in self.card_store.profile_set(newest) or ()]
         self.embedder.keep([query.text for query in questions])

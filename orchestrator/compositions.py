@@ -1,6 +1,7 @@
 """Compositions: how experts become one answer, as pure resumable steps.
 
     Ensemble          annotate -> recruit -> ask the recruits -> aggregate (perhaps asking an aggregator)
+    DryRun            annotate -> recruit, and end with the decision
     RollCall          ask the same experts on every query: profiling, and the aggregator exam
     AnnotationRound   ask the annotating model only
 
@@ -30,11 +31,22 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import MusterError
-from orchestrator.ports import Aggregator, Embedder, Router, RoutingInput, SkillAnnotator, SkillMatcher
+from orchestrator.ports import (
+    Aggregator,
+    Composition,
+    Embedder,
+    Router,
+    RoutingInput,
+    SkillAnnotator,
+    SkillMatcher,
+)
 from orchestrator.settings import CompositionSettings
 
 EXPERT_PREFIX = "expert:"
 """`expert:<id>` is the composition that asks one expert and returns its words."""
+
+ROUTE_PREFIX = "route:"
+"""`route:<composition>` ends with the decision of that composition."""
 
 STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
     # Chosen inside the profile, deterministic: docs/decisions/0004.
@@ -175,6 +187,26 @@ class Ensemble:
         if isinstance(step, Ask):
             return step
         return Done(answer=step.answer.model_copy(update={"decision": state.decision}))
+
+
+class DryRun:
+    """A composition up to its decision: who would answer, and nobody is asked to."""
+
+    def __init__(self, name: str, inner: Composition) -> None:
+        self.name = name
+        self._inner = inner
+
+    def later_engines(self) -> tuple[str, ...]:
+        return ()
+
+    def step(self, states: Sequence[QueryState]) -> list[Step]:
+        return [self._ended(step) for step in self._inner.step(states)]
+
+    def _ended(self, step: Step) -> Step:
+        """Calls without a decision annotate; they are needed for one."""
+        if isinstance(step, Done) or step.decision is None:
+            return step
+        return Done(answer=Answer(text="", aggregator=self.name, decision=step.decision))
 
 
 class AnnotationRound:

@@ -231,6 +231,9 @@ CompositionFactory = Callable[[Job], Composition]
 class Dispatcher(Protocol):
     """Gets submitted jobs done: embedded, a loop of this process; in the stack, the workers."""
 
+    def notify(self) -> None:
+        """Say that work was put on the books. Returns at once and never fails: it only saves time."""
+
     def run(self, job_id: str, *, on_progress: Callable[[JobProgress], None] | None = None) -> JobProgress:
         """Block until every query of the job is answered or failed, or the job is cancelled."""
 

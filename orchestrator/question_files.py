@@ -6,7 +6,7 @@ takes what it needs.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -26,6 +26,12 @@ BodyReader = Callable[[dict[str, object]], dict[str, object]]
 class LineError(NamedTuple):
     line: int
     message: str
+
+
+class NotQuestionsError(InputError):
+    """A file that is no question set at all: empty, binary, or JSON of another shape."""
+
+    code = "invalid_jsonl"
 
 
 class QuestionFileError(InputError):
@@ -54,26 +60,46 @@ def check_questions(path: Path, *, max_lines: int = MAX_LINES, read_body: BodyRe
         LimitError: more lines than allowed, or a line that is too long.
         InputError: unreadable, empty, or not JSON lines at all.
     """
+    return sum(1 for _ in _checked(_scan(path, read_body), str(path), max_lines=max_lines))
+
+
+def parse_questions(
+    file: IO[bytes], name: str, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None
+) -> Iterator[Query]:
+    """The queries of an open file, checked as they are read: for who can take back what was yielded.
+
+    Args:
+        name: what messages call the file.
+
+    Raises:
+        InputError: as `check_questions`, after the last good line or as soon as it is certain.
+    """
+    return _checked(_scan_lines(file, name, read_body), name, max_lines=max_lines)
+
+
+def _checked(items: Iterable[tuple[int, Query | LineError]], name: str, *, max_lines: int) -> Iterator[Query]:
+    """Yields until the first bad line; then only looks for more of them, to report them together."""
     errors: list[LineError] = []
     seen: dict[str, int] = {}
     count = 0
-    for number, item in _scan(path, read_body):
+    for number, item in items:
         count += 1
         if count > max_lines:
-            raise LimitError(f"{path} has more than {max_lines} lines.", remedy="Split the file.")
+            raise LimitError(f"{name} has more than {max_lines} lines.", remedy="Split the file.")
         if isinstance(item, LineError):
             errors.append(item)
         elif item.id in seen:
             errors.append(LineError(number, f"id '{item.id}' stands on line {seen[item.id]} already"))
         else:
             seen[item.id] = number
+            if not errors:
+                yield item
         if len(errors) >= MAX_REPORTED:
             break
     if errors:
-        raise QuestionFileError(str(path), errors)
+        raise QuestionFileError(name, errors)
     if not count:
-        raise InputError(f"{path} holds no questions.", remedy="Write one JSON object per line.")
-    return count
+        raise NotQuestionsError(f"{name} holds no questions.", remedy="Write one JSON object per line.")
 
 
 def iter_questions(path: Path, *, read_body: BodyReader | None = None) -> Iterator[Query]:
@@ -87,13 +113,19 @@ def iter_questions(path: Path, *, read_body: BodyReader | None = None) -> Iterat
 def _scan(path: Path, read_body: BodyReader | None) -> Iterator[tuple[int, Query | LineError]]:
     try:
         with path.open("rb") as file:
-            for number, raw in _lines(file, str(path)):
-                try:
-                    yield number, parse_line(raw, number, read_body=read_body)
-                except InputError as error:
-                    yield number, LineError(number, str(error).rstrip("."))
+            yield from _scan_lines(file, str(path), read_body)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
+
+
+def _scan_lines(
+    file: IO[bytes], name: str, read_body: BodyReader | None
+) -> Iterator[tuple[int, Query | LineError]]:
+    for number, raw in _lines(file, name):
+        try:
+            yield number, parse_line(raw, number, read_body=read_body)
+        except InputError as error:
+            yield number, LineError(number, str(error).rstrip("."))
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
@@ -112,14 +144,14 @@ def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
 
 def _refuse_other_formats(head: bytes, name: str) -> None:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{name} is UTF-16.", remedy="Save it as UTF-8.")
+        raise NotQuestionsError(f"{name} is UTF-16.", remedy="Save it as UTF-8.")
     if head[:4] in (b"PK\x03\x04", b"PAR1") or head[:2] == b"\x1f\x8b":
-        raise InputError(f"{name} is a binary or compressed file.", remedy="Give plain JSON lines.")
+        raise NotQuestionsError(f"{name} is a binary or compressed file.", remedy="Give plain JSON lines.")
     start = head.removeprefix(b"\xef\xbb\xbf").strip()
     if start.startswith(b"["):
-        raise InputError(f"{name} is a JSON array.", remedy="Write one JSON object per line (JSONL).")
+        raise NotQuestionsError(f"{name} is a JSON array.", remedy="Write one JSON object per line (JSONL).")
     if start == b"{":
-        raise InputError(
+        raise NotQuestionsError(
             f"{name} is pretty-printed JSON.", remedy="Write each object on a single line (JSONL)."
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.batching import Books, JobPlan, job_plan
-from orchestrator.compositions import EXPERT_PREFIX, Ensemble, RollCall
+from orchestrator.compositions import EXPERT_PREFIX, ROUTE_PREFIX, Ensemble, RollCall
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
     BATCH,
@@ -21,8 +21,10 @@ from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.devices import LIVE_S
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
-from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, UnknownNameError
+from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, RoutingError, UnknownNameError
 from orchestrator.ports import AnsweredQuery, Clock, Composition, Dispatcher, JobStore
+
+ROUTE_TIMEOUT_S = 60.0
 
 OnProgress = Callable[[JobProgress], None]
 
@@ -55,6 +57,7 @@ class Service:
         seed: int = 0,
         config_hash: str = "",
         now_s: Clock = time.time,
+        routes_here: bool = True,
     ) -> None:
         """`now_s`: seconds since the epoch, as the database counts them."""
         self.pool = pool
@@ -64,6 +67,7 @@ class Service:
         self._seed = seed
         self._config_hash = config_hash
         self._now_s = now_s
+        self._routes_here = routes_here
 
     @property
     def composition_names(self) -> tuple[str, ...]:
@@ -108,11 +112,30 @@ class Service:
 
         Raises:
             MusterError: the composition needs a model to annotate skills, so it has no dry run.
+            GenerationTimeoutError: the workers that route did not do so in time.
         """
-        built = self._catalogue.build(self._job(self.resolve(composition), kind="route"))
+        name = self.resolve(composition)
+        if not self._routes_here:
+            return self._routed_by_job(name, queries)
+        built = self._catalogue.build(self._job(name, kind="route"))
         if isinstance(built, RollCall) or not isinstance(built, Ensemble):
             raise MusterError(f"composition '{composition}' does not route.")
         return built.route(queries)
+
+    def _routed_by_job(self, composition: str, queries: Sequence[Query]) -> list[Decision]:
+        job = self._job(ROUTE_PREFIX + composition, kind="route", priority=INTERACTIVE)
+        self._put(job, queries)
+        if self._dispatcher.wait(job.id, timeout_s=ROUTE_TIMEOUT_S).waiting:
+            self.jobs.set_state(job.id, JobState.CANCELLED)
+            raise GenerationTimeoutError(
+                f"no decision within {ROUTE_TIMEOUT_S:g} s.", remedy="Is a worker running?"
+            )
+        return [_decision_of(item) for item in self.jobs.answers(job.id)]
+
+    def _put(self, job: Job, queries: Iterable[Query]) -> None:
+        """On the books first, then the bell: losing it costs time only."""
+        self.jobs.submit(job, queries)
+        self._dispatcher.notify()
 
     def ask(
         self,
@@ -140,7 +163,7 @@ class Service:
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        self.jobs.submit(job, [query])
+        self._put(job, [query])
         self._dispatcher.wait(job.id, timeout_s=timeout_s)
         answer = self.jobs.answer(job.id)
         if answer is None:
@@ -160,8 +183,12 @@ class Service:
         seed: int | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        deadline_s: float | None = None,
     ) -> str:
-        """Store a batch in one transaction and return its job id. Equal id and content: a no-op."""
+        """Store a batch in one transaction and return its job id. Equal id and content: a no-op.
+
+        `deadline_s`: seconds from now after which what is open ends as `batch_expired`.
+        """
         job = self._job(
             self.resolve(composition),
             kind="batch",
@@ -170,8 +197,9 @@ class Service:
             max_tokens=max_tokens,
             temperature=temperature,
             label=label,
+            deadline_s=deadline_s,
         )
-        self.jobs.submit(job, queries)
+        self._put(job, queries)
         return job.id
 
     def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
@@ -216,10 +244,17 @@ class Service:
         """Free the devices, so that a measurement starts with nothing resident."""
         self._dispatcher.unload()
 
+    def cancel(self, job_id: str) -> None:
+        """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
+        self.jobs.set_state(job_id, JobState.CANCELLED)
+        self._dispatcher.notify()
+
     def results(self, job_id: str) -> Iterator[AnsweredQuery]:
         return self.jobs.answers(job_id)
 
     def _later_engines(self, job: Job) -> frozenset[str]:
+        if not self._routes_here:  # building a composition may need an embedder
+            return frozenset(job.later_engines)
         try:
             return frozenset((*job.later_engines, *self._catalogue.build(job).later_engines()))
         except MusterError:  # its queries fail with this error when they are stepped
@@ -236,6 +271,7 @@ class Service:
         max_tokens: int | None = None,
         temperature: float | None = None,
         label: str = "",
+        deadline_s: float | None = None,
     ) -> Job:
         return Job(
             id=job_id or f"{kind}-{uuid.uuid4().hex}",
@@ -247,4 +283,11 @@ class Service:
             temperature=temperature,
             config_hash=self._config_hash,
             label=label,
+            deadline_s=deadline_s,
         )
+
+
+def _decision_of(item: AnsweredQuery) -> Decision:
+    if item.answer.decision is None:
+        raise RoutingError(item.answer.error or "the composition does not route.")
+    return item.answer.decision

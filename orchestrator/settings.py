@@ -180,6 +180,7 @@ class SchedulerSettings(Section):
     max_attempts: int = Field(default=3, ge=1, le=100)
     hang_timeout_s: float = Field(default=300, gt=0)
     max_resident: int = Field(default=1, ge=1, le=64)
+    sweep_s: float = Field(default=15, gt=0, le=30)
 
 
 class ServerSettings(Section):
@@ -187,6 +188,7 @@ class ServerSettings(Section):
     port: int = Field(default=8321, ge=0, le=65535)
     request_timeout_s: float = Field(default=120, gt=0, le=86_400)
     max_body_bytes: int = Field(default=2_000_000, ge=1024, le=200_000_000)
+    max_upload_bytes: int = Field(default=200_000_000, ge=1024, le=200_000_000)
     max_in_flight: int = Field(default=256, ge=1, le=100_000)
 
 
@@ -239,6 +241,11 @@ class Settings(Section):
                 raise ValueError(f"model_name '{member.model_name}' stands twice; rename one")
             seen.add(member.model_name)
         return self
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether other processes do the work: a broker is configured."""
+        return self.muster.broker_url is not None
 
     @property
     def database_url(self) -> str:

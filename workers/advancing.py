@@ -18,10 +18,16 @@ STEP_S = 30.0
 
 
 class Advanced(NamedTuple):
-    """Steps applied, and how many of them put new work on the books."""
+    """Steps taken and applied, how many of them put new work on the books, and the jobs concerned."""
 
+    n_taken: int = 0
     n_steps: int = 0
     n_asked: int = 0
+    job_ids: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        """Whether to look again. Steps that do not apply were cancelled, or took longer than `STEP_S`."""
+        return self.n_steps > 0
 
 
 class Advancer:
@@ -46,15 +52,26 @@ class Advancer:
     def run(self, *, between: Callable[[], None]) -> Advanced:
         """Until no query is ready; `between` is called after each chunk (heartbeats)."""
         total = Advanced()
-        while states := self._store.take_ready(limit=self._chunk, for_s=STEP_S):
-            steps = [taken for group in _by_job(states) for taken in self._steps(group)]
-            n = self._apply(steps)
-            asked = sum(isinstance(step, Ask) for _, step in steps)
-            total = Advanced(total.n_steps + n, total.n_asked + asked)
-            between()
-            if n == 0:
-                break  # they were cancelled, or took longer than `STEP_S` and went to somebody else
-        return total
+        while True:
+            done = self.chunk()
+            total = Advanced(
+                total.n_taken + done.n_taken,
+                total.n_steps + done.n_steps,
+                total.n_asked + done.n_asked,
+                total.job_ids | done.job_ids,
+            )
+            if done.n_taken:
+                between()
+            if not done:
+                return total
+
+    def chunk(self) -> Advanced:
+        """One step of up to `chunk` ready queries, those of the highest priority first."""
+        states = self._store.take_ready(limit=self._chunk, for_s=STEP_S)
+        steps = [taken for group in _by_job(states) for taken in self._steps(group)]
+        n_steps = self._apply(steps) if steps else 0
+        asked = sum(isinstance(step, Ask) for _, step in steps)
+        return Advanced(len(steps), n_steps, asked, frozenset(state.job_id for state, _ in steps))
 
     def later_engines(self, jobs: Iterable[Job]) -> frozenset[str]:
         """Engines that a later stage of these jobs may need."""

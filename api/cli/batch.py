@@ -32,8 +32,8 @@ def batch(
     Lines in OpenAI's batch form must agree in `model`, `temperature`, `max_tokens` and `seed`, which
     then hold for the job, and are answered in OpenAI's form.
 
-    Ctrl-C leaves a job that can be resumed (exit code 130). Exit code 1: some questions failed;
-    their lines say why.
+    Ctrl-C leaves a job that can be resumed (exit code 130); in the stack the workers go on with it.
+    Exit code 1: some questions failed; their lines say why.
     """
     from api.batches import SUFFIX, check_output, open_batch, run_batch, write_answers
     from api.cli.progress import job_progress
@@ -47,7 +47,7 @@ def batch(
             with job_progress(app, file.name) as on_progress:
                 progress = run_batch(app, opened, on_progress=on_progress)
         except KeyboardInterrupt:
-            session.remark(f"Interrupted. Continue with: {resume_command(sys.argv)}")
+            session.remark(interrupted(app.settings.is_stack, opened.job_id, resume_command(sys.argv)))
             raise typer.Exit(INTERRUPTED) from None
         write_answers(app, opened, target)
     summary = {
@@ -62,6 +62,16 @@ def batch(
     session.emit(summary, line)
     if progress.failed:
         raise typer.Exit(1)
+
+
+def interrupted(is_stack: bool, job_id: str, command: str) -> str:
+    """What to say to whoever pressed Ctrl-C."""
+    if not is_stack:
+        return f"Interrupted. Continue with: {command}"
+    return (
+        f"The workers go on with {job_id}. Look: muster jobs show {job_id}. "
+        f"End it: muster jobs cancel {job_id}. Come back for the answers: {command}"
+    )
 
 
 def resume_command(argv: list[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from api.cli import ask, batch, bench, demo, knowledge, plan, serve, system
+from api.cli import ask, batch, bench, demo, jobs, knowledge, plan, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, MusterError, SkillError
 
@@ -37,10 +37,16 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "plan": plan.plan,
     "bench": bench.bench,
     "serve": serve.serve,
+    "worker": worker.worker,
+    "beat": worker.beat,
     "doctor": system.doctor,
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
     "config": ("The configuration file.", {"check": system.config_check}),
+    "jobs": (
+        "What was submitted.",
+        {"list": jobs.jobs_list, "show": jobs.jobs_show, "cancel": jobs.jobs_cancel},
+    ),
     "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
 }
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GRACE_S = 10
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -31,6 +32,7 @@ def serve(
 
     from api.main import create_app
     from orchestrator.bootstrap import open_app
+    from orchestrator.errors import InputError
 
     session = session_of(ctx)
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
@@ -38,11 +40,18 @@ def serve(
     bind = (host or settings.muster.server.host, settings.muster.server.port if port is None else port)
     if bind[0] not in LOOPBACK:
         log.warning("listening on %s without authentication: whoever reaches it may use it", bind[0])
+    if profile is not None and settings.is_stack:
+        raise InputError("--profile is for one process.", param="profile", remedy="Run `muster profile`.")
     if profile is not None:
         _profile_unknown(session, settings, profile)
     with open_app(settings, background=True) as app:
         config = uvicorn.Config(
-            create_app(app), host=bind[0], port=bind[1], log_config=None, server_header=False
+            create_app(app),
+            host=bind[0],
+            port=bind[1],
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,  # event streams end with their clients, not with us
         )
         listener = config.bind_socket()
         # Whoever reads the address below may connect at once; the server then accepts.

@@ -8,6 +8,7 @@ LINKS = {
     "chat": "/v1/chat/completions",
     "models": "/v1/models",
     "route": "/v1/route",
+    "jobs": "/v1/jobs",
     "experts": "/v1/experts",
     "health": "/health/ready",
     "docs": "/docs",

@@ -66,9 +66,9 @@ def job_plan(books: Books, *, later: frozenset[str] = frozenset(), exact: bool =
     """
     if books.progress.state is not JobState.RUNNING:
         return _record(books)
-    devices, seats = seats_of(books)
     rates = shared_rates(books.rates)
     rates = rates.extended({*later, *(item.engine_id for item in books.backlog)})
+    devices, seats = seats_of(books, rates)
     needs = all_needs(books.backlog, later=later, rates=rates)
     solved = exact_plan(needs, seats) if exact else None
     packing = solved.packing if solved else pack(needs, seats)
@@ -89,12 +89,12 @@ def job_plan(books: Books, *, later: frozenset[str] = frozenset(), exact: bool =
     )
 
 
-def seats_of(books: Books) -> tuple[list[str], list[Seat]]:
+def seats_of(books: Books, rates: Rates) -> tuple[list[str], list[Seat]]:
     """Devices by name and what they have. Where none reports itself: those that loaded
     for the job, or one."""
     if books.devices:
         reports = sorted(books.devices, key=lambda report: report.owner)
-        return [_name(r.device, r.host) for r in reports], [_seat(r) for r in reports]
+        return [_name(r.device, r.host) for r in reports], [_seat(r, rates) for r in reports]
     last = {load.owner: load for load in books.loads}
     if not last:
         return [UNNAMED], [Seat()]
@@ -187,8 +187,11 @@ def _foreseen(
     return stays
 
 
-def _seat(report: DeviceReport) -> Seat:
-    return Seat(None if report.state == "idle" else report.engine_id)
+def _seat(report: DeviceReport, rates: Rates) -> Seat:
+    if report.engine_id is None or report.state == "idle":
+        return Seat()
+    left_s = rates.load(report.engine_id) - report.state_s if report.state == "loading" else 0.0
+    return Seat(report.engine_id, max(0.0, left_s))
 
 
 def _name(device: str, host: str) -> str:

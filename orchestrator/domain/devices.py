@@ -13,7 +13,8 @@ DeviceState = Literal["idle", "loading", "resident"]
 class DeviceReport(Value):
     """One device as its owner (the lease owner of its loop) last reported it.
 
-    `engine_id` is what is loaded or loading, None when idle; `seen_s` the report's age in seconds.
+    `engine_id` is what is loaded or loading, None when idle; `seen_s` the report's age in seconds,
+    `state_s` for how long it has said the same.
     """
 
     owner: str
@@ -22,6 +23,7 @@ class DeviceReport(Value):
     state: DeviceState = "idle"
     host: str = ""
     seen_s: float = 0.0
+    state_s: float = 0.0
 
 
 class Rate(NamedTuple):

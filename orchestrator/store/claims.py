@@ -5,6 +5,7 @@ and came back (their worker or engine died) go first and in ever smaller shards,
 kills its engine is alone by its last attempt and takes no neighbour with it.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -78,16 +79,22 @@ def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
         .where(a.state == inline(t.LEASED))
         .group_by(a.engine_id)
     ).all()
-    elsewhere = devices.n_elsewhere(conn, owner)
+    elsewhere, unserved = devices.elsewhere(conn, owner), devices.unserved_s(conn)
     found = {row.engine_id: _waiting(row) for row in waiting}
     for row in leased:
         item = found.get(row.engine_id, EngineBacklog(engine_id=row.engine_id, n_waiting=0))
         counted = {"n_leased": row.n, "leased_tokens": int(row.est_tokens)}
         found[row.engine_id] = item.model_copy(update=counted)
     return [
-        found[engine_id].model_copy(update={"n_devices_elsewhere": elsewhere.get(engine_id, 0)})
+        _with_devices(found[engine_id], elsewhere.get(engine_id), unserved.get(engine_id, math.inf))
         for engine_id in sorted(found)
     ]
+
+
+def _with_devices(item: EngineBacklog, there: devices.Elsewhere | None, unserved_s: float) -> EngineBacklog:
+    n_devices, loading_s = there or devices.Elsewhere()
+    seen = {"n_devices_elsewhere": n_devices, "loading_s": loading_s, "unserved_s": unserved_s}
+    return item.model_copy(update=seen)
 
 
 def is_waiting(conn: Connection, engine_id: str, *, min_priority: int) -> bool:

@@ -1,34 +1,46 @@
 """Devices: what each serves, which engine it may load next, and what loads and work cost there."""
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, text, update
 
 from orchestrator.domain.devices import LIVE_S, DeviceReport, Rate
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name
-from orchestrator.store.database import db_now, insert_or_replace, upsert
+from orchestrator.store.database import db_now, upsert
 
 _ANNOUNCING = 0x6D757375
 """PostgreSQL's advisory lock of `announce`; on SQLite the write lock serves."""
 
 _FORGET_S = 3600.0
+_DAY_S = 86_400.0
 
 
 def report(conn: Connection, device: DeviceReport) -> None:
     names = {name: checked_name(name, getattr(device, name)) for name in ("owner", "device", "host")}
     engine_id = None if device.engine_id is None else checked_name("engine", device.engine_id)
-    row = insert_or_replace(conn, t.device).values(
-        **names, engine_id=engine_id, state=device.state, seen_at=db_now()
-    )
-    conn.execute(row)
+    now = {"engine_id": engine_id, "state": device.state, "seen_at": db_now(), "since": db_now()}
+    statement = upsert(conn, t.device).values(**names, **now)
+    d, new = t.device.c, statement.excluded
+    is_same = (d.state == new.state) & d.engine_id.is_not_distinct_from(new.engine_id)
+    values: dict[str, ColumnElement[Any]] = {c.name: new[c.name] for c in t.device.c if not c.primary_key}
+    values["since"] = case((is_same, d.since), else_=new.since)
+    conn.execute(statement.on_conflict_do_update(index_elements=list(t.device.primary_key), set_=values))
 
 
 def seen(conn: Connection, max_age_s: float) -> list[DeviceReport]:
     d = t.device.c
     age = (db_now() - d.seen_at).label("seen_s")
-    wanted = select(d.owner, d.device, d.engine_id, d.state, d.host, age).where(_seen_within(max_age_s))
-    rows = conn.execute(wanted.order_by(d.owner)).mappings()
-    return [DeviceReport.model_validate({**row, "seen_s": max(0.0, row["seen_s"])}) for row in rows]
+    state_s = (db_now() - d.since).label("state_s")
+    columns = (d.owner, d.device, d.engine_id, d.state, d.host, age, state_s)
+    rows = conn.execute(select(*columns).where(_seen_within(max_age_s)).order_by(d.owner)).mappings()
+    return [
+        DeviceReport.model_validate(
+            {**row, "seen_s": max(0.0, row["seen_s"]), "state_s": max(0.0, row["state_s"])}
+        )
+        for row in rows
+    ]
 
 
 def forget(conn: Connection, owner: str) -> None:
@@ -39,13 +51,33 @@ def forget_gone(conn: Connection) -> None:
     conn.execute(delete(t.device).where(~_seen_within(_FORGET_S)))
 
 
-def n_elsewhere(conn: Connection, owner: str) -> dict[str, int]:
-    """Other live devices per engine that is resident or loading there."""
+class Elsewhere(NamedTuple):
+    """Other live devices that have an engine or load it; for how long each of the latter has."""
+
+    n_devices: int = 0
+    loading_s: tuple[float, ...] = ()
+
+
+def elsewhere(conn: Connection, owner: str) -> dict[str, Elsewhere]:
     d = t.device.c
-    others = select(d.engine_id, func.count().label("n")).where(
+    others = select(d.engine_id, d.state, (db_now() - d.since).label("state_s")).where(
         d.owner != owner, d.engine_id.is_not(None), d.state != "idle", _seen_within(LIVE_S)
     )
-    return {row.engine_id: row.n for row in conn.execute(others.group_by(d.engine_id))}
+    found: dict[str, Elsewhere] = {}
+    for row in conn.execute(others.order_by(d.engine_id, d.since)):
+        n_devices, loading_s = found.get(row.engine_id, Elsewhere())
+        loading = (max(0.0, row.state_s),) if row.state == "loading" else ()
+        found[row.engine_id] = Elsewhere(n_devices + 1, loading_s + loading)
+    return found
+
+
+def unserved_s(conn: Connection) -> dict[str, float]:
+    """Seconds since a device last gave up each engine that was loaded in the last day."""
+    load = t.engine_load.c
+    left = select(load.engine_id, (db_now() - func.max(load.left_at)).label("seconds")).where(
+        load.at >= db_now() - _DAY_S, load.left_at.is_not(None)
+    )
+    return {row.engine_id: max(0.0, row.seconds) for row in conn.execute(left.group_by(load.engine_id))}
 
 
 def announce(conn: Connection, owner: str, engine_id: str, *, n_others: int) -> bool:
@@ -54,9 +86,10 @@ def announce(conn: Connection, owner: str, engine_id: str, *, n_others: int) -> 
     """
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ANNOUNCING})
-    if n_elsewhere(conn, owner).get(engine_id, 0) > n_others:
+    if elsewhere(conn, owner).get(engine_id, Elsewhere()).n_devices > n_others:
         return False
-    values = {"engine_id": checked_name("engine", engine_id), "state": "loading", "seen_at": db_now()}
+    engine = checked_name("engine", engine_id)
+    values = {"engine_id": engine, "state": "loading", "seen_at": db_now(), "since": db_now()}
     if not conn.execute(update(t.device).where(t.device.c.owner == owner).values(**values)).rowcount:
         raise NotFoundError(f"no device of owner '{owner}'.", remedy="Report the device first.")
     return True

@@ -196,7 +196,7 @@ class EngineLoadRow(Row, table=True):
 
 
 class DeviceRow(Row, table=True):
-    """What each device last said of itself: see `domain.devices.DeviceReport`."""
+    """What each device last said of itself: see `domain.devices.DeviceReport`; `since` it is so."""
 
     owner: str = Field(primary_key=True, sa_type=Text)
     device: str = Field(sa_type=Text)
@@ -204,6 +204,7 @@ class DeviceRow(Row, table=True):
     state: str = Field(sa_type=Text)
     host: str = Field(sa_type=Text)
     seen_at: float = Field(sa_type=Double)
+    since: float = Field(sa_type=Double)
 
 
 class RateRow(Row, table=True):

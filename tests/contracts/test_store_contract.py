@@ -1,5 +1,6 @@
 """What every job store promises, whatever the database and however many processes share it."""
 
+import math
 import random
 import threading
 from collections import Counter
@@ -539,6 +540,35 @@ def test_the_backlog_counts_other_devices_that_have_the_engine_or_load_it(store:
     report(store, "z")
     a, b = store.backlog(owner="me")
     assert (a.n_devices_elsewhere, b.n_devices_elsewhere) == (2, 0)
+
+
+def test_the_backlog_tells_for_how_long_other_devices_have_loaded_an_engine(
+    store: SqlJobStore, database: Database
+) -> None:
+    submit(store, 1)
+    route(store, ["a/0"])
+    report(store, "x", "a", "loading")
+    report(store, "y", "a", "resident")
+    with database.write() as conn:
+        conn.execute(update(device).values(since=device.c.since - 10))
+    report(store, "x", "a", "loading")  # still: a sign of life does not start the load again
+    [item] = store.backlog(owner="me")
+    assert (item.n_devices_elsewhere, len(item.loading_s)) == (2, 1)
+    assert item.loading_s[0] >= 10
+    assert store.devices(30)[0].state_s >= 10
+    report(store, "x", "a", "resident")
+    assert store.backlog(owner="me")[0].loading_s == ()
+    assert store.devices(30)[0].state_s < 10
+
+
+def test_the_backlog_tells_since_when_no_device_serves_an_engine(store: SqlJobStore) -> None:
+    submit(store, 1)
+    route(store, ["a/0"])
+    assert store.backlog(owner="me")[0].unserved_s == math.inf
+    store.record_load(engine_id="a", device="cpu", owner="me", seconds=1.0)
+    assert store.backlog(owner="me")[0].unserved_s == math.inf
+    store.record_leave("me")
+    assert 0 <= store.backlog(owner="me")[0].unserved_s < 60
 
 
 def test_devices_not_heard_of_do_not_count(store: SqlJobStore, database: Database) -> None:

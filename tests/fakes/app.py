@@ -11,6 +11,7 @@ from orchestrator.domain.answers import Answer, Decision, Recruit, Usage, Vote
 from orchestrator.domain.assignments import (
     Ask,
     Done,
+    EngineBacklog,
     Job,
     JobProgress,
     JobState,
@@ -19,6 +20,7 @@ from orchestrator.domain.assignments import (
     Response,
 )
 from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
@@ -101,6 +103,20 @@ class FakeJobs:
                 return JobProgress(job=job, state=self.state, total=len(queries), completed=0, failed=0)
         raise NotFoundError(f"no job '{job_id}'.")
 
+    def backlog(self, *, owner: str) -> list[EngineBacklog]:
+        """An engine of 10 assignments that wait, 1000 tokens in all, while jobs run."""
+        waiting = EngineBacklog(engine_id="beta-engine", n_waiting=10, est_tokens=1000)
+        return [waiting] if self.state is JobState.RUNNING else []
+
+    def devices(self, max_age_s: float) -> list[DeviceReport]:
+        return []
+
+    def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
+        return []
+
+    def rates(self) -> dict[tuple[str, str], Rate]:
+        return {("beta-engine", "cpu"): Rate(load_s=4.0, tokens_per_s=100.0)}
+
 
 @dataclass
 class FakeDispatcher:
@@ -111,6 +127,9 @@ class FakeDispatcher:
 
     gate: threading.Event | None = None
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def notify(self) -> None:
+        pass
 
     def wait(self, job_id: str, *, timeout_s: float) -> None:
         self.entered.release()

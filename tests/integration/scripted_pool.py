@@ -39,7 +39,11 @@ def _line(number: int, *, openai: bool) -> dict[str, object]:
 
 
 def write_pool(
-    folder: Path, *, rules: Sequence[Mapping[str, object]] = (), server: Mapping[str, object] | None = None
+    folder: Path,
+    *,
+    rules: Sequence[Mapping[str, object]] = (),
+    server: Mapping[str, object] | None = None,
+    delay_s: float = 0.0,
 ) -> Path:
     """`pool.yaml` with one engine per expert; every load, rule and generation goes to `log.jsonl`.
 
@@ -47,10 +51,12 @@ def write_pool(
 
     Args:
         rules: exceptions of the first expert's engine.
+        delay_s: how much later than at once every engine replies.
     """
     config = {
         "model_list": [
-            _member(name, accuracy, rules if name == "alpha" else ()) for name, accuracy in EXPERTS.items()
+            _member(name, accuracy, [*(rules if name == "alpha" else ()), *_slowly(delay_s)])
+            for name, accuracy in EXPERTS.items()
         ],
         "muster": {
             "data_dir": "data",
@@ -61,6 +67,10 @@ def write_pool(
     path = folder / "pool.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def _slowly(delay_s: float) -> list[Mapping[str, object]]:
+    return [{"regex": ".", "delay_s": delay_s}] if delay_s else []
 
 
 def _member(name: str, accuracy: float, rules: Sequence[Mapping[str, object]]) -> dict[str, object]:

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,23 @@ def test_batch_keeps_input_order_and_a_second_run_generates_nothing(
 def test_batch_loads_each_engine_once(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
     file = write_questions(tmp_path / "new.jsonl", range(40, 70))
     assert run_json(profiled, capsys, "batch", str(file), "-c", "majority_all")["loads"] == 3
+
+
+def test_the_plan_of_a_finished_batch_shows_its_loads_on_their_device(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    file = write_questions(tmp_path / "new.jsonl", range(40, 70))
+    job_id = str(run_json(profiled, capsys, "batch", str(file), "-c", "majority_all")["job_id"])
+    made = run_json(profiled, capsys, "plan", job_id)
+    assert (made["state"], made["loads_done"], made["loads_left"]) == ("done", 3, 0)
+    assert isinstance(made["ratio"], float)
+    stays = made["stays"]
+    assert isinstance(stays, list)
+    assert len({stay["engine"] for stay in stays}) == 3
+    assert all(before["until_s"] <= after["serve_from_s"] for before, after in pairwise(stays))
+    assert run(profiled, "plan", job_id) == 0
+    assert "lower bound" in capsys.readouterr().out
+    assert run_json(profiled, capsys, "plan", "nobody", code=1)["error"]
 
 
 def test_openai_lines_give_openai_lines(profiled: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from orchestrator.bootstrap import Diagnosis
+from orchestrator.domain.assignments import Job, JobState
 from tests.fakes.app import FakeApp
 
 
@@ -83,6 +84,15 @@ def test_not_ready_is_503_with_the_remedy() -> None:
     assert response.json()["checks"][0]["remedy"] == "Run `muster profile`."
 
 
+def test_a_check_that_only_costs_speed_is_reported_and_ready() -> None:
+    checks = [
+        Diagnosis("database", True, "0 jobs"),
+        Diagnosis("broker", False, "the broker cannot be reached.", required=False),
+    ]
+    response = TestClient(create_app(FakeApp(diagnose=lambda: checks))).get("/health/ready")
+    assert (response.status_code, response.json()["degraded"]) == (200, True)
+
+
 def test_root_links_lead_somewhere(client: TestClient) -> None:
     links = client.get("/").json()["links"]
     assert all(client.get(link).status_code != 404 for link in links.values())
@@ -93,3 +103,23 @@ def test_openapi_describes_requests_and_answers(client: TestClient) -> None:
     chat = schema["paths"]["/v1/chat/completions"]["post"]
     assert chat["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("ChatRequest")
     assert schema["components"]["schemas"]["ChatRequest"]["additionalProperties"] is False
+
+
+def test_the_plan_of_a_job_lists_loads_done_and_left() -> None:
+    """4 s load and 10 s of work."""
+    app = FakeApp()
+    app.jobs.submit(Job(id="job", composition="auto"), [])
+    app.jobs.state = JobState.RUNNING
+    body = TestClient(create_app(app)).get("/v1/jobs/job/plan").json()
+    assert (body["object"], body["job"], body["state"]) == ("muster.plan", "job", "running")
+    assert (body["loads_done"], body["loads_left"], body["ratio"]) == (0, 1, None)
+    assert body["seconds_left"] == pytest.approx(14)
+    [stay] = body["stays"]
+    assert (stay["device"], stay["engine"], stay["past"]) == ("device", "beta-engine", False)
+    assert stay["until_s"] - stay["load_from_s"] == pytest.approx(14)
+
+
+def test_an_unknown_job_has_no_plan(client: TestClient) -> None:
+    response = client.get("/v1/jobs/nobody/plan")
+    assert response.status_code == 404
+    assert response.json()["error"]["type"] == "not_found_error"

@@ -14,7 +14,7 @@ def app_with(job: Job, state: JobState) -> FakeApp:
     return app
 
 
-def test_the_plan_of_a_running_job_counts_the_engines_of_its_later_stages() -> None:
+def test_what_is_left_of_a_running_job_counts_the_engines_of_its_later_stages() -> None:
     left = app_with(JOB, JobState.RUNNING).service.left("job")
     assert (left.order, left.loads_left) == (("judge",), 1)
 
@@ -24,7 +24,9 @@ def test_nothing_is_left_of_a_job_that_has_ended(state: JobState) -> None:
     assert app_with(JOB, state).service.left("job") == NOTHING_LEFT
 
 
-def test_a_job_whose_composition_cannot_be_built_still_has_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_whose_composition_cannot_be_built_has_something_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its queries fail one by one; the progress bar must not be what stops the run."""
     app = app_with(JOB, JobState.RUNNING)
 
@@ -38,3 +40,12 @@ def test_a_job_whose_composition_cannot_be_built_still_has_a_plan(monkeypatch: p
 def test_an_unknown_job_has_no_plan() -> None:
     with pytest.raises(NotFoundError):
         FakeApp().service.left("nobody")
+    with pytest.raises(NotFoundError):
+        FakeApp().service.plan("nobody")
+
+
+def test_the_plan_is_made_from_the_books() -> None:
+    """4 s load and 10 s of work at 100 tokens/s, then the judge's load: not measured, taken to be 4 s."""
+    made = app_with(JOB, JobState.RUNNING).service.plan("job")
+    assert [stay.engine_id for stay in made.stays] == ["beta-engine", "judge"]
+    assert (made.loads_left, made.seconds_left) == (2, pytest.approx(18))

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_device")),
     )
     op.create_table(

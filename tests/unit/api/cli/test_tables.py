@@ -14,8 +14,11 @@ from api.cli.tables import (
     checks_table,
     decision_table,
     experts_table,
+    plan_lines,
+    plan_table,
     votes_table,
 )
+from orchestrator.batching import JobPlan, Stay
 from orchestrator.bench import BenchReport, CompositionResult, Difference
 from orchestrator.bootstrap import Diagnosis
 from orchestrator.domain.answers import Decision, Interval, Recruit, SkillEvidence
@@ -127,3 +130,32 @@ def test_progress_with_nothing_waiting_leaves_the_outlook_out() -> None:
 )
 def test_durations_are_rounded_up(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+PLAN = JobPlan(
+    job_id="job",
+    state=JobState.RUNNING,
+    loads_done=1,
+    loads_left=2,
+    seconds_done=30.0,
+    seconds_left=35.0,
+    lower_bound_s=33.0,
+    ratio=None,
+    is_optimal=False,
+    stays=(
+        Stay("gpu-0", "a", 0.0, 10.0, 30.0, is_past=True),
+        Stay("gpu-0", "b", 30.0, 40.0, 65.0, is_past=False),
+    ),
+)
+
+
+def test_a_plan_shows_each_device_in_time_and_what_is_left() -> None:
+    text = shown(plan_table(PLAN))
+    assert text.index("10.0 s") < text.index("40.0 s") < text.index("planned")
+    assert "2 loads and about 35.0 s left" in plan_lines(PLAN).plain
+    assert "33.0 s" in plan_lines(PLAN).plain
+
+
+def test_the_plan_of_a_job_that_has_ended_shows_its_ratio() -> None:
+    done = PLAN._replace(ratio=1.25, lower_bound_s=24.0)
+    assert plan_lines(done).plain == "1 loads, 30.0 s: 1.25 times the lower bound of 24.0 s"

@@ -1,0 +1,61 @@
+"""`worker` and `beat`: the processes of the stack beside `serve`."""
+
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
+
+
+def worker(
+    ctx: typer.Context,
+    device: Annotated[
+        str | None, typer.Option(help="Own this device: cpu, or cuda:N. Without it: steps only.")
+    ] = None,
+    no_steps: Annotated[
+        bool, typer.Option("--no-steps", help="Only generate; other workers route and vote.")
+    ] = False,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Of a worker without a device.")] = 1,
+) -> None:
+    """Work for the stack until SIGTERM: one worker per device, and any number without one.
+
+    On SIGTERM what is finished is stored and the rest given back. Exit code 75: the broker's messages
+    stopped arriving; start it again.
+    """
+    from orchestrator.errors import InputError
+    from orchestrator.stack import run_device_worker, run_light_worker
+
+    settings = _stack_settings(session_of(ctx))
+    if device is None:
+        if no_steps:
+            raise InputError("--no-steps without --device leaves nothing to do.", param="no_steps")
+        code = run_light_worker(settings, processes=processes)
+    else:
+        muster = settings.muster.model_copy(update={"device": device})
+        code = run_device_worker(settings.model_copy(update={"muster": muster}), steps=not no_steps)
+    raise typer.Exit(code)
+
+
+def beat(ctx: typer.Context) -> None:
+    """Sweep what is overdue and ring again for what was not heard, until SIGTERM. Several are harmless."""
+    from orchestrator.stack import run_beat
+
+    raise typer.Exit(run_beat(_stack_settings(session_of(ctx))))
+
+
+def _stack_settings(session: Session) -> "Settings":
+    """The configuration of a process whose log is all that it says.
+
+    Raises:
+        ConfigError: it names no broker.
+    """
+    from workers.app import broker_url
+
+    logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
+    settings = session.settings()
+    broker_url(settings)
+    return settings

@@ -1,0 +1,154 @@
+"""`/v1/jobs`: question sets as jobs: submit, look, follow, cancel, read the answers."""
+
+import hashlib
+import json
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from typing import IO, Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from api.batches import own_line
+from api.deps import AppDep
+from api.errors import IdempotencyKeyError, IdempotencyMismatchError, MediaTypeError
+from api.events import job_events
+from api.schemas import JobList, JobView
+from api.wire import job_view
+from orchestrator.bootstrap import App
+from orchestrator.errors import StoreError, StoreUnavailableError
+from orchestrator.question_files import parse_questions
+
+PATH = "/v1/jobs"
+MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")
+MIN_DEADLINE_S, MAX_DEADLINE_S = 1, 30 * 86_400
+SPOOL_BYTES = 1 << 20
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.post(PATH, status_code=202, openapi_extra={"requestBody": {"content": {MEDIA_TYPES[0]: {}}}})
+async def submit_job(
+    request: Request,
+    response: Response,
+    app: AppDep,
+    composition: str = "auto",
+    deadline_s: Annotated[float | None, Query(ge=MIN_DEADLINE_S, le=MAX_DEADLINE_S)] = None,
+    label: Annotated[str, Query(max_length=256)] = "",
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> JobView:
+    """Store a question set, one JSON object a line, as one job: all of it, or nothing.
+
+    `composition` is a name of `/v1/models`. `Idempotency-Key`: the same key and content give the same
+    job. The body is kept in a file while it arrives, so a slow client holds no transaction.
+    """
+    _require_jsonl(request)
+    name = app.service.resolve(composition)
+    job_id = _job_id(idempotency_key)
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        await _receive(request, spool)
+        await run_in_threadpool(
+            _submit, app, spool, composition=name, job_id=job_id, label=label, deadline_s=deadline_s
+        )
+    response.headers["location"] = f"{PATH}/{job_id}"
+    return job_view(await run_in_threadpool(app.jobs.job, job_id))
+
+
+@router.get(PATH)
+def list_jobs(app: AppDep, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> JobList:
+    """Running jobs first, newest first within both kinds."""
+    return JobList(data=[job_view(progress) for progress in app.jobs.jobs(limit=limit)])
+
+
+@router.get(PATH + "/{job_id}")
+def get_job(job_id: str, app: AppDep) -> JobView:
+    return job_view(app.jobs.job(job_id))
+
+
+@router.post(PATH + "/{job_id}/cancel")
+def cancel_job(job_id: str, app: AppDep) -> JobView:
+    """What is answered is kept. A job that has ended stays as it is."""
+    app.service.cancel(job_id)
+    return job_view(app.jobs.job(job_id))
+
+
+@router.get(PATH + "/{job_id}/answers")
+def get_answers(job_id: str, app: AppDep) -> StreamingResponse:
+    """Answers and failures so far as JSON lines, in the order of the questions."""
+    progress = app.jobs.job(job_id)
+    lines = _answer_lines(app, job_id, progress.job.composition)
+    headers = {"x-muster-job-state": progress.state.value}
+    return StreamingResponse(lines, media_type=MEDIA_TYPES[0], headers=headers)
+
+
+@router.get(PATH + "/{job_id}/events")
+async def get_events(job_id: str, app: AppDep) -> StreamingResponse:
+    """Server-sent events: `progress` whenever the job moved, and `done` when it has ended."""
+    first = await run_in_threadpool(app.jobs.job, job_id)
+
+    async def look() -> JobView:
+        return job_view(await run_in_threadpool(app.jobs.job, job_id))
+
+    return StreamingResponse(
+        job_events(job_view(first), look),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+    )
+
+
+def _require_jsonl(request: Request) -> None:
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind not in MEDIA_TYPES:
+        raise MediaTypeError(
+            f"Content-Type is '{kind[:80]}'.", remedy=f"Send JSON lines as {' or '.join(MEDIA_TYPES)}."
+        )
+
+
+def _job_id(key: str | None) -> str:
+    """A key always leads to the same id; the key itself is not kept."""
+    if key is None:
+        return f"job-{uuid.uuid4().hex}"
+    if not _KEY.fullmatch(key):
+        raise IdempotencyKeyError(
+            "Idempotency-Key must be 1 to 255 visible ASCII characters.", param="Idempotency-Key"
+        )
+    return f"job-{hashlib.sha256(f'{PATH} {key}'.encode()).hexdigest()[:32]}"
+
+
+async def _receive(request: Request, spool: IO[bytes]) -> None:
+    try:
+        async for chunk in request.stream():
+            spool.write(chunk)
+        spool.seek(0)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"the upload cannot be kept: {error.strerror}.", remedy="Try again later."
+        ) from error
+
+
+def _submit(
+    app: App, spool: IO[bytes], *, composition: str, job_id: str, label: str, deadline_s: float | None
+) -> None:
+    queries = parse_questions(spool, "the body")
+    try:
+        app.service.submit(
+            queries, composition=composition, job_id=job_id, label=label, deadline_s=deadline_s
+        )
+    except StoreError as error:
+        if error.param != "id":
+            raise
+        raise IdempotencyMismatchError(
+            "this Idempotency-Key came with another content before.",
+            param="Idempotency-Key",
+            remedy="Use a new key for a new job.",
+        ) from error
+
+
+def _answer_lines(app: App, job_id: str, composition: str) -> Iterator[str]:
+    for item in app.jobs.answers(job_id):
+        yield json.dumps(own_line(item, job_id=job_id, composition=composition), ensure_ascii=False) + "\n"

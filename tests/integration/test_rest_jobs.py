@@ -1,0 +1,182 @@
+"""`/v1/jobs` over a real store and scheduler: question sets go in, answers and events come out."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from api.main import create_app
+from orchestrator.bootstrap import App, open_app
+from orchestrator.settings import load_settings
+from tests.integration.scripted_pool import question, write_pool, write_questions
+
+JOBS = "/v1/jobs"
+JSONL = {"content-type": "application/jsonl"}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    folder = tmp_path_factory.mktemp("rest-jobs")
+    hangs = [{"match": question(199), "hang": True}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = load_settings(write_pool(folder, rules=hangs, server={"max_upload_bytes": 200_000}))
+        with open_app(settings, background=True) as app:
+            yield app
+
+
+@pytest.fixture(scope="module")
+def client(app: App) -> Iterator[TestClient]:
+    with TestClient(create_app(app), raise_server_exceptions=False) as client:
+        yield client
+
+
+def lines(*numbers: int) -> bytes:
+    texts = (json.dumps({"id": f"q{n}", "question": question(n)}) for n in numbers)
+    return "\n".join(texts).encode()
+
+
+def submit(client: TestClient, content: bytes, *, headers: dict[str, str] | None = None) -> Response:
+    url = f"{JOBS}?composition=muster/majority_all&label=test"
+    response: Response = client.post(url, content=content, headers={**JSONL, **(headers or {})})
+    return response
+
+
+def events(client: TestClient, job_id: str, **headers: str) -> list[tuple[str, dict[str, object]]]:
+    """Event names with their data, until the stream ends by itself."""
+    text = client.get(f"{JOBS}/{job_id}/events", headers=headers).text
+    blocks = [block.split("\n") for block in text.split("\n\n") if block.startswith("event:")]
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
+
+
+def test_a_question_set_is_accepted_followed_and_answered_in_order(client: TestClient) -> None:
+    accepted = submit(client, lines(*range(30)))
+    job = accepted.json()
+    assert (accepted.status_code, job["object"], job["label"]) == (202, "muster.job", "test")
+    assert accepted.headers["location"] == f"{JOBS}/{job['id']}"
+
+    seen = events(client, job["id"])
+    assert [name for name, _ in seen][-1] == "done"
+    assert {name for name, _ in seen[:-1]} == {"progress"}
+    ended = seen[-1][1]
+    assert (ended["state"], ended["counts"]) == (
+        "done",
+        {"total": 30, "completed": 30, "failed": 0, "waiting": 0},
+    )
+    assert client.get(f"{JOBS}/{job['id']}").json() == ended
+    answers = client.get(f"{JOBS}/{job['id']}/answers")
+    assert answers.headers["x-muster-job-state"] == "done"
+    rows = [json.loads(line) for line in answers.text.splitlines()]
+    assert [row["id"] for row in rows] == [f"q{n}" for n in range(30)]
+    assert all(row["error"] is None and row["muster"]["votes"] for row in rows)
+
+
+def test_bad_lines_are_all_named_and_nothing_is_stored(client: TestClient, app: App) -> None:
+    before = len(app.jobs.jobs(limit=1000))
+    content = b"\n".join([lines(1), b"{", lines(1), b"null", b'{"id": "x", "question": ""}', lines(2)])
+    response = submit(client, content)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, "invalid_jsonl")
+    assert [line["line"] for line in error["lines"]] == [2, 3, 4, 5]
+    assert "line 1 already" in error["lines"][1]["message"]
+    assert len(app.jobs.jobs(limit=1000)) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n \n", b"[\n]", b"{\n}", "{}".encode("utf-16"), b"PK\x03\x04", b"\xff\n", b'"text"\n'],
+    ids=["empty", "blank", "array", "pretty", "utf-16", "zip", "latin-1", "string"],
+)
+def test_what_is_no_question_set_is_400(client: TestClient, content: bytes) -> None:
+    response = submit(client, content)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_jsonl")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain", "multipart/form-data", "application/octet-stream", ""]
+)
+def test_other_media_types_are_415(client: TestClient, content_type: str) -> None:
+    response = submit(client, lines(1), headers={"content-type": content_type})
+    assert response.status_code == 415
+
+
+def test_too_large_a_body_is_413_with_and_without_a_length(client: TestClient) -> None:
+    filler = b"\n" * 200_001
+    assert submit(client, filler).status_code == 413
+    streamed = client.post(JOBS, content=iter([filler[:100_000], filler[100_000:]]), headers=JSONL)
+    assert streamed.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("composition=nobody", 404),
+        ("deadline_s=0", 422),
+        ("deadline_s=-5", 422),
+        ("deadline_s=1e12", 422),
+        ("deadline_s=nan", 422),
+        ("deadline_s=soon", 422),
+    ],
+)
+def test_bad_options_are_refused(client: TestClient, query: str, status: int) -> None:
+    response = client.post(f"{JOBS}?{query}", content=lines(1), headers=JSONL)
+    assert response.status_code == status, response.text
+
+
+def test_the_same_key_gives_the_same_job_and_another_content_422(client: TestClient) -> None:
+    key = {"idempotency-key": "order-66"}
+    first, second = (submit(client, lines(1, 2), headers=key) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["id"] == second.json()["id"]
+    other = submit(client, lines(1, 3), headers=key)
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    assert other.headers["x-should-retry"] == "false"
+    assert submit(client, lines(1, 2)).json()["id"] != first.json()["id"]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "k" * 256])
+def test_a_key_that_cannot_be_one_is_400(client: TestClient, key: str) -> None:
+    assert submit(client, lines(1), headers={"idempotency-key": key}).status_code == 400
+
+
+def test_cancelling_twice_ends_the_job_once_and_keeps_what_is_answered(client: TestClient) -> None:
+    job = submit(client, lines(199)).json()
+    first, second = (client.post(f"{JOBS}/{job['id']}/cancel").json() for _ in range(2))
+    assert first == second
+    assert (first["state"], first["counts"]["failed"]) == ("cancelled", 1)
+    assert events(client, job["id"])[-1][0] == "done"
+    [line] = client.get(f"{JOBS}/{job['id']}/answers").text.splitlines()
+    assert json.loads(line)["error"]["code"] == "cancelled"
+
+
+def test_a_strange_last_event_id_is_ignored(client: TestClient) -> None:
+    job = submit(client, lines(5)).json()
+    assert events(client, job["id"], **{"last-event-id": "'; DROP TABLE job"})[-1][0] == "done"
+
+
+def test_jobs_are_listed_and_unknown_ones_are_404(client: TestClient) -> None:
+    job = submit(client, lines(6)).json()
+    listed = client.get(f"{JOBS}?limit=100").json()["data"]
+    assert job["id"] in [entry["id"] for entry in listed]
+    assert client.get(f"{JOBS}?limit=0").status_code == 422
+    for path in ("", "/answers", "/events"):
+        assert client.get(f"{JOBS}/nope{path}").status_code == 404
+    assert client.post(f"{JOBS}/nope/cancel").status_code == 404
+
+
+def test_byte_order_mark_crlf_and_a_missing_last_newline_are_accepted(client: TestClient) -> None:
+    content = b"\xef\xbb\xbf" + lines(7, 8).replace(b"\n", b"\r\n")
+    assert submit(client, content).json()["counts"]["total"] == 2
+
+
+def test_the_answers_of_questions_in_a_file_of_the_batch_command_are_served_too(
+    client: TestClient, app: App, tmp_path: Path
+) -> None:
+    file = write_questions(tmp_path / "q.jsonl", [9])
+    response = submit(client, file.read_bytes())
+    assert response.status_code == 202
+    app.service.run(response.json()["id"])
+    assert client.get(f"{JOBS}/{response.json()['id']}/answers").text.count("\n") == 1

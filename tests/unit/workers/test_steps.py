@@ -1,0 +1,167 @@
+"""Steps of the stack: sliced, exclusive, told to who waits; the beat rings for what was not heard."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain.assignments import Job, JobState
+from orchestrator.store import SqlJobStore, open_database
+from tests.fakes.databases import fresh_sqlite
+from tests.fakes.work import HandClock, TextMajority, always, answered, make_queries
+from workers.advancing import Advancer
+from workers.bells import ADVANCE, WORK
+from workers.news import NoNews
+from workers.stack_dispatch import StackDispatcher
+from workers.steps import Steps
+from workers.sweeping import Beat
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlJobStore]:
+    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
+    yield store
+    store.close()
+
+
+class Ears:
+    """What the steps said."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.moved: list[set[str]] = []
+
+    def on_asked(self) -> None:
+        self.asked += 1
+
+
+def make_steps(store: SqlJobStore, ears: Ears, clock: HandClock, *, chunk: int = 2) -> Steps:
+    advancer = Advancer(
+        store=store,
+        compositions=always(TextMajority(["a/0"])),
+        engine_of={"a/0": "a"},
+        chunk=chunk,
+    )
+    return Steps(
+        advancer,
+        refresh=lambda: None,
+        on_asked=ears.on_asked,
+        on_moved=lambda job_ids: ears.moved.append(set(job_ids)),
+        clock=clock,
+    )
+
+
+def generate(store: SqlJobStore) -> None:
+    claim = store.claim("a", owner="o", limit=100, lease_s=60)
+    store.complete("o", answered([(a.id, a.attempt) for a in claim.assignments]))
+
+
+def test_a_slice_puts_calls_on_the_books_and_later_ends_the_job(store: SqlJobStore) -> None:
+    ears, clock = Ears(), HandClock()
+    store.submit(Job(id="job", composition="any"), make_queries(3))
+    steps = make_steps(store, ears, clock)
+    assert steps.slice() is False
+    assert (ears.asked, ears.moved) == (2, [])
+    generate(store)
+    assert steps.slice() is False
+    assert (ears.asked, ears.moved) == (2, [{"job"}, {"job"}])
+    assert store.job("job").state is JobState.DONE
+
+
+def test_a_slice_ends_in_time_and_says_that_there_is_more(store: SqlJobStore) -> None:
+    ears, clock = Ears(), HandClock(step_s=0.9)
+    store.submit(Job(id="job", composition="any"), make_queries(20))
+    assert make_steps(store, ears, clock).slice() is True
+    assert 0 < store.job("job").n_assignments < 20
+
+
+def test_two_processes_never_step_the_same_query(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any"), make_queries(4))
+    held = store.take_ready(limit=3, for_s=30)
+    ears = Ears()
+    make_steps(store, ears, HandClock()).slice()
+    assert len(held) == 3
+    assert store.job("job").n_assignments == 1
+
+
+def test_the_thread_looks_when_woken(store: SqlJobStore) -> None:
+    moved = threading.Event()
+    ears = Ears()
+    ears.on_asked = moved.set  # type: ignore[method-assign]
+    steps = make_steps(store, ears, HandClock())
+    steps.start()
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    steps.wake()
+    assert moved.wait(30)
+    steps.stop(timeout_s=30)
+
+
+class Sender:
+    def __init__(self, *, is_away: bool = False) -> None:
+        self.is_away = is_away
+        self.rung: list[str] = []
+
+    def send(self, bell: str) -> bool:
+        self.rung.append(bell)
+        return not self.is_away
+
+    def ring(self, bell: str) -> None:
+        self.rung.append(bell)
+
+    def close(self) -> None:
+        pass
+
+
+def make_beat(store: SqlJobStore, sender: Sender) -> Beat:
+    return Beat(store=store, bells=sender, every_s=1, max_attempts=3)
+
+
+def test_the_beat_rings_for_the_outbox_until_the_broker_takes_it(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    make_beat(store, Sender(is_away=True)).round()
+    assert [bell.job_id for bell in store.outbox(10)] == ["job"]
+    sender = Sender()
+    make_beat(store, sender).round()
+    assert ADVANCE in sender.rung
+    assert store.outbox(10) == []
+
+
+def test_the_beat_rings_again_for_ready_and_for_waiting_work_and_then_is_silent(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    store.rung([bell.id for bell in store.outbox(10)])
+    sender, steps = Sender(), make_steps(store, Ears(), HandClock())
+    make_beat(store, sender).round()
+    assert sender.rung == [ADVANCE]
+    steps.slice()
+    make_beat(store, sender).round()
+    assert sender.rung == [ADVANCE, WORK]
+    generate(store)
+    steps.slice()
+    make_beat(store, sender).round()
+    assert sender.rung == [ADVANCE, WORK]
+
+
+def test_a_beat_whose_database_is_gone_goes_on(tmp_path: Path) -> None:
+    class Gone:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError("gone")
+
+    make_beat(Gone(), Sender()).round()  # type: ignore[arg-type]
+
+
+def test_waiting_without_news_sees_the_end_of_a_job(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    sender = Sender()
+    dispatcher = StackDispatcher(store=store, bells=sender, news=NoNews())
+    worker = threading.Thread(target=lambda: store.set_state("job", JobState.CANCELLED))
+    worker.start()
+    progress = dispatcher.run("job")
+    worker.join()
+    assert (progress.state, sender.rung) == (JobState.CANCELLED, [ADVANCE])
+
+
+def test_waiting_ends_in_time(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    dispatcher = StackDispatcher(store=store, bells=Sender(), news=NoNews(), clock=HandClock(step_s=1.0))
+    assert dispatcher.wait("job", timeout_s=3).state is JobState.RUNNING

@@ -1,0 +1,138 @@
+"""The stack's dispatcher: rings for the workers and watches; this process does none of the work."""
+
+import logging
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from statistics import fmean
+
+from orchestrator.batching import Rates, plan
+from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
+from orchestrator.domain.devices import LIVE_S, Rate
+from orchestrator.errors import StoreUnavailableError
+from orchestrator.ports import Clock, JobStore
+from workers.bells import ADVANCE, Ringer
+from workers.news import News
+
+log = logging.getLogger(__name__)
+
+PROGRESS_S = 0.5
+LOOK_S = 1.0
+"""With news: how long a lost one may delay an answer."""
+POLL_S, SLOW_POLL_S = 0.05, 0.25
+"""Without news: at first, and for who has waited longer than `PATIENT_S`."""
+PATIENT_S = 30.0
+LOOKS_PER_S = 200
+"""Most looks at the database that all waiters of a process take together."""
+STORE_BACKOFF_S = 0.5
+
+OnProgress = Callable[[JobProgress], None]
+
+
+class StackDispatcher:
+    """Implements `ports.Dispatcher` where workers are other processes. For any number of threads.
+
+    Tokens are not streamed yet: they would arrive as news, beside `News.watch`.
+    """
+
+    def __init__(self, *, store: JobStore, bells: Ringer, news: News, clock: Clock = time.monotonic) -> None:
+        self._store = store
+        self._bells = bells
+        self._news = news
+        self._clock = clock
+        self._n_waiting = 0
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        self._news.start()
+
+    def stop(self) -> None:
+        self._bells.close()
+        self._news.stop()
+
+    def notify(self) -> None:
+        self._bells.ring(ADVANCE)
+
+    def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
+        """Watch until the job ends. Interrupting it changes nothing: the workers go on.
+
+        Raises:
+            NotFoundError: no such job.
+        """
+        self._store.job(job_id)
+        self.notify()
+        return self._watch(job_id, until=math.inf, on_progress=on_progress)
+
+    def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
+        """Raises StoreUnavailableError when the database is still away at the end of the time."""
+        return self._watch(job_id, until=self._clock() + timeout_s, on_progress=None)
+
+    def plan(self, *, later: frozenset[str]) -> LoadPlan:
+        """By what the live devices report of themselves; rates are means over devices."""
+        devices = self._store.devices(LIVE_S)
+        backlog = self._store.backlog(owner="")
+        rates = mean_rates(self._store.rates()).extended({*later, *(item.engine_id for item in backlog)})
+        resident = devices[0].engine_id if len(devices) == 1 else None
+        return plan(backlog, resident=resident, later=later, rates=rates, n_devices=max(1, len(devices)))
+
+    def unload(self) -> None:
+        """The devices are the workers' own; there is nothing here to free."""
+
+    def _watch(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
+        since = self._clock()
+        with self._counted(), self._news.watch(job_id) as told:
+            while True:
+                told.clear()
+                progress = self._look(job_id, until=until)
+                if on_progress is not None:
+                    on_progress(progress)
+                now = self._clock()
+                if progress.state is not JobState.RUNNING or now >= until:
+                    return progress
+                pause_s = PROGRESS_S if on_progress is not None else self._pause_s(now - since)
+                told.wait(min(pause_s, until - now))
+
+    def _look(self, job_id: str, *, until: float) -> JobProgress:
+        while True:
+            try:
+                return self._store.job(job_id)
+            except StoreUnavailableError as error:
+                if self._clock() + STORE_BACKOFF_S >= until:
+                    raise
+                log.warning("job %s: the database is away: %s", job_id, error)
+                time.sleep(STORE_BACKOFF_S)
+
+    def _pause_s(self, waited_s: float) -> float:
+        if self._news.is_live:
+            return LOOK_S
+        own_s = POLL_S if waited_s < PATIENT_S else SLOW_POLL_S
+        return max(own_s, self._n_waiting / LOOKS_PER_S)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """One more waiter, for as long as the block runs."""
+        with self._lock:
+            self._n_waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_waiting -= 1
+
+
+def mean_rates(measured: Mapping[tuple[str, str], Rate]) -> Rates:
+    """By (engine, device) to by engine."""
+    loads: dict[str, list[float]] = defaultdict(list)
+    speeds: dict[str, list[float]] = defaultdict(list)
+    for (engine_id, _), rate in measured.items():
+        if rate.load_s is not None:
+            loads[engine_id].append(rate.load_s)
+        if rate.tokens_per_s is not None:
+            speeds[engine_id].append(rate.tokens_per_s)
+    return Rates(
+        {engine_id: fmean(values) for engine_id, values in loads.items()},
+        {engine_id: fmean(values) for engine_id, values in speeds.items()},
+    )
