@@ -20,7 +20,7 @@ from tests.fakes.databases import fresh_postgres
 
 ROOT = Path(__file__).parents[2]
 RABBITMQ_URL = "amqp://guest:guest@127.0.0.1:5672//"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 LOOK_S = 0.1
 JSONL = {"content-type": "application/jsonl"}
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 import yaml
@@ -22,9 +23,11 @@ from tests.e2e.stack import (
 )
 from tests.fakes.databases import postgres_is_reachable
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
+from workers.news import RedisNews
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not postgres_is_reachable(), reason="no PostgreSQL answers"),
 ]
 needs_redis = pytest.mark.skipif(not redis_is_installed(), reason="no redis-server is installed")
@@ -42,7 +45,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A pool in which one answer takes so long that a batch is not over before it is disturbed."""
-    write_pool(tmp_path, rules=[{"match": question(0), "delay_s": 3.0}], delay_s=0.05)
+    write_pool(tmp_path, rules=[{"match": question(0), "delay_s": 1.5}], delay_s=0.02)
     return tmp_path
 
 
@@ -107,6 +110,20 @@ def test_a_batch_survives_a_broker_that_comes_back_empty_and_messages_that_make_
         assert stack.terminate("worker") == 0
 
 
+@needs_redis
+def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: RedisServer) -> None:
+    listener, teller = RedisNews(redis_server.url), RedisNews(redis_server.url)
+    listener.start()
+    until(lambda: listener.is_live)
+    with listener.watch("mine") as mine, listener.watch("other") as other:
+        redis.Redis(port=redis_server.port).publish("muster.news.0", "garbage")
+        teller.tell(["mine", "somebody's"])
+        assert mine.wait(30)
+        assert not other.is_set()
+    listener.stop()
+    assert not listener.is_live
+
+
 def garble(broker: RedisServer) -> None:
     """What nobody of this version sends: other versions, other shapes, other tasks, other encodings."""
     sender = Celery(broker=broker.url, set_as_current=False)
@@ -142,6 +159,10 @@ def test_real_models_answer_through_the_stack(tmp_path: Path, redis_server: Redi
         stack.start_api()
         asked = stack.ask("Write 1984 in Roman numerals.", "roman")
         assert asked.json()["choices"][0]["message"]["content"] == "MCMLXXXIV"
+        routed = httpx.post(
+            f"{stack.url}/v1/route", json={"question": "Write 15 in Roman numerals."}, timeout=60
+        )
+        assert {recruit["expert"] for recruit in routed.json()["recruits"]} == {"roman", "arith-a"}
         job = stack.submit(b'{"question": "Write 14 in Roman numerals."}')
         until(lambda: stack.get(f"/v1/jobs/{job['id']}").json()["state"] == "done")
 

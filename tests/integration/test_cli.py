@@ -124,7 +124,7 @@ def test_imported_cards_hold_until_the_next_profile(profiled: Path, tmp_path: Pa
 def test_cards_before_profiling_say_what_to_do(pool: Path, capsys: Captured) -> None:
     assert run(pool, "cards") == 0
     assert "muster profile" in capsys.readouterr().out
-    assert run_json(pool, capsys, "cards", "alpha", code=1)["error"]["code"] == "card_invalid"
+    assert run_json(pool, capsys, "cards", "alpha", code=2)["error"]["code"] == "card_invalid"
 
 
 def test_experts_are_listed_with_their_accuracy(profiled: Path, capsys: Captured) -> None:
@@ -397,3 +397,20 @@ def _wait_until(condition: Callable[[], bool], *, seconds: float = 150.0) -> Non
     while not condition():
         assert time.monotonic() < deadline, "the program never got there"
         time.sleep(0.02)
+
+
+def test_jobs_are_listed_shown_and_cancelled_once(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    file = str(write_questions(tmp_path / "q.jsonl", range(30, 33)))
+    job_id = str(run_json(profiled, capsys, "batch", file)["job_id"])
+    shown = run_json(profiled, capsys, "jobs", "show", job_id)
+    assert (shown["state"], shown["counts"]["completed"]) == ("done", 3)
+    capsys.readouterr()
+    assert run(profiled, "jobs", "list", "--json") == 0
+    assert shown in json.loads(capsys.readouterr().out)
+    assert run_json(profiled, capsys, "jobs", "cancel", job_id) == shown
+    assert run_json(profiled, capsys, "jobs", "show", "nope", code=1)["error"]["code"] == "not_found"
+
+
+def test_worker_and_beat_need_a_broker(pool: Path, capsys: Captured) -> None:
+    for words in (["worker"], ["worker", "--device", "cpu"], ["beat"]):
+        assert run_json(pool, capsys, *words, code=2)["error"]["param"] == "muster.broker_url"

@@ -11,8 +11,9 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from orchestrator.bootstrap import App, open_app
 from orchestrator.errors import StoreUnavailableError
+from orchestrator.question_files import read_questions
 from orchestrator.settings import load_settings
-from tests.integration.scripted_pool import write_pool
+from tests.integration.scripted_pool import EXPERTS, write_pool, write_questions
 
 ROOT = Path(__file__).parents[2]
 NO_BROKER = "redis://127.0.0.1:1/0"
@@ -99,3 +100,19 @@ def test_a_database_that_is_away_is_503_with_retry_after(app: App, monkeypatch: 
     assert [response.status_code for response in responses] == [503] * len(responses)
     assert all(response.headers["retry-after"] for response in responses)
     assert client.get("/health/live").status_code == 200
+
+
+def test_a_worker_learns_of_cards_that_another_process_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("orchestrator.bootstrap.REFRESH_S", 0.0)
+    settings = load_settings(write_pool(tmp_path))
+    with open_app(settings) as worker, open_app(settings) as other:
+        assert worker.service.cards == {}
+        worker.catalogue.refresh()
+        assert worker.service.cards == {}
+        other.profile(read_questions(write_questions(tmp_path / "known.jsonl", range(10))), exam=False)
+        assert worker.service.cards == {}
+        worker.catalogue.refresh()
+        assert set(worker.service.cards) == set(EXPERTS)

@@ -1,7 +1,7 @@
 import random
 from collections.abc import Sequence
 
-from orchestrator.compositions import Ensemble, RollCall, SkillReader, call_seed
+from orchestrator.compositions import DryRun, Ensemble, RollCall, SkillReader, call_seed
 from orchestrator.domain.answers import Answer, Decision, Recruit
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Job, QueryState, Response
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
@@ -168,3 +168,26 @@ def test_an_exam_shows_the_candidates() -> None:
     assert isinstance(step, Ask)
     assert step.calls[0].role is CallRole.AGGREGATE
     assert "[candidate 3 " in step.calls[0].messages[0].content
+
+
+def test_a_dry_run_ends_with_the_decision_and_asks_nobody() -> None:
+    inner = ensemble("one", "two")
+    [step] = DryRun("route:auto", inner).step([state()])
+    [asked] = inner.step([state()])
+    assert isinstance(step, Done)
+    assert isinstance(asked, Ask)
+    assert step.answer.decision == asked.decision
+    assert step.answer.error_code is None
+
+
+def test_a_dry_run_still_asks_the_model_that_annotates() -> None:
+    [step] = DryRun("route:auto", ensemble("one", annotator=AsksFirst())).step([state()])
+    assert isinstance(step, Ask)
+    assert step.calls[0].role is CallRole.ANNOTATE
+
+
+def test_a_dry_run_that_finds_nobody_says_so() -> None:
+    nobody = Query(id="q", question="nobody knows")
+    [step] = DryRun("route:auto", ensemble("one")).step([state(query=nobody)])
+    assert isinstance(step, Done)
+    assert (step.answer.decision, step.answer.error_code) == (None, "no_capable_expert")

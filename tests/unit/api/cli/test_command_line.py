@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.batch import resume_command
+from api.cli.batch import interrupted, resume_command
 from api.cli.main import COMMANDS, hoisted, main
 from api.cli.session import Session
 from orchestrator.errors import ConfigError
@@ -136,3 +136,12 @@ def test_a_closed_pipe_is_no_stack_trace() -> None:
             check=False,
         )
     assert b"Traceback" not in run.stderr
+
+
+def test_who_interrupts_a_batch_is_told_how_to_come_back() -> None:
+    again = "muster batch --resume q.jsonl"
+    assert interrupted(False, "job-1", again) == f"Interrupted. Continue with: {again}"
+    in_stack = interrupted(True, "job-1", again)
+    assert "workers go on" in in_stack
+    assert "muster jobs cancel job-1" in in_stack
+    assert in_stack.endswith(again)
