@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 25.0
 """From SIGTERM to the end; docker waits 30 s where compose says so."""
-STEP_CHUNK = 64
-"""Small, so that an interactive question waits for few others of a slice."""
 RESTART_S = 1.0
 SILENT = 75
 """Exit code of a worker whose consumer heard no canary: start it again."""
@@ -56,7 +54,6 @@ class WorkerHands:
                 store=app.jobs,
                 compositions=app.catalogue.build,
                 engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
-                chunk=STEP_CHUNK,
             ),
             refresh=app.catalogue.refresh,
             on_asked=self._ring_for_work,

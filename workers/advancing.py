@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 Taken = tuple[QueryState, Step]
 
 STEP_S = 30.0
-"""How long queries are kept from others while their step is computed."""
+"""A worker that died under a step is waited for no longer than this."""
 
 
 class Advanced(NamedTuple):
@@ -26,7 +26,7 @@ class Advanced(NamedTuple):
     job_ids: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        """Whether to look again. Steps that do not apply were cancelled, or took longer than `STEP_S`."""
+        """Whether to look again. Steps that do not apply were cancelled, or took too long."""
         return self.n_steps > 0
 
 
@@ -34,6 +34,10 @@ class Advancer:
     """Takes every ready query one step further, in chunks of `chunk`.
 
     A composition that fails on a query fails that query, with the error's code, and not its neighbours.
+
+    Args:
+        exclusive_s: how long queries are kept from others while their step is computed; 0 for one
+            process that works alone, and may be killed and started again.
     """
 
     def __init__(
@@ -43,11 +47,13 @@ class Advancer:
         compositions: CompositionFactory,
         engine_of: Mapping[str, str],
         chunk: int = 512,
+        exclusive_s: float = STEP_S,
     ) -> None:
         self._store = store
         self._compositions = compositions
         self._engine_of = engine_of
         self._chunk = chunk
+        self._exclusive_s = exclusive_s
 
     def run(self, *, between: Callable[[], None]) -> Advanced:
         """Until no query is ready; `between` is called after each chunk (heartbeats)."""
@@ -65,9 +71,9 @@ class Advancer:
             if not done:
                 return total
 
-    def chunk(self) -> Advanced:
-        """One step of up to `chunk` ready queries, those of the highest priority first."""
-        states = self._store.take_ready(limit=self._chunk, for_s=STEP_S)
+    def chunk(self, limit: int | None = None) -> Advanced:
+        """One step of up to `limit` (default: `chunk`) ready queries, those of the highest priority first."""
+        states = self._store.take_ready(limit=limit or self._chunk, for_s=self._exclusive_s)
         steps = [taken for group in _by_job(states) for taken in self._steps(group)]
         n_steps = self._apply(steps) if steps else 0
         asked = sum(isinstance(step, Ask) for _, step in steps)

@@ -84,6 +84,7 @@ class DeviceLoop:
             store=store,
             compositions=compositions,
             engine_of={expert.id: expert.engine.id for expert in pool.experts},
+            exclusive_s=0.0,
         )
         self._engine_ids = tuple(pool.engines)
         self._remote = frozenset(e.id for e in pool.engines.values() if e.backend in remote)

@@ -17,7 +17,7 @@ class Pace(NamedTuple):
 
     poll_s: float = 0.05
     commit_s: float = 0.5
-    commit_size: int = 64
+    commit_size: int = 256
     look_s: float = 1.0
     renew_s: float = 5.0
     report_s: float = 5.0

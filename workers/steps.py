@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import Clock
@@ -15,6 +16,25 @@ LOOK_S = 2.0
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0)
 
 
+class Chunks(NamedTuple):
+    """Queries per chunk, from `low` to `high`; `within_s`: an interactive question waits no longer for a
+    chunk under way."""
+
+    low: int = 32
+    high: int = 1024
+    within_s: float = 0.4
+
+    def next(self, limit: int, *, n_taken: int, took_s: float) -> int:
+        """Twice as many while that stays in time, half when it did not."""
+        if took_s > self.within_s:
+            return max(self.low, limit // 2)
+        fits = n_taken == limit and 2 * took_s <= self.within_s
+        return min(self.high, 2 * limit) if fits else limit
+
+
+CHUNKS = Chunks()
+
+
 class Steps:
     """Takes steps for one process, one slice at a time whoever asks.
 
@@ -24,6 +44,7 @@ class Steps:
         on_moved: these jobs have new answers; called when a chunk of steps is stored.
         slice_s: a slice ends with the chunk during which this time is up.
         look_s: the books are looked at when no bell rang for so long.
+        chunks: how many queries are stepped at once.
     """
 
     def __init__(
@@ -36,6 +57,7 @@ class Steps:
         clock: Clock,
         slice_s: float = SLICE_S,
         look_s: float = LOOK_S,
+        chunks: Chunks = CHUNKS,
     ) -> None:
         self._advancer = advancer
         self._refresh = refresh
@@ -48,6 +70,8 @@ class Steps:
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._looked_at = clock()
+        self._chunks = chunks
+        self._limit = chunks.low
         self._thread: threading.Thread | None = None
 
     def slice(self) -> bool:
@@ -82,7 +106,9 @@ class Steps:
             self._thread.join(timeout_s)
 
     def _chunk(self) -> bool:
-        done = self._advancer.chunk()
+        began = self._clock()
+        done = self._advancer.chunk(self._limit)
+        self._limit = self._chunks.next(self._limit, n_taken=done.n_taken, took_s=self._clock() - began)
         if done.n_asked:
             self._on_asked()
         if done.n_steps > done.n_asked:

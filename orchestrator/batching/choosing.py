@@ -23,6 +23,9 @@ loads, a resident engine with work keeps its seat for this many times the load o
 that wants it."""
 
 
+LEAST_JOIN = 0.03
+"""An engine that others have is loaded once more only for this part of the load in work."""
+
 TRUST = 0.7
 """Of an estimate that nothing was measured for: how far it may move an engine's work from the typical
 one, in the logarithm. Lengths guessed wrong by a factor of 3 cost most where loads are too long to repair
@@ -176,7 +179,9 @@ def _planned(
     needs = hedged(needs_of(waiting, rates), rates)
     packing = pack(needs, [*elsewhere, *[Seat()] * n_empty, mine])
     pieces = _my_pieces(packing, n_elsewhere=len(elsewhere), is_seated=seated is not None)
-    first = min(pieces, key=lambda p: (p.load_s > 0, p.engine_id in later), default=None)
+    served = {item.engine_id for item in waiting if item.n_devices_elsewhere}
+    worth = [p for p in pieces if p.engine_id not in served or p.work_s >= LEAST_JOIN * p.load_s]
+    first = min(worth, key=lambda p: (p.load_s > 0, p.engine_id in later), default=None)
     if seated and (first is None or first.engine_id == seated.engine_id):
         return EngineChoice(seated.engine_id, "resident and has waiting work")
     if first is None:

@@ -9,9 +9,10 @@ import pytest
 from orchestrator.bootstrap import open_app
 from orchestrator.domain.queries import Query
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
+from orchestrator.ports import Failed
 from orchestrator.settings import Settings
 from tests.tiny_models import tiny_model
-from tests.vllm.engines import FOREVER, MODELS, ask, events, finished, spec
+from tests.vllm.engines import FOREVER, MODELS, ask, end, events, finished, spec
 from workers.backends.vllm import make_vllm_backend
 from workers.engine_host.backend import HostedBackend
 from workers.engine_host.memory import TOLERANCE_GIB
@@ -40,7 +41,7 @@ def test_engines_side_by_side_have_a_child_each(backend: HostedBackend) -> None:
     assert reverse.pid != roman.pid
     roman.submit(ask("q", ROMAN))
     assert finished(reverse, ask("q")).text == "ybognx"
-    assert [event.text for event in roman.poll(60)] == ["VII"]  # type: ignore[union-attr]
+    assert [event.text for event in events(roman)] == ["VII"]  # type: ignore[union-attr]
     reverse.close()
     roman.close()
 
@@ -89,9 +90,9 @@ def test_next_engine_is_prepared_while_the_present_one_works(backend: HostedBack
 def test_context_is_at_most_what_the_model_was_trained_for(backend: HostedBackend, tmp_path: Path) -> None:
     short = spec(tiny_model(tmp_path / "short", max_len=64)).model_copy(update={"max_model_len": 4096})
     engine = backend.load(short, ())
-    engine.submit(ask("q", "x" * 60))
-    (failed,) = engine.poll(60)
-    assert "64 tokens of engine" in failed.error  # type: ignore[union-attr]
+    failed = end(engine, ask("q", "x" * 60))
+    assert isinstance(failed, Failed)
+    assert "64 tokens of engine" in failed.error
     engine.close()
 
 

@@ -14,7 +14,7 @@ from workers.advancing import Advancer
 from workers.bells import ADVANCE, WORK
 from workers.news import NoNews
 from workers.stack_dispatch import StackDispatcher
-from workers.steps import Steps
+from workers.steps import Chunks, Steps
 from workers.sweeping import Beat
 
 
@@ -41,7 +41,6 @@ def make_steps(store: SqlJobStore, ears: Ears, clock: HandClock, *, chunk: int =
         store=store,
         compositions=always(TextMajority(["a/0"])),
         engine_of={"a/0": "a"},
-        chunk=chunk,
     )
     return Steps(
         advancer,
@@ -49,6 +48,7 @@ def make_steps(store: SqlJobStore, ears: Ears, clock: HandClock, *, chunk: int =
         on_asked=ears.on_asked,
         on_moved=lambda job_ids: ears.moved.append(set(job_ids)),
         clock=clock,
+        chunks=Chunks(chunk, chunk),
     )
 
 
@@ -165,3 +165,18 @@ def test_waiting_ends_in_time(store: SqlJobStore) -> None:
     store.submit(Job(id="job", composition="any"), make_queries(1))
     dispatcher = StackDispatcher(store=store, bells=Sender(), news=NoNews(), clock=HandClock(step_s=1.0))
     assert dispatcher.wait("job", timeout_s=3).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("limit", "n_taken", "took_s", "expected"),
+    [
+        (32, 32, 0.1, 64),
+        (32, 20, 0.1, 32),
+        (64, 64, 0.3, 64),
+        (64, 64, 0.5, 32),
+        (32, 32, 9.0, 32),
+        (800, 800, 0.1, 1024),
+    ],
+)
+def test_chunks_grow_while_they_stay_in_time(limit: int, n_taken: int, took_s: float, expected: int) -> None:
+    assert Chunks(low=32, high=1024, within_s=0.4).next(limit, n_taken=n_taken, took_s=took_s) == expected
