@@ -10,8 +10,9 @@ there is nothing for them.
     right         rates measured before; 1, 4, 8 and 64 devices
     wrong         nothing measured, lengths mis-estimated by 0.3 to 3 per engine
     deaths        right, and one device in eight dies at a random moment of the run: it is counted as
-                  alive for 30 s more, and its shard comes back when the lease of 15 s ends (the default
-                  of 60 s is as long as the whole run on 64 devices; given as deaths_default_lease)
+                  alive for 30 s more, and its shard comes back when the lease of 15 s ends (leases of
+                  40 s, the default, are nearly as long as the whole run on 64 devices; given as
+                  deaths_default_lease)
     efficiency_4  T1 / (4 T4), T the makespan with right estimates
     oldest_wait_over_bound_s
                   two hours of batches and interactive queries on 4 devices: seconds by which an engine
