@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := examples/zoo/pool.yaml
 
-.PHONY: help setup demo serve test test-remote test-vllm lint format bench zoo clean
+.PHONY: help setup demo serve test test-remote test-vllm lint format bench faults faults-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,12 @@ format: setup ## rewrite the code in the house format
 
 bench: setup ## overhead of orchestration, routing and the engine, as one JSON line
 	$(BIN)/python -m benchmarks.overhead
+
+faults: setup ## break the running stack in every way of tests/faults/table.py (about 30 minutes; needs PostgreSQL and Redis programs)
+	$(BIN)/python -m tests.faults
+
+faults-short: setup ## the representative faults and ten random kills (about 4 minutes)
+	$(BIN)/python -m tests.faults --short
 
 zoo: setup ## train the zoo again from its seed (up to 90 minutes on 2 cores; resumable)
 	$(BIN)/python -m examples.zoo.train

@@ -11,6 +11,7 @@ from kombu import Exchange, Queue
 
 from orchestrator.errors import ConfigError, MusterError
 from orchestrator.settings import Settings
+from workers.redis_transport import TRANSPORT
 
 STEPS_QUEUE = "muster.steps"
 WORK_EXCHANGE = Exchange("muster.work", type="fanout", durable=True)
@@ -55,6 +56,8 @@ def make_celery(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
+    if is_redis(url):
+        celery.conf.broker_transport = TRANSPORT
     return celery
 
 

@@ -84,9 +84,11 @@ class Books:
         """
         return choose_engine(
             [
-                e
-                for e in self._waiting.values()
-                if e.engine_id not in self._remote and e.engine_id not in taken
+                item
+                for item in self._waiting.values()
+                if item.engine_id not in self._remote
+                and item.engine_id not in taken
+                and (item.engine_id == resident or _is_worth_a_load(item, rates))
             ],
             resident=resident,
             later=self._later,
@@ -134,6 +136,12 @@ class Books:
         while assignments := self._kit.ledger.claim(engine_id, limit=FAIL_CHUNK):
             self._kit.ledger.add(failed_outcome(a, fault.code, fault.error) for a in assignments)
             self._kit.ledger.settle()
+
+
+def _is_worth_a_load(item: EngineBacklog, rates: Rates) -> bool:
+    """One load is enough for an engine whose work another device does before half of it would repay a
+    second one."""
+    return not item.n_devices_elsewhere or rates.work(item) / 2 > rates.load(item.engine_id)
 
 
 def _less(item: EngineBacklog, n: int) -> EngineBacklog:

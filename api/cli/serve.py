@@ -30,6 +30,7 @@ def serve(
     """Serve the OpenAI-compatible API until interrupted."""
     import uvicorn
 
+    from api.descriptors import secure_descriptors
     from api.main import create_app
     from orchestrator.bootstrap import open_app
     from orchestrator.errors import InputError
@@ -40,6 +41,7 @@ def serve(
     bind = (host or settings.muster.server.host, settings.muster.server.port if port is None else port)
     if bind[0] not in LOOPBACK:
         log.warning("listening on %s without authentication: whoever reaches it may use it", bind[0])
+    secure_descriptors(settings.muster.server.max_in_flight)
     if profile is not None and settings.is_stack:
         raise InputError("--profile is for one process.", param="profile", remedy="Run `muster profile`.")
     if profile is not None:

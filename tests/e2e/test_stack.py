@@ -45,7 +45,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A pool in which one answer takes so long that a batch is not over before it is disturbed."""
-    write_pool(tmp_path, rules=[{"match": question(0), "delay_s": 3.0}], delay_s=0.05)
+    write_pool(tmp_path, rules=[{"match": question(0), "delay_s": 1.5}], delay_s=0.02)
     return tmp_path
 
 

@@ -124,7 +124,7 @@ def test_imported_cards_hold_until_the_next_profile(profiled: Path, tmp_path: Pa
 def test_cards_before_profiling_say_what_to_do(pool: Path, capsys: Captured) -> None:
     assert run(pool, "cards") == 0
     assert "muster profile" in capsys.readouterr().out
-    assert run_json(pool, capsys, "cards", "alpha", code=1)["error"]["code"] == "card_invalid"
+    assert run_json(pool, capsys, "cards", "alpha", code=2)["error"]["code"] == "card_invalid"
 
 
 def test_experts_are_listed_with_their_accuracy(profiled: Path, capsys: Captured) -> None:

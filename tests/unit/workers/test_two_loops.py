@@ -2,18 +2,36 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from orchestrator.domain.assignments import JobState
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.ports import Engine
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
 from tests.fakes.loops import EAGER, make_loop, submit
 from tests.fakes.work import FakeBackend, TextMajority, make_pool, make_queries
 from workers.device_loop import DeviceLoop
+
+
+class CostlyLoads(FakeBackend):
+    """Its loads take a minute, by its own clock."""
+
+    def __init__(self, *, batch: int) -> None:
+        super().__init__(batch=batch)
+        self._spent_s = 0.0
+
+    def clock(self) -> float:
+        return time.monotonic() + self._spent_s
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        self._spent_s += 60
+        return super().load(spec, adapters)
+
 
 ENGINES = ("a", "b", "c", "d", "e")
 PACE = EAGER._replace(look_s=0.01)
@@ -51,10 +69,10 @@ def drive_together(loops: list[DeviceLoop], store: SqlJobStore) -> None:
 def test_loops_share_a_job_and_load_each_engine_once(store: SqlJobStore, n_loops: int) -> None:
     """The work of no engine takes half as long as its load, so that nothing is worth a second one."""
     submit(store, make_queries(100))
-    backends = [FakeBackend(batch=10) for _ in range(n_loops)]
+    backends = [CostlyLoads(batch=10) for _ in range(n_loops)]
     pool = make_pool(*ENGINES)
     loops = [
-        make_loop(store, pool, backend, owner=f"loop{n}", clock=time.monotonic, pace=PACE)
+        make_loop(store, pool, backend, owner=f"loop{n}", clock=backend.clock, pace=PACE)
         for n, backend in enumerate(backends)
     ]
     for engine_id in ENGINES:

@@ -1,0 +1,160 @@
+"""PostgreSQL and Redis of our own: they may be stopped, killed, emptied and starved."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+
+from tests.faults.processes import Process
+from tests.faults.waiting import wait_for
+
+DATABASE_PASSWORD = "pw-planted-4c1f9e"
+BROKER_PASSWORD = "pw-planted-a07d22"
+USER = "muster"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Postgres:
+    """A throw-away cluster; as root its server runs as user `postgres`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._data = folder / "postgres"
+        self._log = folder / "postgres.log"
+        self._data.mkdir(parents=True)
+        if os.geteuid() == 0:
+            shutil.chown(self._data, "postgres")
+            self._log.touch()
+            shutil.chown(self._log, "postgres")
+            folder.chmod(0o755)
+            folder.parent.chmod(0o755)
+        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
+        settings = {
+            "listen_addresses": "'127.0.0.1'",
+            "port": str(self.port),
+            "unix_socket_directories": f"'{self._data}'",
+            "fsync": "off",  # the machine does not crash here, only processes do
+            "max_connections": "100",
+        }
+        with (self._data / "postgresql.conf").open("a") as conf:
+            conf.writelines(f"{key} = {value}\n" for key, value in settings.items())
+
+    def url(self, database: str) -> str:
+        """With a password, which trust authentication ignores: it must never show up in a log."""
+        return f"postgresql://{USER}:{DATABASE_PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-l", str(self._log), "-w", "-t", "60", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """`immediate` = as after a crash: recovery runs at the next start."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "-t", "60", "stop")
+
+    def restart(self, mode: str = "fast") -> None:
+        self.stop(mode)
+        self.start()
+
+    def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=5)
+
+    def create(self, database: str, *, template: str | None = None) -> None:
+        suffix = f" TEMPLATE {template}" if template else ""
+        with self.connect("postgres") as admin:
+            admin.execute(f"CREATE DATABASE {database}{suffix}".encode())
+
+    def drop(self, database: str) -> None:
+        with self.connect("postgres") as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)".encode())
+
+    def close(self) -> None:
+        with suppress(subprocess.CalledProcessError):
+            self.stop("immediate")
+
+    def _run(self, tool: str, *arguments: str) -> None:
+        command = [_postgres_tool(tool), *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True)
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, tool, done.stdout, done.stderr)
+
+
+def _postgres_tool(name: str) -> str:
+    found = shutil.which(name) or next(
+        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None
+    )
+    if found is None:
+        raise FileNotFoundError(
+            f"{name} is not installed: the fault suite needs PostgreSQL's server programs"
+        )
+    return found
+
+
+class Redis:
+    """A server without persistence: what it held is gone when it was killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{BROKER_PASSWORD}@127.0.0.1:{self.port}/0"
+
+    def start(self, *options: str) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--appendonly", "no", "--requirepass", BROKER_PASSWORD, "--dir", str(self._folder)]
+        self._process = Process("redis", [*command, *options], env={}, log=self._folder / "redis.log").start()
+        wait_for("redis answers", self._answers, within_s=10)
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.url, socket_timeout=5)
+
+    def kill(self) -> None:
+        """-9: all that it held is lost."""
+        assert self._process is not None
+        self._process.kill()
+
+    def empty_restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def stop_answering(self) -> None:
+        """Accepts connections and says nothing."""
+        assert self._process is not None
+        self._process.signal(signal.SIGSTOP)
+
+    def answer_again(self) -> None:
+        assert self._process is not None
+        self._process.signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+def rows(conn: psycopg.Connection[tuple[Any, ...]], sql: str, *values: object) -> Sequence[tuple[Any, ...]]:
+    """All rows of a statement; `%s` stands for a value."""
+    return conn.execute(sql.encode(), values or None).fetchall()
