@@ -117,7 +117,7 @@ def _lines(n: int, *, start: int = 1_000_000) -> list[dict[str, str]]:
 
 def _check(stack: Stack, job_id: str, job: Mapping[str, Any], n: int) -> None:
     """Every response and every answer is there, and all eight experts had work."""
-    assert (job["state"], job["completed"]) == ("done", n), job
+    assert (job["state"], job["counts"]["completed"]) == ("done", n), job
     of_job = "FROM assignment a JOIN job j ON j.pk = a.job_pk WHERE j.id = %s AND a.response IS NOT NULL"
     assert stack.rows(f"SELECT count(*), count(DISTINCT expert_id) {of_job}", job_id) == [(3 * n, N_EXPERTS)]
     answers = "FROM answer w JOIN query q ON q.pk = w.query_pk JOIN job j ON j.pk = q.job_pk WHERE j.id = %s"

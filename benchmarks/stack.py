@@ -57,7 +57,11 @@ class Stack:
         port = self.url.rpartition(":")[2]
         self.start("serve", "serve", "--port", port)
         self.start("beat", "beat")
-        self._await_ready()
+        try:
+            self._await_up()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -169,11 +173,12 @@ class Stack:
                 start_new_session=True,
             )
 
-    def _await_ready(self) -> None:
+    def _await_up(self) -> None:
+        """Until it answers; it is ready once its pool is profiled."""
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
                     return
             time.sleep(POLL_S)
         raise SystemExit(f"the stack did not come up; see {self._folder}/*.log")
