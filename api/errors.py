@@ -86,6 +86,7 @@ ROWS: Mapping[str, Row] = {
     "unknown_name": Row(404, _MISSING),
     "not_found": Row(404, _MISSING),
     "context_exceeded": Row(400, _REQUEST, code="context_length_exceeded"),
+    "unsupported": Row(422, _REQUEST),
     "incompatible_models": Row(422, _REQUEST),
     "rate_limit_exceeded": Row(429, "rate_limit_error", retry_after_s=1),
     # the experts

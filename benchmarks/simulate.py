@@ -215,6 +215,7 @@ class Simulation:
             resident_s=now - device.seated_s,
             rates=Rates(self._load_s, self._measured),
             n_devices=len(self._seen(now)),
+            n_engines=len(self._queues),
         )
         if choice is None:
             self._busy(device, now + LOOK_S, self._free)

@@ -134,6 +134,8 @@ class ContextExceededError(BackendError):
 
 
 class UnsupportedError(BackendError):
+    """The engine cannot do what the sampling asks for."""
+
     code = "unsupported"
 
 

@@ -175,7 +175,7 @@ class SchedulerSettings(Section):
     """
 
     max_wait_s: float = Field(default=300, gt=0)
-    lease_s: float = Field(default=60, ge=1, le=3600)
+    lease_s: float = Field(default=40, ge=1, le=3600)
     shard_s: float = Field(default=5, gt=0, le=600)
     max_attempts: int = Field(default=3, ge=1, le=100)
     hang_timeout_s: float = Field(default=300, gt=0)

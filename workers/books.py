@@ -1,7 +1,7 @@
 """What a loop knows of the work on the books, and what it makes of it: the next engine to serve."""
 
 import math
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Set
 
 from orchestrator.batching import EngineChoice, Rates, choose_engine
 from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, Job, JobState
@@ -33,9 +33,7 @@ class Books:
         is_alone: no other loop lives.
     """
 
-    def __init__(
-        self, kit: Kit, *, engines: Container[str], remote: Container[str], later_engines: LaterEngines
-    ) -> None:
+    def __init__(self, kit: Kit, *, engines: Set[str], remote: Set[str], later_engines: LaterEngines) -> None:
         self._kit = kit
         self._engines = engines
         self._remote = remote
@@ -86,9 +84,7 @@ class Books:
             [
                 item
                 for item in self._waiting.values()
-                if item.engine_id not in self._remote
-                and item.engine_id not in taken
-                and (item.engine_id == resident or _is_worth_a_load(item, rates))
+                if item.engine_id not in self._remote and item.engine_id not in taken
             ],
             resident=resident,
             later=self._later,
@@ -96,6 +92,7 @@ class Books:
             resident_s=resident_s,
             rates=rates,
             n_devices=self.n_devices,
+            n_engines=len(self._engines - self._remote),
         )
 
     def prefer(self, ahead: str | None, choice: EngineChoice) -> EngineChoice:
@@ -136,12 +133,6 @@ class Books:
         while assignments := self._kit.ledger.claim(engine_id, limit=FAIL_CHUNK):
             self._kit.ledger.add(failed_outcome(a, fault.code, fault.error) for a in assignments)
             self._kit.ledger.settle()
-
-
-def _is_worth_a_load(item: EngineBacklog, rates: Rates) -> bool:
-    """One load is enough for an engine whose work another device does before half of it would repay a
-    second one."""
-    return not item.n_devices_elsewhere or rates.work(item) / 2 > rates.load(item.engine_id)
 
 
 def _less(item: EngineBacklog, n: int) -> EngineBacklog:

@@ -92,10 +92,11 @@ class DeviceLoop:
         self._shelf = BackendShelf(backends)
         self._loader = Loader(self._shelf, pool, clock=clock, name=device)
         self._books = books = Books(
-            kit, engines=pool.engines, remote=self._remote, later_engines=self._advancer.later_engines
+            kit, engines=pool.engines.keys(), remote=self._remote, later_engines=self._advancer.later_engines
         )
         feeder = Feeder(kit, books)
-        berth = partial(Berth, kit, make_lane=LaneMaker(kit, pool, remote=self._remote, on_tokens=on_tokens))
+        make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, on_tokens=on_tokens)
+        berth = partial(Berth, kit, make_lane=make_lane)
         names = [owner, *(berth_of(owner, str(n)) for n in range(1, settings.max_resident))]
         self._seats = DeviceSeats(
             kit,

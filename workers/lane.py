@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from orchestrator.batching import estimated_tokens, shard_size
-from orchestrator.domain.assignments import INTERACTIVE, Assignment
+from orchestrator.domain.assignments import INTERACTIVE, Assignment, EngineBacklog
 from orchestrator.errors import EngineCrashedError
 from workers.ledger import Ledger
 from workers.pace import Pace
@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 
 Room = Callable[[Seat], int]
 """How many assignments an engine may be given now; 0 = it has enough."""
+
+Waiting = Callable[[str], EngineBacklog | None]
+"""Work that waits for an engine, as far as is known."""
 
 
 class Lane:
@@ -143,11 +146,19 @@ class Lane:
         self._ledger.give_back(again, refund_attempt=False)
 
 
-def shard_room(seat: Seat, *, width: int | None, target_s: float, pace: Pace) -> int:
+def shard_room(seat: Seat, *, width: int | None, target_s: float, pace: Pace, waiting: Waiting) -> int:
     """A new shard when half of the last one is done: `target_s` of work, at least what the engine
-    batches at once (`width`, where known)."""
+    batches at once (`width`, where known); less towards the end of work that is shared."""
     low = max(pace.min_shard, width or 0)
-    limit = shard_size(per_s=seat.served.per_s, target_s=target_s, low=low, high=max(low, pace.max_shard))
+    item = waiting(seat.engine_id)
+    limit = shard_size(
+        per_s=seat.served.per_s,
+        target_s=target_s,
+        low=low,
+        high=max(low, pace.max_shard),
+        n_waiting=item.n_waiting if item else None,
+        n_devices=1 + item.n_devices_elsewhere if item else 1,
+    )
     return limit if seat.n_running <= limit // 2 else 0
 
 

@@ -9,7 +9,7 @@ from orchestrator.ports import Engine
 from workers.backends.http.calls import CallOptions
 from workers.backends.http.limits import WINDOW_S
 from workers.kit import Kit
-from workers.lane import Lane, Room, shard_room, slot_room
+from workers.lane import Lane, Room, Waiting, shard_room, slot_room
 from workers.loading import experts_of
 from workers.seat import OnTokens, Seat
 
@@ -19,13 +19,23 @@ class LaneMaker:
 
     Args:
         remote: engines that run elsewhere.
+        waiting: work that waits for an engine.
         on_tokens: called with new text of unfinished responses.
     """
 
-    def __init__(self, kit: Kit, pool: Pool, *, remote: Container[str], on_tokens: OnTokens | None) -> None:
+    def __init__(
+        self,
+        kit: Kit,
+        pool: Pool,
+        *,
+        remote: Container[str],
+        waiting: Waiting,
+        on_tokens: OnTokens | None,
+    ) -> None:
         self._kit = kit
         self._pool = pool
         self._remote = remote
+        self._waiting = waiting
         self._on_tokens = on_tokens
 
     def __call__(self, engine_id: str, engine: Engine) -> Lane:
@@ -44,6 +54,7 @@ class LaneMaker:
             width=_positive(spec, "max_num_seqs"),
             target_s=self._kit.settings.shard_s,
             pace=self._kit.pace,
+            waiting=self._waiting,
         )
         return self._lane_of(seat, room)
 

@@ -23,6 +23,10 @@ loads, a resident engine with work keeps its seat for this many times the load o
 that wants it."""
 
 
+LEAST_JOIN, LEAST_JOIN_IDLE = 0.3, 0.03
+"""An engine that others have is loaded once more only for this part of the load in work; the second number
+where devices outnumber the engines, so that some would have nothing else to do."""
+
 TRUST = 0.7
 """Of an estimate that nothing was measured for: how far it may move an engine's work from the typical
 one, in the logarithm. Lengths guessed wrong by a factor of 3 cost most where loads are too long to repair
@@ -73,6 +77,7 @@ def choose_engine(
     resident_s: float = math.inf,
     rates: Rates = NO_RATES,
     n_devices: int = 1,
+    n_engines: int | None = None,
 ) -> EngineChoice | None:
     """The engine whose assignments a free device claims next; None when there is nothing worth a load.
 
@@ -90,18 +95,20 @@ def choose_engine(
         resident_s: seconds since the resident engine took its seat; see `SEAT_FACTOR`.
         rates: measured loads and throughput; every device is taken to be like this one.
         n_devices: devices that are alive, this one included.
+        n_engines: engines that these devices are for; None = those in `backlog`. See `LEAST_JOIN`.
     """
     waiting = sorted((item for item in backlog if item.n_waiting), key=lambda item: item.engine_id)
     if not waiting:
         return None
     seated = next((item for item in waiting if item.engine_id == resident), None)
     unserved = [item for item in waiting if item is not seated and not item.n_devices_elsewhere]
+    least_join = LEAST_JOIN_IDLE if n_devices > (n_engines or len(backlog)) else LEAST_JOIN
     kept = _is_kept(waiting, max_wait_s=max_wait_s, rates=rates, n_devices=n_devices)
     held_s = math.inf if kept or not seated else resident_s
     return (
         _starved(unserved, max_wait_s=max_wait_s, resident_s=held_s, rates=rates)
         or _interactive(seated, unserved)
-        or _planned(waiting, seated, later, rates, n_devices)
+        or _planned(waiting, seated, later, rates, n_devices, least_join)
     )
 
 
@@ -169,6 +176,7 @@ def _planned(
     later: frozenset[str],
     rates: Rates,
     n_devices: int,
+    least_join: float,
 ) -> EngineChoice | None:
     elsewhere = seats_elsewhere(waiting, rates)
     n_empty = max(0, n_devices - len(elsewhere) - 1)
@@ -176,7 +184,9 @@ def _planned(
     needs = hedged(needs_of(waiting, rates), rates)
     packing = pack(needs, [*elsewhere, *[Seat()] * n_empty, mine])
     pieces = _my_pieces(packing, n_elsewhere=len(elsewhere), is_seated=seated is not None)
-    first = min(pieces, key=lambda p: (p.load_s > 0, p.engine_id in later), default=None)
+    served = {item.engine_id for item in waiting if item.n_devices_elsewhere}
+    worth = [p for p in pieces if p.engine_id not in served or p.work_s >= least_join * p.load_s]
+    first = min(worth, key=lambda p: (p.load_s > 0, p.engine_id in later), default=None)
     if seated and (first is None or first.engine_id == seated.engine_id):
         return EngineChoice(seated.engine_id, "resident and has waiting work")
     if first is None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.faults import recovery, soak
@@ -113,7 +113,7 @@ def _inject(fault: Fault, lab: Lab) -> Report:
     return report
 
 
-def _guarded(name: str, run, *, on: bool) -> Report:  # type: ignore[no-untyped-def]
+def _guarded(name: str, run: Callable[[Report], None], *, on: bool) -> Report:
     report = Report()
     if not on:
         return report

@@ -7,13 +7,14 @@ import threading
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 
 from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
 from tests.faults.servers import free_port
-from tests.faults.waiting import becomes_true, wait_for
+from tests.faults.waiting import becomes_true, let_pass, wait_for
 from tests.faults.world import N_QUERIES, Lab, World, living
 
 TWO = (scripted("alpha"), scripted("beta"))
@@ -32,10 +33,7 @@ def killed_after_commit(lab: Lab, report: Report) -> None:
             before = world.value("SELECT count(*) FROM job")
             with _request(world, jsonl(asked), key=key):
                 wait_for(
-                    "the job is committed",
-                    lambda before=before: world.value("SELECT count(*) FROM job") > before,
-                    within_s=20,
-                    every_s=0.001,
+                    "the job is committed", partial(_n_jobs_above, world, before), within_s=20, every_s=0.001
                 )
                 world.api.kill()
             stored = world.value("SELECT id FROM job ORDER BY pk DESC LIMIT 1")
@@ -57,7 +55,7 @@ def killed_during_upload(lab: Lab, report: Report) -> None:
         job = world.submit()
         body = jsonl(questions(2000, start=N_QUERIES))
         with _request(world, body, send=len(body) // 2):
-            becomes_true(lambda: False, within_s=0.5)
+            let_pass(0.5)
             world.api.kill()
         world.start(world.api)
         n_jobs = world.value("SELECT count(*) FROM job")
@@ -74,7 +72,7 @@ def client_leaves(lab: Lab, report: Report) -> None:
         batch = world.submit()
         for n in range(8):
             with _request(world, json.dumps(_chat(f"case {n}0?")).encode(), path="/v1/chat/completions"):
-                becomes_true(lambda: False, within_s=0.1)
+                let_pass(0.1)
 
         def answered() -> bool:
             reply = world.post("/v1/chat/completions", _chat("case 9?"))
@@ -200,6 +198,10 @@ def output_lines(world: World, job: str) -> list[dict[str, object]]:
     reply = world.get(f"/v1/jobs/{job}/answers")
     assert reply.status_code == 200, (reply.status_code, reply.text[:200])
     return [json.loads(line) for line in reply.text.splitlines() if line]
+
+
+def _n_jobs_above(world: World, n: int) -> bool:
+    return bool(world.value("SELECT count(*) FROM job") > n)
 
 
 def _ask(world: World, question: str) -> httpx.Response:

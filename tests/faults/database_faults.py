@@ -16,7 +16,7 @@ import psycopg
 
 from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true
+from tests.faults.waiting import becomes_true, let_pass
 from tests.faults.world import N_QUERIES, QUICK, Lab, World, living
 
 TWO = (scripted("alpha"), scripted("beta"))
@@ -35,7 +35,7 @@ def restarted(lab: Lab, report: Report) -> None:
             submission.start()
         for mode in ("immediate", "fast", "immediate"):
             lab.postgres.restart(mode)
-            becomes_true(lambda: False, within_s=1)
+            let_pass(1)
         for submission in submissions:
             submission.join(timeout=60)
             report.expect(
@@ -72,7 +72,7 @@ def away(lab: Lab, report: Report) -> None:
             report.expect("/health/live answers", world.get("/health/live").status_code == 200)
             ready = world.get("/health/ready").status_code
             report.expect("/health/ready does not", ready == 503, seen=ready)
-            becomes_true(lambda: time.monotonic() > stopped + DOWN_S, within_s=DOWN_S + 1)
+            let_pass(stopped + DOWN_S - time.monotonic())
         finally:
             lab.postgres.start()
         report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
@@ -161,13 +161,13 @@ class Submission(threading.Thread):
                 accepted += 1
                 self.job_id = self._world.acknowledge(reply, self._asked)
                 self.ids.add(self.job_id)
-            becomes_true(lambda: False, within_s=0.3)
+            let_pass(0.3)
 
 
 def _post(
     world: World, asked: Sequence[Json], *, key: str | None = None, timeout_s: float = NO_HANG_S
 ) -> httpx.Response:
-    return world.request_job(jsonl(asked), key=key, timeout_s=timeout_s)
+    return world.try_submit(asked, key=key, timeout_s=timeout_s)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tests.faults import checker
 from tests.faults.pools import questions, scripted
 from tests.faults.processes import Process, descendants
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true
+from tests.faults.waiting import becomes_true, let_pass
 from tests.faults.world import N_QUERIES, Lab, World, living
 
 POOL = (scripted("alpha"), scripted("beta"), scripted("gamma", load_s=0.1))
@@ -37,7 +37,7 @@ def run(lab: Lab, report: Report, *, n_cycles: int, seed: int) -> None:
         while killed.total() < n_cycles and time.monotonic() - started < 20 * max(n_cycles, 10):
             load.top_up()
             victim = _pick(world, rng)
-            becomes_true(lambda: False, within_s=rng.uniform(0.05, 0.6))
+            let_pass(rng.uniform(0.05, 0.6))
             if _kill_holding(world, victim, rng):
                 killed[victim.name.rstrip("0123456789")] += 1
             world.keep_alive()

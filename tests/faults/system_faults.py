@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from tests.faults.pools import questions, scripted
 from tests.faults.processes import Process
@@ -114,7 +115,7 @@ def everything_restarted(lab: Lab, report: Report) -> None:
         actions: Mapping[str, Callable[[], None]] = {
             "postgres": lambda: lab.postgres.restart(rng.choice(["fast", "immediate"])),
             "redis": lab.redis.empty_restart,
-            **{p.name: lambda p=p: _restart(p, rng) for p in world.processes},
+            **{p.name: partial(_restart, p, rng) for p in world.processes},
         }
         order = [
             name

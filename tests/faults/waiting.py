@@ -29,3 +29,8 @@ def becomes_true(look: Callable[[], object], *, within_s: float, every_s: float 
     except TimeoutError:
         return False
     return True
+
+
+def let_pass(seconds: float) -> None:
+    """Part of an injection: how long something lasts. Nothing is waited for."""
+    time.sleep(max(0.0, seconds))

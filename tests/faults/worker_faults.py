@@ -11,11 +11,12 @@ from tests.faults import checker
 from tests.faults.pools import questions, scripted, served
 from tests.faults.processes import descendants
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true, wait_for
+from tests.faults.waiting import becomes_true, let_pass, wait_for
 from tests.faults.world import N_QUERIES, QUICK, Lab, World, living
 
 TWO = (scripted("alpha"), scripted("beta"))
 BOUND_S = 60.0
+LEASE_S = float(str(QUICK["lease_s"]))
 
 
 def kill_worker(lab: Lab, report: Report) -> None:
@@ -121,25 +122,37 @@ def terminate_worker(lab: Lab, report: Report) -> None:
 
 
 def zombie_worker(lab: Lab, report: Report) -> None:
-    lease_s = float(str(QUICK["lease_s"]))
-    with living(lab, report, TWO, workers=2) as world:
-        job = world.submit(2 * N_QUERIES)
+    """It wakes once when others just took its work over, once two leases later."""
+    slow = (scripted("alpha", delay_s=1.5), scripted("beta", delay_s=1.5))
+    with living(lab, report, slow, workers=2) as world:
         zombie = world.workers[0]
-        world.await_responses(job, 1)
-        world.await_lease(zombie)
-        zombie.signal_all(signal.SIGSTOP)
-        asleep = world.n_leased(zombie)
-        report.expect("it slept with leases", asleep)
-        taken = becomes_true(lambda: not world.n_leased(zombie), within_s=BOUND_S)
-        report.expect("its leases ran out and were taken over", taken)
-        wait_for("twice a lease", lambda: world.ends(job, within_s=2 * lease_s), within_s=BOUND_S)
-        zombie.signal_all(signal.SIGCONT)
-        again = world.submit(start=2 * N_QUERIES)
-        report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
-        report.expect("I4 a later job ends too", world.ends(again, within_s=BOUND_S))
+        for n, sleep_s in enumerate((0.0, 2 * LEASE_S)):
+            job = world.submit(4 * N_QUERIES, start=4 * n * N_QUERIES)
+            world.await_responses(job, 1)
+            world.await_lease(zombie)
+            zombie.signal_all(signal.SIGSTOP)
+            slept = time.monotonic()
+            held = world.value(
+                "SELECT coalesce(array_agg(pk), '{}') FROM assignment WHERE lease_owner LIKE %s",
+                f"%|{zombie.pid}|%",
+            )
+            report.expect("it slept with leases", held)
+            taken = becomes_true(lambda: not world.n_leased(zombie), within_s=BOUND_S)
+            report.expect("its leases ran out and were taken over", taken)
+            let_pass(slept + sleep_s - time.monotonic())
+            zombie.signal_all(signal.SIGCONT)
+            asleep_ms = 1000 * (time.monotonic() - slept)
+            report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
+            late = world.value(
+                "SELECT count(*) FROM assignment WHERE pk = ANY(%s)"
+                " AND (response::json ->> 'latency_ms')::float > %s",
+                held,
+                asleep_ms,
+            )
+            report.expect("what it finished after its sleep is refused", late == 0, seen=(late, len(held)))
         report.expect("the zombie lives", zombie.is_alive)
-        owners = world.value("SELECT count(*) FROM assignment WHERE attempt > 2")
-        report.expect("no attempt beyond the one that was lost", owners == 0, seen=owners)
+        attempts = world.value("SELECT max(attempt) FROM assignment")
+        report.expect("no attempt beyond those that were lost", attempts <= 3, seen=attempts)
 
 
 def failing_load(lab: Lab, report: Report) -> None:

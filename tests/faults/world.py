@@ -1,6 +1,7 @@
 """One live system per fault: database, pool file, API, workers and beat, all real processes."""
 
 import itertools
+import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,8 @@ QUICK: Json = {"lease_s": 3, "sweep_s": 1}
 
 P99_S = 1.0
 API_READY = "Muster listens"
+N_DOWNLOADS = 10
+"""Jobs whose answers are also read over HTTP, the last ones of a world."""
 
 T = TypeVar("T")
 
@@ -204,34 +207,29 @@ class World:
         model: str = "muster/vote",
         queries: Sequence[Json] | None = None,
         key: str | None = None,
-        **fields: object,
+        deadline_s: float | None = None,
     ) -> str:
         """Submit a batch; its queries count as acknowledged from here on."""
         asked = list(queries or questions(n, start=start))
-        reply = self.try_submit(asked, model=model, key=key, **fields)
+        reply = self.try_submit(asked, model=model, key=key, deadline_s=deadline_s)
         if reply.status_code != 202:
             raise AssertionError(f"submitting was answered with {reply.status_code}: {reply.text[:300]}")
         return self.acknowledge(reply, asked)
 
     def try_submit(
-        self, asked: Sequence[Json], *, model: str = "muster/vote", key: str | None = None, **fields: object
-    ) -> httpx.Response:
-        return self.request_job(jsonl(asked), composition=model, key=key, **fields)
-
-    def request_job(
         self,
-        body: bytes,
+        asked: Sequence[Json],
         *,
-        composition: str = "muster/vote",
+        model: str = "muster/vote",
         key: str | None = None,
+        deadline_s: float | None = None,
         timeout_s: float = 60,
-        **fields: object,
     ) -> httpx.Response:
         """`POST /v1/jobs` over a connection of its own: for any thread."""
         headers = {"content-type": "application/jsonl", **({} if key is None else {"idempotency-key": key})}
-        parameters = {"composition": composition, **{name: str(value) for name, value in fields.items()}}
+        parameters = {"composition": model, **({} if deadline_s is None else {"deadline_s": str(deadline_s)})}
         return httpx.post(
-            f"{self.url}/v1/jobs", params=parameters, content=body, headers=headers, timeout=timeout_s
+            f"{self.url}/v1/jobs", params=parameters, content=jsonl(asked), headers=headers, timeout=timeout_s
         )
 
     def acknowledge(self, reply: httpx.Response, asked: Sequence[Json]) -> str:
@@ -327,12 +325,26 @@ class World:
         report.expect(
             "I1 I2 I3 nothing lost, nothing twice, counters add up", not books.problems, seen=books.problems
         )
+        strange = self._strange_downloads()
+        report.expect("I2 a client downloads every answer once", not strange, seen=strange)
         logs = [*self.folder.glob("*.log"), self.lab.folder / "redis.log"]
         leaks = checker.leaks(logs, SECRETS)
         report.expect("I5 no secret in a log", not leaks, seen=leaks)
         if self.prober.latencies:
             p99 = round(self.prober.p99_s, 3)
             report.expect(f"I6 p99 of /health/live below {P99_S:g} s", p99 < P99_S, seen=p99)
+
+    def _strange_downloads(self) -> list[str]:
+        """Jobs whose answers over HTTP are not one a query."""
+        if not _answers(self.url):
+            return []
+        sent = {job: sorted(ids) for job, ids in list(self.acknowledged.items())[-N_DOWNLOADS:]}
+        return [job for job, ids in sent.items() if sorted(map(str, self.downloaded(job))) != ids]
+
+    def downloaded(self, job_id: str) -> list[object]:
+        """Ids of the lines of a job's answers."""
+        reply = self.get(f"/v1/jobs/{job_id}/answers")
+        return [json.loads(line)["id"] for line in reply.text.splitlines() if line]
 
     def close(self) -> None:
         for process in self.processes:
@@ -343,6 +355,18 @@ class World:
             self._connection.close()
         with suppress(psycopg.OperationalError):
             self.lab.postgres.drop(self.name)
+
+
+def _answers(url: str) -> bool:
+    """Whether an API lives there, which is waited for: it may have been restarted just now."""
+
+    def look() -> bool:
+        try:
+            return httpx.get(f"{url}/health/live", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    return becomes_true(look, within_s=30, every_s=0.1)
 
 
 @contextmanager
