@@ -146,7 +146,7 @@ def embed_qps(n: int = N_EMBEDDED) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--lines", type=int, default=50_000)
-    parser.add_argument("--layout", choices=LAYOUTS, default="split")
+    parser.add_argument("--layout", choices=LAYOUTS, default="split", help="one worker process, or two")
     parser.add_argument("--logs", type=Path, help="folder for logs; default: a temporary one")
     parser.add_argument("--no-embed", action="store_true", help="leave embed_qps out")
     options = parser.parse_args()

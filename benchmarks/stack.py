@@ -87,9 +87,7 @@ class Stack:
             subprocess.CalledProcessError: it failed.
         """
         command = [sys.executable, "-m", "api.cli.main", "--config", str(self._config), *words]
-        subprocess.run(
-            command, env=self._env, check=True, stdout=subprocess.DEVNULL, timeout=timeout_s
-        )
+        subprocess.run(command, env=self._env, check=True, stdout=subprocess.DEVNULL, timeout=timeout_s)
 
     def stop(self, name: str) -> None:
         """Ask a process to end, and make sure that it does."""
