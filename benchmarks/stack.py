@@ -130,7 +130,7 @@ class Stack:
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the database holds, by plain SQL."""
         with psycopg.connect(self.database_url) as conn:
-            return conn.execute(statement, values).fetchall()  # type: ignore[call-overload,no-any-return]
+            return conn.execute(statement, values).fetchall()
 
     def memory_mb(self, name: str) -> float:
         """Peak resident memory of a process so far."""
