@@ -59,7 +59,7 @@ SHARD_S = 5.0
 MIN_SHARD = 16
 LOOK_S = 1.0
 LEASE_S = 15.0
-DEFAULT_LEASE_S = 60.0
+DEFAULT_LEASE_S = 40.0
 DEATH_SHARE = 1 / 8
 DEVICES = (1, 4, 8, 64)
 
@@ -460,7 +460,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "wrong": means("wrong", wrong, DEVICES, n_seeds=n_seeds),
         "deaths": means("deaths", deaths, several, n_seeds=n_seeds),
         "deaths_default_lease": means(
-            "deaths, 60 s leases", partial(deaths, lease_s=DEFAULT_LEASE_S), several, n_seeds=n_seeds
+            "deaths, 40 s leases", partial(deaths, lease_s=DEFAULT_LEASE_S), several, n_seeds=n_seeds
         ),
         "efficiency_4": round(efficiency_4(n_seeds), 4),
     }

@@ -176,7 +176,7 @@ class Stack:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}/health/live", timeout=5).status_code == 200:
                     return
             time.sleep(POLL_S)
         raise SystemExit(f"the stack did not come up; see {self._folder}/*.log")

@@ -8,7 +8,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from orchestrator.errors import ConfigError
-from orchestrator.settings import LitellmParams, Member, MusterSettings, Settings
+from orchestrator.settings import LitellmParams, Member, MusterSettings, SchedulerSettings, Settings
 from workers.app import FAIL_FAST, make_celery
 from workers.bells import ADVANCE, WORK, Bells, MalformedBellError, payload, read_payload
 
@@ -108,7 +108,7 @@ def test_messages_are_json_acknowledged_late_one_at_a_time_and_leave_no_results(
 
 def test_redis_is_told_to_ring_again_soon_but_not_within_two_leases() -> None:
     options = make_celery(settings("redis://127.0.0.1:1/0")).conf.broker_transport_options
-    assert options["visibility_timeout"] > 2 * 60
+    assert options["visibility_timeout"] > 2 * SchedulerSettings().lease_s
     assert options["unacked_restore_interval"] * options["unacked_restore_throttle"] <= 15
     assert make_celery(settings("amqp://127.0.0.1:1//")).conf.broker_transport_options == FAIL_FAST
 

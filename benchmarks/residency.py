@@ -1,0 +1,367 @@
+"""What residency buys on real vLLM: `python -m benchmarks.residency` (about 20 minutes on 2 cores).
+
+The stack as a user starts it, with experts of the zoo on vLLM, one resident engine per device, against
+scripts around vLLM that answer the very same calls, in the same run:
+
+    seed_way_s                 one process, a fresh LLM() per expert, one after the other, 10 s pauses
+    seed_way_no_sleep_s        the same without the pauses
+    server_swap_s              one HTTP server started and stopped per model, as model-swapping proxies do
+    per_query_s_extrapolated   every call loads its model anew: measured on a few, multiplied
+
+Routing is `random` with k = 3, so that every engine has work; the aggregator synthesizes. Keys of the last
+line: `one_device`, `two_devices` (one core each), `with_smollm2` (it is an expert and the aggregator; only
+with --smollm2 DIR), `two_jobs`, `first_token_s`. Loads are counted where engines are loaded.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from benchmarks.stack import Stack
+from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.queries import Message
+from orchestrator.ports import Finished, GenerationRequest, Tokens
+from workers.backends.registry import get_backend
+
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "examples" / "zoo" / "models"
+EXPERTS = ("generalist", "arith-a", "reverse", "sort", "roman", "metric", "isodate", "capitals")
+AGGREGATOR = "aggregator"
+MAX_MODEL_LEN = 512
+CONCURRENT = 64
+START_S, POLL_S = 300.0, 0.1
+SCRIPTS = Path(__file__).with_name("vllm_scripts.py")
+
+Work = list[dict[str, Any]]
+
+
+class Setting(NamedTuple):
+    """A pool and the devices that serve it. `cores[i]`: the processor of worker i; None = all."""
+
+    config: Path
+    cores: tuple[int | None, ...]
+
+    @property
+    def threads(self) -> int:
+        return len(os.sched_getaffinity(0)) if self.cores == (None,) else 1
+
+
+def vllm_python() -> str:
+    named = os.environ.get("MUSTER_VLLM_PYTHON") or str(ROOT / ".venv-vllm" / "bin" / "python")
+    if not Path(named).exists():
+        raise SystemExit("there is no .venv-vllm: run scripts/setup-vllm.sh first.")
+    return named
+
+
+def pool_file(folder: Path, *, smollm2: Path | None = None) -> Path:
+    """Experts and an aggregator; with `smollm2` that model is both an expert and the aggregator."""
+    members = [_member(name, MODELS / name) for name in EXPERTS]
+    if smollm2 is None:
+        members.append(_member(AGGREGATOR, MODELS / AGGREGATOR, roles=["aggregator"]))
+    else:
+        members.append(_member("smollm2", smollm2, roles=["expert", "aggregator"]))
+    composition = {"router": "random", "router_options": {"k": 3}, "aggregator": "synthesize"}
+    path = folder / "pool.yaml"
+    document = {"model_list": members, "muster": {"compositions": {"residency": composition}}}
+    path.write_text(json.dumps(document))  # JSON is YAML
+    return path
+
+
+def _member(name: str, model: Path, *, roles: Sequence[str] = ("expert",)) -> dict[str, Any]:
+    muster = {"engine": "vllm", "max_model_len": MAX_MODEL_LEN, "roles": list(roles)}
+    if model.parent == MODELS:
+        muster |= {"prompt": "plain", "synthesize_prompt": "compact"}
+    return {
+        "model_name": name,
+        "litellm_params": {"model": str(model), "max_tokens": 24},
+        "model_info": {"muster": muster},
+    }
+
+
+# ── Muster ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def stack_of(setting: Setting) -> Iterator[Stack]:
+    """A running stack whose workers wait, with their warm children ready."""
+    with tempfile.TemporaryDirectory() as folder:
+        threads = {"OMP_NUM_THREADS": str(setting.threads)}
+        with Stack(setting.config, Path(folder), env=threads) as stack:
+            for ix, core in enumerate(setting.cores):
+                stack.start(f"worker-{ix}", "worker", "--device", f"cpu:{ix}" if ix else "cpu", core=core)
+            _await_workers(stack, len(setting.cores))
+            yield stack
+
+
+def _await_workers(stack: Stack, n: int) -> None:
+    """Until `n` devices report, and their spares had the time to import."""
+    deadline = time.monotonic() + START_S
+    while len(stack.rows("SELECT owner FROM device")) < n:
+        if time.monotonic() > deadline:
+            raise SystemExit("the workers did not report.")
+        time.sleep(POLL_S)
+    stack.wait(stack.submit([{"id": "warm-up", "question": "Reverse 'abc'."}], composition="residency"))
+
+
+def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], Work]:
+    """Figures of one job on a stack, and the calls that it made."""
+    with stack_of(setting) as stack:
+        began = time.monotonic()
+        job = stack.wait(stack.submit(questions, composition="residency"))
+        makespan_s = time.monotonic() - began
+        plan = stack.plan(job["id"])
+        figures = {
+            "loads": job["loads"],
+            "engines": len({row[0] for row in _calls(stack, job["id"])}),
+            "makespan_s": makespan_s,
+            "lower_bound_s": plan["lower_bound_s"],
+        }
+        return figures, _work(stack, job["id"])
+
+
+def two_jobs(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The same two jobs at once, and one after the other, each way on a stack of its own."""
+    halves = [list(questions[::2]), list(questions[1::2])]
+    with stack_of(setting) as stack:
+        began = time.monotonic()
+        ids = [stack.submit(half, composition="residency") for half in halves]
+        for job_id in ids:
+            stack.wait(job_id)
+        together_s = time.monotonic() - began
+        loads = _n_loads(stack, began_with=ids[0])
+        engines = len({row[0] for job_id in ids for row in _calls(stack, job_id)})
+    with stack_of(setting) as stack:
+        began = time.monotonic()
+        for half in halves:
+            stack.wait(stack.submit(half, composition="residency"))
+        one_after_other_s = time.monotonic() - began
+    return {
+        "loads": loads,
+        "engines": engines,
+        "together_s": together_s,
+        "one_after_other_s": one_after_other_s,
+    }
+
+
+def _n_loads(stack: Stack, *, began_with: str) -> int:
+    statement = "SELECT count(*) FROM engine_load WHERE at >= (SELECT created_at FROM job WHERE id = %s)"
+    return int(stack.rows(statement, began_with)[0][0])
+
+
+def _calls(stack: Stack, job_id: str) -> list[tuple[Any, ...]]:
+    return stack.rows(
+        "SELECT a.engine_id, a.expert_id, a.stage, p.messages, a.sampling FROM assignment a"
+        " JOIN job j ON j.pk = a.job_pk"
+        " JOIN prompt p ON p.query_pk = a.query_pk AND p.stage = a.stage AND p.ix = a.prompt_ix"
+        " WHERE j.id = %s ORDER BY a.stage, a.engine_id, a.pk",
+        job_id,
+    )
+
+
+def _work(stack: Stack, job_id: str) -> Work:
+    """The calls of a job by stage and engine, as `vllm_scripts.py` takes them."""
+    work: dict[tuple[int, str], dict[str, Any]] = {}
+    for engine_id, expert_id, stage, messages, sampling in _calls(stack, job_id):
+        model = str(MODELS / expert_id) if (MODELS / expert_id).exists() else engine_id
+        item = work.setdefault((stage, engine_id), {"engine": engine_id, "model": model, "calls": []})
+        item["calls"].append(
+            {"messages": json.loads(messages), "max_tokens": json.loads(sampling)["max_tokens"]}
+        )
+    return list(work.values())
+
+
+# ── without Muster ────────────────────────────────────────────────────────────────────────────────
+
+
+def baselines(work: Work, *, threads: int, sleep_s: float) -> dict[str, float]:
+    n_calls = sum(len(item["calls"]) for item in work)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "work.json"
+        path.write_text(json.dumps(work))
+        began = time.monotonic()
+        seed = _script(["one_by_one", str(path), "--sleep", str(sleep_s)], threads=threads)
+        seed_way_s = time.monotonic() - began
+        sample = _script(["per_call", str(path)], threads=threads)
+    return {
+        "seed_way_s": seed_way_s,
+        "seed_way_no_sleep_s": seed_way_s - seed["slept_s"],
+        "server_swap_s": server_swap_s(work, threads=threads),
+        "per_query_s_extrapolated": sample["call_s"] * n_calls,
+    }
+
+
+def _script(words: Sequence[str], *, threads: int) -> dict[str, float]:
+    command = [vllm_python(), str(SCRIPTS), *words]
+    run = subprocess.run(command, env=_vllm_env(threads), check=True, capture_output=True, text=True)
+    return dict(json.loads(run.stdout.strip().splitlines()[-1]))
+
+
+def server_swap_s(work: Work, *, threads: int) -> float:
+    """Seconds of all calls with a server per model, started when it is needed and stopped afterwards."""
+    began = time.monotonic()
+    for item in work:
+        with server(item["model"], threads=threads) as url:
+            asyncio.run(_post_all(url, item))
+    return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def server(model: str, *, threads: int) -> Iterator[str]:
+    """vLLM's own HTTP server, once it is healthy."""
+    port = _free_port()
+    command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    command += ["--port", str(port), "--host", "127.0.0.1", "--enforce-eager"]
+    command += ["--max-model-len", str(MAX_MODEL_LEN)]
+    process = subprocess.Popen(
+        command,
+        env=_vllm_env(threads),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await_healthy(url, process)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _await_healthy(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+                return
+        time.sleep(POLL_S)
+    raise SystemExit("vLLM's HTTP server did not come up.")
+
+
+async def _post_all(url: str, item: dict[str, Any]) -> None:
+    gate = asyncio.Semaphore(CONCURRENT)
+    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+
+        async def post(call: dict[str, Any]) -> None:
+            async with gate:
+                prompt = "\n\n".join(m["content"] for m in call["messages"])
+                body = {"model": item["model"], "prompt": prompt, "temperature": 0}
+                reply = await client.post("/v1/completions", json=body | {"max_tokens": call["max_tokens"]})
+                reply.raise_for_status()
+
+        await asyncio.gather(*(post(call) for call in item["calls"]))
+
+
+def first_token_s(*, threads: int) -> dict[str, float]:
+    """Seconds from "load this model" to its first token: in a warm child, and with a fresh HTTP server."""
+    model = str(MODELS / "reverse")
+    spec = EngineSpec(
+        id="first", backend="vllm", model=model, max_model_len=MAX_MODEL_LEN, options={"threads": threads}
+    )
+    backend = get_backend("vllm")
+    other = spec.model_copy(update={"id": "before", "model": str(MODELS / "sort")})
+    _first_token_of_engine(backend, other)  # leaves a warm spare behind, as a working device has one
+    time.sleep(20)
+    warm_s = _first_token_of_engine(backend, spec)
+    began = time.monotonic()
+    with server(model, threads=threads) as url:
+        body = {"model": model, "prompt": "Reverse 'abc'.", "max_tokens": 8, "stream": True}
+        with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=600) as reply:
+            next(line for line in reply.iter_lines() if line.startswith("data:"))
+        http_s = time.monotonic() - began
+    return {"warm_spare": warm_s, "http_server": http_s}
+
+
+def _first_token_of_engine(backend: Any, spec: EngineSpec) -> float:
+    began = time.monotonic()
+    engine = backend.load(spec, ())
+    try:
+        message = Message(role="user", content="Reverse 'abc'.")
+        engine.submit(GenerationRequest("first", (message,), Sampling(max_tokens=8), priority=10))
+        while not any(isinstance(event, Tokens | Finished) for event in engine.poll(1.0)):
+            pass
+        return time.monotonic() - began
+    finally:
+        engine.close()
+
+
+def _vllm_env(threads: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+# ── report ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def questions_of_zoo(n: int) -> list[dict[str, Any]]:
+    lines = (MODELS.parent / "test.jsonl").read_text().splitlines()[:n]
+    kept = [json.loads(line) for line in lines]
+    return [{key: line[key] for key in ("id", "question", "options") if key in line} for line in kept]
+
+
+def compared(setting: Setting, questions: Sequence[Mapping[str, Any]], *, sleep_s: float) -> dict[str, Any]:
+    figures, work = answered(setting, questions)
+    print(figures, file=sys.stderr, flush=True)
+    threads = len(os.sched_getaffinity(0))
+    return figures | baselines(work, threads=threads, sleep_s=sleep_s)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--sleep", type=float, default=10.0, help="seconds that the seed's way pauses")
+    parser.add_argument("--smollm2", type=Path, help="directory of the fetched model")
+    parser.add_argument("--only", nargs="*", help="parts to run; default all")
+    options = parser.parse_args()
+    questions = questions_of_zoo(options.queries)
+    with tempfile.TemporaryDirectory() as folder:
+        config = pool_file(Path(folder))
+        one, two = Setting(config, (None,)), Setting(config, (0, 1))
+        parts: dict[str, Any] = {
+            "one_device": lambda: compared(one, questions, sleep_s=options.sleep),
+            "two_devices": lambda: compared(two, questions, sleep_s=options.sleep),
+            "two_jobs": lambda: two_jobs(one, questions),
+            "first_token_s": lambda: first_token_s(threads=one.threads),
+        }
+        if options.smollm2 is not None:
+            (Path(folder) / "smollm2").mkdir()
+            large = Setting(pool_file(Path(folder) / "smollm2", smollm2=options.smollm2), (None,))
+            parts["with_smollm2"] = lambda: compared(large, questions, sleep_s=options.sleep)
+        report = {}
+        for name in options.only or parts:
+            report[name] = parts[name]()
+            print({name: report[name]}, file=sys.stderr, flush=True)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
