@@ -57,7 +57,11 @@ class Stack:
         port = self.url.rpartition(":")[2]
         self.start("serve", "serve", "--port", port)
         self.start("beat", "beat")
-        self._await_ready()
+        try:
+            self._await_up()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -75,6 +79,15 @@ class Stack:
         pinned = ["taskset", "-c", str(core)] if core is not None else []
         command = [*pinned, sys.executable, "-m", "api.cli.main", "--config", str(self._config), *words]
         self._spawn(name, command, env=env)
+
+    def run(self, *words: str, timeout_s: float = 600) -> None:
+        """`muster WORDS` to its end.
+
+        Raises:
+            subprocess.CalledProcessError: it failed.
+        """
+        command = [sys.executable, "-m", "api.cli.main", "--config", str(self._config), *words]
+        subprocess.run(command, env=self._env, check=True, stdout=subprocess.DEVNULL, timeout=timeout_s)
 
     def stop(self, name: str) -> None:
         """Ask a process to end, and make sure that it does."""
@@ -117,12 +130,27 @@ class Stack:
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the database holds, by plain SQL."""
         with psycopg.connect(self.database_url) as conn:
-            return conn.execute(statement, values).fetchall()  # type: ignore[call-overload,no-any-return]
+            return conn.execute(statement, values).fetchall()
 
     def memory_mb(self, name: str) -> float:
         """Peak resident memory of a process so far."""
-        status = Path(f"/proc/{self._processes[name].pid}/status").read_text()
-        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+        return _peak_mb(self._processes[name].pid)
+
+    def cpu_s(self, name: str) -> float:
+        """Processor time that a process and its children have taken."""
+        return sum(cpu_s(pid) for pid in self._tree(name))
+
+    def tree_memory_mb(self, name: str) -> float:
+        """Peak resident memory of a process and its children, summed: pages that they share count twice."""
+        return sum(_peak_mb(pid) for pid in self._tree(name))
+
+    def _tree(self, name: str) -> list[int]:
+        pids = [self._processes[name].pid]
+        for pid in pids:  # grows while it is walked
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    pids += map(int, (task / "children").read_text().split())
+        return pids
 
     @property
     def _database(self) -> str:
@@ -143,7 +171,8 @@ class Stack:
                 start_new_session=True,
             )
 
-    def _await_ready(self) -> None:
+    def _await_up(self) -> None:
+        """Until it answers; it is ready once its pool is profiled."""
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
@@ -151,6 +180,19 @@ class Stack:
                     return
             time.sleep(POLL_S)
         raise SystemExit(f"the stack did not come up; see {self._folder}/*.log")
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has taken; 0 for one that is gone."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _peak_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def _free_port() -> int:

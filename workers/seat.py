@@ -270,7 +270,7 @@ def _priced(usage: Usage, expert: Expert) -> Usage:
         usage.prompt_tokens * expert.input_cost_per_token
         + usage.completion_tokens * expert.output_cost_per_token
     )
-    return usage.model_copy(update={"cost_usd": cost})
+    return usage.model_copy(update={"cost_usd": cost}) if cost else usage
 
 
 def _storable(text: str) -> str:
