@@ -24,13 +24,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 
 from benchmarks.stack import Stack
+from orchestrator.batching import Family, lower_bound_s
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
@@ -45,6 +46,8 @@ MAX_MODEL_LEN = 512
 CONCURRENT = 64
 START_S, POLL_S = 300.0, 0.1
 SCRIPTS = Path(__file__).with_name("vllm_scripts.py")
+
+WARM_UP = {"id": "warm-up", "question": "Reverse 'abc'."}
 
 Work = list[dict[str, Any]]
 
@@ -104,17 +107,23 @@ def stack_of(setting: Setting) -> Iterator[Stack]:
             for ix, core in enumerate(setting.cores):
                 stack.start(f"worker-{ix}", "worker", "--device", f"cpu:{ix}" if ix else "cpu", core=core)
             _await_workers(stack, len(setting.cores))
+            _warm_up(stack, setting.config)
             yield stack
 
 
 def _await_workers(stack: Stack, n: int) -> None:
-    """Until `n` devices report, and their spares had the time to import."""
+    """Until `n` devices report."""
     deadline = time.monotonic() + START_S
     while len(stack.rows("SELECT owner FROM device")) < n:
         if time.monotonic() > deadline:
             raise SystemExit("the workers did not report.")
         time.sleep(POLL_S)
-    stack.wait(stack.submit([{"id": "warm-up", "question": "Reverse 'abc'."}], composition="residency"))
+
+
+def _warm_up(stack: Stack, config: Path) -> None:
+    """Load every engine once, so that its load is measured by itself, as in a service that runs."""
+    for member in json.loads(config.read_text())["model_list"]:
+        stack.wait(stack.submit([WARM_UP], composition=f"expert:{member['model_name']}"))
 
 
 def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], Work]:
@@ -123,14 +132,25 @@ def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[
         began = time.monotonic()
         job = stack.wait(stack.submit(questions, composition="residency"))
         makespan_s = time.monotonic() - began
-        plan = stack.plan(job["id"])
         figures = {
             "loads": job["loads"],
             "engines": len({row[0] for row in _calls(stack, job["id"])}),
             "makespan_s": makespan_s,
-            "lower_bound_s": plan["lower_bound_s"],
+            "lower_bound_s": _measured_bound_s(stack, job["id"], n_devices=len(setting.cores)),
         }
         return figures, _work(stack, job["id"])
+
+
+def _measured_bound_s(stack: Stack, job_id: str, *, n_devices: int) -> float:
+    """The largest lower bound on a schedule that does not overlap loads: each engine's load as measured by
+    itself, its work as the seconds that it held a device and served."""
+    load_s = dict(stack.rows("SELECT engine_id, avg(load_s) FROM rate WHERE load_s > 0 GROUP BY 1"))
+    work_s: dict[str, float] = {}
+    for stay in stack.plan(job_id)["stays"]:
+        served_s = stay["until_s"] - stay["serve_from_s"]
+        work_s[stay["engine"]] = work_s.get(stay["engine"], 0.0) + served_s
+    families = [Family(load_s[engine_id], seconds) for engine_id, seconds in work_s.items()]
+    return lower_bound_s(families, n_devices=n_devices)
 
 
 def two_jobs(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -328,11 +348,17 @@ def questions_of_zoo(n: int) -> list[dict[str, Any]]:
     return [{key: line[key] for key in ("id", "question", "options") if key in line} for line in kept]
 
 
-def compared(setting: Setting, questions: Sequence[Mapping[str, Any]], *, sleep_s: float) -> dict[str, Any]:
-    figures, work = answered(setting, questions)
-    print(figures, file=sys.stderr, flush=True)
-    threads = len(os.sched_getaffinity(0))
-    return figures | baselines(work, threads=threads, sleep_s=sleep_s)
+def compared(
+    settings: Mapping[str, Setting], questions: Sequence[Mapping[str, Any]], *, sleep_s: float
+) -> dict[str, Any]:
+    """Each setting against the scripts, which have all cores and answer the calls of the first setting."""
+    figures, works = {}, []
+    for name, setting in settings.items():
+        figures[name], work = answered(setting, questions)
+        works.append(work)
+        print({name: figures[name]}, file=sys.stderr, flush=True)
+    scripts = baselines(works[0], threads=len(os.sched_getaffinity(0)), sleep_s=sleep_s)
+    return {name: seen | scripts for name, seen in figures.items()}
 
 
 def main() -> None:
@@ -346,20 +372,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = pool_file(Path(folder))
         one, two = Setting(config, (None,)), Setting(config, (0, 1))
-        parts: dict[str, Any] = {
-            "one_device": lambda: compared(one, questions, sleep_s=options.sleep),
-            "two_devices": lambda: compared(two, questions, sleep_s=options.sleep),
-            "two_jobs": lambda: two_jobs(one, questions),
-            "first_token_s": lambda: first_token_s(threads=one.threads),
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "devices": lambda: compared(
+                {"one_device": one, "two_devices": two}, questions, sleep_s=options.sleep
+            ),
+            "two_jobs": lambda: {"two_jobs": two_jobs(one, questions)},
+            "first_token_s": lambda: {"first_token_s": first_token_s(threads=one.threads)},
         }
         if options.smollm2 is not None:
             (Path(folder) / "smollm2").mkdir()
             large = Setting(pool_file(Path(folder) / "smollm2", smollm2=options.smollm2), (None,))
-            parts["with_smollm2"] = lambda: compared(large, questions, sleep_s=options.sleep)
-        report = {}
+            parts["with_smollm2"] = lambda: compared(
+                {"with_smollm2": large}, questions, sleep_s=options.sleep
+            )
+        report: dict[str, Any] = {}
         for name in options.only or parts:
-            report[name] = parts[name]()
-            print({name: report[name]}, file=sys.stderr, flush=True)
+            report |= parts[name]()
+            print(report, file=sys.stderr, flush=True)
     print(json.dumps(report))
 
 

@@ -317,6 +317,9 @@ class JobStore(Protocol):
         """Like `ready`, and nobody else is given these queries for `for_s` seconds or until `advance`.
         With `for_s` 0 nothing is marked: for a database that one process uses."""
 
+    def is_routing(self) -> bool:
+        """Whether queries wait for their first step."""
+
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
         """Store steps: Ask inserts assignments (`engine_of`: expert id to engine id) and moves the
         stage; Done stores the answer. Skips queries no longer at that stage; returns those applied."""

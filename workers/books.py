@@ -41,6 +41,8 @@ class Books:
         self._waiting: dict[str, EngineBacklog] = {}
         self._later: frozenset[str] = frozenset()
         self._n_jobs = 0
+        self._is_routing = False
+        self._held_at: float | None = None
         self.n_devices = 1
         self.is_alone = True
 
@@ -54,6 +56,7 @@ class Books:
         if self._kit.timers.is_due("backlog", self._kit.pace.look_s):
             waiting = [item for item in self._kit.store.backlog(owner=self._kit.owner) if item.n_waiting]
             self._waiting = {item.engine_id: item for item in waiting if self._is_served(item)}
+            self._is_routing = self._kit.store.is_routing()
 
     def waiting(self, engine_id: str) -> EngineBacklog | None:
         """Work that waits for an engine; None = there is none."""
@@ -106,11 +109,28 @@ class Books:
             return choice
         return EngineChoice(mine.engine_id, f"is loaded ahead ({mine.n_waiting} assignments)")
 
+    def holds(self, choice: EngineChoice, rates: Rates) -> bool:
+        """Whether to wait with a change of engines: queries are being routed, and an engine that is served
+        before all its work is known must be loaded again. Worth as long as that load takes, no longer."""
+        if not self._is_routing or self._has_urgent:
+            self._held_at = None
+            return False
+        now = self._kit.clock()
+        self._held_at = now if self._held_at is None else self._held_at
+        return now - self._held_at < rates.load(choice.engine_id)
+
+    def changed(self) -> None:
+        """The device changes its engine."""
+        self._held_at = None
+
     @property
     def max_wait_s(self) -> float:
         """One batch job alone cannot starve itself: for it, fewest loads is best."""
-        has_urgent = any(item.top_priority >= INTERACTIVE for item in self._waiting.values())
-        return self._kit.settings.max_wait_s if self._n_jobs > 1 or has_urgent else math.inf
+        return self._kit.settings.max_wait_s if self._n_jobs > 1 or self._has_urgent else math.inf
+
+    @property
+    def _has_urgent(self) -> bool:
+        return any(item.top_priority >= INTERACTIVE for item in self._waiting.values())
 
     def _count(self, devices: Iterable[DeviceReport]) -> None:
         others = [report for report in devices if loop_of(report.owner) != self._kit.owner]

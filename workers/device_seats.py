@@ -105,12 +105,14 @@ class DeviceSeats:
         choice = self._choose(berth)
         if choice is None:
             return lane is not None and self._feeder.join(lane)
-        if lane is None:
-            return self._change(berth, choice)
-        if choice.engine_id == lane.engine_id:
+        if lane is not None and choice.engine_id == lane.engine_id:
             return self._feeder.claim(lane)
-        # The seat is given up when it has drained.
-        return self._feeder.join(lane) if lane.n_held else self._change(berth, choice)
+        if lane is not None and lane.n_held:
+            return self._feeder.join(lane)  # the seat is given up when it has drained
+        if self._books.holds(choice, self._measured.rates):
+            self._loader.prepare(choice.engine_id)
+            return lane is not None and self._feeder.join(lane)
+        return self._change(berth, choice)
 
     def _choose(self, berth: Berth) -> EngineChoice | None:
         lane = berth.lane
@@ -143,6 +145,7 @@ class DeviceSeats:
             return True
         log.info("engine %s: loading on %s: %s", choice.engine_id, berth.device, choice.reason)
         self._is_crowded = False
+        self._books.changed()
         berth.load(choice.engine_id)
         return True
 

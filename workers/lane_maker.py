@@ -8,6 +8,7 @@ from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.ports import Engine
 from workers.backends.http.calls import CallOptions
 from workers.backends.http.limits import WINDOW_S
+from workers.backends.registry import WIDTHS
 from workers.kit import Kit
 from workers.lane import Lane, Room, Waiting, shard_room, slot_room
 from workers.loading import experts_of
@@ -51,7 +52,7 @@ class LaneMaker:
         )
         room = partial(
             shard_room,
-            width=_positive(spec, "max_num_seqs"),
+            width=_positive(spec, "max_num_seqs") or WIDTHS.get(spec.backend),
             target_s=self._kit.settings.shard_s,
             pace=self._kit.pace,
             waiting=self._waiting,

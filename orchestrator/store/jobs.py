@@ -18,7 +18,7 @@ from orchestrator.errors import StoreError
 from orchestrator.ports import AnsweredQuery, Bell, Claim, Completion, SweepReport
 from orchestrator.store import claims, devices, reading, submission
 from orchestrator.store.database import Database
-from orchestrator.store.steps import advance, is_ready, ready, take_ready
+from orchestrator.store.steps import advance, is_ready, is_routing, ready, take_ready
 
 
 class SqlJobStore:
@@ -71,6 +71,9 @@ class SqlJobStore:
         if not self._db.fetch(lambda conn: is_ready(conn, job_id)):
             return []
         return self._db.transact(lambda conn: take_ready(conn, limit=limit, for_s=for_s, job_id=job_id))
+
+    def is_routing(self) -> bool:
+        return self._db.fetch(is_routing)
 
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
         return self._db.transact(lambda conn: advance(conn, steps, engine_of))

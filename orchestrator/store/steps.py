@@ -69,6 +69,10 @@ def is_ready(conn: Connection, job_id: str | None) -> bool:
     return bool(_ready_rows(conn, limit=1, job_id=job_id, wanted=free))
 
 
+def is_routing(conn: Connection) -> bool:
+    return bool(_ready_rows(conn, limit=1, job_id=None, wanted=_queries().where(t.query.c.stage == 0)))
+
+
 def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
     stepped = [row.pk for row in rows if row.stage]
     responses, decisions = responses_of(conn, stepped), _decisions_of(conn, stepped)

@@ -222,6 +222,18 @@ def test_text_with_nul_survives(store: SqlJobStore) -> None:
 # ── exclusive steps ───────────────────────────────────────────────────────────────────────────────
 
 
+def test_it_is_routing_until_every_query_had_its_first_step(store: SqlJobStore) -> None:
+    assert not store.is_routing()
+    submit(store, 2)
+    first, second = store.take_ready(limit=2, for_s=60)
+    store.advance([(first, ask(first, ["a/0"]))], ENGINE_OF)
+    assert store.is_routing()
+    store.advance([(second, ask(second, ["a/0"]))], ENGINE_OF)
+    assert not store.is_routing()
+    complete(store, claim(store))
+    assert not store.is_routing()
+
+
 def test_what_was_taken_is_given_to_nobody_else_until_it_advances(store: SqlJobStore) -> None:
     submit(store, 3)
     mine = store.take_ready(limit=2, for_s=60)

@@ -23,6 +23,9 @@ REMOTE_BACKENDS: dict[str, Callable[[Mapping[str, EngineAccess]], Backend]] = {
 }
 """Those whose engines run elsewhere: they are told how to reach them, by engine id."""
 
+WIDTHS: Mapping[str, int] = {"vllm": 256}
+"""How many requests an engine batches at once where its options do not say (`max_num_seqs`)."""
+
 
 def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> Backend:
     """A backend of that name.

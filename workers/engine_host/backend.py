@@ -101,7 +101,7 @@ class HostedBackend:
     def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool:
         """Begin to load an engine in a spare while others work; the next `load` of it finds it there.
 
-        Returns at once. One engine is prepared at a time; another one replaces it.
+        Does not wait for the load. One engine is prepared at a time; another one replaces it.
 
         Returns:
             False when memory does not allow it, or nobody knows what the engine takes.
@@ -114,6 +114,7 @@ class HostedBackend:
         self.discard_prepared()
         if not self.fits(spec):
             return False
+        self._settle_unloading()  # a child that has everything imported loads sooner than a new one
         self._prepared = _Prepared(spec, tuple(adapters), self._begin(spec, adapters))
         return True
 
@@ -143,7 +144,8 @@ class HostedBackend:
         self.n_loads += 1
         self._remember_size(spec, child)
         self._resident.append(child)
-        self._pool(spec).replenish()
+        # A child that drops its engine will be idle in a moment: no need to start another one for it.
+        self._pool(spec).replenish(n_coming=len(self._unloading))
         return HostedEngine(
             spec.id,
             child,

@@ -54,14 +54,14 @@ class SparePool:
         if not keep:
             child.stop(STOP_S)
 
-    def replenish(self) -> None:
-        """Start the spares that are missing.
+    def replenish(self, *, n_coming: int = 0) -> None:
+        """Start the spares that are missing; `n_coming` children will be given back before long.
 
         Raises:
             EngineLoadError: they cannot be started.
         """
         with self._lock:
-            while not self._is_closed and len(self._idle) < self._n_spares:
+            while not self._is_closed and len(self._idle) + n_coming < self._n_spares:
                 self._idle.append(self._start(self._launch))
 
     def close(self) -> None:

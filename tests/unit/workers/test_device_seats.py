@@ -17,9 +17,12 @@ from tests.fakes.work import (
     HandClock,
     PreparingFakeBackend,
     TextMajority,
+    always,
     make_pool,
     make_queries,
 )
+from workers.advancing import Advancer
+from workers.device_loop import DeviceLoop
 
 
 @pytest.fixture
@@ -229,3 +232,38 @@ def test_an_engine_that_fails_beside_another_one_is_tried_alone(store: SqlJobSto
     assert (progress.completed, progress.n_responses) == (40, 80)
     assert {r.error_code for _, rs in store.responses("job") for r in rs} == {None}
     assert "no room for b" in backend.journal
+
+
+def half_routed(store: SqlJobStore, clock: HandClock) -> DeviceLoop:
+    """A loop that takes no steps, before a job of which somebody has routed one query of two to `a`."""
+    backend = FakeBackend()
+    loop = make_loop(store, make_pool("a"), backend, clock=clock, steps=False)
+    submit(store, make_queries(2))
+    advancer = Advancer(
+        store=store, compositions=always(TextMajority(["a/0"])), engine_of={"a/0": "a"}, chunk=1
+    )
+    advancer.chunk()
+    return loop
+
+
+def test_a_device_waits_with_a_load_while_queries_are_being_routed(store: SqlJobStore) -> None:
+    store.record_rate("a", "cpu", load_s=20.0)
+    clock = HandClock()
+    loop = half_routed(store, clock)
+    for _ in range(20):
+        loop.tick()
+    assert states(store)["loop"] == (None, "idle")
+    clock.now += 21
+    run_until(loop, lambda: states(store)["loop"][0] == "a")
+
+
+def test_it_waits_no_longer_once_everything_is_routed(store: SqlJobStore) -> None:
+    store.record_rate("a", "cpu", load_s=20.0)
+    clock = HandClock()
+    loop = half_routed(store, clock)
+    began = clock.now
+    loop.tick()
+    (left,) = store.take_ready(limit=9, for_s=60)
+    store.advance([(left, TextMajority(["a/0"]).step([left])[0])], {"a/0": "a"})
+    run_until(loop, lambda: states(store)["loop"][0] == "a")
+    assert clock.now - began < 20
