@@ -24,7 +24,6 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from orchestrator.domain.experts import LONGEST_CONTEXT
 from orchestrator.errors import ConfigError
 from orchestrator.yaml_lines import Document, KeyPath, load_yaml
 
@@ -91,7 +90,7 @@ class MemberOptions(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     tensor_parallel_size: int = Field(default=1, ge=1, le=64)
     gpu_memory_gib: float | None = Field(default=None, gt=0)
-    max_model_len: int = Field(default=4096, ge=16, le=LONGEST_CONTEXT)
+    max_model_len: int = Field(default=4096, ge=16, le=10_000_000)
     chat_template: str | None = None
     revision: str | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)

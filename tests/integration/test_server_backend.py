@@ -163,6 +163,31 @@ def test_streaming_that_is_not_understood_is_not_asked_for_again() -> None:
         assert streaming == [["stream", "stream_options"], ["stream"], [], []]
 
 
+def test_a_server_that_asks_for_more_patience_than_there_is_is_left_alone() -> None:
+    with bad_engine(refuses(429, retry_after="3600"), says(completion()), patience_s=60.0) as (
+        server,
+        engine,
+    ):
+        for name in ("a", "b"):
+            end = one(engine, name).end
+            assert isinstance(end, Failed)
+            assert end.error_code == "rate_limited"
+        assert server.asked == 1
+
+
+def test_an_output_that_leaves_no_room_for_a_prompt_is_refused_before_the_call() -> None:
+    with bad_engine(says(completion())) as (server, engine):
+        engine.submit(ask("all", max_tokens=4096))
+        engine.submit(ask("most", max_tokens=4095))
+        found = {end.id: end for end in ends(engine, 2)}
+        refused = found["all"]
+        assert isinstance(refused, Failed)
+        assert refused.error_code == "context_exceeded"
+        assert "raise the engine's max_model_len" in refused.error
+        assert isinstance(found["most"], Finished)
+        assert [body["max_tokens"] for body in server.bodies] == [4095]
+
+
 def test_refused_credentials_are_not_sent_again_for_a_while() -> None:
     with bad_engine(refuses(401), cooldown_s=3600) as (server, engine):
         for name in ("a", "b", "c"):
