@@ -28,13 +28,14 @@ serve: setup ## answer questions over REST with the zoo (http://127.0.0.1:8321)
 test: setup ## all tests, with coverage
 	$(BIN)/pytest --cov --cov-report=term
 
-test-remote: ## the remote backend with the real litellm (.venv-remote: litellm wants an older openai)
+test-remote: ## the remote backend with the real litellm, also against Muster and vLLM (.venv-remote: it wants an older openai)
 	test -x .venv-remote/bin/python || $(PYTHON) -m venv .venv-remote
 	.venv-remote/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,remote]'
 	.venv-remote/bin/pytest tests/contracts/test_backend_contract.py tests/integration/test_remote_backend.py \
+		tests/integration/test_muster_as_server.py tests/vllm/test_vllm_server.py \
 		tests/unit/api/test_openai_client.py -k "remote or openai"
 
-test-vllm: setup ## engines in real vLLM with the zoo's weights (makes .venv-vllm: 2.4 GB)
+test-vllm: setup ## engines in real vLLM, and its HTTP server, with the zoo's weights (makes .venv-vllm: 2.4 GB)
 	PYTHON=$(PYTHON) scripts/setup-vllm.sh
 	MUSTER_TEST_VLLM=1 $(BIN)/pytest -m vllm tests/vllm tests/contracts/test_backend_contract.py
 

@@ -6,11 +6,13 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import SecretStr
 
-from orchestrator.domain.experts import EngineSpec, Expert, ExpertRole, Pool
+from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool
 from orchestrator.errors import ConfigError
-from orchestrator.settings import Member, Settings
+from orchestrator.settings import Member, MemberOptions, Settings
 
 N = TypeVar("N", int, float)
+
+HOSTED_ELSEWHERE = frozenset({"server", "remote"})
 
 WeightsHash = Callable[[str, str | None], str]
 """(model, adapter) to a content identity of the weights; a model that cannot be read gives ""."""
@@ -135,14 +137,14 @@ def _expert(
 
 
 def _engine_spec(member: Member, base: str) -> EngineSpec:
-    options = member.model_info.muster
+    options, backend = member.model_info.muster, _backend(member)
     return EngineSpec(
         id=Path(base).name or base,
-        backend=_backend(member),
+        backend=backend,
         model=base,
         revision=options.revision,
         dtype=options.dtype,
-        max_model_len=options.max_model_len,
+        max_model_len=_max_model_len(options, backend),
         tensor_parallel_size=options.tensor_parallel_size,
         memory_gib=options.gpu_memory_gib,
         chat_template=options.chat_template,
@@ -155,6 +157,12 @@ def _backend(member: Member) -> str:
     options, params = member.model_info.muster, member.litellm_params
     is_elsewhere = params.api_base is not None or params.api_key is not None
     return "remote" if is_elsewhere and "engine" not in options.model_fields_set else options.engine
+
+
+def _max_model_len(options: MemberOptions, backend: str) -> int:
+    """As configured; unless the file says, only its server knows the context of a model elsewhere."""
+    is_unknown = backend in HOSTED_ELSEWHERE and "max_model_len" not in options.model_fields_set
+    return LONGEST_CONTEXT if is_unknown else options.max_model_len
 
 
 def _shared_engine(home: Homed, engines: dict[str, Homed]) -> Homed:

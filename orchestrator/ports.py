@@ -97,7 +97,9 @@ EngineEvent = Tokens | Finished | Failed
 class Engine(Protocol):
     """Loaded base weights, driven by its own step loop; every method returns quickly but `poll`.
 
-    A request accepted by `submit` ends in exactly one Finished or Failed. `poll` raises
+    A request accepted by `submit` ends in exactly one Finished or Failed. A prompt that does not fit the
+    context fails with `context_exceeded`, as does a `max_tokens` that leaves no room for one; a smaller one
+    that does not fit beside its prompt fails likewise, or is lowered by the engine's server. `poll` raises
     EngineCrashedError when the engine is gone; its unfinished requests are then lost.
     """
 

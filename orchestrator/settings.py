@@ -77,7 +77,8 @@ class MemberOptions(Section):
     """`model_info.muster`: how Muster runs this member of the pool.
 
     Without `engine`, a member with an `api_base` or `api_key` is `remote`, any other one runs
-    in-process with `transformers`.
+    in-process with `transformers`. Without `max_model_len`, the context of a `server` or `remote` member is
+    left to its server.
     """
 
     engine: str = "transformers"

@@ -16,6 +16,10 @@ class ExpertRole(StrEnum):
     ANNOTATOR = "annotator"
 
 
+LONGEST_CONTEXT = 10_000_000
+"""Tokens."""
+
+
 class EngineSpec(Value):
     """Base weights and how to load them; experts with equal specs share one engine.
 
@@ -24,7 +28,7 @@ class EngineSpec(Value):
         backend: row of the backend table (`transformers`, `scripted`, ...).
         model: directory or hub id of the base weights.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        max_model_len: longest prompt plus output, tokens.
+        max_model_len: longest prompt plus output, tokens; `LONGEST_CONTEXT` = only its server knows.
         memory_gib: device memory the resident engine takes; None = unknown.
         options: what only this backend understands, validated by it.
     """
@@ -34,7 +38,7 @@ class EngineSpec(Value):
     model: str
     revision: str | None = None
     dtype: str = "auto"
-    max_model_len: int = Field(default=4096, ge=16, le=10_000_000)
+    max_model_len: int = Field(default=4096, ge=16, le=LONGEST_CONTEXT)
     tensor_parallel_size: int = Field(default=1, ge=1, le=64)
     memory_gib: float | None = Field(default=None, gt=0)
     chat_template: str | None = None

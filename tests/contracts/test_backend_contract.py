@@ -104,6 +104,7 @@ def load_over_http(
         id="engine",
         backend=name,
         model=prefix + MODEL,
+        max_model_len=max_model_len,
         options={"max_concurrent": max_batch, "adapter_models": adapter_models},
     )
     return get_backend(name, {"engine": EngineAccess(api_base=server.url)}).load(spec, adapter_dirs)
@@ -254,6 +255,17 @@ def test_request_longer_than_the_context_fails_and_others_go_on(load: Load) -> N
         assert isinstance(end, Failed)
         assert end.error_code == "context_exceeded"
     assert isinstance(found["fits"], Finished)
+
+
+def test_output_that_does_not_fit_beside_its_prompt_fails_or_is_cut_to_what_fits(load: Load) -> None:
+    """Engines of our own refuse it; some servers lower max_tokens themselves, and only they can count."""
+    engine = load(max_model_len=64)
+    engine.submit(ask("a", PROMPTS[3], max_tokens=60))
+    end = ends(engine, 1)[0]
+    if isinstance(end, Failed):
+        assert end.error_code == "context_exceeded"
+    else:
+        assert end.usage.prompt_tokens + end.usage.completion_tokens <= 64
 
 
 def test_adapters_and_base_are_mixed_without_touching_each_other(load: Load, adapter_dirs: list[str]) -> None:

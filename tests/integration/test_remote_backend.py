@@ -67,6 +67,18 @@ def test_a_fault_is_an_abstention_and_nobody_retries_but_us(act: Act, code: str,
         engine.close()
 
 
+def test_retry_after_comes_through_litellm_and_is_obeyed() -> None:
+    with BadServer(refuses(429, retry_after="3600"), says(completion())) as server:
+        engine = engine_at(server.url, patience_s=60.0)
+        for name in ("a", "b"):
+            engine.submit(ask(name))
+            (failed,) = ends(engine, 1)
+            assert isinstance(failed, Failed)
+            assert failed.error_code == "rate_limited"
+        engine.close()
+        assert server.asked == 1
+
+
 def test_the_key_is_sent_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="")
     with BadServer(refuses(401, f"wrong key {KEY}")) as server:

@@ -1,18 +1,15 @@
-"""The `server` backend against live servers: one that misbehaves, and Muster itself."""
+"""The `server` backend against a live server that misbehaves."""
 
 import logging
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import uvicorn
 from pydantic import SecretStr
 
-from api.main import create_app
 from orchestrator.bootstrap import open_app
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import INTERACTIVE
@@ -22,8 +19,7 @@ from orchestrator.errors import EngineLoadError
 from orchestrator.pool import EngineAccess
 from orchestrator.ports import Engine, Failed, Finished, Tokens
 from orchestrator.settings import Settings
-from tests.contracts import test_backend_contract as contract
-from tests.contracts.test_backend_contract import SCRIPT, Load, ask, ends
+from tests.contracts.test_backend_contract import ask, ends
 from tests.fakes.bad_server import (
     Act,
     BadServer,
@@ -167,6 +163,31 @@ def test_streaming_that_is_not_understood_is_not_asked_for_again() -> None:
         assert streaming == [["stream", "stream_options"], ["stream"], [], []]
 
 
+def test_a_server_that_asks_for_more_patience_than_there_is_is_left_alone() -> None:
+    with bad_engine(refuses(429, retry_after="3600"), says(completion()), patience_s=60.0) as (
+        server,
+        engine,
+    ):
+        for name in ("a", "b"):
+            end = one(engine, name).end
+            assert isinstance(end, Failed)
+            assert end.error_code == "rate_limited"
+        assert server.asked == 1
+
+
+def test_an_output_that_leaves_no_room_for_a_prompt_is_refused_before_the_call() -> None:
+    with bad_engine(says(completion())) as (server, engine):
+        engine.submit(ask("all", max_tokens=4096))
+        engine.submit(ask("most", max_tokens=4095))
+        found = {end.id: end for end in ends(engine, 2)}
+        refused = found["all"]
+        assert isinstance(refused, Failed)
+        assert refused.error_code == "context_exceeded"
+        assert "raise the engine's max_model_len" in refused.error
+        assert isinstance(found["most"], Finished)
+        assert [body["max_tokens"] for body in server.bodies] == [4095]
+
+
 def test_refused_credentials_are_not_sent_again_for_a_while() -> None:
     with bad_engine(refuses(401), cooldown_s=3600) as (server, engine):
         for name in ("a", "b", "c"):
@@ -281,89 +302,3 @@ def test_the_pool_file_leads_to_the_server_and_its_key_stays_out_of_the_database
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not any(KEY.encode() in content for content in files)
-
-
-# ── Muster as the server ──────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def muster_server(settings: Settings) -> Iterator[str]:
-    """URL of Muster's own API over the pool of `settings`."""
-    with ExitStack() as stack:
-        app = stack.enter_context(open_app(settings, background=True))
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        server = uvicorn.Server(uvicorn.Config(create_app(app), log_config=None))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"{LOOPBACK}:{listener.getsockname()[1]}/v1"
-        finally:
-            server.should_exit = True
-            thread.join(30)
-
-
-def scripted_pool(folder: Path, *, max_model_len: int) -> Settings:
-    """`base`, and `one` and `two` as adapters over it."""
-    muster = {"engine": "scripted", "prompt": "plain", "max_model_len": max_model_len, "options": SCRIPT}
-    lora = {"base_model": "base", "muster": {**muster, "adapter": "lora"}}
-    members = [
-        {"model_name": "base", "litellm_params": {"model": "base"}, "model_info": {"muster": muster}},
-        {"model_name": "one", "litellm_params": {"model": "lora-1"}, "model_info": lora},
-        {"model_name": "two", "litellm_params": {"model": "lora-2"}, "model_info": lora},
-    ]
-    section = {"data_dir": folder, "embedder": {"model": "hash"}}
-    return Settings.model_validate({"model_list": members, "muster": section})
-
-
-@pytest.fixture(scope="module")
-def muster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], str]]:
-    """URL of a Muster whose experts have a context of so many tokens."""
-    with ExitStack() as stack:
-        urls: dict[int, str] = {}
-
-        def url(max_model_len: int) -> str:
-            if max_model_len not in urls:
-                settings = scripted_pool(tmp_path_factory.mktemp("muster"), max_model_len=max_model_len)
-                urls[max_model_len] = stack.enter_context(muster_server(settings))
-            return urls[max_model_len]
-
-        yield url
-
-
-@pytest.fixture
-def adapter_dirs() -> list[str]:
-    return ["one", "two"]
-
-
-@pytest.fixture
-def load(muster_url: Callable[[int], str], adapter_dirs: list[str]) -> Iterator[Load]:
-    with ExitStack() as stack:
-
-        def load_engine(*, max_batch: int = 64, max_model_len: int = 200) -> Engine:
-            access = EngineAccess(api_base=muster_url(max_model_len))
-            # Muster's API has no nucleus sampling; stop strings are applied on this side.
-            options = {"max_concurrent": max_batch, "drop_params": ["top_p", "stop"]}
-            spec = EngineSpec(id="engine", backend="server", model="base", options=options)
-            engine = get_backend("server", {"engine": access}).load(spec, adapter_dirs)
-            stack.callback(engine.close)
-            return engine
-
-        yield load_engine
-
-
-# A text that was cut is no answer for Muster, so that clause of the contract does not apply to it.
-test_every_request_ends_exactly_once = (
-    contract.test_every_request_ends_exactly_once_and_the_engine_is_then_silent
-)
-test_greedy_text = contract.test_greedy_text_depends_neither_on_batch_mates_nor_on_order
-test_sampled_text = contract.test_sampled_text_depends_on_the_seed_and_not_on_batch_mates
-test_late_request = contract.test_request_submitted_while_another_runs_joins_it
-test_priority = contract.test_larger_priority_is_admitted_first
-test_abort = contract.test_aborted_request_fails_once_and_its_neighbour_finishes
-test_request_id = contract.test_request_id_is_free_again_after_its_end
-test_stop_string = contract.test_stop_string_ends_the_text_before_it
-test_context = contract.test_request_longer_than_the_context_fails_and_others_go_on
-test_adapters = contract.test_adapters_and_base_are_mixed_without_touching_each_other
-test_unknown_adapter = contract.test_unknown_adapter_fails_its_request_only
-test_interactive = contract.test_interactive_request_streams_the_beginning_of_its_text
-test_close = contract.test_closing_twice_is_harmless_and_ends_the_engine

@@ -1,6 +1,6 @@
-"""What backends of plain text refuse."""
+"""What backends refuse before an engine sees it."""
 
-from orchestrator.errors import UnsupportedError
+from orchestrator.errors import ContextExceededError, UnsupportedError
 from orchestrator.ports import Failed, GenerationRequest
 
 
@@ -14,3 +14,19 @@ def refusal(request: GenerationRequest, backend: str) -> Failed | None:
         f"engines of backend '{backend}' cannot do {wanted}.", param=wanted, remedy="Use the engine 'vllm'."
     )
     return Failed(request.id, error.code, error.message)
+
+
+def too_long(request: GenerationRequest, *, max_model_len: int) -> Failed | None:
+    """The end of a request whose output alone leaves no room for a prompt; None if it leaves some.
+
+    All that can be said without the tokenizer: whether the prompt fits is for its server to say.
+    """
+    max_tokens = request.sampling.max_tokens
+    if max_tokens < max_model_len:
+        return None
+    error = ContextExceededError(
+        f"an output of {max_tokens} tokens leaves no room for a prompt in a context of {max_model_len}.",
+        param="max_tokens",
+        remedy="Lower max_tokens, or raise the engine's max_model_len if its server takes more.",
+    )
+    return Failed(request.id, error.code, str(error))

@@ -109,7 +109,12 @@ class RemoteBackend:
             priced=access.priced,
         )
         return RemoteEngine(
-            spec.id, endpoint, call_policy(options, access), adapters=adapters, loop=_litellm_loop()
+            spec.id,
+            endpoint,
+            call_policy(options, access),
+            max_model_len=spec.max_model_len,
+            adapters=adapters,
+            loop=_litellm_loop(),
         )
 
 

@@ -81,7 +81,12 @@ class ServerBackend:
 
         try:
             return RemoteEngine(
-                spec.id, endpoint, call_policy(options, access), adapters=adapters, check=check
+                spec.id,
+                endpoint,
+                call_policy(options, access),
+                max_model_len=spec.max_model_len,
+                adapters=adapters,
+                check=check,
             )
         except CallError as error:
             raise EngineLoadError(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.experts import Pool
+from orchestrator.domain.experts import LONGEST_CONTEXT, Pool
 from orchestrator.errors import ConfigError
 from orchestrator.pool import EngineAccess, build_pool, engine_access
 from orchestrator.settings import Settings
@@ -118,3 +118,10 @@ def test_a_member_in_the_form_of_litellm_is_remote() -> None:
 def test_prices_in_the_file_are_known_to_the_engine() -> None:
     assert not access_of(member("a"))["m"].priced
     assert access_of(member("a", input_cost_per_token=1e-6))["m"].priced
+
+
+def test_the_context_of_a_model_elsewhere_is_unknown_unless_the_file_says() -> None:
+    said = {"engine": "server", "max_model_len": 4096}
+    stated = {**elsewhere("b", "n"), "model_info": {"muster": said}}
+    pool = pool_of(elsewhere("a"), stated, member("c", "local"))
+    assert [e.engine.max_model_len for e in pool.experts] == [LONGEST_CONTEXT, 4096, 4096]

@@ -11,7 +11,7 @@ from orchestrator.ports import Clock, EngineEvent, Failed, GenerationRequest, To
 from workers.backends.http.background import BackgroundLoop
 from workers.backends.http.caller import Caller
 from workers.backends.http.calls import CallPolicy, Endpoint
-from workers.backends.refusal import refusal
+from workers.backends.refusal import refusal, too_long
 
 CLOSE_TIMEOUT_S = 5.0
 
@@ -24,6 +24,7 @@ class RemoteEngine:
     Calls start at `poll`, so that of the requests submitted before it the most urgent goes first.
 
     Args:
+        max_model_len: longest prompt plus output, tokens.
         adapters: those that requests may name.
         check: run on the engine's event loop first; what it raises is raised here.
         loop: shared with other engines; None = one of its own.
@@ -35,6 +36,7 @@ class RemoteEngine:
         endpoint: Endpoint,
         policy: CallPolicy,
         *,
+        max_model_len: int,
         adapters: Sequence[str] = (),
         check: Check | None = None,
         loop: BackgroundLoop | None = None,
@@ -45,6 +47,7 @@ class RemoteEngine:
         self._endpoint = endpoint
         self._owns_loop = loop is None
         self._loop = loop or BackgroundLoop(f"muster-{engine_id}")
+        self._max_model_len = max_model_len
         self._adapters = frozenset(adapters)
         self._events: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         self._unfinished: set[str] = set()
@@ -66,7 +69,8 @@ class RemoteEngine:
         if request.id in self._unfinished:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
-        if (refused := refusal(request, "server or remote")) is not None:
+        refused = refusal(request, "server or remote") or too_long(request, max_model_len=self._max_model_len)
+        if refused is not None:
             self._events.put(refused)
         elif request.adapter is not None and request.adapter not in self._adapters:
             self._events.put(Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'."))

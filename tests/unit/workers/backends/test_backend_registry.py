@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from orchestrator.errors import UnknownNameError
-from workers.backends.registry import BACKENDS, get_backend
+from orchestrator.pool import HOSTED_ELSEWHERE
+from workers.backends.registry import BACKENDS, REMOTE_BACKENDS, get_backend
 
 
 def test_unknown_backend_lists_the_valid_ones() -> None:
@@ -19,3 +20,7 @@ def test_importing_the_table_loads_no_heavy_library() -> None:
         "sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_pool_file_and_the_table_agree_on_what_runs_elsewhere() -> None:
+    assert REMOTE_BACKENDS.keys() == HOSTED_ELSEWHERE
