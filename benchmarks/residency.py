@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import httpx
@@ -143,13 +144,14 @@ def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[
 
 def _measured_bound_s(stack: Stack, job_id: str, *, n_devices: int) -> float:
     """The largest lower bound on a schedule that does not overlap loads: each engine's load as measured by
-    itself, its work as the seconds that it held a device and served."""
+    itself (the mean where it was not), its work as the seconds that it held a device and served."""
     load_s = dict(stack.rows("SELECT engine_id, avg(load_s) FROM rate WHERE load_s > 0 GROUP BY 1"))
     work_s: dict[str, float] = {}
     for stay in stack.plan(job_id)["stays"]:
         served_s = stay["until_s"] - stay["serve_from_s"]
         work_s[stay["engine"]] = work_s.get(stay["engine"], 0.0) + served_s
-    families = [Family(load_s[engine_id], seconds) for engine_id, seconds in work_s.items()]
+    typical_s = fmean(load_s.values())
+    families = [Family(load_s.get(engine_id, typical_s), seconds) for engine_id, seconds in work_s.items()]
     return lower_bound_s(families, n_devices=n_devices)
 
 

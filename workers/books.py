@@ -13,6 +13,8 @@ from workers.seat import failed_outcome
 
 FAIL_CHUNK = 500
 RUNNING_JOBS = 32
+HOLD_SHARDS = 2
+"""A change of engines waits for routing as long as its load, or so many shards, would take."""
 REMOTE = "remote"
 """The device of engines that run elsewhere."""
 
@@ -111,13 +113,14 @@ class Books:
 
     def holds(self, choice: EngineChoice, rates: Rates) -> bool:
         """Whether to wait with a change of engines: queries are being routed, and an engine that is served
-        before all its work is known must be loaded again. Worth as long as that load takes, no longer."""
+        before all its work is known must be loaded again. Worth as long as that load or two shards take."""
         if not self._is_routing or self._has_urgent:
             self._held_at = None
             return False
         now = self._kit.clock()
         self._held_at = now if self._held_at is None else self._held_at
-        return now - self._held_at < rates.load(choice.engine_id)
+        worth_s = max(rates.load(choice.engine_id), HOLD_SHARDS * self._kit.settings.shard_s)
+        return now - self._held_at < worth_s
 
     def changed(self) -> None:
         """The device changes its engine."""

@@ -44,9 +44,8 @@ def run(lab: Lab, report: Report) -> None:
 
 def _worker_alone(world: World, number: int) -> float:
     job = world.submit(2 * N_QUERIES, start=2 * number * N_QUERIES)
-    victim = world.workers[number % 2]
     world.await_responses(job, 1)
-    world.await_lease(victim)
+    victim = world.await_holder()
     victim.kill()
     seconds = _until_taken_over(world, victim.pid)
     world.start(victim)
@@ -57,9 +56,8 @@ def _worker_alone(world: World, number: int) -> float:
 def _other_host(world: World, *, start: int) -> float:
     """Its owner is renamed, so that nobody can tell that its process is dead."""
     job = world.submit(2 * N_QUERIES, start=start)
-    victim = world.workers[0]
     world.await_responses(job, 1)
-    world.await_lease(victim)
+    victim = world.await_holder()
     victim.kill()
     world.sql_do(_RENAMED.format(pid=victim.pid))
     seconds = _until_taken_over(world, victim.pid)

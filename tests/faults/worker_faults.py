@@ -22,9 +22,8 @@ LEASE_S = float(str(QUICK["lease_s"]))
 def kill_worker(lab: Lab, report: Report) -> None:
     with living(lab, report, TWO, workers=2) as world:
         job = world.submit()
-        victim = world.workers[0]
         world.await_responses(job, 1)
-        world.await_lease(victim)
+        victim = world.await_holder()
         victim.kill()
         committed, n_lines = checker.responded(world.db), len(checker.generated(world.engine_log))
         report.expect("a lease was held at the kill", world.n_leased(victim))

@@ -268,6 +268,11 @@ class World:
     def n_leased(self, process: Process | None = None) -> int:
         return checker.n_leased(self.db, pid=None if process is None else process.pid)
 
+    def await_holder(self) -> Process:
+        """A worker in the middle of a shard; of several, the one that holds most."""
+        self.await_lease()
+        return max(self.workers, key=self.n_leased)
+
     def await_lease(self, process: Process | None = None, *, at_least: int = 1, within_s: float = 30) -> None:
         """Until a process is in the middle of a shard."""
         wait_for(
