@@ -186,7 +186,9 @@ class Catalogue:
     def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
         cards, profile = self.knowledge
         routing = RouterContext(cards=cards, profile=profile, expert_ids=expert_ids, seed=job.seed)
-        voting = AggregatorContext(grader=self._grader, pool=self._pool, cards=cards, seed=job.seed)
+        voting = AggregatorContext(
+            grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
+        )
         return Ensemble(
             job.composition,
             pool=self._pool,

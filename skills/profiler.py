@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.domain.cards import UNKNOWN, CompetenceCard, Profile
+from orchestrator.domain.cards import UNKNOWN, CompetenceCard, Profile, Transcript
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
@@ -134,19 +134,24 @@ class Profiler:
         if not rows:
             return None
         queries = [query for query, _ in rows]
+        known = [self._rows(expert, queries) for expert in self._pool.answerers]
         return Profile(
             expert_ids=tuple(e.id for e in self._pool.answerers),
             query_hashes=tuple(q.content_hash for q in queries),
             texts=tuple(q.text for q in queries),
             skills=tuple(tags for _, tags in rows),
             domains=tuple(q.domain or "" for q in queries),
-            outcomes=np.array([self._outcomes(e, queries) for e in self._pool.answerers], dtype=np.int8),
+            outcomes=np.array(
+                [[UNKNOWN if row is None else row.outcome for row in of_expert] for of_expert in known],
+                dtype=np.int8,
+            ),
             embeddings=self._embedder.encode([q.text for q in queries]),
+            transcript=_transcript(queries, known),
         )
 
-    def _outcomes(self, expert: Expert, queries: Sequence[Query]) -> list[int]:
+    def _rows(self, expert: Expert, queries: Sequence[Query]) -> list[OutcomeRow | None]:
         known = self._measurer.known(expert, queries)
-        return [known[q.content_hash].outcome if q.content_hash in known else UNKNOWN for q in queries]
+        return [known.get(query.content_hash) for query in queries]
 
     def _relabelled(self, queries: Sequence[Query]) -> list[Query]:
         """Questions whose answer is not the one that the newest profile was graded with."""
@@ -195,6 +200,21 @@ class Profiler:
         for expert_id in sorted(chosen - self._pool.by_id.keys()):
             raise UnknownNameError("expert", expert_id, self._pool.by_id)
         return chosen
+
+
+def _outcome(row: OutcomeRow | None) -> int:
+    return UNKNOWN if row is None else row.outcome
+
+
+def _transcript(queries: Sequence[Query], known: Sequence[Sequence[OutcomeRow | None]]) -> Transcript:
+    """`known`: rows [E][Q]; None = not measured."""
+    texts = tuple(tuple("" if row is None else row.text for row in of_expert) for of_expert in known)
+    return Transcript(
+        queries=tuple(queries),
+        values=tuple(tuple(None if row is None else row.value for row in of_expert) for of_expert in known),
+        chars=np.array([[len(text) for text in of_expert] for of_expert in texts], dtype=np.int32),
+        texts=texts,
+    )
 
 
 def check_labelled(queries: Sequence[Query]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import Value, content_hash
 
@@ -134,6 +135,23 @@ def tally(outcomes: Iterable[int]) -> Tally:
 
 
 @dataclass(frozen=True)
+class Transcript:
+    """What the pool said on the profile questions: vote weights and verifiers are learnt from it.
+
+    Attributes:
+        queries: the questions with their reference answers, Q.
+        values: canonical answers, [E][Q]; None = abstained, or not measured.
+        chars: int32 [E, Q], length of each response's text.
+        texts: [E][Q], or empty where the texts were not kept.
+    """
+
+    queries: tuple[Query, ...]
+    values: tuple[tuple[str | None, ...], ...]
+    chars: npt.NDArray[np.int32]
+    texts: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Profile:
     """Outcomes of a pool on a labelled question set: what cards and data-driven routers are fitted on.
 
@@ -145,6 +163,7 @@ class Profile:
         domains: label of each question or "", Q; for reports and the aggregator exam only.
         outcomes: int8 [E, Q]; RIGHT, WRONG, ABSTAINED or UNKNOWN (not measured).
         embeddings: float32 [Q, D], unit length.
+        transcript: the responses that were graded; None = only their outcomes are known.
     """
 
     expert_ids: tuple[str, ...]
@@ -154,6 +173,7 @@ class Profile:
     domains: tuple[str, ...]
     outcomes: OutcomeMatrix
     embeddings: FloatMatrix
+    transcript: Transcript | None = None
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:

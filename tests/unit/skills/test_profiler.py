@@ -256,6 +256,20 @@ def test_profile_holds_outcomes_of_present_fingerprints() -> None:
     assert np.allclose(np.linalg.norm(profile.embeddings, axis=1), 1.0)
 
 
+def test_profile_holds_what_was_said() -> None:
+    """Where nothing is known of an expert, there is no value and no text."""
+    setup = Setup(make_pool(GOOD, ODD))
+    setup.profiler().run(QUERIES)
+    profile = setup.profiler(make_pool(GOOD, make_expert("odd", weights_hash="other"))).profile()
+    assert profile is not None
+    said = profile.transcript
+    assert said is not None
+    assert said.queries == tuple(QUERIES)
+    assert all(value is not None for value in said.values[0])
+    assert said.values[1] == (None,) * 3
+    assert said.chars.tolist() == [[len(text) for text in said.texts[0]], [0, 0, 0]]
+
+
 def test_there_is_no_profile_before_the_first_run() -> None:
     assert Setup(make_pool(GOOD)).profiler().profile() is None
 
