@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from benchmarks.stack import Stack
+from benchmarks.stack import Stack, free_port
 from orchestrator.batching import Family, lower_bound_s
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
@@ -244,7 +243,7 @@ def server_swap_s(work: Work, *, threads: int) -> float:
 @contextlib.contextmanager
 def server(model: str, *, threads: int) -> Iterator[str]:
     """vLLM's own HTTP server, once it is healthy."""
-    port = _free_port()
+    port = free_port()
     command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--port", str(port), "--host", "127.0.0.1", "--enforce-eager"]
     command += ["--max-model-len", str(MAX_MODEL_LEN)]
@@ -333,12 +332,6 @@ def _vllm_env(threads: int) -> dict[str, str]:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_LOGGING_LEVEL": "ERROR",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 # ── report ────────────────────────────────────────────────────────────────────────────────────────

@@ -33,11 +33,11 @@ class Stack:
     """
 
     def __init__(self, config: Path, folder: Path, *, env: Mapping[str, str] | None = None) -> None:
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.database_url = POSTGRES.rpartition("/")[0] + f"/muster_bench_{uuid4().hex[:12]}"
         self._config = config
         self._folder = folder
-        self._redis_port = _free_port()
+        self._redis_port = free_port()
         self._env = {
             **os.environ,
             **(env or {}),
@@ -195,7 +195,8 @@ def _peak_mb(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -44,8 +44,8 @@ from workers.dispatch import LocalDispatcher
 from workers.weights import weights_hash
 
 if TYPE_CHECKING:
-    from workers.news import News
-    from workers.stack_dispatch import StackDispatcher
+    from workers.stack.dispatch import StackDispatcher
+    from workers.stack.news import News
 
 log = logging.getLogger(__name__)
 
@@ -266,15 +266,15 @@ class App:
     @cached_property
     def news(self) -> "News":
         """Where this process tells and hears of answers, in the stack."""
-        from workers.news import open_news
+        from workers.stack.news import open_news
 
         return open_news(self.settings)
 
     def _stack_dispatcher(self) -> "StackDispatcher":
         try:
             from workers.app import make_celery
-            from workers.bells import Bells
-            from workers.stack_dispatch import StackDispatcher
+            from workers.stack.bells import Bells
+            from workers.stack.dispatch import StackDispatcher
         except ImportError as error:
             raise ConfigError(
                 f"muster.broker_url is set, but a library of the stack is missing: {error}.",

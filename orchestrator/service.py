@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from orchestrator.batching import Books, JobPlan, job_plan
+from orchestrator.batching import JobPlan, PlanInput, job_plan
 from orchestrator.compositions import EXPERT_PREFIX, ROUTE_PREFIX, Ensemble, RollCall
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
@@ -230,7 +230,7 @@ class Service:
             ConfigError: `exact` without OR-Tools.
         """
         progress = self.jobs.job(job_id)
-        books = Books(
+        given = PlanInput(
             progress=progress,
             backlog=self.jobs.backlog(owner=_NOBODY),
             devices=self.jobs.devices(LIVE_S),
@@ -238,7 +238,7 @@ class Service:
             rates=self.jobs.rates(),
             now_s=self._now_s(),
         )
-        return job_plan(books, later=self._later_engines(progress.job), exact=exact)
+        return job_plan(given, later=self._later_engines(progress.job), exact=exact)
 
     def unload(self) -> None:
         """Free the devices, so that a measurement starts with nothing resident."""

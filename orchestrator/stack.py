@@ -24,11 +24,11 @@ from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.settings import Settings
 from workers.advancing import Advancer
 from workers.app import make_celery, private_queue, steps_queue, work_queue
-from workers.bells import ADVANCE, CANARY, WORK, Bells, payload
-from workers.canary import Canary
 from workers.dispatch import LocalDispatcher
-from workers.steps import Steps
-from workers.sweeping import Beat
+from workers.stack.bells import ADVANCE, CANARY, WORK, Bells, payload
+from workers.stack.canary import Canary
+from workers.stack.steps import Steps
+from workers.stack.sweeping import Beat
 from workers.tasks import Hands, register
 
 log = logging.getLogger(__name__)

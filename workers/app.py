@@ -11,7 +11,7 @@ from kombu import Exchange, Queue
 
 from orchestrator.errors import ConfigError, MusterError
 from orchestrator.settings import Settings
-from workers.redis_transport import TRANSPORT
+from workers.stack.redis_transport import TRANSPORT
 
 STEPS_QUEUE = "muster.steps"
 WORK_EXCHANGE = Exchange("muster.work", type="fanout", durable=True)

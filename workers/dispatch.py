@@ -14,11 +14,11 @@ from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import Backend, Clock, CompositionFactory
 from orchestrator.settings import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
-from workers.device_loop import DeviceLoop
-from workers.ledger import LeaseStore
+from workers.device.ledger import LeaseStore
+from workers.device.loop import DeviceLoop
+from workers.device.pace import DEFAULT_PACE, Pace
+from workers.device.seat import OnTokens
 from workers.owners import is_dead, new_owner
-from workers.pace import DEFAULT_PACE, Pace
-from workers.seat import OnTokens
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from celery import Celery
 from celery.exceptions import Reject
 
 from orchestrator.errors import MusterError
-from workers.bells import ADVANCE, CANARY, SWEEP, WORK, MalformedBellError, read_payload
+from workers.stack.bells import ADVANCE, CANARY, SWEEP, WORK, MalformedBellError, read_payload
 
 log = logging.getLogger(__name__)
 

@@ -20,17 +20,17 @@ from orchestrator.batching.shards import (
     retry_limit,
     shard_size,
 )
-from orchestrator.batching.timeline import Books, JobPlan, Stay, job_plan
+from orchestrator.batching.timeline import JobPlan, PlanInput, Stay, job_plan
 
 __all__ = [
     "CHARS_PER_TOKEN",
     "DEFAULT_TOKENS_PER_S",
     "NO_RATES",
     "SEAT_FACTOR",
-    "Books",
     "EngineChoice",
     "Family",
     "JobPlan",
+    "PlanInput",
     "Rates",
     "Stay",
     "bound_by_area_s",

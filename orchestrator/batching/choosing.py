@@ -6,12 +6,14 @@ Why the order is what it is, and what was tried: docs/decisions/0008.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
 from orchestrator.batching.packing import Need, Packing, Piece, Seat, pack
 from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog
+from orchestrator.domain.devices import Rate
 
 DEFAULT_LOAD_S = 15.0
 DEFAULT_TOKENS_PER_S = 500.0
@@ -39,6 +41,18 @@ class Rates(NamedTuple):
     load_s: Mapping[str, float]
     tokens_per_s: Mapping[str, float]
 
+    @classmethod
+    def over_devices(cls, measured: Mapping[tuple[str, str], Rate]) -> "Rates":
+        """From costs by (engine, device): per engine the mean over the devices that measured it."""
+        loads: dict[str, list[float]] = defaultdict(list)
+        speeds: dict[str, list[float]] = defaultdict(list)
+        for (engine_id, _), rate in measured.items():
+            if rate.load_s is not None:
+                loads[engine_id].append(rate.load_s)
+            if rate.tokens_per_s is not None:
+                speeds[engine_id].append(rate.tokens_per_s)
+        return cls(_means(loads), _means(speeds))
+
     def load(self, engine_id: str) -> float:
         return self.load_s.get(engine_id, DEFAULT_LOAD_S)
 
@@ -53,6 +67,10 @@ class Rates(NamedTuple):
         """For engines that were not measured yet, the mean of those that were."""
         ids = tuple(engine_ids)
         return Rates(_with_mean(self.load_s, ids), _with_mean(self.tokens_per_s, ids))
+
+
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {engine_id: fmean(of_engine) for engine_id, of_engine in values.items()}
 
 
 def _with_mean(measured: Mapping[str, float], engine_ids: Sequence[str]) -> Mapping[str, float]:

@@ -47,7 +47,7 @@ class JobPlan(NamedTuple):
     stays: tuple[Stay, ...]
 
 
-class Books(NamedTuple):
+class PlanInput(NamedTuple):
     """What the store knows, at the time `now_s` of its clock."""
 
     progress: JobProgress
@@ -58,72 +58,60 @@ class Books(NamedTuple):
     now_s: float
 
 
-def job_plan(books: Books, *, later: frozenset[str] = frozenset(), exact: bool = False) -> JobPlan:
+def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bool = False) -> JobPlan:
     """The plan of a running job from the waiting work, or the record of one that has ended.
 
     Raises:
         ConfigError: `exact` without OR-Tools.
     """
-    if books.progress.state is not JobState.RUNNING:
-        return _record(books)
-    rates = shared_rates(books.rates)
-    rates = rates.extended({*later, *(item.engine_id for item in books.backlog)})
-    devices, seats = seats_of(books, rates)
-    needs = all_needs(books.backlog, later=later, rates=rates)
+    if given.progress.state is not JobState.RUNNING:
+        return _record(given)
+    rates = Rates.over_devices(given.rates)
+    rates = rates.extended({*later, *(item.engine_id for item in given.backlog)})
+    devices, seats = seats_of(given, rates)
+    needs = all_needs(given.backlog, later=later, rates=rates)
     solved = exact_plan(needs, seats) if exact else None
     packing = solved.packing if solved else pack(needs, seats)
     left = load_plan(packing, needs, seats, later=later)
-    elapsed_s = books.now_s - books.progress.created_at
+    elapsed_s = given.now_s - given.progress.created_at
     future = _foreseen(packing, devices, seats, from_s=elapsed_s, later=later)
     return JobPlan(
-        job_id=books.progress.job.id,
-        state=books.progress.state,
-        loads_done=len(books.loads),
+        job_id=given.progress.job.id,
+        state=given.progress.state,
+        loads_done=len(given.loads),
         loads_left=left.loads_left,
         seconds_done=elapsed_s,
         seconds_left=finish_s(packing, seats),
         lower_bound_s=max(left.lower_bound_s, solved.bound_s) if solved else left.lower_bound_s,
         ratio=None,
         is_optimal=solved is not None and solved.is_optimal,
-        stays=(*_stays(books, until_s=books.now_s), *future),
+        stays=(*_stays(given, until_s=given.now_s), *future),
     )
 
 
-def seats_of(books: Books, rates: Rates) -> tuple[list[str], list[Seat]]:
+def seats_of(given: PlanInput, rates: Rates) -> tuple[list[str], list[Seat]]:
     """Devices by name and what they have. Where none reports itself: those that loaded
     for the job, or one."""
-    if books.devices:
-        reports = sorted(books.devices, key=lambda report: report.owner)
+    if given.devices:
+        reports = sorted(given.devices, key=lambda report: report.owner)
         return [_name(r.device, r.host) for r in reports], [_seat(r, rates) for r in reports]
-    last = {load.owner: load for load in books.loads}
+    last = {load.owner: load for load in given.loads}
     if not last:
         return [UNNAMED], [Seat()]
     loads = [last[owner] for owner in sorted(last)]
     return [x.device for x in loads], [Seat(x.engine_id if x.left_at is None else None) for x in loads]
 
 
-def shared_rates(rates: Mapping[tuple[str, str], Rate]) -> Rates:
-    """Means over the devices that measured an engine."""
-    loads: dict[str, list[float]] = {}
-    speeds: dict[str, list[float]] = {}
-    for (engine_id, _), rate in rates.items():
-        if rate.load_s is not None:
-            loads.setdefault(engine_id, []).append(rate.load_s)
-        if rate.tokens_per_s is not None:
-            speeds.setdefault(engine_id, []).append(rate.tokens_per_s)
-    return Rates(_means(loads), _means(speeds))
-
-
-def _record(books: Books) -> JobPlan:
-    progress = books.progress
-    ended_s = progress.finished_at if progress.finished_at is not None else books.now_s
+def _record(given: PlanInput) -> JobPlan:
+    progress = given.progress
+    ended_s = progress.finished_at if progress.finished_at is not None else given.now_s
     took_s = ended_s - progress.created_at
-    stays = _stays(books, until_s=ended_s)
-    bound = lower_bound_s(_families(stays), n_devices=max(1, len({load.owner for load in books.loads})))
+    stays = _stays(given, until_s=ended_s)
+    bound = lower_bound_s(_families(stays), n_devices=max(1, len({load.owner for load in given.loads})))
     return JobPlan(
         job_id=progress.job.id,
         state=progress.state,
-        loads_done=len(books.loads),
+        loads_done=len(given.loads),
         loads_left=0,
         seconds_done=took_s,
         seconds_left=0.0,
@@ -144,10 +132,10 @@ def _families(stays: Iterable[Stay]) -> list[Family]:
     return [Family(load_s, work[engine_id]) for engine_id, load_s in _means(loads).items()]
 
 
-def _stays(books: Books, *, until_s: float) -> tuple[Stay, ...]:
+def _stays(given: PlanInput, *, until_s: float) -> tuple[Stay, ...]:
     """Loads of the job and how long each was followed by its engine's work, up to `until_s`."""
-    zero = books.progress.created_at
-    ends = _ends(books.loads)
+    zero = given.progress.created_at
+    ends = _ends(given.loads)
     return tuple(
         Stay(
             load.device,
@@ -157,7 +145,7 @@ def _stays(books: Books, *, until_s: float) -> tuple[Stay, ...]:
             until_s=max(load.started_at + load.seconds, min(end, until_s)) - zero,
             is_past=True,
         )
-        for load, end in zip(books.loads, ends, strict=True)
+        for load, end in zip(given.loads, ends, strict=True)
     )
 
 

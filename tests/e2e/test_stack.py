@@ -23,7 +23,7 @@ from tests.e2e.stack import (
 )
 from tests.fakes.databases import postgres_is_reachable
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
-from workers.news import RedisNews
+from workers.stack.news import RedisNews
 
 pytestmark = [
     pytest.mark.e2e,

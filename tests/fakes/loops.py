@@ -9,8 +9,8 @@ from orchestrator.ports import Backend
 from orchestrator.settings import SchedulerSettings
 from orchestrator.store import SqlJobStore
 from tests.fakes.work import HandClock, TextMajority, always
-from workers.device_loop import DeviceLoop
-from workers.pace import Pace
+from workers.device.loop import DeviceLoop
+from workers.device.pace import Pace
 
 EAGER = Pace(look_s=0.0, poll_s=0.001)
 FAR = "far"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from orchestrator.stack import WorkerHands
-from workers.news import NoNews
+from workers.stack.news import NoNews
 
 
 class Quiet:

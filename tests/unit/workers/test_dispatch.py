@@ -14,7 +14,7 @@ from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.work import FakeBackend, TextMajority, always, make_pool, make_queries
 from workers import dispatch
-from workers.device_loop import Pace
+from workers.device.loop import Pace
 from workers.dispatch import LocalDispatcher
 from workers.owners import is_dead, new_owner
 

@@ -15,7 +15,7 @@ from tests.fakes.databases import fresh_sqlite
 from tests.fakes.loops import EAGER, make_loop, run, run_until, submit
 from tests.fakes.work import make_queries
 from tests.unit.workers.engine_host.hosting import hosted
-from workers.device_loop import DeviceLoop
+from workers.device.loop import DeviceLoop
 from workers.engine_host.backend import HostedBackend
 from workers.engine_host.engine import HostedEngine
 

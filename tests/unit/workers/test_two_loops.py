@@ -15,7 +15,7 @@ from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
 from tests.fakes.loops import EAGER, make_loop, submit
 from tests.fakes.work import FakeBackend, TextMajority, make_pool, make_queries
-from workers.device_loop import DeviceLoop
+from workers.device.loop import DeviceLoop
 
 
 class CostlyLoads(FakeBackend):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from orchestrator.batching import Books, Stay, job_plan
+from orchestrator.batching import PlanInput, Stay, job_plan
 from orchestrator.domain.assignments import EngineBacklog, Job, JobProgress, JobState
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from tests.fakes.backlog import item
@@ -25,13 +25,13 @@ def books(
     devices: Sequence[DeviceReport] = (),
     state: JobState = JobState.RUNNING,
     now: float = 0.0,
-) -> Books:
+) -> PlanInput:
     ended_at = None if state is JobState.RUNNING else 1000 + now
     job = Job(id="job", composition="auto")
     progress = JobProgress(
         job=job, state=state, total=1, completed=0, failed=0, created_at=1000.0, finished_at=ended_at
     )
-    return Books(progress, backlog, devices, loads, RATES, now_s=1000 + now)
+    return PlanInput(progress, backlog, devices, loads, RATES, now_s=1000 + now)
 
 
 def device(owner: str, engine_id: str | None = None, **fields: object) -> DeviceReport:

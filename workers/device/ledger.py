@@ -7,8 +7,8 @@ from typing import Protocol
 from orchestrator.domain.assignments import INTERACTIVE, Assignment
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports import Clock, Completion, JobStore
-from workers.pace import Pace
-from workers.seat import Outcome, failed_outcome
+from workers.device.pace import Pace
+from workers.device.seat import Outcome, failed_outcome
 
 log = logging.getLogger(__name__)
 

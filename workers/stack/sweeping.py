@@ -7,7 +7,7 @@ from typing import Protocol
 
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import JobStore
-from workers.bells import ADVANCE, WORK
+from workers.stack.bells import ADVANCE, WORK
 
 log = logging.getLogger(__name__)
 

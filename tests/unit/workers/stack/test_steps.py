@@ -11,11 +11,11 @@ from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.work import HandClock, TextMajority, always, answered, make_queries
 from workers.advancing import Advancer
-from workers.bells import ADVANCE, WORK
-from workers.news import NoNews
-from workers.stack_dispatch import StackDispatcher
-from workers.steps import Chunks, Steps
-from workers.sweeping import Beat
+from workers.stack.bells import ADVANCE, WORK
+from workers.stack.dispatch import StackDispatcher
+from workers.stack.news import NoNews
+from workers.stack.steps import Chunks, Steps
+from workers.stack.sweeping import Beat
 
 
 @pytest.fixture

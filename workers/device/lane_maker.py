@@ -9,10 +9,10 @@ from orchestrator.ports import Engine
 from workers.backends.http.calls import CallOptions
 from workers.backends.http.limits import WINDOW_S
 from workers.backends.registry import WIDTHS
-from workers.kit import Kit
-from workers.lane import Lane, Room, Waiting, shard_room, slot_room
-from workers.loading import experts_of
-from workers.seat import OnTokens, Seat
+from workers.device.kit import Kit
+from workers.device.lane import Lane, Room, Waiting, shard_room, slot_room
+from workers.device.loading import experts_of
+from workers.device.seat import OnTokens, Seat
 
 
 class LaneMaker:

@@ -19,20 +19,20 @@ from orchestrator.ports import Backend, Clock, CompositionFactory
 from orchestrator.settings import SchedulerSettings
 from workers.advancing import Advancer
 from workers.backends.registry import REMOTE_BACKENDS
-from workers.berth import Berth
-from workers.books import REMOTE, Books
-from workers.device_seats import DeviceSeats
-from workers.feeding import Feeder
-from workers.kit import make_kit
-from workers.lane import Lane
-from workers.lane_maker import LaneMaker
-from workers.ledger import LeaseStore
-from workers.loading import BackendShelf, Loader
-from workers.measured import Measurements
+from workers.device.berth import Berth
+from workers.device.books import REMOTE, Books
+from workers.device.feeding import Feeder
+from workers.device.kit import make_kit
+from workers.device.lane import Lane
+from workers.device.lane_maker import LaneMaker
+from workers.device.ledger import LeaseStore
+from workers.device.loading import BackendShelf, Loader
+from workers.device.measured import Measurements
+from workers.device.pace import DEFAULT_PACE, Pace
+from workers.device.remote_lanes import RemoteLanes
+from workers.device.seat import OnTokens
+from workers.device.seats import DeviceSeats
 from workers.owners import berth_of
-from workers.pace import DEFAULT_PACE, Pace
-from workers.remote_lanes import RemoteLanes
-from workers.seat import OnTokens
 
 __all__ = ["DEFAULT_PACE", "DeviceLoop", "Pace"]
 

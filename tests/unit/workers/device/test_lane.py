@@ -9,8 +9,8 @@ from tests.fakes.databases import fresh_sqlite
 from tests.fakes.loops import EAGER, make_loop, passing, run, run_until, submit
 from tests.fakes.work import FakeBackend, HandClock, TextMajority, make_pool, make_queries
 from workers.backends.scripted import ScriptedBackend
-from workers.lane import slot_room
-from workers.pace import Pace
+from workers.device.lane import slot_room
+from workers.device.pace import Pace
 
 
 @pytest.fixture

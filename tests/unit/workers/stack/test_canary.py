@@ -1,7 +1,7 @@
 """The canary: silence counts only while the broker takes messages."""
 
 from tests.fakes.work import HandClock
-from workers.canary import Canary
+from workers.stack.canary import Canary
 
 
 class Consumer:

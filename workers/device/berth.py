@@ -9,10 +9,10 @@ from typing import NamedTuple
 from orchestrator.domain.devices import DeviceReport, DeviceState
 from orchestrator.errors import MusterError
 from orchestrator.ports import Engine
-from workers.kit import Kit
-from workers.lane import Lane
-from workers.loading import Loaded, Loader
-from workers.measured import Measurements
+from workers.device.kit import Kit
+from workers.device.lane import Lane
+from workers.device.loading import Loaded, Loader
+from workers.device.measured import Measurements
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Container, Iterable, Set
 from orchestrator.batching import EngineChoice, Rates, choose_engine
 from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, Job, JobState
 from orchestrator.domain.devices import LIVE_S, DeviceReport
-from workers.faults import Fault
-from workers.kit import Kit
+from workers.device.faults import Fault
+from workers.device.kit import Kit
+from workers.device.seat import failed_outcome
 from workers.owners import loop_of
-from workers.seat import failed_outcome
 
 FAIL_CHUNK = 500
 RUNNING_JOBS = 32

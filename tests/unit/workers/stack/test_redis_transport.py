@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kombu.transport.virtual.base import Base64, Message
 
-from workers.redis_transport import Transport
+from workers.stack.redis_transport import Transport
 
 
 class FakeChannel:

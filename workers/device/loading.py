@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import MusterError
 from orchestrator.ports import Backend, Clock, Engine
+from workers.device.errands import Errands
 from workers.engine_host.memory import RESERVE_GIB, available_gib, needed_gib
-from workers.errands import Errands
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,6 @@
 """What loads and work cost on this device: measured here, remembered in the store."""
 
-from collections import defaultdict
 from collections.abc import Mapping
-from statistics import fmean
 
 from orchestrator.batching import Rates
 from orchestrator.domain.devices import Rate
@@ -27,8 +25,9 @@ class Measurements:
 
     def read(self, stored: Mapping[tuple[str, str], Rate]) -> None:
         """Take over what is stored; what was only measured here so far stays."""
-        for engine_id, mean in _means(stored).items():
-            self._note(engine_id, mean)
+        means = Rates.over_devices(stored)
+        self._load_s.update(means.load_s)
+        self._tokens_per_s.update(means.tokens_per_s)
         for (engine_id, device), rate in stored.items():
             if device == self._device:
                 self._note(engine_id, rate)
@@ -44,21 +43,3 @@ class Measurements:
             self._load_s[engine_id] = rate.load_s
         if rate.tokens_per_s is not None:
             self._tokens_per_s[engine_id] = rate.tokens_per_s
-
-
-def _means(stored: Mapping[tuple[str, str], Rate]) -> dict[str, Rate]:
-    """Per engine, over all devices."""
-    found: dict[str, list[Rate]] = defaultdict(list)
-    for (engine_id, _), rate in stored.items():
-        found[engine_id].append(rate)
-    return {
-        engine_id: Rate(
-            load_s=_mean([r.load_s for r in rates if r.load_s is not None]),
-            tokens_per_s=_mean([r.tokens_per_s for r in rates if r.tokens_per_s is not None]),
-        )
-        for engine_id, rates in found.items()
-    }
-
-
-def _mean(values: list[float]) -> float | None:
-    return fmean(values) if values else None

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 from orchestrator.errors import ConfigError
 from orchestrator.settings import LitellmParams, Member, MusterSettings, SchedulerSettings, Settings
 from workers.app import FAIL_FAST, make_celery
-from workers.bells import ADVANCE, WORK, Bells, MalformedBellError, payload, read_payload
+from workers.stack.bells import ADVANCE, WORK, Bells, MalformedBellError, payload, read_payload
 
 MEMBER = Member(model_name="m", litellm_params=LitellmParams(model="/w"))
 

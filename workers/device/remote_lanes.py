@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 
 from orchestrator.domain.assignments import EngineBacklog
-from workers.berth import Berth
-from workers.books import Books
-from workers.feeding import Feeder
-from workers.kit import Kit
-from workers.lane import Lane
+from workers.device.berth import Berth
+from workers.device.books import Books
+from workers.device.feeding import Feeder
+from workers.device.kit import Kit
+from workers.device.lane import Lane
 
 log = logging.getLogger(__name__)
 

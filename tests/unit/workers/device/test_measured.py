@@ -1,6 +1,6 @@
 from orchestrator.batching import Rates
 from orchestrator.domain.devices import Rate
-from workers.measured import Measurements
+from workers.device.measured import Measurements
 
 
 def test_what_was_measured_on_this_device_goes_before_the_mean_of_the_others() -> None:

@@ -22,7 +22,7 @@ from tests.fakes.work import (
     make_queries,
 )
 from workers.advancing import Advancer
-from workers.device_loop import DeviceLoop
+from workers.device.loop import DeviceLoop
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_measured_costs_are_remembered_and_read_at_the_start(store: SqlJobStore)
 def test_an_abandoned_load_is_closed_when_it_ends(
     store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.device_loop.UNLOAD_S", 0.0)
+    monkeypatch.setattr("workers.device.loop.UNLOAD_S", 0.0)
     backend = GatedBackend()
     engines = []
     load = backend.load

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from orchestrator.errors import EngineCrashedError
 from orchestrator.ports import Clock
-from workers.pace import Pace
+from workers.device.pace import Pace
 
 
 class Fault(NamedTuple):

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from orchestrator.ports import Clock
 from orchestrator.settings import SchedulerSettings
-from workers.faults import Faults
-from workers.ledger import LeaseStore, Ledger
-from workers.pace import Pace, Timers
+from workers.device.faults import Faults
+from workers.device.ledger import LeaseStore, Ledger
+from workers.device.pace import Pace, Timers
 
 
 class Kit(NamedTuple):

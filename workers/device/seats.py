@@ -3,13 +3,13 @@
 import logging
 
 from orchestrator.batching import EngineChoice
-from workers.berth import Berth
-from workers.books import Books
-from workers.feeding import Feeder
-from workers.kit import Kit
-from workers.lane import Lane
-from workers.loading import Loader
-from workers.measured import Measurements
+from workers.device.berth import Berth
+from workers.device.books import Books
+from workers.device.feeding import Feeder
+from workers.device.kit import Kit
+from workers.device.lane import Lane
+from workers.device.loading import Loader
+from workers.device.measured import Measurements
 
 log = logging.getLogger(__name__)
 

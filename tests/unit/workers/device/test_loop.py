@@ -12,7 +12,7 @@ from tests.fakes import loops
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.loops import run, submit
 from tests.fakes.work import FakeBackend, HandClock, TextMajority, make_pool, make_queries
-from workers.pace import Pace
+from workers.device.pace import Pace
 
 make_loop = partial(loops.make_loop, pace=Pace(look_s=0.0))
 

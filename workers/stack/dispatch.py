@@ -4,18 +4,16 @@ import logging
 import math
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import fmean
 
 from orchestrator.batching import Rates, plan
 from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
-from orchestrator.domain.devices import LIVE_S, Rate
+from orchestrator.domain.devices import LIVE_S
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import Clock, JobStore
-from workers.bells import ADVANCE, Ringer
-from workers.news import News
+from workers.stack.bells import ADVANCE, Ringer
+from workers.stack.news import News
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +72,8 @@ class StackDispatcher:
         """By what the live devices report of themselves; rates are means over devices."""
         devices = self._store.devices(LIVE_S)
         backlog = self._store.backlog(owner="")
-        rates = mean_rates(self._store.rates()).extended({*later, *(item.engine_id for item in backlog)})
+        waiting = {item.engine_id for item in backlog}
+        rates = Rates.over_devices(self._store.rates()).extended({*later, *waiting})
         resident = devices[0].engine_id if len(devices) == 1 else None
         return plan(backlog, resident=resident, later=later, rates=rates, n_devices=max(1, len(devices)))
 
@@ -121,18 +120,3 @@ class StackDispatcher:
         finally:
             with self._lock:
                 self._n_waiting -= 1
-
-
-def mean_rates(measured: Mapping[tuple[str, str], Rate]) -> Rates:
-    """By (engine, device) to by engine."""
-    loads: dict[str, list[float]] = defaultdict(list)
-    speeds: dict[str, list[float]] = defaultdict(list)
-    for (engine_id, _), rate in measured.items():
-        if rate.load_s is not None:
-            loads[engine_id].append(rate.load_s)
-        if rate.tokens_per_s is not None:
-            speeds[engine_id].append(rate.tokens_per_s)
-    return Rates(
-        {engine_id: fmean(values) for engine_id, values in loads.items()},
-        {engine_id: fmean(values) for engine_id, values in speeds.items()},
-    )

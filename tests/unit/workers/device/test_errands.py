@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from workers.errands import Errands
+from workers.device.errands import Errands
 
 
 def test_errands_run_one_after_the_other_in_order() -> None:

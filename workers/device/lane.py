@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from orchestrator.batching import estimated_tokens, shard_size
 from orchestrator.domain.assignments import INTERACTIVE, Assignment, EngineBacklog
 from orchestrator.errors import EngineCrashedError
-from workers.ledger import Ledger
-from workers.pace import Pace
-from workers.seat import Outcome, Seat, failed_outcome
+from workers.device.ledger import Ledger
+from workers.device.pace import Pace
+from workers.device.seat import Outcome, Seat, failed_outcome
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 from orchestrator.errors import EngineCrashedError, EngineLoadError
 from tests.fakes.work import HandClock
-from workers.faults import Faults
-from workers.pace import Pace
+from workers.device.faults import Faults
+from workers.device.pace import Pace
 
 PACE = Pace(cool_down_s=60, max_crashes=3)
 NO_ROOM = EngineLoadError("no room.")

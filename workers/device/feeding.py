@@ -1,8 +1,8 @@
 """Keeps a loaded engine supplied with work."""
 
-from workers.books import Books
-from workers.kit import Kit
-from workers.lane import Lane
+from workers.device.books import Books
+from workers.device.kit import Kit
+from workers.device.lane import Lane
 
 
 class Feeder:

@@ -1,0 +1,1 @@
+"""What several processes share a job by: bells, news, steps, sweeps, the canary."""
