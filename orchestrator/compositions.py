@@ -139,7 +139,7 @@ class Ensemble:
         for state in states:
             if state.decision is not None:
                 steps[state.id] = self._aggregate(state)
-            elif state.stage == 0 and (ask := self._reader.calls(state.query)) is not None:
+            elif state.stage == 0 and (ask := self._annotation(state.query)) is not None:
                 steps[state.id] = ask
             else:
                 unrouted.append(state)
@@ -152,14 +152,14 @@ class Ensemble:
         Raises:
             RoutingError: nobody may answer.
         """
-        inputs = self._reader.read(queries, [()] * len(queries))
+        inputs = self._inputs(queries, [()] * len(queries))
         return self._router.recruit(inputs, rng=random.Random(self._job.seed))
 
     def _recruit(self, states: Sequence[QueryState]) -> dict[int, Step]:
         if not states:
             return {}
         try:
-            inputs = self._reader.read([s.query for s in states], [s.responses for s in states])
+            inputs = self._inputs([s.query for s in states], [s.responses for s in states])
             decisions = self._router.recruit(inputs, rng=random.Random(self._job.seed))
         except MusterError as error:
             return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
@@ -167,6 +167,16 @@ class Ensemble:
             state.id: Ask(calls=self._expert_calls(state.query, decision), decision=decision)
             for state, decision in zip(states, decisions, strict=True)
         }
+
+    def _annotation(self, query: Query) -> Ask | None:
+        return self._reader.calls(query) if self._router.reads_text else None
+
+    def _inputs(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> list[RoutingInput]:
+        if self._router.reads_text:
+            return self._reader.read(queries, responses)
+        return [RoutingInput(query, (), _NO_VECTOR) for query in queries]
 
     def _expert_calls(self, query: Query, decision: Decision) -> tuple[Call, ...]:
         asked: dict[str, int] = {}

@@ -194,7 +194,11 @@ class RoutingInput(NamedTuple):
 
 
 class Router(Protocol):
+    """`reads_text`: whether decisions depend on what a query says. If not, its skills and embedding, which
+    cost milliseconds, may be missing."""
+
     name: str
+    reads_text: bool
 
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         """One decision per input, in order. The same rng state gives the same decisions.

@@ -34,7 +34,8 @@ class CountOptions(Options):
 
 
 class BaselineRouter:
-    """Recruits the same way whatever the query asks; the reasons still say how good each recruit is on it.
+    """Recruits the same way whatever the query asks; the reasons still say how good each recruit is on it,
+    if anything was measured and there is a choice.
 
     Args:
         k: experts per query; None = all.
@@ -43,6 +44,7 @@ class BaselineRouter:
 
     def __init__(self, name: str, context: RouterContext, *, k: int | None, at_random: bool = False) -> None:
         self.name = name
+        self.reads_text = bool(context.cards) and len(context.expert_ids) > 1
         self._deck = Deck(context, prior_strength=PRIOR_STRENGTH)
         self._k, self._notes = clamp(k or len(context.expert_ids), len(context.expert_ids))
         self._at_random = at_random

@@ -35,6 +35,7 @@ class ClusterRouter:
     """Where it differs from the paper: accuracies are shrunk, and one clustering is used, not several."""
 
     name = "cluster"
+    reads_text = True
 
     def __init__(self, context: RouterContext, options: ClusterOptions) -> None:
         self._options = options

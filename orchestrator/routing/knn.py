@@ -41,6 +41,7 @@ class KnnRouter:
     """
 
     name = "knn"
+    reads_text = True
 
     def __init__(self, context: RouterContext, options: KnnOptions) -> None:
         self._options = options

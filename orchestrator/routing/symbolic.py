@@ -61,6 +61,7 @@ class SymbolicRouter:
     optional draws without replacement, the trim rule applied)."""
 
     name = "symbolic"
+    reads_text = True
 
     def __init__(self, context: RouterContext, options: SymbolicOptions) -> None:
         self._options = options

@@ -152,6 +152,7 @@ class FakeAnnotator:
 
 class FakeRouter:
     name = "fake"
+    reads_text = True
 
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         return [DECISION for _ in batch]

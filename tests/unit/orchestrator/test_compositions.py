@@ -46,8 +46,9 @@ class Always:
 
     name = "always"
 
-    def __init__(self, *expert_ids: str) -> None:
+    def __init__(self, *expert_ids: str, reads_text: bool = True) -> None:
         self._expert_ids = expert_ids
+        self.reads_text = reads_text
 
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         if any("nobody" in item.query.question for item in batch):
@@ -63,12 +64,12 @@ class Joined:
         return Done(answer=Answer(text="+".join(r.text for r in expert_responses)))
 
 
-def ensemble(*expert_ids: str, annotator: SkillAnnotator | None = None) -> Ensemble:
+def ensemble(*expert_ids: str, annotator: SkillAnnotator | None = None, reads_text: bool = True) -> Ensemble:
     return Ensemble(
         "auto",
         pool=POOL,
         reader=SkillReader(annotator or NoSkills(), None, None),
-        router=Always(*expert_ids),
+        router=Always(*expert_ids, reads_text=reads_text),
         aggregator=Joined(),
         job=JOB,
     )
@@ -122,6 +123,14 @@ def test_an_annotator_that_needs_a_model_is_asked_before_recruiting() -> None:
     assert isinstance(second, Ask)
     assert second.decision is not None
     assert [s.name for s in second.decision.skills] == ["addition"]
+
+
+def test_a_router_that_does_not_read_the_text_waits_for_no_skills() -> None:
+    (step,) = ensemble("one", annotator=AsksFirst(), reads_text=False).step([state()])
+    assert isinstance(step, Ask)
+    assert step.decision is not None
+    assert step.decision.skills == ()
+    assert [c.role for c in step.calls] == [CallRole.EXPERT]
 
 
 def test_steps_come_back_in_the_order_of_their_queries() -> None:

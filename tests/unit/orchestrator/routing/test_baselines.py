@@ -1,7 +1,7 @@
 import random
 from collections import Counter
 
-from orchestrator.routing import make_router
+from orchestrator.routing import RouterContext, make_router
 from tests.fakes.decks import deck, routing_input, tally
 
 POOL = deck(
@@ -41,6 +41,12 @@ def test_the_accuracy_of_a_baselines_recruit_is_that_on_the_querys_skills() -> N
     (decision,) = make_router("best_single", POOL).recruit([ASKS_A], rng=random.Random(0))
     assert decision.recruits[0].accuracy == 7.875 / 14
     assert decision.would_change == "needs >= 0.09 more on overall accuracy"
+
+
+def test_a_baseline_reads_the_text_only_for_reasons_that_there_are() -> None:
+    assert make_router("all", POOL).reads_text
+    assert not make_router("all", RouterContext(cards={}, profile=None, expert_ids=("a", "b"))).reads_text
+    assert not make_router("all", POOL._replace(expert_ids=POOL.expert_ids[:1])).reads_text
 
 
 def test_random_recruits_everyone_about_equally_often() -> None:
