@@ -25,7 +25,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import httpx
@@ -121,8 +120,9 @@ def _await_workers(stack: Stack, n: int) -> None:
 
 
 def _warm_up(stack: Stack, config: Path) -> None:
-    """Load every engine once, so that its load is measured by itself, as in a service that runs."""
-    for member in json.loads(config.read_text())["model_list"]:
+    """Load every engine by itself, twice, as in a service that runs: the first child of a device imports
+    while it loads, which is no engine's cost."""
+    for member in 2 * json.loads(config.read_text())["model_list"]:
         stack.wait(stack.submit([WARM_UP], composition=f"expert:{member['model_name']}"))
 
 
@@ -142,15 +142,20 @@ def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[
 
 
 def _measured_bound_s(stack: Stack, job_id: str, *, n_devices: int) -> float:
-    """The largest lower bound on a schedule that does not overlap loads: each engine's load as measured by
-    itself (the mean where it was not), its work as the seconds that it held a device and served."""
-    load_s = dict(stack.rows("SELECT engine_id, avg(load_s) FROM rate WHERE load_s > 0 GROUP BY 1"))
+    """The largest lower bound on a schedule that does not overlap loads: each engine's load as its quickest
+    by itself, before the job; its work as the seconds that it held a device and served."""
+    load_s = dict(
+        stack.rows(
+            "SELECT engine_id, min(seconds) FROM engine_load"
+            " WHERE at < (SELECT created_at FROM job WHERE id = %s) GROUP BY 1",
+            job_id,
+        )
+    )
     work_s: dict[str, float] = {}
     for stay in stack.plan(job_id)["stays"]:
         served_s = stay["until_s"] - stay["serve_from_s"]
         work_s[stay["engine"]] = work_s.get(stay["engine"], 0.0) + served_s
-    typical_s = fmean(load_s.values())
-    families = [Family(load_s.get(engine_id, typical_s), seconds) for engine_id, seconds in work_s.items()]
+    families = [Family(load_s[engine_id], seconds) for engine_id, seconds in work_s.items()]
     return lower_bound_s(families, n_devices=n_devices)
 
 
