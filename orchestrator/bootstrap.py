@@ -185,7 +185,9 @@ class Catalogue:
 
     def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
         cards, profile = self.knowledge
-        routing = RouterContext(cards=cards, profile=profile, expert_ids=expert_ids, seed=job.seed)
+        routing = RouterContext(
+            cards=cards, profile=profile, expert_ids=expert_ids, seed=job.seed, experts=self._pool.by_id
+        )
         voting = AggregatorContext(
             grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
         )

@@ -5,13 +5,10 @@ from typing import NamedTuple
 
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert
-from orchestrator.domain.queries import Query
+from orchestrator.domain.queries import CHARS_PER_TOKEN, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import content_hash
 from orchestrator.ports import OutcomeRow
-
-CHARS_PER_TOKEN = 4
-"""Rough length of a prompt token, for its cost; generated tokens are counted exactly."""
 
 
 class ProfileSet(NamedTuple):
@@ -74,6 +71,7 @@ def _tallies(observations: Iterable[tuple[str, OutcomeRow]]) -> dict[str, Tally]
 
 
 def _cost(expert: Expert, query: Query, row: OutcomeRow) -> float:
+    """USD; generated tokens were counted, those of the prompt are estimated."""
     prompt_tokens = len(query.text) / CHARS_PER_TOKEN
     return prompt_tokens * expert.input_cost_per_token + row.completion_tokens * expert.output_cost_per_token
 

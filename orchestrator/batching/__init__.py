@@ -14,7 +14,6 @@ from orchestrator.batching.choosing import (
 )
 from orchestrator.batching.left import plan
 from orchestrator.batching.shards import (
-    CHARS_PER_TOKEN,
     estimated_tokens,
     group_by_engine,
     retry_limit,
@@ -23,7 +22,6 @@ from orchestrator.batching.shards import (
 from orchestrator.batching.timeline import JobPlan, PlanInput, Stay, job_plan
 
 __all__ = [
-    "CHARS_PER_TOKEN",
     "DEFAULT_TOKENS_PER_S",
     "NO_RATES",
     "SEAT_FACTOR",

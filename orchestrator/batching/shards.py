@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable
 
 from orchestrator.domain.assignments import Assignment, Call
-
-CHARS_PER_TOKEN = 4
+from orchestrator.domain.queries import CHARS_PER_TOKEN
 
 
 def estimated_tokens(call: Call) -> int:

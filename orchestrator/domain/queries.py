@@ -13,6 +13,9 @@ MAX_OPTIONS = 26
 MAX_QUESTION_CHARS = 200_000
 LETTERS = string.ascii_uppercase
 
+CHARS_PER_TOKEN = 4
+"""Rough length of a token, where nobody has counted."""
+
 
 class AnswerType(StrEnum):
     """How an answer is read and compared; one grader each."""

@@ -9,9 +9,10 @@ from pydantic import JsonValue
 
 from orchestrator.errors import UnknownNameError
 from orchestrator.ports import Router
-from orchestrator.routing import baselines, cluster, knn, symbolic
+from orchestrator.routing import baselines, budget, category, centroid, cluster, knn, kshot, symbolic
 from orchestrator.routing.context import RouterContext, RouterFactory
 from orchestrator.routing.draws import ReplayRandom
+from orchestrator.routing.eligibility import ScreenedRouter
 
 __all__ = ["ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
 
@@ -19,6 +20,10 @@ ROUTERS: dict[str, RouterFactory] = {
     "symbolic": symbolic.make,
     "knn": knn.make,
     "cluster": cluster.make,
+    "category": category.make,
+    "centroid": centroid.make,
+    "kshot": kshot.make,
+    "budget": budget.make,
     "best_single": baselines.make_best_single,
     "top_k": baselines.make_top_k,
     "static_top_3": baselines.make_static_top_3,
@@ -28,7 +33,7 @@ ROUTERS: dict[str, RouterFactory] = {
 
 
 def make_router(name: str, context: RouterContext, options: Mapping[str, JsonValue] | None = None) -> Router:
-    """Build the router of that name for a pool.
+    """Build the router of that name for a pool; it recruits nobody whose context a query exceeds.
 
     Raises:
         UnknownNameError: no such router.
@@ -36,4 +41,7 @@ def make_router(name: str, context: RouterContext, options: Mapping[str, JsonVal
     """
     if name not in ROUTERS:
         raise UnknownNameError("router", name, ROUTERS, param="router")
-    return ROUTERS[name](context, options or {})
+    make = ROUTERS[name]
+    if not context.experts:
+        return make(context, options or {})
+    return ScreenedRouter(context, lambda part: make(part, options or {}))

@@ -11,7 +11,7 @@ from orchestrator.domain.cards import FloatMatrix
 from orchestrator.options import Options, parse_options
 from orchestrator.ports import Router, RoutingInput
 from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.deck import Ints
+from orchestrator.routing.deck import Floats, Ints
 from orchestrator.routing.neighbours import AccuracyDecider, LocalAccuracy, ProfileView
 
 N_RESTARTS = 4
@@ -31,6 +31,37 @@ class ClusterOptions(Options):
     prior_strength: float = Field(default=10.0, gt=0)
 
 
+class Clusters:
+    """K-means over the profile's embeddings, and what each expert did in each cluster.
+
+    Attributes:
+        centroids: float32 [C, D].
+        labels: cluster of each profile question, [N].
+        right, known: right and measured answers of each expert, [C, E].
+    """
+
+    def __init__(self, view: ProfileView, n_clusters: int, *, seed: int) -> None:
+        self._prior = view.prior
+        self.centroids = k_means(view.embeddings, n_clusters, seed=seed)
+        self.labels = nearest(view.embeddings, self.centroids)
+        members = np.eye(len(self.centroids))[self.labels]
+        self.right: Floats = members.T @ view.right
+        self.known: Floats = members.T @ view.known
+
+    def of(self, vectors: FloatMatrix) -> Ints:
+        """Cluster of each query, [Q]."""
+        return nearest(vectors, self.centroids)
+
+    def local(self, clusters: Ints, *, prior_strength: float) -> LocalAccuracy:
+        """Accuracies in the given clusters, [len(clusters), E]."""
+        return LocalAccuracy(
+            self.right[clusters], self.known[clusters], prior=self._prior, prior_strength=prior_strength
+        )
+
+    def names(self, clusters: Ints) -> list[str]:
+        return [f"profile cluster {c + 1} of {len(self.centroids)}" for c in clusters]
+
+
 class ClusterRouter:
     """Where it differs from the paper: accuracies are shrunk, and one clustering is used, not several."""
 
@@ -38,28 +69,19 @@ class ClusterRouter:
     reads_text = True
 
     def __init__(self, context: RouterContext, options: ClusterOptions) -> None:
-        self._options = options
+        self._prior_strength = options.prior_strength
         self._view = ProfileView(self.name, context)
         self._decider = AccuracyDecider(self._view, k=options.k)
-        self._centroids = k_means(self._view.embeddings, options.n_clusters, seed=context.seed)
-        members = np.eye(len(self._centroids))[nearest(self._view.embeddings, self._centroids)]
-        self._right = members.T @ self._view.right
-        self._known = members.T @ self._view.known
+        self._clusters = Clusters(self._view, options.n_clusters, seed=context.seed)
 
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         require_experts(self.name, self._view.expert_ids)
         del rng  # deterministic: the clusters are seeded once
         if not batch:
             return []
-        clusters = nearest(self._view.vectors(batch), self._centroids)
-        local = LocalAccuracy(
-            self._right[clusters],
-            self._known[clusters],
-            prior=self._view.prior,
-            prior_strength=self._options.prior_strength,
-        )
-        n = len(self._centroids)
-        return self._decider.decide(batch, local, [f"profile cluster {c + 1} of {n}" for c in clusters])
+        clusters = self._clusters.of(self._view.vectors(batch))
+        local = self._clusters.local(clusters, prior_strength=self._prior_strength)
+        return self._decider.decide(batch, local, self._clusters.names(clusters))
 
 
 def nearest(points: FloatMatrix, centroids: FloatMatrix) -> Ints:

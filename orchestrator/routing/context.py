@@ -1,11 +1,13 @@
 """What every router is built from."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from orchestrator.domain.cards import CompetenceCard, Profile
+from orchestrator.domain.experts import Expert
 from orchestrator.errors import NoCapableExpertError
 from orchestrator.ports import Router
 
@@ -18,12 +20,18 @@ class RouterContext(NamedTuple):
         profile: outcomes the cards were counted from; None = not profiled.
         expert_ids: experts that may answer, in pool order.
         seed: for what is fitted once (clusters); draws per query use the rng passed to `recruit`.
+        experts: by id, what they are: size, engine, context; one that is missing is not limited.
     """
 
     cards: Mapping[str, CompetenceCard]
     profile: Profile | None
     expert_ids: tuple[str, ...]
     seed: int = 0
+    experts: Mapping[str, Expert] = MappingProxyType({})
+
+    def engine_id(self, expert_id: str) -> str:
+        """An expert of which nothing is known is an engine of its own."""
+        return self.experts[expert_id].engine.id if expert_id in self.experts else expert_id
 
 
 RouterFactory = Callable[[RouterContext, Mapping[str, JsonValue]], Router]

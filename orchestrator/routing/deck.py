@@ -24,6 +24,7 @@ from orchestrator.routing.context import RouterContext
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 UNINFORMED = 0.5
 """Accuracy assumed of an expert that was never profiled."""

@@ -34,37 +34,53 @@ class KnnOptions(Options):
     prior_strength: float = Field(default=2.0, gt=0)
 
 
-class KnnRouter:
-    """Similarity-weighted accuracy over the nearest profile questions, shrunk to the global accuracy.
+class NearestQuestions:
+    """Accuracy on the profile questions most like a query, shrunk to the global accuracy.
 
     A neighbour counts as much as its cosine similarity; all at the distance of the last one are in.
+
+    Args:
+        n_neighbours, prior_strength: as in `KnnOptions`.
     """
+
+    def __init__(self, view: ProfileView, *, n_neighbours: int | None, prior_strength: float) -> None:
+        self._view = view
+        self._prior_strength = prior_strength
+        wanted = n_neighbours or best_n_neighbours(view, prior_strength)
+        self._n_neighbours = min(wanted, len(view.embeddings))
+        self.name = f"the {self._n_neighbours} nearest profile questions"
+
+    def local(self, batch: Sequence[RoutingInput]) -> LocalAccuracy:
+        """`batch`: at least one query."""
+        vectors = self._view.vectors(batch)
+        counts = [self._counts(vectors[i : i + _CHUNK]) for i in range(0, len(vectors), _CHUNK)]
+        right, n = (np.concatenate(parts) for parts in zip(*counts, strict=True))
+        return LocalAccuracy(right, n, prior=self._view.prior, prior_strength=self._prior_strength)
+
+    def _counts(self, vectors: FloatMatrix) -> tuple[Floats, Floats]:
+        """Right and measured answers of each expert among the neighbours, weighted by similarity; [Q, E]."""
+        return _neighbourhood(vectors @ self._view.embeddings.T, self._view, self._n_neighbours)
+
+
+class KnnRouter:
+    """Similarity-weighted accuracy over the nearest profile questions: `NearestQuestions`."""
 
     name = "knn"
     reads_text = True
 
     def __init__(self, context: RouterContext, options: KnnOptions) -> None:
-        self._options = options
         self._view = ProfileView(self.name, context)
         self._decider = AccuracyDecider(self._view, k=options.k)
-        n_neighbours = options.n_neighbours or best_n_neighbours(self._view, options.prior_strength)
-        self._n_neighbours = min(n_neighbours, len(self._view.embeddings))
+        self._nearest = NearestQuestions(
+            self._view, n_neighbours=options.n_neighbours, prior_strength=options.prior_strength
+        )
 
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         require_experts(self.name, self._view.expert_ids)
         del rng  # deterministic
         if not batch:
             return []
-        vectors = self._view.vectors(batch)
-        counts = [self._counts(vectors[i : i + _CHUNK]) for i in range(0, len(vectors), _CHUNK)]
-        right, n = (np.concatenate(parts) for parts in zip(*counts, strict=True))
-        local = LocalAccuracy(right, n, prior=self._view.prior, prior_strength=self._options.prior_strength)
-        label = f"the {self._n_neighbours} nearest profile questions"
-        return self._decider.decide(batch, local, [label] * len(batch))
-
-    def _counts(self, vectors: FloatMatrix) -> tuple[Floats, Floats]:
-        """Right and measured answers of each expert among the neighbours, weighted by similarity; [Q, E]."""
-        return _neighbourhood(vectors @ self._view.embeddings.T, self._view, self._n_neighbours)
+        return self._decider.decide(batch, self._nearest.local(batch), [self._nearest.name] * len(batch))
 
 
 def best_n_neighbours(view: ProfileView, prior_strength: float) -> int:

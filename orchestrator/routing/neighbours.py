@@ -4,6 +4,7 @@ Shapes: E eligible experts, N profile questions, Q queries, D embedding width.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import betaincinv
@@ -118,34 +119,75 @@ class LocalAccuracy:
         return lines
 
 
+class Choice(NamedTuple):
+    """Whom a router recruits for one query, by row.
+
+    Attributes:
+        picks: best first.
+        runner_up: best row left out; None = nobody is.
+        scores: what was ranked by, [E].
+        would_change: what would have let the runner-up in.
+        notes: said of this decision only.
+    """
+
+    picks: list[int]
+    runner_up: int | None
+    scores: list[float]
+    would_change: str | None
+    notes: tuple[str, ...] = ()
+
+
+class LocalWriter:
+    """Writes decisions whose reason is the accuracy in the query's neighbourhood; recruits weigh by it."""
+
+    def __init__(self, view: ProfileView, *, notes: tuple[str, ...] = ()) -> None:
+        self._notes = notes
+        self._writer = DecisionWriter(view.router, view.expert_ids, view.profiled, view.version)
+
+    def write(
+        self,
+        batch: Sequence[RoutingInput],
+        choices: Sequence[Choice],
+        local: LocalAccuracy,
+        labels: Sequence[str],
+    ) -> list[Decision]:
+        """`labels`: what the neighbourhood of each query is called."""
+        shown = [c.picks if c.runner_up is None else [*c.picks, c.runner_up] for c in choices]
+        columns = zip(batch, choices, local.mean.tolist(), local.evidence(shown, labels), strict=True)
+        return self._writer.write_all(self._verdict(*column) for column in columns)
+
+    def _verdict(self, item: RoutingInput, choice: Choice, means: list[float], lines: _Lines) -> Verdict:
+        return Verdict(
+            picks=choice.picks,
+            runner_up=choice.runner_up,
+            shares=means,
+            scores=choice.scores,
+            accuracy=means,
+            evidence=lambda row: (lines[row],),
+            skills=item.skills,
+            would_change=choice.would_change,
+            notes=(*self._notes, *choice.notes),
+        )
+
+
 class AccuracyDecider:
     """Recruits the k experts with the highest local accuracy, best first."""
 
     def __init__(self, view: ProfileView, *, k: int) -> None:
-        self._k, self._notes = clamp(k, len(view.expert_ids))
-        self._writer = DecisionWriter(view.router, view.expert_ids, view.profiled, view.version)
+        self._k, notes = clamp(k, len(view.expert_ids))
+        self._writer = LocalWriter(view, notes=notes)
 
     def decide(
         self, batch: Sequence[RoutingInput], local: LocalAccuracy, labels: Sequence[str]
     ) -> list[Decision]:
         """`labels`: what the neighbourhood of each query is called."""
         ranked = preference(local.mean)[:, : self._k + 1].tolist()
-        columns = zip(batch, ranked, local.mean.tolist(), local.evidence(ranked, labels), labels, strict=True)
-        return self._writer.write_all(self._verdict(*column) for column in columns)
+        columns = zip(ranked, local.mean.tolist(), labels, strict=True)
+        return self._writer.write(batch, [self._choice(*column) for column in columns], local, labels)
 
-    def _verdict(
-        self, item: RoutingInput, ranked: list[int], means: list[float], lines: _Lines, label: str
-    ) -> Verdict:
+    def _choice(self, ranked: list[int], means: list[float], label: str) -> Choice:
         picks, left_out = ranked[: self._k], ranked[self._k :]
-        gap = means[picks[-1]] - means[left_out[0]] if left_out else 0.0
-        return Verdict(
-            picks=picks,
-            runner_up=left_out[0] if left_out else None,
-            shares=means,
-            scores=means,
-            accuracy=means,
-            evidence=lambda row: (lines[row],),
-            skills=item.skills,
-            would_change=accuracy_needed(gap, label) if left_out else None,
-            notes=self._notes,
-        )
+        if not left_out:
+            return Choice(picks, None, means, None)
+        gap = means[picks[-1]] - means[left_out[0]]
+        return Choice(picks, left_out[0], means, accuracy_needed(gap, label))

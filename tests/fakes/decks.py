@@ -60,4 +60,4 @@ def routing_input(
 ) -> RoutingInput:
     tags = tuple(SkillTag(name=name, weight=weight) for name, weight in (skills or {}).items())
     vector = np.array(embedding, dtype=np.float32)
-    return RoutingInput(Query(id=question, question=question), tags, vector)
+    return RoutingInput(Query(id=question[:512], question=question), tags, vector)

@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.batching import CHARS_PER_TOKEN
 from orchestrator.domain.answers import FinishReason
+from orchestrator.domain.queries import CHARS_PER_TOKEN
 from orchestrator.ports import Clock, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.http.breaker import Breaker, Refuse, Wait
 from workers.backends.http.calls import CallPolicy, Endpoint, Reply
