@@ -74,6 +74,7 @@ class BudgetRouter:
     """Accuracies of the nearest profile questions; who is asked on what is decided by `assign_jointly`."""
 
     name = "budget"
+    reads_text = True
 
     def __init__(self, context: RouterContext, options: BudgetOptions) -> None:
         self._view = ProfileView(self.name, context)

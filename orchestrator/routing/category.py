@@ -51,6 +51,7 @@ class CategoryRouter:
     """
 
     name = "category"
+    reads_text = True
 
     def __init__(self, context: RouterContext, options: CategoryOptions) -> None:
         self._options = options

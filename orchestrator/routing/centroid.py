@@ -43,6 +43,7 @@ class CentroidRouter:
     """
 
     name = "centroid"
+    reads_text = True
 
     def __init__(self, context: RouterContext, options: CentroidOptions) -> None:
         self._view = ProfileView(self.name, context)

@@ -27,7 +27,7 @@ class ScreenedRouter:
 
     def __init__(self, context: RouterContext, make: Callable[[RouterContext], Router]) -> None:
         self._everybody = make(context)
-        self.name = self._everybody.name
+        self.name, self.reads_text = self._everybody.name, self._everybody.reads_text
         self._experts = [context.experts.get(expert_id) for expert_id in context.expert_ids]
         self._shortest = min((e.engine.max_model_len for e in self._experts if e), default=0)
         self._of_pool = context.expert_ids

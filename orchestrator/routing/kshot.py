@@ -47,6 +47,7 @@ class KshotRouter:
     """
 
     name = "kshot"
+    reads_text = True
 
     def __init__(self, context: RouterContext, options: KshotOptions) -> None:
         self._options = options
