@@ -28,6 +28,7 @@ from orchestrator.replay.results import Made, ReplayReport, SeedTrials, Setting,
 from orchestrator.replay.rows import Rows
 from orchestrator.replay.splits import split
 from orchestrator.replay.vectors import LabelAnnotator, RecordedEmbedder
+from orchestrator.routing.decisions import no_cycle_collection
 from orchestrator.settings import LitellmParams, Member, MusterSettings, Settings
 from skills.counting import count_card, profile_of, profile_set
 from skills.embedding import embedder_of
@@ -111,7 +112,8 @@ def parts(plan: ReplayPlan, workers: int) -> list[list[Part]]:
 
 
 def run_parts(replay: ReplaySet, plan: ReplayPlan, work: Sequence[Part]) -> list[SeedTrials]:
-    return [SeedReplay(replay, plan, part.seed).run(part.names) for part in work]
+    with no_cycle_collection():
+        return [SeedReplay(replay, plan, part.seed).run(part.names) for part in work]
 
 
 def with_vectors(replay: ReplaySet, settings: MusterSettings) -> ReplaySet:

@@ -29,7 +29,8 @@ def play(composition: Composition, queries: Sequence[Query], recording: Recordin
         CompositionError: it never ends.
     """
     played: dict[int, Played] = {}
-    states = [QueryState(id=i, job_id="replay", query=query) for i, query in enumerate(queries)]
+    blank = QueryState(id=0, job_id="replay", query=queries[0]) if queries else None
+    states = [blank.model_copy(update={"id": i, "query": q}) for i, q in enumerate(queries)] if blank else []
     for stage in count():
         if not states:
             return [played[i] for i in range(len(queries))]
@@ -48,11 +49,11 @@ def play(composition: Composition, queries: Sequence[Query], recording: Recordin
 def _answered(state: QueryState, ask: Ask, recording: Recording) -> QueryState:
     """The state after the calls of `ask`; later calls of an expert on this query are further samples."""
     responses = tuple(recording.respond(call, state.query, stage=state.stage) for call in ask.calls)
-    return QueryState(
-        id=state.id,
-        job_id=state.job_id,
-        query=state.query,
-        stage=state.stage + 1,
-        decision=ask.decision or state.decision,
-        responses=(*state.responses, *responses),
+    # Copied, not validated: every part is a checked value.
+    return state.model_copy(
+        update={
+            "stage": state.stage + 1,
+            "decision": ask.decision or state.decision,
+            "responses": (*state.responses, *responses),
+        }
     )
