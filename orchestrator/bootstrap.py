@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aggregators.outputs import AggregatorContext, make_aggregator
+from orchestrator.annotators import make_annotator
 from orchestrator.bench import Bench, BenchReport, OnBench
 from orchestrator.compositions import (
     EXPERT_PREFIX,
@@ -32,13 +33,11 @@ from orchestrator.routing import RouterContext, make_router
 from orchestrator.service import OnProgress, Service
 from orchestrator.settings import CompositionSettings, Settings
 from orchestrator.store import SqlCardStore, SqlJobStore, open_database
-from skills.annotator import EmbeddingAnnotator, LlmAnnotator
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader
 from skills.matcher import EmbeddingMatcher
 from skills.profiler import ANNOTATE, EXAM, ROLL_CALL, Profiler, ProfileReport
 from skills.vector_file import FileBackedEmbedder
-from skills.vocabulary import Vocabulary, builtin_vocabulary, induce, load_vocabulary
 from workers.backends.registry import get_backend
 from workers.dispatch import LocalDispatcher
 from workers.weights import weights_hash
@@ -432,28 +431,7 @@ class App:
         return self._annotator_for(known.texts, known.skills)
 
     def _annotator_for(self, texts: Sequence[str], skills: Sequence[str] = ()) -> SkillAnnotator:
-        options = self.settings.muster.skills
-        if options.annotator == "llm":
-            assert options.annotator_expert is not None, "checked by _check_references"
-            return LlmAnnotator(options.annotator_expert)
-        return EmbeddingAnnotator(
-            self.embedder,
-            self._vocabulary(texts, skills),
-            floor=options.floor,
-            relative_floor=options.relative_floor,
-            max_skills=options.max_skills,
-        )
-
-    def _vocabulary(self, texts: Sequence[str], skills: Sequence[str]) -> Vocabulary:
-        """Of imported cards only the skills' names are known, not the questions they were induced from."""
-        options = self.settings.muster.skills
-        if options.vocabulary not in ("builtin", "induced"):
-            return load_vocabulary(self.settings.base_dir / options.vocabulary)
-        if options.vocabulary == "induced" and texts:
-            return induce(texts, self.embedder, n=options.n_induced, seed=self.settings.muster.seed)
-        if options.vocabulary == "induced" and skills:
-            return Vocabulary(tuple(skills))
-        return builtin_vocabulary()
+        return make_annotator(self.settings, self.embedder, texts=texts, skills=skills)
 
     def _matcher(self, known: Knowledge) -> SkillMatcher | None:
         """Free names need matching; the embedding annotator speaks the cards' vocabulary already."""

@@ -58,6 +58,31 @@ def paired_difference(right: npt.ArrayLike, baseline: npt.ArrayLike, *, seed: in
     return bootstrap_mean(ours - theirs, seed=seed)
 
 
+def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, *, seed: int = 0) -> Estimate:
+    """Mean of values that come in groups, with a 95 % percentile-bootstrap interval that draws whole groups.
+
+    For one question answered under several splits: its answers are no independent evidence. With one
+    value per group it is `bootstrap_mean`.
+
+    Args:
+        values: [N], N >= 1.
+        clusters: int [N], the group of each value.
+        seed: equal values and seed, equal interval.
+    """
+    flat = np.asarray(values, dtype=np.float64)
+    if not flat.size:
+        raise ValueError("no values to average")
+    _, group = np.unique(np.asarray(clusters), return_inverse=True)
+    sizes = np.bincount(group)
+    sums = np.round(np.bincount(group, weights=flat), 9)  # equal groups must be found equal
+    # As in `bootstrap_mean`: drawing groups is drawing a multinomial count of each distinct (sum, size).
+    kinds, counts = np.unique(np.stack([sums, sizes]), axis=1, return_counts=True)
+    n = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES)
+    low, high = np.quantile((drawn @ kinds[0]) / (drawn @ kinds[1]), [(1 - MASS) / 2, (1 + MASS) / 2])
+    return Estimate(float(flat.mean()), float(low), float(high))
+
+
 def oracle(right: npt.ArrayLike, *, seed: int = 0) -> Estimate:
     """Share of queries that at least one expert answered; `right`: bool [E, Q]."""
     return bootstrap_mean(np.asarray(right, dtype=bool).any(axis=0), seed=seed)

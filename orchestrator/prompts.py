@@ -6,6 +6,7 @@ be able to end a chat turn or to speak as another candidate.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from orchestrator.domain.queries import AnswerType, Message, Query
 from orchestrator.errors import UnknownNameError
@@ -17,6 +18,7 @@ _CONTROL_TOKENS = re.compile(
 )
 
 
+@lru_cache(maxsize=64)  # experts of one query are asked in a row
 def defuse(text: str) -> str:
     """Break chat-template control tokens so that a tokenizer reads them as plain text.
 

@@ -121,15 +121,20 @@ def _scan(path: Path, read_body: BodyReader | None) -> Iterator[tuple[int, Query
 def _scan_lines(
     file: IO[bytes], name: str, read_body: BodyReader | None
 ) -> Iterator[tuple[int, Query | LineError]]:
-    for number, raw in _lines(file, name):
+    for number, raw in numbered_lines(file, name):
         try:
             yield number, parse_line(raw, number, read_body=read_body)
         except InputError as error:
             yield number, LineError(number, str(error).rstrip("."))
 
 
-def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
-    """Non-blank lines with their 1-based numbers; a line without end is not read into memory."""
+def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
+    """Non-blank lines with their 1-based numbers; a line without end is not read into memory.
+
+    Raises:
+        LimitError: a line longer than a million bytes.
+        NotQuestionsError: another format than JSON lines.
+    """
     number = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -165,15 +170,25 @@ def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) 
     Raises:
         InputError: saying what is wrong with the line.
     """
-    data = _parse_json(raw)
-    if not isinstance(data, dict):
-        raise InputError(f"is {_json_kind(data)}, not an object")
+    data = parse_object(raw)
     if "custom_id" in data or "body" in data:
         data = _from_openai(data, read_body or _messages_only)
     data.setdefault("id", f"line-{number}")
     if data.get("options") and "answer_type" not in data:
         data["answer_type"] = "choice"
     return parse_query(data)
+
+
+def parse_object(raw: bytes) -> dict[str, object]:
+    """The JSON object of one line.
+
+    Raises:
+        InputError: saying what is wrong with the line.
+    """
+    data = _parse_json(raw)
+    if not isinstance(data, dict):
+        raise InputError(f"is {_json_kind(data)}, not an object")
+    return data
 
 
 def _parse_json(raw: bytes) -> object:

@@ -1,9 +1,11 @@
-"""Graded outcomes to competence cards: pure counting."""
+"""Graded outcomes to competence cards, and to the profile behind them: pure counting."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from orchestrator.domain.cards import CompetenceCard, Tally
+import numpy as np
+
+from orchestrator.domain.cards import UNKNOWN, CompetenceCard, FloatMatrix, Profile, Tally, Transcript
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import CHARS_PER_TOKEN, Query
 from orchestrator.domain.skills import SkillTag
@@ -60,6 +62,47 @@ def count_card(
         mean_tokens=_mean([row.completion_tokens for _, _, row in answered]),
         mean_latency_ms=_mean([row.latency_ms for _, _, row in answered]),
         cost_per_query=_mean([_cost(expert, query, row) for query, _, row in answered]),
+    )
+
+
+def profile_of(
+    expert_ids: tuple[str, ...],
+    profile: ProfileSet,
+    rows: Sequence[Sequence[OutcomeRow | None]],
+    *,
+    embeddings: FloatMatrix,
+    with_texts: bool = True,
+) -> Profile:
+    """The outcomes of a pool and what it said, as data-driven routers and learned votes read them.
+
+    Args:
+        rows: [E][Q], in the order of `expert_ids` and of the questions; None = not measured.
+        embeddings: float32 [Q, D], unit rows.
+        with_texts: whether the rows hold what the experts wrote.
+    """
+    outcomes = [[UNKNOWN if row is None else row.outcome for row in of_expert] for of_expert in rows]
+    return Profile(
+        expert_ids=expert_ids,
+        query_hashes=tuple(q.content_hash for q in profile.queries),
+        texts=tuple(q.text for q in profile.queries),
+        skills=profile.skills,
+        domains=tuple(q.domain or "" for q in profile.queries),
+        outcomes=np.array(outcomes, dtype=np.int8).reshape(len(expert_ids), len(profile.queries)),
+        embeddings=embeddings,
+        transcript=_transcript(profile.queries, rows, with_texts=with_texts),
+    )
+
+
+def _transcript(
+    queries: tuple[Query, ...], rows: Sequence[Sequence[OutcomeRow | None]], *, with_texts: bool
+) -> Transcript:
+    texts = tuple(tuple("" if row is None else row.text for row in of_expert) for of_expert in rows)
+    chars = [[len(text) for text in of_expert] for of_expert in texts]
+    return Transcript(
+        queries=queries,
+        values=tuple(tuple(None if row is None else row.value for row in of_expert) for of_expert in rows),
+        chars=np.array(chars, dtype=np.int32).reshape(len(rows), len(queries)),
+        texts=texts if with_texts else (),
     )
 
 

@@ -9,9 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from orchestrator.domain.cards import UNKNOWN, CompetenceCard, Profile, Transcript
+from orchestrator.domain.cards import CompetenceCard, Profile
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
@@ -26,7 +24,7 @@ from orchestrator.ports import (
     SkillAnnotator,
     SkillMatcher,
 )
-from skills.counting import ProfileSet, count_card, profile_set
+from skills.counting import ProfileSet, count_card, profile_of, profile_set
 from skills.exam import exam_queries
 from skills.measuring import Measurer, ProgressCallback
 
@@ -131,22 +129,14 @@ class Profiler:
         """
         newest = self._cards.latest_profile_hash()
         rows = None if newest is None else self._cards.profile_set(newest)
-        if not rows:
+        if newest is None or not rows:
             return None
         queries = [query for query, _ in rows]
-        known = [self._rows(expert, queries) for expert in self._pool.answerers]
-        return Profile(
-            expert_ids=tuple(e.id for e in self._pool.answerers),
-            query_hashes=tuple(q.content_hash for q in queries),
-            texts=tuple(q.text for q in queries),
-            skills=tuple(tags for _, tags in rows),
-            domains=tuple(q.domain or "" for q in queries),
-            outcomes=np.array(
-                [[UNKNOWN if row is None else row.outcome for row in of_expert] for of_expert in known],
-                dtype=np.int8,
-            ),
+        return profile_of(
+            tuple(e.id for e in self._pool.answerers),
+            ProfileSet(newest, tuple(queries), tuple(tags for _, tags in rows)),
+            [self._rows(expert, queries) for expert in self._pool.answerers],
             embeddings=self._embedder.encode([q.text for q in queries]),
-            transcript=_transcript(queries, known),
         )
 
     def _rows(self, expert: Expert, queries: Sequence[Query]) -> list[OutcomeRow | None]:
@@ -200,21 +190,6 @@ class Profiler:
         for expert_id in sorted(chosen - self._pool.by_id.keys()):
             raise UnknownNameError("expert", expert_id, self._pool.by_id)
         return chosen
-
-
-def _outcome(row: OutcomeRow | None) -> int:
-    return UNKNOWN if row is None else row.outcome
-
-
-def _transcript(queries: Sequence[Query], known: Sequence[Sequence[OutcomeRow | None]]) -> Transcript:
-    """`known`: rows [E][Q]; None = not measured."""
-    texts = tuple(tuple("" if row is None else row.text for row in of_expert) for of_expert in known)
-    return Transcript(
-        queries=tuple(queries),
-        values=tuple(tuple(None if row is None else row.value for row in of_expert) for of_expert in known),
-        chars=np.array([[len(text) for text in of_expert] for of_expert in texts], dtype=np.int32),
-        texts=texts,
-    )
 
 
 def check_labelled(queries: Sequence[Query]) -> None:

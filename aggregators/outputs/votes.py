@@ -95,8 +95,12 @@ def group_equivalent(grader: Grader, query: Query, ballots: Sequence[Ballot]) ->
             classes.append([value])
         else:
             home.append(value)
-    groups = [Group(tuple(b for b in ballots if b.value in values)) for values in classes]
-    return sorted(groups, key=lambda group: ballots.index(group.best))
+    home_of = {value: home for home, values in enumerate(classes) for value in values}
+    groups: dict[int, list[Ballot]] = {}
+    for ballot in ballots:  # the best first, so groups come in the order of their best
+        if ballot.value is not None:
+            groups.setdefault(home_of[ballot.value], []).append(ballot)
+    return [Group(tuple(group)) for group in groups.values()]
 
 
 def votes(ballots: Iterable[Ballot], weight: Callable[[Ballot], float]) -> tuple[Vote, ...]:

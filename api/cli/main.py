@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from api.cli import ask, batch, bench, demo, jobs, knowledge, plan, serve, system, worker
+from api.cli import ask, batch, bench, demo, jobs, knowledge, plan, replay, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, MusterError, SkillError
 
@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "batch": batch.batch,
     "plan": plan.plan,
     "bench": bench.bench,
+    "replay": replay.replay,
     "serve": serve.serve,
     "worker": worker.worker,
     "beat": worker.beat,

@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 
 if TYPE_CHECKING:
     from orchestrator.bootstrap import App
-    from orchestrator.settings import Settings
+    from orchestrator.settings import MusterSettings, Settings
 
 CONFIG_VARIABLE = "MUSTER_CONFIG"
 DEFAULT_CONFIG = Path("muster.yaml")
@@ -50,6 +50,20 @@ class Session:
         from orchestrator.settings import load_settings
 
         return load_settings(self.config_path())
+
+    def muster_settings(self) -> "tuple[MusterSettings, Path]":
+        """The `muster:` section of the configuration if there is one, with the folder its paths refer to;
+        else the defaults and the environment.
+
+        Raises:
+            ConfigError: a configuration that was named is missing, or one cannot be used.
+        """
+        from orchestrator.settings import MusterSettings
+
+        if self.config is None and CONFIG_VARIABLE not in os.environ and not DEFAULT_CONFIG.is_file():
+            return MusterSettings(), Path()
+        settings = self.settings()
+        return settings.muster, settings.base_dir
 
     @contextmanager
     def app(self, *, background: bool = False) -> Iterator["App"]:

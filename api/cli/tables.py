@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.answers import Answer, Decision, Recruit
     from orchestrator.domain.cards import CompetenceCard
     from orchestrator.domain.experts import Pool
+    from orchestrator.replay.results import ReplayReport
 
 TOP_SKILLS = 3
 
@@ -136,6 +137,29 @@ def bench_table(report: "BenchReport") -> Table:
             str(row.engines),
             f"{row.seconds:.1f}",
             _points(paired) if paired else "",
+        )
+    return result
+
+
+def replay_table(report: "ReplayReport") -> Table:
+    """Accuracies and differences in percent points, with 95 % intervals; rows by accuracy."""
+    numbers = ["accuracy", "sd", "95 %", "calls", "ECE", "auto minus it", "s"]
+    title = (
+        f"pool {report.pool} ({report.n_experts} experts), {report.profile} ({report.n_profile} questions), "
+        f"{report.n_test} test questions, {len(report.seeds)} seeds, skills from {report.annotation}"
+    )
+    result = table(title, "composition", *numbers, numbers=numbers)
+    for row in sorted(report.rows, key=lambda row: -row.accuracy):
+        low, high = row.auto_minus_ci95 or (0.0, 0.0)
+        result.add_row(
+            row.name,
+            f"{row.accuracy:.1f}",
+            f"{row.sd:.1f}",
+            f"{row.ci95[0]:.1f}–{row.ci95[1]:.1f}",
+            f"{row.calls:.2f}",
+            "" if row.ece is None else f"{row.ece:.3f}",
+            "" if row.auto_minus is None else f"{row.auto_minus:+.1f} ({low:+.1f} {high:+.1f})",
+            f"{row.seconds:.1f}",
         )
     return result
 

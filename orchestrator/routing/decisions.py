@@ -53,7 +53,7 @@ class DecisionWriter:
         self._card_version = card_version
 
     def write_all(self, verdicts: Iterable[Verdict]) -> list[Decision]:
-        with _no_cycle_collection():
+        with no_cycle_collection():
             return [self.write(verdict) for verdict in verdicts]
 
     def write(self, verdict: Verdict) -> Decision:
@@ -83,8 +83,8 @@ class DecisionWriter:
 
 
 @contextmanager
-def _no_cycle_collection() -> Iterator[None]:
-    """Decisions hold no cycles, but every few hundred new ones make the collector walk the old ones
+def no_cycle_collection() -> Iterator[None]:
+    """For making many values at once. They hold no cycles, but every few hundred new ones make the collector walk the old ones
     again: more than half of the time that ten thousand take."""
     if not gc.isenabled():
         yield

@@ -1,0 +1,90 @@
+"""`replay`: which composition pays, measured on recorded responses, with no model run."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from orchestrator.replay.files import ReplaySet
+    from orchestrator.replay_app import ReplayPlan
+
+MAX_WORKERS = 2
+
+
+def replay(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(envvar="MUSTER_REPLAY_DIR", help="A replay set: docs/replay.md.")],
+    pool: Annotated[
+        str | None, typer.Option("--pool", help="Experts to recruit from. Default: the largest.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Profile set. Default: the largest.")
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Splits, separated by commas.")] = "0,1,2",
+    rows: Annotated[
+        str | None, typer.Option("--rows", help="Compositions, separated by commas. Default: all.")
+    ] = None,
+    verifier: Annotated[
+        bool, typer.Option("--verifier", help="`auto` also verifies the texts of responses.")
+    ] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Skills are the data set's labels: an oracle annotator.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, help="Processes. Default: 2, or 1 per core.")
+    ] = None,
+) -> None:
+    """Replay a recorded pool through the compositions and compare them; the first line is the verdict."""
+    from api.cli.tables import replay_table
+    from orchestrator.replay.files import read_replay_set
+    from orchestrator.replay_app import run_replay
+
+    session = session_of(ctx)
+    recorded = read_replay_set(folder)
+    plan = _plan(session, recorded, pool, profile, seeds, rows, verifier=verifier, labels=labels)
+    result = run_replay(recorded, plan, workers=workers or min(MAX_WORKERS, os.cpu_count() or 1))
+    report = result.report
+    session.emit(report.model_dump(mode="json"), report.verdict, replay_table(report))
+
+
+def _plan(
+    session: Session,
+    recorded: "ReplaySet",
+    pool: str | None,
+    profile: str | None,
+    seeds: str,
+    rows: str | None,
+    *,
+    verifier: bool,
+    labels: bool,
+) -> "ReplayPlan":
+    from orchestrator.replay.rows import choose, row_table
+    from orchestrator.replay.splits import profile_names
+    from orchestrator.replay_app import ReplayPlan
+
+    muster, base_dir = session.muster_settings()
+    wanted = [name.strip() for name in rows.split(",") if name.strip()] if rows else None
+    return ReplayPlan(
+        pool=pool or recorded.largest_pool,
+        profile=profile or profile_names(recorded)[-1],
+        seeds=_seeds(seeds),
+        rows=choose(row_table(muster.compositions, verifier=verifier), wanted),
+        labels=labels,
+        muster=muster,
+        base_dir=base_dir,
+    )
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    from orchestrator.errors import InputError
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) != len(parts):
+        raise InputError(
+            f"'{text}' names no seeds.", param="seeds", remedy="Give different numbers, as in 0,1,2."
+        )
+    return tuple(int(part) for part in parts)
