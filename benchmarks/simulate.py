@@ -5,14 +5,13 @@ the devices and the books. A run has 16 engines and 10,000 queries, each sent to
 Zipf's law and answered by vote (no model call after the experts). Loads take 15 to 60 s, calls of one
 engine take equally long, and all work is twice all loads. Devices claim shards of at most 5 s, announce
 what they load, share what they measured after each shard, and look at the books every second while
-there is nothing for them.
+there is nothing for them; all of these times, and those below, are the product's defaults.
 
     right         rates measured before; 1, 4, 8 and 64 devices
     wrong         nothing measured, lengths mis-estimated by 0.3 to 3 per engine
-    deaths        right, and one device in eight dies at a random moment of the run: it is counted as
-                  alive for 30 s more, and its shard comes back when the lease of 15 s ends (leases of
-                  40 s, the default, are nearly as long as the whole run on 64 devices; given as
-                  deaths_default_lease)
+    deaths        right, and one device in eight dies at a random moment of the run, on a host of its own,
+                  so that nobody can look whether its process lives: it counts as alive until its last
+                  report is LIVE_S old, and its shard comes back at the first sweep after its lease ended
     efficiency_4  T1 / (4 T4), T the makespan with right estimates
     oldest_wait_over_bound_s
                   two hours of batches and interactive queries on 4 devices: seconds by which an engine
@@ -48,6 +47,8 @@ from orchestrator.batching import (
 )
 from orchestrator.domain.assignments import BATCH, INTERACTIVE, EngineBacklog
 from orchestrator.domain.devices import LIVE_S
+from orchestrator.settings import SchedulerSettings
+from workers.device.pace import DEFAULT_PACE
 
 N_ENGINES = 16
 N_QUERIES = 10_000
@@ -56,11 +57,7 @@ LOAD_S = (15.0, 60.0)
 SPEED = (0.5, 2.0)
 WORK_OVER_LOADS = 2.0
 MIS_ESTIMATED = (0.3, 3.0)
-SHARD_S = 5.0
-MIN_SHARD = 16
-LOOK_S = 1.0
-LEASE_S = 15.0
-DEFAULT_LEASE_S = 40.0
+DEFAULTS = SchedulerSettings()
 DEATH_SHARE = 1 / 8
 DEVICES = (1, 4, 8, 64)
 
@@ -100,6 +97,35 @@ class Estimates(NamedTuple):
 
     length: Mapping[str, float]
     measured: bool
+
+
+class Liveness(NamedTuple):
+    """How the others find out that a device died; seconds. See docs/decisions/0013.
+
+    Reports and sweeps fall on multiples of their intervals, renewals follow the claim. Only one process
+    sweeps: with several, each at times of its own, sweeps come sooner.
+    """
+
+    report_s: float = DEFAULT_PACE.report_s
+    live_s: float = LIVE_S
+    lease_s: float = DEFAULTS.lease_s
+    sweep_s: float = DEFAULTS.sweep_s
+
+    def seen_until(self, dies_s: float) -> float:
+        """Until when a device counts as alive; inf for one that never dies."""
+        return _last(dies_s, every_s=self.report_s) + self.live_s
+
+    def returned_at(self, *, claimed_s: float, dies_s: float) -> float:
+        """When what it claimed last is in the queue again."""
+        renewed_s = claimed_s + _last(dies_s - claimed_s, every_s=DEFAULT_PACE.renewal_s(self.lease_s))
+        return math.ceil((renewed_s + self.lease_s) / self.sweep_s) * self.sweep_s
+
+
+AT_DEFAULTS = Liveness()
+
+
+def _last(now: float, *, every_s: float) -> float:
+    return now if now == math.inf else now // every_s * every_s
 
 
 class Result(NamedTuple):
@@ -158,13 +184,13 @@ class Simulation:
         *,
         deaths: Sequence[float],
         estimates: Estimates,
-        lease_s: float = LEASE_S,
+        liveness: Liveness = AT_DEFAULTS,
         max_wait_s: float = math.inf,
     ) -> None:
         """`deaths`: when each device dies; inf = it does not."""
         self._engines = workload.engines
         self._devices = [Device(dies_s=dies_s) for dies_s in deaths]
-        self._lease_s = lease_s
+        self._liveness = liveness
         self._max_wait_s = max_wait_s
         self._tokens = {e.id: self._true_rate(e, estimates) * e.call_s for e in self._engines.values()}
         self._true_rates = {e.id: self._true_rate(e, estimates) for e in self._engines.values()}
@@ -219,7 +245,7 @@ class Simulation:
             n_engines=len(self._queues),
         )
         if choice is None:
-            self._busy(device, now + LOOK_S, self._free)
+            self._busy(device, now + DEFAULT_PACE.look_s, self._free)
         elif choice.engine_id == device.engine_id:
             self._claim(device, now)
         else:
@@ -232,7 +258,7 @@ class Simulation:
             self._left_s[device.engine_id] = now
         device.engine_id, device.loading_since_s = choice.engine_id, now
         self._busy(device, now + self._engines[choice.engine_id].load_s, self._seated)
-        device.busy_until_s += SHARD_S
+        device.busy_until_s += DEFAULTS.shard_s
 
     def _seated(self, device: Device, now: float) -> None:
         if now < device.dies_s:
@@ -248,16 +274,17 @@ class Simulation:
         self._over_bound_s = max(self._over_bound_s, now - self._due_s.pop(engine.id, math.inf))
         limit = shard_size(
             per_s=1 / engine.call_s if engine.id in self._measured else None,
-            target_s=SHARD_S,
-            low=MIN_SHARD,
-            high=len(queue) + MIN_SHARD,
+            target_s=DEFAULTS.shard_s,
+            low=DEFAULT_PACE.min_shard,
+            high=len(queue) + DEFAULT_PACE.min_shard,
             n_waiting=len(queue),
             n_devices=sum(d.engine_id == engine.id for d in self._seen(now)),
         )
         device.shard = queue.take(limit)
         done_s = now + engine.call_s * len(device.shard)
         if done_s >= device.dies_s:
-            self._at(device.dies_s + self._lease_s, partial(self._arrive, device.shard))
+            back_s = self._liveness.returned_at(claimed_s=now, dies_s=device.dies_s)
+            self._at(back_s, partial(self._arrive, device.shard))
         else:
             self._busy(device, done_s, self._done)
 
@@ -275,7 +302,7 @@ class Simulation:
     # ── the books ─────────────────────────────────────────────────────────────────────────────────
 
     def _seen(self, now: float) -> list[Device]:
-        return [d for d in self._devices if now < d.dies_s + LIVE_S]
+        return [d for d in self._devices if now < self._liveness.seen_until(d.dies_s)]
 
     def _backlog(self, device: Device, now: float) -> list[EngineBacklog]:
         """What the store tells this device."""
@@ -320,7 +347,7 @@ class Simulation:
         for _, engine_id in starved:
             due_s += self._engines[engine_id].load_s
             self._due_s.setdefault(engine_id, due_s)
-            due_s += SHARD_S
+            due_s += DEFAULTS.shard_s
 
 
 # ── workloads ─────────────────────────────────────────────────────────────────────────────────────
@@ -397,21 +424,20 @@ def wrong(seed: int, n_devices: int) -> Run:
     return _run(workload, [math.inf] * n_devices, wrong_estimates(rng, workload))
 
 
-def deaths(seed: int, n_devices: int, *, lease_s: float = LEASE_S) -> Run:
+def deaths(seed: int, n_devices: int, *, liveness: Liveness = AT_DEFAULTS) -> Run:
     rng = random.Random(seed)
     workload = batch_workload(rng)
     bound = lower_bound_s(workload.families, n_devices=n_devices)
     n_dying = max(1, round(DEATH_SHARE * n_devices))
     dying = [rng.uniform(0, bound) for _ in range(n_dying)]
-    return _run(
-        workload, dying + [math.inf] * (n_devices - n_dying), right_estimates(workload), lease_s=lease_s
-    )
+    dies_s = dying + [math.inf] * (n_devices - n_dying)
+    return _run(workload, dies_s, right_estimates(workload), liveness=liveness)
 
 
 def _run(
-    workload: Workload, dies_s: Sequence[float], estimates: Estimates, *, lease_s: float = LEASE_S
+    workload: Workload, dies_s: Sequence[float], estimates: Estimates, *, liveness: Liveness = AT_DEFAULTS
 ) -> Run:
-    result = Simulation(workload, deaths=dies_s, estimates=estimates, lease_s=lease_s).run()
+    result = Simulation(workload, deaths=dies_s, estimates=estimates, liveness=liveness).run()
     bound = bound_by_area_s(
         workload.families,
         area_s=lambda seconds: sum(min(seconds, dies) for dies in dies_s),
@@ -460,9 +486,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "right": means("right", right, DEVICES, n_seeds=n_seeds),
         "wrong": means("wrong", wrong, DEVICES, n_seeds=n_seeds),
         "deaths": means("deaths", deaths, several, n_seeds=n_seeds),
-        "deaths_default_lease": means(
-            "deaths, 40 s leases", partial(deaths, lease_s=DEFAULT_LEASE_S), several, n_seeds=n_seeds
-        ),
         "efficiency_4": round(efficiency_4(n_seeds), 4),
     }
     waits = [mixed(seed) for seed in range(n_seeds)]

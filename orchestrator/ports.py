@@ -371,8 +371,14 @@ class JobStore(Protocol):
     def report_device(self, report: DeviceReport) -> None:
         """A device is alive and serves this; replaces its owner's last report."""
 
+    def touch_devices(self, owners: Sequence[str]) -> None:
+        """These live: as if each repeated its last report. One that is forgotten stays so."""
+
     def devices(self, max_age_s: float) -> list[DeviceReport]:
-        """Devices heard of in the last `max_age_s` seconds, by owner."""
+        """Devices heard of in the last `max_age_s` seconds, by owner; failed loads are left out."""
+
+    def failed_loads(self, max_age_s: float) -> list[DeviceReport]:
+        """Loads that were reported as failed in the last `max_age_s` seconds, by owner."""
 
     def forget_device(self, owner: str) -> None: ...
 

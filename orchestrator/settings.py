@@ -170,18 +170,19 @@ class CompositionSettings(Section):
 
 
 class SchedulerSettings(Section):
-    """Times in seconds; see docs/decisions for the defaults.
+    """Times in seconds; see docs/decisions (0013) for the defaults.
 
-    `max_resident`: engines that one device may hold at once, while its memory allows.
+    `max_resident`: engines that one device may hold at once, while its memory allows. What a worker held
+    that died on another host is taken up after at most `lease_s` + `sweep_s`.
     """
 
     max_wait_s: float = Field(default=300, gt=0)
-    lease_s: float = Field(default=40, ge=1, le=3600)
+    lease_s: float = Field(default=15, ge=1, le=3600)
     shard_s: float = Field(default=5, gt=0, le=600)
     max_attempts: int = Field(default=3, ge=1, le=100)
     hang_timeout_s: float = Field(default=300, gt=0)
     max_resident: int = Field(default=1, ge=1, le=64)
-    sweep_s: float = Field(default=15, gt=0, le=30)
+    sweep_s: float = Field(default=5, gt=0, le=30)
 
 
 class ServerSettings(Section):

@@ -29,6 +29,7 @@ from workers.stack.bells import ADVANCE, CANARY, WORK, Bells, payload
 from workers.stack.canary import Canary
 from workers.stack.steps import Steps
 from workers.stack.sweeping import Beat
+from workers.sweeper import Sweeper
 from workers.tasks import Hands, register
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,12 @@ def run_beat(settings: Settings) -> int:
             store=app.jobs,
             bells=Bells(celery),
             every_s=scheduler.sweep_s,
-            max_attempts=scheduler.max_attempts,
+            sweeper=Sweeper(
+                app.jobs,
+                clock=time.monotonic,
+                grace_s=scheduler.lease_s,
+                max_attempts=scheduler.max_attempts,
+            ),
         )
         beat.run(stopping)
     return 0

@@ -8,7 +8,6 @@ from collections.abc import Callable, Container
 
 from orchestrator.batching import plan
 from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
-from orchestrator.domain.devices import LIVE_S
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import Backend, Clock, CompositionFactory
@@ -17,8 +16,10 @@ from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.ledger import LeaseStore
 from workers.device.loop import DeviceLoop
 from workers.device.pace import DEFAULT_PACE, Pace
+from workers.device.pulse import Pulse
 from workers.device.seat import OnTokens
-from workers.owners import is_dead, new_owner
+from workers.owners import new_owner
+from workers.sweeper import bury_the_dead
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class LocalDispatcher:
             on_committed=on_committed,
             remote=remote,
         )
+        self._pulse = Pulse(self._loop.beat, every_s=pace.look_s)
         self._driving = threading.Lock()
         self._bell = threading.Event()
         self._news = threading.Condition()
@@ -156,16 +158,17 @@ class LocalDispatcher:
         return progress
 
     def _work(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
-        self._clear_up_after_the_dead()
+        bury_the_dead(self._store)
         progress, shown_at = self._store.job(job_id), self._clock()
         clean = False
         try:
-            while progress.state is JobState.RUNNING and self._clock() < until:
-                self._round()
-                progress = self._store.job(job_id)
-                if on_progress is not None and self._clock() - shown_at >= PROGRESS_S:
-                    on_progress(progress)
-                    shown_at = self._clock()
+            with self._pulse:
+                while progress.state is JobState.RUNNING and self._clock() < until:
+                    self._round()
+                    progress = self._store.job(job_id)
+                    if on_progress is not None and self._clock() - shown_at >= PROGRESS_S:
+                        on_progress(progress)
+                        shown_at = self._clock()
             clean = self._loop.is_idle
         finally:
             if clean:  # the engine stays, but nobody serves it until the next run
@@ -175,10 +178,9 @@ class LocalDispatcher:
         return progress
 
     def _serve(self) -> None:
-        with self._driving:
+        with self._driving, self._pulse:
             while not self._stopping.is_set():
                 try:
-                    self._clear_up_after_the_dead()
                     while not self._stopping.is_set():
                         self._round()
                 except Exception:  # the server outlives whatever happens here
@@ -204,13 +206,3 @@ class LocalDispatcher:
             self._news.notify_all()
         if not busy:
             self._bell.wait(self._pace.look_s)
-
-    def _clear_up_after_the_dead(self) -> None:
-        """A killed process of this host need not be waited for."""
-        for owner in self._store.lease_owners():
-            if is_dead(owner):
-                n = self._store.release_owner(owner, refund_attempt=False)
-                log.info("owner %s is dead: %d assignments go back to the queue", owner, n)
-        for report in self._store.devices(LIVE_S):
-            if is_dead(report.owner):
-                self._store.forget_device(report.owner)

@@ -4,17 +4,18 @@ from typing import Literal, NamedTuple
 
 from orchestrator.domain.values import Value
 
-LIVE_S = 30.0
-"""A device that was not heard of for this many seconds counts as gone."""
+LIVE_S = 15.0
+"""A device that was not heard of for this many seconds counts as gone: three of its reports are missing."""
 
-DeviceState = Literal["idle", "loading", "resident"]
+DeviceState = Literal["idle", "loading", "resident", "failed"]
 
 
 class DeviceReport(Value):
     """One device as its owner (the lease owner of its loop) last reported it.
 
     `engine_id` is what is loaded or loading, None when idle; `seen_s` the report's age in seconds,
-    `state_s` for how long it has said the same.
+    `state_s` for how long it has said the same. A loop reports an engine that it could not load as
+    "failed", under an owner of its own beside those of its places.
     """
 
     owner: str

@@ -1,10 +1,11 @@
 """Devices: what each serves, which engine it may load next, and what loads and work cost there."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, text, update
 
-from orchestrator.domain.devices import LIVE_S, DeviceReport, Rate
+from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState, Rate
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name
@@ -12,6 +13,9 @@ from orchestrator.store.database import db_now, upsert
 
 _ANNOUNCING = 0x6D757375
 """PostgreSQL's advisory lock of `announce`; on SQLite the write lock serves."""
+
+_FAILED: Final[DeviceState] = "failed"
+_HOLDING: Final[tuple[DeviceState, ...]] = ("loading", "resident")
 
 _FORGET_S = 3600.0
 _DAY_S = 86_400.0
@@ -29,12 +33,19 @@ def report(conn: Connection, device: DeviceReport) -> None:
     conn.execute(statement.on_conflict_do_update(index_elements=list(t.device.primary_key), set_=values))
 
 
-def seen(conn: Connection, max_age_s: float) -> list[DeviceReport]:
+def touch(conn: Connection, owners: Sequence[str]) -> None:
+    conn.execute(update(t.device).where(t.device.c.owner.in_(owners)).values(seen_at=db_now()))
+
+
+def seen(conn: Connection, max_age_s: float, *, failed: bool = False) -> list[DeviceReport]:
+    """What devices hold, or else what they failed to load."""
     d = t.device.c
+    is_wanted = (d.state == _FAILED) if failed else (d.state != _FAILED)
     age = (db_now() - d.seen_at).label("seen_s")
     state_s = (db_now() - d.since).label("state_s")
     columns = (d.owner, d.device, d.engine_id, d.state, d.host, age, state_s)
-    rows = conn.execute(select(*columns).where(_seen_within(max_age_s)).order_by(d.owner)).mappings()
+    found = select(*columns).where(_seen_within(max_age_s), is_wanted).order_by(d.owner)
+    rows = conn.execute(found).mappings()
     return [
         DeviceReport.model_validate(
             {**row, "seen_s": max(0.0, row["seen_s"]), "state_s": max(0.0, row["state_s"])}
@@ -61,7 +72,7 @@ class Elsewhere(NamedTuple):
 def elsewhere(conn: Connection, owner: str) -> dict[str, Elsewhere]:
     d = t.device.c
     others = select(d.engine_id, d.state, (db_now() - d.since).label("state_s")).where(
-        d.owner != owner, d.engine_id.is_not(None), d.state != "idle", _seen_within(LIVE_S)
+        d.owner != owner, d.engine_id.is_not(None), d.state.in_(_HOLDING), _seen_within(LIVE_S)
     )
     found: dict[str, Elsewhere] = {}
     for row in conn.execute(others.order_by(d.engine_id, d.since)):

@@ -147,8 +147,14 @@ class SqlJobStore:
     def report_device(self, report: DeviceReport) -> None:
         self._db.transact(lambda conn: devices.report(conn, report))
 
+    def touch_devices(self, owners: Sequence[str]) -> None:
+        self._db.transact(lambda conn: devices.touch(conn, owners))
+
     def devices(self, max_age_s: float) -> list[DeviceReport]:
         return self._db.fetch(lambda conn: devices.seen(conn, max_age_s))
+
+    def failed_loads(self, max_age_s: float) -> list[DeviceReport]:
+        return self._db.fetch(lambda conn: devices.seen(conn, max_age_s, failed=True))
 
     def forget_device(self, owner: str) -> None:
         self._db.transact(lambda conn: devices.forget(conn, owner))

@@ -20,7 +20,7 @@ from orchestrator.domain.assignments import (
     JobState,
     QueryState,
 )
-from orchestrator.domain.devices import DeviceReport, DeviceState, Rate
+from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreError
 from orchestrator.store import Database, SqlJobStore
@@ -588,13 +588,41 @@ def test_devices_not_heard_of_do_not_count(store: SqlJobStore, database: Databas
     route(store, ["a/0"])
     report(store, "gone", "a", "resident")
     with database.write() as conn:
-        conn.execute(update(device).values(seen_at=device.c.seen_at - 31))
+        conn.execute(update(device).values(seen_at=device.c.seen_at - LIVE_S - 1))
     assert store.backlog(owner="me")[0].n_devices_elsewhere == 0
     assert [d.owner for d in store.devices(60)] == ["gone"]
     with database.write() as conn:
         conn.execute(update(device).values(seen_at=device.c.seen_at - 3600))
     store.sweep(max_attempts=3)
     assert store.devices(1e9) == []
+
+
+def test_a_touched_device_lives_on_as_it_was_and_a_forgotten_one_stays_forgotten(
+    store: SqlJobStore, database: Database
+) -> None:
+    for owner in ("touched", "silent"):
+        report(store, owner, "a", "loading")
+    with database.write() as conn:
+        conn.execute(update(device).values(seen_at=device.c.seen_at - 60, since=device.c.since - 60))
+    store.touch_devices(["touched", "forgotten"])
+    [left] = store.devices(30)
+    assert (left.owner, left.engine_id, left.state) == ("touched", "a", "loading")
+    assert left.state_s >= 60, "it loads since then"
+
+
+def test_a_failed_load_is_told_apart_from_what_devices_hold(store: SqlJobStore, database: Database) -> None:
+    submit(store, 1)
+    route(store)
+    report(store, "x")
+    report(store, "x+failed a", "a", "failed")
+    assert [d.owner for d in store.devices(30)] == ["x"]
+    assert [(d.owner, d.engine_id) for d in store.failed_loads(30)] == [("x+failed a", "a")]
+    assert [item.n_devices_elsewhere for item in store.backlog(owner="me")] == [0, 0]
+    report(store, "me")
+    assert store.announce("me", "a", n_elsewhere=0)
+    with database.write() as conn:
+        conn.execute(update(device).values(seen_at=device.c.seen_at - 31))
+    assert store.failed_loads(30) == []
 
 
 def test_an_engine_is_announced_unless_more_devices_took_it_meanwhile(store: SqlJobStore) -> None:

@@ -9,7 +9,7 @@ from orchestrator.domain.devices import LIVE_S, DeviceReport
 from workers.device.faults import Fault
 from workers.device.kit import Kit
 from workers.device.seat import failed_outcome
-from workers.owners import loop_of
+from workers.owners import berth_of, loop_of
 
 FAIL_CHUNK = 500
 RUNNING_JOBS = 32
@@ -32,7 +32,6 @@ class Books:
 
     Attributes:
         n_devices: live devices, this one included.
-        is_alone: no other loop lives.
     """
 
     def __init__(self, kit: Kit, *, engines: Set[str], remote: Set[str], later_engines: LaterEngines) -> None:
@@ -46,7 +45,7 @@ class Books:
         self._is_routing = False
         self._held_at: float | None = None
         self.n_devices = 1
-        self.is_alone = True
+        self._others: frozenset[str] = frozenset()
 
     def look(self) -> None:
         """Refresh what is due."""
@@ -126,6 +125,14 @@ class Books:
         """The device changes its engine."""
         self._held_at = None
 
+    def load_failed(self, engine_id: str, error: Exception, *, device: str) -> None:
+        """An engine does not load here: it is left alone for a while, and the others are told."""
+        self._kit.faults.load_failed(engine_id, error, is_alone=not self._others)
+        owner = berth_of(self._kit.owner, f"failed {engine_id}")
+        report = DeviceReport(owner=owner, device=device, engine_id=engine_id, state="failed")
+        self._kit.ledger.note(lambda: self._kit.store.report_device(report))
+        self._kit.timers.due_now("backlog")
+
     @property
     def max_wait_s(self) -> float:
         """One batch job alone cannot starve itself: for it, fewest loads is best."""
@@ -137,14 +144,21 @@ class Books:
 
     def _count(self, devices: Iterable[DeviceReport]) -> None:
         others = [report for report in devices if loop_of(report.owner) != self._kit.owner]
-        self.is_alone = not others
+        self._others = frozenset(loop_of(report.owner) for report in others)
         self.n_devices = 1 + len({loop_of(report.owner) for report in others if report.device != REMOTE})
 
     def _is_served(self, item: EngineBacklog) -> bool:
         fault = self._fault(item.engine_id)
-        if fault is not None and fault.is_final and not item.n_devices_elsewhere:
+        if fault is not None and not item.n_devices_elsewhere and self._is_final(item.engine_id, fault):
             self._fail(item.engine_id, fault)
         return fault is None
+
+    def _is_final(self, engine_id: str, fault: Fault) -> bool:
+        """Whether no live device is left that might load an engine."""
+        if fault.is_final:
+            return True
+        failed = self._kit.store.failed_loads(self._kit.pace.cool_down_s)
+        return self._others <= {loop_of(report.owner) for report in failed if report.engine_id == engine_id}
 
     def _fault(self, engine_id: str) -> Fault | None:
         if engine_id not in self._engines:

@@ -14,7 +14,7 @@ from functools import partial
 from orchestrator.batching import Rates
 from orchestrator.domain.assignments import JobState
 from orchestrator.domain.experts import Pool
-from orchestrator.errors import MusterError
+from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.ports import Backend, Clock, CompositionFactory
 from orchestrator.settings import SchedulerSettings
 from workers.advancing import Advancer
@@ -33,6 +33,7 @@ from workers.device.remote_lanes import RemoteLanes
 from workers.device.seat import OnTokens
 from workers.device.seats import DeviceSeats
 from workers.owners import berth_of
+from workers.sweeper import Sweeper
 
 __all__ = ["DEFAULT_PACE", "DeviceLoop", "Pace"]
 
@@ -79,7 +80,7 @@ class DeviceLoop:
         self._steps = steps
         self._on_committed = on_committed
         self._kit = kit = make_kit(store, owner=owner, clock=clock, pace=pace, settings=settings)
-        self._store, self._ledger, self._timers = store, kit.ledger, kit.timers
+        self._store, self._ledger, self._timers, self._clock = store, kit.ledger, kit.timers, clock
         self._advancer = Advancer(
             store=store,
             compositions=compositions,
@@ -112,6 +113,10 @@ class DeviceLoop:
             return berth(berth_of(owner, engine_id), loader=loader, device=REMOTE, measured=None)
 
         self._remotes = RemoteLanes(kit, remote_berth, books=books, feeder=feeder)
+        self._sweeper = Sweeper(
+            store, clock=clock, grace_s=settings.lease_s, max_attempts=settings.max_attempts
+        )
+        self._alive_at = -math.inf
         self._is_doubtful = False
         self._n_seen_committed = 0
         self._owes_bell = False
@@ -155,15 +160,30 @@ class DeviceLoop:
             moved |= self._settle_loads()
             moved |= self._feed()
             moved |= self._collect()
-        except MusterError:
+        except MusterError as error:
             self._is_doubtful = True
+            if isinstance(error, StoreUnavailableError):
+                self._sweeper.was_away()
             raise
         self._tell_of_commits()
         has_steps = self._steps and self._timers.is_pending("advance")
         return moved or has_steps or self._n_held > 0 or any(berth.is_loading for berth in self._berths)
 
+    def beat(self) -> None:
+        """Renew leases and reports when the tick under way takes long, for as long as it may; from any
+        thread, every second or so.
+
+        Raises:
+            StoreUnavailableError: try again.
+        """
+        late_s = self._clock() - self._alive_at
+        if self._kit.pace.report_s <= late_s < self._kit.pace.stuck_s:
+            self._store.renew(self.owner, lease_s=self._kit.settings.lease_s)
+            self._store.touch_devices([berth.owner for berth in self._berths])
+
     def step_aside(self) -> None:
         """Tell the others not to count on this device until the next tick; engines stay loaded."""
+        self._alive_at = -math.inf
         for berth in self._berths:
             berth.sign_off()
 
@@ -206,18 +226,18 @@ class DeviceLoop:
         for berth in self._berths:
             berth.report()
         self._keep_leases()
-        if self._timers.is_due("sweep", self._kit.pace.sweep_s):
-            self._store.sweep(max_attempts=self._kit.settings.max_attempts)
+        if self._timers.is_due("sweep", self._kit.settings.sweep_s):
+            self._sweeper.sweep()
         if self._timers.is_due("rates", self._kit.pace.record_s):
             for berth in self._seats.berths:
                 berth.record_speed()
             self._measured.read(self._store.rates())
+        self._alive_at = self._clock()
 
     def _keep_leases(self) -> None:
-        if self._n_held and self._timers.is_due(
-            "renew", min(self._kit.pace.renew_s, self._kit.settings.lease_s / 3)
-        ):
-            if self._store.renew(self.owner, lease_s=self._kit.settings.lease_s) < self._n_held:
+        lease_s = self._kit.settings.lease_s
+        if self._n_held and self._timers.is_due("renew", self._kit.pace.renewal_s(lease_s)):
+            if self._store.renew(self.owner, lease_s=lease_s) < self._n_held:
                 self._stop_ended_jobs()
         elif self._is_doubtful and not self._n_held:
             # A claim may have been committed although its reply was lost.

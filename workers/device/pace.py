@@ -9,10 +9,10 @@ class Pace(NamedTuple):
     """Times in seconds; sizes in assignments.
 
     `look_s`: for what other processes put on the books; `renew_s`: leases, and whether work was
-    cancelled; `report_s`: what this device holds, for the others; `record_s`: measured rates;
-    `ring_s`: between two bells for committed responses; `cool_down_s`: until an engine that could not be
-    loaded, or crashed `max_crashes` times in a row, is tried again; `idle_remote_s`: until a remote
-    engine without work is closed.
+    cancelled; `report_s`: what this device holds, for the others; `stuck_s`: a tick that takes longer
+    loses its leases; `record_s`: measured rates; `ring_s`: between two bells for committed responses;
+    `cool_down_s`: until an engine that could not be loaded, or crashed `max_crashes` times in a row, is
+    tried again; `idle_remote_s`: until a remote engine without work is closed.
     """
 
     poll_s: float = 0.05
@@ -21,8 +21,8 @@ class Pace(NamedTuple):
     look_s: float = 1.0
     renew_s: float = 5.0
     report_s: float = 5.0
+    stuck_s: float = 60.0
     record_s: float = 30.0
-    sweep_s: float = 15.0
     ring_s: float = 0.25
     min_shard: int = 16
     max_shard: int = 256
@@ -30,6 +30,10 @@ class Pace(NamedTuple):
     cool_down_s: float = 60.0
     max_crashes: int = 5
     idle_remote_s: float = 60.0
+
+    def renewal_s(self, lease_s: float) -> float:
+        """Leases are renewed so often that two renewals may fail."""
+        return min(self.renew_s, lease_s / 3)
 
 
 DEFAULT_PACE = Pace()

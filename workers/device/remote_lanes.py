@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from orchestrator.domain.assignments import EngineBacklog
 from workers.device.berth import Berth
-from workers.device.books import Books
+from workers.device.books import REMOTE, Books
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit
 from workers.device.lane import Lane
@@ -55,8 +55,7 @@ class RemoteLanes:
         for load in ended:
             if load.error is not None:
                 log.warning("engine %s: not reached: %s", load.engine_id, load.error, exc_info=load.error)
-                self._kit.faults.load_failed(load.engine_id, load.error, is_alone=self._books.is_alone)
-                self._kit.timers.due_now("backlog")
+                self._books.load_failed(load.engine_id, load.error, device=REMOTE)
                 self._close(load.engine_id)
         return bool(ended)
 

@@ -180,5 +180,4 @@ class DeviceSeats:
         if self.lanes and not self._is_crowded:
             self._is_crowded = True  # beside another engine there may be too little memory
             return
-        self._kit.faults.load_failed(engine_id, error, is_alone=self._books.is_alone)
-        self._kit.timers.due_now("backlog")
+        self._books.load_failed(engine_id, error, device=self.berths[0].device)

@@ -8,6 +8,7 @@ from typing import Protocol
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports import JobStore
 from workers.stack.bells import ADVANCE, WORK
+from workers.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,11 @@ class Sender(Protocol):
 class Beat:
     """Sweeps, empties the outbox, and rings again for work that nobody seems to have heard of."""
 
-    def __init__(self, *, store: JobStore, bells: Sender, every_s: float, max_attempts: int) -> None:
+    def __init__(self, *, store: JobStore, bells: Sender, every_s: float, sweeper: Sweeper) -> None:
         self._store = store
         self._bells = bells
         self._every_s = every_s
-        self._max_attempts = max_attempts
+        self._sweeper = sweeper
 
     def run(self, stopping: threading.Event) -> None:
         """Until `stopping`; whatever is away comes back or is logged, round after round."""
@@ -46,12 +47,13 @@ class Beat:
             try:
                 part()
             except StoreUnavailableError as error:
+                self._sweeper.was_away()
                 log.warning("%s: the database is away: %s", name, error)
             except Exception:  # the beat outlives whatever happens here
                 log.exception("%s failed", name)
 
     def _sweep(self) -> None:
-        report = self._store.sweep(max_attempts=self._max_attempts)
+        report = self._sweeper.sweep()
         if any(report):
             log.info("swept: %s", report)
 

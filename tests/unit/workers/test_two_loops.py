@@ -13,8 +13,8 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.ports import Engine
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
-from tests.fakes.loops import EAGER, make_loop, submit
-from tests.fakes.work import FakeBackend, TextMajority, make_pool, make_queries
+from tests.fakes.loops import EAGER, make_loop, run, run_until, submit
+from tests.fakes.work import FakeBackend, HandClock, TextMajority, make_pool, make_queries
 from workers.device.loop import DeviceLoop
 
 
@@ -152,4 +152,49 @@ def test_an_engine_that_does_not_load_here_is_loaded_elsewhere(store: SqlJobStor
         first.tick()
     drive_together([first, second], store)
     assert (store.job("job").completed, broken.loads, sound.loads) == (20, ["a"], ["a"])
-    assert {r.error_code for _, responses in store.responses("job") for r in responses} == {None}
+    assert error_codes(store) == {None}
+
+
+def test_an_engine_that_loads_nowhere_fails_its_work_as_soon_as_every_live_loop_has_tried(
+    store: SqlJobStore,
+) -> None:
+    """Clocks stand still: nothing waits for the end of a cool-down."""
+    backends = [FakeBackend(broken=["a"]) for _ in range(3)]
+    pool = make_pool("a", "b")
+    first, second, third = (
+        make_loop(store, pool, backend, owner=f"loop{n}", clock=HandClock())
+        for n, backend in enumerate(backends)
+    )
+    for loop in (first, second, third):
+        loop.tick()
+    submit(store, make_queries(20))
+    run_until(first, lambda: backends[0].loads == ["a", "b"])
+    run_until(second, lambda: backends[1].loads == ["a"])
+    for loop in (first, second, first, second):
+        loop.tick()
+    assert "engine_load_failed" not in error_codes(store), "the third one may still load it"
+    while store.job("job").state is JobState.RUNNING:
+        for loop in (first, second, third):
+            loop.tick()
+    assert [backend.loads.count("a") for backend in backends] == [1, 1, 1]
+    assert store.job("job").completed == 20
+    assert error_codes(store) == {None, "engine_load_failed"}
+
+
+def test_a_loop_that_died_is_not_waited_for_to_try_a_load(store: SqlJobStore) -> None:
+    backend = FakeBackend(broken=["a"])
+    first = make_loop(store, make_pool("a"), backend, owner="first", clock=HandClock())
+    second = make_loop(store, make_pool("a"), FakeBackend(), owner="second", clock=HandClock())
+    second.tick()
+    submit(store, make_queries(20))
+    run_until(first, lambda: bool(backend.loads))
+    for _ in range(5):
+        first.tick()
+    assert store.job("job").state is JobState.RUNNING
+    second.shut_down()
+    run(first, store)
+    assert (backend.loads, error_codes(store)) == (["a"], {"engine_load_failed"})
+
+
+def error_codes(store: SqlJobStore) -> set[str | None]:
+    return {r.error_code for _, responses in store.responses("job") for r in responses}

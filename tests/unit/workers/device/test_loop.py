@@ -254,5 +254,49 @@ def test_leases_are_renewed_while_the_engine_works(
     assert renewed == [30, 30, 30]
 
 
+def test_a_tick_that_takes_long_keeps_its_leases_and_its_place_for_a_minute(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat 4.9 s after the last sign of life is not needed yet, one after 60 s comes too late."""
+    clock, beats = HandClock(), []
+    monkeypatch.setattr(store, "renew", lambda owner, *, lease_s: beats.append((owner, lease_s)) or 0)
+    monkeypatch.setattr(store, "touch_devices", beats.append)
+    loop = make_loop(store, make_pool("a"), FakeBackend(), clock=clock, lease_s=15, max_resident=2)
+    loop.beat()
+    assert beats == [], "it has not begun"
+    loop.tick()
+    for seconds, n_beats in ((4.9, 0), (0.1, 1), (54.9, 2), (0.1, 2)):
+        clock.now += seconds
+        loop.beat()
+        assert len(beats) == 2 * n_beats
+    assert beats[:2] == [("loop", 15), ["loop", "loop+1"]]
+    loop.tick()
+    clock.now += 6
+    loop.step_aside()
+    loop.beat()
+    assert len(beats) == 4, "nobody counts on it any more"
+
+
+def test_a_loop_that_could_not_reach_the_store_lets_the_others_renew_before_it_sweeps(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock()
+    loop = make_loop(store, make_pool("a"), FakeBackend(), clock=clock, lease_s=15, sweep_s=5)
+    submit(store, make_queries(3))
+    loop._advance()
+    clock.now += 6
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "report_device", _away)
+        with pytest.raises(StoreUnavailableError):
+            loop.tick()
+    store.claim("a", owner="elsewhere", limit=3, lease_s=-1)
+    held = []
+    for _ in range(4):
+        loop.tick()
+        held.append("elsewhere" in store.lease_owners())
+        clock.now += 5
+    assert held == [True, True, True, False]
+
+
 def _away(*_args: object, **_options: object) -> int:
     raise StoreUnavailableError("the database is away.")

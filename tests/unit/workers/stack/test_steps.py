@@ -16,6 +16,7 @@ from workers.stack.dispatch import StackDispatcher
 from workers.stack.news import NoNews
 from workers.stack.steps import Chunks, Steps
 from workers.stack.sweeping import Beat
+from workers.sweeper import Sweeper
 
 
 @pytest.fixture
@@ -114,7 +115,8 @@ class Sender:
 
 
 def make_beat(store: SqlJobStore, sender: Sender) -> Beat:
-    return Beat(store=store, bells=sender, every_s=1, max_attempts=3)
+    sweeper = Sweeper(store, clock=HandClock(), grace_s=15, max_attempts=3)
+    return Beat(store=store, bells=sender, every_s=1, sweeper=sweeper)
 
 
 def test_the_beat_rings_for_the_outbox_until_the_broker_takes_it(store: SqlJobStore) -> None:
