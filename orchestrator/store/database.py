@@ -35,8 +35,10 @@ without these a new job's first reads scan whole tables."""
 POSTGRES_TIMEOUTS_MS: Final = {
     "lock_timeout": 5_000,
     "statement_timeout": 60_000,
-    "idle_in_transaction_session_timeout": 120_000,
+    "idle_in_transaction_session_timeout": 15_000,
 }
+"""The last one ends the transaction, and frees the locks, of a process that was stopped or whose host is
+gone: it must not hold up the others for longer than its leases do."""
 
 _KEEPALIVE = {
     "keepalives_idle": 10,
@@ -45,8 +47,11 @@ _KEEPALIVE = {
     "tcp_user_timeout": 25_000,
 }
 
-_ROLLED_BACK: Final = frozenset({"40001", "40P01", "55P03"})
-"""SQLSTATE of serialization failure, deadlock, lock timeout: PostgreSQL rolled the transaction back."""
+_ROLLED_BACK: Final = frozenset({"40001", "40P01", "55P03", "25P03"})
+"""SQLSTATE of serialization failure, deadlock, lock timeout, and a transaction that stood still: PostgreSQL
+rolled it back."""
+
+_AWAY: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
 _WRITES = "muster_writes"
 
@@ -241,13 +246,13 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as conn:
             yield conn
             committing = True
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+    except exc.SQLAlchemyError as error:
+        if not isinstance(error, _AWAY) and _sqlstate(error) not in _ROLLED_BACK:
+            raise StoreError(f"the database refused a statement: {_reason(error)}.") from error
         kind = _NotDoneError if _is_not_done(error, committing=committing) else StoreUnavailableError
         raise kind(
             f"the database cannot be used now: {_reason(error)}.", remedy="It is safe to try again."
         ) from error
-    except exc.SQLAlchemyError as error:
-        raise StoreError(f"the database refused a statement: {_reason(error)}.") from error
     except UnicodeError as error:
         raise StoreError(f"text is not valid Unicode: {error.reason}.") from error  # type: ignore[attr-defined]
 
@@ -255,9 +260,11 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 def _is_not_done(error: exc.SQLAlchemyError, *, committing: bool) -> bool:
     if not isinstance(error, exc.DBAPIError) or isinstance(error.orig, sqlite3.Error):
         return False
-    if getattr(error.orig, "sqlstate", None) in _ROLLED_BACK:
-        return True
-    return error.connection_invalidated and not committing
+    return _sqlstate(error) in _ROLLED_BACK or (error.connection_invalidated and not committing)
+
+
+def _sqlstate(error: exc.SQLAlchemyError) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def _reason(error: exc.SQLAlchemyError) -> str:

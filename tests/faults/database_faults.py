@@ -17,7 +17,7 @@ import psycopg
 from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
 from tests.faults.waiting import becomes_true, let_pass
-from tests.faults.world import N_QUERIES, QUICK, Lab, World, living
+from tests.faults.world import N_QUERIES, Lab, World, living
 
 TWO = (scripted("alpha"), scripted("beta"))
 BOUND_S = 90.0
@@ -55,7 +55,7 @@ def restarted(lab: Lab, report: Report) -> None:
 
 
 def away(lab: Lab, report: Report) -> None:
-    with living(lab, report, TWO, workers=2, scheduler={**QUICK, "lease_s": 30}) as world:
+    with living(lab, report, TWO, workers=2, scheduler={}) as world:
         job = world.submit(2 * N_QUERIES)
         world.await_responses(job, 1)
         world.await_lease()

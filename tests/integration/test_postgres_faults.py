@@ -142,6 +142,27 @@ def test_a_pool_without_a_free_connection_is_unavailable(
     db.close()
 
 
+def test_a_process_that_stands_still_amid_a_transaction_loses_its_locks_and_begins_again(
+    db: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one, which would wait for ever, counts when the server has ended the transaction."""
+    monkeypatch.setattr(database, "POSTGRES_TIMEOUTS_MS", {"idle_in_transaction_session_timeout": 50})
+    stopped, other = open_database(url), open_database(url)
+    attempts: list[int] = []
+
+    def work(conn: Connection) -> None:
+        attempts.append(1)
+        count_up(conn)
+        if len(attempts) == 1:
+            other.transact(count_up)
+        count_up(conn)
+
+    stopped.transact(work)
+    assert (len(attempts), n_counted(db)) == (2, 3)
+    stopped.close()
+    other.close()
+
+
 def test_every_wait_on_the_server_is_bounded(url: str) -> None:
     db = open_database(url)
     with db.read() as conn:

@@ -171,14 +171,14 @@ class DeviceLoop:
 
     def beat(self) -> None:
         """Renew leases and reports when the tick under way takes long, for as long as it may; from any
-        thread, every second or so.
+        thread, as often as the books are looked at.
 
         Raises:
             StoreUnavailableError: try again.
         """
-        late_s = self._clock() - self._alive_at
-        if self._kit.pace.report_s <= late_s < self._kit.pace.stuck_s:
-            self._store.renew(self.owner, lease_s=self._kit.settings.lease_s)
+        pace, lease_s = self._kit.pace, self._kit.settings.lease_s
+        if pace.renewal_s(lease_s) <= self._clock() - self._alive_at < pace.stuck_s:
+            self._store.renew(self.owner, lease_s=lease_s)
             self._store.touch_devices([berth.owner for berth in self._berths])
 
     def step_aside(self) -> None:

@@ -107,6 +107,25 @@ def test_an_interrupted_run_gives_its_leases_back_and_resumes(store: SqlJobStore
     assert {a.attempt for a in store.claim("a", owner="x", limit=9, lease_s=9).assignments} == set()
 
 
+def test_leases_are_renewed_while_a_round_takes_long(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine says nothing until somebody else has kept this device alive."""
+    touched = threading.Event()
+    monkeypatch.setattr(store, "touch_devices", lambda _owners: touched.set())
+
+    class Slow(FakeBackend):
+        def load(self, spec, adapters):
+            engine = super().load(spec, adapters)
+            poll = engine.poll
+            engine.poll = lambda timeout_s: poll(timeout_s) if touched.wait(60) else []
+            return engine
+
+    submit(store)
+    dispatcher = make_dispatcher(store, Slow(), pace=PACE._replace(renew_s=0.01))
+    assert dispatcher.run("job").completed == 5
+
+
 def test_wait_does_the_work_when_nobody_else_does(store: SqlJobStore) -> None:
     submit(store)
     assert make_dispatcher(store, FakeBackend()).wait("job", timeout_s=60).completed == 5
