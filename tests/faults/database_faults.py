@@ -79,6 +79,7 @@ def away(lab: Lab, report: Report) -> None:
         counts = world.counters(job)
         report.expect("every query answered", counts.completed == counts.total, seen=counts)
         attempts = world.value("SELECT max(attempt) FROM assignment")
+        report.note(f"calls were claimed {attempts} times at most")
         report.expect(
             "the pause burnt no attempt (a lease may have run out once)", attempts <= 2, seen=attempts
         )
