@@ -16,7 +16,7 @@ from api.wire import chat_completion, model_name, muster_view
 from orchestrator.bootstrap import App, config_hash
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import JobProgress
-from orchestrator.domain.cards import deck_hash
+from orchestrator.domain.cards import measured_version
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ports import AnsweredQuery
@@ -70,7 +70,7 @@ def open_batch(app: App, file: Path, *, composition: str | None, job_id: str | N
 def _job_id(app: App, file: Path, composition: str) -> str:
     with file.open("rb") as raw:
         content = hashlib.file_digest(raw, "sha256").hexdigest()
-    knowledge = deck_hash(app.service.cards)
+    knowledge = measured_version(app.service.cards)
     return f"batch-{content_hash([content, composition, config_hash(app.settings, app.pool), knowledge])}"
 
 

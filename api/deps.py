@@ -1,10 +1,14 @@
 """What handlers need, through FastAPI's dependency injection."""
 
+import re
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.errors import IdempotencyKeyError
 from orchestrator.bootstrap import App
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def get_app(request: Request) -> App:
@@ -16,6 +20,19 @@ def get_started(request: Request) -> int:
     """When this server was made, in seconds since 1970."""
     started: int = request.app.state.started
     return started
+
+
+def checked_key(key: str) -> str:
+    """An Idempotency-Key.
+
+    Raises:
+        IdempotencyKeyError: it cannot be one.
+    """
+    if not _KEY.fullmatch(key):
+        raise IdempotencyKeyError(
+            "Idempotency-Key must be 1 to 255 visible ASCII characters.", param="Idempotency-Key"
+        )
+    return key
 
 
 AppDep = Annotated[App, Depends(get_app)]

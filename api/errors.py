@@ -82,6 +82,7 @@ ROWS: Mapping[str, Row] = {
     "limit_exceeded": Row(413, _REQUEST),
     "invalid_idempotency_key": Row(400, _REQUEST),
     "idempotency_key_reused": Row(422, _REQUEST),
+    "already_judged": Row(409, _REQUEST),
     "method_not_allowed": Row(405, _REQUEST),
     "unknown_name": Row(404, _MISSING),
     "not_found": Row(404, _MISSING),

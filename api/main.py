@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from api.errors import install_error_handlers
 from api.limits import BodyLimit, InFlightLimit, RequestIds
-from api.routes import chat, experts, health, jobs, models, plan, root, route
+from api.routes import chat, experts, feedback, health, jobs, models, plan, root, route
 from orchestrator.bootstrap import App
 
 SPARE_THREADS = 8
@@ -30,7 +30,7 @@ def create_app(app: App) -> FastAPI:
     web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
     web.state.started = int(time.time())
-    for routes in (root, health, chat, route, models, experts, jobs, plan):
+    for routes in (root, health, chat, route, models, experts, feedback, jobs, plan):
         web.include_router(routes.router)
     install_error_handlers(web)
     # The middleware added last sees a request first.

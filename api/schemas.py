@@ -1,8 +1,16 @@
 """Wire types of the REST API. Requests refuse unknown fields and coerce nothing ("3" is not 3)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from orchestrator.domain.queries import AnswerType
 
@@ -276,8 +284,23 @@ class TallyView(Wire):
     accuracy: float
 
 
+class DriftView(Wire):
+    """Recent feedback that the history of a card does not explain. `skill` None = the card as a whole;
+    `recent`: share right of the last `n` judged answers; by the history, `expected`, and with 90 %
+    probability from `low` to `high`."""
+
+    expert: str
+    skill: str | None
+    recent: float
+    n: float
+    expected: float
+    low: float
+    high: float
+
+
 class CardView(Wire):
-    """A competence card: counts per skill on the profile questions."""
+    """A competence card: counts per skill on the profile questions and, decayed, from feedback, whose part
+    of `total` is `feedback`."""
 
     object: Literal["muster.card"] = "muster.card"
     expert: str
@@ -290,6 +313,38 @@ class CardView(Wire):
     mean_tokens: float
     mean_latency_ms: float
     cost_per_query: float
+    feedback: TallyView
+    drift: list[DriftView]
+
+
+class FeedbackRequest(Wire):
+    """`POST /v1/feedback`: give `right` or `score` (0 to 1). `query` may be left out where a job has one."""
+
+    job: str = Field(min_length=1, max_length=512)
+    query: str | None = Field(default=None, min_length=1, max_length=512)
+    right: bool | None = None
+    score: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_verdict(self) -> Self:
+        if (self.right is None) == (self.score is None):
+            raise ValueError("give either right or score")
+        return self
+
+    @property
+    def verdict(self) -> float:
+        """In [0, 1]; 1 = right."""
+        return float(bool(self.right)) if self.score is None else self.score
+
+
+class FeedbackView(Wire):
+    """A judgement as it counts: per expert, in shares of one observation."""
+
+    object: Literal["muster.feedback"] = "muster.feedback"
+    job: str
+    query: str
+    score: float
+    experts: dict[str, TallyView]
 
 
 class StayView(Wire):

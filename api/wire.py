@@ -9,8 +9,10 @@ from api.schemas import (
     ChatMessage,
     Choice,
     DecisionView,
+    DriftView,
     EvidenceView,
     ExpertView,
+    FeedbackView,
     JobCounts,
     JobView,
     MusterView,
@@ -29,6 +31,7 @@ from orchestrator.domain.answers import Answer, Decision, FinishReason, Recruit,
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert
+from orchestrator.domain.feedback import ALL_SKILLS, Drift, Feedback
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError, MusterError
 from orchestrator.question_files import conversation, parse_query
@@ -224,11 +227,12 @@ def expert_view(expert: Expert, card: CompetenceCard | None) -> ExpertView:
         input_cost_per_token=expert.input_cost_per_token,
         output_cost_per_token=expert.output_cost_per_token,
         fingerprint=expert.fingerprint,
-        accuracy=card.total.accuracy if card else None,
+        accuracy=card.total.accuracy if card and card.total.n else None,
     )
 
 
-def card_view(card: CompetenceCard) -> CardView:
+def card_view(card: CompetenceCard, drift: Iterable[Drift] = ()) -> CardView:
+    """`drift`: of any expert; the card shows its own."""
     return CardView(
         expert=card.expert_id,
         fingerprint=card.fingerprint,
@@ -240,6 +244,29 @@ def card_view(card: CompetenceCard) -> CardView:
         mean_tokens=card.mean_tokens,
         mean_latency_ms=card.mean_latency_ms,
         cost_per_query=card.cost_per_query,
+        feedback=_tally_view(card.feedback),
+        drift=[drift_view(d) for d in drift if d.expert_id == card.expert_id],
+    )
+
+
+def drift_view(drift: Drift) -> DriftView:
+    return DriftView(
+        expert=drift.expert_id,
+        skill=None if drift.skill == ALL_SKILLS else drift.skill,
+        recent=drift.recent,
+        n=drift.n,
+        expected=drift.expected,
+        low=drift.interval.low,
+        high=drift.interval.high,
+    )
+
+
+def feedback_view(feedback: Feedback) -> FeedbackView:
+    return FeedbackView(
+        job=feedback.job_id,
+        query=feedback.query_id,
+        score=feedback.score,
+        experts=_tally_views(feedback.experts),
     )
 
 

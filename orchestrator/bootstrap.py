@@ -1,6 +1,7 @@
 """The composition root: settings in, a wired `App` out. The one module that names concrete classes."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,17 +23,20 @@ from orchestrator.compositions import (
     SkillReader,
 )
 from orchestrator.domain.assignments import CallRole, Job
-from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash
+from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
 from orchestrator.domain.experts import Pool
+from orchestrator.domain.feedback import Drift
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
+from orchestrator.feedback import FeedbackDesk
 from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports import Clock, Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.service import OnProgress, Service
 from orchestrator.settings import CompositionSettings, Settings
-from orchestrator.store import SqlCardStore, SqlJobStore, open_database
+from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database
+from orchestrator.swiss import Standing, swiss_standings
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader
 from skills.matcher import EmbeddingMatcher
@@ -50,6 +54,8 @@ log = logging.getLogger(__name__)
 
 SYNTHESIZE = "synthesize"
 REFRESH_S = 5.0
+FEEDBACK_S = 60.0
+"""Feedback reaches routing at most this often: every composition is fitted anew for it."""
 DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
 AUTO, UNPROFILED = "auto", "skills"
@@ -113,12 +119,12 @@ class Catalogue:
         self._load_knowledge = knowledge
         self._clock = clock
         self._checked_at = clock()
+        self._fed_at = -math.inf
         self._specs = {**_stock_compositions(pool), **settings.muster.compositions}
         self.forget()
 
     def forget(self) -> None:
         """Read cards and profile anew at the next use: they changed."""
-        self._cards: Mapping[str, CompetenceCard] | None = None
         self._knowledge: Knowledge | None = None
         self._reader: SkillReader | None = None
         self._built: dict[str, Composition] = {}
@@ -128,26 +134,30 @@ class Catalogue:
         return tuple(self._specs)
 
     def refresh(self) -> None:
-        """Read cards and profile anew if another process changed them; looks every `REFRESH_S`."""
-        if self._cards is None or self._clock() < self._checked_at + REFRESH_S:
+        """Follow what was profiled and judged since, by any process; looks every `REFRESH_S`."""
+        known, now = self._knowledge, self._clock()
+        if known is None or now < self._checked_at + REFRESH_S:
             return
-        self._checked_at = self._clock()
-        if deck_hash(self._load_cards()) != deck_hash(self._cards):
+        self._checked_at = now
+        cards = self._load_cards()
+        if measured_version(cards) != measured_version(known.cards):
             self.forget()
+        elif deck_hash(cards) != deck_hash(known.cards) and now >= self._fed_at + FEEDBACK_S:
+            self._fed_at = now
+            self._knowledge = known._replace(cards=cards)
+            self._built = {}
 
     @property
     def cards(self) -> Mapping[str, CompetenceCard]:
-        """Needs no embedder, unlike the profile behind them."""
-        if self._cards is None:
-            self._cards = self._load_cards()
-        return self._cards
+        """As of now, for people; what routes are those of `knowledge`. Needs no embedder."""
+        return self._load_cards()
 
     @property
     def knowledge(self) -> Knowledge:
-        if self._knowledge is None:
-            self._knowledge = self._load_knowledge()
-            self._cards = self._knowledge.cards
-        return self._knowledge
+        known = self._knowledge
+        if known is None:
+            known = self._knowledge = self._load_knowledge()
+        return known
 
     def build(self, job: Job) -> Composition:
         """The composition of a job; equal jobs share one.
@@ -156,10 +166,12 @@ class Catalogue:
             UnknownNameError: no such composition.
             ConfigError: options that its router or aggregator refuses.
         """
+        self.refresh()
         key = content_hash(job.model_dump(mode="json", include=_SHAPING_FIELDS))
-        if key not in self._built:
-            self._built[key] = self._make(job)
-        return self._built[key]
+        built = self._built  # another thread may replace it meanwhile
+        if key not in built:
+            built[key] = self._make(job)
+        return built[key]
 
     def _make(self, job: Job) -> Composition:
         if job.composition in (ROLL_CALL, EXAM):
@@ -226,6 +238,14 @@ class App:
         self.jobs = SqlJobStore(self._database)
         self.card_store = SqlCardStore(self._database)
         self.grader: Grader = AnswerGrader()
+        self.feedback = FeedbackDesk(
+            jobs=self.jobs,
+            store=SqlFeedbackStore(self._database),
+            grader=self.grader,
+            pool=self.pool,
+            settings=settings.muster.feedback,
+            now_s=time.time,
+        )
         self.catalogue = Catalogue(
             settings,
             pool=self.pool,
@@ -233,7 +253,7 @@ class App:
             embedder=lambda: self.embedder,
             annotator=self._annotator,
             matcher=self._matcher,
-            cards=self._known_cards,
+            cards=self._cards,
             knowledge=self._knowledge,
         )
         self.dispatcher: LocalDispatcher | StackDispatcher = (
@@ -395,8 +415,28 @@ class App:
         without = f", but not without a profile: {', '.join(waiting)}" if waiting else ""
         return f"{len(self.catalogue.names)} compositions{without}"
 
-    def _known_cards(self) -> Mapping[str, CompetenceCard]:
-        """Cards last measured or imported that fit the pool as it is now."""
+    def _cards(self) -> Mapping[str, CompetenceCard]:
+        return self.feedback.on_cards(self.measured_cards())
+
+    def swiss(self) -> list[Standing]:
+        """The pool ranked by Swiss rounds over its profile.
+
+        Raises:
+            NotProfiledError: the pool was not profiled here.
+        """
+        profile = self.catalogue.knowledge.profile
+        if profile is None or not profile.texts:
+            raise NotProfiledError(
+                "the pool has no profile to play on.", remedy="Run `muster profile` first."
+            )
+        return swiss_standings(profile, seed=self.settings.muster.seed)
+
+    def drifts(self) -> list[Drift]:
+        """Where recent feedback contradicts what was known of an expert."""
+        return self.feedback.drifts(self.measured_cards())
+
+    def measured_cards(self) -> Mapping[str, CompetenceCard]:
+        """Cards last measured or imported that fit the pool as it is now; without feedback."""
         stored = self.card_store.cards()
         return {
             expert.id: stored[expert.id]
@@ -406,7 +446,7 @@ class App:
 
     def _knowledge(self) -> Knowledge:
         """Outcomes only where the cards were counted from them."""
-        cards = self._known_cards()
+        cards = self._cards()
         newest = self.card_store.latest_profile_hash()
         if newest is None or any(card.profile_hash != newest for card in self.card_store.cards().values()):
             return Knowledge(cards, None)

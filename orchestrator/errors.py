@@ -5,7 +5,8 @@
     │   └── NotProfiledError         a router that reads profile outcomes, where there are none
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
-    │   └── LimitError               larger than a documented limit
+    │   ├── LimitError               larger than a documented limit
+    │   └── AlreadyJudgedError       feedback that contradicts earlier feedback under the same key
     ├── SkillError                   annotation, profiling, grading, cards; exit code 2
     │   └── CardError                cards that do not fit the pool or the schema
     ├── RoutingError
@@ -95,6 +96,10 @@ class UnknownNameError(InputError):
 
 class LimitError(InputError):
     code = "limit_exceeded"
+
+
+class AlreadyJudgedError(InputError):
+    code = "already_judged"
 
 
 class SkillError(MusterError):

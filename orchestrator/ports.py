@@ -25,6 +25,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.cards import CompetenceCard, FloatMatrix
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.feedback import Feedback, FeedbackCount
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.skills import SkillTag
 
@@ -293,6 +294,14 @@ class AnsweredQuery(NamedTuple):
     answer: Answer
 
 
+class QueryRecord(NamedTuple):
+    """A query of a job as far as it got; `answer` None = not answered yet."""
+
+    query: Query
+    answer: Answer | None
+    responses: tuple[Response, ...]
+
+
 class JobStore(Protocol):
     """The database that owns the work. Times are database time; every method is one transaction.
 
@@ -354,6 +363,14 @@ class JobStore(Protocol):
 
     def answer(self, job_id: str) -> Answer | None:
         """The answer of a job's first query: what an interactive ask waits for."""
+
+    def query_record(self, job_id: str, query_id: str | None) -> QueryRecord:
+        """One query of a job by its id; None = the only one.
+
+        Raises:
+            NotFoundError: no such job or query.
+            InputError: None, and the job has several.
+        """
 
     def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
         """Queries with their responses, streamed in submission order."""
@@ -433,3 +450,13 @@ class CardStore(Protocol):
     def profile_set(self, profile_hash: str) -> list[tuple[Query, tuple[SkillTag, ...]]] | None: ...
 
     def latest_profile_hash(self) -> str | None: ...
+
+
+class FeedbackStore(Protocol):
+    """Judgements of answers; a judgement is unique on (job, query, key)."""
+
+    def save_feedback(self, feedback: Feedback, counts: Sequence[FeedbackCount]) -> Feedback:
+        """Store a judgement and add its counts up, or neither where its key is taken; returns what is
+        stored under that key."""
+
+    def feedback_counts(self, fingerprints: Sequence[str], *, since_day: int) -> list[FeedbackCount]: ...

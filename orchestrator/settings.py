@@ -169,6 +169,17 @@ class CompositionSettings(Section):
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class FeedbackSettings(Section):
+    """How users' feedback counts. `half_life_days`: an observation of that age counts half on the cards.
+
+    Drift is looked for in the last `window_days`, where at least `min_answers` were judged.
+    """
+
+    half_life_days: float = Field(default=30, gt=0, le=10_000)
+    window_days: int = Field(default=7, ge=1, le=365)
+    min_answers: int = Field(default=20, ge=1)
+
+
 class SchedulerSettings(Section):
     """Times in seconds; see docs/decisions (0013) for the defaults.
 
@@ -210,6 +221,7 @@ class MusterSettings(BaseSettings):
     embedder: EmbedderSettings = EmbedderSettings()
     skills: SkillSettings = SkillSettings()
     compositions: dict[str, CompositionSettings] = Field(default_factory=dict)
+    feedback: FeedbackSettings = FeedbackSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     server: ServerSettings = ServerSettings()
 

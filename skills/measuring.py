@@ -9,13 +9,10 @@ from orchestrator.domain.assignments import CallRole, Job, JobProgress, JobState
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import ContextExceededError, InputError, NotFoundError
+from orchestrator.errors import NotFoundError
 from orchestrator.ports import CardStore, Dispatcher, Grader, JobStore, OutcomeRow
 
 logger = logging.getLogger(__name__)
-
-MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code})
-"""Error codes that say something about the expert; all others are the infrastructure's, and asked again."""
 
 ProgressCallback = Callable[[JobProgress], None]
 
@@ -168,7 +165,7 @@ class Measurer:
             rows = [
                 self._graded(fingerprints[r.expert_id], query, r)
                 for r in responses
-                if r.expert_id in fingerprints and _is_the_experts_own(r)
+                if r.expert_id in fingerprints and r.is_experts_own
             ]
             if rows:
                 self._cards.save_outcomes(rows)
@@ -184,8 +181,3 @@ class Measurer:
             completion_tokens=response.usage.completion_tokens,
             latency_ms=response.latency_ms,
         )
-
-
-def _is_the_experts_own(response: Response) -> bool:
-    """Whether the response says what the expert can do, rather than that it could not be asked."""
-    return response.error_code is None or response.error_code in MODEL_FAILURES

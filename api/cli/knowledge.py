@@ -1,6 +1,5 @@
 """`profile`, `cards` and `experts`: what is known about the pool."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,19 +53,31 @@ def cards(
     png: Png = None,
     export: Export = None,
     import_: Import = None,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="List where recent feedback leaves the history instead.")
+    ] = False,
+    swiss: Annotated[
+        bool, typer.Option("--swiss", help="Rank the experts by Swiss rounds over the profile instead.")
+    ] = False,
 ) -> None:
     """Show the competence cards; draw, export or import them."""
-    from api.wire import card_view
+    from orchestrator.errors import InputError
 
+    if drift and swiss:
+        raise InputError("give --drift or --swiss, not both.")
     session = session_of(ctx)
     with session.app() as app:
         if import_ is not None:
             _import_cards(session, app, import_)
-        known = app.service.cards
-        shown = dict(known) if expert is None else {expert: app.service.card(expert)}
+        if expert is not None:
+            app.service.expert(expert)
         _write_files(session, app, png=png, export=export)
-        payload = {expert_id: card_view(card).model_dump(mode="json") for expert_id, card in shown.items()}
-        _emit_cards(session, app, payload, expert)
+        if drift:
+            _emit_drift(session, app, expert)
+        elif swiss:
+            _emit_swiss(session, app)
+        else:
+            _emit_cards(session, app, expert)
 
 
 def experts(ctx: typer.Context) -> None:
@@ -104,16 +115,36 @@ def _write_files(session: Session, app: "App", *, png: Path | None, export: Path
     if export is not None:
         from skills.cards_io import export_deck
 
-        export_deck(app.service.cards, export, pool=app.pool)
+        export_deck(app.measured_cards(), export, pool=app.pool)
         session.remark(f"Cards: {export}")
 
 
-def _emit_cards(session: Session, app: "App", payload: Mapping[str, object], expert: str | None) -> None:
-    from api.cli.tables import card_table, cards_table
+def _emit_drift(session: Session, app: "App", expert: str | None) -> None:
+    from api.cli.tables import drift_table
+    from api.wire import drift_view
 
+    found = [drift for drift in app.drifts() if expert in (None, drift.expert_id)]
+    shown = (
+        drift_table(found) if found else "Recent feedback agrees with the cards, or is too little to tell."
+    )
+    session.emit({"drift": [drift_view(drift).model_dump(mode="json") for drift in found]}, shown)
+
+
+def _emit_swiss(session: Session, app: "App") -> None:
+    from api.cli.tables import swiss_table
+
+    standings = app.swiss()
+    session.emit({"swiss": [standing._asdict() for standing in standings]}, swiss_table(standings))
+
+
+def _emit_cards(session: Session, app: "App", expert: str | None) -> None:
+    from api.cli.tables import card_table, cards_table
+    from api.wire import card_view
+
+    known, drifting = app.service.cards, app.drifts()
     if expert is not None:
-        session.emit(payload[expert], card_table(app.service.card(expert)))
-    elif payload:
-        session.emit(payload, cards_table(app.service.cards))
-    else:
-        session.emit(payload, "No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`.")
+        card = app.service.card(expert)
+        return session.emit(card_view(card, drifting).model_dump(mode="json"), card_table(card))
+    payload = {i: card_view(card, drifting).model_dump(mode="json") for i, card in known.items()}
+    nobody = "No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`."
+    return session.emit(payload, cards_table(known) if known else nobody)

@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from api.cli import ask, batch, bench, demo, jobs, knowledge, plan, replay, serve, system, worker
+from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, replay, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, MusterError, SkillError
 
@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "profile": knowledge.profile,
     "cards": knowledge.cards,
     "experts": knowledge.experts,
+    "feedback": feedback.feedback,
     "route": ask.route,
     "ask": ask.ask,
     "batch": batch.batch,

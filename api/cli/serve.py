@@ -73,7 +73,8 @@ def _profile_unknown(session: Session, settings: "Settings", file: Path) -> None
     from orchestrator.question_files import read_questions
 
     with open_app(settings) as app:
-        if all(expert.id in app.service.cards for expert in app.pool.answerers):
+        known = app.service.cards
+        if all(expert.id in known for expert in app.pool.answerers):
             return
         with job_progress(app, "profiling") as on_progress:
             report = app.profile(read_questions(file), on_progress=on_progress)

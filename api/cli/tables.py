@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from orchestrator.bench import BenchReport, Difference
     from orchestrator.bootstrap import Diagnosis
     from orchestrator.domain.answers import Answer, Decision, Recruit
-    from orchestrator.domain.cards import CompetenceCard
+    from orchestrator.domain.cards import CompetenceCard, Tally
     from orchestrator.domain.experts import Pool
+    from orchestrator.domain.feedback import Drift, Feedback
     from orchestrator.replay.results import ReplayReport
+    from orchestrator.swiss import Standing
 
 TOP_SKILLS = 3
 
@@ -39,7 +41,7 @@ def experts_table(pool: "Pool", cards: Mapping[str, "CompetenceCard"]) -> Table:
     result = table("Experts", "expert", "engine", "backend", "roles", "accuracy", numbers=["accuracy"])
     for expert in pool.experts:
         card = cards.get(expert.id)
-        known = percent(card.total.accuracy) if card else "not profiled"
+        known = measured(card.total) if card else "not profiled"
         result.add_row(
             expert.id, expert.engine.id, expert.engine.backend, ", ".join(sorted(expert.roles)), known
         )
@@ -52,9 +54,55 @@ def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:
     for expert_id, card in sorted(cards.items()):
         result.add_row(
             expert_id,
-            percent(card.total.accuracy),
-            *(f"{n:g}" for n in (card.total.n_right, card.total.n_wrong, card.total.n_abstain)),
+            measured(card.total),
+            *_counts(card.total),
             ", ".join(_best_skills(card)),
+        )
+    return result
+
+
+def measured(tally: "Tally") -> str:
+    """Accuracy; a dash where nothing was measured, as of a member that only aggregates."""
+    return percent(tally.accuracy) if tally.n else "–"
+
+
+def _counts(tally: "Tally") -> list[str]:
+    """Right, wrong and abstained; a dash for each where nothing was measured."""
+    counts = (tally.n_right, tally.n_wrong, tally.n_abstain)
+    return [f"{round(n, 1):g}" if tally.n else "–" for n in counts]
+
+
+def drift_table(drifts: "Iterable[Drift]") -> Table:
+    numbers = ["recently", "answers", "expected"]
+    result = table("Feedback that the cards do not explain", "expert", "skill", *numbers, numbers=numbers)
+    for drift in drifts:
+        low, high = drift.interval
+        expected = f"{percent(drift.expected)} ({100 * low:.0f} to {100 * high:.0f})"
+        answers = f"{round(drift.n, 1):g}"
+        result.add_row(drift.expert_id, drift.skill or "(all)", percent(drift.recent), answers, expected)
+    return result
+
+
+def feedback_table(feedback: "Feedback") -> Table:
+    numbers = ["right", "wrong", "abstained"]
+    result = table(f"Judged {feedback.score:g}: {feedback.query_id}", "expert", *numbers, numbers=numbers)
+    for expert_id, tally in sorted(feedback.experts.items()):
+        result.add_row(expert_id, *(f"{n:.2g}" for n in (tally.n_right, tally.n_wrong, tally.n_abstain)))
+    return result
+
+
+def swiss_table(standings: "Iterable[Standing]") -> Table:
+    """Wins of a tournament, and how many of them go when the last ones of each round leave."""
+    numbers = ["place", "wins", "rounds", "lost wins", "left early"]
+    result = table("Swiss rounds over the profile's subjects", "expert", *numbers, numbers=numbers)
+    for place, standing in enumerate(standings, 1):
+        result.add_row(
+            standing.expert_id,
+            str(place),
+            f"{standing.wins:.2f}",
+            str(standing.n_rounds),
+            percent(standing.sensitivity),
+            percent(standing.eliminated),
         )
     return result
 
@@ -74,9 +122,8 @@ def card_table(card: "CompetenceCard") -> Table:
     result = table(f"Competence card of {card.expert_id}", "skill", *numbers, numbers=numbers)
     for name, tally in sorted(card.skills.items()):
         known = shrunk_posterior(tally, prior_mean=card.total.accuracy)
-        counts = (f"{n:g}" for n in (tally.n_right, tally.n_wrong, tally.n_abstain))
         interval = f"{100 * known.low:.0f} to {100 * known.high:.0f}"
-        result.add_row(name, percent(known.mean), interval, *counts)
+        result.add_row(name, percent(known.mean), interval, *_counts(tally))
     return result
 
 

@@ -24,7 +24,7 @@ def get_card(expert_id: str, app: AppDep) -> CardView:
         raise NotFoundError(
             f"expert '{expert.id}' has no competence card.", param="expert", remedy="Run `muster profile`."
         )
-    return card_view(card)
+    return card_view(card, app.drifts())
 
 
 @router.get("/{expert_id:path}")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.batches import own_line
-from api.deps import AppDep
-from api.errors import IdempotencyKeyError, IdempotencyMismatchError, MediaTypeError
+from api.deps import AppDep, checked_key
+from api.errors import IdempotencyMismatchError, MediaTypeError
 from api.events import job_events
 from api.schemas import JobList, JobView
 from api.wire import job_view
@@ -26,8 +25,6 @@ PATH = "/v1/jobs"
 MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")
 MIN_DEADLINE_S, MAX_DEADLINE_S = 1, 30 * 86_400
 SPOOL_BYTES = 1 << 20
-
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 router = APIRouter(tags=["jobs"])
 
@@ -113,10 +110,7 @@ def _job_id(key: str | None) -> str:
     """A key always leads to the same id; the key itself is not kept."""
     if key is None:
         return f"job-{uuid.uuid4().hex}"
-    if not _KEY.fullmatch(key):
-        raise IdempotencyKeyError(
-            "Idempotency-Key must be 1 to 255 visible ASCII characters.", param="Idempotency-Key"
-        )
+    key = checked_key(key)
     return f"job-{hashlib.sha256(f'{PATH} {key}'.encode()).hexdigest()[:32]}"
 
 

@@ -15,7 +15,7 @@ AUTO = "auto"
 def model_owners(service: Service) -> dict[str, str]:
     """Model id to owner: `auto`, `muster/<composition>`, then the experts."""
     virtual = [AUTO, *(f"muster/{name}" for name in service.composition_names if name != AUTO)]
-    experts = {expert.id: "pool" for expert in service.pool.answerers}
+    experts = {expert.id: "pool" for expert in service.pool.experts}
     return {**experts, **dict.fromkeys(virtual, "muster")}
 
 

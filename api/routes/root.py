@@ -10,6 +10,7 @@ LINKS = {
     "route": "/v1/route",
     "jobs": "/v1/jobs",
     "experts": "/v1/experts",
+    "feedback": "/v1/feedback",
     "health": "/health/ready",
     "docs": "/docs",
     "openapi": "/openapi.json",

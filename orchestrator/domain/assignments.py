@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.values import Value
+from orchestrator.errors import ContextExceededError, InputError
 
 
 class CallRole(StrEnum):
@@ -80,6 +81,10 @@ class Assignment(Value):
     attempt: int = 0
 
 
+MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code})
+"""Error codes that say something about the expert; all others are the infrastructure's."""
+
+
 class Response(Value):
     """What came back for a call. `error_code` is set when no usable text exists: an abstention."""
 
@@ -97,6 +102,11 @@ class Response(Value):
     @property
     def failed(self) -> bool:
         return self.error_code is not None
+
+    @property
+    def is_experts_own(self) -> bool:
+        """Whether it says what the expert can do, rather than that it could not be asked."""
+        return self.error_code is None or self.error_code in MODEL_FAILURES
 
 
 class QueryState(Value):

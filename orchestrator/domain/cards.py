@@ -70,6 +70,7 @@ class CompetenceCard(Value):
     `outcomes_hash` pins the raw per-question outcomes, `profile_hash` the questions and their skill
     annotation. `aggregation` holds the tallies of the aggregator exam, per domain (methods: card
     1.4). `mean_tokens` counts generated tokens per query, `mean_latency_ms` engine time per query.
+    `feedback`: the part of `total` that users' feedback adds (methods: card 1.5); never stored.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -84,18 +85,40 @@ class CompetenceCard(Value):
     mean_tokens: float = Field(default=0.0, ge=0)
     mean_latency_ms: float = Field(default=0.0, ge=0)
     cost_per_query: float = Field(default=0.0, ge=0)
+    feedback: Tally = Tally()
 
     @cached_property
     def hash(self) -> str:
-        return content_hash(self.model_dump(mode="json"))
+        without_feedback = None if self.feedback.n else {"feedback"}  # cards are older than feedback is
+        return content_hash(self.model_dump(mode="json", exclude=without_feedback))
 
     @property
     def aggregation_total(self) -> Tally:
-        return Tally(
-            n_right=sum(t.n_right for t in self.aggregation.values()),
-            n_wrong=sum(t.n_wrong for t in self.aggregation.values()),
-            n_abstain=sum(t.n_abstain for t in self.aggregation.values()),
+        return summed(self.aggregation.values())
+
+
+def summed(tallies: Iterable[Tally]) -> Tally:
+    parts = tuple(tallies)
+    return Tally(
+        n_right=sum(t.n_right for t in parts),
+        n_wrong=sum(t.n_wrong for t in parts),
+        n_abstain=sum(t.n_abstain for t in parts),
+    )
+
+
+def measured_version(cards: Mapping[str, CompetenceCard]) -> str:
+    """What was measured for these cards, whatever users' feedback adds since."""
+    return content_hash(
+        sorted(
+            [
+                card.fingerprint,
+                card.profile_hash,
+                card.outcomes_hash,
+                card.model_dump(include={"aggregation"}),
+            ]
+            for card in cards.values()
         )
+    )
 
 
 def deck_hash(cards: Mapping[str, CompetenceCard]) -> str:
@@ -113,11 +136,23 @@ def shrunk_posterior(tally: Tally, *, prior_mean: float, prior_strength: float =
         prior_mean: in [0, 1]; clipped to [0.01, 0.99] so that one answer can always be wrong.
         prior_strength: > 0, pseudo-observations.
     """
-    mean0 = min(max(prior_mean, 0.01), 0.99)
-    a = mean0 * prior_strength + tally.n_right
-    b = (1 - mean0) * prior_strength + tally.n_wrong + tally.n_abstain
+    a, b = beta_parameters(tally, prior_mean=prior_mean, prior_strength=prior_strength)
     low, high = beta_interval(a, b)
     return Posterior(a / (a + b), low, high, tally.n)
+
+
+class BetaParameters(NamedTuple):
+    a: float
+    b: float
+
+
+def beta_parameters(tally: Tally, *, prior_mean: float, prior_strength: float = 4.0) -> BetaParameters:
+    """The posterior of `shrunk_posterior`, without its quantiles."""
+    mean0 = min(max(prior_mean, 0.01), 0.99)
+    return BetaParameters(
+        mean0 * prior_strength + tally.n_right,
+        (1 - mean0) * prior_strength + tally.n_wrong + tally.n_abstain,
+    )
 
 
 def beta_interval(a: float, b: float, mass: float = 0.9) -> Interval:

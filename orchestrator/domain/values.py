@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +11,11 @@ class Value(BaseModel):
     """Immutable, no unknown fields, no silent coercion of field names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def replaced(self, **changes: Any) -> Self:
+        """A checked copy with other values; unlike `model_copy`, without what was cached of the old ones."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**fields, **changes})
 
 
 def content_hash(payload: Any) -> str:

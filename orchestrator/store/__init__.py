@@ -2,6 +2,7 @@
 
 from orchestrator.store.cards import SqlCardStore
 from orchestrator.store.database import Database, open_database
+from orchestrator.store.feedback import SqlFeedbackStore
 from orchestrator.store.jobs import SqlJobStore
 
-__all__ = ["Database", "SqlCardStore", "SqlJobStore", "open_database"]
+__all__ = ["Database", "SqlCardStore", "SqlFeedbackStore", "SqlJobStore", "open_database"]

@@ -15,7 +15,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
-from orchestrator.ports import AnsweredQuery, Bell, Claim, Completion, SweepReport
+from orchestrator.ports import AnsweredQuery, Bell, Claim, Completion, QueryRecord, SweepReport
 from orchestrator.store import claims, devices, reading, submission
 from orchestrator.store.database import Database
 from orchestrator.store.steps import advance, is_ready, is_routing, ready, take_ready
@@ -122,6 +122,9 @@ class SqlJobStore:
 
     def answer(self, job_id: str) -> Answer | None:
         return self._db.fetch(lambda conn: reading.first_answer(conn, job_id))
+
+    def query_record(self, job_id: str, query_id: str | None) -> QueryRecord:
+        return self._db.fetch(lambda conn: reading.query_record(conn, job_id, query_id))
 
     def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
         self.job(job_id)

@@ -10,7 +10,8 @@ from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job, JobProgress, JobState, Response
 from orchestrator.domain.devices import EngineLoad
 from orchestrator.domain.queries import Query
-from orchestrator.ports import AnsweredQuery
+from orchestrator.errors import InputError, NotFoundError
+from orchestrator.ports import AnsweredQuery, QueryRecord
 from orchestrator.store import tables as t
 from orchestrator.store.codec import answer_from_json
 from orchestrator.store.database import Database, db_now, inline
@@ -47,6 +48,26 @@ def first_answer(conn: Connection, job_id: str) -> Answer | None:
     first = _with_answer().where(t.query.c.job_pk == job_pk_of(conn, job_id)).order_by(t.query.c.ix).limit(1)
     row = conn.execute(first).first()
     return None if row is None or row.answer is None else _answer(row)
+
+
+def query_record(conn: Connection, job_id: str, query_id: str | None) -> QueryRecord:
+    """One query of a job by its id; None = the only one.
+
+    Raises:
+        NotFoundError: no such job or query.
+        InputError: None, and the job has several.
+    """
+    mine = _with_answer().where(t.query.c.job_pk == job_pk_of(conn, job_id)).order_by(t.query.c.ix).limit(2)
+    rows = conn.execute(mine if query_id is None else mine.where(t.query.c.custom_id == query_id)).all()
+    if not rows:
+        raise NotFoundError(
+            f"job '{job_id}' has no query{'' if query_id is None else f' {query_id!r}'}.", param="query"
+        )
+    if query_id is None and len(rows) > 1:
+        raise InputError(f"job '{job_id}' has several queries.", param="query", remedy="Name one by its id.")
+    found = tuple(responses_of(conn, [rows[0].pk]).get(rows[0].pk, ()))
+    answer = None if rows[0].answer is None else _answer(rows[0])
+    return QueryRecord(Query.model_validate_json(rows[0].payload), answer, found)
 
 
 def responses(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:

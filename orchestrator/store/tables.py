@@ -240,6 +240,26 @@ class ProfileSetRow(Row, table=True):
     payload: str = Field(sa_type=Text)
 
 
+class FeedbackRow(Row, table=True):
+    """A judgement of one answer: see `domain.feedback.Feedback`."""
+
+    job_id: str = Field(primary_key=True, sa_type=Text)
+    query_id: str = Field(primary_key=True, sa_type=Text)
+    key: str = Field(primary_key=True, sa_type=Text)
+    payload: str = Field(sa_type=Text)
+
+
+class FeedbackCountRow(Row, table=True):
+    """Sums of what judgements said of an expert on one day; see `domain.feedback.FeedbackCount`."""
+
+    fingerprint: str = Field(primary_key=True, sa_type=Text)
+    skill: str = Field(primary_key=True, sa_type=Text)
+    day: int = Field(primary_key=True)
+    n_right: float = Field(sa_type=Double)
+    n_wrong: float = Field(sa_type=Double)
+    n_abstain: float = Field(sa_type=Double)
+
+
 job = METADATA.tables["job"]
 outbox = METADATA.tables["outbox"]
 query = METADATA.tables["query"]
@@ -253,3 +273,5 @@ rate = METADATA.tables["rate"]
 outcome = METADATA.tables["outcome"]
 card = METADATA.tables["card"]
 profile_set = METADATA.tables["profile_set"]
+feedback = METADATA.tables["feedback"]
+feedback_count = METADATA.tables["feedback_count"]

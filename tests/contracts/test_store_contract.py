@@ -22,7 +22,7 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState, Rate
 from orchestrator.domain.queries import Query
-from orchestrator.errors import NotFoundError, StoreError
+from orchestrator.errors import InputError, NotFoundError, StoreError
 from orchestrator.store import Database, SqlJobStore
 from orchestrator.store.tables import device, job, query
 from tests.fakes.work import answered, make_call, make_queries, make_response
@@ -118,6 +118,37 @@ def test_names_that_no_database_takes_are_refused(store: SqlJobStore) -> None:
 def test_an_unknown_job_is_reported_at_once(store: SqlJobStore, method: str) -> None:
     with pytest.raises(NotFoundError, match="'nobody'"):
         getattr(store, method)("nobody")
+
+
+# ── one query ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_query_is_found_by_its_id_with_what_is_known_of_it(store: SqlJobStore) -> None:
+    submit(store, 2)
+    route(store)
+    assert store.query_record("job", "q1")[1:] == (None, ())
+    for engine in "ab":
+        complete(store, claim(store, engine))
+    finish(store)
+    record = store.query_record("job", "q1")
+    assert (record.query.id, record.answer) == ("q1", Answer(text="yes"))
+    assert len(record.responses) == 2
+
+
+def test_the_only_query_needs_no_name_one_of_several_does(store: SqlJobStore) -> None:
+    submit(store, 1, job_id="one")
+    submit(store, 2, job_id="two")
+    assert store.query_record("one", None).query.id == "q0"
+    with pytest.raises(InputError, match="several queries"):
+        store.query_record("two", None)
+
+
+def test_a_query_that_is_not_there_is_not_found(store: SqlJobStore) -> None:
+    submit(store, 1)
+    with pytest.raises(NotFoundError, match="no query 'q9'"):
+        store.query_record("job", "q9")
+    with pytest.raises(NotFoundError, match="'nobody'"):
+        store.query_record("nobody", None)
 
 
 # ── steps ─────────────────────────────────────────────────────────────────────────────────────────

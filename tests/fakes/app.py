@@ -22,6 +22,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.domain.feedback import Drift, Feedback
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import MusterError, NotFoundError
@@ -182,6 +183,18 @@ class FakeCatalogue:
         )
 
 
+@dataclass
+class FakeFeedback:
+    """Every judgement counts for `org/alpha`; `judged` remembers them."""
+
+    judged: list[tuple[str, str | None, float, str]] = field(default_factory=list)
+
+    def judge(self, job_id: str, query_id: str | None, *, score: float, key: str = "") -> Feedback:
+        self.judged.append((job_id, query_id, score, key))
+        said = {"org/alpha": Tally(n_right=score, n_wrong=1 - score)}
+        return Feedback(job_id=job_id, query_id=query_id or "q", key=key, score=score, day=0, experts=said)
+
+
 class FakeApp:
     """Two experts, `org/alpha` (profiled) and `beta` (not)."""
 
@@ -202,9 +215,14 @@ class FakeApp:
         self.jobs = FakeJobs(answers_with=answer, fails_with=fails_with)
         self.dispatcher = FakeDispatcher(gate=gate)
         self.diagnose = diagnose
+        self.feedback = FakeFeedback()
+        self.drifting: list[Drift] = []
         self.service = Service(
             pool=self.pool,
             jobs=self.jobs,
             dispatcher=self.dispatcher,
             catalogue=FakeCatalogue(self.pool, {"org/alpha": make_card("org/alpha")}),
         )
+
+    def drifts(self) -> list[Drift]:
+        return self.drifting

@@ -57,6 +57,15 @@ def run_json(pool: Path, capsys: Captured, *words: str, code: int = 0) -> dict[s
     return document
 
 
+def json_rows(pool: Path, capsys: Captured, *words: str) -> list[dict[str, object]]:
+    """A command whose JSON document is a list."""
+    capsys.readouterr()
+    assert run(pool, *words, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert isinstance(document, list)
+    return document
+
+
 def rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -125,6 +134,34 @@ def test_cards_before_profiling_say_what_to_do(pool: Path, capsys: Captured) -> 
     assert run(pool, "cards") == 0
     assert "muster profile" in capsys.readouterr().out
     assert run_json(pool, capsys, "cards", "alpha", code=2)["error"]["code"] == "card_invalid"
+
+
+def test_feedback_shows_on_the_cards_and_as_drift(profiled: Path, capsys: Captured) -> None:
+    """20 wrong answers of one who had nearly all right; the same judgement twice counts once."""
+    run_json(profiled, capsys, "ask", *ask_words(120), "--composition", "alpha")
+    [job] = json_rows(profiled, capsys, "jobs", "list", "--limit", "1")
+    before = run_json(profiled, capsys, "cards", "alpha")
+    assert run_json(profiled, capsys, "cards", "--drift") == {"drift": []}
+    for user in range(20):
+        run_json(profiled, capsys, "feedback", job["id"], "--wrong", f"--key={user}")
+    run_json(profiled, capsys, "feedback", job["id"], "--wrong", "--key=1")
+    after = run_json(profiled, capsys, "cards", "alpha")
+    assert after["total"]["n_wrong"] == before["total"]["n_wrong"] + 20
+    assert run_json(profiled, capsys, "cards", "--drift")["drift"] == after["drift"] != []
+    error = run_json(profiled, capsys, "feedback", job["id"], "--right", "--key=1", code=2)["error"]
+    assert error["code"] == "already_judged"
+
+
+@pytest.mark.parametrize("words", [[], ["--right", "--score=1"], ["--score=2"]])
+def test_feedback_needs_one_verdict(profiled: Path, capsys: Captured, words: list[str]) -> None:
+    run_json(profiled, capsys, "feedback", "job", *words, code=2)
+
+
+def test_swiss_rounds_rank_the_pool(profiled: Path, capsys: Captured) -> None:
+    standings = run_json(profiled, capsys, "cards", "--swiss")["swiss"]
+    assert {standing["expert_id"] for standing in standings} == set(EXPERTS)
+    assert standings[0]["expert_id"] == "alpha"
+    run_json(profiled, capsys, "cards", "--swiss", "--drift", code=2)
 
 
 def test_experts_are_listed_with_their_accuracy(profiled: Path, capsys: Captured) -> None:

@@ -109,10 +109,10 @@ def test_a_worker_learns_of_cards_that_another_process_measured(
     monkeypatch.setattr("orchestrator.bootstrap.REFRESH_S", 0.0)
     settings = load_settings(write_pool(tmp_path))
     with open_app(settings) as worker, open_app(settings) as other:
-        assert worker.service.cards == {}
+        assert worker.catalogue.knowledge.cards == {}
         worker.catalogue.refresh()
-        assert worker.service.cards == {}
+        assert worker.catalogue.knowledge.cards == {}
         other.profile(read_questions(write_questions(tmp_path / "known.jsonl", range(10))), exam=False)
-        assert worker.service.cards == {}
+        assert worker.catalogue.knowledge.cards == {}
         worker.catalogue.refresh()
-        assert set(worker.service.cards) == set(EXPERTS)
+        assert set(worker.catalogue.knowledge.cards) == set(EXPERTS)

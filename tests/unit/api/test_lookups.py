@@ -4,9 +4,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from api.wire import expert_view
 from orchestrator.bootstrap import Diagnosis
 from orchestrator.domain.assignments import Job, JobState
-from tests.fakes.app import FakeApp
+from orchestrator.domain.cards import Tally
+from orchestrator.domain.experts import ExpertRole, Pool
+from tests.fakes.app import FakeApp, make_card, make_expert
 
 
 @pytest.fixture
@@ -33,6 +36,21 @@ def test_every_listed_model_can_be_looked_up(client: TestClient, model_id: str) 
     assert body["id"] == model_id.replace("%2F", "/")
     assert body["object"] == "model"
     assert body["created"] > 0
+
+
+def test_a_member_that_only_aggregates_is_a_model_too() -> None:
+    """It can be asked by its id."""
+    app = FakeApp()
+    writer = make_expert("writer").model_copy(update={"roles": frozenset({ExpertRole.AGGREGATOR})})
+    app.service.pool = Pool(experts=(*app.pool.experts, writer))
+    client = TestClient(create_app(app))
+    assert client.get("/v1/models/writer").json()["owned_by"] == "pool"
+    assert "writer" in {model["id"] for model in client.get("/v1/models").json()["data"]}
+
+
+def test_an_expert_without_outcomes_has_no_accuracy() -> None:
+    nothing_measured = make_card("writer").model_copy(update={"total": Tally()})
+    assert expert_view(make_expert("writer"), nothing_measured).accuracy is None
 
 
 def test_experts_show_what_they_are_and_not_where(client: TestClient) -> None:

@@ -13,9 +13,12 @@ from api.cli.tables import (
     cards_table,
     checks_table,
     decision_table,
+    drift_table,
     experts_table,
+    feedback_table,
     plan_lines,
     plan_table,
+    swiss_table,
     votes_table,
 )
 from orchestrator.batching import JobPlan, Stay
@@ -23,7 +26,10 @@ from orchestrator.bench import BenchReport, CompositionResult, Difference
 from orchestrator.bootstrap import Diagnosis
 from orchestrator.domain.answers import Decision, Interval, Recruit, SkillEvidence
 from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
+from orchestrator.domain.cards import Tally
 from orchestrator.domain.experts import Pool
+from orchestrator.domain.feedback import Drift, Feedback
+from orchestrator.swiss import Standing
 from tests.fakes.app import ANSWER, make_card, make_expert
 
 
@@ -44,6 +50,38 @@ def test_experts_show_who_is_profiled() -> None:
 def test_cards_show_counts_and_best_skills() -> None:
     text = shown(cards_table({"alpha": make_card("alpha")}))
     assert all(part in text for part in ("alpha", "70.0 %", "7", "2", "1", "algebra"))
+
+
+def test_a_member_that_only_aggregates_has_dashes_for_what_was_not_measured() -> None:
+    card = make_card("writer").model_copy(update={"total": Tally(), "skills": {}})
+    pool = Pool(experts=(make_expert("writer"),))
+    for text in (shown(cards_table({"writer": card})), shown(experts_table(pool, {"writer": card}))):
+        assert "–" in text
+        assert "0.0 %" not in text
+
+
+def test_decayed_counts_are_shown_with_one_digit() -> None:
+    card = make_card("alpha").model_copy(update={"total": Tally(n_right=7.4444, n_wrong=2)})
+    assert "7.4 " in shown(cards_table({"alpha": card}))
+
+
+def test_drift_shows_what_was_expected() -> None:
+    text = shown(drift_table([Drift("alpha", "algebra", 0.2, 25, 0.7, Interval(0.52, 0.88))]))
+    assert all(part in text for part in ("alpha", "algebra", "20.0 %", "25", "70.0 % (52 to 88)"))
+
+
+def test_standings_show_the_place_and_what_elimination_costs() -> None:
+    text = shown(swiss_table([Standing("alpha", 2.5, 3, 0.25, 0.1), Standing("beta", 1, 3, 0.5, 0.4)]))
+    assert text.index("alpha") < text.index("beta")
+    assert all(part in text for part in ("2.50", "25.0 %", "40.0 %"))
+
+
+def test_a_judgement_shows_what_it_says_of_each_expert() -> None:
+    judged = Feedback(
+        job_id="j", query_id="q7", score=0.75, day=0, experts={"alpha": Tally(n_right=0.75, n_wrong=0.25)}
+    )
+    text = shown(feedback_table(judged))
+    assert all(part in text for part in ("q7", "alpha", "0.75", "0.25"))
 
 
 def test_a_card_shows_estimates_with_intervals() -> None:

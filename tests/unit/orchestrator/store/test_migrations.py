@@ -9,7 +9,9 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 from orchestrator.domain.assignments import JobState
-from orchestrator.store import SqlJobStore, migrations, open_database
+from orchestrator.domain.cards import Tally
+from orchestrator.domain.feedback import Feedback, FeedbackCount
+from orchestrator.store import SqlFeedbackStore, SqlJobStore, migrations, open_database
 from tests.fakes.databases import fresh_postgres, postgres_is_reachable
 
 NEEDS_POSTGRES = [
@@ -73,6 +75,19 @@ def test_a_job_of_the_first_version_is_read_and_finished(url: str) -> None:
     (load,) = store.engine_loads(job_id="old")
     assert (load.started_at, load.left_at) == (98.5, None)
     store.close()
+
+
+def test_a_database_of_the_third_version_takes_feedback(url: str) -> None:
+    make_old(url, "0003", ["INSERT INTO card VALUES (1, 'a', 'p', '{}')"])
+    database = open_database(url)
+    store = SqlFeedbackStore(database)
+    judged = Feedback(job_id="job", query_id="q", score=1, day=3)
+    count = FeedbackCount("fp", "algebra", 3, Tally(n_right=1))
+    assert store.save_feedback(judged, [count]) == judged
+    assert store.feedback_counts(["fp"], since_day=0) == [count]
+    with database.read() as conn:
+        assert conn.execute(text("SELECT expert_id FROM card")).scalar() == "a"
+    database.close()
 
 
 def test_every_revision_can_be_undone_and_applied_again(url: str) -> None:

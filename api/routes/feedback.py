@@ -1,0 +1,26 @@
+"""`POST /v1/feedback`: whether an answer was right; the cards of those who took part learn from it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+
+from api.deps import AppDep, checked_key
+from api.schemas import FeedbackRequest, FeedbackView
+from api.strict_json import StrictRoute
+from api.wire import feedback_view
+
+router = APIRouter(route_class=StrictRoute, tags=["feedback"])
+
+
+@router.post("/v1/feedback")
+def post_feedback(
+    body: FeedbackRequest, app: AppDep, idempotency_key: Annotated[str | None, Header()] = None
+) -> FeedbackView:
+    """Judge an answer: `job` is the `muster.job_id` of a completion, or a job of `/v1/jobs` with `query`, the
+    id of one of its lines.
+
+    An answer is judged once per `Idempotency-Key` (without one: once). The same judgement again changes
+    nothing; another one under the same key is refused with 409.
+    """
+    key = "" if idempotency_key is None else checked_key(idempotency_key)
+    return feedback_view(app.feedback.judge(body.job, body.query, score=body.verdict, key=key))

@@ -1,0 +1,66 @@
+"""What every feedback store promises, whatever the database and however many threads share it."""
+
+import threading
+
+import pytest
+
+from orchestrator.domain.cards import Tally
+from orchestrator.domain.feedback import Feedback, FeedbackCount
+from orchestrator.errors import StoreError
+from orchestrator.store import Database, SqlFeedbackStore
+
+
+@pytest.fixture
+def feedback(database: Database) -> SqlFeedbackStore:
+    return SqlFeedbackStore(database)
+
+
+def judged(query_id: str = "q", *, key: str = "", score: float = 1.0, day: int = 5) -> Feedback:
+    return Feedback(job_id="job", query_id=query_id, key=key, score=score, day=day)
+
+
+def count(n_right: float, *, skill: str = "algebra", day: int = 5, fingerprint: str = "fp") -> FeedbackCount:
+    return FeedbackCount(fingerprint, skill, day, Tally(n_right=n_right))
+
+
+def test_counts_of_one_day_add_up(feedback: SqlFeedbackStore) -> None:
+    feedback.save_feedback(judged("q1"), [count(1), count(1, skill="")])
+    feedback.save_feedback(judged("q2"), [count(0.5)])
+    assert feedback.feedback_counts(["fp"], since_day=0) == [count(1, skill=""), count(1.5)]
+
+
+def test_a_judgement_counts_once_per_key_and_the_first_stands(feedback: SqlFeedbackStore) -> None:
+    first = judged(score=1.0)
+    assert feedback.save_feedback(first, [count(1)]) == first
+    assert feedback.save_feedback(judged(score=0.0, day=6), [count(0, day=6)]) == first
+    assert feedback.save_feedback(judged(key="another"), [count(1)]).key == "another"
+    assert feedback.feedback_counts(["fp"], since_day=0) == [count(2)]
+
+
+def test_only_the_experts_and_days_asked_for_are_read(feedback: SqlFeedbackStore) -> None:
+    counts = [count(1, day=4), count(1, day=5), count(1, day=6, fingerprint="other")]
+    feedback.save_feedback(judged(), counts)
+    assert feedback.feedback_counts(["fp"], since_day=5) == [count(1, day=5)]
+    assert feedback.feedback_counts([], since_day=0) == []
+
+
+def test_a_key_that_no_database_takes_is_refused(feedback: SqlFeedbackStore) -> None:
+    with pytest.raises(StoreError, match="cannot be stored"):
+        feedback.save_feedback(judged(key="a\x00b"), [count(1)])
+    assert feedback.feedback_counts(["fp"], since_day=0) == []
+
+
+def test_many_at_once_lose_and_repeat_nothing(feedback: SqlFeedbackStore) -> None:
+    """Four threads judge the same ten queries: each query counts once."""
+
+    def judge_all() -> None:
+        for i in range(10):
+            feedback.save_feedback(judged(f"q{i}"), [count(1, skill=s) for s in ("b", "a", "")])
+
+    threads = [threading.Thread(target=judge_all) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = feedback.feedback_counts(["fp"], since_day=0)
+    assert [c.tally.n_right for c in found] == [10, 10, 10]
