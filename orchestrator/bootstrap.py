@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 SYNTHESIZE = "synthesize"
 REFRESH_S = 5.0
 FEEDBACK_S = 60.0
-"""Feedback reaches routing at most this often: every composition is fitted anew for it."""
+"""Feedback reaches routing this often: all of it is read, and every composition fitted anew."""
 DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
 AUTO, UNPROFILED = "auto", "skills"
@@ -105,6 +105,7 @@ class Catalogue:
         embedder: Callable[[], Embedder],
         annotator: Callable[[Knowledge], SkillAnnotator],
         matcher: Callable[[Knowledge], SkillMatcher | None],
+        measured: Callable[[], Mapping[str, CompetenceCard]],
         cards: Callable[[], Mapping[str, CompetenceCard]],
         knowledge: Callable[[], Knowledge],
         clock: Clock = time.monotonic,
@@ -115,6 +116,7 @@ class Catalogue:
         self._embedder = embedder
         self._annotator = annotator
         self._matcher = matcher
+        self._load_measured = measured
         self._load_cards = cards
         self._load_knowledge = knowledge
         self._clock = clock
@@ -139,11 +141,15 @@ class Catalogue:
         if known is None or now < self._checked_at + REFRESH_S:
             return
         self._checked_at = now
-        cards = self._load_cards()
-        if measured_version(cards) != measured_version(known.cards):
+        if measured_version(self._load_measured()) != measured_version(known.cards):
             self.forget()
-        elif deck_hash(cards) != deck_hash(known.cards) and now >= self._fed_at + FEEDBACK_S:
+        elif now >= self._fed_at + FEEDBACK_S:
             self._fed_at = now
+            self._follow_feedback(known)
+
+    def _follow_feedback(self, known: Knowledge) -> None:
+        cards = self._load_cards()
+        if deck_hash(cards) != deck_hash(known.cards):
             self._knowledge = known._replace(cards=cards)
             self._built = {}
 
@@ -253,6 +259,7 @@ class App:
             embedder=lambda: self.embedder,
             annotator=self._annotator,
             matcher=self._matcher,
+            measured=self.measured_cards,
             cards=self._cards,
             knowledge=self._knowledge,
         )

@@ -1,6 +1,7 @@
 """Users judge answers; what that says of the experts is kept and counted on their cards (methods: 1.5)."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from orchestrator.domain.answers import Answer, Vote
@@ -25,8 +26,8 @@ from orchestrator.settings import FeedbackSettings
 
 log = logging.getLogger(__name__)
 
-_FORGOTTEN_HALF_LIVES = 20
-"""Feedback older than so many half-lives counts less than a millionth, and is not read."""
+_FORGOTTEN_HALF_LIVES = 10
+"""Feedback older than so many half-lives counts less than a thousandth, and is not read."""
 
 
 class FeedbackDesk:
@@ -91,7 +92,7 @@ class FeedbackDesk:
     def on_cards(self, cards: Mapping[str, CompetenceCard]) -> dict[str, CompetenceCard]:
         """Measured cards with the feedback that has not faded yet."""
         counts = self._known(cards)
-        return {expert_id: with_feedback(card, counts, self._decay) for expert_id, card in cards.items()}
+        return {i: with_feedback(card, counts[card.fingerprint], self._decay) for i, card in cards.items()}
 
     def drifts(self, cards: Mapping[str, CompetenceCard]) -> list[Drift]:
         """What of measured cards recent feedback contradicts, in the order of the cards."""
@@ -99,7 +100,7 @@ class FeedbackDesk:
         found = (
             drifts(
                 card,
-                counts,
+                counts[card.fingerprint],
                 self._decay,
                 window_days=settings.window_days,
                 min_answers=settings.min_answers,
@@ -116,9 +117,14 @@ class FeedbackDesk:
     def _decay(self) -> Decay:
         return Decay(self._settings.half_life_days, self._today)
 
-    def _known(self, cards: Mapping[str, CompetenceCard]) -> list[FeedbackCount]:
+    def _known(self, cards: Mapping[str, CompetenceCard]) -> Mapping[str, list[FeedbackCount]]:
+        """Counts by fingerprint."""
         oldest = self._today - round(_FORGOTTEN_HALF_LIVES * self._settings.half_life_days)
-        return self._store.feedback_counts([c.fingerprint for c in cards.values()], since_day=oldest)
+        known: dict[str, list[FeedbackCount]] = defaultdict(list)
+        wanted = [card.fingerprint for card in cards.values()]
+        for count in self._store.feedback_counts(wanted, since_day=oldest):
+            known[count.fingerprint].append(count)
+        return known
 
     def _opinions(self, record: QueryRecord, answer: Answer) -> Iterable[Opinion]:
         """One per vote; none of an expert that could not be asked, for that says nothing of it."""

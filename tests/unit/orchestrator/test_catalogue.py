@@ -40,6 +40,7 @@ def make(folder: Path) -> tuple[World, Catalogue]:
         embedder=lambda: None,
         annotator=lambda known: None,
         matcher=lambda known: None,
+        measured=lambda: world.cards,
         cards=lambda: world.cards,
         knowledge=world.knowledge,
         clock=lambda: world.now_s,

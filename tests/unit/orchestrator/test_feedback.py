@@ -139,7 +139,7 @@ def test_cards_show_feedback_that_fades() -> None:
     measured = {"ada": make_card("ada").model_copy(update={"fingerprint": POOL.by_id["ada"].fingerprint})}
     month_later = desk(record(None), store, day=TODAY + 30)
     assert month_later.on_cards(measured)["ada"].total.n_right == 7.5
-    assert desk(record(None), store, day=TODAY + 601).on_cards(measured) == measured
+    assert desk(record(None), store, day=TODAY + 301).on_cards(measured) == measured
 
 
 def test_an_expert_that_left_the_pool_is_told_of_but_not_counted() -> None:
