@@ -105,18 +105,19 @@ class Catalogue:
         embedder: Callable[[], Embedder],
         annotator: Callable[[Knowledge], SkillAnnotator],
         matcher: Callable[[Knowledge], SkillMatcher | None],
-        measured: Callable[[], Mapping[str, CompetenceCard]],
         cards: Callable[[], Mapping[str, CompetenceCard]],
         knowledge: Callable[[], Knowledge],
+        measured: Callable[[], Mapping[str, CompetenceCard]] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        """`measured`: the cards without feedback; None = `cards` hold none."""
         self._settings = settings
         self._pool = pool
         self._grader = grader
         self._embedder = embedder
         self._annotator = annotator
         self._matcher = matcher
-        self._load_measured = measured
+        self._load_measured = measured or cards
         self._load_cards = cards
         self._load_knowledge = knowledge
         self._clock = clock
