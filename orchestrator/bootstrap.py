@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aggregators.outputs import AggregatorContext, make_aggregator
+from aggregators.outputs.votes import settled_words
 from orchestrator.annotators import make_annotator
 from orchestrator.bench import Bench, BenchReport, OnBench
 from orchestrator.compositions import (
@@ -28,7 +29,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.pool import build_pool, engine_access
-from orchestrator.ports import Clock, Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
+from orchestrator.ports import Clock, Composition, Embedder, Grader, Piece, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.service import OnProgress, Service
 from orchestrator.settings import CompositionSettings, Settings
@@ -48,12 +49,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SYNTHESIZE = "synthesize"
+SYNTHESIZE, FIRST = "synthesize", "first"
 REFRESH_S = 5.0
 DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
 AUTO, UNPROFILED = "auto", "skills"
-ONLY = CompositionSettings(router="all", aggregator="first")
+ONLY = CompositionSettings(router="all", aggregator=FIRST)
 
 
 class Diagnosis(NamedTuple):
@@ -198,6 +199,7 @@ class Catalogue:
             aggregator=make_aggregator(spec.aggregator, voting, spec.aggregator_options),
             job=job,
             later_engines=self._later_engines(spec),
+            quotes=spec.aggregator == FIRST,
         )
 
     def _later_engines(self, spec: CompositionSettings) -> tuple[str, ...]:
@@ -212,7 +214,7 @@ class Catalogue:
         return self._reader
 
 
-_SHAPING_FIELDS = {"composition", "seed", "max_tokens", "temperature", "experts"}
+_SHAPING_FIELDS = {"composition", "seed", "max_tokens", "temperature", "experts", "stream"}
 
 
 class App:
@@ -250,9 +252,13 @@ class App:
         )
 
     def device_driver(
-        self, *, steps: bool = True, on_committed: Callable[[], None] | None = None
+        self,
+        *,
+        steps: bool = True,
+        on_committed: Callable[[], None] | None = None,
+        on_piece: Callable[[Piece], None] | None = None,
     ) -> LocalDispatcher:
-        """A loop over the configured device; see `DeviceLoop` for the arguments."""
+        """A loop over the configured device; see `LocalDispatcher` for the arguments."""
         return LocalDispatcher(
             store=self.jobs,
             backends=partial(get_backend, access=engine_access(self.settings, self.pool)),
@@ -262,6 +268,8 @@ class App:
             device=self.settings.muster.device,
             steps=steps,
             on_committed=on_committed,
+            settled=settled_words,
+            on_piece=on_piece,
         )
 
     @cached_property

@@ -5,6 +5,7 @@ Shapes: Q queries, E experts, D embedding width.
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
@@ -234,6 +235,19 @@ CompositionFactory = Callable[[Job], Composition]
 """The composition that answers a job's queries; the same job always gets an equal one."""
 
 
+class Piece(NamedTuple):
+    """Text of an answer that is being written, told to whoever reads along; any piece may be lost.
+
+    `writer` is unique to one run of one call: an attempt that starts over has another. `at`: how many
+    characters of the answer come before, by the same writer.
+    """
+
+    job_id: str
+    writer: str
+    at: int
+    text: str
+
+
 class Dispatcher(Protocol):
     """Gets submitted jobs done: embedded, a loop of this process; in the stack, the workers."""
 
@@ -245,6 +259,13 @@ class Dispatcher(Protocol):
 
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Block until the job ends or the time is up; others may do the work."""
+
+    def listen(self, job_id: str, *, timeout_s: float) -> AbstractContextManager[Iterator[Sequence[Piece]]]:
+        """Hear from now on what is told of a job's answer; `wait` as an iterator.
+
+        The iterator is asked once the job is submitted. It ends when the job has ended or the time is up;
+        while nothing is told it yields an empty sequence about every second.
+        """
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         """Loads and seconds left of all waiting work, as far as this process knows the devices.

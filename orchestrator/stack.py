@@ -113,7 +113,9 @@ def run_device_worker(settings: Settings, *, steps: bool) -> int:
     with open_app(settings) as app:
         bells, heard = Bells(celery), Heard()
         driver = app.device_driver(
-            steps=False, on_committed=lambda: hands.steps.wake() if steps else bells.ring(ADVANCE)
+            steps=False,
+            on_committed=lambda: hands.steps.wake() if steps else bells.ring(ADVANCE),
+            on_piece=app.news.tell_piece,
         )
         hands = WorkerHands(app, bells, driver=driver, on_heard=heard.now)
         register(celery, lambda: hands)

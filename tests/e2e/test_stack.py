@@ -10,6 +10,7 @@ import redis
 import yaml
 from celery import Celery
 
+from orchestrator.ports import Piece
 from tests.e2e.stack import (
     RABBITMQ_URL,
     ROOT,
@@ -23,6 +24,7 @@ from tests.e2e.stack import (
 )
 from tests.fakes.databases import postgres_is_reachable
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
+from workers.pieces import Heard
 from workers.stack.news import RedisNews
 
 pytestmark = [
@@ -116,10 +118,23 @@ def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: RedisSer
     listener.start()
     until(lambda: listener.is_live)
     with listener.watch("mine") as mine, listener.watch("other") as other:
-        redis.Redis(port=redis_server.port).publish("muster.news.0", "garbage")
+        for channel in ("muster.news.0", "muster.pieces.0"):
+            redis.Redis(port=redis_server.port).publish(channel, "garbage")
+            redis.Redis(port=redis_server.port).publish(channel, '[["mine", 3]]')
         teller.tell(["mine", "somebody's"])
-        assert mine.wait(30)
-        assert not other.is_set()
+        assert mine.wait(30) == Heard(True, ())
+        pieces = [
+            Piece("mine", "w", 0, "Ja,"),
+            Piece("somebody's", "v", 0, "x"),
+            Piece("mine", "w", 3, " ☕"),
+        ]
+        for piece in pieces:
+            teller.tell_piece(piece)
+        heard = until(lambda: mine.wait(1).pieces)
+        heard += () if len(heard) == 2 else mine.wait(30).pieces
+        assert heard == (pieces[0], pieces[2])
+        assert other.wait(0.0) == Heard(False, ())
+    teller.stop()
     listener.stop()
     assert not listener.is_live
 

@@ -30,9 +30,9 @@ from workers.device.loading import BackendShelf, Loader
 from workers.device.measured import Measurements
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.remote_lanes import RemoteLanes
-from workers.device.seat import OnTokens
 from workers.device.seats import DeviceSeats
 from workers.owners import berth_of
+from workers.pieces import Writers
 
 __all__ = ["DEFAULT_PACE", "DeviceLoop", "Pace"]
 
@@ -45,12 +45,15 @@ UNLOAD_S = 20.0
 class DeviceLoop:
     """Serves one device for one owner; for one thread at a time.
 
+    Attributes:
+        n_generated: usable responses so far; `n_steps`: steps of queries taken here.
+
     Args:
         backends: backend by name (`EngineSpec.backend`).
         device: name of the device, for the record of loads.
         owner: lease owner, unique among all loops.
         clock: monotonic seconds; leases run on database time, not on it.
-        on_tokens: called with new text of unfinished responses.
+        writers: who is told of the text of unfinished responses.
         steps: whether it takes queries through their compositions; False = others do.
         on_committed: called after responses were committed, at most every `Pace.ring_s` while there is
             work.
@@ -69,13 +72,14 @@ class DeviceLoop:
         owner: str,
         clock: Clock,
         pace: Pace = DEFAULT_PACE,
-        on_tokens: OnTokens | None = None,
+        writers: Writers | None = None,
         steps: bool = True,
         on_committed: Callable[[], None] | None = None,
         remote: Container[str] = REMOTE_BACKENDS,
     ) -> None:
         self.owner = owner
         self.n_generated = 0
+        self.n_steps = 0
         self._steps = steps
         self._on_committed = on_committed
         self._kit = kit = make_kit(store, owner=owner, clock=clock, pace=pace, settings=settings)
@@ -95,7 +99,7 @@ class DeviceLoop:
             kit, engines=pool.engines.keys(), remote=self._remote, later_engines=self._advancer.later_engines
         )
         feeder = Feeder(kit, books)
-        make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, on_tokens=on_tokens)
+        make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, writers=writers)
         berth = partial(Berth, kit, make_lane=make_lane)
         names = [owner, *(berth_of(owner, str(n)) for n in range(1, settings.max_resident))]
         self._seats = DeviceSeats(
@@ -236,6 +240,7 @@ class DeviceLoop:
         if not self._steps or not self._timers.is_due("advance", self._kit.pace.look_s):
             return False
         advanced = self._advancer.run(between=self._keep_alive)
+        self.n_steps += advanced.n_steps
         if advanced.n_asked:
             self._timers.due_now("backlog", "jobs")
         return advanced.n_steps > 0
