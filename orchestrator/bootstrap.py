@@ -1,6 +1,7 @@
 """The composition root: settings in, a wired `App` out. The one module that names concrete classes."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,7 +90,10 @@ NOTHING = Knowledge({}, None)
 
 
 class Catalogue:
-    """Builds compositions by name from the cards of the moment (`service.CompositionCatalogue`)."""
+    """Builds compositions by name from the cards of the moment (`service.CompositionCatalogue`).
+
+    For any number of threads.
+    """
 
     def __init__(
         self,
@@ -114,15 +118,17 @@ class Catalogue:
         self._load_knowledge = knowledge
         self._clock = clock
         self._checked_at = clock()
+        self._lock = threading.RLock()
         self._specs = {**_stock_compositions(pool), **settings.muster.compositions}
         self.forget()
 
     def forget(self) -> None:
         """Read cards and profile anew at the next use: they changed."""
-        self._cards: Mapping[str, CompetenceCard] | None = None
-        self._knowledge: Knowledge | None = None
-        self._reader: SkillReader | None = None
-        self._built: dict[str, Composition] = {}
+        with self._lock:
+            self._cards: Mapping[str, CompetenceCard] | None = None
+            self._knowledge: Knowledge | None = None
+            self._reader: SkillReader | None = None
+            self._built: dict[str, Composition] = {}
 
     @property
     def names(self) -> Sequence[str]:
@@ -130,25 +136,28 @@ class Catalogue:
 
     def refresh(self) -> None:
         """Read cards and profile anew if another process changed them; looks every `REFRESH_S`."""
-        if self._cards is None or self._clock() < self._checked_at + REFRESH_S:
-            return
-        self._checked_at = self._clock()
-        if deck_hash(self._load_cards()) != deck_hash(self._cards):
-            self.forget()
+        with self._lock:
+            if self._cards is None or self._clock() < self._checked_at + REFRESH_S:
+                return
+            self._checked_at = self._clock()
+            if deck_hash(self._load_cards()) != deck_hash(self._cards):
+                self.forget()
 
     @property
     def cards(self) -> Mapping[str, CompetenceCard]:
         """Needs no embedder, unlike the profile behind them."""
-        if self._cards is None:
-            self._cards = self._load_cards()
-        return self._cards
+        with self._lock:
+            if self._cards is None:
+                self._cards = self._load_cards()
+            return self._cards
 
     @property
     def knowledge(self) -> Knowledge:
-        if self._knowledge is None:
-            self._knowledge = self._load_knowledge()
-            self._cards = self._knowledge.cards
-        return self._knowledge
+        with self._lock:
+            if self._knowledge is None:
+                self._knowledge = self._load_knowledge()
+                self._cards = self._knowledge.cards
+            return self._knowledge
 
     def build(self, job: Job) -> Composition:
         """The composition of a job; equal jobs share one.
@@ -158,9 +167,10 @@ class Catalogue:
             ConfigError: options that its router or aggregator refuses.
         """
         key = content_hash(job.model_dump(mode="json", include=_SHAPING_FIELDS))
-        if key not in self._built:
-            self._built[key] = self._make(job)
-        return self._built[key]
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = self._make(job)
+            return self._built[key]
 
     def _make(self, job: Job) -> Composition:
         if job.composition in (ROLL_CALL, EXAM):

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.assignments import (
+    BATCH,
     Ask,
     Assignment,
     Done,
@@ -338,11 +339,13 @@ class JobStore(Protocol):
     def set_state(self, job_id: str, state: JobState) -> None: ...
 
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
-        """Unfinished queries none of whose calls is outstanding, highest priority first."""
+        """Unfinished queries none of whose calls is outstanding: those of the highest priority only."""
 
-    def take_ready(self, *, limit: int, for_s: float, job_id: str | None = None) -> list[QueryState]:
-        """Like `ready`, and nobody else is given these queries for `for_s` seconds or until `advance`.
-        With `for_s` 0 nothing is marked: for a database that one process uses."""
+    def take_ready(
+        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
+    ) -> list[QueryState]:
+        """Like `ready` of what nobody took, and nobody else is given these queries for `for_s` seconds or
+        until `advance`. With `for_s` 0 nothing is marked: for a database that one process uses."""
 
     def is_routing(self) -> bool:
         """Whether queries wait for their first step."""

@@ -160,10 +160,12 @@ def test_a_step_is_applied_only_from_the_stage_it_was_computed_for(store: SqlJob
     assert store.answer("job") == Answer(text="yes")
 
 
-def test_ready_gives_the_highest_priority_first_then_submission_order(store: SqlJobStore) -> None:
+def test_ready_gives_the_highest_priority_alone_in_submission_order(store: SqlJobStore) -> None:
     submit(store, 2, job_id="batch", prefix="b")
     submit(store, 2, job_id="ask", priority=INTERACTIVE, prefix="i")
-    assert [s.query.id for s in store.ready(limit=3)] == ["i0", "i1", "b0"]
+    assert [s.query.id for s in store.ready(limit=3)] == ["i0", "i1"]
+    store.set_state("ask", JobState.CANCELLED)
+    assert [s.query.id for s in store.ready(limit=3)] == ["b0", "b1"]
     assert [s.query.id for s in store.ready(limit=9, job_id="batch")] == ["b0", "b1"]
 
 
@@ -261,9 +263,19 @@ def test_taking_follows_priority_and_job_and_marks_nothing_for_no_time(store: Sq
     submit(store, 2, job_id="batch", prefix="b")
     submit(store, 2, job_id="ask", priority=INTERACTIVE, prefix="i")
     for _ in range(2):
-        assert [s.query.id for s in store.take_ready(limit=3, for_s=0)] == ["i0", "i1", "b0"]
+        assert [s.query.id for s in store.take_ready(limit=1, for_s=0)] == ["i0"]
     assert [s.query.id for s in store.take_ready(limit=1, for_s=60, job_id="batch")] == ["b0"]
-    assert [s.query.id for s in store.take_ready(limit=3, for_s=60)] == ["i0", "i1", "b1"]
+    assert [s.query.id for s in store.take_ready(limit=1, for_s=60)] == ["i0"]
+
+
+def test_a_question_is_not_taken_together_with_a_batch(store: SqlJobStore) -> None:
+    submit(store, 2, job_id="batch", prefix="b")
+    assert store.take_ready(limit=3, for_s=60, min_priority=INTERACTIVE) == []
+    submit(store, 2, job_id="ask", priority=INTERACTIVE, prefix="i")
+    assert [s.query.id for s in store.take_ready(limit=1, for_s=60, min_priority=INTERACTIVE)] == ["i0"]
+    assert [s.query.id for s in store.take_ready(limit=3, for_s=60)] == ["i1"]
+    assert store.take_ready(limit=3, for_s=60, min_priority=INTERACTIVE) == []
+    assert [s.query.id for s in store.take_ready(limit=3, for_s=60)] == ["b0", "b1"]
 
 
 # ── leases ────────────────────────────────────────────────────────────────────────────────────────

@@ -98,7 +98,7 @@ class DeviceLoop:
         self._books = books = Books(
             kit, engines=pool.engines.keys(), remote=self._remote, later_engines=self._advancer.later_engines
         )
-        feeder = Feeder(kit, books)
+        self._feeder = feeder = Feeder(kit, books)
         make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, writers=writers)
         berth = partial(Berth, kit, make_lane=make_lane)
         names = [owner, *(berth_of(owner, str(n)) for n in range(1, settings.max_resident))]
@@ -117,7 +117,8 @@ class DeviceLoop:
 
         self._remotes = RemoteLanes(kit, remote_berth, books=books, feeder=feeder)
         self._is_doubtful = False
-        self._n_seen_committed = 0
+        self._n_seen_committed = self._n_seen_urgent = 0
+        self._is_woken = False
         self._owes_bell = False
 
     @property
@@ -141,8 +142,10 @@ class DeviceLoop:
         return engine_id not in self._remote
 
     def wake(self) -> None:
-        """Look at the books at the next tick, whenever that was done last."""
+        """Look at the books at the next tick, whenever that was done last; for interactive requests of
+        the loaded engines before anything else."""
         self._timers.due_now("advance", "jobs", "backlog")
+        self._is_woken = True
 
     def tick(self) -> bool:
         """One round: routes what is ready, feeds the engines, collects and commits responses.
@@ -255,10 +258,20 @@ class DeviceLoop:
         """Keep all engines supplied, or change them; whether anything was begun."""
         if self._timers.is_due("warm up", math.inf):
             self._loader.warm_up(list(filter(self.is_local, self._engine_ids)))
+        if self._join_at_once():
+            return True
         self._books.look()
         fed = [self._remotes.feed(), self._seats.feed()]
         self._bury_dead()
         return any(fed)
+
+    def _join_at_once(self) -> bool:
+        """Looking at all of the books takes several queries; a question is not to wait for them."""
+        if not self._is_woken:
+            return False
+        self._is_woken = False
+        joined = [self._feeder.join_now(lane) for lane in self._lanes]
+        return any(joined)
 
     def _collect(self) -> bool:
         busy = [lane for lane in self._lanes if lane.n_running]
@@ -291,13 +304,17 @@ class DeviceLoop:
     # ── responses ─────────────────────────────────────────────────────────────────────────────────
 
     def _tell_of_commits(self) -> None:
-        """Bells come at intervals under load; without load there is nothing to wait for."""
+        """Bells come at intervals under load; without load, and for somebody who waits, they come at once."""
         if self._ledger.n_committed > self._n_seen_committed:
             self._n_seen_committed = self._ledger.n_committed
             self._timers.due_now("advance")
             self._owes_bell = True
-        if self._owes_bell and (not self._n_held or self._timers.is_due("ring", self._kit.pace.ring_s)):
+        is_awaited = self._ledger.n_urgent > self._n_seen_urgent
+        if self._owes_bell and (
+            is_awaited or not self._n_held or self._timers.is_due("ring", self._kit.pace.ring_s)
+        ):
             self._owes_bell = False
+            self._n_seen_urgent = self._ledger.n_urgent
             self._ring()
 
     def _ring(self) -> None:

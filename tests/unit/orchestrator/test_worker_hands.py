@@ -35,7 +35,7 @@ def test_a_bell_for_steps_does_not_wait_for_the_steps_under_way() -> None:
     )
     bells: Any = Quiet()
     hands = WorkerHands(app, bells, driver=None, on_heard=lambda: None)
-    hands.steps.start()
+    hands.start_steps()
     hands.advance()
     assert store.looking.wait(30)
     answer = threading.Thread(target=hands.advance, daemon=True)
@@ -43,5 +43,5 @@ def test_a_bell_for_steps_does_not_wait_for_the_steps_under_way() -> None:
     answer.join(30)
     is_waiting = answer.is_alive()
     store.go_on.set()
-    hands.steps.stop(timeout_s=30)
+    hands.stop_steps(timeout_s=30)
     assert not is_waiting
