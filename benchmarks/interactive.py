@@ -52,12 +52,12 @@ class Wait(NamedTuple):
     whole_s: float
 
 
-def ask(url: str) -> Wait:
+def ask(client: httpx.Client) -> Wait:
     """Ask, and read the stream to its end."""
     body = {"model": EXPERT, "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
     first, last = None, ""
     began = time.monotonic()
-    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=300) as reply:
+    with client.stream("POST", "/v1/chat/completions", json=body) as reply:
         reply.raise_for_status()
         for line in filter(None, reply.iter_lines()):
             last = line
@@ -75,13 +75,13 @@ def _has_text(line: str) -> bool:
     return any(choice["delta"].get("content") for choice in chunk.get("choices", ()))
 
 
-def ask_during(stack: Stack, job_id: str) -> tuple[list[Wait], int]:
+def ask_during(stack: Stack, client: httpx.Client, job_id: str) -> tuple[list[Wait], int]:
     """Questions while the job runs, `N_BUSY` at most; and how many of its queries were left."""
     waits, left = [], 0
     while not stack.job(job_id)["responses"]:
         time.sleep(PAUSE_S)
     for _ in range(N_BUSY):
-        wait = ask(stack.url)
+        wait = ask(client)
         if not (now_left := stack.job(job_id)["counts"]["waiting"]):
             break  # part of it was idle
         waits, left = [*waits, wait], now_left
@@ -118,10 +118,11 @@ def main() -> None:
         folder = Path(name)
         with Stack(pool_file(folder, engine=options.engine), folder) as stack:
             stack.start("worker", "worker", "--device", "cpu")
-            ask(stack.url)  # loads the engine
-            idle = [ask(stack.url) for _ in range(N_IDLE)]
-            job_id = stack.submit(lines, composition=f"expert:{EXPERT}")
-            busy, left = ask_during(stack, job_id)
+            with httpx.Client(base_url=stack.url, timeout=300) as client:
+                ask(client)  # loads the engine
+                idle = [ask(client) for _ in range(N_IDLE)]
+                job_id = stack.submit(lines, composition=f"expert:{EXPERT}")
+                busy, left = ask_during(stack, client, job_id)
     print(json.dumps(report(idle, busy, left=left)))
 
 

@@ -10,7 +10,8 @@ class Draft:
     """Text for a reader who cannot unread: it only grows.
 
     Pieces may be lost, doubled or late, and an attempt that starts over may write another text. So a
-    writer's text ends at its first gap, and counts only where it goes on from what was given out.
+    writer's text ends at its first gap, and counts only where it goes on from what was given out; of
+    several that do, the newest writer's.
 
     Attributes:
         text: what was given out so far.
@@ -26,8 +27,8 @@ class Draft:
             known = self._by_writer.get(piece.writer, "")
             if piece.at <= len(known) < piece.at + len(piece.text):
                 self._by_writer[piece.writer] = known[: piece.at] + piece.text
-        longest = max(self._by_writer.values(), key=self._n_more, default="")
-        return self._grow(longest) if self._n_more(longest) > 0 else ""
+        newest_first = reversed(self._by_writer.values())
+        return next((self._grow(text) for text in newest_first if self._goes_on(text)), "")
 
     def finish(self, text: str) -> str:
         """What the whole answer adds.
@@ -42,9 +43,8 @@ class Draft:
             )
         return self._grow(text)
 
-    def _n_more(self, text: str) -> int:
-        """Characters beyond what was given out; 0 for a text that does not go on from there."""
-        return len(text) - len(self.text) if text.startswith(self.text) else 0
+    def _goes_on(self, text: str) -> bool:
+        return len(text) > len(self.text) and text.startswith(self.text)
 
     def _grow(self, text: str) -> str:
         more, self.text = text[len(self.text) :], text

@@ -166,6 +166,43 @@ def test_a_worker_told_to_end_gives_its_work_back_untried(folder: Path, redis_se
         answered_once(stack, job["id"])
 
 
+WORDS = "one two three four five six seven eight nine ten"
+
+
+@pytest.mark.parametrize(
+    "broker", [pytest.param("redis", marks=needs_redis), pytest.param("rabbitmq", marks=needs_rabbitmq)]
+)
+def test_a_stream_outlives_the_worker_that_wrote_its_beginning(
+    tmp_path: Path, broker: str, request: pytest.FixtureRequest
+) -> None:
+    """Ten words, four a second, and a kill after the first; RabbitMQ carries no pieces, so all come at
+    the end."""
+    url = request.getfixturevalue("redis_server").url if broker == "redis" else RABBITMQ_URL
+    write_pool(
+        tmp_path, rules=[{"match": "count", "reply": f"<think>how?</think> {WORDS}"}], tokens_per_s=4.0
+    )
+    with open_stack(tmp_path, tmp_path / "pool.yaml", url) as stack:
+        stack.start("worker", "worker", "--device", "cpu")
+        stack.start_api()
+        with stack.stream("count to ten", "alpha") as texts:
+            begun = [next(texts)] if broker == "redis" else []
+            stack.job_when(only_job(stack), lambda job: job["calls"] > 0)
+            stack.kill("worker")
+            stack.start("successor", "worker", "--device", "cpu")
+            rest = list(texts)
+        assert "".join(begun + rest) == WORDS
+        if broker == "redis":
+            assert begun[0] in ("one", "one two")
+            assert len(rest) > 1
+        line = json.loads(stack.get(f"/v1/jobs/{only_job(stack)}/answers").text)
+        assert line["answer"] == WORDS
+
+
+def only_job(stack: Stack) -> str:
+    jobs = until(lambda: stack.get("/v1/jobs").json()["data"])
+    return str(jobs[0]["id"])
+
+
 @pytest.mark.zoo
 @needs_redis
 def test_real_models_answer_through_the_stack(tmp_path: Path, redis_server: RedisServer) -> None:

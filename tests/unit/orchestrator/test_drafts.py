@@ -43,6 +43,12 @@ def test_a_second_attempt_with_other_words_is_not_given_out_and_its_answer_is_re
         draft.finish("blue sky")
 
 
+def test_of_two_attempts_heard_at_once_the_newer_counts() -> None:
+    draft = Draft()
+    assert draft.add([piece(0, "red rose"), piece(0, "blue", "two")]) == "blue"
+    assert draft.finish("blue sky") == " sky"
+
+
 def test_a_reader_of_nothing_gets_whatever_the_answer_is() -> None:
     draft = Draft()
     assert draft.add([piece(2, "tail only")]) == ""
