@@ -70,7 +70,9 @@ class SqlJobStore:
         self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
     ) -> list[QueryState]:
         if for_s <= 0:
-            return self.ready(limit=limit, job_id=job_id)
+            return self._db.fetch(
+                lambda conn: ready(conn, limit=limit, job_id=job_id, min_priority=min_priority)
+            )
         if not self._db.fetch(lambda conn: is_ready(conn, job_id, min_priority=min_priority)):
             return []
         return self._db.transact(

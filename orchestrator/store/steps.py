@@ -48,9 +48,11 @@ _DECISIONS = select(t.prompt.c.stage, t.prompt.c.query_pk, t.prompt.c.decision).
 )
 
 
-def ready(conn: Connection, *, limit: int, job_id: str | None) -> list[QueryState]:
+def ready(conn: Connection, *, limit: int, job_id: str | None, min_priority: int = BATCH) -> list[QueryState]:
     """Open queries that wait for no call, of the highest priority there is, in submission order."""
-    return _states(conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries()))
+    return _states(
+        conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries(), min_priority=min_priority)
+    )
 
 
 def take_ready(
