@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 from pydantic import JsonValue
 
 from api.chat_requests import BatchBodies, ChatSettings
-from api.wire import chat_completion, model_name, muster_view
+from api.wire import Heading, chat_completion, model_name, muster_view
 from orchestrator.bootstrap import App, config_hash
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import JobProgress
@@ -174,14 +174,10 @@ def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[st
     error = _error(item.answer)
     if error is not None:
         return {**line, "response": None, "error": error}
-    completion = chat_completion(
-        item.answer,
-        completion_id=f"chatcmpl-{line_id}",
-        created=batch.created,
-        model=model_name(batch.composition),
-        fingerprint=fingerprint,
-        muster=muster_view(item.answer, job_id=batch.job_id, composition=batch.composition),
-    )
+    name = model_name(batch.composition)
+    heading = Heading(f"chatcmpl-{line_id}", batch.created, name, f"fp_{fingerprint}")
+    muster = muster_view(item.answer, job_id=batch.job_id, composition=batch.composition)
+    completion = chat_completion(item.answer, heading, muster=muster)
     body = completion.model_dump(mode="json")
     response: JsonValue = {"status_code": 200, "request_id": f"req_{line_id}", "body": body}
     return {**line, "response": response, "error": None}

@@ -29,7 +29,11 @@ class Refusal(NamedTuple):
 
 
 REFUSALS = (
-    Refusal("stream", lambda r: bool(r.stream), "streaming is not supported. Leave `stream` out."),
+    Refusal(
+        "stream_options",
+        lambda r: r.stream_options is not None and not r.stream,
+        "options of a stream that is not asked for. Set `stream` or leave them out.",
+    ),
     Refusal("n", lambda r: r.n not in (None, 1), "one choice per request. Leave `n` out or ask again."),
     Refusal("top_p", lambda r: r.top_p not in (None, 1), "nucleus sampling is not supported. Leave it out."),
     Refusal("stop", lambda r: bool(r.stop), "stop sequences are not supported. Leave `stop` out."),
@@ -75,6 +79,8 @@ class BatchBodies:
     def __call__(self, body: dict[str, object]) -> dict[str, object]:
         """Fields of the query; raises InputError with what is wrong with the line."""
         request = _validated(body)
+        if request.stream:
+            raise UnsupportedParameterError("body.stream: a batch is not streamed; leave it out")
         self._agree(chat_settings(request))
         if request.muster.timeout_s is not None:
             raise InputError("body.muster.timeout_s: a batch has no time limit; leave it out")

@@ -102,6 +102,7 @@ ROWS: Mapping[str, Row] = {
     "generation_timeout": Row(504, _SERVER),
     # the service
     "store_unavailable": Row(503, _UNAVAILABLE, retry_after_s=5),
+    "answer_changed": Row(502, _SERVER),
     "muster_error": Row(500, _SERVER),
     "config_invalid": Row(500, _SERVER),
     "skill_error": Row(500, _SERVER),

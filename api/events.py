@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5
 PING_S = 15.0
 PING = ": ping\n\n"
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 async def job_events(

@@ -79,6 +79,12 @@ class ResponseFormat(Wire):
     json_schema: dict[str, object] | None = None
 
 
+class StreamOptions(Wire):
+    """`include_usage`: one more chunk at the end, with the usage and no choice."""
+
+    include_usage: bool = False
+
+
 class MusterRequest(Wire):
     """What OpenAI's API has no field for. `options` make the question a choice."""
 
@@ -100,6 +106,7 @@ class ChatRequest(Wire):
     stop: str | list[str] | None = None
     n: int | None = Field(default=None, ge=1, le=128)
     stream: bool | None = None
+    stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     user: str | None = Field(default=None, max_length=256)
     metadata: dict[MetadataKey, MetadataValue] | None = Field(default=None, max_length=16)
@@ -238,6 +245,34 @@ class ChatCompletion(Wire):
     system_fingerprint: str | None = None
     service_tier: None = None
     muster: MusterView
+
+
+class Delta(Wire):
+    """What a chunk adds to the message; fields that say nothing are left out."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChunkChoice(Wire):
+    index: int = 0
+    delta: Delta = Delta()
+    finish_reason: Literal["stop", "length"] | None = None
+    logprobs: None = None
+
+
+class ChatChunk(Wire):
+    """A part of a completion that is streamed. The last choice has the finish reason and `muster`."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    system_fingerprint: str | None = None
+    service_tier: None = None
+    usage: UsageView | None = None
+    muster: MusterView | None = None
 
 
 # ── look-ups ──────────────────────────────────────────────────────────────────────────────────────

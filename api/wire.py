@@ -1,6 +1,7 @@
 """Domain values to wire types, and wire types to domain values."""
 
 from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 from api.schemas import (
     AssistantMessage,
@@ -189,28 +190,36 @@ def _role_usage(usage: Usage) -> RoleUsage:
     )
 
 
-def chat_completion(
-    answer: Answer, *, completion_id: str, created: int, model: str, fingerprint: str, muster: MusterView
-) -> ChatCompletion:
-    """An answer in OpenAI's form; `created` in seconds since 1970, `fingerprint` of the pool."""
-    usage = answer.usage
+class Heading(NamedTuple):
+    """What a completion and each of its chunks begin with; `created` in seconds since 1970."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+
+
+def chat_completion(answer: Answer, heading: Heading, *, muster: MusterView) -> ChatCompletion:
+    """An answer in OpenAI's form."""
+    message = AssistantMessage(content=answer.text)
     return ChatCompletion(
-        id=completion_id,
-        created=created,
-        model=model,
-        choices=[
-            Choice(
-                message=AssistantMessage(content=answer.text),
-                finish_reason="length" if answer.finish_reason is FinishReason.LENGTH else "stop",
-            )
-        ],
-        usage=UsageView(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        ),
-        system_fingerprint=f"fp_{fingerprint}",
+        **heading._asdict(),
+        choices=[Choice(message=message, finish_reason=finish_reason(answer))],
+        usage=usage_view(answer),
         muster=muster,
+    )
+
+
+def finish_reason(answer: Answer) -> Literal["stop", "length"]:
+    return "length" if answer.finish_reason is FinishReason.LENGTH else "stop"
+
+
+def usage_view(answer: Answer) -> UsageView:
+    usage = answer.usage
+    return UsageView(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
     )
 
 

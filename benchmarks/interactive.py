@@ -1,13 +1,15 @@
 """A question asked while a batch runs: `python -m benchmarks.interactive`.
 
 A stack as a user starts it, one zoo expert on one device; the same question is asked over
-`/v1/chat/completions` with the engine resident and idle, then again and again while it works off a
-2,000-query batch. Answers are timed whole, which is longer than to the first token.
+`/v1/chat/completions` with `stream`, with the engine resident and idle, then again and again while it
+works off a 2,000-query batch. Times are a client's: from sending the request to the first chunk with
+text, and to the end of the stream.
 
-    unloaded_s          median of the idle ones
-    loaded_s            median, and `loaded_worst_s` the worst, during the batch
-    bound_s             2 x unloaded_s + 1
-    batch_left          queries that were still waiting when the last question was answered (> 0)
+    unloaded_first_token_s  median of the idle ones
+    loaded_first_token_s    {median, worst} during the batch
+    bound_s                 2 x unloaded_first_token_s + 1
+    unloaded_s, loaded_s    the same of whole answers, and `loaded_worst_s`
+    batch_left              queries that were still waiting when the last question was answered (> 0)
 
 The last line of output is one JSON object with these keys.
 """
@@ -18,6 +20,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -26,8 +29,8 @@ from benchmarks.stack import Stack
 MODELS = Path(__file__).parent.parent / "examples" / "zoo" / "models"
 EXPERT = "generalist"
 QUESTION = "Spell the word 'planet' backwards."
-N_IDLE, N_BUSY = 9, 20
-PAUSE_S = 0.5
+N_IDLE, N_BUSY = 9, 40
+PAUSE_S = 0.2
 
 
 def pool_file(folder: Path, *, engine: str) -> Path:
@@ -42,12 +45,67 @@ def pool_file(folder: Path, *, engine: str) -> Path:
     return path
 
 
-def asked_s(url: str) -> float:
-    """Seconds until the whole answer is there."""
-    body = {"model": EXPERT, "messages": [{"role": "user", "content": QUESTION}]}
+class Wait(NamedTuple):
+    """Seconds from sending a question."""
+
+    first_token_s: float
+    whole_s: float
+
+
+def ask(client: httpx.Client) -> Wait:
+    """Ask, and read the stream to its end."""
+    body = {"model": EXPERT, "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
+    first, last = None, ""
     began = time.monotonic()
-    httpx.post(f"{url}/v1/chat/completions", json=body, timeout=300).raise_for_status()
-    return time.monotonic() - began
+    with client.stream("POST", "/v1/chat/completions", json=body) as reply:
+        reply.raise_for_status()
+        for line in filter(None, reply.iter_lines()):
+            last = line
+            if first is None and _has_text(line):
+                first = time.monotonic() - began
+    if first is None or last != "data: [DONE]":
+        raise SystemExit(f"the stream broke off: {last}")
+    return Wait(first, time.monotonic() - began)
+
+
+def _has_text(line: str) -> bool:
+    if not line.startswith("data: {"):
+        return False
+    chunk = json.loads(line.removeprefix("data: "))
+    return any(choice["delta"].get("content") for choice in chunk.get("choices", ()))
+
+
+def ask_during(stack: Stack, client: httpx.Client, job_id: str) -> tuple[list[Wait], int]:
+    """Questions while the job runs, `N_BUSY` at most; and how many of its queries were left."""
+    waits, left = [], 0
+    while not stack.job(job_id)["responses"]:
+        time.sleep(PAUSE_S)
+    for _ in range(N_BUSY):
+        wait = ask(client)
+        if not (now_left := stack.job(job_id)["counts"]["waiting"]):
+            break  # part of it was idle
+        waits, left = [*waits, wait], now_left
+        time.sleep(PAUSE_S)
+    return waits, left
+
+
+def report(idle: list[Wait], busy: list[Wait], *, left: int) -> dict[str, object]:
+    unloaded = Wait(*map(statistics.median, zip(*idle, strict=True)))
+    loaded = Wait(*map(statistics.median, zip(*busy, strict=True)))
+    worst = Wait(*map(max, zip(*busy, strict=True)))
+    return {
+        "unloaded_first_token_s": round(unloaded.first_token_s, 3),
+        "loaded_first_token_s": {
+            "median": round(loaded.first_token_s, 3),
+            "worst": round(worst.first_token_s, 3),
+        },
+        "bound_s": round(2 * unloaded.first_token_s + 1, 3),
+        "unloaded_s": round(unloaded.whole_s, 3),
+        "loaded_s": round(loaded.whole_s, 3),
+        "loaded_worst_s": round(worst.whole_s, 3),
+        "n_asked": len(busy),
+        "batch_left": left,
+    }
 
 
 def main() -> None:
@@ -60,26 +118,12 @@ def main() -> None:
         folder = Path(name)
         with Stack(pool_file(folder, engine=options.engine), folder) as stack:
             stack.start("worker", "worker", "--device", "cpu")
-            asked_s(stack.url)  # loads the engine
-            unloaded_s = statistics.median(asked_s(stack.url) for _ in range(N_IDLE))
-            job_id = stack.submit(lines, composition=f"expert:{EXPERT}")
-            while not stack.job(job_id)["responses"]:
-                time.sleep(PAUSE_S)
-            loaded = []
-            for _ in range(N_BUSY):
-                loaded.append(asked_s(stack.url))
-                time.sleep(PAUSE_S)
-                if not (left := stack.job(job_id)["counts"]["waiting"]):
-                    break
-            report = {
-                "unloaded_s": unloaded_s,
-                "loaded_s": statistics.median(loaded),
-                "loaded_worst_s": max(loaded),
-                "bound_s": 2 * unloaded_s + 1,
-                "n_asked": len(loaded),
-                "batch_left": left,
-            }
-    print(json.dumps({key: round(value, 3) for key, value in report.items()}))
+            with httpx.Client(base_url=stack.url, timeout=300) as client:
+                ask(client)  # loads the engine
+                idle = [ask(client) for _ in range(N_IDLE)]
+                job_id = stack.submit(lines, composition=f"expert:{EXPERT}")
+                busy, left = ask_during(stack, client, job_id)
+    print(json.dumps(report(idle, busy, left=left)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aggregators.outputs import AggregatorContext, make_aggregator
+from aggregators.outputs.votes import settled_words
 from orchestrator.annotators import make_annotator
 from orchestrator.bench import Bench, BenchReport, OnBench
 from orchestrator.compositions import (
@@ -31,7 +33,7 @@ from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.feedback import FeedbackDesk
 from orchestrator.pool import build_pool, engine_access
-from orchestrator.ports import Clock, Composition, Embedder, Grader, SkillAnnotator, SkillMatcher
+from orchestrator.ports import Clock, Composition, Embedder, Grader, Piece, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.service import OnProgress, Service
 from orchestrator.settings import CompositionSettings, Settings
@@ -52,14 +54,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SYNTHESIZE = "synthesize"
+SYNTHESIZE, FIRST = "synthesize", "first"
 REFRESH_S = 5.0
 FEEDBACK_S = 60.0
 """Feedback reaches routing this often: all of it is read, and every composition fitted anew."""
 DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
 AUTO, UNPROFILED = "auto", "skills"
-ONLY = CompositionSettings(router="all", aggregator="first")
+ONLY = CompositionSettings(router="all", aggregator=FIRST)
 
 
 class Diagnosis(NamedTuple):
@@ -94,7 +96,10 @@ NOTHING = Knowledge({}, None)
 
 
 class Catalogue:
-    """Builds compositions by name from the cards of the moment (`service.CompositionCatalogue`)."""
+    """Builds compositions by name from the cards of the moment (`service.CompositionCatalogue`).
+
+    For any number of threads.
+    """
 
     def __init__(
         self,
@@ -123,14 +128,16 @@ class Catalogue:
         self._clock = clock
         self._checked_at = clock()
         self._fed_at = -math.inf
+        self._lock = threading.RLock()
         self._specs = {**_stock_compositions(pool), **settings.muster.compositions}
         self.forget()
 
     def forget(self) -> None:
         """Read cards and profile anew at the next use: they changed."""
-        self._knowledge: Knowledge | None = None
-        self._reader: SkillReader | None = None
-        self._built: dict[str, Composition] = {}
+        with self._lock:
+            self._knowledge: Knowledge | None = None
+            self._reader: SkillReader | None = None
+            self._built: dict[str, Composition] = {}
 
     @property
     def names(self) -> Sequence[str]:
@@ -138,15 +145,16 @@ class Catalogue:
 
     def refresh(self) -> None:
         """Follow what was profiled and judged since, by any process; looks every `REFRESH_S`."""
-        known, now = self._knowledge, self._clock()
-        if known is None or now < self._checked_at + REFRESH_S:
-            return
-        self._checked_at = now
-        if measured_version(self._load_measured()) != measured_version(known.cards):
-            self.forget()
-        elif now >= self._fed_at + FEEDBACK_S:
-            self._fed_at = now
-            self._follow_feedback(known)
+        with self._lock:
+            known, now = self._knowledge, self._clock()
+            if known is None or now < self._checked_at + REFRESH_S:
+                return
+            self._checked_at = now
+            if measured_version(self._load_measured()) != measured_version(known.cards):
+                self.forget()
+            elif now >= self._fed_at + FEEDBACK_S:
+                self._fed_at = now
+                self._follow_feedback(known)
 
     def _follow_feedback(self, known: Knowledge) -> None:
         cards = self._load_cards()
@@ -161,10 +169,10 @@ class Catalogue:
 
     @property
     def knowledge(self) -> Knowledge:
-        known = self._knowledge
-        if known is None:
-            known = self._knowledge = self._load_knowledge()
-        return known
+        with self._lock:
+            if self._knowledge is None:
+                self._knowledge = self._load_knowledge()
+            return self._knowledge
 
     def build(self, job: Job) -> Composition:
         """The composition of a job; equal jobs share one.
@@ -175,10 +183,10 @@ class Catalogue:
         """
         self.refresh()
         key = content_hash(job.model_dump(mode="json", include=_SHAPING_FIELDS))
-        built = self._built  # another thread may replace it meanwhile
-        if key not in built:
-            built[key] = self._make(job)
-        return built[key]
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = self._make(job)
+            return self._built[key]
 
     def _make(self, job: Job) -> Composition:
         if job.composition in (ROLL_CALL, EXAM):
@@ -217,6 +225,7 @@ class Catalogue:
             aggregator=make_aggregator(spec.aggregator, voting, spec.aggregator_options),
             job=job,
             later_engines=self._later_engines(spec),
+            quotes=spec.aggregator == FIRST,
         )
 
     def _later_engines(self, spec: CompositionSettings) -> tuple[str, ...]:
@@ -231,7 +240,7 @@ class Catalogue:
         return self._reader
 
 
-_SHAPING_FIELDS = {"composition", "seed", "max_tokens", "temperature", "experts"}
+_SHAPING_FIELDS = {"composition", "seed", "max_tokens", "temperature", "experts", "stream"}
 
 
 class App:
@@ -278,9 +287,13 @@ class App:
         )
 
     def device_driver(
-        self, *, steps: bool = True, on_committed: Callable[[], None] | None = None
+        self,
+        *,
+        steps: bool = True,
+        on_committed: Callable[[], None] | None = None,
+        on_piece: Callable[[Piece], None] | None = None,
     ) -> LocalDispatcher:
-        """A loop over the configured device; see `DeviceLoop` for the arguments."""
+        """A loop over the configured device; see `LocalDispatcher` for the arguments."""
         return LocalDispatcher(
             store=self.jobs,
             backends=partial(get_backend, access=engine_access(self.settings, self.pool)),
@@ -290,6 +303,8 @@ class App:
             device=self.settings.muster.device,
             steps=steps,
             on_committed=on_committed,
+            settled=settled_words,
+            on_piece=on_piece,
         )
 
     @cached_property

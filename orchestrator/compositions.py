@@ -112,6 +112,7 @@ class Ensemble:
 
     Args:
         job: supplies the seed and per-job overrides of max_tokens and temperature.
+        quotes: the aggregator answers in the words of a lone response.
     """
 
     def __init__(
@@ -124,9 +125,11 @@ class Ensemble:
         aggregator: Aggregator,
         job: Job,
         later_engines: tuple[str, ...] = (),
+        quotes: bool = False,
     ) -> None:
         self.name = name
         self._pool = pool
+        self._quotes = quotes
         self._reader = reader
         self._router = router
         self._aggregator = aggregator
@@ -184,11 +187,11 @@ class Ensemble:
     def _expert_calls(self, query: Query, decision: Decision) -> tuple[Call, ...]:
         asked: dict[str, int] = {}
         calls = []
+        stream = self._job.stream and self._quotes and len(decision.expert_ids) == 1
         for expert_id in decision.expert_ids:
-            calls.append(
-                expert_call(self._pool.by_id[expert_id], query, self._job, sample_ix=asked.get(expert_id, 0))
-            )
-            asked[expert_id] = asked.get(expert_id, 0) + 1
+            expert, sample_ix = self._pool.by_id[expert_id], asked.get(expert_id, 0)
+            calls.append(expert_call(expert, query, self._job, sample_ix=sample_ix, stream=stream))
+            asked[expert_id] = sample_ix + 1
         return tuple(calls)
 
     def _aggregate(self, state: QueryState) -> Step:
@@ -268,7 +271,7 @@ class RollCall:
         return expert_call(expert, query, self._job)
 
 
-def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0) -> Call:
+def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, stream: bool = False) -> Call:
     """The call that asks one expert a query; its seed depends on the job, query, expert and sample only."""
     return Call(
         expert_id=expert.id,
@@ -278,6 +281,7 @@ def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0) -
             max_tokens=min(job.max_tokens or expert.max_tokens, expert.max_tokens),
             temperature=expert.temperature if job.temperature is None else job.temperature,
             seed=call_seed(job.seed, query, expert.id, sample_ix),
+            stream=stream,
         ),
         sample_ix=sample_ix,
     )

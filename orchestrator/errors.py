@@ -19,6 +19,7 @@
     │   ├── UnsupportedError         asked of an engine of a kind that cannot
     │   └── GenerationTimeoutError
     ├── AggregationError
+    ├── AnswerChangedError           an answer that does not begin as was told while it was written
     ├── CompositionError
     │   └── IncompatibleModelsError  logit fusion or merging of models that do not match
     └── StoreError
@@ -150,6 +151,10 @@ class GenerationTimeoutError(BackendError):
 
 class AggregationError(MusterError):
     code = "aggregation_failed"
+
+
+class AnswerChangedError(MusterError):
+    code = "answer_changed"
 
 
 class CompositionError(MusterError):

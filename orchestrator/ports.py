@@ -5,10 +5,12 @@ Shapes: Q queries, E experts, D embedding width.
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.assignments import (
+    BATCH,
     Ask,
     Assignment,
     Done,
@@ -235,6 +237,19 @@ CompositionFactory = Callable[[Job], Composition]
 """The composition that answers a job's queries; the same job always gets an equal one."""
 
 
+class Piece(NamedTuple):
+    """Text of an answer that is being written, told to whoever reads along; any piece may be lost.
+
+    `writer` is unique to one run of one call: an attempt that starts over has another. `at`: how many
+    characters of the answer come before, by the same writer.
+    """
+
+    job_id: str
+    writer: str
+    at: int
+    text: str
+
+
 class Dispatcher(Protocol):
     """Gets submitted jobs done: embedded, a loop of this process; in the stack, the workers."""
 
@@ -246,6 +261,13 @@ class Dispatcher(Protocol):
 
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Block until the job ends or the time is up; others may do the work."""
+
+    def listen(self, job_id: str, *, timeout_s: float) -> AbstractContextManager[Iterator[Sequence[Piece]]]:
+        """Hear from now on what is told of a job's answer; `wait` as an iterator.
+
+        The iterator is asked once the job is submitted. It ends when the job has ended or the time is up;
+        while nothing is told it yields an empty sequence about every second.
+        """
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         """Loads and seconds left of all waiting work, as far as this process knows the devices.
@@ -326,11 +348,13 @@ class JobStore(Protocol):
     def set_state(self, job_id: str, state: JobState) -> None: ...
 
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
-        """Unfinished queries none of whose calls is outstanding, highest priority first."""
+        """Unfinished queries none of whose calls is outstanding: those of the highest priority only."""
 
-    def take_ready(self, *, limit: int, for_s: float, job_id: str | None = None) -> list[QueryState]:
-        """Like `ready`, and nobody else is given these queries for `for_s` seconds or until `advance`.
-        With `for_s` 0 nothing is marked: for a database that one process uses."""
+    def take_ready(
+        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
+    ) -> list[QueryState]:
+        """Like `ready` of what nobody took, and nobody else is given these queries for `for_s` seconds or
+        until `advance`. With `for_s` 0 nothing is marked: for a database that one process uses."""
 
     def is_routing(self) -> bool:
         """Whether queries wait for their first step."""

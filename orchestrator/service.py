@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.batching import JobPlan, PlanInput, job_plan
@@ -21,6 +21,7 @@ from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.devices import LIVE_S
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
+from orchestrator.drafts import Draft
 from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, RoutingError, UnknownNameError
 from orchestrator.ports import AnsweredQuery, Clock, Composition, Dispatcher, JobStore
 
@@ -165,9 +166,54 @@ class Service:
         )
         self._put(job, [query])
         self._dispatcher.wait(job.id, timeout_s=timeout_s)
-        answer = self.jobs.answer(job.id)
+        return self._answer(job.id, timeout_s=timeout_s)
+
+    def stream(
+        self,
+        query: Query,
+        *,
+        composition: str = "auto",
+        timeout_s: float = 120.0,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        job_id: str | None = None,
+    ) -> Generator[str | Answer, None, None]:
+        """`ask`, read while it is written: parts of the answer's text, and at last the answer.
+
+        The parts together are its text, unless it failed. They come as the words come where the answer
+        is in one expert's words (`expert:<id>`, or an aggregator `first` with one recruit), else at the
+        end. An empty part about every second says that nothing new is known.
+
+        Raises:
+            AnswerChangedError: an attempt that started over ended in another text.
+            GenerationTimeoutError, UnknownNameError: as `ask`.
+        """
+        job = self._job(
+            self.resolve(composition),
+            kind="ask",
+            job_id=job_id,
+            priority=INTERACTIVE,
+            seed=seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            stream=True,
+        )
+        draft = Draft()
+        with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
+            self._put(job, [query])
+            for pieces in told:
+                yield draft.add(pieces)
+        answer = self._answer(job.id, timeout_s=timeout_s)
+        if answer.error_code is None:
+            yield draft.finish(answer.text)
+        yield answer
+
+    def _answer(self, job_id: str, *, timeout_s: float) -> Answer:
+        """What a question came to; without an answer by now it is cancelled."""
+        answer = self.jobs.answer(job_id)
         if answer is None:
-            self.jobs.set_state(job.id, JobState.CANCELLED)
+            self.jobs.set_state(job_id, JobState.CANCELLED)
             raise GenerationTimeoutError(
                 f"no answer within {timeout_s:g} s.", remedy="Ask again, or allow more time."
             )
@@ -272,6 +318,7 @@ class Service:
         temperature: float | None = None,
         label: str = "",
         deadline_s: float | None = None,
+        stream: bool = False,
     ) -> Job:
         return Job(
             id=job_id or f"{kind}-{uuid.uuid4().hex}",
@@ -284,6 +331,7 @@ class Service:
             config_hash=self._config_hash,
             label=label,
             deadline_s=deadline_s,
+            stream=stream,
         )
 
 

@@ -20,6 +20,7 @@ from celery.worker import state
 from kombu import Queue
 
 from orchestrator.bootstrap import App, open_app
+from orchestrator.domain.assignments import BATCH, INTERACTIVE
 from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.settings import Settings
 from workers.advancing import Advancer
@@ -51,20 +52,20 @@ class WorkerHands:
         self._bells = bells
         self._driver = driver
         self._on_heard = on_heard
-        self.steps = Steps(
-            Advancer(
-                store=app.jobs,
-                compositions=app.catalogue.build,
-                engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
-            ),
-            refresh=app.catalogue.refresh,
-            on_asked=self._ring_for_work,
-            on_moved=app.news.tell,
-            clock=time.monotonic,
-        )
+        # A question does not wait for a chunk of a batch that is being stepped.
+        self._steps = (self._make_steps(INTERACTIVE), self._make_steps(BATCH))
+
+    def start_steps(self) -> None:
+        for steps in self._steps:
+            steps.start()
+
+    def stop_steps(self, *, timeout_s: float) -> None:
+        for steps in self._steps:
+            steps.stop(timeout_s=timeout_s / len(self._steps))
 
     def advance(self) -> None:
-        self.steps.wake()  # at once: a bell that waited for the steps would hold up the canary behind it
+        for steps in self._steps:
+            steps.wake()  # at once: a bell that waited for steps would hold up the canary behind it
 
     def work(self) -> None:
         if self._driver is not None:
@@ -75,6 +76,22 @@ class WorkerHands:
 
     def hear(self) -> None:
         self._on_heard()
+
+    def _make_steps(self, min_priority: int) -> Steps:
+        app = self._app
+        advancer = Advancer(
+            store=app.jobs,
+            compositions=app.catalogue.build,
+            engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
+            min_priority=min_priority,
+        )
+        return Steps(
+            advancer,
+            refresh=app.catalogue.refresh,
+            on_asked=self._ring_for_work,
+            on_moved=app.news.tell,
+            clock=time.monotonic,
+        )
 
     def _ring_for_work(self) -> None:
         self.work()
@@ -114,7 +131,9 @@ def run_device_worker(settings: Settings, *, steps: bool) -> int:
     with open_app(settings) as app:
         bells, heard = Bells(celery), Heard()
         driver = app.device_driver(
-            steps=False, on_committed=lambda: hands.steps.wake() if steps else bells.ring(ADVANCE)
+            steps=False,
+            on_committed=lambda: hands.advance() if steps else bells.ring(ADVANCE),
+            on_piece=app.news.tell_piece,
         )
         hands = WorkerHands(app, bells, driver=driver, on_heard=heard.now)
         register(celery, lambda: hands)
@@ -129,7 +148,7 @@ def run_device_worker(settings: Settings, *, steps: bool) -> int:
         _collect_seldom()
         driver.start()
         if steps:
-            hands.steps.start()
+            hands.start_steps()
         canary.start()
         try:
             code = _consume(celery, Consumer(name, "threads", 2, queues))
@@ -213,7 +232,7 @@ class _Children:
                 app = App(self._settings)
                 self._opened = WorkerHands(app, Bells(self._celery), driver=None, on_heard=self._heard.now)
                 _collect_seldom()
-                self._opened.steps.start()
+                self._opened.start_steps()
             return self._opened
 
     def start(self, **_: object) -> None:
@@ -222,7 +241,7 @@ class _Children:
     def stop(self, **_: object) -> None:
         self._stopping.set()
         if self._opened is not None:
-            self._opened.steps.stop(timeout_s=GRACE_S / 2)
+            self._opened.stop_steps(timeout_s=GRACE_S / 2)
 
     def _open(self) -> None:
         while not self._stopping.is_set():
@@ -275,7 +294,7 @@ def _end_device_worker(hands: WorkerHands, driver: LocalDispatcher, bells: Bells
     """Give back what is held. A load that does not end in time is left behind: its leases expire."""
     stopping = threading.Thread(target=driver.stop, daemon=True)
     stopping.start()
-    hands.steps.stop(timeout_s=GRACE_S / 2)
+    hands.stop_steps(timeout_s=GRACE_S / 2)
     stopping.join(GRACE_S)
     bells.close()
 

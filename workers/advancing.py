@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Step
+from orchestrator.domain.assignments import BATCH, Ask, Done, Job, QueryState, Step
 from orchestrator.errors import MusterError, StoreError, StoreUnavailableError
 from orchestrator.ports import CompositionFactory, JobStore
 
@@ -38,6 +38,7 @@ class Advancer:
     Args:
         exclusive_s: how long queries are kept from others while their step is computed; 0 for one
             process that works alone, and may be killed and started again.
+        min_priority: queries of lower priority are left to others.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Advancer:
         engine_of: Mapping[str, str],
         chunk: int = 512,
         exclusive_s: float = STEP_S,
+        min_priority: int = BATCH,
     ) -> None:
         self._store = store
         self._compositions = compositions
         self._engine_of = engine_of
         self._chunk = chunk
         self._exclusive_s = exclusive_s
+        self._min_priority = min_priority
 
     def run(self, *, between: Callable[[], None]) -> Advanced:
         """Until no query is ready; `between` is called after each chunk (heartbeats)."""
@@ -72,8 +75,10 @@ class Advancer:
                 return total
 
     def chunk(self, limit: int | None = None) -> Advanced:
-        """One step of up to `limit` (default: `chunk`) ready queries, those of the highest priority first."""
-        states = self._store.take_ready(limit=limit or self._chunk, for_s=self._exclusive_s)
+        """One step of up to `limit` (default: `chunk`) ready queries, of the highest priority only."""
+        states = self._store.take_ready(
+            limit=limit or self._chunk, for_s=self._exclusive_s, min_priority=self._min_priority
+        )
         steps = [taken for group in _by_job(states) for taken in self._steps(group)]
         n_steps = self._apply(steps) if steps else 0
         asked = sum(isinstance(step, Ask) for _, step in steps)

@@ -4,27 +4,29 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 
 from orchestrator.batching import plan
 from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.ports import Backend, Clock, CompositionFactory
+from orchestrator.ports import Backend, Clock, CompositionFactory, Piece
 from orchestrator.settings import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.ledger import LeaseStore
 from workers.device.loop import DeviceLoop
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
-from workers.device.seat import OnTokens
 from workers.owners import new_owner
+from workers.pieces import OnPiece, Settled, Watch, Watches, follow, writers
 from workers.sweeper import bury_the_dead
 
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.2
 NEWS_S = 0.25
+LISTEN_S = 1.0
 STORE_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 OnProgress = Callable[[JobProgress], None]
@@ -37,7 +39,9 @@ class LocalDispatcher:
 
     Args:
         device: name for the record of loads.
-        on_tokens: called, from the loop's thread, with new text of unfinished responses.
+        settled: how an answer begins, given an unfinished response.
+        on_piece: called, from the loop's thread, with pieces of answers that somebody reads along with;
+            None = those who listen here are told.
         steps, on_committed, remote: as of `DeviceLoop`.
     """
 
@@ -52,7 +56,8 @@ class LocalDispatcher:
         device: str = "cpu",
         clock: Clock = time.monotonic,
         pace: Pace = DEFAULT_PACE,
-        on_tokens: OnTokens | None = None,
+        settled: Settled = str,
+        on_piece: OnPiece | None = None,
         steps: bool = True,
         on_committed: Callable[[], None] | None = None,
         remote: Container[str] = REMOTE_BACKENDS,
@@ -60,6 +65,7 @@ class LocalDispatcher:
         self._store = store
         self._clock = clock
         self._pace = pace
+        self._watches = Watches()
         self._loop = DeviceLoop(
             store=store,
             backends=backends,
@@ -70,7 +76,7 @@ class LocalDispatcher:
             owner=new_owner(),
             clock=clock,
             pace=pace,
-            on_tokens=on_tokens,
+            writers=writers(settled, on_piece or self._watches.add),
             steps=steps,
             on_committed=on_committed,
             remote=remote,
@@ -79,6 +85,7 @@ class LocalDispatcher:
         self._driving = threading.Lock()
         self._bell = threading.Event()
         self._news = threading.Condition()
+        self._n_seen_steps = 0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -103,6 +110,12 @@ class LocalDispatcher:
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Until the job ends or the time is up. Drives the device itself when nobody else does."""
         return self._drive(job_id, until=self._clock() + timeout_s, on_progress=None)
+
+    @contextmanager
+    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
+        """Where no background loop runs, the pieces come when all is done."""
+        with self._watches.watch(job_id) as watch:
+            yield self._follow(job_id, watch, until=self._clock() + timeout_s)
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         """Of the work that waits for the device; what an engine has taken already is not in it."""
@@ -138,6 +151,18 @@ class LocalDispatcher:
         """Free the device; the next claim loads what it needs."""
         with self._driving:
             self._loop.shut_down()
+
+    def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
+        if not self.is_serving:
+            self._drive(job_id, until=until, on_progress=None)
+        self.notify()
+        yield from follow(
+            watch,
+            has_ended=lambda: self._store.job(job_id).state is not JobState.RUNNING,
+            pause_s=lambda: LISTEN_S,
+            until=until,
+            clock=self._clock,
+        )
 
     def _drive(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
         """Work, or watch while another thread of this process works."""
@@ -204,5 +229,8 @@ class LocalDispatcher:
             busy = self._loop.tick()
         with self._news:
             self._news.notify_all()
+        if self._loop.n_steps > self._n_seen_steps:
+            self._n_seen_steps = self._loop.n_steps
+            self._watches.move(None)
         if not busy:
             self._bell.wait(self._pace.look_s)

@@ -16,6 +16,7 @@ UNINFORMED = 0.5
 NO_ANSWER = "no_answer"
 
 _REASONING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+_BEGUN_TAG = re.compile(r"<(?:t(?:h(?:i(?:nk?)?)?)?)?\Z", re.IGNORECASE)
 
 
 class Ballot(NamedTuple):
@@ -132,6 +133,12 @@ def words(ballot: Ballot) -> str:
 def without_reasoning(text: str) -> str:
     """Drops `<think>…</think>`; an unclosed block runs to the end."""
     return _REASONING.sub("", text).strip()
+
+
+def settled_words(text: str) -> str:
+    """How `without_reasoning` begins whatever follows an unfinished text: no open block, no tag that
+    may become one, no blanks that may be its last."""
+    return without_reasoning(_BEGUN_TAG.sub("", text))
 
 
 def used(state: QueryState, responses: Sequence[Response]) -> list[Response]:

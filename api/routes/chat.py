@@ -2,15 +2,21 @@
 
 import time
 import uuid
+from functools import partial
+from typing import TypedDict
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
 
+from api import events
 from api.chat_requests import chat_settings
 from api.deps import AppDep
 from api.schemas import ChatCompletion, ChatRequest
+from api.streams import Chunks, chat_events, first_part
 from api.strict_json import StrictRoute
-from api.wire import answer_error, build_query, chat_completion, chat_content, muster_view
+from api.wire import Heading, answer_error, build_query, chat_completion, chat_content, muster_view
+from orchestrator.bootstrap import App
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
@@ -18,36 +24,60 @@ from orchestrator.errors import InputError
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
 
 
-@router.post("/v1/chat/completions")
+@router.post(
+    "/v1/chat/completions",
+    response_model=ChatCompletion,
+    responses={200: {"content": {events.MEDIA_TYPE: {}}}},
+)
 def create_chat_completion(
     body: ChatRequest, app: AppDep, request: Request, response: Response
-) -> ChatCompletion:
-    """Answer the last message of a conversation, which must be the user's."""
-    settings = chat_settings(body)
-    timeout_s = _timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
+) -> ChatCompletion | StreamingResponse:
+    """Answer the last message of a conversation, which must be the user's.
+
+    With `stream`, an expert that is asked by its id is heard while it writes; other answers come whole.
+    """
     unique = uuid.uuid4().hex
     query = _query(body, f"chat-{unique}")
-    composition = app.service.resolve(settings.model)
-    job_id = request.state.decision_id = f"ask-{unique}"
-    answer = app.service.ask(
-        query,
-        composition=composition,
-        timeout_s=timeout_s,
+    asked = _asked(body, app, job_id=f"ask-{unique}")
+    request.state.decision_id = asked["job_id"]
+    heading = Heading(f"chatcmpl-{unique}", int(time.time()), body.model, f"fp_{app.pool.fingerprint}")
+    extras = partial(muster_view, job_id=asked["job_id"], composition=asked["composition"])
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        chunks = Chunks(heading, muster=extras, include_usage=usage)
+        parts = app.service.stream(query, **asked)
+        return StreamingResponse(
+            chat_events(first_part(parts), parts, chunks),
+            media_type=events.MEDIA_TYPE,
+            headers=events.HEADERS,
+        )
+    answer = app.service.ask(query, **asked)
+    if answer.error_code is not None:
+        raise answer_error(answer)
+    response.headers["x-muster-experts"] = _experts_header(answer)
+    return chat_completion(answer, heading, muster=extras(answer))
+
+
+class Asked(TypedDict):
+    """How `Service.ask` and `Service.stream` are asked."""
+
+    composition: str
+    timeout_s: float
+    seed: int | None
+    max_tokens: int | None
+    temperature: float | None
+    job_id: str
+
+
+def _asked(body: ChatRequest, app: App, *, job_id: str) -> Asked:
+    settings = chat_settings(body)
+    return Asked(
+        composition=app.service.resolve(settings.model),
+        timeout_s=_timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s),
         seed=settings.seed,
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         job_id=job_id,
-    )
-    if answer.error_code is not None:
-        raise answer_error(answer)
-    response.headers["x-muster-experts"] = _experts_header(answer)
-    return chat_completion(
-        answer,
-        completion_id=f"chatcmpl-{unique}",
-        created=int(time.time()),
-        model=body.model,
-        fingerprint=app.pool.fingerprint,
-        muster=muster_view(answer, job_id=job_id, composition=composition),
     )
 
 

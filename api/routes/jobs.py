@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from api.batches import own_line
 from api.deps import AppDep, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
-from api.events import job_events
+from api.events import HEADERS, MEDIA_TYPE, job_events
 from api.schemas import JobList, JobView
 from api.wire import job_view
 from orchestrator.bootstrap import App
@@ -91,11 +91,8 @@ async def get_events(job_id: str, app: AppDep) -> StreamingResponse:
     async def look() -> JobView:
         return job_view(await run_in_threadpool(app.jobs.job, job_id))
 
-    return StreamingResponse(
-        job_events(job_view(first), look),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
-    )
+    events = job_events(job_view(first), look)
+    return StreamingResponse(events, media_type=MEDIA_TYPE, headers=HEADERS)
 
 
 def _require_jsonl(request: Request) -> None:

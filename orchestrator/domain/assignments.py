@@ -44,6 +44,7 @@ class Sampling(Value):
 
     `logprobs`: log probabilities of each output token and of so many likeliest ones in its place.
     Not every backend can do that, or structured output: one that cannot fails the request.
+    `stream`: somebody reads the text while it is written. It changes no text.
     """
 
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
@@ -53,6 +54,7 @@ class Sampling(Value):
     stop: tuple[str, ...] = ()
     logprobs: int | None = Field(default=None, ge=0, le=20)
     structured_output: StructuredOutput | None = None
+    stream: bool = False
 
 
 class Call(Value):
@@ -147,7 +149,8 @@ class JobState(StrEnum):
 class Job(Value):
     """A user's submission. `composition` names what answers it; `later_engines` are those a later
     stage will need (the scheduler visits them last). `deadline_s`: seconds after its submission at which
-    it expires; None = never."""
+    it expires; None = never. `stream`: somebody reads its one answer while it is written, where it is
+    in one expert's words."""
 
     id: str
     kind: str = "batch"
@@ -161,6 +164,7 @@ class Job(Value):
     config_hash: str = ""
     label: str = ""
     deadline_s: float | None = Field(default=None, gt=0)
+    stream: bool = False
 
 
 class JobProgress(Value):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
+    BATCH,
     EngineBacklog,
     Job,
     JobProgress,
@@ -65,12 +66,18 @@ class SqlJobStore:
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
         return self._db.fetch(lambda conn: ready(conn, limit=limit, job_id=job_id))
 
-    def take_ready(self, *, limit: int, for_s: float, job_id: str | None = None) -> list[QueryState]:
+    def take_ready(
+        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
+    ) -> list[QueryState]:
         if for_s <= 0:
-            return self.ready(limit=limit, job_id=job_id)
-        if not self._db.fetch(lambda conn: is_ready(conn, job_id)):
+            return self._db.fetch(
+                lambda conn: ready(conn, limit=limit, job_id=job_id, min_priority=min_priority)
+            )
+        if not self._db.fetch(lambda conn: is_ready(conn, job_id, min_priority=min_priority)):
             return []
-        return self._db.transact(lambda conn: take_ready(conn, limit=limit, for_s=for_s, job_id=job_id))
+        return self._db.transact(
+            lambda conn: take_ready(conn, limit=limit, for_s=for_s, job_id=job_id, min_priority=min_priority)
+        )
 
     def is_routing(self) -> bool:
         return self._db.fetch(is_routing)

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, se
 
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.assignments import Ask, Call, Done, QueryState, Response, Step
+from orchestrator.domain.assignments import BATCH, Ask, Call, Done, QueryState, Response, Step
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
 from orchestrator.store import tables as t
@@ -48,25 +48,29 @@ _DECISIONS = select(t.prompt.c.stage, t.prompt.c.query_pk, t.prompt.c.decision).
 )
 
 
-def ready(conn: Connection, *, limit: int, job_id: str | None) -> list[QueryState]:
-    """Open queries that wait for no call, highest priority first, then in submission order."""
-    return _states(conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries()))
+def ready(conn: Connection, *, limit: int, job_id: str | None, min_priority: int = BATCH) -> list[QueryState]:
+    """Open queries that wait for no call, of the highest priority there is, in submission order."""
+    return _states(
+        conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries(), min_priority=min_priority)
+    )
 
 
-def take_ready(conn: Connection, *, limit: int, for_s: float, job_id: str | None) -> list[QueryState]:
+def take_ready(
+    conn: Connection, *, limit: int, for_s: float, job_id: str | None, min_priority: int
+) -> list[QueryState]:
     """As `ready`, without those that somebody took; they are the caller's for `for_s` seconds."""
     q = t.query.c
     free = _queries().where(_is_free()).with_for_update(of=t.query, skip_locked=True)
-    rows = _ready_rows(conn, limit=limit, job_id=job_id, wanted=free)
+    rows = _ready_rows(conn, limit=limit, job_id=job_id, wanted=free, min_priority=min_priority)
     mark = update(t.query).where(among(q.pk, [row.pk for row in rows]))
     conn.execute(mark.values(stepped_until=db_now() + for_s))
     return _states(conn, rows)
 
 
-def is_ready(conn: Connection, job_id: str | None) -> bool:
+def is_ready(conn: Connection, job_id: str | None, *, min_priority: int) -> bool:
     """Whether `take_ready` would find something."""
     free = _queries().where(_is_free())
-    return bool(_ready_rows(conn, limit=1, job_id=job_id, wanted=free))
+    return bool(_ready_rows(conn, limit=1, job_id=job_id, wanted=free, min_priority=min_priority))
 
 
 def is_routing(conn: Connection) -> bool:
@@ -131,8 +135,16 @@ def _is_free() -> ColumnElement[bool]:
     return until.is_(None) | (until < db_now())
 
 
-def _ready_rows(conn: Connection, *, limit: int, job_id: str | None, wanted: Select[Any]) -> list[Any]:
-    """The top priority is read in index order; the lower ones are sorted only when there is room."""
+def _ready_rows(
+    conn: Connection,
+    *,
+    limit: int,
+    job_id: str | None,
+    wanted: Select[Any],
+    min_priority: int = BATCH,
+) -> list[Any]:
+    """The top priority is read in index order; the lower ones are sorted, and only when nothing of the
+    top is wanted: a question is not stepped together with a batch."""
     q = t.query.c
     if job_id is not None:
         wanted = wanted.where(t.job.c.id == job_id)
@@ -140,13 +152,13 @@ def _ready_rows(conn: Connection, *, limit: int, job_id: str | None, wanted: Sel
     top = conn.execute(
         select(func.max(q.priority)).where(q.state == inline(t.OPEN), q.n_outstanding == inline(0))
     ).scalar()
-    if top is None:
+    if top is None or top < min_priority:
         return []
     rows = list(conn.execute(wanted.where(q.priority == top).order_by(q.pk).limit(limit)))
-    if len(rows) < limit:
-        rest = wanted.where(q.priority < top).order_by(q.priority.desc(), q.pk)
-        rows += conn.execute(rest.limit(limit - len(rows)))
-    return rows
+    if rows or top == min_priority:
+        return rows
+    rest = wanted.where(q.priority < top, q.priority >= min_priority).order_by(q.priority.desc(), q.pk)
+    return list(conn.execute(rest.limit(limit)))
 
 
 def _advance_chunk(

@@ -42,8 +42,11 @@ def ask(state: QueryState, experts: Sequence[str] = PAIR, **options: object) -> 
 
 
 def route(store: SqlJobStore, experts: Sequence[str] = PAIR) -> int:
-    steps = [(state, ask(state, experts)) for state in store.ready(limit=10_000)]
-    return store.advance(steps, ENGINE_OF)
+    """One step of every query; `ready` gives those of one priority at a time."""
+    n = 0
+    while steps := [(state, ask(state, experts)) for state in store.ready(limit=10_000)]:
+        n += store.advance(steps, ENGINE_OF)
+    return n
 
 
 def claim(store: SqlJobStore, engine: str = "a", *, owner: str = "me", limit: int = 100, lease_s: float = 60):
@@ -191,10 +194,12 @@ def test_a_step_is_applied_only_from_the_stage_it_was_computed_for(store: SqlJob
     assert store.answer("job") == Answer(text="yes")
 
 
-def test_ready_gives_the_highest_priority_first_then_submission_order(store: SqlJobStore) -> None:
+def test_ready_gives_the_highest_priority_alone_in_submission_order(store: SqlJobStore) -> None:
     submit(store, 2, job_id="batch", prefix="b")
     submit(store, 2, job_id="ask", priority=INTERACTIVE, prefix="i")
-    assert [s.query.id for s in store.ready(limit=3)] == ["i0", "i1", "b0"]
+    assert [s.query.id for s in store.ready(limit=3)] == ["i0", "i1"]
+    store.set_state("ask", JobState.CANCELLED)
+    assert [s.query.id for s in store.ready(limit=3)] == ["b0", "b1"]
     assert [s.query.id for s in store.ready(limit=9, job_id="batch")] == ["b0", "b1"]
 
 
@@ -292,9 +297,20 @@ def test_taking_follows_priority_and_job_and_marks_nothing_for_no_time(store: Sq
     submit(store, 2, job_id="batch", prefix="b")
     submit(store, 2, job_id="ask", priority=INTERACTIVE, prefix="i")
     for _ in range(2):
-        assert [s.query.id for s in store.take_ready(limit=3, for_s=0)] == ["i0", "i1", "b0"]
+        assert [s.query.id for s in store.take_ready(limit=1, for_s=0)] == ["i0"]
     assert [s.query.id for s in store.take_ready(limit=1, for_s=60, job_id="batch")] == ["b0"]
-    assert [s.query.id for s in store.take_ready(limit=3, for_s=60)] == ["i0", "i1", "b1"]
+    assert [s.query.id for s in store.take_ready(limit=1, for_s=60)] == ["i0"]
+
+
+def test_a_question_is_not_taken_together_with_a_batch(store: SqlJobStore) -> None:
+    submit(store, 2, job_id="batch", prefix="b")
+    for for_s in (0, 60):
+        assert store.take_ready(limit=3, for_s=for_s, min_priority=INTERACTIVE) == []
+    submit(store, 2, job_id="ask", priority=INTERACTIVE, prefix="i")
+    assert [s.query.id for s in store.take_ready(limit=1, for_s=60, min_priority=INTERACTIVE)] == ["i0"]
+    assert [s.query.id for s in store.take_ready(limit=3, for_s=60)] == ["i1"]
+    assert store.take_ready(limit=3, for_s=60, min_priority=INTERACTIVE) == []
+    assert [s.query.id for s in store.take_ready(limit=3, for_s=60)] == ["b0", "b1"]
 
 
 # ── leases ────────────────────────────────────────────────────────────────────────────────────────

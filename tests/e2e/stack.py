@@ -1,5 +1,6 @@
 """The stack as users run it: real processes of `muster` over a database and a broker of their own."""
 
+import json
 import os
 import shutil
 import signal
@@ -82,6 +83,14 @@ class Stack:
         body = {"model": model, "messages": [{"role": "user", "content": question}]}
         return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=PATIENCE_S)
 
+    @contextmanager
+    def stream(self, question: str, model: str) -> Iterator[Iterator[str]]:
+        """Texts of an answer as they come; the stream must end well."""
+        body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
+        url = f"{self.url}/v1/chat/completions"
+        with httpx.stream("POST", url, json=body, timeout=PATIENCE_S) as reply:
+            yield _texts(reply)
+
     def job_when(self, job_id: object, ready: Callable[[dict[str, int]], bool]) -> dict[str, object]:
         """The job as soon as its view satisfies `ready`."""
         return until(lambda: found if ready(found := self.get(f"/v1/jobs/{job_id}").json()) else None)
@@ -96,6 +105,18 @@ class Stack:
             return self.get("/health/live").status_code == 200
         except httpx.TransportError:
             return False
+
+
+def _texts(reply: httpx.Response) -> Iterator[str]:
+    assert reply.status_code == 200, reply.read()
+    for line in filter(None, reply.iter_lines()):
+        if line == "data: [DONE]":
+            return
+        if not line.startswith(":"):
+            chunk = json.loads(line.removeprefix("data: "))
+            assert "error" not in chunk, chunk
+            yield from (text for choice in chunk["choices"] if (text := choice["delta"].get("content")))
+    raise AssertionError("the stream broke off")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import redis
 import yaml
 from celery import Celery
 
+from orchestrator.ports import Piece
 from tests.e2e.stack import (
     RABBITMQ_URL,
     ROOT,
@@ -23,6 +24,7 @@ from tests.e2e.stack import (
 )
 from tests.fakes.databases import postgres_is_reachable
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
+from workers.pieces import Heard
 from workers.stack.news import RedisNews
 
 pytestmark = [
@@ -116,10 +118,23 @@ def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: RedisSer
     listener.start()
     until(lambda: listener.is_live)
     with listener.watch("mine") as mine, listener.watch("other") as other:
-        redis.Redis(port=redis_server.port).publish("muster.news.0", "garbage")
+        for channel in ("muster.news.0", "muster.pieces.0"):
+            redis.Redis(port=redis_server.port).publish(channel, "garbage")
+            redis.Redis(port=redis_server.port).publish(channel, '[["mine", 3]]')
         teller.tell(["mine", "somebody's"])
-        assert mine.wait(30)
-        assert not other.is_set()
+        assert mine.wait(30) == Heard(True, ())
+        pieces = [
+            Piece("mine", "w", 0, "Ja,"),
+            Piece("somebody's", "v", 0, "x"),
+            Piece("mine", "w", 3, " ☕"),
+        ]
+        for piece in pieces:
+            teller.tell_piece(piece)
+        heard = until(lambda: mine.wait(1).pieces)
+        heard += () if len(heard) == 2 else mine.wait(30).pieces
+        assert heard == (pieces[0], pieces[2])
+        assert other.wait(0.0) == Heard(False, ())
+    teller.stop()
     listener.stop()
     assert not listener.is_live
 
@@ -149,6 +164,43 @@ def test_a_worker_told_to_end_gives_its_work_back_untried(folder: Path, redis_se
         assert 0 < left["responses"] < left["calls"]
         stack.start("successor", "worker", "--device", "cpu")
         answered_once(stack, job["id"])
+
+
+WORDS = "one two three four five six seven eight nine ten"
+
+
+@pytest.mark.parametrize(
+    "broker", [pytest.param("redis", marks=needs_redis), pytest.param("rabbitmq", marks=needs_rabbitmq)]
+)
+def test_a_stream_outlives_the_worker_that_wrote_its_beginning(
+    tmp_path: Path, broker: str, request: pytest.FixtureRequest
+) -> None:
+    """Ten words, four a second, and a kill after the first; RabbitMQ carries no pieces, so all come at
+    the end."""
+    url = request.getfixturevalue("redis_server").url if broker == "redis" else RABBITMQ_URL
+    write_pool(
+        tmp_path, rules=[{"match": "count", "reply": f"<think>how?</think> {WORDS}"}], tokens_per_s=4.0
+    )
+    with open_stack(tmp_path, tmp_path / "pool.yaml", url) as stack:
+        stack.start("worker", "worker", "--device", "cpu")
+        stack.start_api()
+        with stack.stream("count to ten", "alpha") as texts:
+            begun = [next(texts)] if broker == "redis" else []
+            stack.job_when(only_job(stack), lambda job: job["calls"] > 0)
+            stack.kill("worker")
+            stack.start("successor", "worker", "--device", "cpu")
+            rest = list(texts)
+        assert "".join(begun + rest) == WORDS
+        if broker == "redis":
+            assert begun[0] in ("one", "one two")
+            assert len(rest) > 1
+        line = json.loads(stack.get(f"/v1/jobs/{only_job(stack)}/answers").text)
+        assert line["answer"] == WORDS
+
+
+def only_job(stack: Stack) -> str:
+    jobs = until(lambda: stack.get("/v1/jobs").json()["data"])
+    return str(jobs[0]["id"])
 
 
 @pytest.mark.zoo

@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from orchestrator.bootstrap import Diagnosis
@@ -26,7 +27,7 @@ from orchestrator.domain.feedback import Drift, Feedback
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import MusterError, NotFoundError
-from orchestrator.ports import Composition, RoutingInput
+from orchestrator.ports import Composition, Piece, RoutingInput
 from orchestrator.service import Service
 from orchestrator.settings import LitellmParams, Member, MusterSettings, ServerSettings, Settings
 
@@ -123,11 +124,14 @@ class FakeJobs:
 class FakeDispatcher:
     """Returns at once, or holds every question until `gate` opens; `entered` counts who waits.
 
+    Who listens hears `told`, and nothing more while the gate is shut; `n_listening` counts them.
     Its plan visits the engines of the later stages, a second each.
     """
 
     gate: threading.Event | None = None
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    told: Sequence[Sequence[tuple[str, int, str]]] = ()
+    n_listening: int = 0
 
     def notify(self) -> None:
         pass
@@ -136,6 +140,21 @@ class FakeDispatcher:
         self.entered.release()
         if self.gate is not None:
             assert self.gate.wait(30), "the test never opened the gate"
+
+    @contextmanager
+    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
+        self.n_listening += 1
+        try:
+            yield self._hear(job_id)
+        finally:
+            self.n_listening -= 1
+
+    def _hear(self, job_id: str) -> Iterator[Sequence[Piece]]:
+        self.entered.release()
+        for pieces in self.told:
+            yield [Piece(job_id, *piece) for piece in pieces]
+        while self.gate is not None and not self.gate.wait(0.01):
+            yield ()
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         return LoadPlan(tuple(sorted(later)), len(later), float(len(later)), float(len(later)))
@@ -204,6 +223,7 @@ class FakeApp:
         answer: Answer | None = ANSWER,
         server: ServerSettings | None = None,
         gate: threading.Event | None = None,
+        told: Sequence[Sequence[tuple[str, int, str]]] = (),
         fails_with: Exception | None = None,
         diagnose: Callable[[], list[Diagnosis]] = lambda: [Diagnosis("database", True, "0 jobs")],
     ) -> None:
@@ -213,7 +233,7 @@ class FakeApp:
             muster=MusterSettings(server=server or ServerSettings()),
         )
         self.jobs = FakeJobs(answers_with=answer, fails_with=fails_with)
-        self.dispatcher = FakeDispatcher(gate=gate)
+        self.dispatcher = FakeDispatcher(gate=gate, told=told)
         self.diagnose = diagnose
         self.feedback = FakeFeedback()
         self.drifting: list[Drift] = []

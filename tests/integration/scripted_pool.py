@@ -44,6 +44,7 @@ def write_pool(
     rules: Sequence[Mapping[str, object]] = (),
     server: Mapping[str, object] | None = None,
     delay_s: float = 0.0,
+    tokens_per_s: float | None = None,
 ) -> Path:
     """`pool.yaml` with one engine per expert; every load, rule and generation goes to `log.jsonl`.
 
@@ -52,10 +53,11 @@ def write_pool(
     Args:
         rules: exceptions of the first expert's engine.
         delay_s: how much later than at once every engine replies.
+        tokens_per_s: how fast it writes then; None = at once.
     """
     config = {
         "model_list": [
-            _member(name, accuracy, [*(rules if name == "alpha" else ()), *_slowly(delay_s)])
+            _member(name, accuracy, [*(rules if name == "alpha" else ()), *_slowly(delay_s)], tokens_per_s)
             for name, accuracy in EXPERTS.items()
         ],
         "muster": {
@@ -73,12 +75,15 @@ def _slowly(delay_s: float) -> list[Mapping[str, object]]:
     return [{"regex": ".", "delay_s": delay_s}] if delay_s else []
 
 
-def _member(name: str, accuracy: float, rules: Sequence[Mapping[str, object]]) -> dict[str, object]:
+def _member(
+    name: str, accuracy: float, rules: Sequence[Mapping[str, object]], tokens_per_s: float | None
+) -> dict[str, object]:
     options = {
         "answers": {question(number): RIGHT for number in range(200)},
         "accuracy": accuracy,
         "wrong": WRONG,
         "rules": [dict(rule) for rule in rules],
+        "tokens_per_s": tokens_per_s,
         "log": "log.jsonl",
     }
     roles = ["expert", "aggregator"] if name == "alpha" else ["expert"]

@@ -1,5 +1,6 @@
 """The REST API over scripted experts: real store, scheduler, routing and aggregation."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,6 +72,18 @@ def test_the_same_question_and_seed_get_the_same_answer(client: TestClient) -> N
     assert first["choices"] == second["choices"]
     assert first["muster"]["reasons"] == second["muster"]["reasons"]
     assert first["id"] != second["id"]
+
+
+@pytest.mark.parametrize("model", ["org/beta", "auto"])
+def test_a_stream_is_the_stored_answer(client: TestClient, app: App, model: str) -> None:
+    """An expert's words come as they are written, a vote's at the end."""
+    response = client.post(CHAT, json={**chat(34, model), "stream": True})
+    *events, done = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    choices = [json.loads(event)["choices"][0] for event in events]
+    answer = app.jobs.answer(response.headers["x-muster-decision-id"])
+    assert answer is not None
+    assert (done, choices[-1]["finish_reason"]) == ("[DONE]", "stop")
+    assert "".join(choice["delta"].get("content", "") for choice in choices) == answer.text
 
 
 def test_an_expert_answers_alone_in_its_own_words(client: TestClient) -> None:

@@ -31,3 +31,8 @@ class Feeder:
     def join(self, lane: Lane) -> bool:
         """Interactive requests for a loaded engine do not wait for a shard to end."""
         return self._timers.is_due(f"join {lane.engine_id}", self._pace.poll_s) and lane.join() > 0
+
+    def join_now(self, lane: Lane) -> bool:
+        """`join`, whenever that was tried last."""
+        self._timers.due_now(f"join {lane.engine_id}")
+        return self.join(lane)

@@ -12,7 +12,8 @@ from workers.backends.registry import WIDTHS
 from workers.device.kit import Kit
 from workers.device.lane import Lane, Room, Waiting, shard_room, slot_room
 from workers.device.loading import experts_of
-from workers.device.seat import OnTokens, Seat
+from workers.device.seat import Seat
+from workers.pieces import Writers
 
 
 class LaneMaker:
@@ -21,7 +22,7 @@ class LaneMaker:
     Args:
         remote: engines that run elsewhere.
         waiting: work that waits for an engine.
-        on_tokens: called with new text of unfinished responses.
+        writers: who is told of the text of unfinished responses.
     """
 
     def __init__(
@@ -31,13 +32,13 @@ class LaneMaker:
         *,
         remote: Container[str],
         waiting: Waiting,
-        on_tokens: OnTokens | None,
+        writers: Writers | None,
     ) -> None:
         self._kit = kit
         self._pool = pool
         self._remote = remote
         self._waiting = waiting
-        self._on_tokens = on_tokens
+        self._writers = writers
 
     def __call__(self, engine_id: str, engine: Engine) -> Lane:
         spec = self._pool.engines[engine_id]
@@ -86,7 +87,7 @@ class LaneMaker:
             clock=self._kit.clock,
             request_timeout_s=request_timeout_s,
             hang_timeout_s=hang_timeout_s,
-            on_tokens=self._on_tokens,
+            writers=self._writers,
         )
 
 

@@ -27,11 +27,12 @@ class Ledger:
     """Writes are kept until the store has taken them, so an unreachable store loses nothing.
 
     Attributes:
-        n_committed: responses written so far (late ones count too).
+        n_committed: responses written so far (late ones count too); `n_urgent` of them to interactive
+            requests.
     """
 
     def __init__(self, store: LeaseStore, *, owner: str, lease_s: float, clock: Clock, pace: Pace) -> None:
-        self.n_committed = 0
+        self.n_committed = self.n_urgent = 0
         self._store = store
         self._owner = owner
         self._lease_s = lease_s
@@ -54,10 +55,7 @@ class Ledger:
             or len(self._outcomes) >= self._pace.commit_size
             or (
                 bool(self._outcomes)
-                and (
-                    self._clock() - self._oldest_at >= self._pace.commit_s
-                    or any(o.assignment.priority >= INTERACTIVE for o in self._outcomes)
-                )
+                and (self._clock() - self._oldest_at >= self._pace.commit_s or self._n_pending_urgent > 0)
             )
         )
 
@@ -95,12 +93,17 @@ class Ledger:
         if n:
             self._complete(self._outcomes)
             self.n_committed += n
+            self.n_urgent += self._n_pending_urgent
             self._outcomes = []
         return n
 
     def forget(self) -> None:
         """Drop what is owed: its leases are gone."""
         self._outcomes, self._returns, self._notes = [], [], []
+
+    @property
+    def _n_pending_urgent(self) -> int:
+        return sum(outcome.assignment.priority >= INTERACTIVE for outcome in self._outcomes)
 
     def _write(self, note: Callable[[], None]) -> None:
         try:

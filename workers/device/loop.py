@@ -30,9 +30,9 @@ from workers.device.loading import BackendShelf, Loader
 from workers.device.measured import Measurements
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.remote_lanes import RemoteLanes
-from workers.device.seat import OnTokens
 from workers.device.seats import DeviceSeats
 from workers.owners import berth_of
+from workers.pieces import Writers
 from workers.sweeper import Sweeper
 
 __all__ = ["DEFAULT_PACE", "DeviceLoop", "Pace"]
@@ -46,12 +46,15 @@ UNLOAD_S = 20.0
 class DeviceLoop:
     """Serves one device for one owner; for one thread at a time.
 
+    Attributes:
+        n_generated: usable responses so far; `n_steps`: steps of queries taken here.
+
     Args:
         backends: backend by name (`EngineSpec.backend`).
         device: name of the device, for the record of loads.
         owner: lease owner, unique among all loops.
         clock: monotonic seconds; leases run on database time, not on it.
-        on_tokens: called with new text of unfinished responses.
+        writers: who is told of the text of unfinished responses.
         steps: whether it takes queries through their compositions; False = others do.
         on_committed: called after responses were committed, at most every `Pace.ring_s` while there is
             work.
@@ -70,13 +73,14 @@ class DeviceLoop:
         owner: str,
         clock: Clock,
         pace: Pace = DEFAULT_PACE,
-        on_tokens: OnTokens | None = None,
+        writers: Writers | None = None,
         steps: bool = True,
         on_committed: Callable[[], None] | None = None,
         remote: Container[str] = REMOTE_BACKENDS,
     ) -> None:
         self.owner = owner
         self.n_generated = 0
+        self.n_steps = 0
         self._steps = steps
         self._on_committed = on_committed
         self._kit = kit = make_kit(store, owner=owner, clock=clock, pace=pace, settings=settings)
@@ -95,8 +99,8 @@ class DeviceLoop:
         self._books = books = Books(
             kit, engines=pool.engines.keys(), remote=self._remote, later_engines=self._advancer.later_engines
         )
-        feeder = Feeder(kit, books)
-        make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, on_tokens=on_tokens)
+        self._feeder = feeder = Feeder(kit, books)
+        make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, writers=writers)
         berth = partial(Berth, kit, make_lane=make_lane)
         names = [owner, *(berth_of(owner, str(n)) for n in range(1, settings.max_resident))]
         self._seats = DeviceSeats(
@@ -118,7 +122,8 @@ class DeviceLoop:
         )
         self._alive_at = -math.inf
         self._is_doubtful = False
-        self._n_seen_committed = 0
+        self._n_seen_committed = self._n_seen_urgent = 0
+        self._is_woken = False
         self._owes_bell = False
 
     @property
@@ -142,8 +147,10 @@ class DeviceLoop:
         return engine_id not in self._remote
 
     def wake(self) -> None:
-        """Look at the books at the next tick, whenever that was done last."""
+        """Look at the books at the next tick, whenever that was done last; for interactive requests of
+        the loaded engines before anything else."""
         self._timers.due_now("advance", "jobs", "backlog")
+        self._is_woken = True
 
     def tick(self) -> bool:
         """One round: routes what is ready, feeds the engines, collects and commits responses.
@@ -256,6 +263,7 @@ class DeviceLoop:
         if not self._steps or not self._timers.is_due("advance", self._kit.pace.look_s):
             return False
         advanced = self._advancer.run(between=self._keep_alive)
+        self.n_steps += advanced.n_steps
         if advanced.n_asked:
             self._timers.due_now("backlog", "jobs")
         return advanced.n_steps > 0
@@ -270,10 +278,20 @@ class DeviceLoop:
         """Keep all engines supplied, or change them; whether anything was begun."""
         if self._timers.is_due("warm up", math.inf):
             self._loader.warm_up(list(filter(self.is_local, self._engine_ids)))
+        if self._join_at_once():
+            return True
         self._books.look()
         fed = [self._remotes.feed(), self._seats.feed()]
         self._bury_dead()
         return any(fed)
+
+    def _join_at_once(self) -> bool:
+        """Looking at all of the books takes several queries; a question is not to wait for them."""
+        if not self._is_woken:
+            return False
+        self._is_woken = False
+        joined = [self._feeder.join_now(lane) for lane in self._lanes]
+        return any(joined)
 
     def _collect(self) -> bool:
         busy = [lane for lane in self._lanes if lane.n_running]
@@ -306,13 +324,17 @@ class DeviceLoop:
     # ── responses ─────────────────────────────────────────────────────────────────────────────────
 
     def _tell_of_commits(self) -> None:
-        """Bells come at intervals under load; without load there is nothing to wait for."""
+        """Bells come at intervals under load; without load, and for somebody who waits, they come at once."""
         if self._ledger.n_committed > self._n_seen_committed:
             self._n_seen_committed = self._ledger.n_committed
             self._timers.due_now("advance")
             self._owes_bell = True
-        if self._owes_bell and (not self._n_held or self._timers.is_due("ring", self._kit.pace.ring_s)):
+        is_awaited = self._ledger.n_urgent > self._n_seen_urgent
+        if self._owes_bell and (
+            is_awaited or not self._n_held or self._timers.is_due("ring", self._kit.pace.ring_s)
+        ):
             self._owes_bell = False
+            self._n_seen_urgent = self._ledger.n_urgent
             self._ring()
 
     def _ring(self) -> None:

@@ -1,7 +1,7 @@
 """The device's seat: one loaded engine and the requests that run on it."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,10 +12,9 @@ from orchestrator.domain.assignments import Assignment, Response
 from orchestrator.domain.experts import Expert
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports import Clock, Engine, Failed, Finished, GenerationRequest, Tokens
+from workers.pieces import OnText, Writers
 
 log = logging.getLogger(__name__)
-
-OnTokens = Callable[[Assignment, str], None]
 
 
 class Outcome(NamedTuple):
@@ -29,6 +28,7 @@ class Outcome(NamedTuple):
 class Running:
     assignment: Assignment
     started_at: float
+    on_text: OnText | None = None
     stopped_as: str | None = None
 
 
@@ -67,7 +67,7 @@ class Seat:
         request_timeout_s: a request running longer is aborted and fails as `generation_timeout`.
         hang_timeout_s: an engine with work that reports nothing for so long counts as crashed, unless it
             has the attribute `watches_itself`.
-        on_tokens: called with new text of unfinished responses.
+        writers: who is told of the text of unfinished responses.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Seat:
         clock: Clock,
         request_timeout_s: float,
         hang_timeout_s: float,
-        on_tokens: OnTokens | None = None,
+        writers: Writers | None = None,
     ) -> None:
         self.engine_id = engine_id
         self.taken_at = clock()
@@ -93,7 +93,7 @@ class Seat:
         self._clock = clock
         self._request_timeout_s = request_timeout_s
         self._hang_timeout_s = hang_timeout_s
-        self._on_tokens = on_tokens
+        self._writers = writers
         self._running: dict[str, Running] = {}
         self._last_event_at = self._polled_at = self.taken_at
 
@@ -131,7 +131,8 @@ class Seat:
         if expert is None:
             return failed_outcome(assignment, "expert_unavailable", "The expert is no longer in the pool.")
         request = _request(assignment, expert)
-        self._running[request.id] = Running(assignment, now)
+        on_text = None if self._writers is None else self._writers(assignment)
+        self._running[request.id] = Running(assignment, now, on_text)
         try:
             with self._crashes():
                 self._engine.submit(request)
@@ -181,8 +182,8 @@ class Seat:
         if running is None:
             return None
         if isinstance(event, Tokens):
-            if self._on_tokens is not None:
-                self._on_tokens(running.assignment, event.text)
+            if running.on_text is not None:
+                running.on_text(_storable(event.text))
             return None
         del self._running[event.id]
         latency_ms = 1000 * (now - running.started_at)

@@ -4,14 +4,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.batching import Rates, plan
 from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
 from orchestrator.domain.devices import LIVE_S
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.ports import Clock, JobStore
+from orchestrator.ports import Clock, JobStore, Piece
+from workers.pieces import Watch, follow
 from workers.stack.bells import ADVANCE, Ringer
 from workers.stack.news import News
 
@@ -31,10 +32,7 @@ OnProgress = Callable[[JobProgress], None]
 
 
 class StackDispatcher:
-    """Implements `ports.Dispatcher` where workers are other processes. For any number of threads.
-
-    Tokens are not streamed yet: they would arrive as news, beside `News.watch`.
-    """
+    """Implements `ports.Dispatcher` where workers are other processes. For any number of threads."""
 
     def __init__(self, *, store: JobStore, bells: Ringer, news: News, clock: Clock = time.monotonic) -> None:
         self._store = store
@@ -68,6 +66,11 @@ class StackDispatcher:
         """Raises StoreUnavailableError when the database is still away at the end of the time."""
         return self._watch(job_id, until=self._clock() + timeout_s, on_progress=None)
 
+    @contextmanager
+    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
+        with self._counted(), self._news.watch(job_id) as watch:
+            yield self._follow(job_id, watch, until=self._clock() + timeout_s)
+
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         """By what the live devices report of themselves; rates are means over devices."""
         devices = self._store.devices(LIVE_S)
@@ -82,9 +85,8 @@ class StackDispatcher:
 
     def _watch(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
         since = self._clock()
-        with self._counted(), self._news.watch(job_id) as told:
+        with self._counted(), self._news.watch(job_id) as watch:
             while True:
-                told.clear()
                 progress = self._look(job_id, until=until)
                 if on_progress is not None:
                     on_progress(progress)
@@ -92,7 +94,23 @@ class StackDispatcher:
                 if progress.state is not JobState.RUNNING or now >= until:
                     return progress
                 pause_s = PROGRESS_S if on_progress is not None else self._pause_s(now - since)
-                told.wait(min(pause_s, until - now))
+                self._await(watch, min(pause_s, until - now))
+
+    def _await(self, watch: Watch, pause_s: float) -> None:
+        """Until the job moves; what is told of its answer is for others."""
+        until = self._clock() + pause_s
+        while not watch.wait(max(0.0, until - self._clock())).moved and self._clock() < until:
+            pass
+
+    def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
+        since = self._clock()
+        return follow(
+            watch,
+            has_ended=lambda: self._look(job_id, until=until).state is not JobState.RUNNING,
+            pause_s=lambda: self._pause_s(self._clock() - since),
+            until=until,
+            clock=self._clock,
+        )
 
     def _look(self, job_id: str, *, until: float) -> JobProgress:
         while True:

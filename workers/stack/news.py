@@ -1,26 +1,35 @@
-"""News that jobs have new answers, from whoever stored them to whoever waits. Lossy on purpose.
+"""News of jobs, from whoever works to whoever waits: new answers, and pieces of those being written.
+Lossy on purpose.
 
-Over Redis it is a channel of pub/sub; over other brokers there is none, and waiting means polling.
+Over Redis there is a channel of pub/sub for each; over other brokers there are none, and waiting means
+polling.
 """
 
 import json
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from queue import SimpleQueue
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import redis
+from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.ports import Piece
 from orchestrator.settings import Settings
 from workers.app import broker_url, is_redis
+from workers.pieces import Watch, Watches
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.0
 BACKOFF_S = 2.0
+MOST_WAITING = 10_000
+"""Pieces that are kept for a Redis that does not take them."""
+
+_PIECES = TypeAdapter(list[Piece])
 
 
 class News(Protocol):
@@ -33,8 +42,11 @@ class News(Protocol):
     def tell(self, job_ids: Collection[str]) -> None:
         """Say that these jobs have new answers; never fails."""
 
-    def watch(self, job_id: str) -> AbstractContextManager[threading.Event]:
-        """An event that is set whenever there is news of the job."""
+    def tell_piece(self, piece: Piece) -> None:
+        """Pass a piece of an answer on; returns at once and never fails."""
+
+    def watch(self, job_id: str) -> AbstractContextManager[Watch]:
+        """Hears the news of one job."""
 
     def start(self) -> None: ...
 
@@ -49,9 +61,12 @@ class NoNews:
     def tell(self, job_ids: Collection[str]) -> None:
         pass
 
+    def tell_piece(self, piece: Piece) -> None:
+        pass
+
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[threading.Event]:  # noqa: ARG002 -- the port's signature
-        yield threading.Event()
+    def watch(self, job_id: str) -> Iterator[Watch]:  # noqa: ARG002 -- the port's signature
+        yield Watch()
 
     def start(self) -> None:
         pass
@@ -61,16 +76,24 @@ class NoNews:
 
 
 class RedisNews:
-    """News over Redis. `start` listens in a thread; telling needs no start."""
+    """News over Redis. `start` listens in a thread; telling needs no start.
+
+    Pieces are sent by a thread of its own, made when it is first needed: who writes an answer does not
+    wait for Redis.
+    """
 
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(
             url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S, socket_keepalive=True
         )
         # Channels are the same in every database of a Redis server.
-        self._channel = f"muster.news.{urlsplit(url).path.strip('/') or '0'}"
-        self._watching: dict[str, list[threading.Event]] = defaultdict(list)
+        database = urlsplit(url).path.strip("/") or "0"
+        self._channel = f"muster.news.{database}"
+        self._pieces_channel = f"muster.pieces.{database}"
+        self._watches = Watches()
         self._lock = threading.Lock()
+        self._outgoing: SimpleQueue[Piece | None] = SimpleQueue()
+        self._sender: threading.Thread | None = None
         self._live = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -85,18 +108,17 @@ class RedisNews:
         except redis.RedisError as error:
             log.debug("news of %d jobs was not told: %s", len(job_ids), error)
 
-    @contextmanager
-    def watch(self, job_id: str) -> Iterator[threading.Event]:
-        event = threading.Event()
+    def tell_piece(self, piece: Piece) -> None:
+        if self._outgoing.qsize() >= MOST_WAITING:  # Redis is away or slow; the answer itself is not
+            return
+        self._outgoing.put(piece)
         with self._lock:
-            self._watching[job_id].append(event)
-        try:
-            yield event
-        finally:
-            with self._lock:
-                self._watching[job_id].remove(event)
-                if not self._watching[job_id]:
-                    del self._watching[job_id]
+            if self._sender is None:
+                self._sender = threading.Thread(target=self._send, name="muster-pieces", daemon=True)
+                self._sender.start()
+
+    def watch(self, job_id: str) -> AbstractContextManager[Watch]:
+        return self._watches.watch(job_id)
 
     def start(self) -> None:
         if self._thread is None:
@@ -107,6 +129,9 @@ class RedisNews:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(2 * TIMEOUT_S)
+        if self._sender is not None:
+            self._outgoing.put(None)
+            self._sender.join(2 * TIMEOUT_S)
         self._client.close()
 
     def _serve(self) -> None:
@@ -119,25 +144,37 @@ class RedisNews:
                 self._live.clear()
             self._stopping.wait(BACKOFF_S)
 
+    def _send(self) -> None:
+        """What came while one message was on its way goes with the next."""
+        while True:
+            pieces = [self._outgoing.get()]
+            while not self._outgoing.empty():
+                pieces.append(self._outgoing.get())
+            told = [piece for piece in pieces if piece is not None]
+            try:
+                self._client.publish(self._pieces_channel, json.dumps(told))
+            except redis.RedisError as error:
+                log.debug("%d pieces were not told: %s", len(told), error)
+            if None in pieces:
+                return
+
     def _listen(self) -> None:
         with self._client.pubsub() as channel:  # type: ignore[no-untyped-call]
-            channel.subscribe(self._channel)
+            channel.subscribe(self._pieces_channel, self._channel)
             while not self._stopping.is_set():
                 message = channel.get_message(timeout=1.0)
-                if message is None:
-                    continue
-                if message["type"] == "subscribe":
-                    self._live.set()
-                    self._spread(None)  # what was told before is not told again
-                elif message["type"] == "message":
-                    self._spread(_job_ids(message["data"]))
+                if message is not None:
+                    self._hear(message["type"], message["channel"].decode(), message["data"])
 
-    def _spread(self, job_ids: Collection[str] | None) -> None:
-        """Set the events of these jobs; None = of all."""
-        with self._lock:
-            for job_id in self._watching if job_ids is None else job_ids:
-                for event in self._watching.get(job_id, ()):
-                    event.set()
+    def _hear(self, kind: str, channel: str, data: bytes) -> None:
+        if kind == "subscribe" and channel == self._channel:
+            self._live.set()
+            self._watches.move(None)  # what was told before is not told again
+        elif kind == "message" and channel == self._channel:
+            self._watches.move(_job_ids(data))
+        elif kind == "message":
+            for piece in _pieces(data):
+                self._watches.add(piece)
 
 
 def open_news(settings: Settings) -> News:
@@ -153,3 +190,11 @@ def _job_ids(data: bytes) -> list[str]:
     except ValueError:
         return []
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _pieces(data: bytes) -> list[Piece]:
+    """Garbage is no news."""
+    try:
+        return _PIECES.validate_json(data)
+    except ValidationError:
+        return []

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import openai
@@ -60,6 +61,45 @@ def test_an_answer_can_be_sent_back_as_context(client: openai.OpenAI) -> None:
     first = client.chat.completions.create(model="auto", messages=SAY)
     again = [*SAY, first.choices[0].message, *SAY]
     assert client.chat.completions.create(model="auto", messages=again).choices
+
+
+def test_a_stream_gives_the_words_as_they_come_and_the_usage_at_its_end() -> None:
+    """Two pieces of the answer are told before it is there."""
+    app = FakeApp(told=[[("w", 0, "The ")], [("w", 4, "answer")]])
+    with LiveServer(app) as client, client:
+        stream = client.chat.completions.create(
+            model="org/alpha", messages=SAY, stream=True, stream_options={"include_usage": True}
+        )
+        chunks = list(stream)
+    words = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+    assert words == ["", "The ", "answer", " is (B).", None]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [chunk.choices[0].finish_reason for chunk in chunks[-3:-1]] == [None, "stop"]
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.total_tokens == 32
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_a_stream_that_breaks_off_raises() -> None:
+    app = FakeApp(told=[[("w", 0, "An other answer")]])
+    with LiveServer(app) as client, client, pytest.raises(openai.APIError) as broken:
+        list(client.chat.completions.create(model="org/alpha", messages=SAY, stream=True))
+    assert broken.value.code == "answer_changed"
+
+
+def test_a_client_that_leaves_a_stream_is_no_longer_served_and_its_question_goes_on() -> None:
+    app = FakeApp(told=[[("w", 0, "The ")]], gate=threading.Event())
+    with LiveServer(app) as client, client:
+        stream = client.chat.completions.create(model="org/alpha", messages=SAY, stream=True)
+        assert next(iter(stream)).choices
+        assert app.dispatcher.n_listening == 1
+        stream.close()
+        deadline = time.monotonic() + 30
+        while app.dispatcher.n_listening:
+            assert time.monotonic() < deadline, "it is still listened for"
+            time.sleep(0.01)
+    assert app.jobs.states == {}
 
 
 def test_models(client: openai.OpenAI) -> None:

@@ -64,14 +64,21 @@ class Joined:
         return Done(answer=Answer(text="+".join(r.text for r in expert_responses)))
 
 
-def ensemble(*expert_ids: str, annotator: SkillAnnotator | None = None, reads_text: bool = True) -> Ensemble:
+def ensemble(
+    *expert_ids: str,
+    annotator: SkillAnnotator | None = None,
+    reads_text: bool = True,
+    job: Job = JOB,
+    quotes: bool = False,
+) -> Ensemble:
     return Ensemble(
         "auto",
         pool=POOL,
         reader=SkillReader(annotator or NoSkills(), None, None),
         router=Always(*expert_ids, reads_text=reads_text),
         aggregator=Joined(),
-        job=JOB,
+        job=job,
+        quotes=quotes,
     )
 
 
@@ -81,6 +88,20 @@ def state(*, stage: int = 0, query: Query = QUERY, **fields: object) -> QuerySta
 
 def response(expert_id: str, text: str, role: CallRole = CallRole.EXPERT) -> Response:
     return Response(expert_id=expert_id, role=role, stage=0, text=text)
+
+
+def test_a_call_is_read_along_with_only_where_its_words_will_be_the_answer() -> None:
+    """A job that is streamed, a lone recruit, an aggregator that quotes: all three."""
+    streamed = JOB.model_copy(update={"stream": True})
+    cases = [
+        ensemble("one", job=streamed, quotes=True),
+        ensemble("one", "two", job=streamed, quotes=True),
+        ensemble("one", job=streamed),
+        ensemble("one", quotes=True),
+    ]
+    steps = [composition.step([state()])[0] for composition in cases]
+    calls = [step.calls for step in steps if isinstance(step, Ask)]
+    assert [any(call.sampling.stream for call in of_case) for of_case in calls] == [True, False, False, False]
 
 
 def test_the_first_step_asks_the_recruits_and_gives_the_decision() -> None:

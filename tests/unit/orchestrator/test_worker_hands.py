@@ -4,6 +4,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.stack import WorkerHands
 from workers.stack.news import NoNews
 
@@ -15,27 +16,35 @@ class Quiet:
 
 
 class SlowStore:
-    """A store whose first look at what is ready takes until `go_on`."""
+    """A store whose looks at what is ready of a batch take until `go_on`."""
 
     def __init__(self) -> None:
         self.looking, self.go_on = threading.Event(), threading.Event()
+        self.looked_for_questions = threading.Event()
 
-    def take_ready(self, **_: object) -> list[object]:
+    def take_ready(self, *, min_priority: int, **_: object) -> list[object]:
+        if min_priority == INTERACTIVE:
+            self.looked_for_questions.set()
+            return []
         self.looking.set()
         assert self.go_on.wait(30)
         return []
 
 
-def test_a_bell_for_steps_does_not_wait_for_the_steps_under_way() -> None:
-    """Else the canary waits behind it, and a busy worker that hears none for 30 s ends."""
-    store = SlowStore()
+def make_hands(store: SlowStore) -> WorkerHands:
     catalogue = SimpleNamespace(build=None, refresh=lambda: None)
     app: Any = SimpleNamespace(
         jobs=store, catalogue=catalogue, pool=SimpleNamespace(experts=()), news=NoNews()
     )
     bells: Any = Quiet()
-    hands = WorkerHands(app, bells, driver=None, on_heard=lambda: None)
-    hands.steps.start()
+    return WorkerHands(app, bells, driver=None, on_heard=lambda: None)
+
+
+def test_a_bell_for_steps_does_not_wait_for_the_steps_under_way() -> None:
+    """Else the canary waits behind it, and a busy worker that hears none for 30 s ends."""
+    store = SlowStore()
+    hands = make_hands(store)
+    hands.start_steps()
     hands.advance()
     assert store.looking.wait(30)
     answer = threading.Thread(target=hands.advance, daemon=True)
@@ -43,5 +52,20 @@ def test_a_bell_for_steps_does_not_wait_for_the_steps_under_way() -> None:
     answer.join(30)
     is_waiting = answer.is_alive()
     store.go_on.set()
-    hands.steps.stop(timeout_s=30)
+    hands.stop_steps(timeout_s=30)
     assert not is_waiting
+
+
+def test_a_question_does_not_wait_for_a_batch_that_is_being_stepped() -> None:
+    store = SlowStore()
+    hands = make_hands(store)
+    hands.start_steps()
+    hands.advance()
+    assert store.looking.wait(30)
+    assert store.looked_for_questions.wait(30)
+    store.looked_for_questions.clear()
+    hands.advance()
+    was_seen = store.looked_for_questions.wait(30)
+    store.go_on.set()
+    hands.stop_steps(timeout_s=30)
+    assert was_seen

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import torch
 
-from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.assignments import BATCH, Sampling
 from orchestrator.ports import GenerationRequest
 
+RESERVED_SHARE = 16
 SORT_WINDOW = 1024
 """Requests are sorted by length among this many neighbours, so that a long one is not overtaken for ever."""
 
@@ -60,6 +61,12 @@ class Limits(NamedTuple):
     def fit(self, n_rows: int, widest: int) -> bool:
         return n_rows <= self.rows and n_rows * widest <= self.tokens
 
+    @property
+    def for_batch(self) -> "Limits":
+        """What batch work may fill: the rest, a sixteenth at most, is for those that are waited for."""
+        rows = self.rows - self.rows // RESERVED_SHARE
+        return Limits(rows, self.tokens * rows // self.rows)
+
     def halved(self) -> "Limits":
         return Limits(max(1, self.rows // 2), max(1, self.tokens // 2))
 
@@ -100,7 +107,8 @@ class WaitingRows:
         for taken, (_, row) in enumerate(self._rows):
             widest = max(widest, row.n_final)
             n_rows = n_running + taken + 1
-            if n_rows > 1 and not limits.fit(n_rows, widest):
+            open_to = limits if row.request.priority > BATCH else limits.for_batch
+            if n_rows > 1 and not open_to.fit(n_rows, widest):
                 return taken
         return len(self._rows)
 

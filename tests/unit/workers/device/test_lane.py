@@ -46,6 +46,48 @@ def test_bells_are_few_under_load_and_the_last_one_comes(store: SqlJobStore) -> 
     assert rung[-1] == 40
 
 
+def test_for_a_question_the_bell_rings_at_once(store: SqlJobStore) -> None:
+    """Beside a batch whose bells come every hundred seconds."""
+    rung: list[int] = []
+    loop = make_loop(
+        store,
+        make_pool("a"),
+        FakeBackend(batch=1),
+        clock=HandClock(),
+        pace=EAGER._replace(ring_s=100.0),
+        on_committed=lambda: rung.append(store.job("ask").n_responses),
+    )
+    submit(store, make_queries(40))
+    submit(store, make_queries(1, prefix="i"), job_id="ask", priority=INTERACTIVE)
+    loop._timers.is_due("ring", 100.0)
+    run_until(loop, lambda: store.job("ask").n_responses > 0)
+    assert rung == [1]
+    assert store.job("job").state is JobState.RUNNING
+
+
+def test_a_woken_loop_lets_a_question_join_before_it_looks_at_all_books(store: SqlJobStore) -> None:
+    backend = FakeBackend(batch=1)
+    loop = make_loop(
+        store, make_pool("a"), backend, steps=False, pace=EAGER._replace(look_s=100.0, poll_s=100.0)
+    )
+    submit(store, make_queries(40))
+    route(store)
+    run_until(loop, lambda: bool(loop._seats.lanes) and loop._seats.lanes[0].n_running > 0)
+    submit(store, make_queries(1, prefix="i"), job_id="ask", priority=INTERACTIVE)
+    route(store)
+    loop.tick()
+    assert all(a.job_id == "job" for a in loop._seats.lanes[0].seat.running)
+    loop.wake()
+    loop.tick()
+    assert store.job("ask").n_responses == 1
+
+
+def route(store: SqlJobStore) -> None:
+    composition = TextMajority(["a/0"])
+    while states := store.ready(limit=1000):
+        store.advance(list(zip(states, composition.step(states), strict=True)), {"a/0": "a"})
+
+
 def test_a_bell_that_fails_stops_nothing(store: SqlJobStore) -> None:
     def broken() -> None:
         raise ConnectionError("nobody there")

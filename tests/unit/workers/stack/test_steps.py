@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.assignments import Job, JobState
+from orchestrator.ports import Piece
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.work import HandClock, TextMajority, always, answered, make_queries
 from workers.advancing import Advancer
 from workers.stack.bells import ADVANCE, WORK
 from workers.stack.dispatch import StackDispatcher
-from workers.stack.news import NoNews
+from workers.stack.news import NoNews, RedisNews
 from workers.stack.steps import Chunks, Steps
 from workers.stack.sweeping import Beat
 from workers.sweeper import Sweeper
@@ -182,3 +183,27 @@ def test_waiting_ends_in_time(store: SqlJobStore) -> None:
 )
 def test_chunks_grow_while_they_stay_in_time(limit: int, n_taken: int, took_s: float, expected: int) -> None:
     assert Chunks(low=32, high=1024, within_s=0.4).next(limit, n_taken=n_taken, took_s=took_s) == expected
+
+
+def test_without_news_who_listens_learns_of_the_end_by_looking(store: SqlJobStore) -> None:
+    dispatcher = StackDispatcher(store=store, bells=Sender(), news=NoNews())
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    with dispatcher.listen("job", timeout_s=60) as told:
+        assert next(told) == ()
+        store.set_state("job", JobState.CANCELLED)
+        assert set(told) == {()}
+
+
+def test_listening_ends_when_the_time_is_up(store: SqlJobStore) -> None:
+    dispatcher = StackDispatcher(store=store, bells=Sender(), news=NoNews())
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    with dispatcher.listen("job", timeout_s=0.1) as told:
+        assert set(told) == {()}
+    assert store.job("job").state is JobState.RUNNING
+
+
+def test_pieces_for_a_redis_that_is_away_are_dropped() -> None:
+    news = RedisNews("redis://127.0.0.1:1/0")
+    for at in range(100):
+        news.tell_piece(Piece("job", "w", at, "x"))
+    news.stop()

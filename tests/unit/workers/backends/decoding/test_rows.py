@@ -51,6 +51,15 @@ def test_running_rows_count_against_the_limits() -> None:
     assert waiting.count_fitting(Limits(rows=8, tokens=39), n_running=1, widest=20) == 0
 
 
+def test_batch_work_leaves_room_to_who_is_waited_for() -> None:
+    """Of 32 rows two are kept, and of 640 tokens 40: 30 rows of 20 tokens are 600."""
+    limits = Limits(rows=32, tokens=640)
+    batch = [row(str(n), 10) for n in range(4)]
+    assert queue(*batch).count_fitting(limits, n_running=28, widest=20) == 2
+    assert queue(*batch, row("urgent", 10, priority=10)).count_fitting(limits, n_running=30, widest=20) == 1
+    assert queue(row("urgent", 11, priority=10)).count_fitting(limits, n_running=30, widest=20) == 0
+
+
 def test_lone_row_is_never_blocked_by_the_limits() -> None:
     assert queue(row("a", 90)).count_fitting(Limits(rows=1, tokens=20), n_running=0, widest=0) == 1
 
