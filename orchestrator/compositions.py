@@ -41,6 +41,7 @@ from orchestrator.ports import (
     SkillMatcher,
 )
 from orchestrator.settings import CompositionSettings
+from orchestrator.waves import Waves
 
 EXPERT_PREFIX = "expert:"
 """`expert:<id>` is the composition that asks one expert and returns its words."""
@@ -49,8 +50,11 @@ ROUTE_PREFIX = "route:"
 """`route:<composition>` ends with the decision of that composition."""
 
 STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
-    # Chosen inside the profile, deterministic: docs/decisions/0004.
-    "auto": CompositionSettings(router="knn", router_options={"k": 3}, aggregator="weighted"),
+    # What pays and what does not: docs/decisions/0011.
+    "auto": CompositionSettings(router="posterior", aggregator="learned", waves={}),
+    "posterior": CompositionSettings(
+        router="posterior", router_options={"k": 3, "first": 3}, aggregator="majority"
+    ),
     "symbolic": CompositionSettings(
         router="symbolic",
         router_options={"k": 3, "selection": "sample", "replacement": True, "score": "paper"},
@@ -112,6 +116,7 @@ class Ensemble:
 
     Args:
         job: supplies the seed and per-job overrides of max_tokens and temperature.
+        waves: when to ask reserves; None = never.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class Ensemble:
         aggregator: Aggregator,
         job: Job,
         later_engines: tuple[str, ...] = (),
+        waves: Waves | None = None,
     ) -> None:
         self.name = name
         self._pool = pool
@@ -132,6 +138,7 @@ class Ensemble:
         self._aggregator = aggregator
         self._job = job
         self._later_engines = later_engines
+        self._waves = waves
 
     def later_engines(self) -> tuple[str, ...]:
         return self._later_engines
@@ -167,7 +174,7 @@ class Ensemble:
         except MusterError as error:
             return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
         return {
-            state.id: Ask(calls=self._expert_calls(state.query, decision), decision=decision)
+            state.id: Ask(calls=self._expert_calls(state.query, decision.expert_ids), decision=decision)
             for state, decision in zip(states, decisions, strict=True)
         }
 
@@ -181,10 +188,10 @@ class Ensemble:
             return self._reader.read(queries, responses)
         return [RoutingInput(query, (), _NO_VECTOR) for query in queries]
 
-    def _expert_calls(self, query: Query, decision: Decision) -> tuple[Call, ...]:
+    def _expert_calls(self, query: Query, expert_ids: Sequence[str]) -> tuple[Call, ...]:
         asked: dict[str, int] = {}
         calls = []
-        for expert_id in decision.expert_ids:
+        for expert_id in expert_ids:
             calls.append(
                 expert_call(self._pool.by_id[expert_id], query, self._job, sample_ix=asked.get(expert_id, 0))
             )
@@ -194,6 +201,9 @@ class Ensemble:
     def _aggregate(self, state: QueryState) -> Step:
         responses = [r for r in state.responses if r.role is CallRole.EXPERT]
         try:
+            if self._waves and (decision := self._waves.next(state, responses)) is not None:
+                asked = decision.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
+                return Ask(calls=self._expert_calls(state.query, asked), decision=decision)
             step = self._aggregator.step(state, responses)
         except MusterError as error:
             return Done(answer=error_answer(error.code, str(error)))

@@ -7,11 +7,18 @@ from typing import NamedTuple
 from pydantic import Field, JsonValue
 
 from aggregators.outputs.context import AggregatorContext
-from aggregators.outputs.votes import Group, expert_answer, group_equivalent, no_answer, read_ballots
+from aggregators.outputs.votes import (
+    Group,
+    expert_answer,
+    group_equivalent,
+    lead,
+    no_answer,
+    read_ballots,
+)
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator
+from orchestrator.ports import Aggregator, Outlook
 
 LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
 """Accuracies are clipped: no single expert may decide alone, whatever its card says."""
@@ -70,6 +77,26 @@ class WeightedVote:
             ),
         )
         return Done(answer=answer)
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        ballots = read_ballots(self._grader, state, expert_responses)
+        groups = group_equivalent(self._grader, state.query, ballots)
+        n_answers = self._n_answers(state.query)
+        reserves = state.decision.reserves if state.decision else ()
+        coming = tuple(log_odds(reserve.accuracy, n_answers) for reserve in reserves)
+        if not groups:
+            return Outlook(0, 0, 0.0, None, coming)
+        scores = [summed_log_odds(group, n_answers) for group in groups]
+        n_votes = sum(len(group.ballots) for group in groups)
+        leader = max(range(len(groups)), key=lambda i: (scores[i], len(groups[i].ballots)))
+        independence = independent_share(n_votes, self._options.error_correlation)
+        return Outlook(
+            n_votes=n_votes,
+            n_agree=len(groups[leader].ballots),
+            lead=lead(scores, leader),
+            confidence=posterior(scores[leader], scores, n_answers, independence=independence),
+            next_weights=coming,
+        )
 
     def _n_answers(self, query: Query) -> int:
         return len(query.options) or self._options.wrong_answers + 1
