@@ -41,7 +41,7 @@ N_CONSIDERED = 6
 _COMMON = np.array([1e-3, 1e-3, 0.3, 0.3, 0.3])
 _PER_EXPERT = np.array([1.0, 10.0, 10.0])
 _NONE = np.full(5, 1e-2)
-_CALIBRATION = 100.0
+_CALIBRATION = 150.0
 """Ridge penalties, in questions: of what all experts share, of each expert's bias, slope and length, of the
 standing of none, and of the calibration. Results hardly depend on them (docs/decisions/0011)."""
 
@@ -318,8 +318,7 @@ def _calibrate(lesson: Lesson) -> Calibration:
     log_odds, n_votes, unopposed, right = (
         np.concatenate(columns) for columns in zip(*standings, strict=True)
     )
-    log_votes = np.log(n_votes)
-    features = np.stack([log_votes, unopposed, unopposed * log_votes], axis=1)
+    features = np.stack([np.log(n_votes), unopposed], axis=1)
     shift = _offset_logit(features, right, log_odds, penalty=_CALIBRATION * N_CONSIDERED)
     return Calibration(*shift.tolist())
 

@@ -49,12 +49,13 @@ class NoneWeights(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Added to the log-odds of the leading answer: per log number of votes, once if it is the only answer
-    given, and per log number of votes then."""
+    """Added to the log-odds of the leading answer: per log number of votes, and if no other answer was given.
+
+    The leader of many votes is less sure than the vote says: it leads because it was lucky, too.
+    """
 
     votes: float
     unopposed: float
-    unopposed_votes: float
 
 
 class VoteModel(NamedTuple):
@@ -103,9 +104,8 @@ class VoteModel(NamedTuple):
         top = max(*scores, none)
         mass = math.fsum(math.exp(score - top) for score in (*scores, none))
         raw = math.exp(scores[leader] - top) / mass
-        log_votes, alone = math.log(n_votes), float(len(scores) == 1)
-        c = self.calibration
-        shift = (c.votes + alone * c.unopposed_votes) * log_votes + alone * c.unopposed
+        unopposed = self.calibration.unopposed if len(scores) == 1 else 0.0
+        shift = self.calibration.votes * math.log(n_votes) + unopposed
         return 1 / (1 + math.exp(-(log_odds_of(raw) + shift)))
 
 

@@ -10,7 +10,7 @@ MODEL = VoteModel(
     experts={"a": VoteWeights(bias=0.1, slope=0.5, length=-0.2, off=0.3, long=-1.0)},
     habits={"a": Habit(typical=math.log(101), spread=1.0)},
     none=PLAIN,
-    calibration=Calibration(0.0, 0.0, 0.0),
+    calibration=Calibration(0.0, 0.0),
 )
 
 
@@ -45,7 +45,8 @@ def test_none_stands_for_the_options_that_nobody_gave() -> None:
 
 
 def test_calibration_shifts_the_log_odds() -> None:
-    """An even chance after 2 votes for the only answer: log-odds 1·log 2 + .5 − 2·log 2."""
-    shifted = MODEL._replace(calibration=Calibration(1.0, 0.5, -2.0))
-    expected = 1 / (1 + math.exp(math.log(2) - 0.5))
-    assert probability(shifted, [0.0], n_votes=2) == pytest.approx(expected)
+    """An even chance after 2 votes for the only answer: log-odds −1·log 2 + log 4. With a rival: −log 2
+    more than that of 1 in 3."""
+    shifted = MODEL._replace(calibration=Calibration(votes=-1.0, unopposed=math.log(4)))
+    assert probability(shifted, [0.0], n_votes=2) == pytest.approx(2 / 3)
+    assert probability(shifted, [0.0, 0.0], n_votes=2) == pytest.approx(1 / 5)
