@@ -50,7 +50,7 @@ ROUTE_PREFIX = "route:"
 """`route:<composition>` ends with the decision of that composition."""
 
 STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
-    # What pays and what does not: docs/decisions/0011.
+    # What pays and what does not: docs/decisions/0012.
     "auto": CompositionSettings(router="posterior", aggregator="learned", waves={}),
     "posterior": CompositionSettings(
         router="posterior", router_options={"k": 3, "first": 3}, aggregator="majority"

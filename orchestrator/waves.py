@@ -1,6 +1,6 @@
 """Asking in waves: when the answers so far are enough, and whom to ask next if they are not.
 
-In the spirit of "Harder tasks need more experts" (arXiv:2403.07652); what was tried: docs/decisions/0011.
+In the spirit of "Harder tasks need more experts" (arXiv:2403.07652); what was tried: docs/decisions/0012.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from orchestrator.ports import Aggregator, Outlook, SequentialAggregator
 
 
 class WaveOptions(Options):
-    """When to stop asking. All hold for any pool; figures: docs/decisions/0011.
+    """When to stop asking. All hold for any pool; figures: docs/decisions/0012.
 
     Args:
         size: reserves asked at a time.

@@ -43,7 +43,7 @@ _PER_EXPERT = np.array([1.0, 10.0, 10.0])
 _NONE = np.full(5, 1e-2)
 _CALIBRATION = 150.0
 """Ridge penalties, in questions: of what all experts share, of each expert's bias, slope and length, of the
-standing of none, and of the calibration. Results hardly depend on them (docs/decisions/0011)."""
+standing of none, and of the calibration. Results hardly depend on them (docs/decisions/0012)."""
 
 
 class Lesson(NamedTuple):
