@@ -153,8 +153,11 @@ class RecruitView(Wire):
 
 
 class DecisionView(Wire):
+    """`reserves` were not asked, or not yet."""
+
     router: str
     recruits: list[RecruitView]
+    reserves: list[RecruitView] = []
     skills: list[SkillView]
     runner_up: RecruitView | None
     would_change: str | None

@@ -112,6 +112,7 @@ def decision_view(decision: Decision) -> DecisionView:
     return DecisionView(
         router=decision.router,
         recruits=[_recruit_view(recruit) for recruit in decision.recruits],
+        reserves=[_recruit_view(recruit) for recruit in decision.reserves],
         skills=[SkillView(name=tag.name, weight=tag.weight) for tag in decision.skills],
         runner_up=_recruit_view(decision.runner_up) if decision.runner_up else None,
         would_change=decision.would_change,

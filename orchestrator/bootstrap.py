@@ -39,6 +39,7 @@ from orchestrator.service import OnProgress, Service
 from orchestrator.settings import CompositionSettings, Settings
 from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database
 from orchestrator.swiss import Standing, swiss_standings
+from orchestrator.waves import make_waves
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader
 from skills.matcher import EmbeddingMatcher
@@ -217,15 +218,17 @@ class Catalogue:
         voting = AggregatorContext(
             grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
         )
+        aggregator = make_aggregator(spec.aggregator, voting, spec.aggregator_options)
         return Ensemble(
             job.composition,
             pool=self._pool,
             reader=self._skill_reader(),
             router=make_router(spec.router, routing, spec.router_options),
-            aggregator=make_aggregator(spec.aggregator, voting, spec.aggregator_options),
+            aggregator=aggregator,
             job=job,
             later_engines=self._later_engines(spec),
             quotes=spec.aggregator == FIRST,
+            waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
         )
 
     def _later_engines(self, spec: CompositionSettings) -> tuple[str, ...]:

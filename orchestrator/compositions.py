@@ -41,6 +41,7 @@ from orchestrator.ports import (
     SkillMatcher,
 )
 from orchestrator.settings import CompositionSettings
+from orchestrator.waves import Waves
 
 EXPERT_PREFIX = "expert:"
 """`expert:<id>` is the composition that asks one expert and returns its words."""
@@ -49,8 +50,11 @@ ROUTE_PREFIX = "route:"
 """`route:<composition>` ends with the decision of that composition."""
 
 STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
-    # Chosen inside the profile, deterministic: docs/decisions/0004.
-    "auto": CompositionSettings(router="knn", router_options={"k": 3}, aggregator="weighted"),
+    # What pays and what does not: docs/decisions/0012.
+    "auto": CompositionSettings(router="posterior", aggregator="learned", waves={}),
+    "posterior": CompositionSettings(
+        router="posterior", router_options={"k": 3, "first": 3}, aggregator="majority"
+    ),
     "symbolic": CompositionSettings(
         router="symbolic",
         router_options={"k": 3, "selection": "sample", "replacement": True, "score": "paper"},
@@ -113,6 +117,7 @@ class Ensemble:
     Args:
         job: supplies the seed and per-job overrides of max_tokens and temperature.
         quotes: the aggregator answers in the words of a lone response.
+        waves: when to ask reserves; None = never.
     """
 
     def __init__(
@@ -126,6 +131,7 @@ class Ensemble:
         job: Job,
         later_engines: tuple[str, ...] = (),
         quotes: bool = False,
+        waves: Waves | None = None,
     ) -> None:
         self.name = name
         self._pool = pool
@@ -135,6 +141,7 @@ class Ensemble:
         self._aggregator = aggregator
         self._job = job
         self._later_engines = later_engines
+        self._waves = waves
 
     def later_engines(self) -> tuple[str, ...]:
         return self._later_engines
@@ -170,7 +177,7 @@ class Ensemble:
         except MusterError as error:
             return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
         return {
-            state.id: Ask(calls=self._expert_calls(state.query, decision), decision=decision)
+            state.id: Ask(calls=self._expert_calls(state.query, decision.expert_ids), decision=decision)
             for state, decision in zip(states, decisions, strict=True)
         }
 
@@ -184,11 +191,11 @@ class Ensemble:
             return self._reader.read(queries, responses)
         return [RoutingInput(query, (), _NO_VECTOR) for query in queries]
 
-    def _expert_calls(self, query: Query, decision: Decision) -> tuple[Call, ...]:
+    def _expert_calls(self, query: Query, expert_ids: Sequence[str]) -> tuple[Call, ...]:
         asked: dict[str, int] = {}
         calls = []
-        stream = self._job.stream and self._quotes and len(decision.expert_ids) == 1
-        for expert_id in decision.expert_ids:
+        stream = self._job.stream and self._quotes and len(expert_ids) == 1
+        for expert_id in expert_ids:
             expert, sample_ix = self._pool.by_id[expert_id], asked.get(expert_id, 0)
             calls.append(expert_call(expert, query, self._job, sample_ix=sample_ix, stream=stream))
             asked[expert_id] = sample_ix + 1
@@ -197,6 +204,9 @@ class Ensemble:
     def _aggregate(self, state: QueryState) -> Step:
         responses = [r for r in state.responses if r.role is CallRole.EXPERT]
         try:
+            if self._waves and (decision := self._waves.next(state, responses)) is not None:
+                asked = decision.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
+                return Ask(calls=self._expert_calls(state.query, asked), decision=decision)
             step = self._aggregator.step(state, responses)
         except MusterError as error:
             return Done(answer=error_answer(error.code, str(error)))

@@ -6,7 +6,7 @@ Shapes: Q queries, E experts, D embedding width.
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.assignments import (
@@ -219,6 +219,33 @@ class Aggregator(Protocol):
         with role AGGREGATE at the next step). `state.decision` is set. Order of responses does not
         matter; failed and unreadable ones are abstentions.
         """
+
+
+class Outlook(NamedTuple):
+    """Where the vote stands before anybody else is asked.
+
+    Attributes:
+        n_votes: readable responses.
+        n_agree: votes for the leading answer.
+        lead: summed weight of the leading answer, less that of its best rival or of an answer that nobody
+            gave (0).
+        confidence: probability that the leading answer is right, where the aggregator estimates one.
+        next_weights: the weight that a vote of each reserve would have, in order; same unit as `lead`.
+    """
+
+    n_votes: int
+    n_agree: int
+    lead: float
+    confidence: float | None
+    next_weights: tuple[float, ...]
+
+
+@runtime_checkable
+class SequentialAggregator(Aggregator, Protocol):
+    """An aggregator that can say where the vote stands: what asking in waves needs."""
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        """`next_weights` are for `state.decision.reserves`. Order of responses does not matter."""
 
 
 class Composition(Protocol):

@@ -161,12 +161,17 @@ class SkillSettings(Section):
 
 
 class CompositionSettings(Section):
-    """A named way to answer: who is recruited, and how their responses become one answer."""
+    """A named way to answer: who is recruited, and how their responses become one answer.
+
+    `waves`: ask the router's reserves as long as these options say (`waves.WaveOptions`); None = ask the
+    recruits only.
+    """
 
     router: str
     router_options: dict[str, JsonValue] = Field(default_factory=dict)
     aggregator: str
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
+    waves: dict[str, JsonValue] | None = None
 
 
 class FeedbackSettings(Section):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from aggregators.outputs import first, majority, synthesize, weighted
+from aggregators.outputs import first, learned, majority, synthesize, weighted
 from aggregators.outputs.context import AggregatorContext, AggregatorFactory
 from orchestrator.errors import UnknownNameError
 from orchestrator.ports import Aggregator
@@ -17,6 +17,7 @@ __all__ = ["AGGREGATORS", "AggregatorContext", "AggregatorFactory", "make_aggreg
 AGGREGATORS: dict[str, AggregatorFactory] = {
     "majority": majority.make,
     "weighted": weighted.make,
+    "learned": learned.make,
     "first": first.make,
     "synthesize": synthesize.make,
 }

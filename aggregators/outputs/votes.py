@@ -104,6 +104,11 @@ def group_equivalent(grader: Grader, query: Query, ballots: Sequence[Ballot]) ->
     return [Group(tuple(group)) for group in groups.values()]
 
 
+def lead(scores: Sequence[float], leader: int) -> float:
+    """What the leading answer's score is above its best rival's, or above 0: an answer nobody gave."""
+    return scores[leader] - max([0.0, *(score for i, score in enumerate(scores) if i != leader)])
+
+
 def votes(ballots: Iterable[Ballot], weight: Callable[[Ballot], float]) -> tuple[Vote, ...]:
     return tuple(
         Vote(

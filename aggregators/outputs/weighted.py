@@ -7,11 +7,19 @@ from typing import NamedTuple
 from pydantic import Field, JsonValue
 
 from aggregators.outputs.context import AggregatorContext
-from aggregators.outputs.votes import Group, expert_answer, group_equivalent, no_answer, read_ballots
+from aggregators.outputs.votes import (
+    Ballot,
+    Group,
+    expert_answer,
+    group_equivalent,
+    lead,
+    no_answer,
+    read_ballots,
+)
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator
+from orchestrator.ports import Aggregator, Outlook
 
 LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
 """Accuracies are clipped: no single expert may decide alone, whatever its card says."""
@@ -35,6 +43,18 @@ class Scored(NamedTuple):
     score: float
 
 
+class _Count(NamedTuple):
+    """The vote as counted; `leader` is the place of the answer that leads, −1 where nobody voted."""
+
+    ballots: list[Ballot]
+    scored: list[Scored]
+    leader: int
+
+    @property
+    def n_votes(self) -> int:
+        return sum(len(s.group.ballots) for s in self.scored)
+
+
 class WeightedVote:
     """Weight of a vote: log(p (C − 1) / (1 − p)), C possible answers, p the expert's accuracy.
 
@@ -49,27 +69,48 @@ class WeightedVote:
         self._options = options
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
-        ballots = read_ballots(self._grader, state, expert_responses)
-        groups = group_equivalent(self._grader, state.query, ballots)
-        if not groups:
-            return Done(answer=no_answer(self.name, state, expert_responses, ballots))
+        count = self._count(state, expert_responses)
+        if not count.scored:
+            return Done(answer=no_answer(self.name, state, expert_responses, count.ballots))
         n_answers = self._n_answers(state.query)
-        scored = [Scored(group, summed_log_odds(group, n_answers)) for group in groups]
-        n_votes = sum(len(group.ballots) for group in groups)
-        independence = independent_share(n_votes, self._options.error_correlation)
-        winner = max(scored, key=lambda s: (s.score, len(s.group.ballots)))
         answer = expert_answer(
             self.name,
             state,
             expert_responses,
-            ballots,
-            winner=winner.group.best,
+            count.ballots,
+            winner=count.scored[count.leader].group.best,
             weight=lambda ballot: log_odds(ballot.accuracy, n_answers),
-            confidence=posterior(
-                winner.score, [s.score for s in scored], n_answers, independence=independence
-            ),
+            confidence=self._confidence(count, n_answers),
         )
         return Done(answer=answer)
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        count = self._count(state, expert_responses)
+        n_answers = self._n_answers(state.query)
+        reserves = state.decision.reserves if state.decision else ()
+        coming = tuple(log_odds(reserve.accuracy, n_answers) for reserve in reserves)
+        if not count.scored:
+            return Outlook(0, 0, 0.0, None, coming)
+        return Outlook(
+            n_votes=count.n_votes,
+            n_agree=len(count.scored[count.leader].group.ballots),
+            lead=lead([s.score for s in count.scored], count.leader),
+            confidence=self._confidence(count, n_answers),
+            next_weights=coming,
+        )
+
+    def _count(self, state: QueryState, responses: Sequence[Response]) -> _Count:
+        ballots = read_ballots(self._grader, state, responses)
+        groups = group_equivalent(self._grader, state.query, ballots)
+        n_answers = self._n_answers(state.query)
+        scored = [Scored(group, summed_log_odds(group, n_answers)) for group in groups]
+        standing = [(s.score, len(s.group.ballots)) for s in scored]
+        return _Count(ballots, scored, standing.index(max(standing)) if standing else -1)
+
+    def _confidence(self, count: _Count, n_answers: int) -> float:
+        scores = [s.score for s in count.scored]
+        independence = independent_share(count.n_votes, self._options.error_correlation)
+        return posterior(scores[count.leader], scores, n_answers, independence=independence)
 
     def _n_answers(self, query: Query) -> int:
         return len(query.options) or self._options.wrong_answers + 1

@@ -128,7 +128,7 @@ def card_table(card: "CompetenceCard") -> Table:
 
 
 def decision_table(decision: "Decision") -> Table:
-    """Who was recruited and why; the best expert that was left out stands last."""
+    """Who was recruited and why, who was held in reserve; the best expert that was left out stands last."""
     skills = ", ".join(f"{tag.name} ({tag.weight:.2f})" for tag in decision.skills) or "unknown"
     numbers = ["weight", "estimate"]
     result = table(f"Recruits for skills: {skills}", "expert", *numbers, "because", numbers=numbers)
@@ -136,6 +136,8 @@ def decision_table(decision: "Decision") -> Table:
         result.add_row(
             recruit.expert_id, f"{recruit.weight:.2f}", percent(recruit.accuracy), because(recruit)
         )
+    for reserve in decision.reserves:
+        result.add_row(f"({reserve.expert_id})", "–", percent(reserve.accuracy), "in reserve")
     if decision.runner_up is not None:
         runner_up, would_change = decision.runner_up, decision.would_change or because(decision.runner_up)
         result.add_row(

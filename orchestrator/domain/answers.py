@@ -25,7 +25,8 @@ class SkillEvidence(Value):
 class Recruit(Value):
     """One expert that was considered.
 
-    `weight` is the router's share for it (weights of a decision sum to 1 over its recruits);
+    `weight` is the router's share for it (weights of a decision sum to 1 over its recruits; a reserve's is on
+    the same scale);
     `accuracy` its estimated probability of being right on this query, in [0, 1].
     """
 
@@ -40,13 +41,15 @@ class Recruit(Value):
 class Decision(Value):
     """Which experts a router recruited for a query, best first, and why.
 
-    `recruits` may name an expert more than once (sampling with replacement). `runner_up` is the
+    `recruits` may name an expert more than once (sampling with replacement). `reserves` are asked next, in
+    order, where the composition asks in waves; one that is asked becomes a recruit. `runner_up` is the
     best expert that was left out; `would_change` says what would have let it in. `card_version` and
     `seed` make the decision repeatable.
     """
 
     router: str
     recruits: tuple[Recruit, ...]
+    reserves: tuple[Recruit, ...] = ()
     skills: tuple[SkillTag, ...] = ()
     runner_up: Recruit | None = None
     would_change: str | None = None

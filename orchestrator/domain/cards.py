@@ -186,9 +186,11 @@ class Transcript:
     texts: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """Outcomes of a pool on a labelled question set: what cards and data-driven routers are fitted on.
+
+    Compared by identity, so that what is fitted on a profile can be kept for it.
 
     Attributes:
         expert_ids: E experts, row order of `outcomes`.

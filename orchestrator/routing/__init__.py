@@ -9,7 +9,17 @@ from pydantic import JsonValue
 
 from orchestrator.errors import UnknownNameError
 from orchestrator.ports import Router
-from orchestrator.routing import baselines, budget, category, centroid, cluster, knn, kshot, symbolic
+from orchestrator.routing import (
+    baselines,
+    budget,
+    category,
+    centroid,
+    cluster,
+    knn,
+    kshot,
+    posterior,
+    symbolic,
+)
 from orchestrator.routing.context import RouterContext, RouterFactory
 from orchestrator.routing.draws import ReplayRandom
 from orchestrator.routing.eligibility import ScreenedRouter
@@ -17,6 +27,7 @@ from orchestrator.routing.eligibility import ScreenedRouter
 __all__ = ["ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
 
 ROUTERS: dict[str, RouterFactory] = {
+    "posterior": posterior.make,
     "symbolic": symbolic.make,
     "knn": knn.make,
     "cluster": cluster.make,

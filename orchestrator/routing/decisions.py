@@ -42,27 +42,37 @@ class DecisionWriter:
 
     Args:
         profiled: per row, whether the expert was measured.
+        n_first: picks that are recruited, the rest are reserves; None = all are recruited.
     """
 
     def __init__(
-        self, router: str, expert_ids: Sequence[str], profiled: Sequence[bool], card_version: str
+        self,
+        router: str,
+        expert_ids: Sequence[str],
+        profiled: Sequence[bool],
+        card_version: str,
+        *,
+        n_first: int | None = None,
     ) -> None:
         self._router = router
         self._expert_ids = expert_ids
         self._profiled = profiled
         self._card_version = card_version
+        self._n_first = n_first
 
     def write_all(self, verdicts: Iterable[Verdict]) -> list[Decision]:
         with no_cycle_collection():
             return [self.write(verdict) for verdict in verdicts]
 
     def write(self, verdict: Verdict) -> Decision:
-        total = sum(verdict.shares[row] for row in verdict.picks)
+        n_first = self._n_first or len(verdict.picks)
+        total = sum(verdict.shares[row] for row in verdict.picks[:n_first])
         recruits = {row: self._recruit(verdict, row, verdict.shares[row] / total) for row in verdict.picks}
         runner_up = None if verdict.runner_up is None else self._recruit(verdict, verdict.runner_up, 0.0)
         return Decision(
             router=self._router,
-            recruits=tuple(recruits[row] for row in verdict.picks),
+            recruits=tuple([recruits[row] for row in verdict.picks[:n_first]]),
+            reserves=tuple([recruits[row] for row in verdict.picks[n_first:]]),
             skills=verdict.skills,
             runner_up=runner_up,
             would_change=None if runner_up is None else verdict.would_change,

@@ -8,7 +8,8 @@ from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import NoCapableExpertError
-from orchestrator.ports import RoutingInput, SkillAnnotator
+from orchestrator.ports import Outlook, RoutingInput, SkillAnnotator
+from orchestrator.waves import WaveOptions, Waves
 
 POOL = Pool(
     experts=tuple(
@@ -62,6 +63,15 @@ class Joined:
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
         return Done(answer=Answer(text="+".join(r.text for r in expert_responses)))
+
+
+class Wavering(Joined):
+    """Is content with the first answer that does not say `unsure`."""
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        sure = sum(not r.failed and r.text != "unsure" for r in expert_responses)
+        n_left = len(state.decision.reserves) if state.decision else 0
+        return Outlook(sure, 2 * sure, 0.0, None, (1.0,) * n_left)
 
 
 def ensemble(
@@ -221,3 +231,54 @@ def test_a_dry_run_that_finds_nobody_says_so() -> None:
     [step] = DryRun("route:auto", ensemble("one")).step([state(query=nobody)])
     assert isinstance(step, Done)
     assert (step.answer.decision, step.answer.error_code) == (None, "no_capable_expert")
+
+
+IN_WAVES = Decision(
+    router="always",
+    recruits=(Recruit(expert_id="one", weight=1, score=1, accuracy=0.5),),
+    reserves=tuple(Recruit(expert_id=e, weight=1, score=1, accuracy=0.5) for e in ("two", "three")),
+)
+
+
+def next_wave(*responses: Response, decision: Decision = IN_WAVES) -> Ask | Done:
+    composition = Ensemble(
+        "auto",
+        pool=POOL,
+        reader=SkillReader(NoSkills(), None, None),
+        router=Always(),
+        aggregator=Wavering(),
+        job=JOB,
+        waves=Waves(Wavering(), WaveOptions()),
+    )
+    (step,) = composition.step([state(stage=1, decision=decision, responses=responses)])
+    return step
+
+
+def test_an_answer_that_is_enough_ends_the_waves() -> None:
+    step = next_wave(response("one", "2"))
+    assert isinstance(step, Done)
+    assert step.answer.decision == IN_WAVES
+
+
+def test_otherwise_the_next_reserve_is_asked_and_recruited_with_the_reason() -> None:
+    step = next_wave(response("one", "unsure"))
+    assert isinstance(step, Ask)
+    assert [c.expert_id for c in step.calls] == ["two"]
+    assert step.decision is not None
+    assert step.decision.expert_ids == ("one", "two")
+    assert step.decision.recruits[1].note == "asked next: no readable answer yet"
+    assert [r.expert_id for r in step.decision.reserves] == ["three"]
+
+
+def test_an_expert_that_fails_is_replaced_by_the_next_reserve() -> None:
+    failed = Response(expert_id="one", role=CallRole.EXPERT, stage=0, error_code="timeout")
+    step = next_wave(failed)
+    assert isinstance(step, Ask)
+    assert [c.expert_id for c in step.calls] == ["two"]
+
+
+def test_when_the_reserves_are_used_up_the_answers_there_are_count() -> None:
+    used_up = IN_WAVES.model_copy(update={"reserves": ()})
+    step = next_wave(response("one", "unsure"), decision=used_up)
+    assert isinstance(step, Done)
+    assert step.answer.text == "unsure"

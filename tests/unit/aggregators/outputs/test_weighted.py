@@ -7,6 +7,7 @@ from aggregators.outputs.weighted import log_odds, posterior
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, Response
 from orchestrator.domain.queries import Query
+from orchestrator.ports import SequentialAggregator
 from tests.fakes.ballots import FOUR, OPEN, context, says, state
 
 VOTES = (says("a", "A"), says("b", "B"), says("c", "B"))
@@ -76,3 +77,19 @@ def test_a_tie_goes_to_more_votes_then_to_the_better_recruit() -> None:
     # Votes of guessers (1 in 4) weigh nothing, so both answers score 0.
     guesses = (says("a", "A"), says("b", "B"), says("c", "B"))
     assert decide({"a": 0.25, "b": 0.25, "c": 0.25}, *guesses).value == "B"
+
+
+def test_the_outlook_weighs_what_may_come_like_what_came() -> None:
+    """Weights of the three: log 12, log 4.5, log 4.5. B leads by log(4.5²/12); d would add log(.5·3/.5)."""
+    asked = state({"a": 0.8, "b": 0.6, "c": 0.6, "d": 0.5})
+    assert asked.decision is not None
+    recruits = asked.decision.recruits
+    decision = asked.decision.model_copy(update={"recruits": recruits[:3], "reserves": recruits[3:]})
+    waiting = asked.model_copy(update={"decision": decision})
+    aggregator = make_aggregator("weighted", context(), {})
+    assert isinstance(aggregator, SequentialAggregator)
+    outlook = aggregator.outlook(waiting, VOTES)
+    assert (outlook.n_votes, outlook.n_agree) == (3, 2)
+    assert outlook.lead == pytest.approx(math.log(4.5**2 / 12))
+    assert outlook.next_weights == pytest.approx((math.log(3),))
+    assert aggregator.outlook(waiting, [says("a", None)]).n_votes == 0

@@ -1,0 +1,146 @@
+"""Vote with weights learnt from the profile: per expert, local accuracy and form of the answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import Field, JsonValue
+
+from aggregators.outputs.context import AggregatorContext
+from aggregators.outputs.vote_fit import LEAST_QUESTIONS, N_CONSIDERED, fit_votes
+from aggregators.outputs.vote_model import VoteModel, logit
+from aggregators.outputs.votes import (
+    Ballot,
+    Group,
+    expert_answer,
+    group_equivalent,
+    lead,
+    no_answer,
+    read_ballots,
+)
+from aggregators.outputs.weighted import WeightedOptions, WeightedVote
+from orchestrator.domain.assignments import Done, QueryState, Response
+from orchestrator.options import Options, parse_options
+from orchestrator.ports import Aggregator, Grader, Outlook
+
+NOT_LEARNT = (
+    "vote weights not learnt: they need the responses to a profile of "
+    f"{LEAST_QUESTIONS} questions or more; weighted by accuracy instead"
+)
+
+
+class LearnedOptions(Options):
+    """
+    Args:
+        fallback: options of the `weighted` vote that is used where nothing can be learnt.
+    """
+
+    fallback: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class _Count(NamedTuple):
+    """The vote as counted: answers with their summed weights, and the one that leads."""
+
+    ballots: list[Ballot]
+    groups: list[Group]
+    scores: list[float]
+    leader: int
+
+    @property
+    def n_votes(self) -> int:
+        return sum(len(group.ballots) for group in self.groups)
+
+
+class LearnedVote:
+    """The answer with the largest summed weight. Ties: more votes, then the better recruit.
+
+    An expert that was not in the profile counts by its accuracy in the decision. Confidence is calibrated
+    inside the profile.
+    """
+
+    name = "learned"
+
+    def __init__(self, grader: Grader, model: VoteModel) -> None:
+        self._grader = grader
+        self._model = model
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
+        count = self._count(state, expert_responses)
+        if not count.groups:
+            return Done(answer=no_answer(self.name, state, expert_responses, count.ballots))
+        answer = expert_answer(
+            self.name,
+            state,
+            expert_responses,
+            count.ballots,
+            winner=count.groups[count.leader].best,
+            weight=self._weight,
+            confidence=self._confidence(state, count),
+        )
+        return Done(answer=answer)
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        count = self._count(state, expert_responses)
+        reserves = state.decision.reserves if state.decision else ()
+        coming = tuple(self._model.weight(r.expert_id, r.accuracy, None) for r in reserves)
+        if not count.groups:
+            return Outlook(0, 0, 0.0, None, coming)
+        return Outlook(
+            n_votes=count.n_votes,
+            n_agree=len(count.groups[count.leader].ballots),
+            lead=lead(count.scores, count.leader),
+            confidence=self._confidence(state, count),
+            next_weights=coming,
+        )
+
+    def _count(self, state: QueryState, responses: Sequence[Response]) -> _Count:
+        ballots = read_ballots(self._grader, state, responses)
+        groups = group_equivalent(self._grader, state.query, ballots)
+        # Rounded: sums of equal weights must tie whatever the order they were added in.
+        scores = [round(sum(self._weight(b) for b in group.ballots), 9) for group in groups]
+        standing = [(score, len(group.ballots)) for score, group in zip(scores, groups, strict=True)]
+        return _Count(ballots, groups, scores, standing.index(max(standing)) if standing else -1)
+
+    def _weight(self, ballot: Ballot) -> float:
+        return self._model.weight(ballot.expert_id, ballot.accuracy, len(ballot.response.text))
+
+    def _confidence(self, state: QueryState, count: _Count) -> float:
+        return self._model.probability(
+            count.scores,
+            n_options=len(state.query.options),
+            n_votes=count.n_votes,
+            ease=ease(state),
+            leader=count.leader,
+        )
+
+
+class UnlearntVote:
+    """The `weighted` vote under this name, with a note that says why."""
+
+    name = LearnedVote.name
+
+    def __init__(self, inner: WeightedVote) -> None:
+        self._inner = inner
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
+        answer = self._inner.step(state, expert_responses).answer
+        notes = (*answer.notes, NOT_LEARNT)
+        return Done(answer=answer.model_copy(update={"aggregator": self.name, "notes": notes}))
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        return self._inner.outlook(state, expert_responses)
+
+
+def ease(state: QueryState) -> float:
+    """Mean logit accuracy of the best experts considered, asked or not; 0 where nobody is known."""
+    decision = state.decision
+    considered = (*decision.recruits, *decision.reserves)[:N_CONSIDERED] if decision else ()
+    return sum(logit(r.accuracy) for r in considered) / max(len(considered), 1)
+
+
+def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    parsed = parse_options("aggregator 'learned'", LearnedOptions, options)
+    fallback = parse_options("aggregator 'learned', fallback", WeightedOptions, parsed.fallback)
+    model = None if context.profile is None else fit_votes(context.profile)
+    if model is None:
+        return UnlearntVote(WeightedVote(context, fallback))
+    return LearnedVote(context.grader, model)

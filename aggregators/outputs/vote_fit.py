@@ -1,0 +1,345 @@
+"""Learning what votes are worth from what the pool said on the profile questions.
+
+Trained on many random parts of the pool per question (expert dropout), so that any few experts may vote;
+accuracies are cross-fitted, as those of new queries are. The confidence is calibrated on questions that a
+fold's model did not see, over the votes of the first one to six experts, which covers any stopping rule.
+
+Shapes: E experts of the profile, N questions, I instances (a question and some of its experts), G answers to
+the question with most of them, V votes of all instances.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from aggregators.outputs.vote_model import (
+    LEAST_ACCURACY,
+    MOST_ACCURACY,
+    WIDEST,
+    Calibration,
+    Habit,
+    NoneWeights,
+    VoteModel,
+    VoteWeights,
+    log_unseen,
+)
+from orchestrator.domain.cards import RIGHT, Profile, Transcript
+from orchestrator.routing.local import LocalModel, fit_local, folds
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+LEAST_QUESTIONS = 50
+N_PARTS = 8
+DROPOUT = 0.4
+MOST_VOTES = 8
+N_CONSIDERED = 6
+"""Experts whose accuracy says how easy a question is, and whose votes the confidence is calibrated on."""
+
+_COMMON = np.array([1e-3, 1e-3, 0.3, 0.3, 0.3])
+_PER_EXPERT = np.array([1.0, 10.0, 10.0])
+_NONE = np.full(5, 1e-2)
+_CALIBRATION = 150.0
+"""Ridge penalties, in questions: of what all experts share, of each expert's bias, slope and length, of the
+standing of none, and of the calibration. Results hardly depend on them (docs/decisions/0012)."""
+
+
+class Lesson(NamedTuple):
+    """The profile as numbers.
+
+    Attributes:
+        said: which answer each expert gave, int [N, E]; −1 = abstained or not measured.
+        right: the answer that is right, int [N]; −1 = nobody gave it.
+        n_options: [N], 0 = open question.
+        logit, length: of the cross-fitted accuracy and of the response, [N, E].
+        order: experts best first, [N, E].
+    """
+
+    said: Ints
+    right: Ints
+    n_options: Ints
+    logit: Floats
+    length: Floats
+    order: Ints
+
+    @property
+    def ease(self) -> Floats:
+        best = np.take_along_axis(self.logit, self.order[:, :N_CONSIDERED], axis=1)
+        return np.asarray(best.mean(axis=1))
+
+    def of(self, rows: Ints) -> "Lesson":
+        return Lesson(
+            self.said[rows],
+            self.right[rows],
+            self.n_options[rows],
+            self.logit[rows],
+            self.length[rows],
+            self.order[rows],
+        )
+
+
+class Instances(NamedTuple):
+    """Some experts' readable votes on some questions.
+
+    Attributes:
+        question: [I].
+        instance, expert: of each vote, [V].
+    """
+
+    question: Ints
+    instance: Ints
+    expert: Ints
+
+
+class _Theta(NamedTuple):
+    """The parameters: common [5], per expert [3, E] (bias, slope, length), none [5]."""
+
+    common: Floats
+    expert: Floats
+    none: Floats
+
+
+@lru_cache(maxsize=4)
+def fit_votes(profile: Profile) -> VoteModel | None:
+    """The vote model of a profile, fitted once per process; None = too little to learn from.
+
+    About 5 s for 2,000 questions and 28 experts, besides `fit_local`.
+    """
+    transcript = profile.transcript
+    if transcript is None or len(profile.texts) < LEAST_QUESTIONS or not profile.right.any():
+        return None
+    local = fit_local(profile)
+    habits = [_habit(chars[local.questions]) for chars in transcript.chars]
+    lesson = _lesson(profile, transcript, local, habits)
+    theta = _fit(lesson)
+    return VoteModel(
+        common=VoteWeights(*theta.common.tolist()),
+        experts={expert_id: _weights(theta, row) for row, expert_id in enumerate(profile.expert_ids)},
+        habits=dict(zip(profile.expert_ids, habits, strict=True)),
+        none=NoneWeights(*theta.none.tolist()),
+        calibration=_calibrate(lesson),
+    )
+
+
+def _weights(theta: _Theta, row: int) -> VoteWeights:
+    bias, slope, length, off, long = theta.common.tolist()
+    of_bias, of_slope, of_length = theta.expert[:, row].tolist()
+    return VoteWeights(bias + of_bias, slope + of_slope, length + of_length, off, long)
+
+
+def _habit(chars: npt.NDArray[np.int32]) -> Habit:
+    logs = np.log1p(chars[chars > 0]) if (chars > 0).any() else np.zeros(1)
+    return Habit(float(np.median(logs)), float(logs.std()) + 0.1)
+
+
+def _lesson(profile: Profile, transcript: Transcript, local: LocalModel, habits: list[Habit]) -> Lesson:
+    questions = local.questions.tolist()
+    columns = [_answers(profile, transcript, question) for question in questions]
+    accuracy = np.clip(local.crossfitted, LEAST_ACCURACY, MOST_ACCURACY)
+    typical, spread = np.array(habits).T
+    length = (np.log1p(transcript.chars[:, questions].T) - typical) / spread
+    return Lesson(
+        said=np.array([said for said, _ in columns], dtype=np.int64),
+        right=np.array([right for _, right in columns], dtype=np.int64),
+        n_options=np.array([len(transcript.queries[q].options) for q in questions], dtype=np.int64),
+        logit=np.log(accuracy / (1 - accuracy)),
+        length=np.clip(length, -WIDEST, WIDEST),
+        order=np.argsort(-accuracy, axis=1, kind="stable"),
+    )
+
+
+def _answers(profile: Profile, transcript: Transcript, question: int) -> tuple[list[int], int]:
+    """Each expert's answer to a question, numbered, and the number of the right one.
+
+    All that were graded right are one answer; wrong ones differ where their canonical forms do. (Grading
+    them against one another would cost more than the rest of the fit.)
+    """
+    numbers: dict[str, int] = {}
+    said = []
+    for row, values in enumerate(transcript.values):
+        value = values[question]
+        if value is None:
+            said.append(-1)
+            continue
+        name = "right" if profile.outcomes[row, question] == RIGHT else f"wrong {value}"
+        said.append(numbers.setdefault(name, len(numbers)))
+    return said, numbers.get("right", -1)
+
+
+# ── instances ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def random_parts(lesson: Lesson, *, seed: int = 0) -> Instances:
+    """For every question `N_PARTS` times its best one to eight experts of those that were not dropped."""
+    rng = np.random.default_rng(seed)
+    n, n_experts = lesson.order.shape
+    question = np.tile(np.arange(n), N_PARTS)
+    kept = rng.random((len(question), n_experts)) >= DROPOUT
+    most = rng.integers(1, MOST_VOTES + 1, len(question))[:, None]
+    return _instances(lesson, question, kept & (np.cumsum(kept, axis=1) <= most))
+
+
+def first_few(lesson: Lesson, k: int) -> Instances:
+    """The k best experts on every question."""
+    n, n_experts = lesson.order.shape
+    return _instances(lesson, np.arange(n), np.tile(np.arange(n_experts) < k, (n, 1)))
+
+
+def _instances(lesson: Lesson, question: Ints, taken: npt.NDArray[np.bool_]) -> Instances:
+    """`taken`: places of each question's order, [I, E]."""
+    instance, place = np.nonzero(taken)
+    expert = lesson.order[question[instance], place]
+    readable = lesson.said[question[instance], expert] >= 0
+    return Instances(question, instance[readable], expert[readable])
+
+
+# ── the conditional logit ─────────────────────────────────────────────────────────────────────────
+
+
+class _Problem:
+    """Scores of the instances' answers as a function of the parameters, [I, G + 1]; none is the last."""
+
+    def __init__(self, lesson: Lesson, instances: Instances) -> None:
+        self._lesson = lesson
+        question, instance, expert = instances
+        self.n, self.width = len(question), int(lesson.said.max(initial=0)) + 2
+        self._cell = question[instance] * lesson.said.shape[1] + expert
+        self.place = instance * self.width + lesson.said[question[instance], expert]
+        self.given = np.zeros((self.n, self.width), dtype=bool)
+        self.given.ravel()[self.place] = True
+        self.n_votes = np.bincount(instance, minlength=self.n)
+        right = lesson.right[question]
+        hit = (right >= 0) & self.given[np.arange(self.n), right]
+        self.right = np.where(hit, right, self.width - 1)
+        self.none = _none_features(lesson, question, self.given.sum(axis=1), self.n_votes)
+
+    def scores(self, theta: _Theta) -> Floats:
+        weights = _vote_weights(self._lesson, theta).ravel()[self._cell]
+        summed = np.bincount(self.place, weights, self.n * self.width).reshape(self.n, self.width)
+        scores = np.where(self.given, summed, -np.inf)
+        scores[:, -1] = self.none @ theta.none
+        return scores
+
+    def loss(self, theta: _Theta) -> tuple[float, _Theta]:
+        """Mean negative log likelihood of the right answers, in questions · N_PARTS, and its gradient."""
+        probability = softmax(self.scores(theta))
+        rows = np.arange(self.n)
+        loss = -float(np.log(np.maximum(probability[rows, self.right], 1e-12)).sum())
+        probability[rows, self.right] -= 1
+        shape = self._lesson.said.shape
+        n_cells = shape[0] * shape[1]
+        flat = np.bincount(self._cell, probability.ravel()[self.place], n_cells).astype(np.float64)
+        gradient = _pulled_back(self._lesson, flat.reshape(shape), self.none.T @ probability[:, -1])
+        return loss, gradient
+
+
+def _none_features(lesson: Lesson, question: Ints, n_answers: Ints, n_votes: Ints) -> Floats:
+    n_options = lesson.n_options[question]
+    unseen = np.array([log_unseen(o, a) if o else 0.0 for o, a in zip(n_options, n_answers, strict=True)])
+    choice = (n_options > 0).astype(float)
+    return np.stack([choice, 1 - choice, unseen, lesson.ease[question], n_votes.astype(float)], axis=1)
+
+
+def _vote_weights(lesson: Lesson, theta: _Theta) -> Floats:
+    """Weight of every expert's vote on every question, [N, E]; as `VoteModel.weight`."""
+    bias, slope, length, off, long = theta.common
+    of_bias, of_slope, of_length = theta.expert
+    z = lesson.length
+    return np.asarray(
+        bias
+        + of_bias
+        + (slope + of_slope) * lesson.logit
+        + (length + of_length) * z
+        + off * np.abs(z)
+        + long * np.maximum(z - 1, 0)
+    )
+
+
+def _pulled_back(lesson: Lesson, of_votes: Floats, of_none: Floats) -> _Theta:
+    """The parameters' gradient from that of the vote weights, [N, E]."""
+    z = lesson.length
+    per_expert = np.stack(
+        [of_votes.sum(axis=0), (of_votes * lesson.logit).sum(axis=0), (of_votes * z).sum(axis=0)]
+    )
+    form = [(of_votes * np.abs(z)).sum(), (of_votes * np.maximum(z - 1, 0)).sum()]
+    return _Theta(np.array([*per_expert.sum(axis=1), *form]), per_expert, of_none)
+
+
+def _fit(lesson: Lesson) -> _Theta:
+    """The penalised maximum of the likelihood; instances of one question count as one question."""
+    from scipy.optimize import minimize
+
+    problem = _Problem(lesson, random_parts(lesson))
+    n_experts = lesson.said.shape[1]
+    penalty = np.concatenate([_COMMON, np.repeat(_PER_EXPERT, n_experts), _NONE])
+
+    def objective(flat: Floats) -> tuple[float, Floats]:
+        loss, gradient = problem.loss(_unpacked(flat, n_experts))
+        packed = np.concatenate([part.ravel() for part in gradient])
+        return loss / N_PARTS + float(penalty @ flat**2) / 2, packed / N_PARTS + penalty * flat
+
+    start = np.zeros(len(penalty))
+    start[1] = 0.5
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-8})
+    return _unpacked(found.x, n_experts)
+
+
+def _unpacked(flat: Floats, n_experts: int) -> _Theta:
+    n_common = len(_COMMON)
+    return _Theta(flat[:n_common], flat[n_common : -len(_NONE)].reshape(3, n_experts), flat[-len(_NONE) :])
+
+
+def softmax(scores: Floats) -> Floats:
+    """Over the last axis; −inf gives 0."""
+    exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(exps / exps.sum(axis=-1, keepdims=True))
+
+
+# ── calibration ───────────────────────────────────────────────────────────────────────────────────
+
+
+class _Standing(NamedTuple):
+    """Leading answers on questions left out: log-odds stated, number of votes, only answer, right; [S]."""
+
+    log_odds: Floats
+    n_votes: Floats
+    unopposed: Floats
+    right: Floats
+
+
+def _calibrate(lesson: Lesson) -> Calibration:
+    standings: list[_Standing] = []
+    for inside, left_out in folds(len(lesson.right), seed=1):
+        theta = _fit(lesson.of(inside))
+        unseen = lesson.of(left_out)
+        standings += [_standing(unseen, k, theta) for k in range(1, N_CONSIDERED + 1)]
+    log_odds, n_votes, unopposed, right = (
+        np.concatenate(columns) for columns in zip(*standings, strict=True)
+    )
+    features = np.stack([np.log(n_votes), unopposed], axis=1)
+    shift = _offset_logit(features, right, log_odds, penalty=_CALIBRATION * N_CONSIDERED)
+    return Calibration(*shift.tolist())
+
+
+def _standing(lesson: Lesson, k: int, theta: _Theta) -> _Standing:
+    """After the k best experts; questions without a readable vote are left out."""
+    problem = _Problem(lesson, first_few(lesson, k))
+    probability = softmax(problem.scores(theta))
+    leader = np.where(problem.given, probability, -1.0).argmax(axis=1)
+    p = np.clip(probability[np.arange(problem.n), leader], 1e-6, 1 - 1e-6)
+    columns = (np.log(p / (1 - p)), problem.n_votes, problem.given.sum(axis=1) == 1, leader == problem.right)
+    voted = problem.n_votes > 0
+    return _Standing(*(np.asarray(column, dtype=np.float64)[voted] for column in columns))
+
+
+def _offset_logit(features: Floats, right: Floats, offset: Floats, *, penalty: float) -> Floats:
+    """Ridge logistic regression with an offset, by Newton's method."""
+    beta = np.zeros(features.shape[1])
+    for _ in range(20):
+        p = 1 / (1 + np.exp(-(offset + features @ beta)))
+        gradient = features.T @ (p - right) + penalty * beta
+        curvature = (features * (p * (1 - p))[:, None]).T @ features + penalty * np.eye(len(beta))
+        beta = beta - np.linalg.solve(curvature, gradient)
+    return beta

@@ -1,0 +1,131 @@
+"""What a vote is worth, and how probable that makes an answer: the weights that `learned` votes with.
+
+A conditional logit (McFadden 1974): answer a of a query is right with probability exp(S_a) / (Σ_b exp(S_b) +
+exp(S_none)), S_a the summed weights of its votes, S_none the standing of "none of the given answers". How
+the numbers are learnt: `vote_fit`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
+WIDEST = 3.0
+"""Lengths count up to so many spreads from the expert's usual one."""
+
+
+class Habit(NamedTuple):
+    """How long an expert's responses usually are: median and spread (> 0) of log(1 + characters)."""
+
+    typical: float
+    spread: float
+
+
+class VoteWeights(NamedTuple):
+    """A vote's weight, nats: bias + slope · logit(accuracy) + what the response's length says.
+
+    `length`, `off`, `long` multiply the length in spreads from the usual, its size, and its excess over 1.
+    """
+
+    bias: float
+    slope: float
+    length: float
+    off: float
+    long: float
+
+
+class NoneWeights(NamedTuple):
+    """Standing of "none of the given answers is right", nats.
+
+    `choice` or `open`, whether the query has options; `unseen` times the log number of options that nobody
+    gave; `ease` times the mean logit accuracy of the experts considered; `votes` times the number of votes.
+    """
+
+    choice: float
+    open: float
+    unseen: float
+    ease: float
+    votes: float
+
+
+class Calibration(NamedTuple):
+    """Added to the log-odds of the leading answer: per log number of votes, and if no other answer was given.
+
+    The leader of many votes is less sure than the vote says: it leads because it was lucky, too.
+    """
+
+    votes: float
+    unopposed: float
+
+
+class VoteModel(NamedTuple):
+    """
+    Attributes:
+        common: of an expert that was not in the profile.
+        experts, habits: by expert id.
+    """
+
+    common: VoteWeights
+    experts: Mapping[str, VoteWeights]
+    habits: Mapping[str, Habit]
+    none: NoneWeights
+    calibration: Calibration
+
+    def weight(self, expert_id: str, accuracy: float, n_chars: int | None) -> float:
+        """Of one vote, nats.
+
+        Args:
+            accuracy: the decision's for this expert on this query, in [0, 1].
+            n_chars: length of the response; None = not known yet, taken to be the expert's usual.
+        """
+        weights = self.experts.get(expert_id, self.common)
+        z = 0.0 if n_chars is None else self._length(expert_id, n_chars)
+        of_length = weights.length * z + weights.off * abs(z) + weights.long * max(z - 1, 0.0)
+        return weights.bias + weights.slope * logit(accuracy) + of_length
+
+    def _length(self, expert_id: str, n_chars: int) -> float:
+        habit = self.habits.get(expert_id)
+        if habit is None:
+            return 0.0
+        return min(max((math.log1p(n_chars) - habit.typical) / habit.spread, -WIDEST), WIDEST)
+
+    def probability(
+        self, scores: Sequence[float], *, n_options: int, n_votes: int, ease: float, leader: int
+    ) -> float:
+        """Calibrated probability that answer `leader` is right, in (0, 1).
+
+        Args:
+            scores: summed weight of each answer given, at least one.
+            n_options: of the query; 0 = an open question.
+            n_votes: >= 1, readable responses.
+            ease: mean logit of the accuracies of the experts considered.
+        """
+        none = standing_of_none(self.none, n_options, len(scores), n_votes, ease)
+        top = max(*scores, none)
+        mass = math.fsum(math.exp(score - top) for score in (*scores, none))
+        raw = math.exp(scores[leader] - top) / mass
+        unopposed = self.calibration.unopposed if len(scores) == 1 else 0.0
+        shift = self.calibration.votes * math.log(n_votes) + unopposed
+        return 1 / (1 + math.exp(-(log_odds_of(raw) + shift)))
+
+
+def standing_of_none(
+    weights: NoneWeights, n_options: int, n_answers: int, n_votes: int, ease: float
+) -> float:
+    form = weights.choice + weights.unseen * log_unseen(n_options, n_answers) if n_options else weights.open
+    return form + weights.ease * ease + weights.votes * n_votes
+
+
+def log_unseen(n_options: int, n_answers: int) -> float:
+    """Half an option is left where all were given: somebody may have misread them."""
+    return math.log(max(n_options - n_answers, 0.5))
+
+
+def logit(accuracy: float) -> float:
+    p = min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
+    return math.log(p / (1 - p))
+
+
+def log_odds_of(probability: float) -> float:
+    p = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(p / (1 - p))

@@ -1,0 +1,130 @@
+"""Recruit in waves: who is best on questions like this one goes first, the next best are held in reserve."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import Field, JsonValue
+from scipy.special import betaincinv
+
+from orchestrator.domain.answers import Decision, SkillEvidence
+from orchestrator.domain.cards import Interval
+from orchestrator.domain.skills import SkillTag
+from orchestrator.options import Options, parse_options
+from orchestrator.ports import Router, RoutingInput
+from orchestrator.routing.context import RouterContext, require_experts
+from orchestrator.routing.decisions import DecisionWriter, Verdict, accuracy_needed, clamp
+from orchestrator.routing.deck import UNINFORMED, Deck, Floats, Ints
+from orchestrator.routing.draws import preference
+from orchestrator.routing.local import Appraisal, fit_local
+from orchestrator.routing.neighbours import ProfileView
+
+NEAR = "profile questions like this one"
+_SKILL_PRIOR = 10.0
+
+_Lines = dict[int, SkillEvidence]
+"""The local line of evidence by expert row."""
+
+
+class PosteriorOptions(Options):
+    """
+    Args:
+        k: experts that may be asked, those in reserve included.
+        first: experts of the first wave; the others of the k are reserves.
+    """
+
+    k: int = Field(default=6, ge=1, le=1000)
+    first: int = Field(default=1, ge=1, le=1000)
+
+
+class PosteriorRouter:
+    """Ranks experts by their local accuracy (`local.LocalModel`), ties in pool order.
+
+    Reasons: the accuracy on profile questions like the query, and the card's score for each of its skills.
+    Reserves carry the latter only until they are asked.
+    """
+
+    name = "posterior"
+    reads_text = True
+
+    def __init__(self, context: RouterContext, options: PosteriorOptions) -> None:
+        self._view = ProfileView(self.name, context)
+        self._deck = Deck(context, prior_strength=_SKILL_PRIOR)
+        assert context.profile is not None, "checked by ProfileView"
+        self._model = fit_local(context.profile) if context.expert_ids else None
+        self._k, self._notes = clamp(options.k, len(context.expert_ids))
+        self._first = min(options.first, self._k)
+        self._writer = DecisionWriter(
+            self.name, context.expert_ids, self._view.profiled, self._view.version, n_first=self._first
+        )
+
+    def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
+        require_experts(self.name, self._view.expert_ids)
+        del rng  # deterministic
+        if not batch:
+            return []
+        local = self._appraise(batch)
+        ranked = preference(local.accuracy)[:, : self._k + 1]
+        shown = [*range(self._first), *range(self._k, ranked.shape[1])]
+        lines = _local_lines(local, ranked[:, shown])
+        known = self._deck.tag_table([item.skills for item in batch]).known
+        columns = zip(batch, ranked.tolist(), local.accuracy.tolist(), lines, known, strict=True)
+        return self._writer.write_all(self._verdict(*column) for column in columns)
+
+    def _appraise(self, batch: Sequence[RoutingInput]) -> Appraisal:
+        """Of the eligible experts, in pool order; those that the profile does not hold are unmeasured."""
+        assert self._model is not None, "somebody is eligible"
+        accuracy, n = self._model.appraise(self._view.vectors(batch))
+        column = {expert_id: i for i, expert_id in enumerate(self._model.expert_ids)}
+        places = [column.get(expert_id, -1) for expert_id in self._view.expert_ids]
+        missing = np.array(places) < 0
+        return Appraisal(
+            np.where(missing, UNINFORMED, accuracy[:, places]), np.where(missing, 0.0, n[:, places])
+        )
+
+    def _verdict(
+        self,
+        item: RoutingInput,
+        ranked: list[int],
+        accuracy: list[float],
+        lines: _Lines,
+        known: tuple[SkillTag, ...],
+    ) -> Verdict:
+        picks, left_out = ranked[: self._k], ranked[self._k :]
+        of_skills = self._deck.evidence(known)
+        gap = accuracy[picks[-1]] - accuracy[left_out[0]] if left_out else 0.0
+        return Verdict(
+            picks=picks,
+            runner_up=left_out[0] if left_out else None,
+            shares=accuracy,
+            scores=accuracy,
+            accuracy=accuracy,
+            evidence=lambda row: (lines[row], *of_skills(row)) if row in lines else of_skills(row),
+            skills=item.skills,
+            would_change=accuracy_needed(gap, NEAR) if left_out else None,
+            notes=self._notes,
+        )
+
+
+def _local_lines(local: Appraisal, shown: Ints) -> list[_Lines]:
+    """Per query, the local evidence of the experts in `shown` ([Q, S] rows), all intervals in one go."""
+    queries = np.arange(len(shown))[:, None]
+    mean, n = local.accuracy[queries, shown], local.n[queries, shown]
+    low, high = _intervals(mean, n)
+    table = zip(shown.tolist(), mean.tolist(), n.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [{row: _line(*values) for row, *values in zip(*of_query, strict=True)} for of_query in table]
+
+
+def _line(mean: float, n: float, low: float, high: float) -> SkillEvidence:
+    return SkillEvidence(skill=NEAR, weight=1.0, score=mean, n=n, accuracy=mean, interval=Interval(low, high))
+
+
+def _intervals(mean: Floats, n: Floats) -> tuple[Floats, Floats]:
+    """90 % interval of a Beta with this mean and n + 2 observations; it always holds the mean."""
+    a, b = mean * (n + 2), (1 - mean) * (n + 2)
+    low, high = betaincinv(a, b, 0.05), betaincinv(a, b, 0.95)
+    return np.minimum(low, mean), np.maximum(high, mean)
+
+
+def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    return PosteriorRouter(context, parse_options("router 'posterior'", PosteriorOptions, options))

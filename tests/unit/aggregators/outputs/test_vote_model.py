@@ -1,0 +1,52 @@
+import math
+
+import pytest
+
+from aggregators.outputs.vote_model import Calibration, Habit, NoneWeights, VoteModel, VoteWeights
+
+PLAIN = NoneWeights(choice=0.0, open=0.0, unseen=0.0, ease=0.0, votes=0.0)
+MODEL = VoteModel(
+    common=VoteWeights(0.5, 1.0, 0.0, 0.0, 0.0),
+    experts={"a": VoteWeights(bias=0.1, slope=0.5, length=-0.2, off=0.3, long=-1.0)},
+    habits={"a": Habit(typical=math.log(101), spread=1.0)},
+    none=PLAIN,
+    calibration=Calibration(0.0, 0.0),
+)
+
+
+def test_the_weight_of_a_vote_by_hand() -> None:
+    """logit(.8) = log 4. A length of e² times the usual is z = 2: −.2·2 + .3·2 − 1·(2 − 1) = −.8."""
+    usual = 0.1 + 0.5 * math.log(4)
+    assert MODEL.weight("a", 0.8, 100) == pytest.approx(usual)
+    assert MODEL.weight("a", 0.8, None) == pytest.approx(usual)
+    assert MODEL.weight("a", 0.8, round(101 * math.e**2) - 1) == pytest.approx(usual - 0.8, abs=0.01)
+
+
+def test_an_expert_that_was_not_in_the_profile_counts_by_its_accuracy() -> None:
+    assert MODEL.weight("stranger", 0.8, 7) == pytest.approx(0.5 + math.log(4))
+
+
+def probability(
+    model: VoteModel, scores: list[float], *, n_options: int = 0, n_votes: int = 1, ease: float = 0.0
+) -> float:
+    return model.probability(scores, n_options=n_options, n_votes=n_votes, ease=ease, leader=0)
+
+
+def test_the_probability_of_an_answer_by_hand() -> None:
+    """Against an answer of weight 0 and "none" at 0: 2/(2 + 1 + 1)."""
+    assert probability(MODEL, [math.log(2), 0.0], n_votes=2) == pytest.approx(0.5)
+
+
+def test_none_stands_for_the_options_that_nobody_gave() -> None:
+    """Four options, one given: "none" weighs log 3; 1/(1 + 3)."""
+    per_option = MODEL._replace(none=PLAIN._replace(unseen=1.0))
+    assert probability(per_option, [0.0], n_options=4) == pytest.approx(0.25)
+    assert probability(per_option, [0.0]) == pytest.approx(0.5)
+
+
+def test_calibration_shifts_the_log_odds() -> None:
+    """An even chance after 2 votes for the only answer: log-odds −1·log 2 + log 4. With a rival: −log 2
+    more than that of 1 in 3."""
+    shifted = MODEL._replace(calibration=Calibration(votes=-1.0, unopposed=math.log(4)))
+    assert probability(shifted, [0.0], n_votes=2) == pytest.approx(2 / 3)
+    assert probability(shifted, [0.0, 0.0], n_votes=2) == pytest.approx(1 / 5)
