@@ -217,6 +217,8 @@ class Catalogue:
         voting = AggregatorContext(
             grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
         )
+        if job.temperature is None and spec.temperature is not None:
+            job = job.model_copy(update={"temperature": spec.temperature})
         return Ensemble(
             job.composition,
             pool=self._pool,

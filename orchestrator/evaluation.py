@@ -142,4 +142,5 @@ def wilson_interval(n_right: float, n: int) -> tuple[float, float]:
     share = n_right / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # The share lies within, whatever the last digits say.
+    return float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share)))

@@ -161,12 +161,16 @@ class SkillSettings(Section):
 
 
 class CompositionSettings(Section):
-    """A named way to answer: who is recruited, and how their responses become one answer."""
+    """A named way to answer: who is recruited, and how their responses become one answer.
+
+    `temperature`: of the recruits' sampling, unless a job sets its own; None = each expert's.
+    """
 
     router: str
     router_options: dict[str, JsonValue] = Field(default_factory=dict)
     aggregator: str
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
+    temperature: float | None = Field(default=None, ge=0, le=2)
 
 
 class FeedbackSettings(Section):

@@ -74,12 +74,14 @@ def _plan(
     from orchestrator.replay_app import ReplayPlan
 
     muster, base_dir = session.muster_settings()
+    has_samples = len(recorded.samples) > 0
+    table = row_table(muster.compositions, verifier=verifier, has_samples=has_samples)
     wanted = [name.strip() for name in rows.split(",") if name.strip()] if rows else None
     return ReplayPlan(
         pool=pool or recorded.largest_pool,
         profile=profile or profile_names(recorded)[-1],
         seeds=_seeds(seeds),
-        rows=choose(row_table(muster.compositions, verifier=verifier), wanted),
+        rows=choose(table, wanted),
         labels=labels,
         muster=muster,
         base_dir=base_dir,
