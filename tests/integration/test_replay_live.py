@@ -10,9 +10,11 @@ import yaml
 from orchestrator.bootstrap import App, open_app
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
+from orchestrator.errors import InputError
 from orchestrator.replay.files import ReplaySet, read_replay_set
-from orchestrator.replay.rows import Rows
-from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors
+from orchestrator.replay.rows import Rows, choose, row_table
+from orchestrator.replay.writing import write_replay_set as write_profile
+from orchestrator.replay_app import ReplayPlan, SeedReplay, run_replay, with_vectors
 from orchestrator.settings import CompositionSettings, load_settings
 from tests.fakes.replay_sets import EXPERTS, write_replay_set
 
@@ -122,3 +124,21 @@ def test_the_live_profile_and_the_recorded_one_are_the_same(bench: Bench) -> Non
     assert recorded.profile.transcript.values == live.profile.transcript.values
     assert recorded.profile.transcript.texts == live.profile.transcript.texts
     assert recorded.profile.transcript.chars.tolist() == live.profile.transcript.chars.tolist()
+
+
+def test_a_profile_is_written_as_a_set_that_replays(bench: Bench, tmp_path: Path) -> None:
+    """What the live experts said on the 30 profile questions is what had been recorded of them."""
+    knowledge = bench.app.catalogue.knowledge
+    assert knowledge.profile is not None
+    assert write_profile(tmp_path / "new", knowledge.profile, bench.app.pool) == (30, 0)
+    replay = read_replay_set(tmp_path / "new")
+    record = bench.recorded.recording
+    assert [q.id for q in replay.queries] == [q.id for q in bench.profile]
+    for column, query in enumerate(replay.queries):
+        letters = [record.value(row, record.column[query.id]) for row in range(4)]
+        assert [None if p < 0 else "ABCD"[p] for p in replay.pred[:, column]] == letters
+    rows = choose(row_table({}), ["knn_majority", "oracle"])
+    report = run_replay(replay, ReplayPlan("all", "profile", (0,), rows), workers=1).report
+    assert (report.n_profile, report.n_test) == (9, 21)
+    with pytest.raises(InputError, match="is not empty"):
+        write_profile(tmp_path / "new", knowledge.profile, bench.app.pool)
