@@ -3,6 +3,7 @@ from collections import Counter
 from aggregators.outputs import make_aggregator
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, Response
+from orchestrator.domain.queries import Query
 from tests.fakes.ballots import FOUR, context, fails, says, state
 
 
@@ -62,7 +63,7 @@ def test_ties_can_be_broken_by_chance_of_the_query_alone() -> None:
     clear = (says("a", "A"), says("b", "B"), says("c", "B"))
 
     def winner(number: int, votes: tuple[Response, ...]) -> str | None:
-        query = FOUR.model_copy(update={"question": f"Question {number}?"})
+        query = Query.model_validate({**FOUR.model_dump(), "question": f"Question {number}?"})
         step = vote.step(state({"a": 0.9, "b": 0.5, "c": 0.5}, query=query), votes)
         assert isinstance(step, Done)
         return step.answer.value
