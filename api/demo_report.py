@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from orchestrator.bench import ORACLE, BenchReport
+from orchestrator.bench import BenchReport
+from orchestrator.comparison import AUTO, ORACLE
 from orchestrator.domain.queries import Query
 
-AUTO = "auto"
 ROW_FIELDS = {"name", "accuracy", "ci95", "calls_per_query", "loads", "engines", "seconds"}
 
 

@@ -1,31 +1,42 @@
 """Which composition pays on a labelled question set: every one run for real, and compared in pairs."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from orchestrator.comparison import (
+    AUTO,
+    BEST_SINGLE,
+    ECE_BINS,
+    ORACLE,
+    Difference,
+    Ground,
+    Trial,
+    verdict,
+)
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import CallRole, JobProgress, Response
 from orchestrator.domain.cards import RIGHT
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import Value, content_hash
 from orchestrator.errors import InputError
-from orchestrator.evaluation import Estimate, accuracy, paired_difference
+from orchestrator.evaluation import Estimate, accuracy, calibration_error, paired_difference
 from orchestrator.ports import Clock, Grader, JobStore
 from orchestrator.service import Service
 
-ORACLE = "oracle"
 MAJORITY_ALL = "majority_all"
-BEST_SINGLE = "best_single"
 
 OnBench = Callable[[str, JobProgress], None]
 RightVector = npt.NDArray[np.bool_]
 
 
 class CompositionResult(Value):
-    """One row of the report. `loads` counts engine loads, `engines` the distinct engines used.
+    """One row of the report. `loads` counts engine loads, `engines` the distinct engines used; `ece` is the
+    expected calibration error of the stated confidences (15 bins of equal mass).
 
     `oracle` asks nobody itself: it is right where any expert of `majority_all` was.
     """
@@ -38,41 +49,47 @@ class CompositionResult(Value):
     engines: int
     seconds: float
     mean_confidence: float | None = None
-
-
-class Difference(Value):
-    """Accuracy of `a` minus that of `b` on the same queries, with its paired 95 % interval."""
-
-    a: str
-    b: str
-    difference: float
-    ci95: tuple[float, float]
+    ece: float | None = None
 
 
 class BenchReport(Value):
-    """`right` holds, per composition, whether each query was answered right, in query order."""
+    """
+    Attributes:
+        differences: each composition minus the best single expert; `auto_minus`: `auto` minus each other.
+        right: per composition, whether each query was answered right, in query order.
+        calls, confidence: likewise, different experts asked, and what the answer stated.
+        domains: label of each query, or "".
+    """
 
     n_queries: int
     n_experts: int
     rows: tuple[CompositionResult, ...]
     differences: tuple[Difference, ...]
     right: dict[str, tuple[bool, ...]]
+    auto_minus: tuple[Difference, ...] = ()
+    calls: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    confidence: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    domains: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """First line of a report: whether recruiting pays on these questions."""
-        against = [d for d in self.differences if d.b == BEST_SINGLE]
-        winners = [d for d in against if d.ci95[0] > 0]
-        if not against:
-            return f"no comparison: bench '{BEST_SINGLE}' as well"
-        if not winners:
-            return "do not route: no composition beats the best single expert on these questions"
-        best = max(winners, key=lambda d: d.difference)
-        low, high = best.ci95
-        return (
-            f"route: '{best.a}' beats the best single expert by {100 * best.difference:.1f} points "
-            f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
-        )
+        return verdict(self.differences)
+
+    @property
+    def ground(self) -> Ground:
+        every = np.arange(self.n_queries)
+        return Ground(every, np.zeros_like(every), self.domains)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The rows as they are compared and drawn."""
+        return tuple(self._trial(row) for row in self.rows)
+
+    def _trial(self, row: CompositionResult) -> Trial:
+        confidence = [np.nan if c is None else c for c in self.confidence[row.name]]
+        right, calls = np.array(self.right[row.name]), np.array(self.calls[row.name])
+        return Trial(row.name, right, calls, np.array(confidence, dtype=np.float64), row.seconds)
 
     def subset(self, keep: Sequence[bool]) -> dict[str, Estimate]:
         """Accuracy per composition on the queries where `keep` is true."""
@@ -112,26 +129,28 @@ class Bench:
         names = [n for n in dict.fromkeys(compositions) if n != ORACLE]
         if ORACLE in compositions and MAJORITY_ALL not in names:
             names.append(MAJORITY_ALL)
-        right: dict[str, RightVector] = {}
-        rows = []
+        runs: dict[str, _Run] = {}
         for name in names:
-            job_id, row, right[name] = self._run_one(name, queries, on_progress)
-            rows.append(row)
-            if name == MAJORITY_ALL and ORACLE in compositions:
-                right[ORACLE] = self._oracle(job_id, queries)
-        if ORACLE in right:
-            rows.append(_oracle_row(right[ORACLE], rows))
+            runs[name] = self._run_one(name, queries, on_progress)
+        if ORACLE in compositions:
+            runs[ORACLE] = self._oracle(runs[MAJORITY_ALL], queries)
+        return self._report(queries, runs)
+
+    def _report(self, queries: Sequence[Query], runs: Mapping[str, "_Run"]) -> BenchReport:
+        right = {name: run.right for name, run in runs.items()}
         return BenchReport(
             n_queries=len(queries),
             n_experts=len(self._service.pool.experts),
-            rows=tuple(rows),
-            differences=tuple(_against_best_single(right)),
-            right={name: tuple(bool(v) for v in vector) for name, vector in right.items()},
+            rows=tuple(run.row for run in runs.values()),
+            differences=tuple(_against(BEST_SINGLE, right)),
+            auto_minus=tuple(_auto_minus(right)),
+            right={name: tuple(vector.tolist()) for name, vector in right.items()},
+            calls={name: run.calls for name, run in runs.items()},
+            confidence={name: run.confidence for name, run in runs.items()},
+            domains=tuple(query.domain or "" for query in queries),
         )
 
-    def _run_one(
-        self, name: str, queries: Sequence[Query], on_progress: OnBench | None
-    ) -> tuple[str, CompositionResult, RightVector]:
+    def _run_one(self, name: str, queries: Sequence[Query], on_progress: OnBench | None) -> "_Run":
         self._service.unload()
         started = self._clock()
         stamp = content_hash([name, started, len(queries)])
@@ -142,7 +161,10 @@ class Bench:
         by_id = {item.query.id: item.answer for item in self._jobs.answers(job_id)}
         answers = [by_id[q.id] for q in queries]
         right = np.array([self._is_right(q, a) for q, a in zip(queries, answers, strict=True)])
-        return job_id, self._row(name, answers, right, progress, seconds, job_id), right
+        row = self._row(name, answers, right, progress, seconds, job_id)
+        asked = {q.id: len({r.expert_id for r in rs}) for q, rs in self._jobs.responses(job_id)}
+        calls = tuple(asked.get(q.id, 0) for q in queries)
+        return _Run(job_id, row, right, calls, tuple(a.confidence for a in answers))
 
     def _row(
         self,
@@ -154,7 +176,9 @@ class Bench:
         job_id: str,
     ) -> CompositionResult:
         estimate = accuracy(right)
-        confidences = [a.confidence for a in answers if a.confidence is not None]
+        stated = [
+            (a.confidence, hit) for a, hit in zip(answers, right, strict=True) if a.confidence is not None
+        ]
         return CompositionResult(
             name=name,
             accuracy=estimate.value,
@@ -163,7 +187,8 @@ class Bench:
             loads=progress.n_loads,
             engines=len(self._engines_used(job_id)),
             seconds=seconds,
-            mean_confidence=float(np.mean(confidences)) if confidences else None,
+            mean_confidence=float(np.mean([c for c, _ in stated])) if stated else None,
+            ece=calibration_error(*zip(*stated, strict=True), bins=ECE_BINS) if stated else None,
         )
 
     def _engines_used(self, job_id: str) -> set[str]:
@@ -176,16 +201,27 @@ class Bench:
         response = Response(expert_id="", role=CallRole.AGGREGATE, stage=0, text=answer.text)
         return self._grader.grade(query, response).outcome == RIGHT
 
-    def _oracle(self, job_id: str, queries: Sequence[Query]) -> RightVector:
+    def _oracle(self, everyone: "_Run", queries: Sequence[Query]) -> "_Run":
         solved = {
             query.id: any(self._grader.grade(query, r).outcome == RIGHT for r in responses)
-            for query, responses in self._jobs.responses(job_id)
+            for query, responses in self._jobs.responses(everyone.job_id)
         }
-        return np.array([solved[q.id] for q in queries])
+        right = np.array([solved[q.id] for q in queries])
+        row = _oracle_row(right, everyone.row)
+        return everyone._replace(row=row, right=right, confidence=(None,) * len(queries))
 
 
-def _oracle_row(right: RightVector, rows: Iterable[CompositionResult]) -> CompositionResult:
-    everyone = next(row for row in rows if row.name == MAJORITY_ALL)
+class _Run(NamedTuple):
+    """One composition's answers, in query order."""
+
+    job_id: str
+    row: CompositionResult
+    right: RightVector
+    calls: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+
+
+def _oracle_row(right: RightVector, everyone: CompositionResult) -> CompositionResult:
     estimate = accuracy(right)
     return everyone.model_copy(
         update={
@@ -193,14 +229,22 @@ def _oracle_row(right: RightVector, rows: Iterable[CompositionResult]) -> Compos
             "accuracy": estimate.value,
             "ci95": (estimate.low, estimate.high),
             "mean_confidence": None,
+            "ece": None,
         }
     )
 
 
-def _against_best_single(right: Mapping[str, RightVector]) -> list[Difference]:
-    if BEST_SINGLE not in right:
+def _against(baseline: str, right: Mapping[str, RightVector]) -> list[Difference]:
+    """Everyone minus the baseline, but for the oracle, which nobody can run."""
+    if baseline not in right:
         return []
-    return [_difference(name, BEST_SINGLE, right) for name in right if name not in (BEST_SINGLE, ORACLE)]
+    return [_difference(name, baseline, right) for name in right if name not in (baseline, ORACLE)]
+
+
+def _auto_minus(right: Mapping[str, RightVector]) -> list[Difference]:
+    if AUTO not in right:
+        return []
+    return [_difference(AUTO, name, right) for name in right if name not in (AUTO, ORACLE)]
 
 
 def _difference(a: str, b: str, right: Mapping[str, RightVector]) -> Difference:

@@ -219,6 +219,8 @@ class Catalogue:
             grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
         )
         aggregator = make_aggregator(spec.aggregator, voting, spec.aggregator_options)
+        if job.temperature is None and spec.temperature is not None:
+            job = job.model_copy(update={"temperature": spec.temperature})
         return Ensemble(
             job.composition,
             pool=self._pool,

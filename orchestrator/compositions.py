@@ -78,6 +78,9 @@ STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
     "best_single": CompositionSettings(router="best_single", aggregator="first"),
     "static_top_3": CompositionSettings(router="static_top_3", aggregator="majority"),
     "random_3": CompositionSettings(router="random", router_options={"k": 3}, aggregator="majority"),
+    "self_consistency": CompositionSettings(
+        router="self_consistency", router_options={"k": 3}, aggregator="majority", temperature=0.7
+    ),
     "majority_all": CompositionSettings(router="all", aggregator="majority"),
 }
 

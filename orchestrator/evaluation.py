@@ -98,10 +98,49 @@ def calibration_error(confidence: npt.ArrayLike, right: npt.ArrayLike, *, bins: 
         right: bool [Q].
         bins: >= 1; empty ones (more bins than queries) are left out.
     """
+    parts = calibration_bins(confidence, right, bins=bins)
+    n = sum(part.n for part in parts)
+    return float(sum(part.n * abs(part.confidence - part.right) for part in parts) / n)
+
+
+class CalibrationBin(NamedTuple):
+    """Answers of similar confidence: mean confidence, share that is right with its 95 % Wilson interval."""
+
+    confidence: float
+    right: float
+    low: float
+    high: float
+    n: int
+
+
+def calibration_bins(
+    confidence: npt.ArrayLike, right: npt.ArrayLike, *, bins: int = 10
+) -> list[CalibrationBin]:
+    """Answers by rising confidence in bins of equal mass; arguments as for `calibration_error`."""
     stated, hit = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if stated.shape != hit.shape or not stated.size:
         raise ValueError(f"need as many confidences as outcomes, at least one: {stated.shape}, {hit.shape}")
     order = np.argsort(stated, kind="stable")
     parts = [part for part in np.array_split(order, bins) if part.size]
-    gaps = [abs(stated[part].mean() - hit[part].mean()) * part.size for part in parts]
-    return float(sum(gaps) / stated.size)
+    return [
+        CalibrationBin(
+            float(stated[part].mean()),
+            float(hit[part].mean()),
+            *wilson_interval(hit[part].sum(), part.size),
+            part.size,
+        )
+        for part in parts
+    ]
+
+
+def wilson_interval(n_right: float, n: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927, 10.1080/01621459.1927.10502953); n >= 1.
+
+    `(5, 10)` -> (0.237, 0.763).
+    """
+    z = 1.959964
+    share = n_right / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # The share lies within, whatever the last digits say.
+    return float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share)))

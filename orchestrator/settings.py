@@ -165,6 +165,7 @@ class CompositionSettings(Section):
 
     `waves`: ask the router's reserves as long as these options say (`waves.WaveOptions`); None = ask the
     recruits only.
+    `temperature`: of the recruits' sampling, unless a job sets its own; None = each expert's.
     """
 
     router: str
@@ -172,6 +173,7 @@ class CompositionSettings(Section):
     aggregator: str
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
     waves: dict[str, JsonValue] | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
 
 
 class FeedbackSettings(Section):

@@ -61,7 +61,9 @@ class EmbeddingAnnotator:
             return []
         if self._vectors is None:  # names are embedded at the first use: it may load a model
             self._vectors = self._vocabulary.embedded(self._embedder)
-        similarity = self._embedder.encode([query.text for query in queries]) @ self._vectors.T
+        vectors = self._embedder.encode([query.text for query in queries])
+        # In float32 the last digits depend on how many queries there are; a query's skills must not.
+        similarity = np.round((vectors @ self._vectors.T).astype(np.float64), 5)
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : self._max_skills]
         return [
             self._tags(row, order) for row, order in zip(similarity.tolist(), nearest.tolist(), strict=True)

@@ -89,10 +89,10 @@ def _appearance(
         return ("–" if tally.n == 0 else f"abst.\nn={tally.n:.0f}"), face, hatch, "#404040"
     mean = shrunk_posterior(tally, prior_mean=overall).mean
     face_colour = tuple(float(channel) for channel in colours(mean))
-    return f"{mean:.2f}\nn={tally.n:.0f}", face_colour, None, _ink_on(face_colour)
+    return f"{mean:.2f}\nn={tally.n:.0f}", face_colour, None, ink_on(face_colour)
 
 
-def _ink_on(face: Sequence[float]) -> str:
+def ink_on(face: Sequence[float]) -> str:
     """Black or white, whichever contrasts more (WCAG 2.2 relative luminance; about linear^2.2)."""
     red, green, blue = (channel**2.2 for channel in face[:3])
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "white"

@@ -1,41 +1,56 @@
 """Plurality over equivalent answers."""
 
+import random
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import JsonValue
 
 from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.votes import Group, expert_answer, group_equivalent, no_answer, read_ballots
 from orchestrator.domain.assignments import Done, QueryState, Response
+from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
 from orchestrator.ports import Aggregator
 
 
 class MajorityOptions(Options):
-    pass
+    """
+    Args:
+        ties: `weight` = larger summed weight of the router, then the better recruit; `random` = any of the
+            tied answers, by the seed and the query alone.
+    """
+
+    ties: Literal["weight", "random"] = "weight"
 
 
 class MajorityVote:
-    """One response, one vote. Ties: larger summed weight of the router, then the better recruit.
-
-    A router that does not look at the query gives equal weights, so its vote stays a plain one.
-    """
+    """One response, one vote."""
 
     name = "majority"
 
-    def __init__(self, context: AggregatorContext) -> None:
+    def __init__(self, context: AggregatorContext, options: MajorityOptions) -> None:
         self._grader = context.grader
+        self._seed = context.seed
+        self._options = options
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
         ballots = read_ballots(self._grader, state, expert_responses)
         groups = group_equivalent(self._grader, state.query, ballots)
         if not groups:
             return Done(answer=no_answer(self.name, state, expert_responses, ballots))
-        winner = max(groups, key=_standing).best
+        winner = self._winner(groups, state.query).best
         answer = expert_answer(
             self.name, state, expert_responses, ballots, winner=winner, weight=lambda _: 1.0
         )
         return Done(answer=answer)
+
+    def _winner(self, groups: Sequence[Group], query: Query) -> Group:
+        if self._options.ties == "weight":
+            return max(groups, key=_standing)
+        most = max(len(group.ballots) for group in groups)
+        tied = sorted((g for g in groups if len(g.ballots) == most), key=lambda g: g.value)
+        return random.Random(f"{self._seed}:{query.content_hash}").choice(tied)
 
 
 def _standing(group: Group) -> tuple[int, float]:
@@ -44,5 +59,4 @@ def _standing(group: Group) -> tuple[int, float]:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
-    parse_options("aggregator 'majority'", MajorityOptions, options)
-    return MajorityVote(context)
+    return MajorityVote(context, parse_options("aggregator 'majority'", MajorityOptions, options))

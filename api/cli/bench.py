@@ -1,20 +1,24 @@
 """`bench`: does recruiting pay on your questions?"""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.session import session_of
+from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import JsonValue
+
     from orchestrator.bench import BenchReport
     from orchestrator.bootstrap import App
+    from orchestrator.comparison import Ground, Trial
     from orchestrator.domain.queries import Query
 
-DEFAULT = ("auto", "best_single", "static_top_3", "random_3", "majority_all", "oracle")
+DEFAULT = ("auto", "best_single", "self_consistency", "static_top_3", "random_3", "majority_all", "oracle")
 
 
 def bench(
@@ -22,6 +26,9 @@ def bench(
     file: Annotated[Path, typer.Argument(help="Labelled questions, none of them profiled on.")],
     composition: Annotated[
         list[str] | None, typer.Option("--composition", "-c", help="Repeatable. Default: a standard set.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for report.json and the pictures.")
     ] = None,
 ) -> None:
     """Run compositions on labelled questions and compare them in pairs; the first line is the verdict."""
@@ -32,14 +39,36 @@ def bench(
     queries = read_questions(file)
     with session.app() as app:
         report = run_bench(app, queries, composition or DEFAULT)
-    payload = {"verdict": report.verdict, **report.model_dump(mode="json", exclude={"right"})}
+    per_question = {"right", "calls", "confidence", "domains"}
+    payload = {"verdict": report.verdict, **report.model_dump(mode="json", exclude=per_question)}
+    if out is not None:
+        subtitle = f"{report.n_queries} questions, {report.n_experts} experts"
+        save_report(session, out, payload, report.ground, report.trials, subtitle=subtitle)
     session.emit(payload, report.verdict, bench_table(report))
+
+
+def save_report(
+    session: Session,
+    out: Path,
+    document: "dict[str, JsonValue]",
+    ground: "Ground",
+    trials: "Sequence[Trial]",
+    *,
+    subtitle: str,
+) -> None:
+    """`report.json` and the pictures; says on stderr what was written."""
+    from api.report_plots import save_plots
+
+    written = save_plots(out, ground, trials, subtitle=subtitle)
+    path = out / "report.json"
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    session.remark(f"Written: {', '.join(str(p) for p in (path, *written))}")
 
 
 def run_bench(app: "App", queries: "Sequence[Query]", compositions: "Sequence[str]") -> "BenchReport":
     """`app.bench` under a progress bar; names are checked before anything runs."""
     from api.cli.progress import job_bar
-    from orchestrator.bench import ORACLE
+    from orchestrator.comparison import ORACLE
 
     for name in compositions:
         if name != ORACLE:

@@ -16,6 +16,10 @@ Import = Annotated[
     Path | None,
     typer.Option("--import", help="Take cards over from a file first; they hold until `profile` is run."),
 ]
+Record = Annotated[
+    Path | None,
+    typer.Option("--record", help="Write the profile's responses to this folder: a replay set."),
+]
 
 
 def profile(
@@ -59,8 +63,9 @@ def cards(
     swiss: Annotated[
         bool, typer.Option("--swiss", help="Rank the experts by Swiss rounds over the profile instead.")
     ] = False,
+    record: Record = None,
 ) -> None:
-    """Show the competence cards; draw, export or import them."""
+    """Show the competence cards; draw, export or import them, or write the responses behind them."""
     from orchestrator.errors import InputError
 
     if drift and swiss:
@@ -72,6 +77,8 @@ def cards(
         if expert is not None:
             app.service.expert(expert)
         _write_files(session, app, png=png, export=export)
+        if record is not None:
+            _write_record(session, app, record)
         if drift:
             _emit_drift(session, app, expert)
         elif swiss:
@@ -100,6 +107,20 @@ def _import_cards(session: Session, app: "App", path: Path) -> None:
         app.card_store.save_card(card)
     app.catalogue.forget()
     session.remark(f"{len(deck)} cards imported from {path}.")
+
+
+def _write_record(session: Session, app: "App", folder: Path) -> None:
+    from orchestrator.errors import InputError
+    from orchestrator.replay.writing import write_replay_set
+
+    profile = app.catalogue.knowledge.profile
+    if profile is None:
+        raise InputError(
+            "the pool has no profile here.", remedy="Run `muster profile QUESTIONS.jsonl` first."
+        )
+    written = write_replay_set(folder, profile, app.pool)
+    left_out = f"; {written.n_left_out} left out" if written.n_left_out else ""
+    session.remark(f"Written: {written.n_questions} questions to {folder}{left_out}.")
 
 
 def _write_files(session: Session, app: "App", *, png: Path | None, export: Path | None) -> None:

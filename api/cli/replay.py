@@ -34,11 +34,15 @@ def replay(
     labels: Annotated[
         bool, typer.Option("--labels", help="Skills are the data set's labels: an oracle annotator.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for report.json and the pictures.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=64, help="Processes. Default: 2, or 1 per core.")
     ] = None,
 ) -> None:
     """Replay a recorded pool through the compositions and compare them; the first line is the verdict."""
+    from api.cli.bench import save_report
     from api.cli.tables import replay_table
     from orchestrator.replay.files import read_replay_set
     from orchestrator.replay_app import run_replay
@@ -48,7 +52,10 @@ def replay(
     plan = _plan(session, recorded, pool, profile, seeds, rows, verifier=verifier, labels=labels)
     result = run_replay(recorded, plan, workers=workers or min(MAX_WORKERS, os.cpu_count() or 1))
     report = result.report
-    session.emit(report.model_dump(mode="json"), report.verdict, replay_table(report))
+    document = report.model_dump(mode="json")
+    if out is not None:
+        save_report(session, out, document, result.ground, result.trials, subtitle=report.subtitle)
+    session.emit(document, report.verdict, replay_table(report))
 
 
 def _plan(
@@ -67,12 +74,14 @@ def _plan(
     from orchestrator.replay_app import ReplayPlan
 
     muster, base_dir = session.muster_settings()
+    has_samples = len(recorded.samples) > 0
+    table = row_table(muster.compositions, verifier=verifier, has_samples=has_samples)
     wanted = [name.strip() for name in rows.split(",") if name.strip()] if rows else None
     return ReplayPlan(
         pool=pool or recorded.largest_pool,
         profile=profile or profile_names(recorded)[-1],
         seeds=_seeds(seeds),
-        rows=choose(row_table(muster.compositions, verifier=verifier), wanted),
+        rows=choose(table, wanted),
         labels=labels,
         muster=muster,
         base_dir=base_dir,

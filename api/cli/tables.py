@@ -9,8 +9,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from orchestrator.batching import JobPlan
-    from orchestrator.bench import BenchReport, Difference
+    from orchestrator.bench import BenchReport
     from orchestrator.bootstrap import Diagnosis
+    from orchestrator.comparison import Difference
     from orchestrator.domain.answers import Answer, Decision, Recruit
     from orchestrator.domain.cards import CompetenceCard, Tally
     from orchestrator.domain.experts import Pool
@@ -193,11 +194,7 @@ def bench_table(report: "BenchReport") -> Table:
 def replay_table(report: "ReplayReport") -> Table:
     """Accuracies and differences in percent points, with 95 % intervals; rows by accuracy."""
     numbers = ["accuracy", "sd", "95 %", "calls", "ECE", "auto minus it", "s"]
-    title = (
-        f"pool {report.pool} ({report.n_experts} experts), {report.profile} ({report.n_profile} questions), "
-        f"{report.n_test} test questions, {len(report.seeds)} seeds, skills from {report.annotation}"
-    )
-    result = table(title, "composition", *numbers, numbers=numbers)
+    result = table(report.subtitle, "composition", *numbers, numbers=numbers)
     for row in sorted(report.rows, key=lambda row: -row.accuracy):
         low, high = row.auto_minus_ci95 or (0.0, 0.0)
         result.add_row(

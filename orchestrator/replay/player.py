@@ -12,6 +12,8 @@ from orchestrator.ports import Composition
 from orchestrator.replay.recording import Recording
 
 MAX_STAGES = 1_000
+CHUNK = 1_000
+"""Queries in flight at once: bounds the memory, and is of the size in which a batch job is stepped."""
 
 
 class Played(NamedTuple):
@@ -28,6 +30,13 @@ def play(composition: Composition, queries: Sequence[Query], recording: Recordin
         UnsupportedError: the composition asks for what was not recorded.
         CompositionError: it never ends.
     """
+    played: list[Played] = []
+    for start in range(0, len(queries), CHUNK):
+        played += _play(composition, queries[start : start + CHUNK], recording)
+    return played
+
+
+def _play(composition: Composition, queries: Sequence[Query], recording: Recording) -> list[Played]:
     played: dict[int, Played] = {}
     blank = QueryState(id=0, job_id="replay", query=queries[0]) if queries else None
     states = [blank.model_copy(update={"id": i, "query": q}) for i, q in enumerate(queries)] if blank else []

@@ -10,7 +10,7 @@ from orchestrator.domain.answers import Usage
 from orchestrator.domain.assignments import Call, CallRole, Response
 from orchestrator.domain.cards import ABSTAINED as OUTCOME_ABSTAINED
 from orchestrator.domain.cards import RIGHT, WRONG
-from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, Pool
 from orchestrator.domain.queries import LETTERS, Query
 from orchestrator.errors import UnsupportedError
 from orchestrator.ports import Grader, Outcome
@@ -169,7 +169,7 @@ def _expert(expert: RecordedExpert) -> Expert:
     cost = expert.cost_per_mtok / 1e6
     return Expert(
         id=expert.id,
-        engine=EngineSpec(id=expert.id, backend=RECORDED, model=expert.id),
+        engine=EngineSpec(id=expert.id, backend=RECORDED, model=expert.id, max_model_len=LONGEST_CONTEXT),
         params_b=expert.params_b,
         input_cost_per_token=cost,
         output_cost_per_token=cost,

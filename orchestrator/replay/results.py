@@ -56,8 +56,11 @@ class ReplayRow(Value):
 
 
 class ReplayReport(Value):
-    """`annotation`: "text", or "oracle" where skills are the data set's labels. `domains`: domain -> row ->
-    accuracy in %."""
+    """
+    Attributes:
+        annotation: "text", or "labels" where skills are the data set's labels (an oracle).
+        domains: domain -> row -> accuracy in %.
+    """
 
     verdict: str
     pool: str
@@ -69,6 +72,14 @@ class ReplayReport(Value):
     n_test: int
     rows: tuple[ReplayRow, ...]
     domains: dict[str, dict[str, float]]
+
+    @property
+    def subtitle(self) -> str:
+        n = len(self.seeds)
+        return (
+            f"pool {self.pool} ({self.n_experts} experts), {self.profile} ({self.n_profile} questions), "
+            f"{self.n_test} test questions, {n} seed{'s' if n > 1 else ''}, skills from {self.annotation}"
+        )
 
     def row(self, name: str) -> ReplayRow:
         return next(row for row in self.rows if row.name == name)
@@ -125,7 +136,7 @@ def report(
         verdict=verdict(against(BEST_SINGLE, trials, ground)),
         pool=setting.pool,
         profile=setting.profile,
-        annotation="oracle" if setting.labels else "text",
+        annotation="labels" if setting.labels else "text",
         seeds=tuple(seeds),
         n_experts=setting.n_experts,
         n_profile=setting.n_profile,

@@ -11,17 +11,20 @@ from orchestrator.settings import CompositionSettings
 
 VERIFIER, PLAIN_AUTO = "auto_verifier", "auto_plain"
 SELF_CONSISTENCY = "self_consistency"
+"""A row only of sets that hold further samples."""
 
 _UNSHRUNK = 1e-6
 """Pseudo-observations of the published methods, which take raw accuracies."""
 
 _PAPER = {"k": 3, "score": "paper"}
 PUBLISHED: Mapping[str, CompositionSettings] = {
-    # Symbolic-MoE as its code does it: three draws with replacement, so fewer different experts.
+    # Symbolic-MoE as its code does it: three draws with replacement, so fewer different experts, none of
+    # them before another.
     "symbolic_paper": CompositionSettings(
         router="symbolic",
         router_options={**_PAPER, "selection": "sample", "replacement": True},
         aggregator="majority",
+        aggregator_options={"ties": "random"},
     ),
     "paper_top_3": CompositionSettings(
         router="symbolic", router_options={**_PAPER, "selection": "top"}, aggregator="majority"
@@ -40,7 +43,8 @@ PUBLISHED: Mapping[str, CompositionSettings] = {
 """Methods with the options that they were published with; reference figures are theirs."""
 
 _STOCK = (AUTO, "best_single", "static_top_3", "random_3", "majority_all")
-_BASELINES = frozenset({"best_single", "top_k", "static_top_3", "random", "all"})
+_NOT_PAIRED = frozenset({"best_single", SELF_CONSISTENCY, "top_k", "static_top_3", "random", "all", "budget"})
+"""Routers that have rows of their own, or that mean nothing without an option (a budget)."""
 _VOTES = ("majority", "weighted")
 
 
@@ -52,7 +56,7 @@ class Rows(NamedTuple):
 
 
 def row_table(
-    own: Mapping[str, CompositionSettings], *, verifier: bool = False
+    own: Mapping[str, CompositionSettings], *, verifier: bool = False, has_samples: bool = False
 ) -> dict[str, CompositionSettings]:
     """Every composition that can be replayed: stock and published ones, each router of the table with each
     vote, and the user's own.
@@ -63,9 +67,11 @@ def row_table(
     table = {name: STOCK_COMPOSITIONS[name] for name in _STOCK}
     if verifier:
         table[AUTO], table[PLAIN_AUTO] = _with_verifier(own), table[AUTO]
+    if has_samples:
+        table[SELF_CONSISTENCY] = STOCK_COMPOSITIONS[SELF_CONSISTENCY]
     table.update(PUBLISHED)
     for router in ROUTERS:
-        if router not in _BASELINES:
+        if router not in _NOT_PAIRED:
             table.update({f"{router}_{vote}": _default(router, vote) for vote in _VOTES})
     table["static_top_3_weighted"] = _default("static_top_3", "weighted")
     table["weighted_all"] = _default("all", "weighted")

@@ -36,6 +36,7 @@ ROUTERS: dict[str, RouterFactory] = {
     "kshot": kshot.make,
     "budget": budget.make,
     "best_single": baselines.make_best_single,
+    "self_consistency": baselines.make_self_consistency,
     "top_k": baselines.make_top_k,
     "static_top_3": baselines.make_static_top_3,
     "random": baselines.make_random,

@@ -40,14 +40,24 @@ class BaselineRouter:
     Args:
         k: experts per query; None = all.
         at_random: draw uniformly instead of taking the strongest.
+        times: how often each recruit is asked.
     """
 
-    def __init__(self, name: str, context: RouterContext, *, k: int | None, at_random: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: RouterContext,
+        *,
+        k: int | None,
+        at_random: bool = False,
+        times: int = 1,
+    ) -> None:
         self.name = name
         self.reads_text = bool(context.cards) and len(context.expert_ids) > 1
         self._deck = Deck(context, prior_strength=PRIOR_STRENGTH)
         self._k, self._notes = clamp(k or len(context.expert_ids), len(context.expert_ids))
         self._at_random = at_random
+        self._times = times
         self._order = sorted(range(len(context.expert_ids)), key=lambda row: -self._deck.prior[row])
         self._prior: list[float] = self._deck.prior.tolist()
         self._writer = DecisionWriter(name, context.expert_ids, self._deck.profiled, self._deck.version)
@@ -69,9 +79,9 @@ class BaselineRouter:
         left_out = [row for row in self._order if row not in picks]
         runner_up = left_out[0] if left_out else None
         return Verdict(
-            picks=picks,
+            picks=picks * self._times,
             runner_up=runner_up,
-            shares=[1.0] * len(self._prior),
+            shares=self._prior,
             scores=self._prior,
             accuracy=accuracy,
             evidence=self._deck.evidence(known),
@@ -97,6 +107,12 @@ def make_best_single(context: RouterContext, options: Mapping[str, JsonValue]) -
     """The expert with the highest overall accuracy, for every query."""
     parse_options("router 'best_single'", NoOptions, options)
     return BaselineRouter("best_single", context, k=1)
+
+
+def make_self_consistency(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The best single expert, asked k times: what its own further samples are worth (arXiv:2203.11171)."""
+    k = parse_options("router 'self_consistency'", CountOptions, options).k
+    return BaselineRouter("self_consistency", context, k=1, times=k)
 
 
 def make_static_top_3(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:

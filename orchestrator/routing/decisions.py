@@ -94,8 +94,8 @@ class DecisionWriter:
 
 @contextmanager
 def no_cycle_collection() -> Iterator[None]:
-    """For making many values at once. They hold no cycles, but every few hundred new ones make the collector
-    walk the old ones again: more than half of the time that ten thousand take."""
+    """For making many decisions or answers: they hold no cycles, but every few hundred new ones make the
+    collector walk the old ones again, which is more than half of the time that ten thousand take."""
     if not gc.isenabled():
         yield
         return

@@ -92,11 +92,12 @@ class LocalAccuracy:
     """
 
     def __init__(self, right: Floats, n: Floats, *, prior: Floats, prior_strength: float) -> None:
+        # Queries are embedded and compared in float32: further digits are noise of the batch's shape.
+        right, n = np.round(right, 3), np.round(n, 3)
         centre = np.clip(prior, 0.01, 0.99)
         self._a = centre * prior_strength + right
         self._b = (1 - centre) * prior_strength + n - right
         self._n = n
-        # Queries are embedded and compared in float32: further digits are noise of the batch's shape.
         self.mean: Floats = np.round(self._a / (self._a + self._b), 6)
 
     def evidence(self, columns: Sequence[Sequence[int]], labels: Sequence[str]) -> list[_Lines]:

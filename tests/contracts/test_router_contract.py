@@ -30,6 +30,7 @@ BATCH = [
     routing_input("what is love", embedding=(0.6, 0.8)),
 ]
 
+ASKS_ONE_OFTEN = {"self_consistency"}
 every_router = pytest.mark.parametrize("name", sorted(ROUTERS))
 
 
@@ -57,7 +58,8 @@ def test_recruits_do_not_depend_on_the_rest_of_the_batch(name: str) -> None:
 @every_router
 def test_recruits_are_different_experts(name: str) -> None:
     for decision in make_router(name, POOL).recruit(BATCH, rng=random.Random(1)):
-        assert len(set(decision.expert_ids)) == len(decision.recruits) > 0
+        assert len(set(decision.expert_ids)) == (1 if name in ASKS_ONE_OFTEN else len(decision.recruits))
+        assert decision.recruits
 
 
 @every_router
@@ -86,14 +88,15 @@ def test_a_pool_smaller_than_k_is_recruited_whole(name: str) -> None:
     pair = POOL._replace(expert_ids=("poet", "adder"))
     (decision,) = make_router(name, pair).recruit(BATCH[:1], rng=random.Random(1))
     assert set(decision.expert_ids) <= {"poet", "adder"}
-    assert decision.runner_up is None or name == "best_single"
+    assert decision.runner_up is None or name in {"best_single", *ASKS_ONE_OFTEN}
 
 
 @every_router
 def test_an_expert_that_was_never_profiled_counts_as_even_odds(name: str) -> None:
     stranger = RouterContext(cards={}, profile=POOL.profile, expert_ids=("stranger",))
     (decision,) = make_router(name, stranger).recruit(BATCH[:1], rng=random.Random(1))
-    (recruit,) = decision.recruits
+    recruit = decision.recruits[0]
+    assert decision.expert_ids == ("stranger",) * (3 if name in ASKS_ONE_OFTEN else 1)
     assert recruit.accuracy == 0.5
     assert recruit.note == "not profiled: accuracy 0.5 assumed"
 

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from orchestrator.evaluation import (
     accuracy,
     bootstrap_mean,
+    calibration_bins,
     calibration_error,
+    clustered_mean,
     oracle,
     paired_difference,
+    wilson_interval,
 )
 
 outcomes = st.lists(st.booleans(), min_size=1, max_size=60)
@@ -85,3 +88,35 @@ def test_outcomes_that_do_not_pair_are_refused() -> None:
 def test_no_outcomes_have_no_mean() -> None:
     with pytest.raises(ValueError, match="no values"):
         accuracy([])
+
+
+def test_answers_to_one_question_are_resampled_together() -> None:
+    """300 questions answered three times alike carry the evidence of 300, not of 900."""
+    once = [1.0] * 180 + [0.0] * 120
+    thrice = clustered_mean(once * 3, [*range(300)] * 3)
+    assert thrice.value == pytest.approx(0.6)
+    assert thrice == pytest.approx(clustered_mean(once, range(300)))
+    assert thrice.high - thrice.low > 1.5 * (accuracy(once * 3).high - accuracy(once * 3).low)
+
+
+def test_groups_of_one_are_the_plain_bootstrap() -> None:
+    values = [0.0] * 40 + [1.0] * 60
+    assert clustered_mean(values, range(100)) == pytest.approx(bootstrap_mean(values))
+
+
+def test_no_values_have_no_mean() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        clustered_mean([], [])
+
+
+def test_calibration_bins_hold_equal_parts_by_rising_confidence() -> None:
+    """Six answers in three bins: confidences .1 .2 | .5 .6 | .8 1, right 0 | 1 | 2 of 2."""
+    bins = calibration_bins([0.8, 0.1, 0.5, 1.0, 0.2, 0.6], [1, 0, 1, 1, 0, 0], bins=3)
+    assert [b.confidence for b in bins] == pytest.approx([0.15, 0.55, 0.9])
+    assert [b.right for b in bins] == [0, 0.5, 1]
+    assert [b.n for b in bins] == [2, 2, 2]
+
+
+def test_the_wilson_interval_of_five_in_ten() -> None:
+    assert wilson_interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert wilson_interval(0, 10)[0] == pytest.approx(0, abs=1e-9)

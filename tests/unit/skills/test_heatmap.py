@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.errors import CardError
-from skills.heatmap import _appearance, _ink_on, _rows, save_heatmap
+from skills.heatmap import _appearance, _rows, ink_on, save_heatmap
 
 COLOURS = colormaps["cividis"]
 
@@ -49,7 +49,7 @@ def test_no_data_and_abstentions_look_different_from_scores_and_each_other() -> 
 
 
 def test_ink_contrasts_with_its_cell() -> None:
-    assert (_ink_on((0.0, 0.1, 0.3)), _ink_on((1.0, 0.9, 0.2))) == ("white", "black")
+    assert (ink_on((0.0, 0.1, 0.3)), ink_on((1.0, 0.9, 0.2))) == ("white", "black")
 
 
 def test_the_most_observed_skills_are_kept() -> None:

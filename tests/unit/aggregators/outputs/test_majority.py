@@ -1,7 +1,10 @@
+from collections import Counter
+
 from aggregators.outputs import make_aggregator
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, Response
-from tests.fakes.ballots import context, fails, says, state
+from orchestrator.domain.queries import Query
+from tests.fakes.ballots import FOUR, context, fails, says, state
 
 
 def decide(accuracies: dict[str, float], *responses: Response) -> Answer:
@@ -51,3 +54,22 @@ def test_a_failure_is_no_vote_for_anything() -> None:
     answer = decide({"a": 0.5, "b": 0.5, "c": 0.5}, fails("a"), fails("b"), says("c", "C"))
     assert answer.value == "C"
     assert [v.abstained_because for v in answer.votes] == ["timeout: no reply in 60 s"] * 2 + [None]
+
+
+def test_ties_can_be_broken_by_chance_of_the_query_alone() -> None:
+    """Over 200 queries each of three tied answers wins about a third; a majority always does."""
+    vote = make_aggregator("majority", context(), {"ties": "random"})
+    tied = (says("a", "A"), says("b", "B"), says("c", "C"))
+    clear = (says("a", "A"), says("b", "B"), says("c", "B"))
+
+    def winner(number: int, votes: tuple[Response, ...]) -> str | None:
+        query = Query.model_validate({**FOUR.model_dump(), "question": f"Question {number}?"})
+        step = vote.step(state({"a": 0.9, "b": 0.5, "c": 0.5}, query=query), votes)
+        assert isinstance(step, Done)
+        return step.answer.value
+
+    counts = Counter(winner(number, tied) for number in range(200))
+    assert set(counts) == {"A", "B", "C"}
+    assert min(counts.values()) > 40
+    assert winner(1, tied) == winner(1, tuple(reversed(tied)))
+    assert {winner(number, clear) for number in range(20)} == {"B"}

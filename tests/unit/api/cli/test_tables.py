@@ -22,8 +22,9 @@ from api.cli.tables import (
     votes_table,
 )
 from orchestrator.batching import JobPlan, Stay
-from orchestrator.bench import BenchReport, CompositionResult, Difference
+from orchestrator.bench import BenchReport, CompositionResult
 from orchestrator.bootstrap import Diagnosis
+from orchestrator.comparison import Difference
 from orchestrator.domain.answers import Decision, Interval, Recruit, SkillEvidence
 from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.cards import Tally

@@ -1,6 +1,8 @@
 import random
 from collections import Counter
 
+import pytest
+
 from orchestrator.routing import RouterContext, make_router
 from tests.fakes.decks import deck, routing_input, tally
 
@@ -29,10 +31,21 @@ def test_top_k_is_ordered_by_overall_accuracy() -> None:
     assert recruits("static_top_3") == ("best", "good", "fair")
 
 
-def test_all_recruits_everyone_with_equal_weight() -> None:
+def test_self_consistency_asks_the_best_expert_k_times() -> None:
+    (decision,) = make_router("self_consistency", POOL, {"k": 4}).recruit([ASKS_A], rng=random.Random(0))
+    assert decision.expert_ids == ("best",) * 4
+    assert [r.weight for r in decision.recruits] == [0.25] * 4
+    assert decision.runner_up is not None
+    assert decision.runner_up.expert_id == "good"
+
+
+def test_all_recruits_everyone_and_weighs_them_by_overall_accuracy() -> None:
+    """best: 11/16, worst: 1/6."""
     (decision,) = make_router("all", POOL).recruit([ASKS_A], rng=random.Random(0))
     assert decision.expert_ids == ("best", "good", "fair", "worst")
-    assert {r.weight for r in decision.recruits} == {0.25}
+    weights = [r.weight for r in decision.recruits]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] / weights[-1] == pytest.approx((11 / 16) / (1 / 6))
     assert decision.runner_up is None
 
 

@@ -1,0 +1,144 @@
+"""Recorded responses through the live path, and through replay: the same answers for the same reasons."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.bootstrap import App, open_app
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.queries import Query
+from orchestrator.errors import InputError
+from orchestrator.replay.files import ReplaySet, read_replay_set
+from orchestrator.replay.rows import Rows, choose, row_table
+from orchestrator.replay.writing import write_replay_set as write_profile
+from orchestrator.replay_app import ReplayPlan, SeedReplay, run_replay, with_vectors
+from orchestrator.settings import CompositionSettings, load_settings
+from tests.fakes.replay_sets import EXPERTS, write_replay_set
+
+COMPOSITIONS = {
+    "paper": CompositionSettings(
+        router="symbolic",
+        router_options={"score": "paper", "selection": "sample", "replacement": True},
+        aggregator="majority",
+    ),
+    "clusters": CompositionSettings(
+        router="cluster", router_options={"n_clusters": 2}, aggregator="majority"
+    ),
+    "one": CompositionSettings(router="best_single", aggregator="first"),
+}
+STOCK = ("auto", "majority_all", "static_top_3")
+
+
+class Bench:
+    """A recorded set and a live app whose scripted experts say what was recorded."""
+
+    def __init__(self, replay: ReplaySet, app: App) -> None:
+        self.app = app
+        settings = app.settings.muster
+        specs = {**settings.compositions}
+        plan = ReplayPlan("four", "many", (0,), Rows(tuple(specs), specs), muster=settings)
+        self.recorded = SeedReplay(with_vectors(replay, settings), plan, 0)
+
+    @property
+    def profile(self) -> list[Query]:
+        assert self.recorded.knowledge.profile is not None
+        assert self.recorded.knowledge.profile.transcript is not None
+        return list(self.recorded.knowledge.profile.transcript.queries)
+
+    def live(self, composition: str) -> list[Answer]:
+        job = self.app.service.submit(self.recorded.test, composition=composition)
+        self.app.service.run(job)
+        by_id = {item.query.id: item.answer for item in self.app.service.results(job)}
+        return [by_id[query.id] for query in self.recorded.test]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("live")
+    replay = read_replay_set(write_replay_set(folder / "set", n=60, embeddings=False))
+    with open_app(load_settings(_write_pool(folder, replay))) as app:
+        bench = Bench(replay, app)
+        app.profile(bench.profile, exam=False)
+        yield bench
+
+
+def _write_pool(folder: Path, replay: ReplaySet) -> Path:
+    members = [_member(replay, row, name) for row, name in enumerate(EXPERTS)]
+    muster = {
+        "data_dir": str(folder / "data"),
+        "embedder": {"model": "hash"},
+        "compositions": {name: spec.model_dump(mode="json") for name, spec in COMPOSITIONS.items()},
+    }
+    path = folder / "pool.yaml"
+    path.write_text(yaml.safe_dump({"model_list": members, "muster": muster}))
+    return path
+
+
+def _member(replay: ReplaySet, row: int, name: str) -> Mapping[str, object]:
+    texts = [str(text).rjust(int(n)) for text, n in zip(replay.texts[row], replay.chars[row], strict=True)]
+    answers = {query.question: text for query, text in zip(replay.queries, texts, strict=True)}
+    return {
+        "model_name": name,
+        "litellm_params": {"model": f"scripted/{name}"},
+        "model_info": {"muster": {"engine": "scripted", "options": {"answers": answers}}},
+    }
+
+
+def reasons(answer: Answer) -> dict[str, object]:
+    """All that a user is told, but for the version of the cards: they also pin measured latencies."""
+    told = answer.model_dump(
+        mode="json", include={"text", "value", "confidence", "votes", "decision", "answered_by", "notes"}
+    )
+    told["decision"].pop("card_version")
+    return told
+
+
+@pytest.mark.parametrize("name", ["paper", "clusters", "one", *STOCK])
+def test_live_and_replayed_answers_are_the_same(bench: Bench, name: str) -> None:
+    replayed = [played.answer for played in bench.recorded.play(name)]
+    live = bench.live(name)
+    assert len(live) == len(replayed) == 30
+    for ours, theirs in zip(replayed, live, strict=True):
+        assert json.dumps(reasons(ours), sort_keys=True) == json.dumps(reasons(theirs), sort_keys=True)
+
+
+def test_one_question_asked_now_is_answered_as_in_the_replay(bench: Bench) -> None:
+    replayed = bench.recorded.play("auto")
+    for i in (0, 7, 19):
+        asked = bench.app.service.ask(bench.recorded.test[i], timeout_s=30)
+        assert reasons(asked) == reasons(replayed[i].answer)
+
+
+def test_the_live_profile_and_the_recorded_one_are_the_same(bench: Bench) -> None:
+    recorded, live = bench.recorded.knowledge, bench.app.catalogue.knowledge
+    assert {n: c.skills for n, c in recorded.cards.items()} == {n: c.skills for n, c in live.cards.items()}
+    assert recorded.profile is not None
+    assert live.profile is not None
+    assert recorded.profile.query_hashes == live.profile.query_hashes
+    assert recorded.profile.outcomes.tolist() == live.profile.outcomes.tolist()
+    assert recorded.profile.transcript is not None
+    assert live.profile.transcript is not None
+    assert recorded.profile.transcript.values == live.profile.transcript.values
+    assert recorded.profile.transcript.texts == live.profile.transcript.texts
+    assert recorded.profile.transcript.chars.tolist() == live.profile.transcript.chars.tolist()
+
+
+def test_a_profile_is_written_as_a_set_that_replays(bench: Bench, tmp_path: Path) -> None:
+    """What the live experts said on the 30 profile questions is what had been recorded of them."""
+    knowledge = bench.app.catalogue.knowledge
+    assert knowledge.profile is not None
+    assert write_profile(tmp_path / "new", knowledge.profile, bench.app.pool) == (30, 0)
+    replay = read_replay_set(tmp_path / "new")
+    record = bench.recorded.recording
+    assert [q.id for q in replay.queries] == [q.id for q in bench.profile]
+    for column, query in enumerate(replay.queries):
+        letters = [record.value(row, record.column[query.id]) for row in range(4)]
+        assert [None if p < 0 else "ABCD"[p] for p in replay.pred[:, column]] == letters
+    rows = choose(row_table({}), ["knn_majority", "oracle"])
+    report = run_replay(replay, ReplayPlan("all", "profile", (0,), rows), workers=1).report
+    assert (report.n_profile, report.n_test) == (9, 21)
+    with pytest.raises(InputError, match="is not empty"):
+        write_profile(tmp_path / "new", knowledge.profile, bench.app.pool)
