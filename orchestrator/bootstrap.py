@@ -229,7 +229,7 @@ class Catalogue:
             aggregator=aggregator,
             job=job,
             later_engines=self._later_engines(spec),
-            quotes=spec.aggregator == FIRST,
+            quotes=spec.aggregator == FIRST and spec.waves is None,
             waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
         )
 

@@ -119,7 +119,7 @@ class Ensemble:
 
     Args:
         job: supplies the seed and per-job overrides of max_tokens and temperature.
-        quotes: the aggregator answers in the words of a lone response.
+        quotes: a lone recruit's words will be the answer; nobody else is asked.
         waves: when to ask reserves; None = never.
     """
 
