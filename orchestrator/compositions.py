@@ -180,9 +180,14 @@ class Ensemble:
         except MusterError as error:
             return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
         return {
-            state.id: Ask(calls=self._expert_calls(state.query, decision.expert_ids), decision=decision)
+            state.id: self._opening(state, decision)
             for state, decision in zip(states, decisions, strict=True)
         }
+
+    def _opening(self, state: QueryState, decision: Decision) -> Ask:
+        if self._waves is not None:
+            decision = self._waves.opened(state, decision)
+        return Ask(calls=self._expert_calls(state.query, decision.expert_ids), decision=decision)
 
     def _annotation(self, query: Query) -> Ask | None:
         return self._reader.calls(query) if self._router.reads_text else None

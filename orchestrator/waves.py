@@ -48,6 +48,12 @@ def why_ask_on(outlook: Outlook, options: WaveOptions) -> str | None:
     return None
 
 
+def _falls_short(weights: Sequence[float], n: int, options: WaveOptions) -> bool:
+    """Whether n votes for one answer, the first of `weights`, would not be enough."""
+    unanimous = Outlook(n, n, sum(weights[:n]), None, tuple(weights[n:]))
+    return why_ask_on(unanimous, options) is not None
+
+
 def _could_change(outlook: Outlook, options: WaveOptions) -> bool:
     """Whether the next votes, all for one rival, would make it win. A negative weight speaks for nobody."""
     weights = outlook.next_weights[: options.lookahead]
@@ -78,6 +84,21 @@ class Waves:
     def __init__(self, aggregator: SequentialAggregator, options: WaveOptions) -> None:
         self._aggregator = aggregator
         self._options = options
+
+    def opened(self, state: QueryState, decision: Decision) -> Decision:
+        """The decision with those reserves recruited that would be asked in any case: the first votes would
+        not be enough even if all agreed. Asking them at once saves a wave, and often a load."""
+        if not decision.reserves:
+            return decision
+        n_first = len(decision.recruits)
+        everybody = decision.model_copy(
+            update={"recruits": (), "reserves": (*decision.recruits, *decision.reserves)}
+        )
+        weights = self._aggregator.outlook(state.model_copy(update={"decision": everybody}), ()).next_weights
+        n = n_first
+        while n < len(weights) and _falls_short(weights, n, self._options):
+            n += 1
+        return decision if n == n_first else promoted(decision, n - n_first, f"{n - 1} votes are not enough")
 
     def next(self, state: QueryState, responses: Sequence[Response]) -> Decision | None:
         """The decision with the next reserves recruited; None = ask nobody else."""

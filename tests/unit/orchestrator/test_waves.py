@@ -96,6 +96,35 @@ def test_waves_end_with_the_reserves() -> None:
     assert waves.next(state.model_copy(update={"decision": decision}), ()) is None
 
 
+class Weighing(Undecided):
+    """Before anybody has answered, the reserves' votes weigh what their accuracy is."""
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        assert state.decision is not None
+        return outlook(n_votes=0, n_agree=0, next_weights=[r.score for r in state.decision.reserves])
+
+
+@pytest.mark.parametrize(
+    ("weights", "asked"),
+    [
+        ((3.0, 1.0, 1.0), ("a",)),  # 3 is more than 1 + 1
+        ((1.0, 1.0, 1.0), ("a", "b")),  # 1 is less than 1 + 1; two that agree are enough
+        ((1.0, -1.0, -1.0), ("a",)),  # nobody left has a say
+    ],
+)
+def test_those_who_are_asked_in_any_case_are_asked_at_once(
+    weights: tuple[float, ...], asked: tuple[str, ...]
+) -> None:
+    ranked = [
+        recruit(name, 1.0).model_copy(update={"score": w}) for name, w in zip("abc", weights, strict=True)
+    ]
+    decision = Decision(router="r", recruits=(ranked[0],), reserves=tuple(ranked[1:]))
+    state = QueryState(id=1, job_id="j", query=Query(id="q", question="?"))
+    opened = make_waves(Weighing(), {}).opened(state, decision)
+    assert opened.expert_ids == asked
+    assert [r.expert_id for r in opened.reserves] == list("abc")[len(asked) :]
+
+
 def test_an_aggregator_that_does_not_say_where_it_stands_is_refused() -> None:
     class Silent:
         name = "silent"
