@@ -307,6 +307,22 @@ def test_bench_begins_with_the_verdict(profiled: Path, tmp_path: Path, capsys: C
     assert capsys.readouterr().out.startswith("do not route")
 
 
+def test_bench_draws_and_compares_auto_with_the_others(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    """The best single expert asked three times says three times the same: the scripted ones repeat."""
+    file = str(write_questions(tmp_path / "new.jsonl", range(100, 106)))
+    compositions = ["-c", "auto", "-c", "best_single", "-c", "self_consistency"]
+    report = run_json(profiled, capsys, "bench", file, *compositions, "--out", "report")
+    assert [d["b"] for d in report["auto_minus"]] == ["best_single", "self_consistency"]
+    calls = {row["name"]: row["calls_per_query"] for row in report["rows"]}
+    assert (calls["best_single"], calls["self_consistency"]) == (1, 3)
+    assert "right" not in report
+    assert json.loads((profiled.parent / "report" / "report.json").read_text()) == report
+    assert (profiled.parent / "report" / "accuracy_over_calls.png").is_file()
+
+
+
 def test_demo_reports_all_compositions_by_number_of_skills(
     pool: Path, tmp_path: Path, capsys: Captured
 ) -> None:
