@@ -5,6 +5,7 @@
     replacement     Symbolic-MoE's draws with and without replacement, and its scores taken from the top
     shrinkage       pseudo-observations behind local accuracies and behind skills
     skills          read from the text, from a fixed vocabulary, or given as the data set's labels (oracle)
+    adaptive        when `auto` stops asking, and its vote and router with a fixed number of experts
     diversity       sub-pools of eight: the strongest, the least alike, by chance
 
 Every variant is a row of `VARIANTS`: a composition, and what it differs in. DIR is a replay set
@@ -67,6 +68,12 @@ def sized(n: int) -> str:
 
 AUTO, SINGLE, STATIC = (STOCK_COMPOSITIONS[name] for name in ("auto", "best_single", "static_top_3"))
 
+
+def asking(**waves: float) -> CompositionSettings:
+    """`auto` with other rules for when to stop."""
+    return AUTO.model_copy(update={"waves": waves})
+
+
 VARIANTS: tuple[Variant, ...] = (
     *(Variant("k", f"knn k={k}", spec("knn", k=k)) for k in (1, 2, 3, 4, 5, 7)),
     *(Variant("k", f"static k={k}", spec("top_k", k=k)) for k in (1, 2, 3, 4, 5, 7)),
@@ -95,6 +102,14 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("skills", "labels (oracle)", spec("symbolic"), labels=True),
     Variant("skills", "text, auto", AUTO),
     Variant("skills", "labels, auto", AUTO, labels=True),
+    *(Variant("adaptive", f"agree={n}", asking(agree=n)) for n in (1, 2, 3)),
+    *(Variant("adaptive", f"confidence={c:g}", asking(confidence=c)) for c in (0.0, 0.2, 0.3, 0.4, 0.5)),
+    *(Variant("adaptive", f"lookahead_share={s:g}", asking(lookahead_share=s)) for s in (0.5, 0.9, 1.3)),
+    *(
+        Variant("adaptive", f"fixed k={k}, {vote}", spec("posterior", vote, k=k, first=k))
+        for k in (3, 4)
+        for vote in ("majority", "weighted", "learned")
+    ),
     *(
         Variant("diversity", f"{pool} {name}", of, pool=pool)
         for pool in (STRONGEST, LEAST_ALIKE, BY_CHANCE)

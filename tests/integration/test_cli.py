@@ -322,7 +322,6 @@ def test_bench_draws_and_compares_auto_with_the_others(
     assert (profiled.parent / "report" / "accuracy_over_calls.png").is_file()
 
 
-
 def test_demo_reports_all_compositions_by_number_of_skills(
     pool: Path, tmp_path: Path, capsys: Captured
 ) -> None:
