@@ -34,6 +34,7 @@ ACCURACY, DOMAINS, CALIBRATION = "accuracy_over_calls.png", "domains.png", "cali
 BLUE, GREY, RED, PALE = "#1f5fa8", "#6b6b6b", "#b3261e", "#c9c9c9"
 LABEL_SIZE = 8.5
 LEADER = {"arrowstyle": "-", "lw": 0.5, "color": "#9a9a9a", "shrinkA": 2, "shrinkB": 3, "relpos": (0, 0.5)}
+TOP = 0.985
 LINE_SHARE = 0.037
 """Height of a line of labels, as a share of the axes."""
 
@@ -176,6 +177,7 @@ def _label_points(axes: "Axes", shown: Mapping[str, Summary], front: Sequence[st
             color=RED if label.name == AUTO else BLUE if emphasised else "#333333",
             fontweight="bold" if label.name == AUTO else "normal",
             arrowprops=LEADER,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
             zorder=5,
         )
 
@@ -209,7 +211,8 @@ def place_labels(
 
 
 def spread(heights: Sequence[float], *, gap: float) -> list[float]:
-    """Ascending heights moved as little as needed (least squares) to stand `gap` apart, within [0, 1].
+    """Ascending heights moved as little as needed (least squares) to stand `gap` apart, and then into
+    [0, `TOP`] while there is room.
 
     Pools of neighbours that would collide are spread evenly about their mean (isotonic regression).
     """
@@ -221,8 +224,9 @@ def spread(heights: Sequence[float], *, gap: float) -> list[float]:
             pools[-1] += last
     level = [float(np.mean(pool)) for pool in pools for _ in pool]
     placed = [base + i * gap for i, base in enumerate(level)]
-    over = max(0.0, placed[-1] - 1) if placed else 0.0
-    return [max(height - over, i * gap) for i, height in enumerate(placed)]
+    highest = len(placed) - 1
+    lowered = [min(height, TOP - (highest - i) * gap) for i, height in enumerate(placed)]
+    return [max(height, i * gap) for i, height in enumerate(lowered)]
 
 
 def _domains(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pydantic import JsonValue
+
 from orchestrator.comparison import AUTO, ORACLE
 from orchestrator.compositions import STOCK_COMPOSITIONS
 from orchestrator.errors import ConfigError, UnknownNameError
@@ -46,6 +48,8 @@ _STOCK = (AUTO, "best_single", "static_top_3", "random_3", "majority_all")
 _NOT_PAIRED = frozenset({"best_single", SELF_CONSISTENCY, "top_k", "static_top_3", "random", "all", "budget"})
 """Routers that have rows of their own, or that mean nothing without an option (a budget)."""
 _VOTES = ("majority", "weighted")
+_ALL_AT_ONCE: Mapping[str, dict[str, JsonValue]] = {"posterior": {"k": 3, "first": 3}}
+"""Options of routers that by default hold experts in reserve, which a plain vote would never ask."""
 
 
 class Rows(NamedTuple):
@@ -73,6 +77,7 @@ def row_table(
     for router in ROUTERS:
         if router not in _NOT_PAIRED:
             table.update({f"{router}_{vote}": _default(router, vote) for vote in _VOTES})
+    table["posterior_learned"] = _default("posterior", "learned")
     table["static_top_3_weighted"] = _default("static_top_3", "weighted")
     table["weighted_all"] = _default("all", "weighted")
     return {**table, **own}
@@ -91,7 +96,9 @@ def choose(table: Mapping[str, CompositionSettings], wanted: Sequence[str] | Non
 
 
 def _default(router: str, aggregator: str) -> CompositionSettings:
-    return CompositionSettings(router=router, aggregator=aggregator)
+    return CompositionSettings(
+        router=router, router_options=_ALL_AT_ONCE.get(router, {}), aggregator=aggregator
+    )
 
 
 def _with_verifier(own: Mapping[str, CompositionSettings]) -> CompositionSettings:

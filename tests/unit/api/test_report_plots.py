@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from api.report_plots import ACCURACY, CALIBRATION, DOMAINS, place_labels, save_plots, spread
+from api.report_plots import ACCURACY, CALIBRATION, DOMAINS, TOP, place_labels, save_plots, spread
 from orchestrator.comparison import Ground, Trial
 
 heights = st.lists(st.floats(0, 1), min_size=1, max_size=20).map(sorted)
@@ -18,6 +18,11 @@ heights = st.lists(st.floats(0, 1), min_size=1, max_size=20).map(sorted)
 def test_names_that_collide_are_spread_about_their_mean() -> None:
     """Three at .5 with a gap of .1: .4, .5, .6; one far away stays."""
     assert spread([0.5, 0.5, 0.5, 0.9], gap=0.1) == pytest.approx([0.4, 0.5, 0.6, 0.9])
+
+
+def test_a_crowd_at_the_top_does_not_push_down_who_stands_far_below() -> None:
+    placed = spread([0.1, 0.97, 0.98, 0.98], gap=0.1)
+    assert placed == pytest.approx([0.1, TOP - 0.2, TOP - 0.1, TOP])
 
 
 @given(heights)

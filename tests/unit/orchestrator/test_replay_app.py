@@ -57,6 +57,8 @@ def test_every_stock_row_can_be_replayed(replay: ReplaySet) -> None:
     every = choose(row_table({}, has_samples=True), None)
     report = run_replay(replay, plan(seeds=(0,))._replace(rows=every), workers=1).report
     assert [row.name for row in report.rows] == list(every.names)
+    calls = {row.name: row.calls for row in report.rows if row.name.endswith("_majority")}
+    assert calls == dict.fromkeys(calls, 3)  # no router holds experts back from a plain vote
 
 
 def test_a_replay_repeats(replay: ReplaySet) -> None:
