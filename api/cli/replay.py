@@ -26,7 +26,10 @@ def replay(
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Splits, separated by commas.")] = "0,1,2",
     rows: Annotated[
-        str | None, typer.Option("--rows", help="Compositions, separated by commas. Default: all.")
+        str | None,
+        typer.Option(
+            "--rows", help="Compositions, separated by commas; `all` = every router with every vote."
+        ),
     ] = None,
     verifier: Annotated[
         bool, typer.Option("--verifier", help="`auto` also verifies the texts of responses.")

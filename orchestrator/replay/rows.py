@@ -52,6 +52,14 @@ _ALL_AT_ONCE: Mapping[str, dict[str, JsonValue]] = {"posterior": {"k": 3, "first
 """Options of routers that by default hold experts in reserve, which a plain vote would never ask."""
 
 
+EVERY = "all"
+_PAIRS = frozenset(
+    {f"{router}_{vote}" for router in ROUTERS for vote in _VOTES}
+    | {"posterior_learned", "static_top_3_weighted", "weighted_all"}
+) - {"posterior_majority"}
+"""Rows that take routers and votes apart: for those who ask for them."""
+
+
 class Rows(NamedTuple):
     """`names`: in the order of the report, `oracle` last if it is wanted; `specs`: what the others are."""
 
@@ -84,11 +92,18 @@ def row_table(
 
 
 def choose(table: Mapping[str, CompositionSettings], wanted: Sequence[str] | None) -> Rows:
-    """
+    """`wanted`: None = the compositions to choose between, the user's own among them; `all` = also every
+    router with every vote.
+
     Raises:
         UnknownNameError: a row that is not in the table.
     """
-    names = tuple(dict.fromkeys(wanted)) if wanted else (*table, ORACLE)
+    every = (*table, ORACLE)
+    names = (
+        tuple(name for name in every if name not in _PAIRS) if not wanted else tuple(dict.fromkeys(wanted))
+    )
+    if names == (EVERY,):
+        names = every
     for name in names:
         if name != ORACLE and name not in table:
             raise UnknownNameError("row", name, [*table, ORACLE], param="rows")

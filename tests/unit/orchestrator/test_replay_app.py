@@ -54,7 +54,7 @@ def test_calls_count_different_experts(replay: ReplaySet) -> None:
 
 
 def test_every_stock_row_can_be_replayed(replay: ReplaySet) -> None:
-    every = choose(row_table({}, has_samples=True), None)
+    every = choose(row_table({}, has_samples=True), ["all"])
     report = run_replay(replay, plan(seeds=(0,))._replace(rows=every), workers=1).report
     assert [row.name for row in report.rows] == list(every.names)
     calls = {row.name: row.calls for row in report.rows if row.name.endswith("_majority")}

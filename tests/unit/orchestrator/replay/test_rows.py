@@ -31,6 +31,15 @@ def test_ones_own_compositions_are_rows() -> None:
     assert choose(row_table({"mine": OWN}), ["mine", "oracle"]).specs == {"mine": OWN}
 
 
+def test_routers_and_votes_are_taken_apart_on_demand() -> None:
+    """By default one's own compositions are there, and no pair of a router with a vote."""
+    table = row_table({"mine": OWN})
+    default, every = choose(table, None).names, choose(table, ["all"]).names
+    assert "mine" in default
+    assert set(every) - set(default) >= {"knn_weighted", "category_majority"}
+    assert set(default) < set(every) == {*table, "oracle"}
+
+
 def test_an_unknown_row_is_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown row 'kmn'. Did you mean 'knn'"):
         choose(row_table({}), ["kmn"])
