@@ -233,6 +233,10 @@ class Catalogue:
             waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
         )
 
+    def later_engines(self, job: Job) -> tuple[str, ...]:
+        spec = self._specs.get(job.composition)
+        return () if spec is None else self._later_engines(spec)
+
     def _later_engines(self, spec: CompositionSettings) -> tuple[str, ...]:
         if spec.aggregator != SYNTHESIZE:
             return ()

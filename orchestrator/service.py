@@ -44,6 +44,9 @@ class CompositionCatalogue(Protocol):
 
     def build(self, job: Job) -> Composition: ...
 
+    def later_engines(self, job: Job) -> tuple[str, ...]:
+        """Engines that a later stage of a job may need, without building its composition."""
+
 
 class Service:
     """The use cases, over ports only."""
@@ -299,12 +302,7 @@ class Service:
         return self.jobs.answers(job_id)
 
     def _later_engines(self, job: Job) -> frozenset[str]:
-        if not self._routes_here:  # building a composition may need an embedder
-            return frozenset(job.later_engines)
-        try:
-            return frozenset((*job.later_engines, *self._catalogue.build(job).later_engines()))
-        except MusterError:  # its queries fail with this error when they are stepped
-            return frozenset(job.later_engines)
+        return frozenset((*job.later_engines, *self._catalogue.later_engines(job)))
 
     def _job(
         self,

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from orchestrator.comparison import Ground, Trial
     from orchestrator.domain.queries import Query
 
-DEFAULT = ("auto", "best_single", "self_consistency", "static_top_3", "random_3", "majority_all", "oracle")
+DEFAULT = (
+    "auto",
+    "auto_k3",
+    "best_single",
+    "self_consistency",
+    "static_top_3",
+    "random_3",
+    "majority_all",
+    "oracle",
+)
 
 
 def bench(

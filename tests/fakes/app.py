@@ -201,6 +201,9 @@ class FakeCatalogue:
             job=job,
         )
 
+    def later_engines(self, job: Job) -> tuple[str, ...]:
+        return ("later",) if job.composition == "org/mix" else ()
+
 
 @dataclass
 class FakeFeedback:

@@ -330,7 +330,16 @@ def test_demo_reports_all_compositions_by_number_of_skills(
     report = run_json(pool, capsys, "demo", "--zoo", str(tmp_path))
     assert report == json.loads((tmp_path / "build/demo/report.json").read_text())
     assert (report["queries"], report["experts"]) == (20, 3)
-    names = {"auto", "best_single", "self_consistency", "static_top_3", "random_3", "majority_all", "oracle"}
+    names = {
+        "auto",
+        "auto_k3",
+        "best_single",
+        "self_consistency",
+        "static_top_3",
+        "random_3",
+        "majority_all",
+        "oracle",
+    }
     assert {row["name"] for row in report["compositions"]} == names == set(report["two_skill"])
     assert report["single_skill"]["auto"]["queries"] == 10
     assert report["paired"]["all"]

@@ -24,17 +24,9 @@ def test_nothing_is_left_of_a_job_that_has_ended(state: JobState) -> None:
     assert app_with(JOB, state).service.left("job") == NOTHING_LEFT
 
 
-def test_a_job_whose_composition_cannot_be_built_has_something_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its queries fail one by one; the progress bar must not be what stops the run."""
-    app = app_with(JOB, JobState.RUNNING)
-
-    def refuse(job: Job) -> None:
-        raise NotFoundError("gone")
-
-    monkeypatch.setattr(app.service._catalogue, "build", refuse)
-    assert app.service.left("job").order == ("judge",)
+def test_the_engines_of_a_compositions_later_stages_count_too() -> None:
+    app = app_with(JOB.model_copy(update={"composition": "org/mix"}), JobState.RUNNING)
+    assert set(app.service.left("job").order) == {"judge", "later"}
 
 
 def test_an_unknown_job_has_no_plan() -> None:
