@@ -1,0 +1,92 @@
+"""Small readings of a response's text. Texts come from models that may run wild: all take linear time."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_WORD = re.compile(r"\w+")
+_NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:[eE][-+]?\d{1,3})?")
+_POWER_OF_TEN = re.compile(r"\s?(?:\\times|×|x|\*)\s?10\s?\^?\s?\{?\s?(-?\d{1,3})")
+_STATED = re.compile(r"\banswer\s{1,3}is\b|\banswer\s?:|\\boxed\s?\{|^[ \t]?####", re.IGNORECASE | re.MULTILINE)
+_LETTER = re.compile(r"\(([A-Z])\)|\b[Oo]ptions?\s\(?([A-Z])\b|^\s?([A-Z])[.)]\s", re.MULTILINE)
+_ELIMINATES = re.compile(
+    r"incorrect|not (?:the )?correct|eliminat|rule[ds]? out|is wrong|is false|not true|not appl|not relevant",
+    re.IGNORECASE,
+)
+_HEDGES = re.compile(
+    r"\b(?:maybe|perhaps|probably|likely|possibl[ey]|might|may be|seems?|appears?|assum\w{1,10}|approximately"
+    r"|however|but|unfortunately)\b",
+    re.IGNORECASE,
+)
+_GIVES_UP = re.compile(
+    r"\b(?:cannot|not possible|not enough|not given|not provided|not listed|none of the|no correct|closest"
+    r"|mistake|unable|sorry|not sure|unclear|insufficient)\b",
+    re.IGNORECASE,
+)
+
+_RELATIVE_TOLERANCE = 0.011
+"""Numbers rounded to two digits still match."""
+
+
+class Parts(NamedTuple):
+    """A text, split where the answer is stated last; without a statement all of it is reasoning."""
+
+    reasoning: str
+    n_statements: int
+
+
+def split_at_statement(text: str) -> Parts:
+    starts = [match.start() for match in _STATED.finditer(text)]
+    return Parts(text[: starts[-1]] if starts else text, len(starts))
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers, in order."""
+    return _WORD.findall(text.lower())
+
+
+def loop_share(tokens: Sequence[str], n: int = 4) -> float:
+    """Share of n-grams that occurred before in the text, in [0, 1): near 1 for a model caught in a loop."""
+    grams = list(zip(*(tokens[i:] for i in range(n)), strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers in order: `1,200`, `-0.5`, `3e8` and `3 × 10^8` are one number each."""
+    found = []
+    for match in _NUMBER.finditer(text):
+        value = float(match.group().replace(",", ""))
+        power = _POWER_OF_TEN.match(text, match.end())
+        found.append(value * 10.0 ** int(power.group(1)) if power and abs(int(power.group(1))) < 300 else value)
+    return found
+
+
+def distance(a: float, b: float) -> float:
+    """|a − b| relative to the larger of the two, in [0, 2]; 0 for equal numbers."""
+    largest = max(abs(a), abs(b))
+    return abs(a - b) / largest if largest and largest != float("inf") else float(a != b)
+
+
+def matches(a: float, b: float) -> bool:
+    """Equal but for rounding: within 1.1 %."""
+    return distance(a, b) <= _RELATIVE_TOLERANCE
+
+
+def letters(text: str) -> list[str]:
+    """Options named by their letter, in order: `(B)`, `Option B`, or a line that begins with `B)` or `B.`."""
+    return [next(g for g in match.groups() if g) for match in _LETTER.finditer(text)]
+
+
+def n_eliminated(text: str) -> int:
+    """Phrases that rule something out."""
+    return len(_ELIMINATES.findall(text))
+
+
+def n_hedges(text: str) -> int:
+    """Words that take back or soften."""
+    return len(_HEDGES.findall(text))
+
+
+def n_surrenders(text: str) -> int:
+    """Phrases that say the question cannot be answered, or that nothing fits."""
+    return len(_GIVES_UP.findall(text))
