@@ -56,6 +56,12 @@ STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
     "auto_k3": CompositionSettings(
         router="posterior", router_options={"k": 3, "first": 3}, aggregator="learned"
     ),
+    # Reading the texts pays where the profile is large: docs/decisions/0015.
+    "auto_verifier": CompositionSettings(
+        router="posterior",
+        aggregator="verifiers",
+        waves={"confidence": 0.4, "lookahead_share": 1.0},
+    ),
     "posterior": CompositionSettings(
         router="posterior", router_options={"k": 3, "first": 3}, aggregator="majority"
     ),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from aggregators.outputs import first, learned, majority, synthesize, weighted
+from aggregators.outputs import first, learned, majority, synthesize, verifiers, weighted
 from aggregators.outputs.context import AggregatorContext, AggregatorFactory
 from orchestrator.errors import UnknownNameError
 from orchestrator.ports import Aggregator
@@ -18,6 +18,7 @@ AGGREGATORS: dict[str, AggregatorFactory] = {
     "majority": majority.make,
     "weighted": weighted.make,
     "learned": learned.make,
+    "verifiers": verifiers.make,
     "first": first.make,
     "synthesize": synthesize.make,
 }

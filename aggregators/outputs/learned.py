@@ -1,6 +1,6 @@
 """Vote with weights learnt from the profile: per expert, local accuracy and form of the answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import Field, JsonValue
@@ -19,6 +19,7 @@ from aggregators.outputs.votes import (
 )
 from aggregators.outputs.weighted import WeightedOptions, WeightedVote
 from orchestrator.domain.assignments import Done, QueryState, Response
+from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
 from orchestrator.ports import Aggregator, Grader, Outlook
 
@@ -26,6 +27,10 @@ NOT_LEARNT = (
     "vote weights not learnt: they need the responses to a profile of "
     f"{LEAST_QUESTIONS} questions or more; weighted by accuracy instead"
 )
+
+
+ReadTexts = Callable[[Query, Sequence[Ballot]], list[float]]
+"""What each readable ballot's text adds to its expert's log-odds, in order; nats, 0 = nothing."""
 
 
 class LearnedOptions(Options):
@@ -38,9 +43,12 @@ class LearnedOptions(Options):
 
 
 class _Count(NamedTuple):
-    """The vote as counted: answers with their summed weights, and the one that leads."""
+    """The vote as counted: each ballot's weight (0 for abstentions) and what its text added, the answers with
+    their summed weights, and the one that leads."""
 
     ballots: list[Ballot]
+    weights: list[float]
+    evidence: list[float]
     groups: list[Group]
     scores: list[float]
     leader: int
@@ -49,19 +57,33 @@ class _Count(NamedTuple):
     def n_votes(self) -> int:
         return sum(len(group.ballots) for group in self.groups)
 
+    def weight(self, ballot: Ballot) -> float:
+        return self.weights[self.ballots.index(ballot)]
+
 
 class LearnedVote:
     """The answer with the largest summed weight. Ties: more votes, then the better recruit.
 
     An expert that was not in the profile counts by its accuracy in the decision. Confidence is calibrated
     inside the profile.
+
+    Args:
+        read_texts: a verifier, if there is one; its evidence is listed in the answer's extras.
+        name: that of the aggregator that votes so.
     """
 
-    name = "learned"
-
-    def __init__(self, grader: Grader, model: VoteModel) -> None:
+    def __init__(
+        self,
+        grader: Grader,
+        model: VoteModel,
+        *,
+        read_texts: ReadTexts | None = None,
+        name: str = "learned",
+    ) -> None:
+        self.name = name
         self._grader = grader
         self._model = model
+        self._read_texts = read_texts
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
         count = self._count(state, expert_responses)
@@ -73,10 +95,12 @@ class LearnedVote:
             expert_responses,
             count.ballots,
             winner=count.groups[count.leader].best,
-            weight=self._weight,
+            weight=count.weight,
             confidence=self._confidence(state, count),
         )
-        return Done(answer=answer)
+        if self._read_texts is None:
+            return Done(answer=answer)
+        return Done(answer=answer.model_copy(update={"extras": {"evidence": _listed(count)}}))
 
     def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
         count = self._count(state, expert_responses)
@@ -95,13 +119,24 @@ class LearnedVote:
     def _count(self, state: QueryState, responses: Sequence[Response]) -> _Count:
         ballots = read_ballots(self._grader, state, responses)
         groups = group_equivalent(self._grader, state.query, ballots)
+        evidence = self._evidence(state.query, ballots)
+        weights = [self._weight(ballot, e) for ballot, e in zip(ballots, evidence, strict=True)]
         # Rounded: sums of equal weights must tie whatever the order they were added in.
-        scores = [round(sum(self._weight(b) for b in group.ballots), 9) for group in groups]
+        scores = [round(sum(weights[ballots.index(b)] for b in group.ballots), 9) for group in groups]
         standing = [(score, len(group.ballots)) for score, group in zip(scores, groups, strict=True)]
-        return _Count(ballots, groups, scores, standing.index(max(standing)) if standing else -1)
+        leader = standing.index(max(standing)) if standing else -1
+        return _Count(ballots, weights, evidence, groups, scores, leader)
 
-    def _weight(self, ballot: Ballot) -> float:
-        return self._model.weight(ballot.expert_id, ballot.accuracy, len(ballot.response.text))
+    def _evidence(self, query: Query, ballots: Sequence[Ballot]) -> list[float]:
+        if self._read_texts is None:
+            return [0.0] * len(ballots)
+        found = iter(self._read_texts(query, [b for b in ballots if b.value is not None]))
+        return [0.0 if b.value is None else next(found) for b in ballots]
+
+    def _weight(self, ballot: Ballot, evidence: float) -> float:
+        if ballot.value is None:
+            return 0.0
+        return self._model.weight(ballot.expert_id, ballot.accuracy, len(ballot.response.text), evidence)
 
     def _confidence(self, state: QueryState, count: _Count) -> float:
         return self._model.probability(
@@ -116,7 +151,7 @@ class LearnedVote:
 class UnlearntVote:
     """The `weighted` vote under this name, with a note that says why."""
 
-    name = LearnedVote.name
+    name = "learned"
 
     def __init__(self, inner: WeightedVote) -> None:
         self._inner = inner
@@ -128,6 +163,16 @@ class UnlearntVote:
 
     def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
         return self._inner.outlook(state, expert_responses)
+
+
+def _listed(count: _Count) -> dict[str, JsonValue]:
+    """Evidence by expert; further samples of one are `id#1`, `id#2`."""
+    listed: dict[str, JsonValue] = {}
+    for ballot, evidence in zip(count.ballots, count.evidence, strict=True):
+        if ballot.value is not None:
+            sample = ballot.response.sample_ix
+            listed[f"{ballot.expert_id}#{sample}" if sample else ballot.expert_id] = round(evidence, 3)
+    return listed
 
 
 def ease(state: QueryState) -> float:

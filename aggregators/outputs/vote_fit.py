@@ -38,7 +38,7 @@ MOST_VOTES = 8
 N_CONSIDERED = 6
 """Experts whose accuracy says how easy a question is, and whose votes the confidence is calibrated on."""
 
-_COMMON = np.array([1e-3, 1e-3, 0.3, 0.3, 0.3])
+_COMMON = np.array([1e-3, 1e-3, 0.3, 0.3, 0.3, 1e-2])
 _PER_EXPERT = np.array([1.0, 10.0, 10.0])
 _NONE = np.full(5, 1e-2)
 _CALIBRATION = 150.0
@@ -55,6 +55,7 @@ class Lesson(NamedTuple):
         n_options: [N], 0 = open question.
         logit, length: of the cross-fitted accuracy and of the response, [N, E].
         order: experts best first, [N, E].
+        evidence: what a verifier adds to the log-odds, cross-fitted, [N, E]; 0 without one.
     """
 
     said: Ints
@@ -63,6 +64,7 @@ class Lesson(NamedTuple):
     logit: Floats
     length: Floats
     order: Ints
+    evidence: Floats
 
     @property
     def ease(self) -> Floats:
@@ -94,18 +96,40 @@ class Instances(NamedTuple):
 
 
 class _Theta(NamedTuple):
-    """The parameters: common [5], per expert [3, E] (bias, slope, length), none [5]."""
+    """The parameters: common [6], per expert [3, E] (bias, slope, length), none [5]."""
 
     common: Floats
     expert: Floats
     none: Floats
 
 
-@lru_cache(maxsize=4)
-def fit_votes(profile: Profile) -> VoteModel | None:
-    """The vote model of a profile, fitted once per process; None = too little to learn from.
+class Trained(NamedTuple):
+    """
+    Attributes:
+        surprise: −log of the probability that a model which had not seen the question gave to its right
+            answer, after the best one to six experts, [N, 6].
+    """
 
-    About 5 s for 2,000 questions and 28 experts, besides `fit_local`.
+    model: VoteModel
+    surprise: Floats
+
+
+def fit_votes(profile: Profile) -> VoteModel | None:
+    """The vote model of a profile, fitted once per process; None = too little to learn from."""
+    trained = train_votes(profile)
+    return trained and trained.model
+
+
+@lru_cache(maxsize=4)
+def train_votes(profile: Profile) -> Trained | None:
+    """About 5 s for 2,000 questions and 28 experts, besides `fit_local`; kept per process."""
+    return train_votes_with(profile, None)
+
+
+def train_votes_with(profile: Profile, evidence: Floats | None) -> Trained | None:
+    """
+    Args:
+        evidence: cross-fitted, [N, E], as `Lesson` has it; None = there is no verifier.
     """
     transcript = profile.transcript
     if transcript is None or len(profile.texts) < LEAST_QUESTIONS or not profile.right.any():
@@ -113,20 +137,24 @@ def fit_votes(profile: Profile) -> VoteModel | None:
     local = fit_local(profile)
     habits = [_habit(chars[local.questions]) for chars in transcript.chars]
     lesson = _lesson(profile, transcript, local, habits)
+    if evidence is not None:
+        lesson = lesson._replace(evidence=evidence)
     theta = _fit(lesson)
-    return VoteModel(
+    trials = _trials(lesson)
+    model = VoteModel(
         common=VoteWeights(*theta.common.tolist()),
         experts={expert_id: _weights(theta, row) for row, expert_id in enumerate(profile.expert_ids)},
         habits=dict(zip(profile.expert_ids, habits, strict=True)),
         none=NoneWeights(*theta.none.tolist()),
-        calibration=_calibrate(lesson),
+        calibration=_calibrate([trial.standing for trial in trials]),
     )
+    return Trained(model, _by_question(trials, len(lesson.right)))
 
 
 def _weights(theta: _Theta, row: int) -> VoteWeights:
-    bias, slope, length, off, long = theta.common.tolist()
+    bias, slope, length, off, long, trust = theta.common.tolist()
     of_bias, of_slope, of_length = theta.expert[:, row].tolist()
-    return VoteWeights(bias + of_bias, slope + of_slope, length + of_length, off, long)
+    return VoteWeights(bias + of_bias, slope + of_slope, length + of_length, off, long, trust)
 
 
 def _habit(chars: npt.NDArray[np.int32]) -> Habit:
@@ -147,6 +175,7 @@ def _lesson(profile: Profile, transcript: Transcript, local: LocalModel, habits:
         logit=np.log(accuracy / (1 - accuracy)),
         length=np.clip(length, -WIDEST, WIDEST),
         order=np.argsort(-accuracy, axis=1, kind="stable"),
+        evidence=np.zeros_like(length),
     )
 
 
@@ -244,7 +273,7 @@ def _none_features(lesson: Lesson, question: Ints, n_answers: Ints, n_votes: Int
 
 def _vote_weights(lesson: Lesson, theta: _Theta) -> Floats:
     """Weight of every expert's vote on every question, [N, E]; as `VoteModel.weight`."""
-    bias, slope, length, off, long = theta.common
+    bias, slope, length, off, long, trust = theta.common
     of_bias, of_slope, of_length = theta.expert
     z = lesson.length
     return np.asarray(
@@ -254,6 +283,7 @@ def _vote_weights(lesson: Lesson, theta: _Theta) -> Floats:
         + (length + of_length) * z
         + off * np.abs(z)
         + long * np.maximum(z - 1, 0)
+        + trust * lesson.evidence
     )
 
 
@@ -264,7 +294,8 @@ def _pulled_back(lesson: Lesson, of_votes: Floats, of_none: Floats) -> _Theta:
         [of_votes.sum(axis=0), (of_votes * lesson.logit).sum(axis=0), (of_votes * z).sum(axis=0)]
     )
     form = [(of_votes * np.abs(z)).sum(), (of_votes * np.maximum(z - 1, 0)).sum()]
-    return _Theta(np.array([*per_expert.sum(axis=1), *form]), per_expert, of_none)
+    of_trust = (of_votes * lesson.evidence).sum()
+    return _Theta(np.array([*per_expert.sum(axis=1), *form, of_trust]), per_expert, of_none)
 
 
 def _fit(lesson: Lesson) -> _Theta:
@@ -309,12 +340,38 @@ class _Standing(NamedTuple):
     right: Floats
 
 
-def _calibrate(lesson: Lesson) -> Calibration:
-    standings: list[_Standing] = []
+class _Trial(NamedTuple):
+    """What a fold's model makes of the questions that were left out, after the k best experts.
+
+    Attributes:
+        questions: left out, [L].
+        surprise: −log probability of the right answer, [L].
+    """
+
+    questions: Ints
+    k: int
+    standing: _Standing
+    surprise: Floats
+
+
+def _trials(lesson: Lesson) -> list[_Trial]:
+    trials = []
     for inside, left_out in folds(len(lesson.right), seed=1):
         theta = _fit(lesson.of(inside))
         unseen = lesson.of(left_out)
-        standings += [_standing(unseen, k, theta) for k in range(1, N_CONSIDERED + 1)]
+        trials += [_trial(unseen, left_out, k, theta) for k in range(1, N_CONSIDERED + 1)]
+    return trials
+
+
+def _by_question(trials: list[_Trial], n_questions: int) -> Floats:
+    """Their surprise, [n_questions, N_CONSIDERED]."""
+    surprise = np.zeros((n_questions, N_CONSIDERED))
+    for trial in trials:
+        surprise[trial.questions, trial.k - 1] = trial.surprise
+    return surprise
+
+
+def _calibrate(standings: list[_Standing]) -> Calibration:
     log_odds, n_votes, unopposed, right = (
         np.concatenate(columns) for columns in zip(*standings, strict=True)
     )
@@ -323,15 +380,18 @@ def _calibrate(lesson: Lesson) -> Calibration:
     return Calibration(*shift.tolist())
 
 
-def _standing(lesson: Lesson, k: int, theta: _Theta) -> _Standing:
-    """After the k best experts; questions without a readable vote are left out."""
+def _trial(lesson: Lesson, questions: Ints, k: int, theta: _Theta) -> _Trial:
+    """The standing leaves out questions without a readable vote."""
     problem = _Problem(lesson, first_few(lesson, k))
     probability = softmax(problem.scores(theta))
+    rows = np.arange(problem.n)
     leader = np.where(problem.given, probability, -1.0).argmax(axis=1)
-    p = np.clip(probability[np.arange(problem.n), leader], 1e-6, 1 - 1e-6)
+    p = np.clip(probability[rows, leader], 1e-6, 1 - 1e-6)
     columns = (np.log(p / (1 - p)), problem.n_votes, problem.given.sum(axis=1) == 1, leader == problem.right)
     voted = problem.n_votes > 0
-    return _Standing(*(np.asarray(column, dtype=np.float64)[voted] for column in columns))
+    standing = _Standing(*(np.asarray(column, dtype=np.float64)[voted] for column in columns))
+    surprise = -np.log(np.maximum(probability[rows, problem.right], 1e-12))
+    return _Trial(questions, k, standing, surprise)
 
 
 def _offset_logit(features: Floats, right: Floats, offset: Floats, *, penalty: float) -> Floats:

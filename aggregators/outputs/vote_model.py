@@ -22,9 +22,10 @@ class Habit(NamedTuple):
 
 
 class VoteWeights(NamedTuple):
-    """A vote's weight, nats: bias + slope · logit(accuracy) + what the response's length says.
+    """A vote's weight, nats: bias + slope · logit(accuracy) + what the response's length says + trust · evidence.
 
-    `length`, `off`, `long` multiply the length in spreads from the usual, its size, and its excess over 1.
+    `length`, `off`, `long` multiply the length in spreads from the usual, its size, and its excess over 1;
+    `trust` what a verifier found in the text.
     """
 
     bias: float
@@ -32,6 +33,7 @@ class VoteWeights(NamedTuple):
     length: float
     off: float
     long: float
+    trust: float = 0.0
 
 
 class NoneWeights(NamedTuple):
@@ -71,17 +73,19 @@ class VoteModel(NamedTuple):
     none: NoneWeights
     calibration: Calibration
 
-    def weight(self, expert_id: str, accuracy: float, n_chars: int | None) -> float:
+    def weight(self, expert_id: str, accuracy: float, n_chars: int | None, evidence: float = 0.0) -> float:
         """Of one vote, nats.
 
         Args:
             accuracy: the decision's for this expert on this query, in [0, 1].
             n_chars: length of the response; None = not known yet, taken to be the expert's usual.
+            evidence: log-odds of being right that the text adds to the accuracy's; 0 = not known.
         """
         weights = self.experts.get(expert_id, self.common)
         z = 0.0 if n_chars is None else self._length(expert_id, n_chars)
         of_length = weights.length * z + weights.off * abs(z) + weights.long * max(z - 1, 0.0)
-        return weights.bias + weights.slope * logit(accuracy) + of_length
+        of_text = weights.trust * evidence
+        return weights.bias + weights.slope * logit(accuracy) + of_length + of_text
 
     def _length(self, expert_id: str, n_chars: int) -> float:
         habit = self.habits.get(expert_id)

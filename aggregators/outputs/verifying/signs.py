@@ -1,7 +1,7 @@
 """What a response shows about itself: its form, whether its answer follows from its reasoning, its hedging.
 
 Nothing here knows which answer is right, who wrote the text, or how long or where an option is: such
-test-taking cues help on one exam and do not transfer (docs/decisions/0012). `cues` has them, for ablations.
+test-taking cues help on one exam and do not transfer (docs/decisions/0015). `cues` has them, for ablations.
 """
 
 import math
@@ -130,14 +130,15 @@ def read_signs(given: Candidates, choice: int, text: str) -> Signs:
         choice: place of the stated answer in `given`.
         text: the whole response.
     """
+    text = text.strip()
     end = text[-MOST_CHARS:]
     reasoning, n_statements = texts.split_at_statement(end)
     tokens = texts.words(reasoning)
     form = Form(
         length=math.log1p(len(text)),
-        reasoning_length=math.log1p(max(len(text) - len(end) + len(reasoning), 0)),
+        reasoning_length=math.log1p(len(text) - len(end) + len(reasoning)),
         n_statements=n_statements,
-        finished=float(end.rstrip()[-1:] in (".", ")", "!", "}", "]", "$")),
+        finished=float(end[-1:] in (".", ")", "!", "}", "]", "$")),
         loop_share=texts.loop_share(tokens),
         digit_share=sum(map(end.count, "0123456789")) / max(len(end), 1),
         question_share=_share(given.question_words, frozenset(tokens)),

@@ -7,7 +7,9 @@ from typing import NamedTuple
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:[eE][-+]?\d{1,3})?")
 _POWER_OF_TEN = re.compile(r"\s?(?:\\times|×|x|\*)\s?10\s?\^?\s?\{?\s?(-?\d{1,3})")
-_STATED = re.compile(r"\banswer\s{1,3}is\b|\banswer\s?:|\\boxed\s?\{|^[ \t]?####", re.IGNORECASE | re.MULTILINE)
+_STATED = re.compile(
+    r"\banswer\s{1,3}is\b|\banswer\s?:|\\boxed\s?\{|^[ \t]?####", re.IGNORECASE | re.MULTILINE
+)
 _LETTER = re.compile(r"\(([A-Z])\)|\b[Oo]ptions?\s\(?([A-Z])\b|^\s?([A-Z])[.)]\s", re.MULTILINE)
 _ELIMINATES = re.compile(
     r"incorrect|not (?:the )?correct|eliminat|rule[ds]? out|is wrong|is false|not true|not appl|not relevant",
@@ -57,7 +59,9 @@ def numbers(text: str) -> list[float]:
     for match in _NUMBER.finditer(text):
         value = float(match.group().replace(",", ""))
         power = _POWER_OF_TEN.match(text, match.end())
-        found.append(value * 10.0 ** int(power.group(1)) if power and abs(int(power.group(1))) < 300 else value)
+        found.append(
+            value * 10.0 ** int(power.group(1)) if power and abs(int(power.group(1))) < 300 else value
+        )
     return found
 
 

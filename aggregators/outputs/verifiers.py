@@ -1,0 +1,150 @@
+"""The learned vote, with a verifier that reads the responses: a vote counts more if its text looks right.
+
+Source of the idea: Weaver, arXiv:2506.18203. What was tried, and why one learnt reader: docs/decisions/0015.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field, JsonValue
+
+from aggregators.outputs import learned
+from aggregators.outputs.context import AggregatorContext
+from aggregators.outputs.learned import LearnedVote
+from aggregators.outputs.verifying.model import Claim, Verifier, fit_verifier
+from aggregators.outputs.vote_fit import Floats, train_votes, train_votes_with
+from aggregators.outputs.vote_model import VoteModel
+from aggregators.outputs.votes import Ballot
+from orchestrator.domain.assignments import Ask, Done, QueryState, Response
+from orchestrator.domain.cards import Profile
+from orchestrator.domain.queries import Query
+from orchestrator.options import Options, parse_options
+from orchestrator.ports import Aggregator, Outlook, SequentialAggregator
+
+NAME = "verifiers"
+
+SURE = 1.645
+"""Standard errors that the gain must be above 0: 95 %, one-sided."""
+
+_KEPT = 4096
+"""Responses whose evidence is kept: those of a query are read again at every wave."""
+
+
+class VerifiersOptions(Options):
+    """
+    Args:
+        min_questions: profile questions below which nothing is read: the verifier would not pay.
+        cues: let the verifier see test-taking cues (length and place of the chosen option, length of the
+            question). They help on the exam they were learnt on and do not transfer: for ablations.
+        fallback: options of the `weighted` vote that is used where nothing can be learnt.
+    """
+
+    min_questions: int = Field(default=2000, ge=1)
+    cues: bool = False
+    fallback: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Reading(NamedTuple):
+    """A verifier that won inside the profile, and the vote weights learnt beside it."""
+
+    verifier: Verifier
+    votes: VoteModel
+
+
+class Gain(NamedTuple):
+    """Mean and standard error, over profile questions, of what the verifier adds to the log probability of
+    the right answer, nats; by models that had not seen the question."""
+
+    mean: float
+    error: float
+
+    @property
+    def sure(self) -> bool:
+        return self.mean > SURE * self.error
+
+
+class Reader:
+    """Evidence of ballots, read once each."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+        self._kept: dict[tuple[str, Claim], float] = {}
+
+    def __call__(self, query: Query, ballots: Sequence[Ballot]) -> list[float]:
+        key = query.content_hash
+        claims = [_claim(ballot) for ballot in ballots]
+        known = {claim: self._kept[key, claim] for claim in claims if (key, claim) in self._kept}
+        unread = [claim for claim in dict.fromkeys(claims) if claim not in known]
+        known.update(zip(unread, self._verifier.evidence(query, unread), strict=True))
+        if len(self._kept) + len(unread) > _KEPT:
+            self._kept.clear()
+        self._kept.update(((key, claim), known[claim]) for claim in unread)
+        return [known[claim] for claim in claims]
+
+
+class UnverifiedVote:
+    """The `learned` vote under this name, with a note that says why nothing was read."""
+
+    name = NAME
+
+    def __init__(self, inner: Aggregator, why: str) -> None:
+        self._inner = inner
+        self._note = f"texts not read: {why}; the learned vote decided"
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        step = self._inner.step(state, expert_responses)
+        if isinstance(step, Ask):
+            return step
+        notes = (*step.answer.notes, self._note)
+        return Done(answer=step.answer.model_copy(update={"aggregator": self.name, "notes": notes}))
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        assert isinstance(self._inner, SequentialAggregator), "`learned` is one"
+        return self._inner.outlook(state, expert_responses)
+
+
+def paired_gain(without: Floats, with_verifier: Floats) -> Gain:
+    """
+    Args:
+        without, with_verifier: surprise of either vote, float [N, K] (`Trained.surprise`), N >= 2.
+    """
+    gains = (without - with_verifier).mean(axis=1)
+    return Gain(float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains))))
+
+
+@lru_cache(maxsize=4)
+def fit_reading(profile: Profile, min_questions: int, cues: bool, seed: int) -> Reading | str:
+    """A verifier that wins inside the profile, fitted once per process; else the reason why there is none."""
+    n = len(profile.texts)
+    if n < min_questions:
+        return f"the profile has {n} questions, a verifier needs {min_questions}"
+    plain = train_votes(profile)
+    verified = fit_verifier(profile, with_cues=cues, seed=seed)
+    trained = None if verified is None else train_votes_with(profile, verified.evidence)
+    if plain is None or verified is None or trained is None:
+        return "the profile has no texts of right and wrong responses to learn from"
+    gain = paired_gain(plain.surprise, trained.surprise)
+    if not gain.sure:
+        return f"no gain inside the profile ({gain.mean:+.4f} ± {gain.error:.4f} nats per question)"
+    return Reading(verified.verifier, trained.model)
+
+
+def _claim(ballot: Ballot) -> Claim:
+    assert ballot.value is not None, "only readable ballots are read"
+    return Claim(ballot.expert_id, ballot.value, ballot.response.text, ballot.accuracy)
+
+
+def _fit(context: AggregatorContext, options: VerifiersOptions) -> Reading | str:
+    if context.profile is None:
+        return "the pool is not profiled here"
+    return fit_reading(context.profile, options.min_questions, options.cues, context.seed)
+
+
+def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    parsed = parse_options(f"aggregator '{NAME}'", VerifiersOptions, options)
+    reading = _fit(context, parsed)
+    if isinstance(reading, str):
+        return UnverifiedVote(learned.make(context, {"fallback": parsed.fallback}), reading)
+    return LearnedVote(context.grader, reading.votes, read_texts=Reader(reading.verifier), name=NAME)
