@@ -79,6 +79,7 @@ class Lesson(NamedTuple):
             self.logit[rows],
             self.length[rows],
             self.order[rows],
+            self.evidence[rows],
         )
 
 

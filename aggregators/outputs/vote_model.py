@@ -22,7 +22,7 @@ class Habit(NamedTuple):
 
 
 class VoteWeights(NamedTuple):
-    """A vote's weight, nats: bias + slope · logit(accuracy) + what the response's length says + trust · evidence.
+    """A vote's weight, nats: bias + slope · logit(accuracy) + what the length says + trust · evidence.
 
     `length`, `off`, `long` multiply the length in spreads from the usual, its size, and its excess over 1;
     `trust` what a verifier found in the text.

@@ -143,6 +143,9 @@ class _Table(NamedTuple):
     right: Bools
     question: npt.NDArray[np.int64]
 
+    def of(self, rows: Bools) -> "_Table":
+        return _Table(self.features[rows], self.right[rows], self.question[rows])
+
 
 def _answered(transcript: Transcript, questions: Sequence[int]) -> Bools:
     """[N, E]"""
@@ -219,7 +222,7 @@ def _crossfit(table: _Table, n_questions: int, *, seed: int) -> Floats:
     probability = np.full(len(table.right), math.nan)
     for inside, left_out in folds(n_questions, seed=seed + 2):
         learning, unseen = np.isin(table.question, inside), np.isin(table.question, left_out)
-        predict = _fit(_Table(*(column[learning] for column in table)), seed=seed)
+        predict = _fit(table.of(learning), seed=seed)
         probability[unseen] = predict(table.features[unseen])
     return probability
 

@@ -55,14 +55,14 @@ def loop_share(tokens: Sequence[str], n: int = 4) -> float:
 
 def numbers(text: str) -> list[float]:
     """Numbers in order: `1,200`, `-0.5`, `3e8` and `3 × 10^8` are one number each."""
-    found = []
-    for match in _NUMBER.finditer(text):
-        value = float(match.group().replace(",", ""))
-        power = _POWER_OF_TEN.match(text, match.end())
-        found.append(
-            value * 10.0 ** int(power.group(1)) if power and abs(int(power.group(1))) < 300 else value
-        )
-    return found
+    return [_scaled(text, match) for match in _NUMBER.finditer(text)]
+
+
+def _scaled(text: str, match: re.Match[str]) -> float:
+    """The number, times the power of ten that follows it; inf where that is beyond a float."""
+    value = float(match.group().replace(",", ""))
+    power = _POWER_OF_TEN.match(text, match.end())
+    return value if power is None else value * float(f"1e{power.group(1)}")
 
 
 def distance(a: float, b: float) -> float:
