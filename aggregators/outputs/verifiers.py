@@ -35,13 +35,14 @@ _KEPT = 4096
 class VerifiersOptions(Options):
     """
     Args:
-        min_questions: profile questions below which nothing is read: the verifier would not pay.
+        min_questions: different profile questions below which nothing is read: the verifier would hardly
+            pay. A set of 2,000 that repeats some has enough.
         cues: let the verifier see test-taking cues (length and place of the chosen option, length of the
             question). They help on the exam they were learnt on and do not transfer: for ablations.
         fallback: options of the `weighted` vote that is used where nothing can be learnt.
     """
 
-    min_questions: int = Field(default=2000, ge=1)
+    min_questions: int = Field(default=1900, ge=1)
     cues: bool = False
     fallback: dict[str, JsonValue] = Field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """Profiles with what was said, from a rule per expert."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,6 +39,17 @@ def spoken_profile(
         embeddings=np.array([point(i) for i in range(n)], dtype=np.float32),
         transcript=Transcript(queries, values, np.array(lengths, dtype=np.int32)),
     )
+
+
+def with_texts(profile: Profile, text: Callable[[str, int, str | None], str]) -> Profile:
+    """The profile with the words of every response, from expert id, number of the question and value."""
+    said = profile.transcript
+    assert said is not None
+    texts = tuple(
+        tuple(text(expert_id, i, value) for i, value in enumerate(values))
+        for expert_id, values in zip(profile.expert_ids, said.values, strict=True)
+    )
+    return replace(profile, transcript=replace(said, texts=texts))
 
 
 def _query(i: int, *, is_open: bool) -> Query:

@@ -1,1 +1,1 @@
-"""How right a response looks from its text: what it shows (`texts`, `signs`), and what that is worth (`model`)."""
+"""How right a response looks: what its text shows (`texts`, `signs`), and what that is worth (`model`)."""

@@ -1,15 +1,15 @@
 """A verifier: the probability that a response is right, from the signs in its text, learnt from the profile.
 
-Gradient-boosted trees (Friedman 2001; histograms as in LightGBM, Ke et al. 2017) over the signs of a text, how
-long it is for its expert, and the expert's cross-fitted local accuracy on the question. Source of the idea:
-Weaver, arXiv:2506.18203. Where we differ: one verifier that reads, instead of several models that judge, and
-labels of the profile instead of weak supervision; docs/decisions/0015.
+Gradient-boosted trees (Friedman 2001; histograms as in LightGBM, Ke et al. 2017) over the signs of a text,
+how long it is for its expert, and the expert's cross-fitted local accuracy on the question. Source of the
+idea: Weaver, arXiv:2506.18203. Where we differ: one verifier that reads, instead of several models that
+judge, and labels of the profile instead of weak supervision; docs/decisions/0015.
 
 Shapes: E experts of the profile, N profile questions that the local model kept, F features.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from aggregators.outputs.verifying.signs import (
     read_signs,
 )
 from aggregators.outputs.vote_model import LEAST_ACCURACY, MOST_ACCURACY, logit
-from orchestrator.domain.cards import RIGHT, Profile, Transcript
+from orchestrator.domain.cards import Profile, Transcript
 from orchestrator.domain.queries import Query
 from orchestrator.routing.local import fit_local, folds
 
@@ -99,7 +99,7 @@ def added_log_odds(probability: Floats, accuracy: Floats) -> Floats:
 def feature_row(
     signs: Signs, query: Query, claim: Claim, typical: tuple[float, float] | None, *, with_cues: bool
 ) -> tuple[float, ...]:
-    """F numbers, NaN where there is nothing to say: an expert that was not in the profile has no usual length."""
+    """F numbers; NaN where there is nothing to say, as of the usual length of an expert without a profile."""
     usual_length, usual_reasoning = typical or (MISSING, MISSING)
     relative = (signs.form.length - usual_length, signs.form.reasoning_length - usual_reasoning)
     extra = cues(query, claim.value) if with_cues else ()
@@ -117,18 +117,17 @@ def fit_verifier(profile: Profile, *, with_cues: bool = False, seed: int = 0) ->
     if transcript is None or not transcript.texts:
         return None
     local = fit_local(profile)
-    questions = local.questions.tolist()
-    answered = _answered(transcript, questions)
-    right = (profile.outcomes[:, local.questions] == RIGHT).T
-    if not answered.any() or right[answered].all() or not right[answered].any():
-        return None
     accuracy = np.clip(local.crossfitted, LEAST_ACCURACY, MOST_ACCURACY)
-    signs = _read_profile(transcript, questions)
-    typical = _typical(profile.expert_ids, answered, signs)
-    rows = _feature_rows(profile.expert_ids, transcript, questions, accuracy, signs, typical, with_cues)
-    table = _Table(np.array(rows, dtype=np.float64), right[answered], np.nonzero(answered)[0])
+    readings = _read_profile(profile, transcript, local.questions.tolist(), accuracy)
+    if not readings:
+        return None
+    typical = _typical(readings)
+    table = _table(readings, typical, with_cues=with_cues)
+    if table.right.all() or not table.right.any():
+        return None
     probability = accuracy.copy()
-    probability[answered] = _crossfit(table, len(questions), seed=seed)
+    experts = [reading.expert for reading in readings]
+    probability[table.question, experts] = _crossfit(table, len(accuracy), seed=seed)
     verifier = Verifier(_fit(table, seed=seed), typical, with_cues=with_cues)
     return Verified(verifier, added_log_odds(probability, accuracy))
 
@@ -136,8 +135,19 @@ def fit_verifier(profile: Profile, *, with_cues: bool = False, seed: int = 0) ->
 # ── reading the profile ───────────────────────────────────────────────────────────────────────────
 
 
+class _Reading(NamedTuple):
+    """A readable response of the profile: its column and row there, and what it shows."""
+
+    question: int
+    expert: int
+    query: Query
+    claim: Claim
+    signs: Signs
+    right: bool
+
+
 class _Table(NamedTuple):
-    """Readable responses, question by question: features [M, F], right [M], question [M]."""
+    """Readings as numbers: features [M, F], right [M], question [M]."""
 
     features: Floats
     right: Bools
@@ -147,18 +157,23 @@ class _Table(NamedTuple):
         return _Table(self.features[rows], self.right[rows], self.question[rows])
 
 
-def _answered(transcript: Transcript, questions: Sequence[int]) -> Bools:
-    """[N, E]"""
-    return np.array([[values[q] is not None for values in transcript.values] for q in questions])
-
-
-def _claims(
-    expert_ids: Sequence[str], transcript: Transcript, question: int, accuracy: Sequence[float]
-) -> Iterator[Claim]:
-    for row, expert_id in enumerate(expert_ids):
-        value = transcript.values[row][question]
-        if value is not None:
-            yield Claim(expert_id, value, transcript.texts[row][question], accuracy[row])
+def _read_profile(
+    profile: Profile, transcript: Transcript, questions: Sequence[int], accuracy: Floats
+) -> list[_Reading]:
+    """Every readable response; questions are numbered as in `questions`."""
+    right = profile.right
+    readings = []
+    for place, question in enumerate(questions):
+        query, expected = transcript.queries[question], accuracy[place].tolist()
+        said = [(row, values[question]) for row, values in enumerate(transcript.values)]
+        claims = {
+            row: Claim(profile.expert_ids[row], value, transcript.texts[row][question], expected[row])
+            for row, value in said
+            if value is not None
+        }
+        for (row, claim), signs in zip(claims.items(), _read_all(query, [*claims.values()]), strict=True):
+            readings.append(_Reading(place, row, query, claim, signs, bool(right[row, question])))
+    return readings
 
 
 def _read_all(query: Query, claims: Sequence[Claim]) -> list[Signs]:
@@ -172,55 +187,41 @@ def _read_all(query: Query, claims: Sequence[Claim]) -> list[Signs]:
     return found
 
 
-def _read_profile(transcript: Transcript, questions: Sequence[int]) -> list[Signs]:
-    """Signs of every readable response, question by question."""
-    everyone = [""] * len(transcript.values)
-    certain = [1.0] * len(everyone)  # reading does not look at the accuracy
-    return [
-        signs
-        for question in questions
-        for signs in _read_all(
-            transcript.queries[question], list(_claims(everyone, transcript, question, certain))
-        )
+def _typical(readings: Sequence[_Reading]) -> dict[str, tuple[float, float]]:
+    """Median lengths by expert id, of those who answered anything."""
+    lengths: dict[str, list[tuple[float, float]]] = {}
+    for reading in readings:
+        form = reading.signs.form
+        lengths.setdefault(reading.claim.expert_id, []).append((form.length, form.reasoning_length))
+    medians = {expert_id: np.median(pairs, axis=0).tolist() for expert_id, pairs in lengths.items()}
+    return {expert_id: (length, reasoning) for expert_id, (length, reasoning) in medians.items()}
+
+
+def _table(
+    readings: Sequence[_Reading], typical: Mapping[str, tuple[float, float]], *, with_cues: bool
+) -> _Table:
+    rows = [
+        feature_row(r.signs, r.query, r.claim, typical.get(r.claim.expert_id), with_cues=with_cues)
+        for r in readings
     ]
-
-
-def _typical(
-    expert_ids: Sequence[str], answered: Bools, signs: Sequence[Signs]
-) -> dict[str, tuple[float, float]]:
-    """Median lengths of those who answered anything."""
-    experts = np.nonzero(answered)[1]
-    lengths = np.array([(s.form.length, s.form.reasoning_length) for s in signs])
-    medians = {row: np.median(lengths[experts == row], axis=0) for row in np.unique(experts).tolist()}
-    return {expert_ids[row]: (float(a), float(b)) for row, (a, b) in medians.items()}
-
-
-def _feature_rows(
-    expert_ids: Sequence[str],
-    transcript: Transcript,
-    questions: Sequence[int],
-    accuracy: Floats,
-    signs: Sequence[Signs],
-    typical: Mapping[str, tuple[float, float]],
-    with_cues: bool,
-) -> list[tuple[float, ...]]:
-    read = iter(signs)
-    return [
-        feature_row(
-            next(read), transcript.queries[question], claim, typical.get(claim.expert_id), with_cues=with_cues
-        )
-        for place, question in enumerate(questions)
-        for claim in _claims(expert_ids, transcript, question, accuracy[place].tolist())
-    ]
+    return _Table(
+        features=np.array(rows, dtype=np.float64),
+        right=np.array([r.right for r in readings]),
+        question=np.array([r.question for r in readings], dtype=np.int64),
+    )
 
 
 # ── fitting ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def _crossfit(table: _Table, n_questions: int, *, seed: int) -> Floats:
-    """Probabilities [M] by models that did not see the question."""
+    """Probabilities [M] by models that did not see the question.
+
+    The folds are those of the local model's accuracies: under others, an accuracy would tell which questions
+    it was fitted without, and with that something of their outcomes.
+    """
     probability = np.full(len(table.right), math.nan)
-    for inside, left_out in folds(n_questions, seed=seed + 2):
+    for inside, left_out in folds(n_questions, seed=0):
         learning, unseen = np.isin(table.question, inside), np.isin(table.question, left_out)
         predict = _fit(table.of(learning), seed=seed)
         probability[unseen] = predict(table.features[unseen])
@@ -235,8 +236,13 @@ def _fit(table: _Table, *, seed: int) -> Predict:
     model = HistGradientBoostingClassifier(
         **SIZE, l2_regularization=_L2, early_stopping=False, random_state=seed
     )
-    model.fit(table.features, table.right)
-    return lambda features: np.asarray(model.predict_proba(features)[:, 1], dtype=np.float64)
+    silent = np.isnan(table.features).all(axis=0)  # scikit-learn cannot bin a feature that nobody has
+
+    def predict(features: Floats) -> Floats:
+        return np.asarray(model.predict_proba(np.where(silent, 0.0, features))[:, 1], dtype=np.float64)
+
+    model.fit(np.where(silent, 0.0, table.features), table.right)
+    return predict
 
 
 class _Constant:

@@ -21,8 +21,10 @@ _END_WORDS = 30
 _MOST_LETTERS_OF_A_NUMBER = 12
 _NUMERIC_SHARE = 0.6
 _COMMON_WORDS = frozenset(
-    "the a an of to in is are was were and or that this it for on by with as at be from which not can will its"
-    " if we has have than".split()
+    texts.words(
+        "the a an of to in is are was were and or that this it for on by with as at be from which not can"
+        " will its if we has have than"
+    )
 )
 
 

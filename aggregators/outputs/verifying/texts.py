@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _WORD = re.compile(r"\w+")
-_NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:[eE][-+]?\d{1,3})?")
-_POWER_OF_TEN = re.compile(r"\s?(?:\\times|×|x|\*)\s?10\s?\^?\s?\{?\s?(-?\d{1,3})")
+_NUMBER = re.compile(
+    r"(-?\d[\d,]*\.?\d*)(?:[eE]([-+]?\d{1,3})|\s?(?:\\times|×|x|\*)\s?10\s?\^\s?\{?\s?(-?\d{1,3}))?"
+)
 _STATED = re.compile(
     r"\banswer\s{1,3}is\b|\banswer\s?:|\\boxed\s?\{|^[ \t]?####", re.IGNORECASE | re.MULTILINE
 )
@@ -55,14 +56,7 @@ def loop_share(tokens: Sequence[str], n: int = 4) -> float:
 
 def numbers(text: str) -> list[float]:
     """Numbers in order: `1,200`, `-0.5`, `3e8` and `3 × 10^8` are one number each."""
-    return [_scaled(text, match) for match in _NUMBER.finditer(text)]
-
-
-def _scaled(text: str, match: re.Match[str]) -> float:
-    """The number, times the power of ten that follows it; inf where that is beyond a float."""
-    value = float(match.group().replace(",", ""))
-    power = _POWER_OF_TEN.match(text, match.end())
-    return value if power is None else value * float(f"1e{power.group(1)}")
+    return [float(f"{n.replace(',', '')}e{e or power or 0}") for n, e, power in _NUMBER.findall(text)]
 
 
 def distance(a: float, b: float) -> float:
