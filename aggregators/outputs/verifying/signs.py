@@ -70,6 +70,8 @@ class Consistency(NamedTuple):
 
 
 class Hedging(NamedTuple):
+    """Counts in the reasoning: what rules out an option, softens, or says that nothing fits."""
+
     n_eliminated: float
     n_hedges: float
     n_surrenders: float
@@ -145,7 +147,8 @@ def read_signs(given: Candidates, choice: int, text: str) -> Signs:
         digit_share=sum(map(end.count, "0123456789")) / max(len(end), 1),
         question_share=_share(given.question_words, frozenset(tokens)),
     )
-    hedging = Hedging(texts.n_eliminated(end), texts.n_hedges(end), texts.n_surrenders(end))
+    joined = " ".join(tokens)
+    hedging = Hedging(texts.n_eliminated(joined), texts.n_hedges(tokens), texts.n_surrenders(joined))
     return Signs(form, _consistency(given, choice, reasoning, tokens), hedging)
 
 
@@ -210,10 +213,11 @@ def _by_number(given: Candidates, choice: int, found: Sequence[float]) -> tuple[
         return (*(MISSING,) * 4, 0.0, 0.0, count)
     values = [v for v in given.values if v is not None]
     away = [texts.distance(v, found[-1]) for v in values]
-    hits = {v for v in values if any(texts.matches(v, x) for x in found)}
+    ordered = sorted(found)
+    hits = {v for v in values if texts.occurs(v, ordered)}
     of_last = texts.distance(value, found[-1])
     last = texts.matches(value, found[-1])
-    others_last = not last and any(texts.matches(v, found[-1]) for v in values)
+    others_last = not last and any(texts.occurs(v, found[-1:]) for v in values)
     return (
         float(last),
         float(of_last <= min(away)),

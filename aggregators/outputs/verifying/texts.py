@@ -1,6 +1,7 @@
 """Small readings of a response's text. Texts come from models that may run wild: all take linear time."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,20 +13,19 @@ _STATED = re.compile(
     r"\banswer\s{1,3}is\b|\banswer\s?:|\\boxed\s?\{|^[ \t]?####", re.IGNORECASE | re.MULTILINE
 )
 _LETTER = re.compile(r"\(([A-Z])\)|\b[Oo]ptions?\s\(?([A-Z])\b|^\s?([A-Z])[.)]\s", re.MULTILINE)
-_ELIMINATES = re.compile(
-    r"incorrect|not (?:the )?correct|eliminat|rule[ds]? out|is wrong|is false|not true|not appl|not relevant",
-    re.IGNORECASE,
-)
-_HEDGES = re.compile(
-    r"\b(?:maybe|perhaps|probably|likely|possibl[ey]|might|may be|seems?|appears?|assum\w{1,10}|approximately"
-    r"|however|but|unfortunately)\b",
-    re.IGNORECASE,
-)
-_GIVES_UP = re.compile(
-    r"\b(?:cannot|not possible|not enough|not given|not provided|not listed|none of the|no correct|closest"
-    r"|mistake|unable|sorry|not sure|unclear|insufficient)\b",
-    re.IGNORECASE,
-)
+_ELIMINATES = (
+    "incorrect", "not correct", "not the correct", "eliminat", "rule out", "ruled out", "rules out",
+    "is wrong", "is false", "not true", "not appl", "not relevant",
+)  # fmt: skip
+_HEDGES = frozenset(
+    ("maybe", "perhaps", "probably", "likely", "possible", "possibly", "might", "may", "seem", "seems",
+     "appear", "appears", "assume", "assumed", "assumes", "assuming", "assumption", "approximately",
+     "however", "but", "unfortunately")
+)  # fmt: skip
+_GIVES_UP = (
+    "cannot", "not possible", "not enough", "not given", "not provided", "not listed", "none of the",
+    "no correct", "closest", "mistake", "unable", "sorry", "not sure", "unclear", "insufficient",
+)  # fmt: skip
 
 _RELATIVE_TOLERANCE = 0.011
 """Numbers rounded to two digits still match."""
@@ -70,21 +70,28 @@ def matches(a: float, b: float) -> bool:
     return distance(a, b) <= _RELATIVE_TOLERANCE
 
 
+def occurs(value: float, ordered: Sequence[float]) -> bool:
+    """Whether a number of an ascending sequence matches."""
+    near, far = sorted((value * (1 - _RELATIVE_TOLERANCE), value / (1 - _RELATIVE_TOLERANCE)))
+    place = bisect_left(ordered, near)
+    return place < len(ordered) and ordered[place] <= far
+
+
 def letters(text: str) -> list[str]:
     """Options named by their letter, in order: `(B)`, `Option B`, or a line that begins with `B)` or `B.`."""
     return [next(g for g in match.groups() if g) for match in _LETTER.finditer(text)]
 
 
-def n_eliminated(text: str) -> int:
-    """Phrases that rule something out."""
-    return len(_ELIMINATES.findall(text))
+def n_eliminated(joined: str) -> int:
+    """Phrases that rule something out, in words joined by single spaces."""
+    return sum(map(joined.count, _ELIMINATES))
 
 
-def n_hedges(text: str) -> int:
+def n_hedges(tokens: Sequence[str]) -> int:
     """Words that take back or soften."""
-    return len(_HEDGES.findall(text))
+    return sum(token in _HEDGES for token in tokens)
 
 
-def n_surrenders(text: str) -> int:
-    """Phrases that say the question cannot be answered, or that nothing fits."""
-    return len(_GIVES_UP.findall(text))
+def n_surrenders(joined: str) -> int:
+    """Phrases that say that nothing fits or can be known, in words joined by single spaces."""
+    return sum(map(joined.count, _GIVES_UP))

@@ -13,10 +13,12 @@ from aggregators.outputs.verifying.texts import (
     n_hedges,
     n_surrenders,
     numbers,
+    occurs,
     split_at_statement,
     words,
 )
 
+finite = st.integers(min_value=-60, max_value=60).map(lambda n: n / 4)
 some_text = st.text(alphabet="ab 12.,eE-×*^{}()x10\n=")
 
 
@@ -81,6 +83,12 @@ def test_letters_name_options_only_where_they_are_labels() -> None:
     assert letters("A dog is (B). Option C fits.\nD) no\nAn I.") == ["B", "C", "D"]
 
 
+@given(finite, st.lists(finite, min_size=1, max_size=5))
+def test_a_number_occurs_if_one_of_them_matches(value: float, found: list[float]) -> None:
+    assert occurs(value, sorted(found)) == any(matches(value, number) for number in found)
+
+
 def test_phrases_are_counted() -> None:
-    text = "A is incorrect and B can be ruled out. However, perhaps C; the data are not given."
-    assert (n_eliminated(text), n_hedges(text), n_surrenders(text)) == (2, 2, 1)
+    tokens = words("A is incorrect and B can be ruled out. However, perhaps C; the data are not given.")
+    joined = " ".join(tokens)
+    assert (n_eliminated(joined), n_hedges(tokens), n_surrenders(joined)) == (2, 2, 1)
