@@ -60,9 +60,12 @@ class Quoting:
         return make_call("a/0", query).model_copy(update={"sampling": sampling})
 
 
+READ = "(once something was read)"
+
+
 class Writing(FakeBackend):
-    """Its n-th engine writes the n-th script, a part at each poll, and dies at a None; the second one
-    only once `was_read`."""
+    """Its n-th engine writes the n-th script, a part at each poll, goes on at `READ` when something was read,
+    and dies at a None; the second one only once `was_read`."""
 
     def __init__(self, *scripts: Sequence[str | None]) -> None:
         super().__init__()
@@ -72,13 +75,16 @@ class Writing(FakeBackend):
     def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
         assert not self.loads or self.was_read.wait(60)
         super().load(spec, adapters)
-        return WritingEngine(spec, self.journal, self._scripts.pop(0))
+        return WritingEngine(spec, self.journal, self._scripts.pop(0), self.was_read)
 
 
 class WritingEngine(FakeEngine):
-    def __init__(self, spec: EngineSpec, journal: list[str], script: Sequence[str | None]) -> None:
+    def __init__(
+        self, spec: EngineSpec, journal: list[str], script: Sequence[str | None], was_read: threading.Event
+    ) -> None:
         super().__init__(spec, journal, batch=1, clock=None)
         self._script = script
+        self._was_read = was_read
         self._n_written = 0
 
     def poll(self, timeout_s: float) -> list[EngineEvent]:
@@ -87,12 +93,15 @@ class WritingEngine(FakeEngine):
         request = self._waiting[0]
         if self._n_written == len(self._script):
             self._waiting.clear()
-            text = "".join(part or "" for part in self._script)
+            text = "".join(part for part in self._script if part and part != READ)
             return [Finished(request.id, text, FinishReason.STOP, Usage())]
         part = self._script[self._n_written]
         self._n_written += 1
         if part is None:
             raise EngineCrashedError("it died in the middle of a word.")
+        if part == READ:
+            assert self._was_read.wait(60)
+            return []
         return [Tokens(request.id, part)]
 
 
@@ -134,7 +143,7 @@ def read(parts: Iterable[str | Answer]) -> tuple[list[str], Answer]:
 
 
 def test_the_parts_together_are_the_stored_answer(store: SqlJobStore) -> None:
-    script = ["<think>", "hm</think> ", "one", " two", " three "]
+    script = ["<think>", "hm</think> ", "one", READ, " two", " three "]
     texts, answer = read(streamed(store, Writing(script)))
     assert len(texts) > 1
     assert "".join(texts) == answer.text == "one two three"
