@@ -138,7 +138,7 @@ def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[
             "makespan_s": makespan_s,
             "lower_bound_s": _measured_bound_s(stack, job["id"], n_devices=len(setting.cores)),
         }
-        return figures, _work(stack, job["id"])
+        return figures, _work(stack, job["id"], models_of(setting.config))
 
 
 def _measured_bound_s(stack: Stack, job_id: str, *, n_devices: int) -> float:
@@ -198,12 +198,19 @@ def _calls(stack: Stack, job_id: str) -> list[tuple[Any, ...]]:
     )
 
 
-def _work(stack: Stack, job_id: str) -> Work:
+def models_of(config: Path) -> dict[str, str]:
+    """Directory of each expert's weights."""
+    members = json.loads(config.read_text())["model_list"]
+    return {member["model_name"]: member["litellm_params"]["model"] for member in members}
+
+
+def _work(stack: Stack, job_id: str, models: Mapping[str, str]) -> Work:
     """The calls of a job by stage and engine, as `vllm_scripts.py` takes them."""
     work: dict[tuple[int, str], dict[str, Any]] = {}
     for engine_id, expert_id, stage, messages, sampling in _calls(stack, job_id):
-        model = str(MODELS / expert_id) if (MODELS / expert_id).exists() else engine_id
-        item = work.setdefault((stage, engine_id), {"engine": engine_id, "model": model, "calls": []})
+        item = work.setdefault(
+            (stage, engine_id), {"engine": engine_id, "model": models[expert_id], "calls": []}
+        )
         item["calls"].append(
             {"messages": json.loads(messages), "max_tokens": json.loads(sampling)["max_tokens"]}
         )
