@@ -98,7 +98,9 @@ class Waves:
         n = n_first
         while n < len(weights) and _falls_short(weights, n, self._options):
             n += 1
-        return decision if n == n_first else promoted(decision, n - n_first, f"{n - 1} votes are not enough")
+        if n == n_first:
+            return decision
+        return promoted(decision, n - n_first, "fewer votes could not settle it")
 
     def next(self, state: QueryState, responses: Sequence[Response]) -> Decision | None:
         """The decision with the next reserves recruited; None = ask nobody else."""
