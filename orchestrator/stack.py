@@ -71,9 +71,6 @@ class WorkerHands:
         if self._driver is not None:
             self._driver.notify()
 
-    def sweep(self) -> None:
-        self._app.jobs.sweep(max_attempts=self._app.settings.muster.scheduler.max_attempts)
-
     def hear(self) -> None:
         self._on_heard()
 

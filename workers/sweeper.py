@@ -34,8 +34,10 @@ class Sweeper:
         self._away_at = self._clock()
 
     def sweep(self) -> SweepReport:
-        """Raises:
-        StoreUnavailableError: call `was_away`, and sweep again later.
+        """One sweep.
+
+        Raises:
+            StoreUnavailableError: call `was_away`, and sweep again later.
         """
         bury_the_dead(self._store)
         if self._clock() - self._away_at < self._grace_s:

@@ -8,7 +8,7 @@ from celery import Celery
 from celery.exceptions import Reject
 
 from orchestrator.errors import MusterError
-from workers.stack.bells import ADVANCE, CANARY, SWEEP, WORK, MalformedBellError, read_payload
+from workers.stack.bells import ADVANCE, CANARY, WORK, MalformedBellError, read_payload
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +22,6 @@ class Hands(Protocol):
     def work(self) -> None:
         """There is work for the device."""
 
-    def sweep(self) -> None:
-        """Give back what is overdue."""
-
     def hear(self) -> None:
         """The canary got through."""
 
@@ -33,7 +30,6 @@ def register(celery: Celery, hands: Callable[[], Hands]) -> None:
     """Define the tasks. `hands` is asked when a bell rings, in the process that answers it."""
     _define(celery, ADVANCE, lambda: hands().advance())
     _define(celery, WORK, lambda: hands().work())
-    _define(celery, SWEEP, lambda: hands().sweep())
     _define(celery, CANARY, lambda: hands().hear())
 
 

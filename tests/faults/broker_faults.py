@@ -118,7 +118,7 @@ def repeated_bells(lab: Lab, report: Report) -> None:
     with living(lab, report, TWO, workers=2, light=1) as world:
         job = world.submit()
         for _ in range(10):
-            _push(lab, *[_message(task) for task in ("muster.sweep", "muster.advance")])
+            _push(lab, *[_message(task) for task in ("muster.work", "muster.advance")])
         report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
         late = [_message("muster.advance", headers={"eta": None}) for _ in range(10)]
         _push(lab, *late)

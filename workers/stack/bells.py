@@ -22,7 +22,6 @@ VERSION = 1
 
 ADVANCE = "muster.advance"
 WORK = "muster.work"
-SWEEP = "muster.sweep"
 CANARY = "muster.canary"
 
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
@@ -37,7 +36,6 @@ class Route(NamedTuple):
 
 ROUTES: Mapping[str, Route] = {
     ADVANCE: Route({"queue": steps_queue()}, expires_s=120),
-    SWEEP: Route({"queue": steps_queue()}, expires_s=60),
     WORK: Route({"exchange": WORK_EXCHANGE, "routing_key": "", "declare": [WORK_EXCHANGE]}, expires_s=30),
 }
 
