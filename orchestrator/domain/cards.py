@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,14 @@ class Tally(Value):
     def accuracy(self) -> float:
         return self.n_right / self.n if self.n else 0.0
 
+    def minus(self, other: "Tally") -> "Tally":
+        """What was there before `other` was added; never below 0, where rounding would have it."""
+        return Tally(
+            n_right=max(self.n_right - other.n_right, 0),
+            n_wrong=max(self.n_wrong - other.n_wrong, 0),
+            n_abstain=max(self.n_abstain - other.n_abstain, 0),
+        )
+
     def plus(self, outcome: int) -> "Tally":
         return Tally(
             n_right=self.n_right + (outcome == RIGHT),
@@ -70,7 +78,8 @@ class CompetenceCard(Value):
     `outcomes_hash` pins the raw per-question outcomes, `profile_hash` the questions and their skill
     annotation. `aggregation` holds the tallies of the aggregator exam, per domain (methods: card
     1.4). `mean_tokens` counts generated tokens per query, `mean_latency_ms` engine time per query.
-    `feedback`: the part of `total` that users' feedback adds (methods: card 1.5); never stored.
+    `feedback` and `feedback_skills`: the parts of `total` and `skills` that users' feedback adds (methods:
+    card 1.5); never stored.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -86,15 +95,26 @@ class CompetenceCard(Value):
     mean_latency_ms: float = Field(default=0.0, ge=0)
     cost_per_query: float = Field(default=0.0, ge=0)
     feedback: Tally = Tally()
+    feedback_skills: dict[str, Tally] = Field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
-        without_feedback = None if self.feedback.n else {"feedback"}  # cards are older than feedback is
+        # Cards are older than feedback is; what it adds to skills is in `skills`.
+        without_feedback = {"feedback_skills"} if self.feedback.n else {"feedback", "feedback_skills"}
         return content_hash(self.model_dump(mode="json", exclude=without_feedback))
 
     @property
     def aggregation_total(self) -> Tally:
         return summed(self.aggregation.values())
+
+    @property
+    def without_feedback(self) -> Self:
+        """As measured. A skill that only feedback knows of stays, with no observations."""
+        judged = self.feedback_skills
+        skills = {name: tally.minus(judged.get(name, Tally())) for name, tally in self.skills.items()}
+        return self.replaced(
+            total=self.total.minus(self.feedback), skills=skills, feedback=Tally(), feedback_skills={}
+        )
 
 
 def summed(tallies: Iterable[Tally]) -> Tally:

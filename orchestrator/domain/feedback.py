@@ -142,7 +142,10 @@ def with_feedback(card: CompetenceCard, counts: Sequence[FeedbackCount], decay: 
     overall = added.pop(ALL_SKILLS, Tally())
     skills = {name: summed([card.skills.get(name, Tally()), tally]) for name, tally in added.items()}
     return card.replaced(
-        total=summed([card.total, overall]), skills={**card.skills, **skills}, feedback=overall
+        total=summed([card.total, overall]),
+        skills={**card.skills, **skills},
+        feedback=overall,
+        feedback_skills=added,
     )
 
 

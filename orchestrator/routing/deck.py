@@ -94,6 +94,7 @@ class Deck:
         right, n = self._table(lambda tally: tally.n_right), self._table(lambda tally: tally.n)
         prior = np.clip(self.prior, 0.01, 0.99)[:, None]
         self.mean: Floats = (prior * prior_strength + right) / (prior_strength + n)
+        self._measured = _without_feedback(context, prior_strength)
         self._posterior = lru_cache(maxsize=_CACHED)(self._new_posterior)
         self._line = lru_cache(maxsize=_CACHED)(self._new_line)
 
@@ -130,6 +131,12 @@ class Deck:
             accuracy[table.queries] = (summed / total).T
         return accuracy
 
+    def learnt_since(self, tags: Sequence[Sequence[SkillTag]]) -> Floats | None:
+        """What users' feedback changes in the expected accuracy on each query, [Q, E]; None = there is none."""
+        if self._measured is None:
+            return None
+        return self.accuracy(self.tag_table(tags)) - self._measured.accuracy(self._measured.tag_table(tags))
+
     def suitability(self, table: TagTable) -> Floats:
         """The paper's s(e, q), [Q, E]: sum of paper scores over the query's skills; 1 where it has none."""
         suitability = np.ones((len(table.known), len(self.expert_ids)))
@@ -159,3 +166,11 @@ class Deck:
     def _new_posterior(self, row: int, skill: str) -> Posterior:
         tally = self._skills[row].get(skill, Tally())
         return shrunk_posterior(tally, prior_mean=float(self.prior[row]), prior_strength=self._strength)
+
+
+def _without_feedback(context: RouterContext, prior_strength: float) -> Deck | None:
+    """The deck as measured; None = users said nothing."""
+    if not any(card.feedback.n for card in context.cards.values()):
+        return None
+    measured = {expert_id: card.without_feedback for expert_id, card in context.cards.items()}
+    return Deck(context._replace(cards=measured), prior_strength=prior_strength)

@@ -16,7 +16,7 @@ from orchestrator.routing.context import RouterContext, require_experts
 from orchestrator.routing.decisions import DecisionWriter, Verdict, accuracy_needed, clamp
 from orchestrator.routing.deck import UNINFORMED, Deck, Floats, Ints
 from orchestrator.routing.draws import preference
-from orchestrator.routing.local import Appraisal, fit_local
+from orchestrator.routing.local import LEAST_ACCURACY, MOST_ACCURACY, Appraisal, fit_local
 from orchestrator.routing.neighbours import ProfileView
 
 NEAR = "profile questions like this one"
@@ -78,9 +78,13 @@ class PosteriorRouter:
         column = {expert_id: i for i, expert_id in enumerate(self._model.expert_ids)}
         places = [column.get(expert_id, -1) for expert_id in self._view.expert_ids]
         missing = np.array(places) < 0
-        return Appraisal(
-            np.where(missing, UNINFORMED, accuracy[:, places]), np.where(missing, 0.0, n[:, places])
-        )
+        known = self._with_feedback(batch, accuracy[:, places])
+        return Appraisal(np.where(missing, UNINFORMED, known), np.where(missing, 0.0, n[:, places]))
+
+    def _with_feedback(self, batch: Sequence[RoutingInput], accuracy: Floats) -> Floats:
+        """The profile's accuracies, moved by as much as feedback moves those of the cards."""
+        moved = self._deck.learnt_since([item.skills for item in batch])
+        return accuracy if moved is None else np.clip(accuracy + moved, LEAST_ACCURACY, MOST_ACCURACY)
 
     def _verdict(
         self,

@@ -71,6 +71,13 @@ def test_feedback_goes_to_the_skills_of_the_query_new_ones_too() -> None:
     assert shown.skills == {"algebra": Tally(n_right=51, n_wrong=50), "sums": Tally(n_right=1)}
 
 
+def test_what_feedback_added_can_be_taken_away_again() -> None:
+    shown = with_feedback(CARD, [count(1, 2), count(0, 1, skill="algebra"), count(1, 0, skill="sums")], MONTH)
+    before = shown.without_feedback
+    assert (before.total, before.skills["algebra"]) == (CARD.total, CARD.skills["algebra"])
+    assert before.skills["sums"] == Tally(), "known from feedback only"
+
+
 def test_a_card_with_feedback_has_another_version_and_without_has_the_old_one() -> None:
     before = CARD.hash
     assert with_feedback(CARD, [count(1, 0)], MONTH).hash != before

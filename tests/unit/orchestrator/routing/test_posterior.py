@@ -3,6 +3,8 @@ import random
 import pytest
 
 from orchestrator.domain.answers import Decision
+from orchestrator.domain.cards import Tally
+from orchestrator.domain.feedback import ALL_SKILLS, Decay, FeedbackCount, with_feedback
 from orchestrator.errors import ConfigError
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.routing.posterior import NEAR
@@ -42,6 +44,33 @@ def test_reasons_name_the_neighbourhood_and_the_skills() -> None:
     decision = recruit(EAST, k=2)
     assert [e.skill for e in decision.recruits[0].evidence] == [NEAR, "sums"]
     assert [e.skill for e in decision.reserves[0].evidence] == ["sums"]
+
+
+def judged(expert_id: str, skill: str, says: Tally) -> RouterContext:
+    """The pool after users judged answers of one expert that needed one skill."""
+    counts = [FeedbackCount(expert_id, name, 0, says) for name in (ALL_SKILLS, skill)]
+    card = with_feedback(POOL.cards[expert_id], counts, Decay(30, 0))
+    return POOL._replace(cards={**POOL.cards, expert_id: card})
+
+
+def accuracies(pool: RouterContext, skill: str) -> dict[str, float]:
+    item = routing_input(embedding=EAST, skills={skill: 1.0})
+    (decision,) = make_router("posterior", pool, {"k": 3}).recruit([item], rng=random.Random())
+    return {r.expert_id: r.accuracy for r in (*decision.recruits, *decision.reserves)}
+
+
+def test_feedback_moves_the_accuracy_by_as_much_as_it_moves_the_cards() -> None:
+    before, after = (accuracies(pool, "sums") for pool in (POOL, judged("left", "sums", Tally(n_wrong=9))))
+    # The card's "sums": prior (3+1)/(4+2) = 2/3, (10·2/3 + 3)/(10+4) = 0.690; with nine more wrong ones the
+    # prior is 4/15 and the skill (10·4/15 + 3)/(10+13) = 0.246.
+    assert after["left"] == pytest.approx(max(before["left"] - 0.690 + 0.246, 0.02), abs=1e-3)
+    assert after["right"] == before["right"]
+
+
+def test_feedback_on_another_skill_counts_only_as_much_as_it_says_of_the_expert_as_a_whole() -> None:
+    before, after = (accuracies(pool, "sums") for pool in (POOL, judged("left", "verbs", Tally(n_wrong=9))))
+    # (10·4/15 + 3)/(10+4) = 0.405
+    assert after["left"] == pytest.approx(before["left"] - 0.690 + 0.405, abs=1e-3)
 
 
 def test_a_reserve_weighs_on_the_scale_of_the_recruits() -> None:
