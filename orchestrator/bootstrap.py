@@ -24,8 +24,10 @@ from orchestrator.compositions import (
     RollCall,
     SkillReader,
 )
+from orchestrator.conditions import EngineWatch
 from orchestrator.domain.assignments import CallRole, Job
 from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
+from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import Drift
 from orchestrator.domain.queries import Query
@@ -45,8 +47,9 @@ from skills.grading.grader import AnswerGrader
 from skills.matcher import EmbeddingMatcher
 from skills.profiler import ANNOTATE, EXAM, ROLL_CALL, Profiler, ProfileReport
 from skills.vector_file import FileBackedEmbedder
-from workers.backends.registry import get_backend
+from workers.backends.registry import REMOTE_BACKENDS, get_backend
 from workers.dispatch import LocalDispatcher
+from workers.owners import loop_of
 from workers.weights import weights_hash
 
 if TYPE_CHECKING:
@@ -114,9 +117,14 @@ class Catalogue:
         cards: Callable[[], Mapping[str, CompetenceCard]],
         knowledge: Callable[[], Knowledge],
         measured: Callable[[], Mapping[str, CompetenceCard]] | None = None,
+        conditions: Callable[[], Conditions] = Conditions,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`measured`: the cards without feedback; None = `cards` hold none."""
+        """
+        Args:
+            measured: the cards without feedback; None = `cards` hold none.
+            conditions: the engines at the moment.
+        """
         self._settings = settings
         self._pool = pool
         self._grader = grader
@@ -126,6 +134,7 @@ class Catalogue:
         self._load_measured = measured or cards
         self._load_cards = cards
         self._load_knowledge = knowledge
+        self._conditions = conditions
         self._clock = clock
         self._checked_at = clock()
         self._fed_at = -math.inf
@@ -213,7 +222,12 @@ class Catalogue:
     def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
         cards, profile = self.knowledge
         routing = RouterContext(
-            cards=cards, profile=profile, expert_ids=expert_ids, seed=job.seed, experts=self._pool.by_id
+            cards=cards,
+            profile=profile,
+            expert_ids=expert_ids,
+            seed=job.seed,
+            experts=self._pool.by_id,
+            conditions=self._conditions,
         )
         voting = AggregatorContext(
             grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
@@ -281,6 +295,14 @@ class App:
             measured=self.measured_cards,
             cards=self._cards,
             knowledge=self._knowledge,
+            conditions=EngineWatch(
+                self.jobs,
+                engine_ids=frozenset(
+                    e.id for e in self.pool.engines.values() if e.backend not in REMOTE_BACKENDS
+                ),
+                loop_of=loop_of,
+                clock=time.monotonic,
+            ),
         )
         self.dispatcher: LocalDispatcher | StackDispatcher = (
             self._stack_dispatcher() if settings.is_stack else self.device_driver()

@@ -1,11 +1,16 @@
 """What devices say of themselves, and what their engines were measured to cost."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from orchestrator.domain.values import Value
 
 LIVE_S = 15.0
 """A device that was not heard of for this many seconds counts as gone: three of its reports are missing."""
+
+REMOTE = "remote"
+"""The device of engines that run elsewhere."""
 
 DeviceState = Literal["idle", "loading", "resident", "failed"]
 
@@ -25,6 +30,18 @@ class DeviceReport(Value):
     host: str = ""
     seen_s: float = 0.0
     state_s: float = 0.0
+
+
+class Conditions(NamedTuple):
+    """The engines of a pool at one moment, for who chooses among them.
+
+    Attributes:
+        cold_s: seconds that loading takes, of each engine that needs a device and is on none.
+        down: engines that no live device can load.
+    """
+
+    cold_s: Mapping[str, float] = MappingProxyType({})
+    down: frozenset[str] = frozenset()
 
 
 class Rate(NamedTuple):

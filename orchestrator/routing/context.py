@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from orchestrator.domain.cards import CompetenceCard, Profile
+from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Expert
 from orchestrator.errors import NoCapableExpertError
 from orchestrator.ports import Router
@@ -21,6 +22,7 @@ class RouterContext(NamedTuple):
         expert_ids: experts that may answer, in pool order.
         seed: for what is fitted once (clusters); draws per query use the rng passed to `recruit`.
         experts: by id, what they are: size, engine, context; one that is missing is not limited.
+        conditions: the engines at the moment; differs from call to call.
     """
 
     cards: Mapping[str, CompetenceCard]
@@ -28,6 +30,7 @@ class RouterContext(NamedTuple):
     expert_ids: tuple[str, ...]
     seed: int = 0
     experts: Mapping[str, Expert] = MappingProxyType({})
+    conditions: Callable[[], Conditions] = Conditions
 
     def engine_id(self, expert_id: str) -> str:
         """An expert of which nothing is known is an engine of its own."""

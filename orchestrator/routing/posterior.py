@@ -16,8 +16,10 @@ from orchestrator.routing.context import RouterContext, require_experts
 from orchestrator.routing.decisions import DecisionWriter, Verdict, accuracy_needed, clamp
 from orchestrator.routing.deck import UNINFORMED, Deck, Floats, Ints
 from orchestrator.routing.draws import preference
+from orchestrator.routing.lineup import in_shared_order, line_up, repeated_errors
 from orchestrator.routing.local import LEAST_ACCURACY, MOST_ACCURACY, Appraisal, fit_local
 from orchestrator.routing.neighbours import ProfileView
+from orchestrator.routing.prices import PriceList, prices_now
 
 NEAR = "profile questions like this one"
 _SKILL_PRIOR = 10.0
@@ -31,14 +33,25 @@ class PosteriorOptions(Options):
     Args:
         k: experts that may be asked, those in reserve included.
         first: experts of the first wave; the others of the k are reserves.
+        within: experts that are worth at most so much accuracy less than the best one left count as equally
+            good: they are asked in one order for all queries, the most accurate overall first. A batch then
+            comes back to fewer engines.
+        alike: accuracy that an expert is worth less if all its errors are errors of one that is asked before.
+        usd_price: accuracy that a USD must bring; a call costs what it cost in the profile.
+        second_price: accuracy that a second must bring: of the call, as in the profile, and of loading the
+            engine, if no device has it now. Decisions then depend on what is loaded.
     """
 
     k: int = Field(default=6, ge=1, le=1000)
     first: int = Field(default=1, ge=1, le=1000)
+    within: float = Field(default=0.05, ge=0, le=1)
+    alike: float = Field(default=0.0, ge=0, le=1)
+    usd_price: float = Field(default=0.0, ge=0)
+    second_price: float = Field(default=0.0, ge=0)
 
 
 class PosteriorRouter:
-    """Ranks experts by their local accuracy (`local.LocalModel`), ties in pool order.
+    """Ranks experts by their local accuracy (`local.LocalModel`) less prices, ties in pool order.
 
     Reasons: the accuracy on profile questions like the query, and the card's score for each of its skills.
     Reserves carry the latter only until they are asked.
@@ -54,6 +67,12 @@ class PosteriorRouter:
         self._model = fit_local(context.profile) if context.expert_ids else None
         self._k, self._notes = clamp(options.k, len(context.expert_ids))
         self._first = min(options.first, self._k)
+        self._within = options.within
+        self._prices = PriceList(options.usd_price, options.second_price)
+        self._context = context
+        repeated = repeated_errors(context.profile, context.expert_ids) if options.alike else None
+        self._alike = None if repeated is None else options.alike * repeated
+        self._rank = np.argsort(preference(self._deck.prior[None, :])[0])
         self._writer = DecisionWriter(
             self.name, context.expert_ids, self._view.profiled, self._view.version, n_first=self._first
         )
@@ -64,12 +83,18 @@ class PosteriorRouter:
         if not batch:
             return []
         local = self._appraise(batch)
-        ranked = preference(local.accuracy)[:, : self._k + 1]
+        prices = prices_now(self._context, self._prices)
+        worth = local.accuracy - prices.of
+        best = line_up(worth, min(self._k + 1, worth.shape[1]), self._alike)
+        asked = in_shared_order(best[:, : self._k], worth, self._rank, self._within)
+        ranked = np.hstack([asked, best[:, self._k :]])
         shown = [*range(self._first), *range(self._k, ranked.shape[1])]
         lines = _local_lines(local, ranked[:, shown])
         known = self._deck.tag_table([item.skills for item in batch]).known
-        columns = zip(batch, ranked.tolist(), local.accuracy.tolist(), lines, known, strict=True)
-        return self._writer.write_all(self._verdict(*column) for column in columns)
+        columns = zip(
+            batch, ranked.tolist(), local.accuracy.tolist(), worth.tolist(), lines, known, strict=True
+        )
+        return self._writer.write_all(self._verdict(*column, notes=prices.notes) for column in columns)
 
     def _appraise(self, batch: Sequence[RoutingInput]) -> Appraisal:
         """Of the eligible experts, in pool order; those that the profile does not hold are unmeasured."""
@@ -91,22 +116,25 @@ class PosteriorRouter:
         item: RoutingInput,
         ranked: list[int],
         accuracy: list[float],
+        worth: list[float],
         lines: _Lines,
         known: tuple[SkillTag, ...],
+        *,
+        notes: tuple[str, ...],
     ) -> Verdict:
         picks, left_out = ranked[: self._k], ranked[self._k :]
         of_skills = self._deck.evidence(known)
-        gap = accuracy[picks[-1]] - accuracy[left_out[0]] if left_out else 0.0
+        gap = min(worth[row] for row in picks) - worth[left_out[0]] if left_out else 0.0
         return Verdict(
             picks=picks,
             runner_up=left_out[0] if left_out else None,
             shares=accuracy,
-            scores=accuracy,
+            scores=worth,
             accuracy=accuracy,
             evidence=lambda row: (lines[row], *of_skills(row)) if row in lines else of_skills(row),
             skills=item.skills,
             would_change=accuracy_needed(gap, NEAR) if left_out else None,
-            notes=self._notes,
+            notes=(*self._notes, *notes),
         )
 
 

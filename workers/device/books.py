@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable, Set
 
 from orchestrator.batching import EngineChoice, Rates, choose_engine
 from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, Job, JobState
-from orchestrator.domain.devices import LIVE_S, DeviceReport
+from orchestrator.domain.devices import LIVE_S, REMOTE, DeviceReport
 from workers.device.faults import Fault
 from workers.device.kit import Kit
 from workers.device.seat import failed_outcome
@@ -15,8 +15,6 @@ FAIL_CHUNK = 500
 RUNNING_JOBS = 32
 HOLD_SHARDS = 2
 """A change of engines waits for routing as long as its load, or so many shards, would take."""
-REMOTE = "remote"
-"""The device of engines that run elsewhere."""
 
 LaterEngines = Callable[[Iterable[Job]], frozenset[str]]
 

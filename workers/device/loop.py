@@ -13,6 +13,7 @@ from functools import partial
 
 from orchestrator.batching import Rates
 from orchestrator.domain.assignments import JobState
+from orchestrator.domain.devices import REMOTE
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.ports import Backend, Clock, CompositionFactory
@@ -20,7 +21,7 @@ from orchestrator.settings import SchedulerSettings
 from workers.advancing import Advancer
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
-from workers.device.books import REMOTE, Books
+from workers.device.books import Books
 from workers.device.feeding import Feeder
 from workers.device.kit import make_kit
 from workers.device.lane import Lane

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable
 
 from orchestrator.domain.assignments import EngineBacklog
+from orchestrator.domain.devices import REMOTE
 from workers.device.berth import Berth
-from workers.device.books import REMOTE, Books
+from workers.device.books import Books
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit
 from workers.device.lane import Lane

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Expert
 from orchestrator.routing import ROUTERS, RouterContext, make_router
 from orchestrator.routing.eligibility import prompt_tokens
@@ -57,3 +58,40 @@ def test_decisions_come_in_the_order_of_the_queries() -> None:
     batch = [LENGTHY, BRIEF, LENGTHY, BRIEF]
     decisions = make_router("best_single", POOL).recruit(batch, rng=random.Random(1))
     assert [d.expert_ids[0] for d in decisions] == ["long", "short", "long", "short"]
+
+
+def down(*expert_ids: str) -> RouterContext:
+    engines = frozenset(POOL.engine_id(expert_id) for expert_id in expert_ids)
+    return POOL._replace(conditions=lambda: Conditions(down=engines))
+
+
+@pytest.mark.parametrize("name", sorted(ROUTERS))
+def test_nobody_is_recruited_whose_engine_no_device_can_load(name: str) -> None:
+    (decision,) = make_router(name, down("short")).recruit([BRIEF], rng=random.Random(1))
+    assert "short" not in decision.expert_ids
+    assert decision.notes[-1] == "1 experts left out: their engine cannot be loaded"
+
+
+def test_both_constraints_hold_at_once() -> None:
+    (decision,) = make_router("best_single", down("long")).recruit([LENGTHY], rng=random.Random(1))
+    assert decision.expert_ids == ("unknown",)
+    assert decision.notes[-2:] == (
+        "1 experts left out: their engine cannot be loaded",
+        "1 experts left out: the query exceeds their context",
+    )
+
+
+def test_where_every_engine_is_down_calls_say_why() -> None:
+    (decision,) = make_router("best_single", down(*SKILLS)).recruit([BRIEF], rng=random.Random(1))
+    assert decision.expert_ids == ("short",)
+    assert not [note for note in decision.notes if "left out" in note]
+
+
+def test_an_engine_that_loads_again_is_recruited_again() -> None:
+    engines = [frozenset({POOL.engine_id("short")}), frozenset[str]()]
+    pool = POOL._replace(conditions=lambda: Conditions(down=engines[0]))
+    router = make_router("best_single", pool)
+    (before,) = router.recruit([BRIEF], rng=random.Random(1))
+    engines.pop(0)
+    (after,) = router.recruit([BRIEF], rng=random.Random(1))
+    assert (before.expert_ids, after.expert_ids) == (("long",), ("short",))

@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.cards import Tally
+from orchestrator.domain.devices import Conditions
 from orchestrator.domain.feedback import ALL_SKILLS, Decay, FeedbackCount, with_feedback
 from orchestrator.errors import ConfigError
 from orchestrator.routing import RouterContext, make_router
@@ -44,6 +45,54 @@ def test_reasons_name_the_neighbourhood_and_the_skills() -> None:
     decision = recruit(EAST, k=2)
     assert [e.skill for e in decision.recruits[0].evidence] == [NEAR, "sums"]
     assert [e.skill for e in decision.reserves[0].evidence] == ["sums"]
+
+
+def order(pool: RouterContext, **options: float) -> list[str]:
+    item = routing_input(embedding=EAST, skills={"sums": 1.0})
+    (decision,) = make_router("posterior", pool, {"k": 3, **options}).recruit([item], rng=random.Random())
+    return [r.expert_id for r in (*decision.recruits, *decision.reserves)]
+
+
+def with_costs(**usd: float) -> RouterContext:
+    """The pool with a price per call, seconds of a call ten times that, and an engine per expert."""
+    cards = {
+        name: card.replaced(cost_per_query=usd.get(name, 0.0), mean_latency_ms=1e4 * usd.get(name, 0.0))
+        for name, card in POOL.cards.items()
+    }
+    return POOL._replace(cards=cards)
+
+
+def test_equals_are_asked_in_the_order_of_their_overall_accuracy() -> None:
+    better = POOL._replace(
+        cards={**POOL.cards, "right": POOL.cards["right"].replaced(total=Tally(n_right=99, n_wrong=1))}
+    )
+    assert order(better, within=0.0)[0] == "left"
+    assert order(better, within=1.0)[0] == "right"
+
+
+def test_a_dear_expert_is_left_behind_once_money_counts() -> None:
+    dear = with_costs(left=1.0)
+    assert order(dear, within=0.0)[0] == "left"
+    assert order(dear, within=0.0, usd_price=1.0)[-1] == "left"
+    assert order(dear, within=0.0, second_price=0.1)[-1] == "left"
+
+
+def test_an_engine_that_must_be_loaded_costs_its_seconds_and_the_decision_says_so() -> None:
+    cold = POOL._replace(conditions=lambda: Conditions(cold_s={"left": 20.0}))
+    assert order(cold, within=0.0)[0] == "left", "seconds have no price"
+    assert order(cold, within=0.0, second_price=0.1)[-1] == "left"
+    item = routing_input(embedding=EAST)
+    (decision,) = make_router("posterior", cold, {"second_price": 0.1}).recruit([item], rng=random.Random())
+    assert "loading 'left' takes 20.0 s" in decision.notes
+    (left,) = [r for r in decision.reserves if r.expert_id == "left"]
+    assert left.score == pytest.approx(left.accuracy - 2.0)
+
+
+def test_who_errs_like_the_best_one_comes_behind_who_errs_otherwise() -> None:
+    outcomes = {"best": [1, 1, 1, 0], "twin": [1, 1, 0, 0], "other": [0, 0, 1, 1]}
+    pool = deck({name: {"sums": tally(2, 2)} for name in outcomes}, profile=profile(outcomes, [EAST] * 4))
+    assert order(pool, within=0.0, alike=0.0) == ["best", "twin", "other"]
+    assert order(pool, within=0.0, alike=1.0) == ["best", "other", "twin"]
 
 
 def judged(expert_id: str, skill: str, says: Tally) -> RouterContext:
