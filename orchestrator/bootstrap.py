@@ -217,7 +217,9 @@ class Catalogue:
         spec = self._specs[job.composition]
         if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.profile is None:
             spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
-        return self._ensemble(spec, job, expert_ids=tuple(e.id for e in self._pool.answerers))
+        answerers = [e.id for e in self._pool.answerers]
+        allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
+        return self._ensemble(spec, job, expert_ids=allowed)
 
     def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
         cards, profile = self.knowledge
@@ -581,6 +583,7 @@ def _check_references(settings: Settings, pool: Pool) -> None:
         )
     for engine in pool.engines.values():
         get_backend(engine.backend)
+    _check_allowed(settings, pool)
     synthesized = [
         name for name, spec in settings.muster.compositions.items() if spec.aggregator == SYNTHESIZE
     ]
@@ -590,3 +593,16 @@ def _check_references(settings: Settings, pool: Pool) -> None:
             file=settings.source,
             remedy="Add `roles: [expert, aggregator]` to a member's model_info.muster.",
         )
+
+
+def _check_allowed(settings: Settings, pool: Pool) -> None:
+    answerers = [expert.id for expert in pool.answerers]
+    for name, spec in settings.muster.compositions.items():
+        unknown = sorted(set(spec.experts or ()).difference(answerers))
+        if unknown:
+            raise ConfigError(
+                f"muster.compositions.{name}.experts: '{unknown[0]}' is no expert of the pool.",
+                file=settings.source,
+                param=f"muster.compositions.{name}.experts",
+                remedy=f"Name some of: {', '.join(answerers)}.",
+            )

@@ -15,12 +15,13 @@ import numpy as np
 from orchestrator.annotators import make_annotator
 from orchestrator.bootstrap import Catalogue, Knowledge
 from orchestrator.comparison import ORACLE, Ground, Trial
+from orchestrator.compositions import SkillReader
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import LETTERS, Query
 from orchestrator.errors import CompositionError
-from orchestrator.ports import Embedder, OutcomeRow, SkillAnnotator
+from orchestrator.ports import Embedder, Grader, OutcomeRow, RoutingInput, SkillAnnotator
 from orchestrator.replay.files import ReplaySet
 from orchestrator.replay.player import Played, play
 from orchestrator.replay.recording import RECORDED, RecordedGrader, Recording, n_tokens
@@ -175,12 +176,21 @@ class SeedReplay:
         return play(composition, self.test, self.recording)
 
     @cached_property
+    def grader(self) -> Grader:
+        return RecordedGrader(AnswerGrader(), self.recording)
+
+    def routing_inputs(self) -> list[RoutingInput]:
+        """The test questions as routers see them."""
+        reader = SkillReader(self._annotator, None, self._embedder)
+        return reader.read(self.test, [()] * len(self.test))
+
+    @cached_property
     def catalogue(self) -> Catalogue:
         knowledge = self.knowledge
         return Catalogue(
             self._settings,
             pool=self.recording.pool,
-            grader=RecordedGrader(AnswerGrader(), self.recording),
+            grader=self.grader,
             embedder=lambda: self._embedder,
             annotator=lambda _: self._annotator,
             matcher=lambda _: None,

@@ -166,6 +166,7 @@ class CompositionSettings(Section):
     `waves`: ask the router's reserves as long as these options say (`waves.WaveOptions`); None = ask the
     recruits only.
     `temperature`: of the recruits' sampling, unless a job sets its own; None = each expert's.
+    `experts`: ids of those that may be recruited; None = every one of the pool that answers.
     """
 
     router: str
@@ -174,6 +175,7 @@ class CompositionSettings(Section):
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
     waves: dict[str, JsonValue] | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
+    experts: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
 class FeedbackSettings(Section):

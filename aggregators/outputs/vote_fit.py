@@ -38,12 +38,34 @@ MOST_VOTES = 8
 N_CONSIDERED = 6
 """Experts whose accuracy says how easy a question is, and whose votes the confidence is calibrated on."""
 
-_COMMON = np.array([1e-3, 1e-3, 0.3, 0.3, 0.3, 1e-2])
-_PER_EXPERT = np.array([1.0, 10.0, 10.0])
-_NONE = np.full(5, 1e-2)
-_CALIBRATION = 150.0
-"""Ridge penalties, in questions: of what all experts share, of each expert's bias, slope and length, of the
-standing of none, and of the calibration. Results hardly depend on them (docs/decisions/0012)."""
+
+class Penalties(NamedTuple):
+    """Ridge penalties, in questions; results hardly depend on them (docs/results/constants.md).
+
+    Attributes:
+        common: of what all experts share, in the order of `VoteWeights`.
+        per_expert: of each expert's bias, slope and length.
+        none: of each weight in `NoneWeights`.
+        calibration: of each number in `Calibration`.
+    """
+
+    common: tuple[float, ...] = (1e-3, 1e-3, 0.3, 0.3, 0.3, 1e-2)
+    per_expert: tuple[float, ...] = (1.0, 10.0, 10.0)
+    none: float = 1e-2
+    calibration: float = 150.0
+
+    def scaled(self, *, votes: float = 1.0, calibration: float = 1.0) -> "Penalties":
+        """Those of the vote, and that of the calibration, times these factors."""
+        return Penalties(
+            tuple(votes * p for p in self.common),
+            tuple(votes * p for p in self.per_expert),
+            votes * self.none,
+            calibration * self.calibration,
+        )
+
+
+PENALTIES = Penalties()
+N_NONE = len(NoneWeights._fields)
 
 
 class Lesson(NamedTuple):
@@ -127,7 +149,9 @@ def train_votes(profile: Profile) -> Trained | None:
     return train_votes_with(profile, None)
 
 
-def train_votes_with(profile: Profile, evidence: Floats | None) -> Trained | None:
+def train_votes_with(
+    profile: Profile, evidence: Floats | None, penalties: Penalties = PENALTIES
+) -> Trained | None:
     """
     Args:
         evidence: cross-fitted, [N, E], as `Lesson` has it; None = there is no verifier.
@@ -140,14 +164,14 @@ def train_votes_with(profile: Profile, evidence: Floats | None) -> Trained | Non
     lesson = _lesson(profile, transcript, local, habits)
     if evidence is not None:
         lesson = lesson._replace(evidence=evidence)
-    theta = _fit(lesson)
-    trials = _trials(lesson)
+    theta = _fit(lesson, penalties)
+    trials = _trials(lesson, penalties)
     model = VoteModel(
         common=VoteWeights(*theta.common.tolist()),
         experts={expert_id: _weights(theta, row) for row, expert_id in enumerate(profile.expert_ids)},
         habits=dict(zip(profile.expert_ids, habits, strict=True)),
         none=NoneWeights(*theta.none.tolist()),
-        calibration=_calibrate([trial.standing for trial in trials]),
+        calibration=_calibrate([trial.standing for trial in trials], penalties),
     )
     return Trained(model, _by_question(trials, len(lesson.right)))
 
@@ -299,13 +323,15 @@ def _pulled_back(lesson: Lesson, of_votes: Floats, of_none: Floats) -> _Theta:
     return _Theta(np.array([*per_expert.sum(axis=1), *form, of_trust]), per_expert, of_none)
 
 
-def _fit(lesson: Lesson) -> _Theta:
+def _fit(lesson: Lesson, penalties: Penalties) -> _Theta:
     """The penalised maximum of the likelihood; instances of one question count as one question."""
     from scipy.optimize import minimize
 
     problem = _Problem(lesson, random_parts(lesson))
     n_experts = lesson.said.shape[1]
-    penalty = np.concatenate([_COMMON, np.repeat(_PER_EXPERT, n_experts), _NONE])
+    penalty = np.array(
+        [*penalties.common, *np.repeat(penalties.per_expert, n_experts), *[penalties.none] * N_NONE]
+    )
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         loss, gradient = problem.loss(_unpacked(flat, n_experts))
@@ -319,8 +345,8 @@ def _fit(lesson: Lesson) -> _Theta:
 
 
 def _unpacked(flat: Floats, n_experts: int) -> _Theta:
-    n_common = len(_COMMON)
-    return _Theta(flat[:n_common], flat[n_common : -len(_NONE)].reshape(3, n_experts), flat[-len(_NONE) :])
+    n_common = len(VoteWeights._fields)
+    return _Theta(flat[:n_common], flat[n_common:-N_NONE].reshape(3, n_experts), flat[-N_NONE:])
 
 
 def softmax(scores: Floats) -> Floats:
@@ -355,10 +381,10 @@ class _Trial(NamedTuple):
     surprise: Floats
 
 
-def _trials(lesson: Lesson) -> list[_Trial]:
+def _trials(lesson: Lesson, penalties: Penalties) -> list[_Trial]:
     trials = []
     for inside, left_out in folds(len(lesson.right), seed=1):
-        theta = _fit(lesson.of(inside))
+        theta = _fit(lesson.of(inside), penalties)
         unseen = lesson.of(left_out)
         trials += [_trial(unseen, left_out, k, theta) for k in range(1, N_CONSIDERED + 1)]
     return trials
@@ -372,12 +398,12 @@ def _by_question(trials: list[_Trial], n_questions: int) -> Floats:
     return surprise
 
 
-def _calibrate(standings: list[_Standing]) -> Calibration:
+def _calibrate(standings: list[_Standing], penalties: Penalties) -> Calibration:
     log_odds, n_votes, unopposed, right = (
         np.concatenate(columns) for columns in zip(*standings, strict=True)
     )
     features = np.stack([np.log(n_votes), unopposed], axis=1)
-    shift = _offset_logit(features, right, log_odds, penalty=_CALIBRATION * N_CONSIDERED)
+    shift = _offset_logit(features, right, log_odds, penalty=penalties.calibration * N_CONSIDERED)
     return Calibration(*shift.tolist())
 
 

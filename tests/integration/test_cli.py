@@ -362,6 +362,7 @@ def test_doctor_fails_with_a_remedy_before_profiling(pool: Path, capsys: Capture
         ({"router": "symbolicc", "aggregator": "majority"}, "Did you mean 'symbolic'"),
         ({"router": "symbolic", "aggregator": "vote"}, "unknown aggregator 'vote'"),
         ({"router": "symbolic", "router_options": {"kk": 3}, "aggregator": "first"}, "no option 'kk'"),
+        ({"router": "all", "aggregator": "first", "experts": ["alpha", "mine"]}, "no expert of the pool"),
     ],
 )
 def test_config_check_names_the_composition_that_cannot_be_built(
@@ -371,8 +372,18 @@ def test_config_check_names_the_composition_that_cannot_be_built(
     config["muster"]["compositions"] = {"fine": {"router": "knn", "aggregator": "first"}, "mine": change}
     pool.write_text(yaml.safe_dump(config))
     error = run_json(pool, capsys, "config", "check", code=2)["error"]
-    assert "muster.compositions.mine: " in error["message"]
+    assert "muster.compositions.mine" in error["message"]
     assert message in error["message"]
+
+
+def test_a_composition_recruits_only_whom_it_may(profiled: Path, capsys: Captured) -> None:
+    config = yaml.safe_load(profiled.read_text())
+    config["muster"]["compositions"] = {
+        "local": {"router": "all", "aggregator": "majority", "experts": ["gamma", "alpha"]}
+    }
+    profiled.write_text(yaml.safe_dump(config))
+    decision = run_json(profiled, capsys, "route", "-c", "local", "What is 1 plus 1?")
+    assert [recruit["expert"] for recruit in decision["recruits"]] == ["alpha", "gamma"]
 
 
 def test_doctor_names_weights_that_are_not_there(pool: Path, capsys: Captured) -> None:
