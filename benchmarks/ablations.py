@@ -6,7 +6,9 @@
     shrinkage       pseudo-observations behind local accuracies and behind skills
     skills          read from the text, from a fixed vocabulary, or given as the data set's labels (oracle)
     adaptive        when `auto` stops asking, and its vote and router with a fixed number of experts
-    diversity       sub-pools of eight: the strongest, the least alike, by chance
+    diversity       sub-pools of eight: the strongest, the least alike, by chance; recruits that err alike
+    within          how much less accurate experts are asked in one shared order
+    verifier        which signs of the texts it sees, test-taking cues among them
 
 Every variant is a row of `VARIANTS`: a composition, and what it differs in. DIR is a replay set
 (docs/replay.md; default $MUSTER_REPLAY_DIR). The last line of output is one JSON object.
@@ -67,6 +69,29 @@ def sized(n: int) -> str:
 
 
 AUTO, SINGLE, STATIC = (STOCK_COMPOSITIONS[name] for name in ("auto", "best_single", "static_top_3"))
+VERIFIER = STOCK_COMPOSITIONS["auto_verifier"]
+SIGNS = (
+    ("form",),
+    ("consistency",),
+    ("form", "consistency"),
+    ("form", "consistency", "hedging"),
+    ("cues",),
+    ("form", "consistency", "hedging", "cues"),
+)
+
+
+def routed(**options: float) -> CompositionSettings:
+    """`auto` with other options of its router."""
+    return AUTO.model_copy(update={"router_options": dict(options)})
+
+
+def seeing(*signs: str) -> CompositionSettings:
+    return VERIFIER.model_copy(update={"aggregator_options": {"signs": list(signs)}})
+
+
+def unverified() -> CompositionSettings:
+    """The verifier's rule for when to stop, without a verifier."""
+    return AUTO.model_copy(update={"waves": VERIFIER.waves})
 
 
 def asking(**waves: float) -> CompositionSettings:
@@ -115,6 +140,10 @@ VARIANTS: tuple[Variant, ...] = (
         for pool in (STRONGEST, LEAST_ALIKE, BY_CHANCE)
         for name, of in (("auto", AUTO), ("static_top_3", STATIC), ("best_single", SINGLE))
     ),
+    *(Variant("diversity", f"auto, alike={a:g}", routed(alike=a)) for a in (0.0, 0.05, 0.1, 0.2)),
+    *(Variant("within", f"within={w:g}", routed(within=w)) for w in (0.0, 0.02, 0.05, 0.1, 1.0)),
+    Variant("verifier", "no texts, same stopping", unverified()),
+    *(Variant("verifier", ", ".join(signs), seeing(*signs)) for signs in SIGNS),
 )
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue
 from aggregators.outputs import learned
 from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.learned import LearnedVote
-from aggregators.outputs.verifying.model import Claim, Verifier, fit_verifier
+from aggregators.outputs.verifying.model import TEXT_SIGNS, Claim, Group, Verifier, fit_verifier
 from aggregators.outputs.vote_fit import Floats, train_votes, train_votes_with
 from aggregators.outputs.vote_model import VoteModel
 from aggregators.outputs.votes import Ballot
@@ -37,13 +37,14 @@ class VerifiersOptions(Options):
     Args:
         min_questions: different profile questions below which nothing is read: the verifier would hardly
             pay. A set of 2,000 that repeats some has enough.
-        cues: let the verifier see test-taking cues (length and place of the chosen option, length of the
-            question). They help on the exam they were learnt on and do not transfer: for ablations.
+        signs: what the verifier sees of a text. `cues` are not of the text: length and place of the chosen
+            option, length of the question. Such test-taking cues help on the exam they were learnt on and do
+            not transfer; they are for ablations.
         fallback: options of the `weighted` vote that is used where nothing can be learnt.
     """
 
     min_questions: int = Field(default=1900, ge=1)
-    cues: bool = False
+    signs: tuple[Group, ...] = Field(default=TEXT_SIGNS, min_length=1)
     fallback: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -116,13 +117,13 @@ def paired_gain(without: Floats, with_verifier: Floats) -> Gain:
 
 
 @lru_cache(maxsize=4)
-def fit_reading(profile: Profile, min_questions: int, cues: bool, seed: int) -> Reading | str:
+def fit_reading(profile: Profile, min_questions: int, signs: tuple[Group, ...], seed: int) -> Reading | str:
     """A verifier that wins inside the profile, fitted once per process; else the reason why there is none."""
     n = len(profile.texts)
     if n < min_questions:
         return f"the profile has {n} questions, a verifier needs {min_questions}"
     plain = train_votes(profile)
-    verified = fit_verifier(profile, with_cues=cues, seed=seed)
+    verified = fit_verifier(profile, groups=signs, seed=seed)
     trained = None if verified is None else train_votes_with(profile, verified.evidence)
     if plain is None or verified is None or trained is None:
         return "the profile has no texts of right and wrong responses to learn from"
@@ -140,7 +141,7 @@ def _claim(ballot: Ballot) -> Claim:
 def _fit(context: AggregatorContext, options: VerifiersOptions) -> Reading | str:
     if context.profile is None:
         return "the pool is not profiled here"
-    return fit_reading(context.profile, options.min_questions, options.cues, context.seed)
+    return fit_reading(context.profile, options.min_questions, options.signs, context.seed)
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:

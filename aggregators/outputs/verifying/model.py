@@ -10,7 +10,8 @@ Shapes: E experts of the profile, N profile questions that the local model kept,
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,9 @@ from orchestrator.routing.local import fit_local, folds
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+Group = Literal["form", "consistency", "hedging", "cues"]
+TEXT_SIGNS: tuple[Group, ...] = ("form", "consistency", "hedging")
 
 Predict = Callable[[Floats], Floats]
 """Features [M, F] to probabilities of being right, [M]."""
@@ -57,15 +61,15 @@ class Verifier:
     """
     Args:
         typical: each expert's usual `Form.length` and `Form.reasoning_length`, by id.
-        with_cues: whether test-taking cues are among the features; for ablations.
+        groups: signs that are among the features.
     """
 
     def __init__(
-        self, predict: Predict, typical: Mapping[str, tuple[float, float]], *, with_cues: bool
+        self, predict: Predict, typical: Mapping[str, tuple[float, float]], *, groups: Sequence[Group]
     ) -> None:
         self._predict = predict
         self._typical = typical
-        self._with_cues = with_cues
+        self._groups = groups
 
     def evidence(self, query: Query, claims: Sequence[Claim]) -> list[float]:
         """Log-odds of being right that each text adds to its expert's accuracy; nats, rounded so that they do
@@ -73,7 +77,7 @@ class Verifier:
         if not claims:
             return []
         rows = [
-            feature_row(signs, query, claim, self._typical.get(claim.expert_id), with_cues=self._with_cues)
+            feature_row(signs, query, claim, self._typical.get(claim.expert_id), groups=self._groups)
             for claim, signs in zip(claims, _read_all(query, claims), strict=True)
         ]
         probability = self._predict(np.array(rows, dtype=np.float64))
@@ -97,16 +101,21 @@ def added_log_odds(probability: Floats, accuracy: Floats) -> Floats:
 
 
 def feature_row(
-    signs: Signs, query: Query, claim: Claim, typical: tuple[float, float] | None, *, with_cues: bool
+    signs: Signs, query: Query, claim: Claim, typical: tuple[float, float] | None, *, groups: Sequence[Group]
 ) -> tuple[float, ...]:
     """F numbers; NaN where there is nothing to say, as of the usual length of an expert without a profile."""
     usual_length, usual_reasoning = typical or (MISSING, MISSING)
     relative = (signs.form.length - usual_length, signs.form.reasoning_length - usual_reasoning)
-    extra = cues(query, claim.value) if with_cues else ()
-    return (*signs.row, *relative, logit(claim.accuracy), *extra)
+    found: dict[Group, tuple[float, ...]] = {
+        "form": (*signs.form, *relative),
+        "consistency": signs.consistency,
+        "hedging": signs.hedging,
+        "cues": cues(query, claim.value) if "cues" in groups else (),
+    }
+    return (logit(claim.accuracy), *chain.from_iterable(found[group] for group in groups))
 
 
-def fit_verifier(profile: Profile, *, with_cues: bool = False, seed: int = 0) -> Verified | None:
+def fit_verifier(profile: Profile, *, groups: Sequence[Group] = TEXT_SIGNS, seed: int = 0) -> Verified | None:
     """Learn from the texts of a profile; None = it has none, or all or none of them are right.
 
     The evidence is cross-fitted (five folds of questions), as are the accuracies behind it: evidence that a
@@ -122,13 +131,13 @@ def fit_verifier(profile: Profile, *, with_cues: bool = False, seed: int = 0) ->
     if not readings:
         return None
     typical = _typical(readings)
-    table = _table(readings, typical, with_cues=with_cues)
+    table = _table(readings, typical, groups=groups)
     if table.right.all() or not table.right.any():
         return None
     probability = accuracy.copy()
     experts = [reading.expert for reading in readings]
     probability[table.question, experts] = _crossfit(table, len(accuracy), seed=seed)
-    verifier = Verifier(_fit(table, seed=seed), typical, with_cues=with_cues)
+    verifier = Verifier(_fit(table, seed=seed), typical, groups=groups)
     return Verified(verifier, added_log_odds(probability, accuracy))
 
 
@@ -198,10 +207,10 @@ def _typical(readings: Sequence[_Reading]) -> dict[str, tuple[float, float]]:
 
 
 def _table(
-    readings: Sequence[_Reading], typical: Mapping[str, tuple[float, float]], *, with_cues: bool
+    readings: Sequence[_Reading], typical: Mapping[str, tuple[float, float]], *, groups: Sequence[Group]
 ) -> _Table:
     rows = [
-        feature_row(r.signs, r.query, r.claim, typical.get(r.claim.expert_id), with_cues=with_cues)
+        feature_row(r.signs, r.query, r.claim, typical.get(r.claim.expert_id), groups=groups)
         for r in readings
     ]
     return _Table(

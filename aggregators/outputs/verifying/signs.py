@@ -82,10 +82,6 @@ class Signs(NamedTuple):
     consistency: Consistency
     hedging: Hedging
 
-    @property
-    def row(self) -> tuple[float, ...]:
-        return (*self.form, *self.consistency, *self.hedging)
-
 
 class Candidates(NamedTuple):
     """The answers that a response may have stated, prepared for comparison; C of them.

@@ -3,7 +3,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from aggregators.outputs.verifying.model import Claim, Verified, added_log_odds, fit_verifier
+from aggregators.outputs.verifying.model import TEXT_SIGNS, Claim, Verified, added_log_odds, fit_verifier
 from orchestrator.domain.cards import Profile
 from tests.fakes.transcripts import spoken_profile, with_texts
 
@@ -97,7 +97,7 @@ def test_without_texts_of_right_and_wrong_answers_there_is_no_verifier(without: 
 def test_cues_are_seen_only_where_they_are_asked_for() -> None:
     """Texts say nothing, but the shorter of two options is right: only a verifier with cues can tell."""
     dull = with_texts(spoken_profile({"honest": honest}, N), lambda *_: "Well.")
-    blind, cued = fit_verifier(dull), fit_verifier(dull, with_cues=True)
+    blind, cued = fit_verifier(dull), fit_verifier(dull, groups=(*TEXT_SIGNS, "cues"))
     assert blind is not None
     assert cued is not None
     right = dull.right[0]
