@@ -1,11 +1,11 @@
-"""Chooses the constants of `auto` inside profile sets: `python -m benchmarks.constants [DIR]`.
+"""Chooses the constants of `auto` inside profile sets: `python -m benchmarks.constants [DIR] [--composition auto_verifier]`.
 
 No question of a test set is looked at. The largest profile of each split is divided: its smallest recorded
 profile against the rest of it, and `FOLDS` folds. On each part, pools are profiled and the questions left out
 answered by the production router and vote; then every variant of a constant is compared on the same answers.
 
     stopping     when to ask on: all combinations of `STOPPING`; of those that need at most so many calls as
-                 `MOST_CALLS` says, the most accurate on the mean of all settings. For each split alone, what
+                 `Subject.most_calls` says, the most accurate on the mean of all settings. For each split alone, what
                  the best one that takes no more calls gains on the shipped one
     within       how much less accurate experts count as equally good, at the shipped stopping rule, with the
                  loads that one device would need for the left-out questions as a batch
@@ -21,7 +21,7 @@ import multiprocessing
 import os
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -30,12 +30,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import JsonValue
 
 from aggregators.outputs import AggregatorContext, make_aggregator
 from aggregators.outputs.learned import LearnedVote
 from aggregators.outputs.vote_fit import PENALTIES, Penalties, train_votes_with
 from orchestrator.comparison import ECE_BINS
-from orchestrator.compositions import expert_call
+from orchestrator.compositions import STOCK_COMPOSITIONS, expert_call
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Response
 from orchestrator.domain.queries import LETTERS, Query
@@ -48,7 +49,7 @@ from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.routing.decisions import no_cycle_collection
 from orchestrator.routing.posterior import PosteriorOptions
-from orchestrator.settings import MusterSettings
+from orchestrator.settings import CompositionSettings, MusterSettings
 from orchestrator.waves import WaveOptions, why_ask_on
 
 FOLDS = 4
@@ -58,13 +59,51 @@ STOPPING: Mapping[str, Sequence[float]] = {
     "lookahead": (2, 3),
     "lookahead_share": (0.5, 0.7, 0.9, 1.1, 1.3),
 }
-WITHIN = (0.0, 0.02, 0.03, 0.05, 0.1, 1.0)
 FACTORS = (1 / 3, 1.0, 3.0)
-MOST_CALLS: Mapping[str, float] = {"small": 3.2, "mid": 3.2, "all": 2.4}
-"""Mean calls per question that a pool may take."""
 
 PROFILE = "profile"
 LARGE, SMALL = "large", "small"
+
+
+class Subject(NamedTuple):
+    """A composition whose constants are examined.
+
+    Attributes:
+        aggregator_options: for profiles as small as the parts.
+        most_calls: mean calls per question that a pool may take.
+        sizes: of profiles that it is for.
+    """
+
+    spec: CompositionSettings
+    aggregator_options: Mapping[str, JsonValue]
+    most_calls: Mapping[str, float]
+    sizes: tuple[str, ...]
+    within: Sequence[float]
+    with_penalties: bool
+
+    @property
+    def shipped(self) -> WaveOptions:
+        return WaveOptions.model_validate(self.spec.waves)
+
+
+SUBJECTS: Mapping[str, Subject] = {
+    "auto": Subject(
+        STOCK_COMPOSITIONS["auto"],
+        {},
+        {"small": 3.2, "mid": 3.2, "all": 2.4},
+        (SMALL, LARGE),
+        (0.0, 0.02, 0.03, 0.05, 0.1, 1.0),
+        with_penalties=True,
+    ),
+    "auto_verifier": Subject(
+        STOCK_COMPOSITIONS["auto_verifier"],
+        {"min_questions": 1000},
+        {"small": 3.4, "mid": 3.4},
+        (LARGE,),
+        (PosteriorOptions().within,),
+        with_penalties=False,
+    ),
+}
 _JOB = Job(id="constants", composition="auto")
 
 
@@ -112,22 +151,24 @@ class Climber:
             grader=replay.grader, pool=self._pool, cards=cards, profile=profile, seed=0
         )
 
-    def climb(self, *, within: float | None = None, penalties: Penalties | None = None) -> list[Ladder]:
+    def climb(
+        self, subject: Subject, *, within: float | None = None, penalties: Penalties | None = None
+    ) -> list[Ladder]:
         """A ladder for each left-out question; None = as shipped."""
         options = {} if within is None else {"within": within}
-        router = make_router("posterior", self._routing, options)
+        router = make_router(subject.spec.router, self._routing, {**subject.spec.router_options, **options})
         inputs = self._replay.routing_inputs()
         with no_cycle_collection():
             decisions = router.recruit(inputs, rng=random.Random(0))
-            vote = self._vote(penalties)
+            vote = self._vote(subject, penalties)
             return [
                 self._ladder(vote, query, decision)
                 for query, decision in zip(self._replay.test, decisions, strict=True)
             ]
 
-    def _vote(self, penalties: Penalties | None) -> SequentialAggregator:
+    def _vote(self, subject: Subject, penalties: Penalties | None) -> SequentialAggregator:
         if penalties is None:
-            vote = make_aggregator("learned", self._voting, {})
+            vote = make_aggregator(subject.spec.aggregator, self._voting, subject.aggregator_options)
         else:
             trained = train_votes_with(self.profile, None, penalties)
             assert trained is not None, "responses are recorded"
@@ -168,7 +209,9 @@ class Part(NamedTuple):
     columns: Split
 
 
-def parts(replay: ReplaySet, seed: int, pools: Sequence[str]) -> list[Part]:
+def parts(
+    replay: ReplaySet, seed: int, pools: Iterable[str], sizes: Container[str] = (SMALL, LARGE)
+) -> list[Part]:
     """Divisions of the largest profile set of a seed; its test set is not touched."""
     names = profile_names(replay)
     whole, small = (split(replay, seed=seed, profile=name).profile for name in (names[-1], names[0]))
@@ -176,7 +219,9 @@ def parts(replay: ReplaySet, seed: int, pools: Sequence[str]) -> list[Part]:
     divisions = [(LARGE, Split(np.sort(whole[fold != f]), np.sort(whole[fold == f]))) for f in range(FOLDS)]
     if len(names) > 1:
         divisions.insert(0, (SMALL, Split(small, np.setdiff1d(whole, small))))
-    return [Part(Setting(pool, size), columns) for pool in pools for size, columns in divisions]
+    return [
+        Part(Setting(pool, size), columns) for pool in pools for size, columns in divisions if size in sizes
+    ]
 
 
 def climber(replay: ReplaySet, part: Part) -> Climber:
@@ -229,8 +274,8 @@ def mean_calls(scores: Scores) -> float:
     return float(np.mean([score.calls for score in scores.values()]))
 
 
-def is_affordable(scores: Scores) -> bool:
-    return all(score.calls <= MOST_CALLS.get(setting.pool, np.inf) for setting, score in scores.items())
+def is_affordable(scores: Scores, most_calls: Mapping[str, float]) -> bool:
+    return all(score.calls <= most_calls.get(setting.pool, np.inf) for setting, score in scores.items())
 
 
 def variants() -> list[WaveOptions]:
@@ -240,9 +285,9 @@ def variants() -> list[WaveOptions]:
     ]
 
 
-def chosen(of_variants: Mapping[WaveOptions, Scores]) -> WaveOptions:
+def chosen(of_variants: Mapping[WaveOptions, Scores], most_calls: Mapping[str, float]) -> WaveOptions:
     """The most accurate one of those that can be paid; ties: as listed."""
-    affordable = [o for o in of_variants if is_affordable(of_variants[o])]
+    affordable = [o for o in of_variants if is_affordable(of_variants[o], most_calls)]
     return max(affordable or of_variants, key=lambda options: mean_accuracy(of_variants[options]))
 
 
@@ -265,8 +310,6 @@ def loads(ladders: Sequence[Ladder], options: WaveOptions) -> int:
 
 # ── the comparisons ───────────────────────────────────────────────────────────────────────────────
 
-SHIPPED = WaveOptions()
-
 
 class Within(NamedTuple):
     """`loads`: mean over the parts of a setting."""
@@ -284,11 +327,12 @@ class Confidence(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one part of a profile says."""
+    """What one part of a profile says; `of_penalties` only of the first seed's first parts."""
 
     seed: int
     setting: Setting
     of_within: Mapping[float, list[Ladder]]
+    of_penalties: Mapping[str, list[Ladder]]
 
 
 def compare_stopping(found: Sequence[Found], within: float) -> dict[WaveOptions, Scores]:
@@ -301,19 +345,19 @@ def compare_stopping(found: Sequence[Found], within: float) -> dict[WaveOptions,
     return scores
 
 
-def compare_within(found: Sequence[Found]) -> dict[float, dict[Setting, Within]]:
+def compare_within(found: Sequence[Found], shipped: WaveOptions) -> dict[float, dict[Setting, Within]]:
     compared: dict[float, dict[Setting, Within]] = {}
     for within in found[0].of_within:
         count, n_loads = Count(), defaultdict(list)
         for part in found:
-            count.add(part.setting, part.of_within[within], SHIPPED)
-            n_loads[part.setting].append(loads(part.of_within[within], SHIPPED))
+            count.add(part.setting, part.of_within[within], shipped)
+            n_loads[part.setting].append(loads(part.of_within[within], shipped))
         compared[within] = {s: Within(score, float(np.mean(n_loads[s]))) for s, score in count.scores.items()}
     return compared
 
 
-def confidence_of(ladders: Sequence[Ladder]) -> Confidence:
-    rungs = [ladder.rungs[ladder.asked(SHIPPED) - 1] for ladder in ladders]
+def confidence_of(ladders: Sequence[Ladder], shipped: WaveOptions) -> Confidence:
+    rungs = [ladder.rungs[ladder.asked(shipped) - 1] for ladder in ladders]
     right = np.array([rung.is_right for rung in rungs])
     stated = np.array([rung.outlook.confidence or 0.0 for rung in rungs])
     p = np.clip(np.where(right, stated, 1 - stated), 1e-6, 1)
@@ -321,14 +365,12 @@ def confidence_of(ladders: Sequence[Ladder]) -> Confidence:
     return Confidence(100 * float(right.mean()), float(-np.log(p).mean()), error)
 
 
-def compare_penalties(climbers: Sequence[tuple[Setting, Climber]]) -> dict[str, dict[Setting, Confidence]]:
-    compared: dict[str, dict[Setting, Confidence]] = {}
-    for name, penalties in _penalties().items():
-        ladders: dict[Setting, list[Ladder]] = defaultdict(list)
-        for setting, of_part in climbers:
-            ladders[setting] += of_part.climb(penalties=penalties)
-        compared[name] = {setting: confidence_of(of) for setting, of in ladders.items()}
-    return compared
+def compare_penalties(found: Sequence[Found], shipped: WaveOptions) -> dict[str, dict[Setting, Confidence]]:
+    examined = [part for part in found if part.of_penalties]
+    return {
+        name: {part.setting: confidence_of(part.of_penalties[name], shipped) for part in examined}
+        for name in _penalties()
+    }
 
 
 def _penalties() -> dict[str, Penalties]:
@@ -336,70 +378,100 @@ def _penalties() -> dict[str, Penalties]:
     return votes | {f"calibration x {f:.2g}": PENALTIES.scaled(calibration=f) for f in FACTORS if f != 1}
 
 
-def find(replay: ReplaySet, seeds: Sequence[int], pools: Sequence[str], *, workers: int) -> list[Found]:
-    wanted = [(seed, part) for seed in seeds for part in parts(replay, seed, pools)]
+class _Wanted(NamedTuple):
+    seed: int
+    part: Part
+    with_penalties: bool
+
+
+def find(
+    replay: ReplaySet, subject: Subject, seeds: Sequence[int], pools: Iterable[str], *, workers: int
+) -> list[Found]:
+    wanted = [
+        _Wanted(seed, part, subject.with_penalties and seed == seeds[0] and is_first)
+        for seed in seeds
+        for part, is_first in _with_first(parts(replay, seed, pools, subject.sizes))
+    ]
     shares = [wanted[i::workers] for i in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
-        return [found for share in executor.map(partial(_find, replay), shares) for found in share]
+        return [found for share in executor.map(partial(_find, replay, subject), shares) for found in share]
 
 
-def _find(replay: ReplaySet, wanted: Sequence[tuple[int, Part]]) -> list[Found]:
+def _with_first(divisions: Sequence[Part]) -> Iterator[tuple[Part, bool]]:
+    """Each part, and whether it is the first of its setting."""
+    seen: set[Setting] = set()
+    for part in divisions:
+        yield part, part.setting not in seen
+        seen.add(part.setting)
+
+
+def _find(replay: ReplaySet, subject: Subject, wanted: Sequence[_Wanted]) -> list[Found]:
     found = []
-    for seed, part in wanted:
+    for seed, part, with_penalties in wanted:
         of_part = climber(replay, part)
-        found.append(Found(seed, part.setting, {w: of_part.climb(within=w) for w in WITHIN}))
+        of_within = {within: of_part.climb(subject, within=within) for within in subject.within}
+        tried = _penalties() if with_penalties else {}
+        of_penalties = {name: of_part.climb(subject, penalties=p) for name, p in tried.items()}
+        found.append(Found(seed, part.setting, of_within, of_penalties))
         print(f"seed {seed}, {part.setting.pool}, {part.setting.size}", flush=True)
     return found
 
 
-def regret(of_variants: Mapping[WaveOptions, Scores]) -> tuple[WaveOptions, float]:
+def regret(of_variants: Mapping[WaveOptions, Scores], shipped: WaveOptions) -> tuple[WaveOptions, float]:
     """The most accurate variant that takes no more calls than the shipped one, and what it gains."""
-    shipped = of_variants[SHIPPED]
-    cheap = [o for o in of_variants if mean_calls(of_variants[o]) <= mean_calls(shipped)]
+    scores = of_variants[shipped]
+    cheap = [o for o in of_variants if mean_calls(of_variants[o]) <= mean_calls(scores)]
     best = max(cheap, key=lambda options: mean_accuracy(of_variants[options]))
-    return best, mean_accuracy(of_variants[best]) - mean_accuracy(shipped)
+    return best, mean_accuracy(of_variants[best]) - mean_accuracy(scores)
 
 
-def _stopping_result(found: Sequence[Found], within: float) -> dict[str, object]:
+def _stopping_result(found: Sequence[Found], subject: Subject) -> dict[str, object]:
+    within, shipped = PosteriorOptions().within, subject.shipped
     scores = compare_stopping(found, within)
-    best = chosen(scores)
+    best = chosen(scores, subject.most_calls)
     of_seeds = {seed: [part for part in found if part.seed == seed] for seed in {f.seed for f in found}}
-    regrets = {seed: regret(compare_stopping(of_seed, within)) for seed, of_seed in of_seeds.items()}
+    regrets = {seed: regret(compare_stopping(of, within), shipped) for seed, of in of_seeds.items()}
     return {
+        "most_calls": dict(subject.most_calls),
         "chosen": best.model_dump(),
-        "is_shipped": best == SHIPPED,
+        "is_shipped": best == shipped,
         "chosen_mean": mean_accuracy(scores[best]),
-        "shipped_mean": mean_accuracy(scores[SHIPPED]),
-        "shipped": {f"{s.pool}, {s.size}": score._asdict() for s, score in scores[SHIPPED].items()},
+        "shipped_mean": mean_accuracy(scores[shipped]),
+        "shipped": _shown({setting: score._asdict() for setting, score in scores[shipped].items()}),
         "of_seeds": {
-            str(seed): {"best_at_equal_calls": o.model_dump(), "gain": gain}
-            for seed, (o, gain) in regrets.items()
+            str(seed): {"best_at_equal_calls": options.model_dump(), "gain": gain}
+            for seed, (options, gain) in regrets.items()
         },
     }
+
+
+def _shown(of_settings: Mapping[Setting, object]) -> dict[str, object]:
+    return {f"{setting.pool}, {setting.size}": value for setting, value in of_settings.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=os.environ.get("MUSTER_REPLAY_DIR"))
-    parser.add_argument("--pools", default="small,mid,all")
+    parser.add_argument("--composition", choices=tuple(SUBJECTS), default="auto")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     if args.folder is None:
         parser.error("give a replay set, or set MUSTER_REPLAY_DIR")
-    seeds, pools = [int(seed) for seed in args.seeds.split(",")], args.pools.split(",")
+    subject = SUBJECTS[args.composition]
     replay = with_vectors(read_replay_set(Path(args.folder)), MusterSettings())
-    found = find(replay, seeds, pools, workers=args.workers)
-    stopping = _stopping_result(found, PosteriorOptions().within)
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    found = find(replay, subject, seeds, subject.most_calls, workers=args.workers)
     within = {
-        str(w): {f"{s.pool}, {s.size}": {**v.score._asdict(), "loads": v.loads} for s, v in of.items()}
-        for w, of in compare_within(found).items()
+        str(w): _shown({s: {**v.score._asdict(), "loads": v.loads} for s, v in of.items()})
+        for w, of in compare_within(found, subject.shipped).items()
     }
-    climbers = [(part.setting, climber(replay, part)) for part in parts(replay, seeds[0], pools)]
     penalties = {
-        name: {f"{s.pool}, {s.size}": c._asdict() for s, c in of.items()}
-        for name, of in compare_penalties(climbers).items()
+        name: _shown({s: confidence._asdict() for s, confidence in of.items()})
+        for name, of in compare_penalties(found, subject.shipped).items()
+        if of
     }
+    stopping = _stopping_result(found, subject)
     print(json.dumps({"stopping": stopping, "within": within, "penalties": penalties}))
 
 

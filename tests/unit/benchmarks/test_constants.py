@@ -6,9 +6,8 @@ import pytest
 
 from benchmarks.constants import (
     LARGE,
-    MOST_CALLS,
-    SHIPPED,
     SMALL,
+    SUBJECTS,
     Climber,
     Count,
     Ladder,
@@ -29,6 +28,8 @@ from orchestrator.settings import MusterSettings
 from orchestrator.waves import WaveOptions
 from tests.fakes.replay_sets import write_replay_set
 
+AUTO = SUBJECTS["auto"]
+SHIPPED, LIMITS = AUTO.shipped, AUTO.most_calls
 MID = Setting("mid", LARGE)
 LAVISH = WaveOptions(agree=3)
 
@@ -62,15 +63,15 @@ def test_scores_are_of_the_rung_that_ended_it() -> None:
     count = Count()
     count.add(MID, [AGREE_AT_TWO], SHIPPED)
     assert count.scores == {MID: Score(100.0, 2.0)}
-    assert confidence_of([AGREE_AT_TWO]).accuracy == 100
-    assert confidence_of([AGREE_AT_TWO]).ece == pytest.approx(0.2)
+    assert confidence_of([AGREE_AT_TWO], SHIPPED).accuracy == 100
+    assert confidence_of([AGREE_AT_TWO], SHIPPED).ece == pytest.approx(0.2)
 
 
 def test_of_what_can_be_paid_the_most_accurate_is_chosen() -> None:
-    limit = MOST_CALLS["mid"]
+    limit = LIMITS["mid"]
     scores = {SHIPPED: {MID: Score(50.0, limit)}, LAVISH: {MID: Score(51.0, limit + 0.1)}}
-    assert chosen(scores) == SHIPPED
-    assert chosen({**scores, LAVISH: {MID: Score(51.0, limit)}}) == LAVISH
+    assert chosen(scores, LIMITS) == SHIPPED
+    assert chosen({**scores, LAVISH: {MID: Score(51.0, limit)}}, LIMITS) == LAVISH
 
 
 def test_regret_compares_at_equal_calls() -> None:
@@ -80,7 +81,7 @@ def test_regret_compares_at_equal_calls() -> None:
         LAVISH: {MID: Score(52.0, 3.1)},
         thrifty: {MID: Score(50.5, 2.9)},
     }
-    assert regret(scores) == (thrifty, 0.5)
+    assert regret(scores, SHIPPED) == (thrifty, 0.5)
 
 
 def test_loads_are_those_of_a_device_that_serves_the_most_waiting_first() -> None:
@@ -109,6 +110,6 @@ def test_parts_divide_the_largest_profile_and_leave_the_test_alone(replay: Repla
 def test_every_left_out_question_is_answered_as_far_as_experts_are_held_ready(replay: ReplaySet) -> None:
     part = parts(replay, 0, ["four"])[0]
     of_part: Climber = climber(replay, part)
-    ladders = of_part.climb()
+    ladders = of_part.climb(AUTO)
     assert len(ladders) == len(part.columns.test)
     assert all(len(ladder.rungs) == len(ladder.expert_ids) == 4 for ladder in ladders)
