@@ -1,16 +1,18 @@
-"""Chooses the constants of `auto` inside profile sets: `python -m benchmarks.constants [DIR] [--composition auto_verifier]`.
+"""Chooses the constants of `auto` inside profile sets: `python -m benchmarks.constants [DIR]`.
 
 No question of a test set is looked at. The largest profile of each split is divided: its smallest recorded
 profile against the rest of it, and `FOLDS` folds. On each part, pools are profiled and the questions left out
 answered by the production router and vote; then every variant of a constant is compared on the same answers.
 
     stopping     when to ask on: all combinations of `STOPPING`; of those that need at most so many calls as
-                 `Subject.most_calls` says, the most accurate on the mean of all settings. For each split alone, what
-                 the best one that takes no more calls gains on the shipped one
+                 `Subject.most_calls` says, the most accurate on the mean of all settings. For each split
+                 alone, what the best one that takes no more calls gains on the shipped one
     within       how much less accurate experts count as equally good, at the shipped stopping rule, with the
                  loads that one device would need for the left-out questions as a batch
     penalties    of vote weights and of the calibration, as factors of the shipped ones: with the log loss and
                  the calibration error of the confidence
+
+`--composition auto_verifier`: those of the vote that reads texts.
 
 DIR is a replay set (docs/replay.md; default $MUSTER_REPLAY_DIR). The last line of output is one JSON object.
 """
