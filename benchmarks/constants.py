@@ -1,16 +1,17 @@
 """Chooses the constants of `auto` inside profile sets: `python -m benchmarks.constants [DIR]`.
 
 No question of a test set is looked at. The largest profile of each split is divided: its smallest recorded
-profile against the rest of it, and `FOLDS` folds. On each part, pools are profiled and the questions left out
-answered by the production router and vote; then every variant of a constant is compared on the same answers.
+profile against the rest of it, `FOLDS` folds, and a tiny part against another one. On each part, pools are
+profiled and the questions left out answered by the production router and vote; then every variant of a constant
+is compared on the same answers.
 
     stopping     when to ask on: all combinations of `STOPPING`; of those that need at most so many calls as
                  `Subject.most_calls` says, the most accurate on the mean of all settings. For each split
                  alone, what the best one that takes no more calls gains on the shipped one
     within       how much less accurate experts count as equally good, at the shipped stopping rule, with the
                  loads that one device would need for the left-out questions as a batch
-    penalties    of vote weights and of the calibration, as factors of the shipped ones: with the log loss and
-                 the calibration error of the confidence
+    penalties    of vote weights and of the calibration, against the shipped ones: with the log loss and the
+                 calibration error of the confidence
 
 `--composition auto_verifier`: those of the vote that reads texts.
 
@@ -61,10 +62,10 @@ STOPPING: Mapping[str, Sequence[float]] = {
     "lookahead": (2, 3),
     "lookahead_share": (0.5, 0.7, 0.9, 1.1, 1.3),
 }
-FACTORS = (1 / 3, 1.0, 3.0)
 
 PROFILE = "profile"
-LARGE, SMALL = "large", "small"
+LARGE, SMALL, TINY = "large", "small", "tiny"
+N_TINY, MOST_LEFT_OUT = 100, 1000
 
 
 class Subject(NamedTuple):
@@ -93,8 +94,8 @@ SUBJECTS: Mapping[str, Subject] = {
         STOCK_COMPOSITIONS["auto"],
         {},
         {"small": 3.2, "mid": 3.2, "all": 2.4},
-        (SMALL, LARGE),
-        (0.0, 0.02, 0.03, 0.05, 0.1, 1.0),
+        (TINY, SMALL, LARGE),
+        (0.0, 0.03, 0.05, 0.1),
         with_penalties=True,
     ),
     "auto_verifier": Subject(
@@ -212,13 +213,15 @@ class Part(NamedTuple):
 
 
 def parts(
-    replay: ReplaySet, seed: int, pools: Iterable[str], sizes: Container[str] = (SMALL, LARGE)
+    replay: ReplaySet, seed: int, pools: Iterable[str], sizes: Container[str] = (TINY, SMALL, LARGE)
 ) -> list[Part]:
     """Divisions of the largest profile set of a seed; its test set is not touched."""
     names = profile_names(replay)
     whole, small = (split(replay, seed=seed, profile=name).profile for name in (names[-1], names[0]))
     fold = np.random.default_rng(seed).permutation(len(whole)) % FOLDS
+    few = np.random.default_rng(seed).permutation(whole)[: N_TINY + MOST_LEFT_OUT]
     divisions = [(LARGE, Split(np.sort(whole[fold != f]), np.sort(whole[fold == f]))) for f in range(FOLDS)]
+    divisions.append((TINY, Split(np.sort(few[:N_TINY]), np.sort(few[N_TINY:]))))
     if len(names) > 1:
         divisions.insert(0, (SMALL, Split(small, np.setdiff1d(whole, small))))
     return [
@@ -376,8 +379,28 @@ def compare_penalties(found: Sequence[Found], shipped: WaveOptions) -> dict[str,
 
 
 def _penalties() -> dict[str, Penalties]:
-    votes = {f"votes x {f:.2g}": PENALTIES.scaled(votes=f) for f in FACTORS}
-    return votes | {f"calibration x {f:.2g}": PENALTIES.scaled(calibration=f) for f in FACTORS if f != 1}
+    shared, own = np.array(PENALTIES.common), np.array(PENALTIES.per_expert)
+    lengths, expert_lengths = np.array([0, 0, 1, 1, 1, 0]), np.array([0, 0, 1])
+
+    def with_lengths(factor: float) -> Penalties:
+        """Of all experts and of each one."""
+        common, per_expert = shared * factor**lengths, own * factor**expert_lengths
+        return PENALTIES._replace(common=tuple(common), per_expert=tuple(per_expert))
+
+    def with_experts(factor: float) -> Penalties:
+        return PENALTIES._replace(per_expert=tuple(factor * own))
+
+    def with_calibration(factor: float) -> Penalties:
+        return PENALTIES._replace(calibration=factor * PENALTIES.calibration)
+
+    return {
+        "shipped": PENALTIES,
+        "lengths / 100": with_lengths(0.01),
+        "experts / 5": with_experts(0.2),
+        "experts x 5": with_experts(5),
+        "calibration / 3": with_calibration(1 / 3),
+        "calibration x 3": with_calibration(3),
+    }
 
 
 class _Wanted(NamedTuple):

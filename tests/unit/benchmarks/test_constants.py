@@ -98,7 +98,7 @@ def test_loads_are_those_of_a_device_that_serves_the_most_waiting_first() -> Non
 
 def test_parts_divide_the_largest_profile_and_leave_the_test_alone(replay: ReplaySet) -> None:
     whole = set(replay.splits["seed0"]["many"].tolist())
-    small, *large = parts(replay, 0, ["four"])
+    small, *large = parts(replay, 0, ["four"], (SMALL, LARGE))
     assert (small.setting, {p.setting for p in large}) == (Setting("four", SMALL), {Setting("four", LARGE)})
     for part in (small, *large):
         profile, test = set(part.columns.profile.tolist()), set(part.columns.test.tolist())
