@@ -2,8 +2,8 @@
 
 No question of a test set is looked at. The largest profile of each split is divided: its smallest recorded
 profile against the rest of it, `FOLDS` folds, and a tiny part against another one. On each part, pools are
-profiled and the questions left out answered by the production router and vote; then every variant of a constant
-is compared on the same answers.
+profiled and the questions left out answered by the production router and vote; then every variant of a
+constant is compared on the same answers.
 
     stopping     when to ask on: all combinations of `STOPPING`; of those that need at most so many calls as
                  `Subject.most_calls` says, the most accurate on the mean of all settings. For each split
