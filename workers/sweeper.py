@@ -3,6 +3,7 @@
 import logging
 import math
 
+from orchestrator.conditions import FAILED_S
 from orchestrator.domain.devices import LIVE_S
 from orchestrator.ports import Clock, SweepReport
 from workers.device.ledger import LeaseStore
@@ -51,6 +52,6 @@ def bury_the_dead(store: LeaseStore) -> None:
     for owner in filter(is_dead, store.lease_owners()):
         n = store.release_owner(owner, refund_attempt=False)
         log.info("owner %s is dead: %d assignments go back to the queue", owner, n)
-    for report in store.devices(LIVE_S):
+    for report in (*store.devices(LIVE_S), *store.failed_loads(FAILED_S)):
         if is_dead(report.owner):
             store.forget_device(report.owner)
