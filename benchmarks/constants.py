@@ -60,7 +60,7 @@ STOPPING: Mapping[str, Sequence[float]] = {
     "agree": (2, 3),
     "confidence": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6),
     "lookahead": (2, 3),
-    "lookahead_share": (0.5, 0.7, 0.9, 1.1, 1.3),
+    "lookahead_share": (0.7, 0.8, 0.85, 0.9, 1.0, 1.2),
 }
 
 PROFILE = "profile"

@@ -30,7 +30,7 @@ class WaveOptions(Options):
     agree: int = Field(default=2, ge=1, le=1000)
     confidence: float = Field(default=0.3, ge=0, le=1)
     lookahead: int = Field(default=2, ge=1, le=1000)
-    lookahead_share: float = Field(default=0.9, gt=0)
+    lookahead_share: float = Field(default=0.85, gt=0)
 
 
 def why_ask_on(outlook: Outlook, options: WaveOptions) -> str | None:

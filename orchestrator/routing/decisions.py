@@ -1,7 +1,7 @@
 """From a router's verdict to a decision that states its reasons."""
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -13,23 +13,27 @@ NOT_PROFILED = "not profiled: accuracy 0.5 assumed"
 BY_CHANCE = "drawn at random: another seed may recruit it"
 
 
+ByRow = Sequence[float] | Mapping[int, float]
+"""A number for each row of the pool, or for each row that is a pick or the runner-up."""
+
+
 class Verdict(NamedTuple):
     """What a router concluded for one query; experts are named by their row in the pool.
 
     Attributes:
         picks: recruited rows, best first; may repeat.
         runner_up: best row left out.
-        shares: unnormalised weight of each expert, >= 0, not all 0 over `picks`; [E].
-        scores: what the router ranked by, [E].
-        accuracy: estimated probability of being right on this query, [E].
+        shares: unnormalised weight by row, >= 0, not all 0 over `picks`.
+        scores: what the router ranked by, by row.
+        accuracy: estimated probability of being right on this query, by row.
         evidence: reasons for one row.
     """
 
     picks: Sequence[int]
     runner_up: int | None
-    shares: Sequence[float]
-    scores: Sequence[float]
-    accuracy: Sequence[float]
+    shares: ByRow
+    scores: ByRow
+    accuracy: ByRow
     evidence: Callable[[int], tuple[SkillEvidence, ...]]
     skills: tuple[SkillTag, ...] = ()
     would_change: str | None = None

@@ -188,8 +188,11 @@ def _overall(right: Floats, known: Floats) -> Floats:
 
 
 def _kernel(a: FloatMatrix, b: FloatMatrix, bandwidth: float) -> Floats:
-    cosine = (a @ b.T).astype(np.float64)
-    return np.asarray(np.exp((np.minimum(cosine, 1) - 1) / bandwidth))
+    kernel: Floats = (a @ b.T).astype(np.float64)
+    np.minimum(kernel, 1, out=kernel)  # in place: a batch of queries makes hundreds of megabytes
+    kernel -= 1
+    kernel /= bandwidth
+    return np.exp(kernel, out=kernel)
 
 
 def folds(n: int, *, seed: int, n_folds: int = N_FOLDS) -> list[tuple[Ints, Ints]]:

@@ -92,7 +92,13 @@ class PosteriorRouter:
         lines = _local_lines(local, ranked[:, shown])
         known = self._deck.tag_table([item.skills for item in batch]).known
         columns = zip(
-            batch, ranked.tolist(), local.accuracy.tolist(), worth.tolist(), lines, known, strict=True
+            batch,
+            ranked.tolist(),
+            np.take_along_axis(local.accuracy, ranked, axis=1).tolist(),
+            np.take_along_axis(worth, ranked, axis=1).tolist(),
+            lines,
+            known,
+            strict=True,
         )
         return self._writer.write_all(self._verdict(*column, notes=prices.notes) for column in columns)
 
@@ -124,13 +130,14 @@ class PosteriorRouter:
     ) -> Verdict:
         picks, left_out = ranked[: self._k], ranked[self._k :]
         of_skills = self._deck.evidence(known)
-        gap = min(worth[row] for row in picks) - worth[left_out[0]] if left_out else 0.0
+        gap = min(worth[: self._k]) - worth[self._k] if left_out else 0.0
+        of_row = dict(zip(ranked, accuracy, strict=True))
         return Verdict(
             picks=picks,
             runner_up=left_out[0] if left_out else None,
-            shares=accuracy,
-            scores=worth,
-            accuracy=accuracy,
+            shares=of_row,
+            scores=dict(zip(ranked, worth, strict=True)),
+            accuracy=of_row,
             evidence=lambda row: (lines[row], *of_skills(row)) if row in lines else of_skills(row),
             skills=item.skills,
             would_change=accuracy_needed(gap, NEAR) if left_out else None,
