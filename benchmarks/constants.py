@@ -53,14 +53,14 @@ from orchestrator.routing import RouterContext, make_router
 from orchestrator.routing.decisions import no_cycle_collection
 from orchestrator.routing.posterior import PosteriorOptions
 from orchestrator.settings import CompositionSettings, MusterSettings
-from orchestrator.waves import WaveOptions, why_ask_on
+from orchestrator.waves import WaveOptions, n_in_any_case, why_ask_on
 
 FOLDS = 4
 STOPPING: Mapping[str, Sequence[float]] = {
     "agree": (2, 3),
     "confidence": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6),
     "lookahead": (2, 3),
-    "lookahead_share": (0.7, 0.8, 0.85, 0.9, 1.0, 1.2),
+    "lookahead_share": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0),
 }
 
 PROFILE = "profile"
@@ -103,7 +103,7 @@ SUBJECTS: Mapping[str, Subject] = {
         {"min_questions": 1000},
         {"small": 3.4, "mid": 3.4},
         (LARGE,),
-        (PosteriorOptions().within,),
+        (0.0,),
         with_penalties=False,
     ),
 }
@@ -125,15 +125,19 @@ class Ladder(NamedTuple):
 
     Attributes:
         expert_ids: in the order in which they are asked.
+        weights: that a vote of each would have, as far as is known before anybody answers.
         rungs: after the first one, the first two, ...
     """
 
     expert_ids: tuple[str, ...]
+    weights: tuple[float, ...]
     rungs: tuple[Rung, ...]
 
     def asked(self, options: WaveOptions) -> int:
         """How many experts `Waves` asks under these options, >= 1."""
-        enough = (n for n, rung in enumerate(self.rungs, 1) if why_ask_on(rung.outlook, options) is None)
+        first = n_in_any_case(self.weights, options)
+        later = range(first, len(self.rungs) + 1)
+        enough = (n for n in later if why_ask_on(self.rungs[n - 1].outlook, options) is None)
         return next(enough, len(self.rungs))
 
 
@@ -181,6 +185,8 @@ class Climber:
 
     def _ladder(self, vote: SequentialAggregator, query: Query, decision: Decision) -> Ladder:
         everybody = (*decision.recruits, *decision.reserves)
+        nobody = decision.model_copy(update={"recruits": (), "reserves": everybody})
+        before = QueryState(id=0, job_id=_JOB.id, query=query, decision=nobody)
         responses: list[Response] = []
         rungs = []
         for n, recruit in enumerate(everybody, 1):
@@ -189,7 +195,8 @@ class Climber:
             part = decision.model_copy(update={"recruits": everybody[:n], "reserves": everybody[n:]})
             state = QueryState(id=0, job_id=_JOB.id, query=query, decision=part)
             rungs.append(Rung(vote.outlook(state, responses), _is_right(vote.step(state, responses), query)))
-        return Ladder(tuple(r.expert_id for r in everybody), tuple(rungs))
+        weights = vote.outlook(before, ()).next_weights
+        return Ladder(tuple(r.expert_id for r in everybody), weights, tuple(rungs))
 
 
 def _is_right(step: Ask | Done, query: Query) -> bool:

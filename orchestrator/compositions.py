@@ -52,6 +52,10 @@ ROUTE_PREFIX = "route:"
 STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
     # What pays and what does not: docs/decisions/0012.
     "auto": CompositionSettings(router="posterior", aggregator="learned", waves={}),
+    # Equally good experts in one order for all questions: fewer loads in batches (docs/decisions/0016).
+    "auto_few_loads": CompositionSettings(
+        router="posterior", router_options={"within": 0.05}, aggregator="learned", waves={}
+    ),
     # The same three at once: fewest loads, more calls.
     "auto_k3": CompositionSettings(
         router="posterior", router_options={"k": 3, "first": 3}, aggregator="learned"

@@ -30,7 +30,7 @@ class WaveOptions(Options):
     agree: int = Field(default=2, ge=1, le=1000)
     confidence: float = Field(default=0.3, ge=0, le=1)
     lookahead: int = Field(default=2, ge=1, le=1000)
-    lookahead_share: float = Field(default=0.85, gt=0)
+    lookahead_share: float = Field(default=0.9, gt=0)
 
 
 def why_ask_on(outlook: Outlook, options: WaveOptions) -> str | None:
@@ -46,6 +46,23 @@ def why_ask_on(outlook: Outlook, options: WaveOptions) -> str | None:
     if outlook.confidence is not None and outlook.confidence < options.confidence:
         return f"confidence was {outlook.confidence:.2f}"
     return None
+
+
+_SURELY = 0.75
+"""Of the look-ahead: what a vote turns out to weigh depends on its response, too."""
+
+
+def n_in_any_case(weights: Sequence[float], options: WaveOptions, *, least: int = 1) -> int:
+    """How many experts are asked whatever they answer: fewer would not be enough even if all agreed.
+
+    Args:
+        weights: that a vote of each expert is expected to have, in the order of asking.
+    """
+    clear = options.model_copy(update={"lookahead_share": _SURELY * options.lookahead_share})
+    n = least
+    while n < len(weights) and _falls_short(weights, n, clear):
+        n += 1
+    return n
 
 
 def _falls_short(weights: Sequence[float], n: int, options: WaveOptions) -> bool:
@@ -95,9 +112,7 @@ class Waves:
             update={"recruits": (), "reserves": (*decision.recruits, *decision.reserves)}
         )
         weights = self._aggregator.outlook(state.model_copy(update={"decision": everybody}), ()).next_weights
-        n = n_first
-        while n < len(weights) and _falls_short(weights, n, self._options):
-            n += 1
+        n = n_in_any_case(weights, self._options, least=n_first)
         if n == n_first:
             return decision
         return promoted(decision, n - n_first, "fewer votes could not settle it")

@@ -32,6 +32,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 LEAST_QUESTIONS = 50
+LEAST_FOR_LENGTHS = 200
+"""From fewer questions lengths are not learnt: they would overrule the better of two experts."""
+
 N_PARTS = 8
 DROPOUT = 0.4
 MOST_VOTES = 8
@@ -40,8 +43,7 @@ N_CONSIDERED = 6
 
 
 class Penalties(NamedTuple):
-    """Ridge penalties, in questions. Large ones on what lengths say: on a hundred questions they would learn
-    to overrule the better expert (docs/results/constants.md).
+    """Ridge penalties, in questions; results hardly depend on them (docs/results/constants.md).
 
     Attributes:
         common: of what all experts share, in the order of `VoteWeights`.
@@ -50,8 +52,8 @@ class Penalties(NamedTuple):
         calibration: of each number in `Calibration`.
     """
 
-    common: tuple[float, ...] = (1e-3, 1e-3, 30.0, 30.0, 30.0, 1e-2)
-    per_expert: tuple[float, ...] = (5.0, 50.0, 100.0)
+    common: tuple[float, ...] = (1e-3, 1e-3, 0.3, 0.3, 0.3, 1e-2)
+    per_expert: tuple[float, ...] = (1.0, 10.0, 10.0)
     none: float = 1e-2
     calibration: float = 150.0
 
@@ -154,6 +156,8 @@ def train_votes_with(
     local = fit_local(profile)
     habits = [_habit(chars[local.questions]) for chars in transcript.chars]
     lesson = _lesson(profile, transcript, local, habits)
+    if len(lesson.right) < LEAST_FOR_LENGTHS:
+        lesson = lesson._replace(length=np.zeros_like(lesson.length))
     if evidence is not None:
         lesson = lesson._replace(evidence=evidence)
     theta = _fit(lesson, penalties)

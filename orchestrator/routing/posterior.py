@@ -44,7 +44,7 @@ class PosteriorOptions(Options):
 
     k: int = Field(default=6, ge=1, le=1000)
     first: int = Field(default=1, ge=1, le=1000)
-    within: float = Field(default=0.05, ge=0, le=1)
+    within: float = Field(default=0.0, ge=0, le=1)
     alike: float = Field(default=0.0, ge=0, le=1)
     usd_price: float = Field(default=0.0, ge=0)
     second_price: float = Field(default=0.0, ge=0)

@@ -46,6 +46,7 @@ def rung(n_votes: int, *, n_agree: int, is_right: bool, n_left: int, confidence:
 
 AGREE_AT_TWO = Ladder(
     ("a", "b", "c"),
+    (3.0, 1.0, 1.0),
     (
         rung(1, n_agree=1, is_right=False, n_left=2),
         rung(2, n_agree=2, is_right=True, n_left=1, confidence=0.8),
@@ -57,6 +58,13 @@ AGREE_AT_TWO = Ladder(
 def test_the_first_rung_that_is_enough_ends_it() -> None:
     assert AGREE_AT_TWO.asked(SHIPPED) == 2
     assert AGREE_AT_TWO.asked(LAVISH) == 3, "nobody is left"
+
+
+def test_who_is_asked_in_any_case_is_asked_even_if_the_first_answer_would_do() -> None:
+    """Before anybody answers, the next two may outvote the first; its answer then weighs more."""
+    sure = AGREE_AT_TWO._replace(rungs=(rung(1, n_agree=1, is_right=True, n_left=0), *AGREE_AT_TWO.rungs[1:]))
+    assert sure.asked(SHIPPED) == 1
+    assert sure._replace(weights=(1.0, 1.0, 1.0)).asked(SHIPPED) == 2
 
 
 def test_scores_are_of_the_rung_that_ended_it() -> None:
@@ -90,7 +98,7 @@ def test_loads_are_those_of_a_device_that_serves_the_most_waiting_first() -> Non
     def asks(*expert_ids: str) -> Ladder:
         last = rung(len(expert_ids), n_agree=1, is_right=True, n_left=0)
         rungs = [rung(n, n_agree=1, is_right=True, n_left=9) for n in range(1, len(expert_ids))]
-        return Ladder(expert_ids, (*rungs, last))
+        return Ladder(expert_ids, (9.0,) * len(expert_ids), (*rungs, last))
 
     assert loads([asks("a", "b"), asks("a", "b"), asks("b", "a")], SHIPPED) == 3
     assert loads([asks("a", "b"), asks("a", "b")], SHIPPED) == 2
