@@ -7,7 +7,7 @@ from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.errors import ConfigError
 from orchestrator.ports import Outlook
-from orchestrator.waves import WaveOptions, make_waves, promoted, why_ask_on
+from orchestrator.waves import WaveOptions, make_waves, n_in_any_case, promoted, why_ask_on
 
 OPTIONS = WaveOptions(agree=2, confidence=0.3, lookahead=2, lookahead_share=1.0)
 
@@ -136,3 +136,18 @@ def test_an_aggregator_that_does_not_say_where_it_stands_is_refused() -> None:
         make_waves(Silent(), {})
     with pytest.raises(ConfigError, match="has no option 'patience'"):
         make_waves(Undecided(), {"patience": 3})
+
+
+@pytest.mark.parametrize(
+    ("weights", "n"),
+    [
+        ((3.0, 1.0, 1.0), 1),
+        ((1.0, 0.6, 0.6), 1),  # 0.9 · 1.2 = 1.08 > 1, but 0.75 of that is not
+        ((1.0, 0.9, 0.9), 2),  # 0.75 · 0.9 · 1.8 = 1.2 > 1; then two agree
+        ((1.0,), 1),
+    ],
+)
+def test_asked_in_any_case_are_those_without_whom_even_agreement_falls_clearly_short(
+    weights: tuple[float, ...], n: int
+) -> None:
+    assert n_in_any_case(weights, WaveOptions()) == n
