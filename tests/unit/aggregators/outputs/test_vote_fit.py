@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from aggregators.outputs.vote_fit import fit_votes, softmax
+from aggregators.outputs.vote_fit import LEAST_FOR_LENGTHS, fit_votes, softmax
+from orchestrator.domain.cards import Profile
 from tests.fakes.transcripts import spoken_profile
 
 N = 100
@@ -21,16 +22,25 @@ def test_a_vote_weighs_more_if_the_expert_is_right_more_often() -> None:
     assert model.weight("often", 0.8, 100) > model.weight("seldom", 0.3, 100) + 0.5
 
 
-def test_length_counts_where_it_tells() -> None:
-    """Whenever the expert is wrong, its response is four times as long."""
-    profile = spoken_profile(
+def long_when_wrong(n: int) -> Profile:
+    """Whenever `often` is wrong, its response is four times as long."""
+    return spoken_profile(
         {"often": often, "seldom": seldom},
-        N,
+        n,
         chars=lambda expert_id, i: 400 if expert_id == "often" and often(i) != "A" else 100,
     )
-    model = fit_votes(profile)
+
+
+def test_length_counts_where_it_tells() -> None:
+    model = fit_votes(long_when_wrong(LEAST_FOR_LENGTHS))
     assert model is not None
     assert model.weight("often", 0.8, 400) < model.weight("often", 0.8, 100) - 0.5
+
+
+def test_lengths_are_not_learnt_from_few_questions() -> None:
+    model = fit_votes(long_when_wrong(LEAST_FOR_LENGTHS - 1))
+    assert model is not None
+    assert model.weight("often", 0.8, 400) == model.weight("often", 0.8, 100)
 
 
 def test_a_profile_is_fitted_once() -> None:
