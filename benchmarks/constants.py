@@ -20,12 +20,10 @@ DIR is a replay set (docs/replay.md; default $MUSTER_REPLAY_DIR). The last line 
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -48,7 +46,7 @@ from orchestrator.ports import Outlook, SequentialAggregator
 from orchestrator.replay.files import TEST, ReplaySet, Split, read_replay_set
 from orchestrator.replay.rows import Rows
 from orchestrator.replay.splits import profile_names, split
-from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors
+from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors, worker_pool
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.routing.decisions import no_cycle_collection
 from orchestrator.routing.posterior import PosteriorOptions
@@ -65,7 +63,7 @@ STOPPING: Mapping[str, Sequence[float]] = {
 
 PROFILE = "profile"
 LARGE, SMALL, TINY = "large", "small", "tiny"
-N_TINY, MOST_LEFT_OUT = 100, 1000
+N_TINY, N_TINY_LEFT_OUT = 100, 1000
 
 
 class Subject(NamedTuple):
@@ -208,7 +206,7 @@ def _is_right(step: Ask | Done, query: Query) -> bool:
 
 
 class Setting(NamedTuple):
-    """A pool, and whether its profile is the small or the large part."""
+    """A pool, and how large its profile is."""
 
     pool: str
     size: str
@@ -226,7 +224,7 @@ def parts(
     names = profile_names(replay)
     whole, small = (split(replay, seed=seed, profile=name).profile for name in (names[-1], names[0]))
     fold = np.random.default_rng(seed).permutation(len(whole)) % FOLDS
-    few = np.random.default_rng(seed).permutation(whole)[: N_TINY + MOST_LEFT_OUT]
+    few = np.random.default_rng(seed).permutation(whole)[: N_TINY + N_TINY_LEFT_OUT]
     divisions = [(LARGE, Split(np.sort(whole[fold != f]), np.sort(whole[fold == f]))) for f in range(FOLDS)]
     divisions.append((TINY, Split(np.sort(few[:N_TINY]), np.sort(few[N_TINY:]))))
     if len(names) > 1:
@@ -425,7 +423,7 @@ def find(
         for part, is_first in _with_first(parts(replay, seed, pools, subject.sizes))
     ]
     shares = [wanted[i::workers] for i in range(workers)]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
+    with worker_pool(workers) as executor:
         return [found for share in executor.map(partial(_find, replay, subject), shares) for found in share]
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from orchestrator.batching import Rates
-from orchestrator.domain.devices import LIVE_S, REMOTE, Conditions, DeviceReport
+from orchestrator.domain.devices import FAILED_S, LIVE_S, REMOTE, Conditions, DeviceReport
 from orchestrator.errors import StoreError
 from orchestrator.ports import Clock, JobStore
 
@@ -13,9 +13,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How old what is known may be: asked for at every routing step, answered from the database once a second."""
-
-FAILED_S = 60.0
-"""For how long an engine that nobody could load is left alone; then somebody may try again."""
 
 
 class EngineWatch:
@@ -60,9 +57,9 @@ class EngineWatch:
         )
 
     def _failing(self, devices: Iterable[DeviceReport]) -> frozenset[str]:
-        """Engines that every live loop tried to load of late, and could not."""
+        """Engines that every live loop tried to load of late, and could not; none while no loop lives."""
         alive = {self._loop_of(report.owner) for report in devices if report.device != REMOTE}
         tried: dict[str, set[str]] = {}
         for report in self._jobs.failed_loads(FAILED_S):
             tried.setdefault(report.engine_id or "", set()).add(self._loop_of(report.owner))
-        return frozenset(engine_id for engine_id, loops in tried.items() if alive <= loops)
+        return frozenset(engine_id for engine_id, loops in tried.items() if alive and alive <= loops)

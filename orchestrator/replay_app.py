@@ -35,6 +35,7 @@ from skills.counting import count_card, profile_of, profile_set
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader
 from skills.vector_file import FileBackedEmbedder
+from workers.engine_host.lifeline import die_with
 
 NO_ANSWER = "no_answer"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -88,7 +89,7 @@ def run_replay(replay: ReplaySet, plan: ReplayPlan, *, workers: int = 2) -> Repl
     if len(of_workers) == 1:
         found = run_parts(prepared, plan, of_workers[0])
     else:
-        with _single_threaded(), _pool(len(of_workers)) as executor:
+        with worker_pool(len(of_workers)) as executor:
             found = [
                 one for many in executor.map(partial(run_parts, prepared, plan), of_workers) for one in many
             ]
@@ -289,6 +290,24 @@ def _by_seed(found: Sequence[SeedTrials], plan: ReplayPlan) -> list[SeedTrials]:
 
 
 @contextmanager
+def worker_pool(n: int) -> Iterator[ProcessPoolExecutor]:
+    """n processes with one numeric thread each; they end with this one, however it ends."""
+    # Spawned, not forked: the parent has threads (BLAS, progress bar).
+    context = multiprocessing.get_context("spawn")
+    with (
+        _single_threaded(),
+        ProcessPoolExecutor(n, mp_context=context, initializer=_die_with_parent) as executor,
+    ):
+        yield executor
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "called in a worker"
+    die_with(parent.sentinel)
+
+
+@contextmanager
 def _single_threaded() -> Iterator[None]:
     """Children get one numeric thread each: more of them would only wait for one another."""
     before = {name: os.environ.get(name) for name in _THREADS}
@@ -301,8 +320,3 @@ def _single_threaded() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _pool(n: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: the parent has threads (BLAS, progress bar).
-    return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"))

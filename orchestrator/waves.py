@@ -4,6 +4,7 @@ In the spirit of "Harder tasks need more experts" (arXiv:2403.07652); what was t
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from pydantic import Field, JsonValue
 
@@ -12,6 +13,10 @@ from orchestrator.domain.assignments import QueryState, Response
 from orchestrator.errors import ConfigError
 from orchestrator.options import Options, parse_options
 from orchestrator.ports import Aggregator, Outlook, SequentialAggregator
+
+SURELY = 0.75
+"""Part of the look-ahead by which votes must fall short for more to be asked at once: what a vote turns out
+to weigh depends on its response, too."""
 
 
 class WaveOptions(Options):
@@ -48,21 +53,22 @@ def why_ask_on(outlook: Outlook, options: WaveOptions) -> str | None:
     return None
 
 
-_SURELY = 0.75
-"""Of the look-ahead: what a vote turns out to weigh depends on its response, too."""
-
-
 def n_in_any_case(weights: Sequence[float], options: WaveOptions, *, least: int = 1) -> int:
     """How many experts are asked whatever they answer: fewer would not be enough even if all agreed.
 
     Args:
         weights: that a vote of each expert is expected to have, in the order of asking.
     """
-    clear = options.model_copy(update={"lookahead_share": _SURELY * options.lookahead_share})
+    clear = _for_sure(options)
     n = least
     while n < len(weights) and _falls_short(weights, n, clear):
         n += 1
     return n
+
+
+@lru_cache(maxsize=256)
+def _for_sure(options: WaveOptions) -> WaveOptions:
+    return options.model_copy(update={"lookahead_share": SURELY * options.lookahead_share})
 
 
 def _falls_short(weights: Sequence[float], n: int, options: WaveOptions) -> bool:

@@ -3,8 +3,7 @@
 import logging
 import math
 
-from orchestrator.conditions import FAILED_S
-from orchestrator.domain.devices import LIVE_S
+from orchestrator.domain.devices import FAILED_S, LIVE_S
 from orchestrator.ports import Clock, SweepReport
 from workers.device.ledger import LeaseStore
 from workers.owners import is_dead

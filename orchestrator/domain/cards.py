@@ -100,8 +100,8 @@ class CompetenceCard(Value):
     @cached_property
     def hash(self) -> str:
         # Cards are older than feedback is; what it adds to skills is in `skills`.
-        without_feedback = {"feedback_skills"} if self.feedback.n else {"feedback", "feedback_skills"}
-        return content_hash(self.model_dump(mode="json", exclude=without_feedback))
+        left_out = {"feedback_skills"} if self.feedback.n else {"feedback", "feedback_skills"}
+        return content_hash(self.model_dump(mode="json", exclude=left_out))
 
     @property
     def aggregation_total(self) -> Tally:

@@ -4,7 +4,7 @@ Shapes: E experts in pool order, S skills known to any card, Q queries, T tags o
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +85,7 @@ class Deck:
         cards = [context.cards.get(expert_id) for expert_id in self.expert_ids]
         self.profiled = [card is not None for card in cards]
         self._strength = prior_strength
+        self._context = context
         self._skills = [card.skills if card else {} for card in cards]
         self._column = {name: i for i, name in enumerate(sorted({n for s in self._skills for n in s}))}
         self._totals = [card.total if card else Tally() for card in cards]
@@ -94,7 +95,6 @@ class Deck:
         right, n = self._table(lambda tally: tally.n_right), self._table(lambda tally: tally.n)
         prior = np.clip(self.prior, 0.01, 0.99)[:, None]
         self.mean: Floats = (prior * prior_strength + right) / (prior_strength + n)
-        self._measured = _without_feedback(context, prior_strength)
         self._posterior = lru_cache(maxsize=_CACHED)(self._new_posterior)
         self._line = lru_cache(maxsize=_CACHED)(self._new_line)
 
@@ -137,6 +137,15 @@ class Deck:
             return None
         return self.accuracy(self.tag_table(tags)) - self._measured.accuracy(self._measured.tag_table(tags))
 
+    @cached_property
+    def _measured(self) -> "Deck | None":
+        """The deck without feedback; None = users said nothing."""
+        cards = self._context.cards
+        if not any(card.feedback.n for card in cards.values()):
+            return None
+        measured = {expert_id: card.without_feedback for expert_id, card in cards.items()}
+        return Deck(self._context._replace(cards=measured), prior_strength=self._strength)
+
     def suitability(self, table: TagTable) -> Floats:
         """The paper's s(e, q), [Q, E]: sum of paper scores over the query's skills; 1 where it has none."""
         suitability = np.ones((len(table.known), len(self.expert_ids)))
@@ -166,11 +175,3 @@ class Deck:
     def _new_posterior(self, row: int, skill: str) -> Posterior:
         tally = self._skills[row].get(skill, Tally())
         return shrunk_posterior(tally, prior_mean=float(self.prior[row]), prior_strength=self._strength)
-
-
-def _without_feedback(context: RouterContext, prior_strength: float) -> Deck | None:
-    """The deck as measured; None = users said nothing."""
-    if not any(card.feedback.n for card in context.cards.values()):
-        return None
-    measured = {expert_id: card.without_feedback for expert_id, card in context.cards.items()}
-    return Deck(context._replace(cards=measured), prior_strength=prior_strength)

@@ -20,6 +20,20 @@ _REMEMBERED = 16
 """Routers kept for parts of the pool."""
 
 
+class _Part(NamedTuple):
+    """Queries for which the same experts are eligible."""
+
+    expert_ids: tuple[str, ...]
+    n_down: int
+    n_short: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        down = f"{self.n_down} experts left out: their engine cannot be loaded"
+        short = f"{self.n_short} experts left out: the query exceeds their context"
+        return (*([down] if self.n_down else []), *([short] if self.n_short else []))
+
+
 class ScreenedRouter:
     """A router that sees, for each query, only the experts that may answer it.
 
@@ -54,7 +68,7 @@ class ScreenedRouter:
         down = frozenset([i for i in self._of_pool if engines and self._engine_id(i) in engines])
         return frozenset() if down.issuperset(self._of_pool) else down
 
-    def _part(self, n_tokens: int, down: frozenset[str]) -> "_Part":
+    def _part(self, n_tokens: int, down: frozenset[str]) -> _Part:
         """Who can be loaded and has room for the prompt and a token more. Nobody has: all that can be loaded,
         for their engines count exactly."""
         able = [(i, e) for i, e in zip(self._of_pool, self._experts, strict=True) if i not in down]
@@ -63,7 +77,7 @@ class ScreenedRouter:
         return _Part(fits or tuple([i for i, _ in able]), len(down), n_short)
 
     def _recruit_parts(
-        self, batch: Sequence[RoutingInput], parts: Mapping["_Part", list[int]], rng: random.Random
+        self, batch: Sequence[RoutingInput], parts: Mapping[_Part, list[int]], rng: random.Random
     ) -> list[Decision]:
         """Every part draws from the same state of `rng`, as it would alone."""
         state = rng.getstate()
@@ -75,20 +89,6 @@ class ScreenedRouter:
             found = router.recruit([batch[i] for i in rows], rng=rng)
             decisions |= zip(rows, [_noted(d, part.notes) for d in found], strict=True)
         return [decisions[i] for i in range(len(batch))]
-
-
-class _Part(NamedTuple):
-    """Queries for which the same experts are eligible."""
-
-    expert_ids: tuple[str, ...]
-    n_down: int
-    n_short: int
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        down = f"{self.n_down} experts left out: their engine cannot be loaded"
-        short = f"{self.n_short} experts left out: the query exceeds their context"
-        return (*([down] if self.n_down else []), *([short] if self.n_short else []))
 
 
 def prompt_tokens(query: Query) -> int:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from orchestrator.domain.devices import FAILED_S
 from orchestrator.ports import Clock
 
 
@@ -27,7 +28,7 @@ class Pace(NamedTuple):
     min_shard: int = 16
     max_shard: int = 256
     request_timeout_s: float = 600.0
-    cool_down_s: float = 60.0
+    cool_down_s: float = FAILED_S
     max_crashes: int = 5
     idle_remote_s: float = 60.0
 

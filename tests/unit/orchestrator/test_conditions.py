@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.conditions import FAILED_S, LOOK_S, EngineWatch
-from orchestrator.domain.devices import DeviceReport, DeviceState
+from orchestrator.conditions import LOOK_S, EngineWatch
+from orchestrator.domain.devices import FAILED_S, DeviceReport, DeviceState
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
@@ -62,6 +62,11 @@ def test_an_engine_that_another_device_may_load_is_not_down(store: SqlJobStore, 
     assert not watch(store, clock, "a")().down
     failed(store, "y", "a")
     assert watch(store, clock, "a")().down == {"a"}
+
+
+def test_while_no_loop_lives_nothing_is_down(store: SqlJobStore, clock: Clock) -> None:
+    failed(store, "x", "a")
+    assert not watch(store, clock, "a")().down
 
 
 def test_an_engine_that_some_device_has_is_not_down(store: SqlJobStore, clock: Clock) -> None:

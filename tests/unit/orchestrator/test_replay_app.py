@@ -1,5 +1,9 @@
 """A synthetic recorded pool through the production compositions."""
 
+import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +143,26 @@ def test_a_pool_cannot_annotate_with_a_model(replay: ReplaySet) -> None:
     skills = SkillSettings(annotator="llm", annotator_expert="adder")
     with pytest.raises(UnsupportedError, match="a recorded pool cannot annotate"):
         run_replay(replay, plan("symbolic_majority", muster=MusterSettings(skills=skills)), workers=1)
+
+
+WORKING = """
+import os, sys
+from orchestrator.replay_app import worker_pool
+with worker_pool(1) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_workers_end_with_a_replay_that_is_killed() -> None:
+    replaying = subprocess.Popen(
+        [sys.executable, "-c", WORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with replaying:
+        assert replaying.stdout is not None
+        worker = os.pidfd_open(int(replaying.stdout.readline()))
+        replaying.kill()
+        ended = select.poll()
+        ended.register(worker, select.POLLIN)
+        assert ended.poll(30_000)
+        os.close(worker)
