@@ -42,13 +42,13 @@ from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Response
 from orchestrator.domain.queries import LETTERS, Query
 from orchestrator.evaluation import calibration_error
+from orchestrator.garbage import no_cycle_collection
 from orchestrator.ports import Outlook, SequentialAggregator
 from orchestrator.replay.files import TEST, ReplaySet, Split, read_replay_set
 from orchestrator.replay.rows import Rows
 from orchestrator.replay.splits import profile_names, split
 from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors, worker_pool
-from orchestrator.routing import RouterContext, make_router
-from orchestrator.routing.decisions import no_cycle_collection
+from orchestrator.routing import make_router
 from orchestrator.routing.posterior import PosteriorOptions
 from orchestrator.settings import CompositionSettings, MusterSettings
 from orchestrator.waves import WaveOptions, n_in_any_case, why_ask_on
@@ -148,10 +148,7 @@ class Climber:
         assert profile is not None, "a replay has one"
         self.profile = profile
         self._pool = replay.recording.pool
-        expert_ids = tuple(e.id for e in self._pool.experts)
-        self._routing = RouterContext(
-            cards=cards, profile=profile, expert_ids=expert_ids, experts=self._pool.by_id
-        )
+        self._routing = replay.routing_context
         self._voting = AggregatorContext(
             grader=replay.grader, pool=self._pool, cards=cards, profile=profile, seed=0
         )
@@ -162,7 +159,7 @@ class Climber:
         """A ladder for each left-out question; None = as shipped."""
         options = {} if within is None else {"within": within}
         router = make_router(subject.spec.router, self._routing, {**subject.spec.router_options, **options})
-        inputs = self._replay.routing_inputs()
+        inputs = self._replay.routing_inputs(self._replay.test)
         with no_cycle_collection():
             decisions = router.recruit(inputs, rng=random.Random(0))
             vote = self._vote(subject, penalties)

@@ -31,6 +31,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import MusterError
+from orchestrator.garbage import no_cycle_collection
 from orchestrator.ports import (
     Aggregator,
     Composition,
@@ -115,6 +116,7 @@ class SkillReader:
     def calls(self, query: Query) -> Ask | None:
         return self._annotator.calls(query)
 
+    @no_cycle_collection()
     def read(self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]) -> list[RoutingInput]:
         """One routing input per query, in order; annotation and embedding run as one batch each."""
         if not queries:

@@ -21,6 +21,7 @@ from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import LETTERS, Query
 from orchestrator.errors import CompositionError
+from orchestrator.garbage import no_cycle_collection
 from orchestrator.ports import Embedder, Grader, OutcomeRow, RoutingInput, SkillAnnotator
 from orchestrator.replay.files import ReplaySet
 from orchestrator.replay.player import Played, play
@@ -29,7 +30,7 @@ from orchestrator.replay.results import Made, ReplayReport, SeedTrials, Setting,
 from orchestrator.replay.rows import Rows
 from orchestrator.replay.splits import split
 from orchestrator.replay.vectors import LabelAnnotator, RecordedEmbedder
-from orchestrator.routing.decisions import no_cycle_collection
+from orchestrator.routing.context import RouterContext
 from orchestrator.settings import LitellmParams, Member, MusterSettings, Settings
 from skills.counting import count_card, profile_of, profile_set
 from skills.embedding import embedder_of
@@ -180,10 +181,21 @@ class SeedReplay:
     def grader(self) -> Grader:
         return RecordedGrader(AnswerGrader(), self.recording)
 
-    def routing_inputs(self) -> list[RoutingInput]:
-        """The test questions as routers see them."""
+    def routing_inputs(self, queries: Sequence[Query]) -> list[RoutingInput]:
+        """Questions of the set as routers see them."""
         reader = SkillReader(self._annotator, None, self._embedder)
-        return reader.read(self.test, [()] * len(self.test))
+        return reader.read(queries, [()] * len(queries))
+
+    @cached_property
+    def routing_context(self) -> RouterContext:
+        """The whole pool, as profiled."""
+        pool = self.recording.pool
+        return RouterContext(
+            cards=self.knowledge.cards,
+            profile=self.knowledge.profile,
+            expert_ids=tuple(e.id for e in pool.experts),
+            experts=pool.by_id,
+        )
 
     @cached_property
     def catalogue(self) -> Catalogue:

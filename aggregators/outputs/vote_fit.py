@@ -23,6 +23,7 @@ from aggregators.outputs.vote_model import (
     NoneWeights,
     VoteModel,
     VoteWeights,
+    calibration_features,
     log_unseen,
 )
 from orchestrator.domain.cards import RIGHT, Profile, Transcript
@@ -355,11 +356,11 @@ def softmax(scores: Floats) -> Floats:
 
 
 class _Standing(NamedTuple):
-    """Leading answers on questions left out: log-odds stated, number of votes, only answer, right; [S]."""
+    """Leading answers on questions left out: log-odds stated, number of votes and of answers, right; [S]."""
 
     log_odds: Floats
     n_votes: Floats
-    unopposed: Floats
+    n_answers: Floats
     right: Floats
 
 
@@ -395,10 +396,10 @@ def _by_question(trials: list[_Trial], n_questions: int) -> Floats:
 
 
 def _calibrate(standings: list[_Standing], penalties: Penalties) -> Calibration:
-    log_odds, n_votes, unopposed, right = (
+    log_odds, n_votes, n_answers, right = (
         np.concatenate(columns) for columns in zip(*standings, strict=True)
     )
-    features = np.stack([np.log(n_votes), unopposed], axis=1)
+    features = np.array([calibration_features(*of) for of in zip(n_votes, n_answers, strict=True)])
     shift = _offset_logit(features, right, log_odds, penalty=penalties.calibration * N_CONSIDERED)
     return Calibration(*shift.tolist())
 
@@ -410,7 +411,7 @@ def _trial(lesson: Lesson, questions: Ints, k: int, theta: _Theta) -> _Trial:
     rows = np.arange(problem.n)
     leader = np.where(problem.given, probability, -1.0).argmax(axis=1)
     p = np.clip(probability[rows, leader], 1e-6, 1 - 1e-6)
-    columns = (np.log(p / (1 - p)), problem.n_votes, problem.given.sum(axis=1) == 1, leader == problem.right)
+    columns = (np.log(p / (1 - p)), problem.n_votes, problem.given.sum(axis=1), leader == problem.right)
     voted = problem.n_votes > 0
     standing = _Standing(*(np.asarray(column, dtype=np.float64)[voted] for column in columns))
     surprise = -np.log(np.maximum(probability[rows, problem.right], 1e-12))

@@ -51,13 +51,19 @@ class NoneWeights(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Added to the log-odds of the leading answer: per log number of votes, and if no other answer was given.
+    """Added to the log-odds of the leading answer: if it has the only vote, if it has the only two, and per
+    log number of votes if it has all of more, or if other answers were given.
 
     The leader of many votes is less sure than the vote says: it leads because it was lucky, too.
     """
 
-    votes: float
+    one: float
+    two: float
     unopposed: float
+    opposed: float
+
+    def shift(self, n_votes: int, n_answers: int) -> float:
+        return sum(c * x for c, x in zip(self, calibration_features(n_votes, n_answers), strict=True))
 
 
 class VoteModel(NamedTuple):
@@ -108,9 +114,7 @@ class VoteModel(NamedTuple):
         top = max(*scores, none)
         mass = math.fsum(math.exp(score - top) for score in (*scores, none))
         raw = math.exp(scores[leader] - top) / mass
-        unopposed = self.calibration.unopposed if len(scores) == 1 else 0.0
-        shift = self.calibration.votes * math.log(n_votes) + unopposed
-        return 1 / (1 + math.exp(-(log_odds_of(raw) + shift)))
+        return 1 / (1 + math.exp(-(log_odds_of(raw) + self.calibration.shift(n_votes, len(scores)))))
 
 
 def standing_of_none(
@@ -118,6 +122,14 @@ def standing_of_none(
 ) -> float:
     form = weights.choice + weights.unseen * log_unseen(n_options, n_answers) if n_options else weights.open
     return form + weights.ease * ease + weights.votes * n_votes
+
+
+def calibration_features(n_votes: int, n_answers: int) -> tuple[float, ...]:
+    """What each number of `Calibration` multiplies."""
+    logs = math.log(n_votes)
+    if n_answers > 1:
+        return (0.0, 0.0, 0.0, logs)
+    return (float(n_votes == 1), float(n_votes == 2), logs if n_votes > 2 else 0.0, 0.0)
 
 
 def log_unseen(n_options: int, n_answers: int) -> float:

@@ -54,6 +54,4 @@ def make_router(name: str, context: RouterContext, options: Mapping[str, JsonVal
     if name not in ROUTERS:
         raise UnknownNameError("router", name, ROUTERS, param="router")
     make = ROUTERS[name]
-    if not context.experts:
-        return make(context, options or {})
     return ScreenedRouter(context, lambda part: make(part, options or {}))

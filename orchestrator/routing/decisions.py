@@ -1,8 +1,6 @@
 """From a router's verdict to a decision that states its reasons."""
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Decision, Recruit, SkillEvidence
@@ -65,8 +63,7 @@ class DecisionWriter:
         self._n_first = n_first
 
     def write_all(self, verdicts: Iterable[Verdict]) -> list[Decision]:
-        with no_cycle_collection():
-            return [self.write(verdict) for verdict in verdicts]
+        return [self.write(verdict) for verdict in verdicts]
 
     def write(self, verdict: Verdict) -> Decision:
         n_first = self._n_first or len(verdict.picks)
@@ -94,20 +91,6 @@ class DecisionWriter:
             evidence=verdict.evidence(row),
             note=None if self._profiled[row] else NOT_PROFILED,
         )
-
-
-@contextmanager
-def no_cycle_collection() -> Iterator[None]:
-    """For making many decisions or answers: they hold no cycles, but every few hundred new ones make the
-    collector walk the old ones again, which is more than half of the time that ten thousand take."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def clamp(k: int, n_experts: int) -> tuple[int, tuple[str, ...]]:

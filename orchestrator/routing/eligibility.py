@@ -6,6 +6,7 @@ Servers that do not answer are left alone where calls are made (`workers.backend
 read from plain text, so structured output limits nobody.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.queries import CHARS_PER_TOKEN, Query
+from orchestrator.garbage import no_cycle_collection
 from orchestrator.ports import Router, RoutingInput
 from orchestrator.routing.context import RouterContext
 
@@ -45,13 +47,14 @@ class ScreenedRouter:
         self._everybody = make(context)
         self.name, self.reads_text = self._everybody.name, self._everybody.reads_text
         self._experts = [context.experts.get(expert_id) for expert_id in context.expert_ids]
-        self._shortest = min((e.engine.max_model_len for e in self._experts if e), default=0)
+        self._shortest = min((e.engine.max_model_len for e in self._experts if e), default=math.inf)
         self._of_pool = context.expert_ids
         self._conditions, self._engine_id = context.conditions, context.engine_id
         self._restricted = lru_cache(maxsize=_REMEMBERED)(
             lambda expert_ids: make(context._replace(expert_ids=expert_ids))
         )
 
+    @no_cycle_collection()
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         down = self._down()
         long = {i: n for i, item in enumerate(batch) if (n := prompt_tokens(item.query)) >= self._shortest}

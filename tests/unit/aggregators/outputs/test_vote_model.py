@@ -10,7 +10,7 @@ MODEL = VoteModel(
     experts={"a": VoteWeights(bias=0.1, slope=0.5, length=-0.2, off=0.3, long=-1.0)},
     habits={"a": Habit(typical=math.log(101), spread=1.0)},
     none=PLAIN,
-    calibration=Calibration(0.0, 0.0),
+    calibration=Calibration(0.0, 0.0, 0.0, 0.0),
 )
 
 
@@ -44,9 +44,17 @@ def test_none_stands_for_the_options_that_nobody_gave() -> None:
     assert probability(per_option, [0.0]) == pytest.approx(0.5)
 
 
-def test_calibration_shifts_the_log_odds() -> None:
-    """An even chance after 2 votes for the only answer: log-odds −1·log 2 + log 4. With a rival: −log 2
-    more than that of 1 in 3."""
-    shifted = MODEL._replace(calibration=Calibration(votes=-1.0, unopposed=math.log(4)))
-    assert probability(shifted, [0.0], n_votes=2) == pytest.approx(2 / 3)
-    assert probability(shifted, [0.0, 0.0], n_votes=2) == pytest.approx(1 / 5)
+@pytest.mark.parametrize(
+    ("scores", "n_votes", "odds"),
+    [
+        pytest.param([0.0], 1, 1 / 2, id="one-vote"),
+        pytest.param([0.0], 2, 4.0, id="two-that-agree"),
+        pytest.param([0.0], 3, 3.0, id="three-that-agree"),
+        pytest.param([0.0, 0.0], 2, 1 / 4, id="two-that-differ"),
+    ],
+)
+def test_calibration_shifts_the_log_odds(scores: list[float], n_votes: int, odds: float) -> None:
+    """Raw odds are 1 for the only answer, 1/2 for one of two; times 1/2, 4, 3 votes to the power of 1, and 2
+    votes to the power of -1."""
+    shifted = MODEL._replace(calibration=Calibration(-math.log(2), math.log(4), 1.0, -1.0))
+    assert probability(shifted, scores, n_votes=n_votes) == pytest.approx(odds / (1 + odds))

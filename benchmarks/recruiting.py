@@ -1,0 +1,87 @@
+"""Seconds of recruiting and of fitting: `python -m benchmarks.recruiting [DIR]`.
+
+    read_s       skills of 10,000 questions, embeddings ready (whatever router follows)
+    recruit_s    decisions of `auto` on them, with evidence
+    fit_s        annotator, router and vote of `auto` on the largest profile set, nothing cached
+    verifier_s   what `auto_verifier` fits beyond that; null without recorded texts
+
+One core, median of `--repeat` runs (fitting: one run). DIR is a replay set (docs/replay.md; default
+$MUSTER_REPLAY_DIR); `--pool` names the pool. The last line of output is one JSON object.
+"""
+
+import argparse
+import json
+import os
+import random
+import time
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+
+from orchestrator.compositions import STOCK_COMPOSITIONS
+from orchestrator.domain.assignments import Job
+from orchestrator.replay.files import ReplaySet, read_replay_set
+from orchestrator.replay.rows import Rows
+from orchestrator.replay.splits import profile_names
+from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors
+from orchestrator.routing import make_router
+from orchestrator.settings import MusterSettings
+
+N_QUERIES = 10_000
+
+
+def seed_replay(replay: ReplaySet, pool: str) -> SeedReplay:
+    plan = ReplayPlan(pool=pool, profile=profile_names(replay)[-1], seeds=(0,), rows=Rows((), {}))
+    return SeedReplay(replay, plan, 0)
+
+
+def fit_seconds(replay: SeedReplay) -> dict[str, float | None]:
+    """Of everything that `auto` learns, cards included, and of what the verifier learns beyond that."""
+    began = time.perf_counter()
+    build(replay, "auto")
+    fitted = time.perf_counter()
+    if not replay.recording.has_texts:
+        return {"fit_s": fitted - began, "verifier_s": None}
+    build(replay, "auto_verifier")
+    return {"fit_s": fitted - began, "verifier_s": time.perf_counter() - fitted}
+
+
+def build(replay: SeedReplay, composition: str) -> None:
+    replay.catalogue.build(Job(id="recruiting", composition=composition))
+
+
+def recruiting_seconds(replay: SeedReplay, repeat: int) -> dict[str, float]:
+    """Of `N_QUERIES` test questions, again from the first when they run out."""
+    queries = list(islice(cycle(replay.test), N_QUERIES))
+    auto = STOCK_COMPOSITIONS["auto"]
+    router = make_router(auto.router, replay.routing_context, auto.router_options)
+    read, recruit = [], []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        inputs = replay.routing_inputs(queries)
+        have_read = time.perf_counter()
+        decisions = router.recruit(inputs, rng=random.Random(0))
+        recruit.append(time.perf_counter() - have_read)
+        read.append(have_read - began)
+        assert len(decisions) == N_QUERIES, len(decisions)
+    return {"read_s": median(read), "recruit_s": median(recruit)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=os.environ.get("MUSTER_REPLAY_DIR"))
+    parser.add_argument("--pool", default="all")
+    parser.add_argument("--repeat", type=int, default=5)
+    args = parser.parse_args()
+    if args.folder is None:
+        parser.error("give a replay set, or set MUSTER_REPLAY_DIR")
+    replay = seed_replay(with_vectors(read_replay_set(Path(args.folder)), MusterSettings()), args.pool)
+    seconds = {**fit_seconds(replay), **recruiting_seconds(replay, args.repeat)}
+    profile = replay.routing_context.profile
+    assert profile is not None, "a replay has one"
+    size = {"n_experts": len(profile.expert_ids), "n_questions": len(profile.texts), "n_queries": N_QUERIES}
+    print(json.dumps({"pool": args.pool, **size, **seconds}))
+
+
+if __name__ == "__main__":
+    main()
