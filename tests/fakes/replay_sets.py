@@ -41,10 +41,12 @@ def write_replay_set(
     splits: bool = True,
     embeddings: bool = True,
     texts: bool = True,
+    telling: bool = False,
     samples: int = 0,
     seed: int = 0,
 ) -> Path:
-    """`splits`: seeds 0 and 1, profile sets `few` (a quarter) and `many` (half), the rest is the test."""
+    """`splits`: seeds 0 and 1, profile sets `few` (a quarter) and `many` (half), the rest is the test.
+    `telling`: most texts of wrong answers doubt themselves."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     questions = [question(i) for i in range(n)]
@@ -66,7 +68,7 @@ def write_replay_set(
     if embeddings:
         np.save(folder / "embeddings.npy", _vectors(questions, seed))
     if texts:
-        write_texts(folder, questions, pred)
+        write_texts(folder, questions, pred, telling=telling)
     return folder
 
 
@@ -90,18 +92,28 @@ def write_responses(
     np.savez(folder / "responses.npz", pred=pred, correct=correct, chars=lengths, **more)
 
 
-def write_texts(folder: Path, questions: Sequence[Mapping[str, object]], pred: np.ndarray) -> None:
+def write_texts(
+    folder: Path, questions: Sequence[Mapping[str, object]], pred: np.ndarray, *, telling: bool = False
+) -> None:
     head = {"experts": list(EXPERTS)}
     rows = [
-        {"id": q["id"], "texts": [text_of(int(pred[e, i])) for e in range(len(EXPERTS))]}
+        {
+            "id": q["id"],
+            "texts": [
+                text_of(int(said), doubts=telling and i % 8 > 0 and said != q["answer"])
+                for said in pred[:, i]
+            ],
+        }
         for i, q in enumerate(questions)
     ]
     with lzma.open(folder / "texts_four.jsonl.xz", "wt", encoding="utf-8") as file:
         file.writelines(f"{json.dumps(line)}\n" for line in [head, *rows])
 
 
-def text_of(pred: int) -> str:
-    return "I ponder." if pred < 0 else f"Let me see.\nThe answer is ({'ABCD'[pred]})."
+def text_of(pred: int, *, doubts: bool = False) -> str:
+    if pred < 0:
+        return "I ponder."
+    return f"Let me see.{' Is it so?' if doubts else ''}\nThe answer is ({'ABCD'[pred]})."
 
 
 def _choice(rng: random.Random, expert: str, q: Mapping[str, object]) -> int:

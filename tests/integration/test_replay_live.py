@@ -28,8 +28,16 @@ COMPOSITIONS = {
         router="cluster", router_options={"n_clusters": 2}, aggregator="majority"
     ),
     "one": CompositionSettings(router="best_single", aggregator="first"),
+    "verified": CompositionSettings(
+        router="posterior",
+        aggregator="verifiers",
+        aggregator_options={"min_questions": 100},
+        waves={"confidence": 0.4},
+    ),
 }
 STOCK = ("auto", "majority_all", "static_top_3")
+N = 240
+"""Questions; half of them are the profile: enough to learn votes and a verifier from."""
 
 
 class Bench:
@@ -58,7 +66,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("live")
-    replay = read_replay_set(write_replay_set(folder / "set", n=60, embeddings=False))
+    replay = read_replay_set(write_replay_set(folder / "set", n=N, embeddings=False, telling=True))
     with open_app(load_settings(_write_pool(folder, replay))) as app:
         bench = Bench(replay, app)
         app.profile(bench.profile, exam=False)
@@ -96,13 +104,20 @@ def reasons(answer: Answer) -> dict[str, object]:
     return told
 
 
-@pytest.mark.parametrize("name", ["paper", "clusters", "one", *STOCK])
+@pytest.mark.parametrize("name", [*COMPOSITIONS, *STOCK])
 def test_live_and_replayed_answers_are_the_same(bench: Bench, name: str) -> None:
     replayed = [played.answer for played in bench.recorded.play(name)]
     live = bench.live(name)
-    assert len(live) == len(replayed) == 30
+    assert len(live) == len(replayed) == N // 2
     for ours, theirs in zip(replayed, live, strict=True):
         assert json.dumps(reasons(ours), sort_keys=True) == json.dumps(reasons(theirs), sort_keys=True)
+
+
+def test_votes_and_verifier_were_learnt(bench: Bench) -> None:
+    """Nothing fell back: the comparison is of what was learnt."""
+    for name in ("auto", "verified"):
+        notes = [note for played in bench.recorded.play(name) for note in played.answer.notes]
+        assert all(note.endswith("(no readable answer)") for note in notes)
 
 
 def test_one_question_asked_now_is_answered_as_in_the_replay(bench: Bench) -> None:
@@ -127,10 +142,10 @@ def test_the_live_profile_and_the_recorded_one_are_the_same(bench: Bench) -> Non
 
 
 def test_a_profile_is_written_as_a_set_that_replays(bench: Bench, tmp_path: Path) -> None:
-    """What the live experts said on the 30 profile questions is what had been recorded of them."""
+    """What the live experts said on the 120 profile questions is what had been recorded of them."""
     knowledge = bench.app.catalogue.knowledge
     assert knowledge.profile is not None
-    assert write_profile(tmp_path / "new", knowledge.profile, bench.app.pool) == (30, 0)
+    assert write_profile(tmp_path / "new", knowledge.profile, bench.app.pool) == (N // 2, 0)
     replay = read_replay_set(tmp_path / "new")
     record = bench.recorded.recording
     assert [q.id for q in replay.queries] == [q.id for q in bench.profile]
@@ -139,6 +154,6 @@ def test_a_profile_is_written_as_a_set_that_replays(bench: Bench, tmp_path: Path
         assert [None if p < 0 else "ABCD"[p] for p in replay.pred[:, column]] == letters
     rows = choose(row_table({}), ["knn_majority", "oracle"])
     report = run_replay(replay, ReplayPlan("all", "profile", (0,), rows), workers=1).report
-    assert (report.n_profile, report.n_test) == (9, 21)
+    assert (report.n_profile, report.n_test) == (36, 84)
     with pytest.raises(InputError, match="is not empty"):
         write_profile(tmp_path / "new", knowledge.profile, bench.app.pool)

@@ -9,12 +9,15 @@ Shapes: E experts of the profile, N profile questions that the local model kept,
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from aggregators.outputs.verifying.signs import (
     MISSING,
@@ -248,10 +251,26 @@ def _fit(table: _Table, *, seed: int) -> Predict:
     silent = np.isnan(table.features).all(axis=0)  # scikit-learn cannot bin a feature that nobody has
 
     def predict(features: Floats) -> Floats:
-        return np.asarray(model.predict_proba(np.where(silent, 0.0, features))[:, 1], dtype=np.float64)
+        with one_thread():
+            return np.asarray(model.predict_proba(np.where(silent, 0.0, features))[:, 1], dtype=np.float64)
 
-    model.fit(np.where(silent, 0.0, table.features), table.right)
+    with one_thread():
+        model.fit(np.where(silent, 0.0, table.features), table.right)
     return predict
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For the trees: beside busy engines, the hundred small loops of a prediction each wait for a second
+    thread, and a question takes half a second instead of a few milliseconds."""
+    with _thread_pools().limit(limits=1, user_api="openmp"):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _thread_pools() -> ThreadpoolController:
+    """Of the libraries loaded by now; called after scikit-learn is."""
+    return ThreadpoolController()
 
 
 class _Constant:
