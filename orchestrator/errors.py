@@ -45,6 +45,19 @@ class MusterError(Exception):
         self.message = str(self)
         self.param = param
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors of worker processes arrive as they were raised: by default the message would be taken for all
+        of the constructor's arguments."""
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(
+    kind: type[MusterError], args: tuple[object, ...], attributes: dict[str, object]
+) -> MusterError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
+
 
 class ConfigError(MusterError):
     """Settings or a pool file that cannot be used.

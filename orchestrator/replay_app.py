@@ -85,6 +85,7 @@ def run_replay(replay: ReplaySet, plan: ReplayPlan, *, workers: int = 2) -> Repl
     Raises:
         MusterError: a name that does not exist, a row that cannot be replayed.
     """
+    _check(replay, plan)
     prepared = with_vectors(replay, plan.muster)
     of_workers = parts(plan, workers)
     if len(of_workers) == 1:
@@ -101,6 +102,13 @@ def run_replay(replay: ReplaySet, plan: ReplayPlan, *, workers: int = 2) -> Repl
     setting = Setting(plan.pool, plan.profile, plan.labels, len(recording.experts), n_profile)
     made = {name: Made(spec.router, spec.aggregator) for name, spec in plan.rows.specs.items()}
     return ReplayResult(report(setting, plan.seeds, ground, trials, made), ground, trials)
+
+
+def _check(replay: ReplaySet, plan: ReplayPlan) -> None:
+    """Wrong names are told before anything is embedded or fitted."""
+    replay.rows(plan.pool)
+    for seed in plan.seeds:
+        split(replay, seed=seed, profile=plan.profile)
 
 
 def parts(plan: ReplayPlan, workers: int) -> list[list[Part]]:

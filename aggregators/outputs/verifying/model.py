@@ -31,6 +31,7 @@ from aggregators.outputs.verifying.signs import (
 from aggregators.outputs.vote_model import LEAST_ACCURACY, MOST_ACCURACY, logit
 from orchestrator.domain.cards import Profile, Transcript
 from orchestrator.domain.queries import Query
+from orchestrator.garbage import no_cycle_collection
 from orchestrator.routing.local import fit_local, folds
 
 Floats = npt.NDArray[np.float64]
@@ -118,6 +119,7 @@ def feature_row(
     return (logit(claim.accuracy), *chain.from_iterable(found[group] for group in groups))
 
 
+@no_cycle_collection()
 def fit_verifier(profile: Profile, *, groups: Sequence[Group] = TEXT_SIGNS, seed: int = 0) -> Verified | None:
     """Learn from the texts of a profile; None = it has none, or all or none of them are right.
 
