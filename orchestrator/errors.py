@@ -46,8 +46,8 @@ class MusterError(Exception):
         self.param = param
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Errors of worker processes arrive as they were raised: by default the message would be taken for all
-        of the constructor's arguments."""
+        """Errors of worker processes arrive as they were raised; by default the message would be taken for
+        all of the constructor's arguments."""
         return _restored, (type(self), self.args, vars(self))
 
 
