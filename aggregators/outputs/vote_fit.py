@@ -28,6 +28,7 @@ from aggregators.outputs.vote_model import (
 )
 from orchestrator.domain.cards import RIGHT, Profile, Transcript
 from orchestrator.routing.local import LocalModel, fit_local, folds
+from orchestrator.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -144,6 +145,7 @@ def train_votes(profile: Profile) -> Trained | None:
     return train_votes_with(profile, None)
 
 
+@one_thread()
 def train_votes_with(
     profile: Profile, evidence: Floats | None, penalties: Penalties = PENALTIES
 ) -> Trained | None:

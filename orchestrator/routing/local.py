@@ -18,6 +18,7 @@ import numpy as np
 
 from orchestrator.domain.cards import RIGHT, UNKNOWN, FloatMatrix, Profile
 from orchestrator.routing.deck import UNINFORMED, Floats, Ints
+from orchestrator.threads import one_thread
 
 BANDWIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8)
 RATIOS = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -107,6 +108,7 @@ class LocalModel:
 
 
 @lru_cache(maxsize=4)
+@one_thread()
 def fit_local(profile: Profile) -> LocalModel:
     """The model of a profile, fitted once per process; about 2 s for 2,000 questions and 28 experts."""
     return LocalModel(profile)

@@ -9,9 +9,7 @@ Shapes: E experts of the profile, N profile questions that the local model kept,
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Literal, NamedTuple
 
@@ -247,32 +245,19 @@ def _fit(table: _Table, *, seed: int) -> Predict:
 
     if table.right.all() or not table.right.any():
         return _Constant(float(table.right.mean()))
+    pools = ThreadpoolController()  # as in `one_thread`, but looked for once
     model = HistGradientBoostingClassifier(
         **SIZE, l2_regularization=_L2, early_stopping=False, random_state=seed
     )
     silent = np.isnan(table.features).all(axis=0)  # scikit-learn cannot bin a feature that nobody has
 
     def predict(features: Floats) -> Floats:
-        with one_thread():
+        with pools.limit(limits=1):
             return np.asarray(model.predict_proba(np.where(silent, 0.0, features))[:, 1], dtype=np.float64)
 
-    with one_thread():
+    with pools.limit(limits=1):
         model.fit(np.where(silent, 0.0, table.features), table.right)
     return predict
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """For the trees: beside busy engines, the hundred small loops of a prediction each wait for a second
-    thread, and a question takes half a second instead of a few milliseconds."""
-    with _thread_pools().limit(limits=1, user_api="openmp"):
-        yield
-
-
-@lru_cache(maxsize=1)
-def _thread_pools() -> ThreadpoolController:
-    """Of the libraries loaded by now; called after scikit-learn is."""
-    return ThreadpoolController()
 
 
 class _Constant:
