@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api.errors import install_error_handlers
 from api.limits import BodyLimit, InFlightLimit, RequestIds
+from api.query_params import known_params
 from api.routes import chat, experts, feedback, health, jobs, models, plan, root, route
 from orchestrator.bootstrap import App
 
@@ -30,8 +31,10 @@ def create_app(app: App) -> FastAPI:
     web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
     web.state.started = int(time.time())
-    for routes in (root, health, chat, route, models, experts, feedback, jobs, plan):
+    for routes in (root, health):  # whoever probes may add what defeats its caches
         web.include_router(routes.router)
+    for routes in (chat, route, models, experts, feedback, jobs, plan):
+        web.include_router(routes.router, dependencies=[Depends(known_params)])
     install_error_handlers(web)
     # The middleware added last sees a request first.
     web.add_middleware(

@@ -38,6 +38,9 @@ class CompositionResult(Value):
     """One row of the report. `loads` counts engine loads, `engines` the distinct engines used; `ece` is the
     expected calibration error of the stated confidences (15 bins of equal mass).
 
+    `failed` queries ended in an error before anybody could answer, `failure` is the first one's: such a row
+    measures nothing. (Where everybody who was asked abstained, the answer is wrong.)
+
     `oracle` asks nobody itself: it is right where any expert of `majority_all` was.
     """
 
@@ -50,6 +53,8 @@ class CompositionResult(Value):
     seconds: float
     mean_confidence: float | None = None
     ece: float | None = None
+    failed: int = 0
+    failure: str | None = None
 
 
 class BenchReport(Value):
@@ -74,6 +79,10 @@ class BenchReport(Value):
     @property
     def verdict(self) -> str:
         """First line of a report: whether recruiting pays on these questions."""
+        broken = next((row for row in self.rows if row.failed), None)
+        if broken is not None:
+            count = f"{broken.failed} of {self.n_queries} questions of '{broken.name}' failed"
+            return f"no verdict: {count}: {broken.failure}"
         return verdict(self.differences)
 
     @property
@@ -179,6 +188,7 @@ class Bench:
         stated = [
             (a.confidence, hit) for a, hit in zip(answers, right, strict=True) if a.confidence is not None
         ]
+        failures = [a.error for a in answers if a.error_code is not None and not a.votes]
         return CompositionResult(
             name=name,
             accuracy=estimate.value,
@@ -189,6 +199,8 @@ class Bench:
             seconds=seconds,
             mean_confidence=float(np.mean([c for c, _ in stated])) if stated else None,
             ece=calibration_error(*zip(*stated, strict=True), bins=ECE_BINS) if stated else None,
+            failed=len(failures),
+            failure=failures[0] if failures else None,
         )
 
     def _engines_used(self, job_id: str) -> set[str]:

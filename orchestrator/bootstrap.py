@@ -32,7 +32,7 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import Drift
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
+from orchestrator.errors import ConfigError, InputError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.feedback import FeedbackDesk
 from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports import Clock, Composition, Embedder, Grader, Piece, SkillAnnotator, SkillMatcher
@@ -385,6 +385,18 @@ class App:
     def bench(
         self, queries: Sequence[Query], compositions: Sequence[str], *, on_progress: OnBench | None = None
     ) -> BenchReport:
+        """As `Bench.run`.
+
+        Raises:
+            InputError: as there, or a question that the experts were profiled on.
+        """
+        profile = self.catalogue.knowledge.profile
+        known = [] if profile is None else [q for q in queries if q.content_hash in set(profile.query_hashes)]
+        if known:
+            raise InputError(
+                f"{len(known)} of {len(queries)} questions were profiled on, '{known[0].id}' is the first.",
+                remedy="Compare on questions that nothing was learnt from.",
+            )
         bench = Bench(service=self.service, jobs=self.jobs, grader=self.grader)
         return bench.run(queries, compositions, on_progress=on_progress)
 
@@ -583,6 +595,7 @@ def _check_references(settings: Settings, pool: Pool) -> None:
         )
     for engine in pool.engines.values():
         get_backend(engine.backend)
+    _check_names(settings, pool)
     _check_allowed(settings, pool)
     synthesized = [
         name for name, spec in settings.muster.compositions.items() if spec.aggregator == SYNTHESIZE
@@ -592,6 +605,19 @@ def _check_references(settings: Settings, pool: Pool) -> None:
             f"composition '{synthesized[0]}' synthesizes, but no member has the role 'aggregator'.",
             file=settings.source,
             remedy="Add `roles: [expert, aggregator]` to a member's model_info.muster.",
+        )
+
+
+def _check_names(settings: Settings, pool: Pool) -> None:
+    """`model` of a request names a composition before an expert."""
+    taken = {*STOCK_COMPOSITIONS, *settings.muster.compositions}
+    hidden = next((expert.id for expert in pool.experts if expert.id in taken), None)
+    if hidden is not None:
+        raise ConfigError(
+            f"expert '{hidden}' has the name of a composition and could not be asked by it.",
+            file=settings.source,
+            param="model_name",
+            remedy="Give it another model_name.",
         )
 
 

@@ -16,6 +16,7 @@ from orchestrator.annotators import make_annotator
 from orchestrator.bootstrap import Catalogue, Knowledge
 from orchestrator.comparison import ORACLE, Ground, Trial
 from orchestrator.compositions import SkillReader
+from orchestrator.domain.answers import NO_ANSWER
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert
@@ -38,7 +39,6 @@ from skills.grading.grader import AnswerGrader
 from skills.vector_file import FileBackedEmbedder
 from workers.engine_host.lifeline import die_with
 
-NO_ANSWER = "no_answer"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -106,7 +106,8 @@ class Advancer:
         except Exception as error:  # the loop must survive any composition
             if len(states) > 1:
                 return [taken for state in states for taken in self._steps([state])]
-            log.warning("job %s query %s: step failed: %s", job_id, states[0].id, error, exc_info=True)
+            unexpected = not isinstance(error, MusterError)
+            log.warning("job %s query %s: step failed: %s", job_id, states[0].id, error, exc_info=unexpected)
             return [(states[0], _failed(error))]
 
     def _checked(self, step: Step) -> Step:

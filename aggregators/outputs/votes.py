@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from orchestrator.domain.answers import Answer, FinishReason, Usage, Vote, total_usage
+from orchestrator.domain.answers import NO_ANSWER, Answer, FinishReason, Usage, Vote, total_usage
 from orchestrator.domain.assignments import CallRole, QueryState, Response
 from orchestrator.domain.queries import Query
+from orchestrator.errors import ContextExceededError
 from orchestrator.ports import Grader
 
 UNINFORMED = 0.5
-NO_ANSWER = "no_answer"
+CONTEXT_EXCEEDED = ContextExceededError.code
 
+_TRUNCATED = "truncated before an answer"
 _REASONING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _BEGUN_TAG = re.compile(r"<(?:t(?:h(?:i(?:nk?)?)?)?)?\Z", re.IGNORECASE)
 
@@ -79,7 +81,7 @@ def _read(grader: Grader, state: QueryState, response: Response, places: dict[st
 
 def _why_unread(response: Response) -> str:
     if response.finish_reason is FinishReason.LENGTH:
-        return "truncated before an answer"
+        return _TRUNCATED
     return "no readable answer" if response.text.strip() else "empty response"
 
 
@@ -191,9 +193,11 @@ def expert_answer(
 def no_answer(
     aggregator: str, state: QueryState, responses: Sequence[Response], ballots: Sequence[Ballot]
 ) -> Answer:
-    """The answer when no response could be read: an error, never a guess."""
+    """The answer when no response could be read: an error, never a guess. A question that was too long for
+    everybody is the caller's error, under the code of the calls."""
     calls = used(state, responses)
     notes = abstentions(ballots)
+    too_long = bool(ballots) and all(b.response.error_code == CONTEXT_EXCEEDED for b in ballots)
     return Answer(
         text="",
         aggregator=aggregator,
@@ -203,6 +207,18 @@ def no_answer(
         decision=state.decision,
         usage_by_role=usage_by_role(calls),
         n_calls=len(calls),
-        error_code=NO_ANSWER,
-        error=notes[0] if notes else "no expert responded",
+        error_code=CONTEXT_EXCEEDED if too_long else NO_ANSWER,
+        error=_too_long(ballots) if too_long else _nobody(ballots, notes),
     )
+
+
+def _too_long(ballots: Sequence[Ballot]) -> str:
+    who = ", ".join(dict.fromkeys(b.expert_id for b in ballots))
+    return f"too long for everybody who was asked ({who}): {ballots[0].response.error}"
+
+
+def _nobody(ballots: Sequence[Ballot], notes: Sequence[str]) -> str:
+    if not notes:
+        return "no expert responded"
+    cut = all(b.reason == _TRUNCATED for b in ballots)
+    return f"{notes[0]}. Allow more max_tokens." if cut else notes[0]

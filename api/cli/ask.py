@@ -47,7 +47,7 @@ def ask(
         "muster": muster_view(answer, job_id=job_id, composition=name).model_dump(mode="json"),
     }
     reasons = [decision_table(answer.decision)] if answer.decision else []
-    session.emit(payload, answer_lines(answer), *reasons, votes_table(answer))
+    session.emit(payload, answer_lines(answer), *reasons, votes_table(answer), f"Job {job_id}")
 
 
 def route(

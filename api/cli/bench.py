@@ -54,6 +54,8 @@ def bench(
         subtitle = f"{report.n_queries} questions, {report.n_experts} experts"
         save_report(session, out, payload, report.ground, report.trials, subtitle=subtitle)
     session.emit(payload, report.verdict, bench_table(report))
+    if any(row.failed for row in report.rows):
+        raise typer.Exit(1)
 
 
 def save_report(

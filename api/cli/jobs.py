@@ -52,7 +52,7 @@ def _table(title: str, views: "list[JobView]") -> "Table":
     from api.cli.tables import table
 
     numbers = ["questions", "answered", "failed", "calls", "loads"]
-    result = table(title, "id", "state", "model", *numbers, "label", numbers=numbers)
+    result = table(title, "id", "state", "model", *numbers, "label", numbers=numbers, whole=["id"])
     for view in views:
         counts = (view.counts.total, view.counts.completed, view.counts.failed)
         result.add_row(

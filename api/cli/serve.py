@@ -1,6 +1,7 @@
 """`serve`: the REST API over the configured pool."""
 
 import logging
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,7 @@ def serve(
     bind = (host or settings.muster.server.host, settings.muster.server.port if port is None else port)
     if bind[0] not in LOOPBACK:
         log.warning("listening on %s without authentication: whoever reaches it may use it", bind[0])
+    _check_free(*bind)
     secure_descriptors(settings.muster.server.max_in_flight)
     if profile is not None and settings.is_stack:
         raise InputError("--profile is for one process.", param="profile", remedy="Run `muster profile`.")
@@ -64,6 +66,25 @@ def serve(
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:
             log.info("stopped")
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before minutes of profiling rather than after them.
+
+    Raises:
+        InputError: the address cannot be listened on.
+    """
+    from orchestrator.errors import InputError
+
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}.",
+            param="port",
+            remedy="Give --port (0 = any free one), and an address of this machine as --host.",
+        ) from error
 
 
 def _profile_unknown(session: Session, settings: "Settings", file: Path) -> None:

@@ -26,15 +26,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
-    """`numbers`: columns that are aligned right."""
+def table(title: str, *columns: str, numbers: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
+    """`numbers`: columns that are aligned right; `whole`: those whose cells are copied, so never folded."""
     result = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
-    right = set(numbers)
+    right, unfolded = set(numbers), set(whole)
     for column in columns:
         if column in right:
             result.add_column(column, justify="right", no_wrap=True)
         else:
-            result.add_column(column, overflow="fold")
+            result.add_column(column, overflow="fold", no_wrap=column in unfolded)
     return result
 
 

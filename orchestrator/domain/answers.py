@@ -10,6 +10,9 @@ from orchestrator.domain.cards import Interval
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import Value
 
+NO_ANSWER = "no_answer"
+"""Error code of an answer when everybody who was asked abstained."""
+
 
 class SkillEvidence(Value):
     """Why an expert was considered: one matched skill, the card's score for it, and how sure that is."""

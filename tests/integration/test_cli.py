@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -183,7 +184,10 @@ def test_ask_prints_the_answer_with_votes(profiled: Path, capsys: Captured) -> N
     answer = run_json(profiled, capsys, "ask", *ask_words(7), "--composition", "majority_all")
     assert len(answer["muster"]["votes"]) == 3
     assert run(profiled, "ask", *ask_words(7)) == 0
-    assert answer["answer"] in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert answer["answer"] in shown
+    [job] = json_rows(profiled, capsys, "jobs", "list", "--limit", "1")
+    assert f"Job {job['id']}" in shown, "feedback needs it"
 
 
 def test_ask_of_one_expert(profiled: Path, capsys: Captured) -> None:
@@ -307,6 +311,30 @@ def test_bench_begins_with_the_verdict(profiled: Path, tmp_path: Path, capsys: C
     assert capsys.readouterr().out.startswith("do not route")
 
 
+def test_bench_of_what_cannot_run_is_no_verdict(pool: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Nobody was profiled, so nobody can be lined up: a failure, not a wrong answer."""
+    file = str(write_questions(tmp_path / "new.jsonl", range(60, 63)))
+    report = run_json(pool, capsys, "bench", file, "-c", "random_3", "-c", "knn", code=1)
+    assert report["verdict"].startswith("no verdict: 3 of 3 questions of 'knn' failed: ")
+    assert [row["failed"] for row in report["rows"]] == [0, 3]
+
+
+def test_bench_refuses_questions_that_were_profiled_on(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    file = str(write_questions(tmp_path / "new.jsonl", range(15, 25)))
+    error = run_json(profiled, capsys, "bench", file, "-c", "best_single", code=2)["error"]
+    assert "5 of 10 questions were profiled on" in error["message"]
+
+
+def test_serve_says_that_the_port_is_taken(pool: Path, capsys: Captured) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        error = run_json(pool, capsys, "serve", "--port", port, code=2)["error"]
+    assert f"cannot listen on 127.0.0.1, port {port}" in error["message"]
+    assert error["param"] == "port"
+
+
 def test_bench_draws_and_compares_auto_with_the_others(
     profiled: Path, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -374,6 +402,14 @@ def test_config_check_names_the_composition_that_cannot_be_built(
     error = run_json(pool, capsys, "config", "check", code=2)["error"]
     assert "muster.compositions.mine" in error["message"]
     assert message in error["message"]
+
+
+def test_an_expert_may_not_have_the_name_of_a_composition(pool: Path, capsys: Captured) -> None:
+    config = yaml.safe_load(pool.read_text())
+    config["model_list"][0]["model_name"] = "auto"
+    pool.write_text(yaml.safe_dump(config))
+    error = run_json(pool, capsys, "config", "check", code=2)["error"]
+    assert "expert 'auto' has the name of a composition" in error["message"]
 
 
 def test_a_composition_recruits_only_whom_it_may(profiled: Path, capsys: Captured) -> None:

@@ -176,7 +176,8 @@ class DeviceSeats:
 
     def _load_failed(self, engine_id: str, error: Exception) -> None:
         """Its waiting work fails once, and it is left alone for a while."""
-        log.warning("engine %s: load failed: %s", engine_id, error, exc_info=error)
+        log.warning("engine %s: load failed: %s", engine_id, error)
+        log.debug("engine %s", engine_id, exc_info=error)
         if self.lanes and not self._is_crowded:
             self._is_crowded = True  # beside another engine there may be too little memory
             return

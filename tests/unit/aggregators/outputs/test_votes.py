@@ -1,6 +1,7 @@
 import pytest
 
-from aggregators.outputs.votes import group_equivalent, read_ballots, without_reasoning, words
+from aggregators.outputs.votes import group_equivalent, no_answer, read_ballots, without_reasoning, words
+from orchestrator.domain.assignments import Response
 from tests.fakes.ballots import OPEN, fails, says, state, truncated
 from tests.fakes.grader import FakeGrader
 
@@ -53,3 +54,23 @@ def test_reasoning_blocks_are_not_shown(text: str, left: str) -> None:
 def test_where_only_reasoning_is_left_the_bare_answer_is_shown() -> None:
     (ballot,) = read_ballots(GRADER, state(ACCURACIES), [says("a", "B", text="<think>hm answer: B")])
     assert words(ballot) == "B"
+
+
+def no_answer_to(*responses: Response) -> tuple[str | None, str | None]:
+    at = state(ACCURACIES)
+    answer = no_answer("any", at, responses, read_ballots(GRADER, at, responses))
+    return answer.error_code, answer.error
+
+
+def test_a_question_too_long_for_everybody_is_the_callers_error() -> None:
+    long = [fails(expert_id, "context_exceeded", "9 tokens of 8.") for expert_id in ("a", "b")]
+    told = "too long for everybody who was asked (a, b): 9 tokens of 8."
+    assert no_answer_to(*long) == ("context_exceeded", told)
+    assert no_answer_to(long[0], says("b", None))[0] == "no_answer"
+
+
+def test_answers_cut_short_by_everybody_name_the_remedy() -> None:
+    code, error = no_answer_to(truncated("a"), truncated("b"))
+    assert code == "no_answer"
+    assert error is not None
+    assert error.endswith("Allow more max_tokens.")
