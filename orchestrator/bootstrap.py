@@ -245,8 +245,9 @@ class Catalogue:
             aggregator=aggregator,
             job=job,
             later_engines=self._later_engines(spec),
-            quotes=spec.aggregator == FIRST and spec.waves is None,
+            quotes=spec.aggregator == FIRST and spec.waves is None and spec.abstain_below is None,
             waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
+            abstain_below=spec.abstain_below,
         )
 
     def later_engines(self, job: Job) -> tuple[str, ...]:

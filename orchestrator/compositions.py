@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from orchestrator import prompts
-from orchestrator.domain.answers import Answer, Decision
+from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
 from orchestrator.domain.assignments import (
     Ask,
     Call,
@@ -137,6 +137,7 @@ class Ensemble:
         job: supplies the seed and per-job overrides of max_tokens and temperature.
         quotes: a lone recruit's words will be the answer; nobody else is asked.
         waves: when to ask reserves; None = never.
+        abstain_below: confidence under which an answer is withheld; None = never.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class Ensemble:
         later_engines: tuple[str, ...] = (),
         quotes: bool = False,
         waves: Waves | None = None,
+        abstain_below: float | None = None,
     ) -> None:
         self.name = name
         self._pool = pool
@@ -161,6 +163,7 @@ class Ensemble:
         self._job = job
         self._later_engines = later_engines
         self._waves = waves
+        self._abstain_below = abstain_below
 
     def later_engines(self) -> tuple[str, ...]:
         return self._later_engines
@@ -236,7 +239,8 @@ class Ensemble:
             return Done(answer=error_answer(error.code, str(error)))
         if isinstance(step, Ask):
             return step
-        return Done(answer=step.answer.model_copy(update={"decision": state.decision}))
+        answer = step.answer.model_copy(update={"decision": state.decision})
+        return Done(answer=withheld(answer, below=self._abstain_below))
 
 
 class DryRun:
@@ -303,6 +307,24 @@ class RollCall:
         if self._role is CallRole.AGGREGATE:
             return aggregate_call(expert, query, query.candidates, seed=self._job.seed)
         return expert_call(expert, query, self._job)
+
+
+def withheld(answer: Answer, *, below: float | None) -> Answer:
+    """The answer, or an abstention where it is less sure than that: reasons and votes stay, a note says how
+    sure it was."""
+    if below is None or answer.confidence is None or answer.confidence >= below:
+        return answer
+    sure = f"withheld: confidence {answer.confidence:.2f} is below {below:.2f}"
+    return answer.model_copy(
+        update={
+            "text": NOT_SURE,
+            "finish_reason": FinishReason.STOP,
+            "value": None,
+            "confidence": None,
+            "answered_by": None,
+            "notes": (*answer.notes, f"{sure}; the votes led to {answer.value!r}"),
+        }
+    )
 
 
 def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, stream: bool = False) -> Call:

@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from orchestrator.domain.answers import Answer, Vote
+from orchestrator.domain.answers import NOT_SURE, Answer, Vote
 from orchestrator.domain.assignments import CallRole
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Pool
@@ -166,5 +166,9 @@ def _judgeable(record: QueryRecord) -> Answer:
         raise InputError(
             f"query '{record.query.id}' failed ({record.answer.error_code}): there is no answer to judge.",
             param="query",
+        )
+    if record.answer.value is None and record.answer.text == NOT_SURE:
+        raise InputError(
+            f"the answer of query '{record.query.id}' was withheld: there is none to judge.", param="query"
         )
     return record.answer

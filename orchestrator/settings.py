@@ -167,6 +167,7 @@ class CompositionSettings(Section):
     recruits only.
     `temperature`: of the recruits' sampling, unless a job sets its own; None = each expert's.
     `experts`: ids of those that may be recruited; None = every one of the pool that answers.
+    `abstain_below`: an answer with less confidence is withheld; one that states none never is. None = never.
     """
 
     router: str
@@ -176,6 +177,7 @@ class CompositionSettings(Section):
     waves: dict[str, JsonValue] | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     experts: tuple[str, ...] | None = Field(default=None, min_length=1)
+    abstain_below: float | None = Field(default=None, ge=0, le=1)
 
 
 class FeedbackSettings(Section):

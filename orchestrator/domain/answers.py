@@ -13,6 +13,9 @@ from orchestrator.domain.values import Value
 NO_ANSWER = "no_answer"
 """Error code of an answer when everybody who was asked abstained."""
 
+NOT_SURE = "I am not sure enough to answer."
+"""Text of an answer that was withheld for its low confidence."""
+
 
 class SkillEvidence(Value):
     """Why an expert was considered: one matched skill, the card's score for it, and how sure that is."""

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from orchestrator.bootstrap import App, open_app
-from orchestrator.domain.answers import Answer
+from orchestrator.compositions import STOCK_COMPOSITIONS
+from orchestrator.domain.answers import NOT_SURE, Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
 from orchestrator.replay.files import ReplaySet, read_replay_set
@@ -34,6 +35,7 @@ COMPOSITIONS = {
         aggregator_options={"min_questions": 100},
         waves={"confidence": 0.4},
     ),
+    "careful": STOCK_COMPOSITIONS["auto"].model_copy(update={"abstain_below": 0.95}),
 }
 STOCK = ("auto", "majority_all", "static_top_3")
 N = 240
@@ -118,6 +120,14 @@ def test_votes_and_verifier_were_learnt(bench: Bench) -> None:
     for name in ("auto", "verified"):
         notes = [note for played in bench.recorded.play(name) for note in played.answer.notes]
         assert all(note.endswith("(no readable answer)") for note in notes)
+
+
+def test_unsure_answers_are_withheld_and_the_others_are_those_of_auto(bench: Bench) -> None:
+    auto, careful = ([played.answer for played in bench.recorded.play(name)] for name in ("auto", "careful"))
+    unsure = [a.confidence is not None and a.confidence < 0.95 for a in auto]
+    assert 0 < sum(unsure) < len(unsure)
+    assert [a.text == NOT_SURE for a in careful] == unsure
+    assert all(reasons(a) == reasons(c) for a, c, u in zip(auto, careful, unsure, strict=True) if not u)
 
 
 def test_one_question_asked_now_is_answered_as_in_the_replay(bench: Bench) -> None:

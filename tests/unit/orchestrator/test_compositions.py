@@ -1,8 +1,8 @@
 import random
 from collections.abc import Sequence
 
-from orchestrator.compositions import DryRun, Ensemble, RollCall, SkillReader, call_seed
-from orchestrator.domain.answers import Answer, Decision, Recruit
+from orchestrator.compositions import DryRun, Ensemble, RollCall, SkillReader, call_seed, withheld
+from orchestrator.domain.answers import NOT_SURE, Answer, Decision, Recruit, Vote
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Job, QueryState, Response
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.queries import Message, Query
@@ -282,3 +282,18 @@ def test_when_the_reserves_are_used_up_the_answers_there_are_count() -> None:
     step = next_wave(response("one", "unsure"), decision=used_up)
     assert isinstance(step, Done)
     assert step.answer.text == "unsure"
+
+
+def test_an_answer_less_sure_than_wanted_is_withheld_with_its_reasons() -> None:
+    votes = (Vote(expert_id="one", value="B", weight=1.0),)
+    answer = Answer(text="(B)", value="B", confidence=0.3, answered_by="one", votes=votes)
+    kept = withheld(answer, below=0.4)
+    assert (kept.text, kept.value, kept.confidence, kept.votes) == (NOT_SURE, None, None, votes)
+    assert kept.notes == ("withheld: confidence 0.30 is below 0.40; the votes led to 'B'",)
+
+
+def test_nothing_else_is_withheld() -> None:
+    sure = Answer(text="(B)", value="B", confidence=0.4)
+    silent = Answer(text="(B)", value="B")
+    assert [withheld(answer, below=0.4) for answer in (sure, silent)] == [sure, silent]
+    assert withheld(sure, below=None) == sure

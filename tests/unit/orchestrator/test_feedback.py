@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from orchestrator.domain.answers import Answer, Decision, Vote
+from orchestrator.domain.answers import NOT_SURE, Answer, Decision, Vote
 from orchestrator.domain.assignments import CallRole, Response
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.experts import Pool
@@ -126,7 +126,11 @@ def test_the_same_judgement_again_changes_nothing_and_another_is_refused() -> No
 
 @pytest.mark.parametrize(
     ("missing", "message"),
-    [(None, "not answered yet"), (Answer(text="", error_code="no_answer"), "failed \\(no_answer\\)")],
+    [
+        (None, "not answered yet"),
+        (Answer(text="", error_code="no_answer"), "failed \\(no_answer\\)"),
+        (Answer(text=NOT_SURE), "was withheld"),
+    ],
 )
 def test_what_has_no_answer_cannot_be_judged(missing: Answer | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
