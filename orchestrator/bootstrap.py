@@ -391,8 +391,9 @@ class App:
         Raises:
             InputError: as there, or a question that the experts were profiled on.
         """
-        profile = self.catalogue.knowledge.profile
-        known = [] if profile is None else [q for q in queries if q.content_hash in set(profile.query_hashes)]
+        newest = self.card_store.latest_profile_hash()
+        profiled = {q.content_hash for q, _ in (newest and self.card_store.profile_set(newest)) or ()}
+        known = [query for query in queries if query.content_hash in profiled]
         if known:
             raise InputError(
                 f"{len(known)} of {len(queries)} questions were profiled on, '{known[0].id}' is the first.",

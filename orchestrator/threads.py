@@ -9,7 +9,7 @@ from threadpoolctl import ThreadpoolController
 @contextmanager
 def one_thread() -> Iterator[None]:
     """For fitting: matrices are small enough for one thread, and beside busy engines a second one of OpenBLAS
-    or OpenMP is waited for at every step, which makes a fit twenty times as slow.
+    or OpenMP is waited for at every step, which made a fit nine times as slow.
 
     As a decorator, too. Libraries that are imported inside are not covered, scipy's are.
     """
