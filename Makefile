@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := examples/zoo/pool.yaml
+OLDEST_TRANSFORMERS := 5.19.0
 
-.PHONY: help setup demo serve test test-remote test-vllm lint format bench faults faults-short zoo clean
+.PHONY: help setup demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,12 @@ test-vllm: setup ## engines in real vLLM, and its HTTP server, with the zoo's we
 	PYTHON=$(PYTHON) scripts/setup-vllm.sh
 	MUSTER_TEST_VLLM=1 $(BIN)/pytest -m vllm tests/vllm tests/contracts/test_backend_contract.py
 
+test-transformers: setup ## the in-process engine on the oldest release of transformers that is allowed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/transformers-$(OLDEST_TRANSFORMERS) \
+		transformers==$(OLDEST_TRANSFORMERS)
+	PYTHONPATH=build/transformers-$(OLDEST_TRANSFORMERS) $(BIN)/pytest tests/unit/workers/backends/decoding \
+		tests/unit/workers/backends/test_transformers.py
+
 lint: setup ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,6 +55,9 @@ lint: setup ## ruff, mypy --strict, import contracts
 format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+check-engine: setup ## the engine's CPU seconds are at most twice those of plain generate (a lost cache costs many times as much)
+	$(BIN)/python -m benchmarks.engine examples/zoo/models/generalist --prompts 192 --repeats 2 --at-least 0.5
 
 bench: setup ## overhead of orchestration, routing and the engine, as one JSON line
 	$(BIN)/python -m benchmarks.overhead

@@ -1,8 +1,8 @@
 """Overhead of the transformers engine: its throughput against a bare `model.generate` loop.
 
-    python -m benchmarks.engine [MODEL_DIR] [--prompts 512] [--batch 64] [--repeats 3]
+    python -m benchmarks.engine [MODEL_DIR] [--prompts 512] [--batch 64] [--repeats 3] [--at-least RATIO]
 
-Prints one JSON line. Without a directory a random tiny model is used, for which Python and kernel
+The last line of output is one JSON object; with `--at-least` the exit code is 1 where `cpu_ratio` is smaller. Without a directory a random tiny model is used, for which Python and kernel
 launches are the whole cost: the hardest case for an engine.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -142,6 +143,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--at-least", type=float, help="smallest cpu_ratio that is good enough")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model_dir = arguments.model
@@ -152,6 +154,8 @@ def main() -> None:
         prompts = random_prompts(arguments.prompts)
         report = engine_ratio(model_dir, prompts, batch=arguments.batch, repeats=arguments.repeats)
     print(json.dumps(report))
+    if arguments.at_least is not None and report["cpu_ratio"] < arguments.at_least:
+        sys.exit(f"the engine costs 1/{report['cpu_ratio']:.2f} of the CPU seconds of plain generate")
 
 
 if __name__ == "__main__":

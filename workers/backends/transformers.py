@@ -66,6 +66,7 @@ class TransformersBackend:
         import torch
 
         from workers.backends.decoding.engine import DecodingEngine
+        from workers.backends.decoding.sources import ModelSource, prove_cache
         from workers.backends.decoding.texts import Texts
 
         if options.threads is not None:
@@ -73,8 +74,10 @@ class TransformersBackend:
         device = _device(options.device)
         tokenizer = load_tokenizer(spec)
         model = _place(_load_model(spec), spec, device)
+        source = ModelSource(model, engine_id=spec.id, adapters=adapters)
+        prove_cache(source, vocabulary=model.get_input_embeddings().num_embeddings)
         return DecodingEngine(
-            model,
+            source,
             Texts(tokenizer, template=spec.chat_template),
             _decoding_options(spec, options, model, tokenizer),
             adapters=adapters,

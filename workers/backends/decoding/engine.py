@@ -1,11 +1,10 @@
 """The step loop: admit waiting rows, decode one token for all, report what ended."""
 
 import gc
-import inspect
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,15 +20,12 @@ from orchestrator.errors import (
 )
 from orchestrator.ports import Clock, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.decoding.batch import Batch
-from workers.backends.decoding.lora import LoraBank
 from workers.backends.decoding.rows import Limits, Row, WaitingRows
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
+from workers.backends.decoding.sources import ModelSource
 from workers.backends.decoding.texts import Texts
 from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop, held_back
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +52,7 @@ class DecodingOptions(NamedTuple):
 
 
 class DecodingEngine:
-    """Implements `ports.Engine` over a loaded transformers model. Not thread-safe.
+    """Implements `ports.Engine` over a source of logits. Not thread-safe.
 
     `poll` decodes until something is to be reported or `timeout_s` has passed, at least one token;
     without work it returns at once, for nothing can happen.
@@ -64,22 +60,20 @@ class DecodingEngine:
 
     def __init__(
         self,
-        model: "PreTrainedModel",
+        source: ModelSource,
         texts: Texts,
         options: DecodingOptions,
         *,
         adapters: Sequence[str] = (),
         clock: Clock = time.monotonic,
     ) -> None:
-        self._model: PreTrainedModel | None = model
-        self._forward_accepts = inspect.signature(model.forward).parameters.keys()
-        self._device = model.device
+        self._source: ModelSource | None = source
+        self._device = source.device
         self._texts = texts
         self._options = options
         self._limits = options.limits
-        self._eos = torch.tensor(sorted(options.eos_ids), device=model.device)
+        self._eos = torch.tensor(sorted(options.eos_ids), device=source.device)
         self._adapters = {folder: number for number, folder in enumerate(adapters, start=1)}
-        self._lora = LoraBank(model, adapters) if adapters else None
         self._clock = clock
         self._waiting = WaitingRows()
         self._batch: Batch | None = None
@@ -122,7 +116,7 @@ class DecodingEngine:
         self._end(Failed(request_id, "aborted", "the request was aborted."))
 
     def close(self) -> None:
-        self._model = self._batch = self._newcomers = self._lora = None
+        self._source = self._batch = self._newcomers = None
         self._waiting = WaitingRows()
         self._unfinished.clear()
         self._events.clear()
@@ -208,7 +202,8 @@ class DecodingEngine:
 
     def _advance(self, batch: Batch) -> None:
         """Decode one token of every row of the batch and report the rows that end with it."""
-        logits = self._next_logits(batch)
+        assert self._source is not None, "checked by whoever steps"
+        logits = self._source.next_logits(batch)
         tokens, usable = greedy_tokens(logits)
         if batch.sampled:
             tokens[batch.sampled] = self._sample(batch, logits[batch.sampled])
@@ -218,24 +213,6 @@ class DecodingEngine:
             self._watch(batch, ended)
         if ended.any():
             self._finish(batch, ended.nonzero().flatten().tolist(), usable)
-
-    def _next_logits(self, batch: Batch) -> Tensor:
-        """Logits after the newest column, [R, V]; the cache grows by what it lacked."""
-        assert self._model is not None
-        n_cached = batch.cache.n_columns
-        if self._lora is not None:
-            self._lora.choose([row.adapter for row in batch.rows])
-        arguments = {
-            "input_ids": batch.tokens[:, n_cached:],
-            "attention_mask": batch.mask,
-            "position_ids": (batch.mask.cumsum(dim=1) - 1).clamp(min=0)[:, n_cached:],
-            "past_key_values": batch.cache,
-            "use_cache": True,
-            "logits_to_keep": 1,
-        }
-        accepted = {name: value for name, value in arguments.items() if name in self._forward_accepts}
-        logits: Tensor = self._model(**accepted).logits[:, -1]
-        return logits
 
     def _sample(self, batch: Batch, logits: Tensor) -> Tensor:
         rows = [batch.rows[at] for at in batch.sampled]
@@ -326,7 +303,7 @@ class DecodingEngine:
             self._batch = None
 
     def _require_open(self) -> None:
-        if self._model is None:
+        if self._source is None:
             raise EngineCrashedError(
                 f"engine '{self._options.engine_id}' is closed.", remedy="Load it again."
             )

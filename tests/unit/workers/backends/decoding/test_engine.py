@@ -15,6 +15,7 @@ from orchestrator.ports import EngineEvent, Failed, Finished, GenerationRequest
 from tests.tiny_models import TEMPLATE, tiny_model
 from workers.backends.decoding.engine import DecodingEngine, DecodingOptions
 from workers.backends.decoding.rows import Limits
+from workers.backends.decoding.sources import ModelSource
 from workers.backends.decoding.texts import Texts
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Tiny:
 
     def engine(self, *, rows: int = 64, eos_ids: frozenset[int] = frozenset({1})) -> DecodingEngine:
         options = DecodingOptions("tiny", 200, Limits(rows, 100_000), eos_ids, 0, 10)
-        return DecodingEngine(self.model, Texts(self.tokenizer), options)
+        return DecodingEngine(ModelSource(self.model), Texts(self.tokenizer), options)
 
     def generate(self, prompt: str) -> str:
         """What transformers itself answers, one prompt at a time."""
