@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from orchestrator.errors import InputError, MusterError, UnknownNameError
-from orchestrator.question_files import QuestionFileError
+from orchestrator.questions.files import QuestionFileError
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI
 
 from api.errors import install_error_handlers
-from api.limits import BodyLimit, InFlightLimit, RequestIds
-from api.query_params import known_params
+from api.middleware.limits import BodyLimit, InFlightLimit
+from api.middleware.query_params import known_params
+from api.middleware.request_ids import RequestIds
 from api.routes import chat, experts, feedback, health, jobs, models, plan, root, route
-from orchestrator.bootstrap import App
+from orchestrator.bootstrap.app import App
 
 SPARE_THREADS = 8
 

@@ -25,13 +25,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.compositions import STOCK_COMPOSITIONS
-from orchestrator.replay.files import TEST, IntArray, ReplaySet, read_replay_set
-from orchestrator.replay.results import ReplayRow
-from orchestrator.replay.rows import PUBLISHED, Rows
-from orchestrator.replay.splits import profile_names, split
-from orchestrator.replay_app import ReplayPlan, run_replay
-from orchestrator.settings import CompositionSettings, MusterSettings, SkillSettings
+from orchestrator.bootstrap.replay import ReplayPlan, run_replay
+from orchestrator.compositions.stock import STOCK_COMPOSITIONS
+from orchestrator.evaluation.replay.files import TEST, IntArray, ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.results import ReplayRow
+from orchestrator.evaluation.replay.rows import PUBLISHED, Rows
+from orchestrator.evaluation.replay.splits import profile_names, split
+from orchestrator.settings.schema import CompositionSettings, MusterSettings, SkillSettings
 
 SIZES = (50, 100, 200, 350, 700, 1400, 2002)
 SUB_POOL = 8

@@ -33,25 +33,27 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import JsonValue
 
-from aggregators.outputs import AggregatorContext, make_aggregator
+from aggregators.outputs import make_aggregator
 from aggregators.outputs.learned import LearnedVote
 from aggregators.outputs.vote_fit import PENALTIES, Penalties, train_votes_with
-from orchestrator.comparison import ECE_BINS
-from orchestrator.compositions import STOCK_COMPOSITIONS, expert_call
+from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, with_vectors, worker_pool
+from orchestrator.compositions.calls import expert_call
+from orchestrator.compositions.stock import STOCK_COMPOSITIONS
+from orchestrator.compositions.voting import AggregatorContext
+from orchestrator.compositions.waves import WaveOptions, n_in_any_case, why_ask_on
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Response
 from orchestrator.domain.queries import LETTERS, Query
-from orchestrator.evaluation import calibration_error
-from orchestrator.garbage import no_cycle_collection
-from orchestrator.ports import Outlook, SequentialAggregator
-from orchestrator.replay.files import TEST, ReplaySet, Split, read_replay_set
-from orchestrator.replay.rows import Rows
-from orchestrator.replay.splits import profile_names, split
-from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors, worker_pool
+from orchestrator.evaluation.comparison import ECE_BINS
+from orchestrator.evaluation.replay.files import TEST, ReplaySet, Split, read_replay_set
+from orchestrator.evaluation.replay.rows import Rows
+from orchestrator.evaluation.replay.splits import profile_names, split
+from orchestrator.evaluation.statistics import calibration_error
+from orchestrator.ports.composing import Outlook, SequentialAggregator
 from orchestrator.routing import make_router
 from orchestrator.routing.posterior import PosteriorOptions
-from orchestrator.settings import CompositionSettings, MusterSettings
-from orchestrator.waves import WaveOptions, n_in_any_case, why_ask_on
+from orchestrator.runtime.garbage import no_cycle_collection
+from orchestrator.settings.schema import CompositionSettings, MusterSettings
 
 FOLDS = 4
 STOPPING: Mapping[str, Sequence[float]] = {

@@ -2,8 +2,9 @@
 
     python -m benchmarks.engine [MODEL_DIR] [--prompts 512] [--batch 64] [--repeats 3] [--at-least RATIO]
 
-The last line of output is one JSON object; with `--at-least` the exit code is 1 where `cpu_ratio` is smaller. Without a directory a random tiny model is used, for which Python and kernel
-launches are the whole cost: the hardest case for an engine.
+The last line of output is one JSON object; with `--at-least` the exit code is 1 where `cpu_ratio` is smaller.
+Without a directory a random tiny model is used, for which Python and kernel launches are the whole cost: the
+hardest case for an engine.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
-from orchestrator.ports import Engine, Finished, GenerationRequest
+from orchestrator.ports.engines import Engine, Finished, GenerationRequest
 from workers.backends.registry import get_backend
 
 if TYPE_CHECKING:

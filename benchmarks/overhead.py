@@ -24,8 +24,8 @@ import numpy as np
 
 from benchmarks import scripted_pool
 from benchmarks.engine import engine_ratio
-from orchestrator.bootstrap import App, open_app
-from orchestrator.question_files import read_questions
+from orchestrator.bootstrap.app import App, open_app
+from orchestrator.questions.files import read_questions
 
 ZOO = Path(__file__).parent.parent / "examples" / "zoo"
 COMPOSITION = "auto"
@@ -81,7 +81,7 @@ def rss_growth_mb(n: int) -> float:
 
 
 def _rss_child(n: int) -> float:
-    from orchestrator.question_files import check_questions, iter_questions
+    from orchestrator.questions.files import check_questions, iter_questions
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "questions.jsonl"

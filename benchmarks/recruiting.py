@@ -18,14 +18,14 @@ from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
-from orchestrator.compositions import STOCK_COMPOSITIONS
+from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, with_vectors
+from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.assignments import Job
-from orchestrator.replay.files import ReplaySet, read_replay_set
-from orchestrator.replay.rows import Rows
-from orchestrator.replay.splits import profile_names
-from orchestrator.replay_app import ReplayPlan, SeedReplay, with_vectors
+from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.rows import Rows
+from orchestrator.evaluation.replay.splits import profile_names
 from orchestrator.routing import make_router
-from orchestrator.settings import MusterSettings
+from orchestrator.settings.schema import MusterSettings
 
 N_QUERIES = 10_000
 

@@ -34,7 +34,7 @@ from orchestrator.batching import Family, lower_bound_s
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
-from orchestrator.ports import Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Finished, GenerationRequest, Tokens
 from workers.backends.registry import get_backend
 
 ROOT = Path(__file__).parent.parent

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.domain.queries import Query
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings.load import load_settings
+from orchestrator.settings.schema import Settings
 
 N_EXPERTS = 8
 

@@ -47,7 +47,7 @@ from orchestrator.batching import (
 )
 from orchestrator.domain.assignments import BATCH, INTERACTIVE, EngineBacklog
 from orchestrator.domain.devices import LIVE_S
-from orchestrator.settings import SchedulerSettings
+from orchestrator.settings.schema import SchedulerSettings
 from workers.device.pace import DEFAULT_PACE
 
 N_ENGINES = 16

@@ -22,7 +22,7 @@ from orchestrator.domain.assignments import Ask, Assignment, Call, CallRole, Don
 from orchestrator.domain.cards import Interval
 from orchestrator.domain.queries import Message
 from orchestrator.domain.skills import SkillTag
-from orchestrator.ports import Completion
+from orchestrator.ports.jobs import Completion
 from orchestrator.store import SqlJobStore, open_database
 
 STEPS, SHARD, COMMIT = 512, 256, 64

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool
 from orchestrator.errors import ConfigError
-from orchestrator.settings import Member, MemberOptions, Settings
+from orchestrator.settings.schema import Member, MemberOptions, Settings
 
 N = TypeVar("N", int, float)
 

@@ -11,7 +11,7 @@ from orchestrator.domain.assignments import Ask, Call, CallRole, Response, Sampl
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag, normalise_skill
 from orchestrator.domain.values import content_hash
-from orchestrator.ports import Embedder
+from orchestrator.ports.skills import Embedder
 from skills.vocabulary import Vocabulary
 
 N_SAMPLES = 5

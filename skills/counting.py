@@ -10,7 +10,7 @@ from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import CHARS_PER_TOKEN, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import content_hash
-from orchestrator.ports import OutcomeRow
+from orchestrator.ports.cards import OutcomeRow
 
 
 class ProfileSet(NamedTuple):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.errors import ConfigError
-from orchestrator.ports import Embedder
+from orchestrator.ports.skills import Embedder
 
 logger = logging.getLogger(__name__)
 

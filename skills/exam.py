@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.domain.cards import RIGHT, WRONG
 from orchestrator.domain.queries import Query
-from orchestrator.ports import OutcomeRow
+from orchestrator.ports.cards import OutcomeRow
 
 N_WRONG = 2
 

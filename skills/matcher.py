@@ -6,7 +6,7 @@ import numpy as np
 
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.skills import SkillTag, normalise_skill
-from orchestrator.ports import Embedder
+from orchestrator.ports.skills import Embedder
 
 
 class EmbeddingMatcher:

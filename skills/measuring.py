@@ -10,7 +10,10 @@ from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import NotFoundError
-from orchestrator.ports import CardStore, Dispatcher, Grader, JobStore, OutcomeRow
+from orchestrator.ports.cards import CardStore, OutcomeRow
+from orchestrator.ports.dispatch import Dispatcher
+from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.skills import Grader
 
 logger = logging.getLogger(__name__)
 

@@ -9,28 +9,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
 from orchestrator.domain.cards import CompetenceCard, Profile
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import SkillError, UnknownNameError
-from orchestrator.ports import (
-    CardStore,
-    Dispatcher,
-    Embedder,
-    Grader,
-    JobStore,
-    OutcomeRow,
-    SkillAnnotator,
-    SkillMatcher,
-)
+from orchestrator.ports.cards import CardStore, OutcomeRow
+from orchestrator.ports.dispatch import Dispatcher
+from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
 from skills.counting import ProfileSet, count_card, profile_of, profile_set
 from skills.exam import exam_queries
 from skills.measuring import Measurer, ProgressCallback
 
 logger = logging.getLogger(__name__)
 
-ROLL_CALL, EXAM, ANNOTATE = "roll_call", "exam", "annotate"
 """Compositions that profiling submits."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.values import content_hash
-from orchestrator.ports import Embedder
+from orchestrator.ports.skills import Embedder
 
 logger = logging.getLogger(__name__)
 

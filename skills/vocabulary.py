@@ -15,7 +15,7 @@ import numpy.typing as npt
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.skills import MAX_SKILL_CHARS, normalise_skill
 from orchestrator.errors import ConfigError, SkillError
-from orchestrator.ports import Embedder
+from orchestrator.ports.skills import Embedder
 
 MAX_SKILLS = 5_000
 MAX_LINE_CHARS = 1_000

@@ -4,7 +4,7 @@ import os
 
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
-from workers.backends.vllm import find_python
+from workers.backends.vllm.backend import find_python
 
 
 def _is_there() -> bool:

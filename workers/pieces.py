@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from orchestrator.domain.assignments import Assignment
-from orchestrator.ports import Clock, Piece
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.dispatch import Piece
 
 OnText = Callable[[str], None]
 """Gets new text of one unfinished response."""

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from aggregators.outputs import first, learned, majority, synthesize, verifiers, weighted
-from aggregators.outputs.context import AggregatorContext, AggregatorFactory
+from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
 from orchestrator.errors import UnknownNameError
-from orchestrator.ports import Aggregator
+from orchestrator.ports.composing import Aggregator
 
-__all__ = ["AGGREGATORS", "AggregatorContext", "AggregatorFactory", "make_aggregator"]
+__all__ = ["AGGREGATORS", "make_aggregator"]
 
-AGGREGATORS: dict[str, AggregatorFactory] = {
-    "majority": majority.make,
-    "weighted": weighted.make,
-    "learned": learned.make,
-    "verifiers": verifiers.make,
-    "first": first.make,
-    "synthesize": synthesize.make,
+AGGREGATORS: dict[str, AggregatorRow] = {
+    "majority": AggregatorRow(majority.make),
+    "weighted": AggregatorRow(weighted.make),
+    "learned": AggregatorRow(learned.make),
+    "verifiers": AggregatorRow(verifiers.make),
+    "first": AggregatorRow(first.make, quotes_one=True),
+    "synthesize": AggregatorRow(synthesize.make, asks_model=True),
 }
 
 
@@ -35,4 +35,4 @@ def make_aggregator(
     """
     if name not in AGGREGATORS:
         raise UnknownNameError("aggregator", name, AGGREGATORS, param="aggregator")
-    return AGGREGATORS[name](context, options or {})
+    return AGGREGATORS[name].make(context, options or {})

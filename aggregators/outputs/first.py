@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.votes import Ballot, expert_answer, no_answer, read_ballots, words
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator
+from orchestrator.ports.composing import Aggregator
 
 
 class FirstOptions(Options):

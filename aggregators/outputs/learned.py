@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from pydantic import Field, JsonValue
 
-from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.vote_fit import LEAST_QUESTIONS, N_CONSIDERED, fit_votes
 from aggregators.outputs.vote_model import VoteModel, logit
 from aggregators.outputs.votes import (
@@ -18,10 +17,12 @@ from aggregators.outputs.votes import (
     read_ballots,
 )
 from aggregators.outputs.weighted import WeightedOptions, WeightedVote
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator, Grader, Outlook
+from orchestrator.ports.composing import Aggregator, Outlook
+from orchestrator.ports.skills import Grader
 
 NOT_LEARNT = (
     "vote weights not learnt: they need the responses to a profile of "

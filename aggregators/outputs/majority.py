@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.votes import Group, expert_answer, group_equivalent, no_answer, read_ballots
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator
+from orchestrator.ports.composing import Aggregator
 
 
 class MajorityOptions(Options):

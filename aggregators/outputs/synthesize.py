@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field, JsonValue
 
-from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.votes import (
     Ballot,
     abstentions,
@@ -20,7 +19,8 @@ from aggregators.outputs.votes import (
     without_reasoning,
 )
 from aggregators.outputs.weighted import WeightedOptions, WeightedVote
-from orchestrator.compositions import aggregate_call
+from orchestrator.compositions.calls import aggregate_call
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, CallRole, Done, QueryState, Response
 from orchestrator.domain.cards import Tally, shrunk_posterior
@@ -28,7 +28,7 @@ from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator
+from orchestrator.ports.composing import Aggregator
 
 SHORT_TEXT_CHARS = 80
 """Free-text answers up to this length are compared with the candidates; longer ones never match."""

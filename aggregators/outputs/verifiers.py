@@ -11,17 +11,17 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from aggregators.outputs import learned
-from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.learned import LearnedVote
 from aggregators.outputs.verifying.model import TEXT_SIGNS, Claim, Group, Verifier, fit_verifier
 from aggregators.outputs.vote_fit import Floats, train_votes, train_votes_with
 from aggregators.outputs.vote_model import VoteModel
 from aggregators.outputs.votes import Ballot
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Ask, Done, QueryState, Response
 from orchestrator.domain.cards import Profile
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator, Outlook, SequentialAggregator
+from orchestrator.ports.composing import Aggregator, Outlook, SequentialAggregator
 
 NAME = "verifiers"
 

@@ -27,8 +27,8 @@ from aggregators.outputs.vote_model import (
     log_unseen,
 )
 from orchestrator.domain.cards import RIGHT, Profile, Transcript
-from orchestrator.routing.local import LocalModel, fit_local, folds
-from orchestrator.threads import one_thread
+from orchestrator.routing.parts.local import LocalModel, fit_local, folds
+from orchestrator.runtime.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

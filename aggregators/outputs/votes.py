@@ -11,7 +11,7 @@ from orchestrator.domain.answers import NO_ANSWER, Answer, FinishReason, Usage, 
 from orchestrator.domain.assignments import CallRole, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.errors import ContextExceededError
-from orchestrator.ports import Grader
+from orchestrator.ports.skills import Grader
 
 UNINFORMED = 0.5
 CONTEXT_EXCEEDED = ContextExceededError.code

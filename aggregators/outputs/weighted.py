@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from pydantic import Field, JsonValue
 
-from aggregators.outputs.context import AggregatorContext
 from aggregators.outputs.votes import (
     Ballot,
     Group,
@@ -16,10 +15,11 @@ from aggregators.outputs.votes import (
     no_answer,
     read_ballots,
 )
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Aggregator, Outlook
+from orchestrator.ports.composing import Aggregator, Outlook
 
 LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
 """Accuracies are clipped: no single expert may decide alone, whatever its card says."""

@@ -30,7 +30,7 @@ def ask(
 ) -> None:
     """Ask a question; the answer comes with its reasons."""
     from api.cli.tables import answer_lines, decision_table, votes_table
-    from api.wire import answer_error, muster_view
+    from api.views.chat import answer_error, muster_view
 
     session = session_of(ctx)
     query = _query(question, option, answer_type)
@@ -59,7 +59,7 @@ def route(
 ) -> None:
     """Show who would answer a question, and why. Nobody is asked."""
     from api.cli.tables import decision_table
-    from api.wire import route_view
+    from api.views.route import route_view
 
     session = session_of(ctx)
     query = _query(question, option, answer_type)
@@ -69,6 +69,6 @@ def route(
 
 
 def _query(question: str, options: list[str] | None, answer_type: str | None) -> "Query":
-    from api.wire import build_query
+    from orchestrator.questions.chats import build_query
 
     return build_query("question", {"question": question}, options=options or None, answer_type=answer_type)

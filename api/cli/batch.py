@@ -35,7 +35,7 @@ def batch(
     Ctrl-C leaves a job that can be resumed (exit code 130); in the stack the workers go on with it.
     Exit code 1: some questions failed; their lines say why.
     """
-    from api.batches import SUFFIX, check_output, open_batch, run_batch, write_answers
+    from api.cli.batch_files import SUFFIX, check_output, open_batch, run_batch, write_answers
     from api.cli.progress import job_progress
 
     session = session_of(ctx)

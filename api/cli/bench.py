@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from orchestrator.bench import BenchReport
-    from orchestrator.bootstrap import App
-    from orchestrator.comparison import Ground, Trial
+    from orchestrator.bootstrap.app import App
     from orchestrator.domain.queries import Query
+    from orchestrator.evaluation.bench import BenchReport
+    from orchestrator.evaluation.comparison import Ground, Trial
 
 DEFAULT = (
     "auto",
@@ -42,7 +42,7 @@ def bench(
 ) -> None:
     """Run compositions on labelled questions and compare them in pairs; the first line is the verdict."""
     from api.cli.tables import bench_table
-    from orchestrator.question_files import read_questions
+    from orchestrator.questions.files import read_questions
 
     session = session_of(ctx)
     queries = read_questions(file)
@@ -68,7 +68,7 @@ def save_report(
     subtitle: str,
 ) -> None:
     """`report.json` and the pictures; says on stderr what was written."""
-    from api.report_plots import save_plots
+    from api.pictures.report import save_plots
 
     written = save_plots(out, ground, trials, subtitle=subtitle)
     path = out / "report.json"
@@ -79,7 +79,7 @@ def save_report(
 def run_bench(app: "App", queries: "Sequence[Query]", compositions: "Sequence[str]") -> "BenchReport":
     """`app.bench` under a progress bar; names are checked before anything runs."""
     from api.cli.progress import job_bar
-    from orchestrator.comparison import ORACLE
+    from orchestrator.evaluation.comparison import ORACLE
 
     for name in compositions:
         if name != ORACLE:

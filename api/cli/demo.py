@@ -12,9 +12,9 @@ from api.cli.session import Session, session_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.bootstrap import App
+    from orchestrator.bootstrap.app import App
     from orchestrator.domain.queries import Query
-    from orchestrator.settings import Settings
+    from orchestrator.settings.schema import Settings
 
 ZOO = Path("examples/zoo")
 OUT = Path("build/demo")
@@ -31,12 +31,12 @@ def demo(
 
     Writes report.json and cards.png to build/demo.
     """
+    from api.cli.demo_report import demo_report
     from api.cli.progress import job_progress
     from api.cli.tables import bench_table, cards_table
-    from api.demo_report import demo_report
-    from orchestrator.bootstrap import open_app
-    from orchestrator.question_files import read_questions
-    from skills.heatmap import save_heatmap
+    from api.pictures.heatmap import save_heatmap
+    from orchestrator.bootstrap.app import open_app
+    from orchestrator.questions.files import read_questions
 
     session = session_of(ctx)
     settings = _settings(zoo)
@@ -58,7 +58,7 @@ def demo(
 def _settings(zoo: Path) -> "Settings":
     """The zoo's pool with a database of its own, whatever else is configured."""
     from orchestrator.errors import InputError
-    from orchestrator.settings import load_settings
+    from orchestrator.settings.load import load_settings
 
     pool = zoo / "pool.yaml"
     if not pool.is_file():

@@ -9,7 +9,7 @@ from api.cli.session import session_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from api.schemas import JobView
+    from api.schemas.jobs import JobView
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job of `muster jobs list`.")]
 
@@ -19,7 +19,7 @@ def jobs_list(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
 ) -> None:
     """List jobs: running ones first, newest first within both kinds."""
-    from api.wire import job_view
+    from api.views.jobs import job_view
 
     session = session_of(ctx)
     with session.app() as app:
@@ -29,7 +29,7 @@ def jobs_list(
 
 def jobs_show(ctx: typer.Context, job_id: JobId) -> None:
     """Show one job."""
-    from api.wire import job_view
+    from api.views.jobs import job_view
 
     session = session_of(ctx)
     with session.app() as app:
@@ -39,7 +39,7 @@ def jobs_show(ctx: typer.Context, job_id: JobId) -> None:
 
 def jobs_cancel(ctx: typer.Context, job_id: JobId) -> None:
     """End a job; what is answered is kept. One that has ended stays as it is."""
-    from api.wire import job_view
+    from api.views.jobs import job_view
 
     session = session_of(ctx)
     with session.app() as app:

@@ -8,7 +8,7 @@ import typer
 from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
-    from orchestrator.bootstrap import App
+    from orchestrator.bootstrap.app import App
 
 Png = Annotated[Path | None, typer.Option("--png", help="Write the skill x expert heat map.")]
 Export = Annotated[Path | None, typer.Option("--export", help="Write all cards to a file.")]
@@ -31,7 +31,7 @@ def profile(
     """Measure the experts on your questions; what is known already is not asked again."""
     from api.cli.progress import job_progress
     from api.cli.tables import cards_table
-    from orchestrator.question_files import read_questions
+    from orchestrator.questions.files import read_questions
 
     session = session_of(ctx)
     queries = read_questions(file)
@@ -90,7 +90,7 @@ def cards(
 def experts(ctx: typer.Context) -> None:
     """List the pool."""
     from api.cli.tables import experts_table
-    from api.wire import expert_view
+    from api.views.experts import expert_view
 
     session = session_of(ctx)
     with session.app() as app:
@@ -111,7 +111,7 @@ def _import_cards(session: Session, app: "App", path: Path) -> None:
 
 def _write_record(session: Session, app: "App", folder: Path) -> None:
     from orchestrator.errors import InputError
-    from orchestrator.replay.writing import write_replay_set
+    from orchestrator.evaluation.replay.writing import write_replay_set
 
     profile = app.catalogue.knowledge.profile
     if profile is None:
@@ -125,8 +125,8 @@ def _write_record(session: Session, app: "App", folder: Path) -> None:
 
 def _write_files(session: Session, app: "App", *, png: Path | None, export: Path | None) -> None:
     if png is not None:
+        from api.pictures.heatmap import save_heatmap
         from orchestrator.errors import InputError
-        from skills.heatmap import save_heatmap
 
         try:
             save_heatmap(app.service.cards, png)
@@ -142,7 +142,7 @@ def _write_files(session: Session, app: "App", *, png: Path | None, export: Path
 
 def _emit_drift(session: Session, app: "App", expert: str | None) -> None:
     from api.cli.tables import drift_table
-    from api.wire import drift_view
+    from api.views.experts import drift_view
 
     found = [drift for drift in app.drifts() if expert in (None, drift.expert_id)]
     shown = (
@@ -160,7 +160,7 @@ def _emit_swiss(session: Session, app: "App") -> None:
 
 def _emit_cards(session: Session, app: "App", expert: str | None) -> None:
     from api.cli.tables import card_table, cards_table
-    from api.wire import card_view
+    from api.views.experts import card_view
 
     known, drifting = app.service.cards, app.drifts()
     if expert is not None:

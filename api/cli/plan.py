@@ -20,7 +20,7 @@ def plan(
     came.
     """
     from api.cli.tables import plan_lines, plan_table
-    from api.wire import plan_view
+    from api.views.jobs import plan_view
 
     session = session_of(ctx)
     with session.app() as app:

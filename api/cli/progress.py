@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 if TYPE_CHECKING:
-    from orchestrator.bootstrap import App
+    from orchestrator.bootstrap.app import App
     from orchestrator.domain.assignments import JobProgress, LoadPlan
 
 

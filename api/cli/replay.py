@@ -9,8 +9,8 @@ import typer
 from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
-    from orchestrator.replay.files import ReplaySet
-    from orchestrator.replay_app import ReplayPlan
+    from orchestrator.bootstrap.replay import ReplayPlan
+    from orchestrator.evaluation.replay.files import ReplaySet
 
 MAX_WORKERS = 2
 
@@ -47,8 +47,8 @@ def replay(
     """Replay a recorded pool through the compositions and compare them; the first line is the verdict."""
     from api.cli.bench import save_report
     from api.cli.tables import replay_table
-    from orchestrator.replay.files import read_replay_set
-    from orchestrator.replay_app import run_replay
+    from orchestrator.bootstrap.replay import run_replay
+    from orchestrator.evaluation.replay.files import read_replay_set
 
     session = session_of(ctx)
     recorded = read_replay_set(folder)
@@ -72,9 +72,9 @@ def _plan(
     verifier: bool,
     labels: bool,
 ) -> "ReplayPlan":
-    from orchestrator.replay.rows import choose, row_table
-    from orchestrator.replay.splits import profile_names
-    from orchestrator.replay_app import ReplayPlan
+    from orchestrator.bootstrap.replay import ReplayPlan
+    from orchestrator.evaluation.replay.rows import choose, row_table
+    from orchestrator.evaluation.replay.splits import profile_names
 
     muster, base_dir = session.muster_settings()
     has_samples = len(recorded.samples) > 0

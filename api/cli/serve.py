@@ -10,7 +10,7 @@ import typer
 from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
-    from orchestrator.settings import Settings
+    from orchestrator.settings.schema import Settings
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ def serve(
     """Serve the OpenAI-compatible API until interrupted."""
     import uvicorn
 
-    from api.descriptors import secure_descriptors
+    from api.cli.descriptors import secure_descriptors
     from api.main import create_app
-    from orchestrator.bootstrap import open_app
+    from orchestrator.bootstrap.app import open_app
     from orchestrator.errors import InputError
 
     session = session_of(ctx)
@@ -90,8 +90,8 @@ def _check_free(host: str, port: int) -> None:
 def _profile_unknown(session: Session, settings: "Settings", file: Path) -> None:
     """Done before the server's device loop runs, in an app of its own."""
     from api.cli.progress import job_progress
-    from orchestrator.bootstrap import open_app
-    from orchestrator.question_files import read_questions
+    from orchestrator.bootstrap.app import open_app
+    from orchestrator.questions.files import read_questions
 
     with open_app(settings) as app:
         known = app.service.cards

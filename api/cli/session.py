@@ -13,8 +13,8 @@ import typer
 from rich.console import Console, RenderableType
 
 if TYPE_CHECKING:
-    from orchestrator.bootstrap import App
-    from orchestrator.settings import MusterSettings, Settings
+    from orchestrator.bootstrap.app import App
+    from orchestrator.settings.schema import MusterSettings, Settings
 
 CONFIG_VARIABLE = "MUSTER_CONFIG"
 DEFAULT_CONFIG = Path("muster.yaml")
@@ -47,7 +47,7 @@ class Session:
         return path
 
     def settings(self) -> "Settings":
-        from orchestrator.settings import load_settings
+        from orchestrator.settings.load import load_settings
 
         return load_settings(self.config_path())
 
@@ -58,7 +58,7 @@ class Session:
         Raises:
             ConfigError: a configuration that was named is missing, or one cannot be used.
         """
-        from orchestrator.settings import MusterSettings
+        from orchestrator.settings.schema import MusterSettings
 
         if self.config is None and CONFIG_VARIABLE not in os.environ and not DEFAULT_CONFIG.is_file():
             return MusterSettings(), Path()
@@ -68,7 +68,7 @@ class Session:
     @contextmanager
     def app(self, *, background: bool = False) -> Iterator["App"]:
         """The wired app; `background`: its device loop runs in a thread."""
-        from orchestrator.bootstrap import open_app
+        from orchestrator.bootstrap.app import open_app
 
         with open_app(self.settings(), background=background) as app:
             yield app

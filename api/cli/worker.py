@@ -8,7 +8,7 @@ import typer
 from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
-    from orchestrator.settings import Settings
+    from orchestrator.settings.schema import Settings
 
 
 def worker(
@@ -26,8 +26,8 @@ def worker(
     On SIGTERM what is finished is stored and the rest given back. Exit code 75: the broker's messages
     stopped arriving; start it again.
     """
+    from orchestrator.bootstrap.processes import run_device_worker, run_light_worker
     from orchestrator.errors import InputError
-    from orchestrator.stack import run_device_worker, run_light_worker
 
     settings = _stack_settings(session_of(ctx))
     if device is None:
@@ -42,7 +42,7 @@ def worker(
 
 def beat(ctx: typer.Context) -> None:
     """Sweep what is overdue and ring again for what was not heard, until SIGTERM. Several are harmless."""
-    from orchestrator.stack import run_beat
+    from orchestrator.bootstrap.processes import run_beat
 
     raise typer.Exit(run_beat(_stack_settings(session_of(ctx))))
 
@@ -53,7 +53,7 @@ def _stack_settings(session: Session) -> "Settings":
     Raises:
         ConfigError: it names no broker.
     """
-    from workers.app import broker_url
+    from workers.stack.celery_app import broker_url
 
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
     settings = session.settings()

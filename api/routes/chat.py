@@ -9,17 +9,18 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from api import events
-from api.chat_requests import chat_settings
 from api.deps import AppDep
-from api.schemas import ChatCompletion, ChatRequest
-from api.streams import Chunks, chat_events, first_part
-from api.strict_json import StrictRoute
-from api.wire import Heading, answer_error, build_query, chat_completion, chat_content, muster_view
-from orchestrator.bootstrap import App
+from api.middleware.strict_json import StrictRoute
+from api.schemas.chat import ChatCompletion, ChatRequest
+from api.views import events
+from api.views.chat import Heading, answer_error, chat_completion, chat_content, muster_view
+from api.views.chat_requests import chat_settings
+from api.views.streams import Chunks, chat_events, first_part
+from orchestrator.bootstrap.app import App
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
+from orchestrator.questions.chats import build_query
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
 

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from api.deps import AppDep
-from api.schemas import CardView, ExpertList, ExpertView
-from api.wire import card_view, expert_view
+from api.schemas.experts import CardView, ExpertList, ExpertView
+from api.views.experts import card_view, expert_view
 from orchestrator.errors import NotFoundError
 
 router = APIRouter(prefix="/v1/experts", tags=["experts"])

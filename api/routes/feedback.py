@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 
 from api.deps import AppDep, checked_key
-from api.schemas import FeedbackRequest, FeedbackView
-from api.strict_json import StrictRoute
-from api.wire import feedback_view
+from api.middleware.strict_json import StrictRoute
+from api.schemas.feedback import FeedbackRequest, FeedbackView
+from api.views.feedback import feedback_view
 
 router = APIRouter(route_class=StrictRoute, tags=["feedback"])
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from api.deps import AppDep
-from api.schemas import CheckView, ReadyView
+from api.schemas.health import CheckView, ReadyView
 
 router = APIRouter(tags=["health"])
 

@@ -11,15 +11,15 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.batches import own_line
+from api.cli.batch_files import own_line
 from api.deps import AppDep, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
-from api.events import HEADERS, MEDIA_TYPE, job_events
-from api.schemas import JobList, JobView
-from api.wire import job_view
-from orchestrator.bootstrap import App
+from api.schemas.jobs import JobList, JobView
+from api.views.events import HEADERS, MEDIA_TYPE, job_events
+from api.views.jobs import job_view
+from orchestrator.bootstrap.app import App
 from orchestrator.errors import StoreError, StoreUnavailableError
-from orchestrator.question_files import parse_questions
+from orchestrator.questions.files import parse_questions
 
 PATH = "/v1/jobs"
 MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")

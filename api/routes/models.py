@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from api.deps import AppDep, StartedDep
-from api.schemas import ModelList, ModelView
+from api.schemas.models import ModelList, ModelView
 from orchestrator.errors import UnknownNameError
-from orchestrator.service import Service
+from orchestrator.services.service import Service
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.deps import AppDep
-from api.schemas import PlanView
-from api.wire import plan_view
+from api.schemas.jobs import PlanView
+from api.views.jobs import plan_view
 
 router = APIRouter(tags=["jobs"])
 

@@ -3,10 +3,12 @@
 from fastapi import APIRouter
 
 from api.deps import AppDep
-from api.schemas import RouteRequest, RouteView
-from api.strict_json import StrictRoute
-from api.wire import build_query, chat_content, route_view
+from api.middleware.strict_json import StrictRoute
+from api.schemas.route import RouteRequest, RouteView
+from api.views.chat import chat_content
+from api.views.route import route_view
 from orchestrator.errors import InputError
+from orchestrator.questions.chats import build_query
 
 router = APIRouter(route_class=StrictRoute, tags=["route"])
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from orchestrator.errors import UnknownNameError
-from orchestrator.ports import Router
+from orchestrator.ports.composing import Router
 from orchestrator.routing import (
     baselines,
     budget,
@@ -20,9 +20,9 @@ from orchestrator.routing import (
     posterior,
     symbolic,
 )
-from orchestrator.routing.context import RouterContext, RouterFactory
-from orchestrator.routing.draws import ReplayRandom
-from orchestrator.routing.eligibility import ScreenedRouter
+from orchestrator.routing.parts.context import RouterContext, RouterFactory
+from orchestrator.routing.parts.draws import ReplayRandom
+from orchestrator.routing.parts.eligibility import ScreenedRouter
 
 __all__ = ["ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
 

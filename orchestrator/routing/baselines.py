@@ -9,9 +9,9 @@ from orchestrator.domain.answers import Decision
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.decisions import (
+from orchestrator.ports.composing import Router, RoutingInput
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.decisions import (
     BY_CHANCE,
     NO_KNOWN_SKILL,
     DecisionWriter,
@@ -19,8 +19,8 @@ from orchestrator.routing.decisions import (
     accuracy_needed,
     clamp,
 )
-from orchestrator.routing.deck import Deck
-from orchestrator.routing.draws import draw_seed, query_rng
+from orchestrator.routing.parts.deck import Deck
+from orchestrator.routing.parts.draws import draw_seed, query_rng
 
 PRIOR_STRENGTH = 10.0
 

@@ -11,14 +11,14 @@ from orchestrator.domain.answers import Decision
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.errors import ConfigError
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.decisions import accuracy_needed, clamp
-from orchestrator.routing.deck import Floats
-from orchestrator.routing.draws import preference
-from orchestrator.routing.joint import JointPlan, Limits, Tariff, assign_jointly
+from orchestrator.ports.composing import Router, RoutingInput
 from orchestrator.routing.knn import NearestQuestions
-from orchestrator.routing.neighbours import Choice, LocalWriter, ProfileView
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.decisions import accuracy_needed, clamp
+from orchestrator.routing.parts.deck import Floats
+from orchestrator.routing.parts.draws import preference
+from orchestrator.routing.parts.joint import JointPlan, Limits, Tariff, assign_jointly
+from orchestrator.routing.parts.neighbours import Choice, LocalWriter, ProfileView
 
 CALLS, USD, SECONDS = "calls", "USD", "s"
 

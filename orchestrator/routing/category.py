@@ -13,12 +13,18 @@ from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import ConfigError
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
+from orchestrator.ports.composing import Router, RoutingInput
 from orchestrator.routing.cluster import k_means, nearest
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.decisions import accuracy_needed, clamp
-from orchestrator.routing.deck import Bools, Floats, Ints
-from orchestrator.routing.neighbours import Choice, LocalAccuracy, LocalWriter, ProfileView, require_profile
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.decisions import accuracy_needed, clamp
+from orchestrator.routing.parts.deck import Bools, Floats, Ints
+from orchestrator.routing.parts.neighbours import (
+    Choice,
+    LocalAccuracy,
+    LocalWriter,
+    ProfileView,
+    require_profile,
+)
 
 _CANDIDATES = (2, 4, 8, 16, 32)
 _FOLDS = 2

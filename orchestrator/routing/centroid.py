@@ -9,13 +9,13 @@ from pydantic import Field, JsonValue
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
+from orchestrator.ports.composing import Router, RoutingInput
 from orchestrator.routing.cluster import Clusters
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.decisions import clamp
-from orchestrator.routing.deck import Floats, Ints
-from orchestrator.routing.draws import preference
-from orchestrator.routing.neighbours import Choice, LocalWriter, ProfileView
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.decisions import clamp
+from orchestrator.routing.parts.deck import Floats, Ints
+from orchestrator.routing.parts.draws import preference
+from orchestrator.routing.parts.neighbours import Choice, LocalWriter, ProfileView
 
 NO_PILOT = -1.0
 """Similarity of an expert that is best at nothing: below any other."""

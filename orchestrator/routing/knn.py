@@ -9,10 +9,10 @@ from pydantic import Field, JsonValue
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.deck import Floats
-from orchestrator.routing.neighbours import AccuracyDecider, LocalAccuracy, ProfileView
+from orchestrator.ports.composing import Router, RoutingInput
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.deck import Floats
+from orchestrator.routing.parts.neighbours import AccuracyDecider, LocalAccuracy, ProfileView
 
 _CANDIDATES = (5, 10, 20, 40, 80, 160)
 _MAX_PROBES = 2000

@@ -10,11 +10,17 @@ from orchestrator.domain.answers import Decision
 from orchestrator.domain.cards import FloatMatrix, Profile
 from orchestrator.errors import UnknownNameError
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.decisions import accuracy_needed, clamp
-from orchestrator.routing.deck import Floats, Ints
-from orchestrator.routing.neighbours import Choice, LocalAccuracy, LocalWriter, ProfileView, require_profile
+from orchestrator.ports.composing import Router, RoutingInput
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.decisions import accuracy_needed, clamp
+from orchestrator.routing.parts.deck import Floats, Ints
+from orchestrator.routing.parts.neighbours import (
+    Choice,
+    LocalAccuracy,
+    LocalWriter,
+    ProfileView,
+    require_profile,
+)
 
 _CHUNK = 1024
 """Queries handled at once: bounds the memory to _CHUNK · K · E floats."""

@@ -11,15 +11,15 @@ from orchestrator.domain.answers import Decision, SkillEvidence
 from orchestrator.domain.cards import Interval
 from orchestrator.domain.skills import SkillTag
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.decisions import DecisionWriter, Verdict, accuracy_needed, clamp
-from orchestrator.routing.deck import UNINFORMED, Deck, Floats, Ints
-from orchestrator.routing.draws import preference
-from orchestrator.routing.lineup import in_shared_order, line_up, repeated_errors
-from orchestrator.routing.local import LEAST_ACCURACY, MOST_ACCURACY, Appraisal, fit_local
-from orchestrator.routing.neighbours import ProfileView
-from orchestrator.routing.prices import PriceList, prices_now
+from orchestrator.ports.composing import Router, RoutingInput
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.decisions import DecisionWriter, Verdict, accuracy_needed, clamp
+from orchestrator.routing.parts.deck import UNINFORMED, Deck, Floats, Ints
+from orchestrator.routing.parts.draws import preference
+from orchestrator.routing.parts.lineup import in_shared_order, line_up, repeated_errors
+from orchestrator.routing.parts.local import LEAST_ACCURACY, MOST_ACCURACY, Appraisal, fit_local
+from orchestrator.routing.parts.neighbours import ProfileView
+from orchestrator.routing.parts.prices import PriceList, prices_now
 
 NEAR = "profile questions like this one"
 _SKILL_PRIOR = 10.0

@@ -11,9 +11,9 @@ from pydantic import Field, JsonValue
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.skills import SkillTag
 from orchestrator.options import Options, parse_options
-from orchestrator.ports import Router, RoutingInput
-from orchestrator.routing.context import RouterContext, require_experts
-from orchestrator.routing.decisions import (
+from orchestrator.ports.composing import Router, RoutingInput
+from orchestrator.routing.parts.context import RouterContext, require_experts
+from orchestrator.routing.parts.decisions import (
     BY_CHANCE,
     NO_KNOWN_SKILL,
     DecisionWriter,
@@ -21,8 +21,8 @@ from orchestrator.routing.decisions import (
     accuracy_needed,
     clamp,
 )
-from orchestrator.routing.deck import Deck, Floats, TagTable
-from orchestrator.routing.draws import draw_seed, gumbel_noise, preference, query_rng, trim_rare
+from orchestrator.routing.parts.deck import Deck, Floats, TagTable
+from orchestrator.routing.parts.draws import draw_seed, gumbel_noise, preference, query_rng, trim_rare
 
 
 class SymbolicOptions(Options):

@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
-from orchestrator.ports import OutcomeRow
+from orchestrator.ports.cards import OutcomeRow
 from orchestrator.store import tables as t
 from orchestrator.store.codec import to_json
 from orchestrator.store.database import Database, chunked, insert_or_replace

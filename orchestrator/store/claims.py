@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, selec
 
 from orchestrator.batching import retry_limit
 from orchestrator.domain.assignments import Assignment, Call, CallRole, EngineBacklog, Response
-from orchestrator.ports import Completion, SweepReport
+from orchestrator.ports.jobs import Completion, SweepReport
 from orchestrator.store import devices
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among, update_rows

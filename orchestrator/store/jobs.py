@@ -16,7 +16,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
-from orchestrator.ports import AnsweredQuery, Bell, Claim, Completion, QueryRecord, SweepReport
+from orchestrator.ports.jobs import AnsweredQuery, Bell, Claim, Completion, QueryRecord, SweepReport
 from orchestrator.store import claims, devices, reading, submission
 from orchestrator.store.database import Database
 from orchestrator.store.steps import advance, is_ready, is_routing, ready, take_ready

@@ -11,7 +11,7 @@ from orchestrator.domain.assignments import Job, JobProgress, JobState, Response
 from orchestrator.domain.devices import EngineLoad
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotFoundError
-from orchestrator.ports import AnsweredQuery, QueryRecord
+from orchestrator.ports.jobs import AnsweredQuery, QueryRecord
 from orchestrator.store import tables as t
 from orchestrator.store.codec import answer_from_json
 from orchestrator.store.database import Database, db_now, inline

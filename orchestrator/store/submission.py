@@ -15,7 +15,7 @@ from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreError
-from orchestrator.ports import Bell
+from orchestrator.ports.jobs import Bell
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.codec import checked_name, to_json

@@ -7,7 +7,7 @@ from orchestrator.domain.assignments import Response
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import SkillError
-from orchestrator.ports import Outcome
+from orchestrator.ports.skills import Outcome
 from skills.grading.base import Reading, TypeGrader
 from skills.grading.choice import ChoiceGrader
 from skills.grading.code import CodeGrader

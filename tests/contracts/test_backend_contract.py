@@ -16,7 +16,7 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import Engine, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Tokens
 from tests.fakes.openai_server import MODEL, openai_server
 from tests.tiny_models import tiny_adapter, tiny_model
 from tests.vllm_environment import HAS_VLLM

@@ -10,7 +10,7 @@ import redis
 import yaml
 from celery import Celery
 
-from orchestrator.ports import Piece
+from orchestrator.ports.dispatch import Piece
 from tests.e2e.stack import (
     RABBITMQ_URL,
     ROOT,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from orchestrator.bootstrap import Diagnosis
-from orchestrator.compositions import Ensemble, SkillReader
+from orchestrator.bootstrap.checks import Diagnosis
+from orchestrator.compositions.ensemble import Ensemble
+from orchestrator.compositions.reading import SkillReader
 from orchestrator.domain.answers import Answer, Decision, Recruit, Usage, Vote
 from orchestrator.domain.assignments import (
     Ask,
@@ -27,9 +28,10 @@ from orchestrator.domain.feedback import Drift, Feedback
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import MusterError, NotFoundError
-from orchestrator.ports import Composition, Piece, RoutingInput
-from orchestrator.service import Service
-from orchestrator.settings import LitellmParams, Member, MusterSettings, ServerSettings, Settings
+from orchestrator.ports.composing import Composition, RoutingInput
+from orchestrator.ports.dispatch import Piece
+from orchestrator.services.service import Service
+from orchestrator.settings.schema import LitellmParams, Member, MusterSettings, ServerSettings, Settings
 
 
 def make_expert(expert_id: str) -> Expert:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from aggregators.outputs import AggregatorContext
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.answers import Decision, FinishReason, Recruit, Usage
 from orchestrator.domain.assignments import CallRole, QueryState, Response
 from orchestrator.domain.cards import CompetenceCard

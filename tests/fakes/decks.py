@@ -7,7 +7,7 @@ import numpy as np
 from orchestrator.domain.cards import CompetenceCard, Profile, Tally
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
-from orchestrator.ports import RoutingInput
+from orchestrator.ports.composing import RoutingInput
 from orchestrator.routing import RouterContext
 
 

@@ -3,7 +3,7 @@
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
 from orchestrator.domain.queries import Query
-from orchestrator.ports import Outcome
+from orchestrator.ports.skills import Outcome
 
 
 class FakeGrader:

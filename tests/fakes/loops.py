@@ -5,8 +5,8 @@ from collections.abc import Callable
 from orchestrator.domain.assignments import BATCH, Job, JobProgress, JobState
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
-from orchestrator.ports import Backend
-from orchestrator.settings import SchedulerSettings
+from orchestrator.ports.engines import Backend
+from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore
 from tests.fakes.work import HandClock, TextMajority, always
 from workers.device.loop import DeviceLoop

@@ -10,7 +10,7 @@ from typing import Self
 from orchestrator.domain.assignments import INTERACTIVE, Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
-from orchestrator.ports import Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Failed, Finished, GenerationRequest, Tokens
 from workers.backends.scripted import ScriptedBackend
 
 MODEL = "base"

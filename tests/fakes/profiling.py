@@ -10,7 +10,7 @@ from orchestrator.domain.experts import EngineSpec, Expert, ExpertRole, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import NotFoundError
-from orchestrator.ports import OutcomeRow
+from orchestrator.ports.cards import OutcomeRow
 
 
 def make_expert(expert_id: str, *roles: ExpertRole, weights_hash: str = "w", max_tokens: int = 512) -> Expert:

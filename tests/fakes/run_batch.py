@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from orchestrator.settings import SchedulerSettings
+from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.work import TextMajority, always, make_pool
 from workers.backends.registry import get_backend
-from workers.dispatch import LocalDispatcher
+from workers.dispatch.local import LocalDispatcher
 
 
 def make_dispatcher(store: SqlJobStore, log: Path) -> LocalDispatcher:

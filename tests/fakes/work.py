@@ -19,7 +19,8 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.queries import Message, Query
 from orchestrator.errors import EngineCrashedError, EngineLoadError
-from orchestrator.ports import Completion, Engine, EngineEvent, Failed, Finished, GenerationRequest
+from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest
+from orchestrator.ports.jobs import Completion
 
 
 def make_pool(

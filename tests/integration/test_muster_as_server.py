@@ -10,11 +10,11 @@ import pytest
 import uvicorn
 
 from api.main import create_app
-from orchestrator.bootstrap import open_app
+from orchestrator.bootstrap.app import open_app
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import Engine
-from orchestrator.settings import Settings
+from orchestrator.ports.engines import Engine
+from orchestrator.settings.schema import Settings
 from tests.contracts.test_backend_contract import (  # noqa: F401 - pytest collects them here, over this module's `load`
     REMOTE,
     SCRIPT,

@@ -9,7 +9,7 @@ from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import Engine, Failed, Finished
+from orchestrator.ports.engines import Engine, Failed, Finished
 from tests.contracts.test_backend_contract import ask, ends
 from tests.fakes.bad_server import Act, BadServer, completion, drips, hangs, hangs_up, refuses, says, sends
 from workers.backends.registry import get_backend

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.bootstrap import App, open_app
-from orchestrator.compositions import STOCK_COMPOSITIONS
+from orchestrator.bootstrap.app import App, open_app
+from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, run_replay, with_vectors
+from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.answers import NOT_SURE, Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
-from orchestrator.replay.files import ReplaySet, read_replay_set
-from orchestrator.replay.rows import Rows, choose, row_table
-from orchestrator.replay.writing import write_replay_set as write_profile
-from orchestrator.replay_app import ReplayPlan, SeedReplay, run_replay, with_vectors
-from orchestrator.settings import CompositionSettings, load_settings
+from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.rows import Rows, choose, row_table
+from orchestrator.evaluation.replay.writing import write_replay_set as write_profile
+from orchestrator.settings.load import load_settings
+from orchestrator.settings.schema import CompositionSettings
 from tests.fakes.replay_sets import EXPERTS, write_replay_set
 
 COMPOSITIONS = {

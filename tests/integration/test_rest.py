@@ -9,10 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from orchestrator.bootstrap import App, open_app
+from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.assignments import JobState
-from orchestrator.question_files import read_questions
-from orchestrator.settings import load_settings
+from orchestrator.questions.files import read_questions
+from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import EXPERTS, question, write_pool, write_questions
 
 CHAT = "/v1/chat/completions"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from orchestrator.bootstrap.app.app import App, open_app
 
 from api.main import create_app
-from orchestrator.bootstrap import App, open_app
 from orchestrator.domain.assignments import Job
-from orchestrator.question_files import read_questions
-from orchestrator.settings import load_settings
+from orchestrator.questions.files import read_questions
+from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import question, write_pool, write_questions
 
 CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
@@ -19,8 +19,8 @@ CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.bootstrap.REFRESH_S", 0.0)
-    monkeypatch.setattr("orchestrator.bootstrap.FEEDBACK_S", 0.0)
+    monkeypatch.setattr("orchestrator.bootstrap.app.REFRESH_S", 0.0)
+    monkeypatch.setattr("orchestrator.bootstrap.app.FEEDBACK_S", 0.0)
     settings = load_settings(write_pool(tmp_path))
     with open_app(settings) as fresh:
         fresh.profile(read_questions(write_questions(tmp_path / "known.jsonl", range(20))), exam=False)

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from api.main import create_app
-from orchestrator.bootstrap import App, open_app
-from orchestrator.settings import load_settings
+from orchestrator.bootstrap.app import App, open_app
+from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import question, write_pool, write_questions
 
 JOBS = "/v1/jobs"

@@ -10,15 +10,15 @@ from typing import NamedTuple
 import pytest
 from pydantic import SecretStr
 
-from orchestrator.bootstrap import open_app
+from orchestrator.bootstrap.app import open_app
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Query
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import Engine, Failed, Finished, Tokens
-from orchestrator.settings import Settings
+from orchestrator.ports.engines import Engine, Failed, Finished, Tokens
+from orchestrator.settings.schema import Settings
 from tests.contracts.test_backend_contract import ask, ends
 from tests.fakes.bad_server import (
     Act,

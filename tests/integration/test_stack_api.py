@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from orchestrator.bootstrap.app.app import App, open_app
 
 from api.main import create_app
-from orchestrator.bootstrap import App, open_app
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.question_files import read_questions
-from orchestrator.settings import load_settings
+from orchestrator.questions.files import read_questions
+from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import EXPERTS, write_pool, write_questions
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from fastapi.testclient import TestClient
 from api.main import create_app
-from orchestrator.bootstrap import open_app
+from orchestrator.bootstrap.app import open_app
 from orchestrator.settings import load_settings
 
 with open_app(load_settings(Path("pool.yaml")), background=True) as app:
@@ -106,7 +106,7 @@ def test_a_worker_learns_of_cards_that_another_process_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.bootstrap.REFRESH_S", 0.0)
+    monkeypatch.setattr("orchestrator.bootstrap.app.REFRESH_S", 0.0)
     settings = load_settings(write_pool(tmp_path))
     with open_app(settings) as worker, open_app(settings) as other:
         assert worker.catalogue.knowledge.cards == {}

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import ablations
 from benchmarks.ablations import Variant, least_alike, run, spec, with_nested_profiles, with_sub_pools
-from orchestrator.replay.files import ReplaySet, read_replay_set
-from orchestrator.settings import CompositionSettings
+from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.settings.schema import CompositionSettings
 from tests.fakes.replay_sets import write_replay_set
 
 

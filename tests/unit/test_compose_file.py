@@ -9,8 +9,8 @@ import typer.main
 import yaml
 
 from api.cli.main import app
-from orchestrator.settings import ENV_PREFIX, MusterSettings
-from workers.app import SCHEMES
+from orchestrator.settings.schema import ENV_PREFIX, MusterSettings
+from workers.stack.celery_app import SCHEMES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

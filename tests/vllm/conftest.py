@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.vllm_environment import HAS_VLLM
-from workers.backends.vllm import make_vllm_backend
+from workers.backends.vllm.backend import make_vllm_backend
 from workers.engine_host.backend import HostedBackend
 
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from orchestrator.domain.assignments import Sampling, StructuredOutput
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
-from orchestrator.ports import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.transformers import TransformersBackend
 
 ZOO = Path(__file__).parents[2] / "examples" / "zoo"

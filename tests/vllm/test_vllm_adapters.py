@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BackendError, EngineLoadError
-from orchestrator.ports import Failed
+from orchestrator.ports.engines import Failed
 from tests.vllm.engines import MODELS, ask, by_transformers, end, finished, spec, texts, zoo_questions
 from workers.engine_host.backend import HostedBackend
 

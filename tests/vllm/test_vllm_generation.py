@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import INTERACTIVE, StructuredOutput
-from orchestrator.ports import Failed, Finished, Tokens
+from orchestrator.ports.engines import Failed, Finished, Tokens
 from tests.vllm.engines import (
     FOREVER,
     MODELS,

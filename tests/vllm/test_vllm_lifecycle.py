@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.bootstrap import open_app
+from orchestrator.bootstrap.app import open_app
 from orchestrator.domain.queries import Query
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
-from orchestrator.ports import Failed
-from orchestrator.settings import Settings
+from orchestrator.ports.engines import Failed
+from orchestrator.settings.schema import Settings
 from tests.tiny_models import tiny_model
 from tests.vllm.engines import FOREVER, MODELS, ask, end, events, finished, spec
-from workers.backends.vllm import make_vllm_backend
+from workers.backends.vllm.backend import make_vllm_backend
 from workers.engine_host.backend import HostedBackend
 from workers.engine_host.memory import TOLERANCE_GIB
 

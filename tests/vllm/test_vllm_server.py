@@ -10,7 +10,7 @@ from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import Engine, Failed, Finished
+from orchestrator.ports.engines import Engine, Failed, Finished
 from tests.contracts import test_backend_contract as contract
 from tests.contracts.test_backend_contract import (  # noqa: F401 - pytest collects them here, over this module's `load`
     PROMPTS,
@@ -37,7 +37,7 @@ from tests.faults.servers import free_port
 from tests.tiny_models import tiny_adapter
 from tests.vllm.engines import MODELS, ask, by_transformers, end, finished, texts
 from workers.backends.registry import get_backend
-from workers.backends.vllm import CHILD_ENV, find_python
+from workers.backends.vllm.backend import CHILD_ENV, find_python
 
 KEY = "sk-secret-7"
 WEIGHTS = MODELS / "generalist"
@@ -119,7 +119,7 @@ def load(request: pytest.FixtureRequest, server_url: str, adapter_dirs: list[str
 
 def test_adapters_and_base_answer_without_touching_each_other(load: Load, adapter_dirs: list[str]) -> None:
     """One at a time: in a mixed batch on the CPU, vLLM applies an adapter to base rows as well, which
-    workers/backends/vllm_cpu_lora.py corrects for engines of our own only."""
+    workers/backends/vllm/cpu_lora.py corrects for engines of our own only."""
     contract.test_adapters_and_base_are_mixed_without_touching_each_other(
         lambda: load(max_batch=1), adapter_dirs
     )

@@ -1,7 +1,7 @@
 """What backends refuse before an engine sees it."""
 
 from orchestrator.errors import ContextExceededError, UnsupportedError
-from orchestrator.ports import Failed, GenerationRequest
+from orchestrator.ports.engines import Failed, GenerationRequest
 
 
 def refusal(request: GenerationRequest, backend: str) -> Failed | None:

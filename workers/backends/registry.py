@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 
 from orchestrator.errors import UnknownNameError
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import Backend
+from orchestrator.ports.engines import Backend
 from workers.backends.remote import RemoteBackend
 from workers.backends.scripted import ScriptedBackend
 from workers.backends.server import ServerBackend
 from workers.backends.transformers import TransformersBackend
-from workers.backends.vllm import vllm_backend
+from workers.backends.vllm.backend import vllm_backend
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "scripted": ScriptedBackend,

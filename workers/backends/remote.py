@@ -20,7 +20,7 @@ from orchestrator.domain.answers import Usage
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import LOCAL, EngineAccess
-from orchestrator.ports import Engine, GenerationRequest
+from orchestrator.ports.engines import Engine, GenerationRequest
 from workers.backends.http.calls import CallOptions, OnText, Reply, call_policy
 from workers.backends.options import read_options
 

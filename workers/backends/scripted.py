@@ -22,7 +22,8 @@ from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import BackendError, ContextExceededError, EngineCrashedError, EngineLoadError
-from orchestrator.ports import Clock, Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.options import Options, read_options
 from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop

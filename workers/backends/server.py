@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import LOCAL, EngineAccess
-from orchestrator.ports import Engine
+from orchestrator.ports.engines import Engine
 from workers.backends.http.calls import CallOptions, call_policy
 from workers.backends.options import read_options
 

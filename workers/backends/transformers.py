@@ -13,9 +13,9 @@ from pydantic import Field
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
-from orchestrator.ports import Engine
-from workers.backends.checkpoints import load_error, load_tokenizer, require_safetensors
+from orchestrator.ports.engines import Engine
 from workers.backends.options import Options, read_options
+from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors
 
 if TYPE_CHECKING:
     import torch

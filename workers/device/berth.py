@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.devices import DeviceReport, DeviceState
 from orchestrator.errors import MusterError
-from orchestrator.ports import Engine
+from orchestrator.ports.engines import Engine
 from workers.device.kit import Kit
 from workers.device.lane import Lane
 from workers.device.loading import Loaded, Loader

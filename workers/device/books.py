@@ -9,7 +9,7 @@ from orchestrator.domain.devices import LIVE_S, REMOTE, DeviceReport
 from workers.device.faults import Fault
 from workers.device.kit import Kit
 from workers.device.seat import failed_outcome
-from workers.owners import berth_of, loop_of
+from workers.leases.owners import berth_of, loop_of
 
 FAIL_CHUNK = 500
 RUNNING_JOBS = 32

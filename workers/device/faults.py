@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from orchestrator.errors import EngineCrashedError
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 from workers.device.pace import Pace
 
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from orchestrator.ports import Clock
-from orchestrator.settings import SchedulerSettings
+from orchestrator.ports.clock import Clock
+from orchestrator.settings.schema import SchedulerSettings
 from workers.device.faults import Faults
 from workers.device.ledger import LeaseStore, Ledger
 from workers.device.pace import Pace, Timers

@@ -5,7 +5,7 @@ from collections.abc import Container
 from functools import partial
 
 from orchestrator.domain.experts import EngineSpec, Pool
-from orchestrator.ports import Engine
+from orchestrator.ports.engines import Engine
 from workers.backends.http.calls import CallOptions
 from workers.backends.http.limits import WINDOW_S
 from workers.backends.registry import WIDTHS

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from orchestrator.domain.assignments import INTERACTIVE, Assignment
 from orchestrator.errors import StoreError, StoreUnavailableError
-from orchestrator.ports import Clock, Completion, JobStore
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.jobs import Completion, JobStore
 from workers.device.pace import Pace
 from workers.device.seat import Outcome, failed_outcome
 

@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import MusterError
-from orchestrator.ports import Backend, Clock, Engine
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import Backend, Engine
 from workers.device.errands import Errands
 from workers.engine_host.memory import RESERVE_GIB, available_gib, needed_gib
 

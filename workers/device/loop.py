@@ -16,9 +16,10 @@ from orchestrator.domain.assignments import JobState
 from orchestrator.domain.devices import REMOTE
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import MusterError, StoreUnavailableError
-from orchestrator.ports import Backend, Clock, CompositionFactory
-from orchestrator.settings import SchedulerSettings
-from workers.advancing import Advancer
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.composing import CompositionFactory
+from orchestrator.ports.engines import Backend
+from orchestrator.settings.schema import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
 from workers.device.books import Books
@@ -32,9 +33,10 @@ from workers.device.measured import Measurements
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.remote_lanes import RemoteLanes
 from workers.device.seats import DeviceSeats
-from workers.owners import berth_of
+from workers.leases.advancing import Advancer
+from workers.leases.owners import berth_of
+from workers.leases.sweeper import Sweeper
 from workers.pieces import Writers
-from workers.sweeper import Sweeper
 
 __all__ = ["DEFAULT_PACE", "DeviceLoop", "Pace"]
 

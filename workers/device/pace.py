@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from orchestrator.domain.devices import FAILED_S
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 
 
 class Pace(NamedTuple):

@@ -11,7 +11,8 @@ from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import Assignment, Response
 from orchestrator.domain.experts import Expert
 from orchestrator.errors import BackendError, EngineCrashedError
-from orchestrator.ports import Clock, Engine, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Tokens
 from workers.pieces import OnText, Writers
 
 log = logging.getLogger(__name__)

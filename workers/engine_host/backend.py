@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineCrashedError, EngineLoadError
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 from workers.engine_host import wire
 from workers.engine_host.engine import HostedEngine
 from workers.engine_host.inner import get_inner

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from orchestrator.errors import BackendError, EngineCrashedError, MusterError, UnsupportedError
-from orchestrator.ports import Backend, Clock, Engine, Failed, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import Backend, Engine, Failed, Tokens
 from workers.engine_host import wire
 from workers.engine_host.channel import Channel
 from workers.engine_host.lifeline import die_with

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 from orchestrator.errors import BackendError, EngineCrashedError
-from orchestrator.ports import Clock, EngineEvent, GenerationRequest, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import EngineEvent, GenerationRequest, Tokens
 from workers.engine_host import wire
 from workers.engine_host.process import ChildProcess
 

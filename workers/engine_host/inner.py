@@ -22,13 +22,13 @@ INNER: dict[str, Inner] = {
         preload=("torch", "transformers", "transformers.models.auto", "workers.backends.decoding.engine"),
     ),
     "vllm": Inner(
-        "workers.backends.vllm_loading:VllmBackend",
+        "workers.backends.vllm.loading:VllmBackend",
         preload=(
             "vllm",
             "vllm.v1.engine.llm_engine",
             "vllm.v1.engine.core",
             "vllm.model_executor.models.llama",
-            "workers.backends.vllm_loading",
+            "workers.backends.vllm.loading",
         ),
     ),
 }

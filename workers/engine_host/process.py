@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 import orchestrator
 import workers
 from orchestrator.errors import EngineCrashedError, EngineLoadError
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 from workers.engine_host import entry, wire
 from workers.engine_host.channel import Channel
 from workers.engine_host.inner import get_inner

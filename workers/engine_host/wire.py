@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.values import Value
 from orchestrator.errors import BackendError, EngineCrashedError
-from orchestrator.ports import Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Failed, Finished, GenerationRequest, Tokens
 
 MAX_FRAME_BYTES = 1 << 28
 _LENGTH = struct.Struct(">I")

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 from celery import Celery
 from pydantic import JsonValue
 
-from orchestrator.ports import Clock
-from workers.app import WORK_EXCHANGE, steps_queue
+from orchestrator.ports.clock import Clock
+from workers.stack.celery_app import WORK_EXCHANGE, steps_queue
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import redis
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.ports import Piece
-from orchestrator.settings import Settings
-from workers.app import broker_url, is_redis
+from orchestrator.ports.dispatch import Piece
+from orchestrator.settings.schema import Settings
 from workers.pieces import Watch, Watches
+from workers.stack.celery_app import broker_url, is_redis
 
 log = logging.getLogger(__name__)
 

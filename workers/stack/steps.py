@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.ports import Clock
-from workers.advancing import Advancer
+from orchestrator.ports.clock import Clock
+from workers.leases.advancing import Advancer
 
 log = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from aggregators.outputs.verifying.signs import (
 from aggregators.outputs.vote_model import LEAST_ACCURACY, MOST_ACCURACY, logit
 from orchestrator.domain.cards import Profile, Transcript
 from orchestrator.domain.queries import Query
-from orchestrator.garbage import no_cycle_collection
-from orchestrator.routing.local import fit_local, folds
+from orchestrator.routing.parts.local import fit_local, folds
+from orchestrator.runtime.garbage import no_cycle_collection
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

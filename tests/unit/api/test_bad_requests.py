@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from orchestrator.settings import ServerSettings
+from orchestrator.settings.schema import ServerSettings
 from tests.fakes.app import FakeApp
 
 CHAT, ROUTE = "/v1/chat/completions", "/v1/route"

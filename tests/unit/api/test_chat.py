@@ -7,7 +7,7 @@ from api.main import create_app
 from orchestrator.domain.answers import Answer, FinishReason
 from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.queries import AnswerType
-from orchestrator.settings import ServerSettings
+from orchestrator.settings.schema import ServerSettings
 from tests.fakes.app import ANSWER, FakeApp
 
 URL = "/v1/chat/completions"

@@ -4,8 +4,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from api.wire import expert_view
-from orchestrator.bootstrap import Diagnosis
+from api.views.experts import expert_view
+from orchestrator.bootstrap.checks import Diagnosis
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.experts import ExpertRole, Pool

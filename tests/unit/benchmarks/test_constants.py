@@ -21,11 +21,11 @@ from benchmarks.constants import (
     parts,
     regret,
 )
-from orchestrator.ports import Outlook
-from orchestrator.replay.files import ReplaySet, read_replay_set
-from orchestrator.replay_app import with_vectors
-from orchestrator.settings import MusterSettings
-from orchestrator.waves import WaveOptions
+from orchestrator.bootstrap.replay import with_vectors
+from orchestrator.compositions.waves import WaveOptions
+from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.ports.composing import Outlook
+from orchestrator.settings.schema import MusterSettings
 from tests.fakes.replay_sets import write_replay_set
 
 AUTO = SUBJECTS["auto"]

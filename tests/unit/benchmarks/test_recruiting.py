@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import recruiting
-from orchestrator.replay.files import read_replay_set
-from orchestrator.replay_app import with_vectors
-from orchestrator.settings import MusterSettings
+from orchestrator.bootstrap.replay import with_vectors
+from orchestrator.evaluation.replay.files import read_replay_set
+from orchestrator.settings.schema import MusterSettings
 from tests.fakes.replay_sets import write_replay_set
 
 

@@ -5,7 +5,7 @@ import pytest
 from orchestrator.domain.experts import LONGEST_CONTEXT, Pool
 from orchestrator.errors import ConfigError
 from orchestrator.pool import EngineAccess, build_pool, engine_access
-from orchestrator.settings import Settings
+from orchestrator.settings.schema import Settings
 
 
 def settings_of(*members: dict[str, object], base_dir: Path = Path(), **router: object) -> Settings:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from aggregators.outputs.votes import settled_words, without_reasoning
 from orchestrator.domain.assignments import Assignment, Call, CallRole, Sampling
 from orchestrator.domain.queries import Message
-from orchestrator.drafts import Draft
-from orchestrator.ports import Piece
+from orchestrator.ports.dispatch import Piece
+from orchestrator.services.drafts import Draft
 from tests.fakes.work import HandClock
 from workers.pieces import Heard, Watch, Watches, follow, writers
 

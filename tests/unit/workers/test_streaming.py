@@ -14,14 +14,14 @@ from orchestrator.domain.assignments import Ask, Call, Done, Job, JobState, Quer
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Query
 from orchestrator.errors import AnswerChangedError, EngineCrashedError, GenerationTimeoutError
-from orchestrator.ports import Engine, EngineEvent, Finished, Tokens
-from orchestrator.service import Service
-from orchestrator.settings import SchedulerSettings
+from orchestrator.ports.engines import Engine, EngineEvent, Finished, Tokens
+from orchestrator.services.service import Service
+from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.work import FakeBackend, FakeEngine, make_call, make_pool
 from workers.device.pace import Pace
-from workers.dispatch import LocalDispatcher
+from workers.dispatch.local import LocalDispatcher
 
 PACE = Pace(look_s=0.01, poll_s=0.001, commit_s=0.01)
 QUERY = Query(id="q", question="Why?")

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.domain.assignments import JobState
 from orchestrator.domain.experts import EngineSpec
-from orchestrator.ports import Engine
+from orchestrator.ports.engines import Engine
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
 from tests.fakes.loops import EAGER, make_loop, run, run_until, submit

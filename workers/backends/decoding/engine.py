@@ -18,7 +18,8 @@ from orchestrator.errors import (
     InputError,
     UnknownNameError,
 )
-from orchestrator.ports import Clock, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.decoding.batch import Batch
 from workers.backends.decoding.rows import Limits, Row, WaitingRows
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens

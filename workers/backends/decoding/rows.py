@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from orchestrator.domain.assignments import BATCH, Sampling
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 
 RESERVED_SHARE = 16
 SORT_WINDOW = 1024

@@ -10,7 +10,7 @@ calls at once. `Retry-After` opens it for just that long.
 from typing import NamedTuple
 
 from orchestrator.errors import ExpertUnavailableError
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 from workers.backends.http.failures import RATE_LIMITED, CallError
 
 

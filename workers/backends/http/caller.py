@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.queries import CHARS_PER_TOKEN
-from orchestrator.ports import Clock, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.http.breaker import Breaker, Refuse, Wait
 from workers.backends.http.calls import CallPolicy, Endpoint, Reply
 from workers.backends.http.failures import CallError, bad_response, timed_out

@@ -8,7 +8,7 @@ from pydantic import Field
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 from workers.backends.options import Options
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import httpx
 from pydantic import JsonValue, SecretStr
 
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.calls import OnText, Reply
 from workers.backends.http.failures import (
     CallError,

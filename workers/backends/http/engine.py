@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
 from orchestrator.errors import BackendError, EngineCrashedError
-from orchestrator.ports import Clock, EngineEvent, Failed, GenerationRequest, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import EngineEvent, Failed, GenerationRequest, Tokens
 from workers.backends.http.background import BackgroundLoop
 from workers.backends.http.caller import Caller
 from workers.backends.http.calls import CallPolicy, Endpoint

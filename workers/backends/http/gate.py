@@ -5,7 +5,7 @@ import math
 from contextlib import suppress
 from typing import NamedTuple
 
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 from workers.backends.http.breaker import Breaker, Go, Refuse, Verdict, Wait
 from workers.backends.http.failures import CallError
 from workers.backends.http.limits import RateLimits, Receipt

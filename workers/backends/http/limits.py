@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from orchestrator.ports import Clock
+from orchestrator.ports.clock import Clock
 
 WINDOW_S = 60.0
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.queries import CHARS_PER_TOKEN
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.calls import OnText, Reply
 from workers.backends.http.failures import CallError, bad_response, cut_stream, error_of_status
 

@@ -12,7 +12,7 @@ from aggregators.outputs.vote_fit import LEAST_QUESTIONS, fit_votes
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, Response
 from orchestrator.domain.cards import Profile
-from orchestrator.ports import SequentialAggregator
+from orchestrator.ports.composing import SequentialAggregator
 from tests.fakes.ballots import OPEN, context, fails, says, state
 from tests.fakes.transcripts import spoken_profile
 

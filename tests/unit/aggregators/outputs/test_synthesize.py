@@ -1,7 +1,8 @@
 import pytest
 
-from aggregators.outputs import AggregatorContext, make_aggregator
+from aggregators.outputs import make_aggregator
 from aggregators.outputs.synthesize import Synthesize, SynthesizeOptions
+from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Response
 from orchestrator.errors import ConfigError, UnknownNameError

@@ -12,7 +12,7 @@ from aggregators.outputs.verifiers import Gain, paired_gain
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.cards import Profile
-from orchestrator.ports import Aggregator, SequentialAggregator
+from orchestrator.ports.composing import Aggregator, SequentialAggregator
 from tests.fakes.ballots import OPEN, context, says, state, truncated
 from tests.fakes.transcripts import spoken_profile, with_texts
 

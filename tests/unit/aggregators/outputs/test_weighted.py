@@ -7,7 +7,7 @@ from aggregators.outputs.weighted import log_odds, posterior
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, Response
 from orchestrator.domain.queries import Query
-from orchestrator.ports import SequentialAggregator
+from orchestrator.ports.composing import SequentialAggregator
 from tests.fakes.ballots import FOUR, OPEN, context, says, state
 
 VOTES = (says("a", "A"), says("b", "B"), says("c", "B"))

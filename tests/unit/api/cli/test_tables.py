@@ -22,15 +22,15 @@ from api.cli.tables import (
     votes_table,
 )
 from orchestrator.batching import JobPlan, Stay
-from orchestrator.bench import BenchReport, CompositionResult
-from orchestrator.bootstrap import Diagnosis
-from orchestrator.comparison import Difference
+from orchestrator.bootstrap.checks import Diagnosis
 from orchestrator.domain.answers import Decision, Interval, Recruit, SkillEvidence
 from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import Drift, Feedback
-from orchestrator.swiss import Standing
+from orchestrator.evaluation.bench import BenchReport, CompositionResult
+from orchestrator.evaluation.comparison import Difference
+from orchestrator.evaluation.swiss import Standing
 from tests.fakes.app import ANSWER, make_card, make_expert
 
 

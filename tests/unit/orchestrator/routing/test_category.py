@@ -9,7 +9,7 @@ from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import ConfigError
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.routing.category import Classifier, best_n_categories, category_names, map_within_budget
-from orchestrator.routing.neighbours import ProfileView
+from orchestrator.routing.parts.neighbours import ProfileView
 from tests.fakes.app import make_expert
 from tests.fakes.decks import profile, routing_input
 

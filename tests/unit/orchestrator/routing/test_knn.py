@@ -6,7 +6,7 @@ import pytest
 from orchestrator.errors import ConfigError, RoutingError
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.routing.knn import best_n_neighbours
-from orchestrator.routing.neighbours import ProfileView
+from orchestrator.routing.parts.neighbours import ProfileView
 from tests.fakes.decks import profile, routing_input
 
 EAST, NORTH = (1.0, 0.0), (0.0, 1.0)

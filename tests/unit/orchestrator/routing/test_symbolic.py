@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.errors import ConfigError
-from orchestrator.ports import RoutingInput
+from orchestrator.ports.composing import RoutingInput
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.routing.symbolic import paper_strength
 from tests.fakes.decks import card, deck, routing_input, tally

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.domain.cards import RIGHT, WRONG, CompetenceCard, Tally
 from orchestrator.domain.skills import SkillTag
-from orchestrator.ports import OutcomeRow
+from orchestrator.ports.cards import OutcomeRow
 from orchestrator.store import SqlCardStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.work import make_queries

@@ -11,7 +11,7 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import EngineAccess
-from orchestrator.ports import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.remote import RemoteBackend
 
 KEY = "sk-secret-7"

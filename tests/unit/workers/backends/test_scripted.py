@@ -11,7 +11,7 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import EngineCrashedError, EngineLoadError
-from orchestrator.ports import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.scripted import ScriptedBackend
 
 

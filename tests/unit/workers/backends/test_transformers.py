@@ -10,7 +10,7 @@ from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineLoadError, InputError
-from orchestrator.ports import Failed, GenerationRequest
+from orchestrator.ports.engines import Failed, GenerationRequest
 from tests.tiny_models import tiny_model
 from workers.backends.decoding.texts import Texts
 from workers.backends.transformers import TransformersBackend, _dtype

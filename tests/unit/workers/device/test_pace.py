@@ -1,5 +1,5 @@
 from orchestrator.domain.devices import LIVE_S
-from orchestrator.settings import SchedulerSettings
+from orchestrator.settings.schema import SchedulerSettings
 from workers.device.pace import DEFAULT_PACE
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.experts import EngineSpec, Pool
-from orchestrator.ports import Engine, EngineEvent
+from orchestrator.ports.engines import Engine, EngineEvent
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.loops import EAGER, FAR, make_loop, passing, run, run_until, submit

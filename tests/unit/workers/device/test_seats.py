@@ -21,8 +21,8 @@ from tests.fakes.work import (
     make_pool,
     make_queries,
 )
-from workers.advancing import Advancer
 from workers.device.loop import DeviceLoop
+from workers.leases.advancing import Advancer
 
 
 @pytest.fixture

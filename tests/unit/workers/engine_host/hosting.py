@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
-from orchestrator.ports import Clock, Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.engine_host.backend import HostedBackend, Patience
 
 ROOT = Path(__file__).parents[4]

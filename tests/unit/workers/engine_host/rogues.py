@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from orchestrator.domain.experts import EngineSpec
-from orchestrator.ports import Engine, EngineEvent
+from orchestrator.ports.engines import Engine, EngineEvent
 from workers.backends.scripted import ScriptedBackend
 
 ROGUES = "tests.unit.workers.engine_host.rogues"

@@ -6,7 +6,14 @@ from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import Sampling, StructuredOutput
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineCrashedError
-from orchestrator.ports import Failed, Finished, GenerationRequest, TokenLogprob, TokenLogprobs, Tokens
+from orchestrator.ports.engines import (
+    Failed,
+    Finished,
+    GenerationRequest,
+    TokenLogprob,
+    TokenLogprobs,
+    Tokens,
+)
 from workers.engine_host import wire
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
-from orchestrator.ports import Engine, Failed, Finished, Tokens
+from orchestrator.ports.engines import Engine, Failed, Finished, Tokens
 from tests.unit.workers.engine_host.hosting import SetClock, ask, ends, events, hosted, spec, text_of
 from tests.unit.workers.engine_host.rogues import ROGUES
 from workers.backends.scripted import ScriptedBackend

@@ -8,9 +8,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from orchestrator.errors import ConfigError
-from orchestrator.settings import LitellmParams, Member, MusterSettings, SchedulerSettings, Settings
-from workers.app import FAIL_FAST, make_celery
+from orchestrator.settings.schema import LitellmParams, Member, MusterSettings, SchedulerSettings, Settings
 from workers.stack.bells import ADVANCE, WORK, Bells, MalformedBellError, payload, read_payload
+from workers.stack.celery_app import FAIL_FAST, make_celery
 
 MEMBER = Member(model_name="m", litellm_params=LitellmParams(model="/w"))
 

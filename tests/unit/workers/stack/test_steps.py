@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.assignments import Job, JobState
-from orchestrator.ports import Piece
+from orchestrator.ports.dispatch import Piece
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.work import HandClock, TextMajority, always, answered, make_queries
-from workers.advancing import Advancer
+from workers.dispatch.stack import StackDispatcher
+from workers.leases.advancing import Advancer
+from workers.leases.sweeper import Sweeper
+from workers.stack.beat import Beat
 from workers.stack.bells import ADVANCE, WORK
-from workers.stack.dispatch import StackDispatcher
 from workers.stack.news import NoNews, RedisNews
 from workers.stack.steps import Chunks, Steps
-from workers.stack.sweeping import Beat
-from workers.sweeper import Sweeper
 
 
 @pytest.fixture

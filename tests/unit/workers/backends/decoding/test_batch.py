@@ -3,7 +3,7 @@ from torch import Tensor
 
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.queries import Message
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 from workers.backends.decoding.batch import Batch
 from workers.backends.decoding.cache import GROWTH, RowCache
 from workers.backends.decoding.rows import Row

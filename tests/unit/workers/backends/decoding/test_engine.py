@@ -11,7 +11,7 @@ from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineCrashedError
-from orchestrator.ports import EngineEvent, Failed, Finished, GenerationRequest
+from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest
 from tests.tiny_models import TEMPLATE, tiny_model
 from workers.backends.decoding.engine import DecodingEngine, DecodingOptions
 from workers.backends.decoding.rows import Limits

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.queries import Message
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 from workers.backends.decoding.rows import SORT_WINDOW, Limits, Row, WaitingRows, uniforms
 
 

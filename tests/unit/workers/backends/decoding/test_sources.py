@@ -10,7 +10,7 @@ import torch
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineLoadError
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 from tests.tiny_models import tiny_adapter, tiny_model
 from workers.backends.decoding.engine import DecodingEngine, DecodingOptions
 from workers.backends.decoding.rows import Limits

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import INTERACTIVE, Sampling
 from orchestrator.domain.queries import Message
-from orchestrator.ports import EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from tests.fakes.work import HandClock
 from workers.backends.http.caller import Caller, estimated_tokens
 from workers.backends.http.calls import CallPolicy, OnText, Reply

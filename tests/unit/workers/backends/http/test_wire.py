@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.queries import Message
-from orchestrator.ports import GenerationRequest
+from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.failures import CallError
 from workers.backends.http.sse import SseDecoder
 from workers.backends.http.wire import StreamReader, read_completion, read_models, sampling_params

@@ -1,0 +1,204 @@
+"""A question file through one composition into an answer file, as a job that can be resumed."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pydantic import JsonValue
+
+from api.views.chat import Heading, chat_completion, muster_view
+from api.views.chat_requests import BatchBodies, ChatSettings
+from orchestrator.bootstrap.app import App
+from orchestrator.bootstrap.checks import config_hash
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.cards import measured_version
+from orchestrator.domain.names import model_name
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import InputError, NotFoundError
+from orchestrator.ports.jobs import AnsweredQuery
+from orchestrator.questions.files import check_questions, iter_questions
+from orchestrator.services.service import OnProgress
+
+SUFFIX = ".answers.jsonl"
+
+
+class Batch(NamedTuple):
+    """`composition` is a resolved name; `created` in seconds since 1970."""
+
+    file: Path
+    job_id: str
+    composition: str
+    created: int
+
+
+def open_batch(app: App, file: Path, *, composition: str | None, job_id: str | None, resume: bool) -> Batch:
+    """Check the whole file and store its job, or find the one that is stored already.
+
+    Without `composition` it is the `model` of the file's OpenAI lines, else `auto`. Their `max_tokens`,
+    `temperature` and `seed` hold for the whole job; lines that differ in them are refused.
+
+    Without `job_id` the id follows from the file's bytes, the composition, the configuration and the
+    cards: the same command again continues, or gives the answers that are there.
+
+    Raises:
+        InputError: a file that cannot be used; `resume` and there is no such job.
+        UnknownNameError: no such composition.
+    """
+    bodies = BatchBodies(any_model=composition is not None)
+    check_questions(file, read_body=bodies)
+    wanted = bodies.settings or ChatSettings()
+    name = app.service.resolve(composition or wanted.model)
+    known = job_id or _job_id(app, file, name)
+    if resume:
+        _require_job(app, known)
+    app.service.submit(
+        iter_questions(file, read_body=bodies),
+        composition=name,
+        job_id=known,
+        label=file.name,
+        seed=wanted.seed,
+        max_tokens=wanted.max_tokens,
+        temperature=wanted.temperature,
+    )
+    return Batch(file, known, name, int(time.time()))
+
+
+def _job_id(app: App, file: Path, composition: str) -> str:
+    with file.open("rb") as raw:
+        content = hashlib.file_digest(raw, "sha256").hexdigest()
+    knowledge = measured_version(app.service.cards)
+    return f"batch-{content_hash([content, composition, config_hash(app.settings, app.pool), knowledge])}"
+
+
+def _require_job(app: App, job_id: str) -> None:
+    try:
+        app.jobs.job(job_id)
+    except NotFoundError:
+        raise InputError(
+            f"there is no job '{job_id}' to resume.",
+            remedy="The file, the composition, the configuration or the cards changed since; "
+            "leave --resume out to start anew, or give the old job with --job.",
+        ) from None
+
+
+def run_batch(app: App, batch: Batch, *, on_progress: OnProgress | None = None) -> JobProgress:
+    return app.service.run(batch.job_id, on_progress=on_progress)
+
+
+def write_answers(app: App, batch: Batch, out: Path) -> None:
+    """One line per query in input order; the file appears complete or not at all.
+
+    Raises:
+        InputError: `out` cannot be written.
+    """
+    openai_ids = frozenset(_openai_ids(batch.file))
+    fingerprint = app.pool.fingerprint
+    lines = (
+        _openai_line(item, batch, fingerprint)
+        if item.query.id in openai_ids
+        else own_line(item, job_id=batch.job_id, composition=batch.composition)
+        for item in app.service.results(batch.job_id)
+    )
+    try:
+        _write_atomically(out, (json.dumps(line, ensure_ascii=False) for line in lines))
+    except OSError as error:
+        raise InputError(
+            f"cannot write {out}: {error.strerror}.", remedy="Choose another file with -o."
+        ) from error
+
+
+def check_output(file: Path, out: Path) -> None:
+    """Find out before the work, not after it, that the answers cannot be written.
+
+    Raises:
+        InputError: `out` is the question file, or not in a directory that can be written.
+    """
+    if out.resolve() == file.resolve():
+        raise InputError("the answers would replace the questions.", remedy="Choose another file with -o.")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise InputError(f"cannot write {out}.", remedy="Choose another file with -o.")
+
+
+def _write_atomically(path: Path, lines: Iterable[str]) -> None:
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            _write_lines(file, lines)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_lines(file: IO[str], lines: Iterable[str]) -> None:
+    for line in lines:
+        file.write(f"{line}\n")
+    file.flush()
+    os.fsync(file.fileno())
+    # A temporary file is private; an answer file gets what a newly created file would.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.fchmod(file.fileno(), 0o666 & ~umask)
+
+
+def _openai_ids(file: Path) -> Iterator[str]:
+    """Ids of the lines in OpenAI's batch form; the file was checked before."""
+    with file.open(encoding="utf-8-sig") as lines:
+        for line in lines:
+            if '"custom_id"' in line and "custom_id" in (data := json.loads(line)):
+                yield data["custom_id"]
+
+
+def own_line(item: AnsweredQuery, *, job_id: str, composition: str) -> dict[str, JsonValue]:
+    """One answer as a line of an answer file."""
+    answer = item.answer
+    return {
+        "id": item.query.id,
+        "answer": answer.text,
+        "value": answer.value,
+        "confidence": answer.confidence,
+        "error": _error(answer),
+        "muster": _muster(answer, job_id=job_id, composition=composition),
+    }
+
+
+def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[str, JsonValue]:
+    """The output line of OpenAI's batch API; the id is the same in every run."""
+    line_id = content_hash([batch.job_id, item.query.id])
+    line: dict[str, JsonValue] = {"id": f"batch_req_{line_id}", "custom_id": item.query.id}
+    error = _error(item.answer)
+    if error is not None:
+        return {**line, "response": None, "error": error}
+    name = model_name(batch.composition)
+    heading = Heading(f"chatcmpl-{line_id}", batch.created, name, f"fp_{fingerprint}")
+    muster = muster_view(item.answer, job_id=batch.job_id, composition=batch.composition)
+    completion = chat_completion(item.answer, heading, muster=muster)
+    body = completion.model_dump(mode="json")
+    response: JsonValue = {"status_code": 200, "request_id": f"req_{line_id}", "body": body}
+    return {**line, "response": response, "error": None}
+
+
+def _error(answer: Answer) -> dict[str, JsonValue] | None:
+    if answer.error_code is None:
+        return None
+    return {"code": answer.error_code, "message": answer.error}
+
+
+def _muster(answer: Answer, *, job_id: str, composition: str) -> dict[str, JsonValue]:
+    view = muster_view(answer, job_id=job_id, composition=composition)
+    usage = answer.usage
+    return {
+        **view.model_dump(mode="json"),
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cost_usd": usage.cost_usd,
+        },
+    }

@@ -1,0 +1,1 @@
+"""Pictures: heat maps and comparisons, drawn with matplotlib."""

@@ -1,0 +1,1 @@
+"""Schemas: the wire types of the REST API, one module a resource."""

@@ -1,0 +1,67 @@
+"""Wire types of `/v1/experts`: experts and their cards."""
+
+from typing import Literal
+
+from api.schemas.base import Wire
+
+
+class ExpertView(Wire):
+    """`accuracy` on the profile questions; None = not profiled. Costs are USD per token."""
+
+    id: str
+    object: Literal["muster.expert"] = "muster.expert"
+    engine: str
+    backend: str
+    is_adapter: bool
+    roles: list[str]
+    max_tokens: int
+    params_b: float | None
+    input_cost_per_token: float
+    output_cost_per_token: float
+    fingerprint: str
+    accuracy: float | None
+
+
+class ExpertList(Wire):
+    object: Literal["list"] = "list"
+    data: list[ExpertView]
+
+
+class TallyView(Wire):
+    n_right: float
+    n_wrong: float
+    n_abstain: float
+    accuracy: float
+
+
+class DriftView(Wire):
+    """Recent feedback that the history of a card does not explain. `skill` None = the card as a whole;
+    `recent`: share right of the last `n` judged answers; by the history, `expected`, and with 90 %
+    probability from `low` to `high`."""
+
+    expert: str
+    skill: str | None
+    recent: float
+    n: float
+    expected: float
+    low: float
+    high: float
+
+
+class CardView(Wire):
+    """A competence card: counts per skill on the profile questions and, decayed, from feedback, whose part
+    of `total` is `feedback`."""
+
+    object: Literal["muster.card"] = "muster.card"
+    expert: str
+    fingerprint: str
+    profile_hash: str
+    total: TallyView
+    skills: dict[str, TallyView]
+    domains: dict[str, TallyView]
+    aggregation: dict[str, TallyView]
+    mean_tokens: float
+    mean_latency_ms: float
+    cost_per_query: float
+    feedback: TallyView
+    drift: list[DriftView]

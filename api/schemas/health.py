@@ -1,0 +1,21 @@
+"""Wire types of `/health/ready`."""
+
+from typing import Literal
+
+from api.schemas.base import Wire
+
+
+class CheckView(Wire):
+    """A check that is not `required` costs speed, not answers."""
+
+    check: str
+    ok: bool
+    detail: str
+    remedy: str | None
+    required: bool
+
+
+class ReadyView(Wire):
+    status: Literal["ready", "not_ready"]
+    degraded: bool
+    checks: list[CheckView]

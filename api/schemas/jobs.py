@@ -1,0 +1,66 @@
+"""Wire types of `/v1/jobs`, plans included."""
+
+from typing import Literal
+
+from api.schemas.base import Wire
+
+
+class StayView(Wire):
+    """An engine on a device; seconds since the job was submitted."""
+
+    device: str
+    engine: str
+    load_from_s: float
+    serve_from_s: float
+    until_s: float
+    past: bool
+
+
+class PlanView(Wire):
+    """Loads and seconds of a job. `lower_bound_s`: of what is left, or of the whole run once it ended;
+    `ratio`: that run over its bound."""
+
+    object: Literal["muster.plan"] = "muster.plan"
+    job: str
+    state: str
+    loads_done: int
+    loads_left: int
+    seconds_done: float
+    seconds_left: float
+    lower_bound_s: float
+    ratio: float | None
+    optimal: bool
+    stays: list[StayView]
+
+
+class JobCounts(Wire):
+    """Of queries; completed + failed + waiting == total."""
+
+    total: int
+    completed: int
+    failed: int
+    waiting: int
+
+
+class JobView(Wire):
+    """A submission. `calls` are generations on the books so far, `responses` those that came back;
+    times in seconds since 1970."""
+
+    id: str
+    object: Literal["muster.job"] = "muster.job"
+    kind: str
+    state: Literal["running", "done", "cancelled", "expired"]
+    model: str
+    label: str
+    counts: JobCounts
+    calls: int
+    responses: int
+    loads: int
+    created_at: int
+    finished_at: int | None
+    deadline_at: int | None
+
+
+class JobList(Wire):
+    object: Literal["list"] = "list"
+    data: list[JobView]

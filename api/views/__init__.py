@@ -1,0 +1,1 @@
+"""Views: domain values to wire types, one module a resource."""

@@ -1,0 +1,65 @@
+"""Experts, cards and drifts as they are shown."""
+
+from collections.abc import Iterable, Mapping
+
+from api.schemas.experts import CardView, DriftView, ExpertView, TallyView
+from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.experts import Expert
+from orchestrator.domain.feedback import ALL_SKILLS, Drift
+
+
+def expert_view(expert: Expert, card: CompetenceCard | None) -> ExpertView:
+    """Leaves out where the weights are: a path says more about the machine than about the expert."""
+    return ExpertView(
+        id=expert.id,
+        engine=expert.engine.id,
+        backend=expert.engine.backend,
+        is_adapter=expert.adapter is not None,
+        roles=sorted(expert.roles),
+        max_tokens=expert.max_tokens,
+        params_b=expert.params_b,
+        input_cost_per_token=expert.input_cost_per_token,
+        output_cost_per_token=expert.output_cost_per_token,
+        fingerprint=expert.fingerprint,
+        accuracy=card.total.accuracy if card and card.total.n else None,
+    )
+
+
+def card_view(card: CompetenceCard, drift: Iterable[Drift] = ()) -> CardView:
+    """`drift`: of any expert; the card shows its own."""
+    return CardView(
+        expert=card.expert_id,
+        fingerprint=card.fingerprint,
+        profile_hash=card.profile_hash,
+        total=_tally_view(card.total),
+        skills=_tally_views(card.skills),
+        domains=_tally_views(card.domains),
+        aggregation=_tally_views(card.aggregation),
+        mean_tokens=card.mean_tokens,
+        mean_latency_ms=card.mean_latency_ms,
+        cost_per_query=card.cost_per_query,
+        feedback=_tally_view(card.feedback),
+        drift=[drift_view(d) for d in drift if d.expert_id == card.expert_id],
+    )
+
+
+def drift_view(drift: Drift) -> DriftView:
+    return DriftView(
+        expert=drift.expert_id,
+        skill=None if drift.skill == ALL_SKILLS else drift.skill,
+        recent=drift.recent,
+        n=drift.n,
+        expected=drift.expected,
+        low=drift.interval.low,
+        high=drift.interval.high,
+    )
+
+
+def _tally_views(tallies: Mapping[str, Tally]) -> dict[str, TallyView]:
+    return {name: _tally_view(tally) for name, tally in sorted(tallies.items())}
+
+
+def _tally_view(tally: Tally) -> TallyView:
+    return TallyView(
+        n_right=tally.n_right, n_wrong=tally.n_wrong, n_abstain=tally.n_abstain, accuracy=tally.accuracy
+    )

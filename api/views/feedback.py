@@ -1,0 +1,14 @@
+"""Judgements as they are shown."""
+
+from api.schemas.feedback import FeedbackView
+from api.views.experts import _tally_views
+from orchestrator.domain.feedback import Feedback
+
+
+def feedback_view(feedback: Feedback) -> FeedbackView:
+    return FeedbackView(
+        job=feedback.job_id,
+        query=feedback.query_id,
+        score=feedback.score,
+        experts=_tally_views(feedback.experts),
+    )

@@ -1,0 +1,54 @@
+"""Jobs and their plans as they are shown."""
+
+from api.schemas.jobs import JobCounts, JobView, PlanView, StayView
+from orchestrator.batching import JobPlan
+from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.names import model_name
+
+
+def job_view(progress: JobProgress) -> JobView:
+    job = progress.job
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        state=progress.state.value,
+        model=model_name(job.composition),
+        label=job.label,
+        counts=JobCounts(
+            total=progress.total,
+            completed=progress.completed,
+            failed=progress.failed,
+            waiting=progress.waiting,
+        ),
+        calls=progress.n_assignments,
+        responses=progress.n_responses,
+        loads=progress.n_loads,
+        created_at=int(progress.created_at),
+        finished_at=None if progress.finished_at is None else int(progress.finished_at),
+        deadline_at=None if progress.deadline_at is None else int(progress.deadline_at),
+    )
+
+
+def plan_view(plan: JobPlan) -> PlanView:
+    return PlanView(
+        job=plan.job_id,
+        state=plan.state.value,
+        loads_done=plan.loads_done,
+        loads_left=plan.loads_left,
+        seconds_done=plan.seconds_done,
+        seconds_left=plan.seconds_left,
+        lower_bound_s=plan.lower_bound_s,
+        ratio=plan.ratio,
+        optimal=plan.is_optimal,
+        stays=[
+            StayView(
+                device=stay.device,
+                engine=stay.engine_id,
+                load_from_s=stay.load_from_s,
+                serve_from_s=stay.serve_from_s,
+                until_s=stay.until_s,
+                past=stay.is_past,
+            )
+            for stay in plan.stays
+        ],
+    )

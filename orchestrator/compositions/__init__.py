@@ -1,0 +1,1 @@
+"""Compositions: how experts become one answer, as pure resumable steps, and the catalogue of them."""

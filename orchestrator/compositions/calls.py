@@ -1,0 +1,55 @@
+"""Calls: the messages and the sampling that ask an expert or an aggregator."""
+
+from collections.abc import Sequence
+
+from orchestrator import prompts
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import (
+    Call,
+    CallRole,
+    Job,
+    Sampling,
+)
+from orchestrator.domain.experts import Expert
+from orchestrator.domain.queries import Query
+from orchestrator.domain.values import content_hash
+
+
+def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, stream: bool = False) -> Call:
+    """The call that asks one expert a query; its seed depends on the job, query, expert and sample only."""
+    return Call(
+        expert_id=expert.id,
+        role=CallRole.EXPERT,
+        messages=prompts.expert(query, style=expert.prompt, system_prompt=expert.system_prompt),
+        sampling=Sampling(
+            max_tokens=min(job.max_tokens or expert.max_tokens, expert.max_tokens),
+            temperature=expert.temperature if job.temperature is None else job.temperature,
+            seed=call_seed(job.seed, query, expert.id, sample_ix),
+            stream=stream,
+        ),
+        sample_ix=sample_ix,
+    )
+
+
+def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, seed: int) -> Call:
+    """The call that asks an aggregator to write the final answer from candidate answers."""
+    fence = f"{call_seed(seed, query, expert.id, 0):08x}"
+    return Call(
+        expert_id=expert.id,
+        role=CallRole.AGGREGATE,
+        messages=prompts.synthesize(query, candidates, style=expert.synthesize_prompt, fence=fence),
+        sampling=Sampling(
+            max_tokens=expert.max_tokens,
+            temperature=expert.temperature,
+            seed=call_seed(seed, query, expert.id, 0),
+        ),
+    )
+
+
+def call_seed(seed: int, query: Query, expert_id: str, sample_ix: int) -> int:
+    """31-bit seed of one generation: equal inputs, equal text, whatever else runs in the batch."""
+    return int(content_hash([seed, query.content_hash, expert_id, sample_ix]), 16) & 0x7FFF_FFFF
+
+
+def error_answer(code: str, message: str) -> Answer:
+    return Answer(text="", error_code=code, error=message)

@@ -1,0 +1,245 @@
+"""The catalogue: compositions by name, built from the cards of the moment."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.compositions.dry_run import DryRun
+from orchestrator.compositions.ensemble import Ensemble
+from orchestrator.compositions.reading import SkillReader
+from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL, AnnotationRound, RollCall
+from orchestrator.compositions.stock import STOCK_COMPOSITIONS
+from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
+from orchestrator.compositions.waves import make_waves
+from orchestrator.domain.assignments import CallRole, Job
+from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
+from orchestrator.domain.devices import Conditions
+from orchestrator.domain.experts import Pool
+from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import UnknownNameError
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.composing import Composition
+from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
+from orchestrator.routing import RouterContext, make_router
+from orchestrator.settings.schema import CompositionSettings, Settings
+
+if TYPE_CHECKING:
+    pass
+
+
+REFRESH_S = 5.0
+FEEDBACK_S = 60.0
+"""Feedback reaches routing this often: all of it is read, and every composition fitted anew."""
+AUTO, UNPROFILED = "auto", "skills"
+ONLY = CompositionSettings(router="all", aggregator="first")
+
+
+class Knowledge(NamedTuple):
+    """What was learnt about the pool: its cards, and the outcomes behind them unless these were imported."""
+
+    cards: Mapping[str, CompetenceCard]
+    profile: Profile | None
+
+    @property
+    def texts(self) -> Sequence[str]:
+        return self.profile.texts if self.profile else ()
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """Names of the profile questions' skills, or of those that the cards know; sorted."""
+        if self.profile is None:
+            return tuple(sorted({name for card in self.cards.values() for name in card.skills}))
+        return tuple(sorted({tag.name for tags in self.profile.skills for tag in tags}))
+
+
+NOTHING = Knowledge({}, None)
+
+
+class Catalogue:
+    """Builds compositions by name from the cards of the moment (`service.CompositionCatalogue`).
+
+    For any number of threads.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pool: Pool,
+        aggregators: Mapping[str, AggregatorRow],
+        grader: Grader,
+        embedder: Callable[[], Embedder],
+        annotator: Callable[[Knowledge], SkillAnnotator],
+        matcher: Callable[[Knowledge], SkillMatcher | None],
+        cards: Callable[[], Mapping[str, CompetenceCard]],
+        knowledge: Callable[[], Knowledge],
+        measured: Callable[[], Mapping[str, CompetenceCard]] | None = None,
+        conditions: Callable[[], Conditions] = Conditions,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            aggregators: the table of aggregators.
+            measured: the cards without feedback; None = `cards` hold none.
+            conditions: the engines at the moment.
+        """
+        self._settings = settings
+        self._pool = pool
+        self._grader = grader
+        self._embedder = embedder
+        self._annotator = annotator
+        self._matcher = matcher
+        self._load_measured = measured or cards
+        self._load_cards = cards
+        self._load_knowledge = knowledge
+        self._conditions = conditions
+        self._clock = clock
+        self._checked_at = clock()
+        self._fed_at = -math.inf
+        self._lock = threading.RLock()
+        self._aggregators = aggregators
+        self._specs = {**self._stock(), **settings.muster.compositions}
+        self.forget()
+
+    def forget(self) -> None:
+        """Read cards and profile anew at the next use: they changed."""
+        with self._lock:
+            self._knowledge: Knowledge | None = None
+            self._reader: SkillReader | None = None
+            self._built: dict[str, Composition] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._specs)
+
+    def refresh(self) -> None:
+        """Follow what was profiled and judged since, by any process; looks every `REFRESH_S`."""
+        with self._lock:
+            known, now = self._knowledge, self._clock()
+            if known is None or now < self._checked_at + REFRESH_S:
+                return
+            self._checked_at = now
+            if measured_version(self._load_measured()) != measured_version(known.cards):
+                self.forget()
+            elif now >= self._fed_at + FEEDBACK_S:
+                self._fed_at = now
+                self._follow_feedback(known)
+
+    def _follow_feedback(self, known: Knowledge) -> None:
+        cards = self._load_cards()
+        if deck_hash(cards) != deck_hash(known.cards):
+            self._knowledge = known._replace(cards=cards)
+            self._built = {}
+
+    @property
+    def cards(self) -> Mapping[str, CompetenceCard]:
+        """As of now, for people; what routes are those of `knowledge`. Needs no embedder."""
+        return self._load_cards()
+
+    @property
+    def knowledge(self) -> Knowledge:
+        with self._lock:
+            if self._knowledge is None:
+                self._knowledge = self._load_knowledge()
+            return self._knowledge
+
+    def build(self, job: Job) -> Composition:
+        """The composition of a job; equal jobs share one.
+
+        Raises:
+            UnknownNameError: no such composition.
+            ConfigError: options that its router or aggregator refuses.
+        """
+        self.refresh()
+        key = content_hash(job.model_dump(mode="json", include=_SHAPING_FIELDS))
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = self._make(job)
+            return self._built[key]
+
+    def _make(self, job: Job) -> Composition:
+        if job.composition in (ROLL_CALL, EXAM):
+            role = CallRole.AGGREGATE if job.composition == EXAM else CallRole.EXPERT
+            return RollCall(job.composition, pool=self._pool, job=job, role=role)
+        if job.composition == ANNOTATE:
+            return AnnotationRound(self._annotator(NOTHING))
+        if job.composition.startswith(ROUTE_PREFIX):
+            inner = job.model_copy(update={"composition": job.composition.removeprefix(ROUTE_PREFIX)})
+            return DryRun(job.composition, self.build(inner))
+        only = (
+            job.composition.removeprefix(EXPERT_PREFIX) if job.composition.startswith(EXPERT_PREFIX) else None
+        )
+        if only is not None:
+            return self._ensemble(ONLY, job, expert_ids=(only,))
+        if job.composition not in self._specs:
+            raise UnknownNameError("composition", job.composition, self._specs, param="composition")
+        spec = self._specs[job.composition]
+        if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.profile is None:
+            spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
+        answerers = [e.id for e in self._pool.answerers]
+        allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
+        return self._ensemble(spec, job, expert_ids=allowed)
+
+    def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
+        cards, profile = self.knowledge
+        routing = RouterContext(
+            cards=cards,
+            profile=profile,
+            expert_ids=expert_ids,
+            seed=job.seed,
+            experts=self._pool.by_id,
+            conditions=self._conditions,
+        )
+        voting = AggregatorContext(
+            grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
+        )
+        row = self._aggregator_row(spec)
+        aggregator = row.make(voting, spec.aggregator_options)
+        if job.temperature is None and spec.temperature is not None:
+            job = job.model_copy(update={"temperature": spec.temperature})
+        return Ensemble(
+            job.composition,
+            pool=self._pool,
+            reader=self._skill_reader(),
+            router=make_router(spec.router, routing, spec.router_options),
+            aggregator=aggregator,
+            job=job,
+            later_engines=self._later_engines(spec),
+            quotes=row.quotes_one and spec.waves is None and spec.abstain_below is None,
+            waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
+            abstain_below=spec.abstain_below,
+        )
+
+    def later_engines(self, job: Job) -> tuple[str, ...]:
+        spec = self._specs.get(job.composition)
+        return () if spec is None else self._later_engines(spec)
+
+    def _later_engines(self, spec: CompositionSettings) -> tuple[str, ...]:
+        if not self._aggregator_row(spec).asks_model:
+            return ()
+        return tuple(dict.fromkeys(e.engine.id for e in self._pool.aggregators))
+
+    def _stock(self) -> dict[str, CompositionSettings]:
+        """The stock compositions that the pool can run: nobody synthesizes where no member has the role."""
+        return {
+            name: spec
+            for name, spec in STOCK_COMPOSITIONS.items()
+            if self._pool.aggregators or not self._aggregators[spec.aggregator].asks_model
+        }
+
+    def _aggregator_row(self, spec: CompositionSettings) -> AggregatorRow:
+        if spec.aggregator not in self._aggregators:
+            raise UnknownNameError("aggregator", spec.aggregator, self._aggregators, param="aggregator")
+        return self._aggregators[spec.aggregator]
+
+    def _skill_reader(self) -> SkillReader:
+        if self._reader is None:
+            known = self.knowledge
+            self._reader = SkillReader(self._annotator(known), self._matcher(known), self._embedder())
+        return self._reader
+
+
+_SHAPING_FIELDS = {"composition", "seed", "max_tokens", "temperature", "experts", "stream"}

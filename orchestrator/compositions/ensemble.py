@@ -1,0 +1,154 @@
+"""The ensemble: annotate, recruit, ask the recruits, aggregate."""
+
+import random
+from collections.abc import Sequence
+
+from orchestrator.compositions.calls import error_answer, expert_call
+from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
+from orchestrator.compositions.waves import Waves
+from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
+from orchestrator.domain.assignments import (
+    Ask,
+    Call,
+    CallRole,
+    Done,
+    Job,
+    QueryState,
+    Response,
+    Step,
+)
+from orchestrator.domain.experts import Pool
+from orchestrator.domain.queries import Query
+from orchestrator.errors import MusterError
+from orchestrator.ports.composing import Aggregator, Router, RoutingInput
+
+
+class Ensemble:
+    """Recruit k experts for each query, ask them, aggregate. Source: arXiv:2503.05641, section 3.
+
+    Args:
+        job: supplies the seed and per-job overrides of max_tokens and temperature.
+        quotes: a lone recruit's words will be the answer; nobody else is asked.
+        waves: when to ask reserves; None = never.
+        abstain_below: confidence under which an answer is withheld; None = never.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pool: Pool,
+        reader: SkillReader,
+        router: Router,
+        aggregator: Aggregator,
+        job: Job,
+        later_engines: tuple[str, ...] = (),
+        quotes: bool = False,
+        waves: Waves | None = None,
+        abstain_below: float | None = None,
+    ) -> None:
+        self.name = name
+        self._pool = pool
+        self._quotes = quotes
+        self._reader = reader
+        self._router = router
+        self._aggregator = aggregator
+        self._job = job
+        self._later_engines = later_engines
+        self._waves = waves
+        self._abstain_below = abstain_below
+
+    def later_engines(self) -> tuple[str, ...]:
+        return self._later_engines
+
+    def step(self, states: Sequence[QueryState]) -> list[Step]:
+        steps: dict[int, Step] = {}
+        unrouted: list[QueryState] = []
+        for state in states:
+            if state.decision is not None:
+                steps[state.id] = self._aggregate(state)
+            elif state.stage == 0 and (ask := self._annotation(state.query)) is not None:
+                steps[state.id] = ask
+            else:
+                unrouted.append(state)
+        steps.update(self._recruit(unrouted))
+        return [steps[state.id] for state in states]
+
+    def route(self, queries: Sequence[Query]) -> list[Decision]:
+        """Decisions without asking anyone: a dry run. Needs an annotator that makes no calls.
+
+        Raises:
+            RoutingError: nobody may answer.
+        """
+        inputs = self._inputs(queries, [()] * len(queries))
+        return self._router.recruit(inputs, rng=random.Random(self._job.seed))
+
+    def _recruit(self, states: Sequence[QueryState]) -> dict[int, Step]:
+        if not states:
+            return {}
+        try:
+            inputs = self._inputs([s.query for s in states], [s.responses for s in states])
+            decisions = self._router.recruit(inputs, rng=random.Random(self._job.seed))
+        except MusterError as error:
+            return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
+        return {
+            state.id: self._opening(state, decision)
+            for state, decision in zip(states, decisions, strict=True)
+        }
+
+    def _opening(self, state: QueryState, decision: Decision) -> Ask:
+        if self._waves is not None:
+            decision = self._waves.opened(state, decision)
+        return Ask(calls=self._expert_calls(state.query, decision.expert_ids), decision=decision)
+
+    def _annotation(self, query: Query) -> Ask | None:
+        return self._reader.calls(query) if self._router.reads_text else None
+
+    def _inputs(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> list[RoutingInput]:
+        if self._router.reads_text:
+            return self._reader.read(queries, responses)
+        return [RoutingInput(query, (), _NO_VECTOR) for query in queries]
+
+    def _expert_calls(self, query: Query, expert_ids: Sequence[str]) -> tuple[Call, ...]:
+        asked: dict[str, int] = {}
+        calls = []
+        stream = self._job.stream and self._quotes and len(expert_ids) == 1
+        for expert_id in expert_ids:
+            expert, sample_ix = self._pool.by_id[expert_id], asked.get(expert_id, 0)
+            calls.append(expert_call(expert, query, self._job, sample_ix=sample_ix, stream=stream))
+            asked[expert_id] = sample_ix + 1
+        return tuple(calls)
+
+    def _aggregate(self, state: QueryState) -> Step:
+        responses = [r for r in state.responses if r.role is CallRole.EXPERT]
+        try:
+            if self._waves and (decision := self._waves.next(state, responses)) is not None:
+                asked = decision.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
+                return Ask(calls=self._expert_calls(state.query, asked), decision=decision)
+            step = self._aggregator.step(state, responses)
+        except MusterError as error:
+            return Done(answer=error_answer(error.code, str(error)))
+        if isinstance(step, Ask):
+            return step
+        answer = step.answer.model_copy(update={"decision": state.decision})
+        return Done(answer=withheld(answer, below=self._abstain_below))
+
+
+def withheld(answer: Answer, *, below: float | None) -> Answer:
+    """The answer, or an abstention where it is less sure than that: reasons and votes stay, a note says how
+    sure it was."""
+    if below is None or answer.confidence is None or answer.confidence >= below:
+        return answer
+    sure = f"withheld: confidence {answer.confidence:.2f} is below {below:.2f}"
+    return answer.model_copy(
+        update={
+            "text": NOT_SURE,
+            "finish_reason": FinishReason.STOP,
+            "value": None,
+            "confidence": None,
+            "answered_by": None,
+            "notes": (*answer.notes, f"{sure}; the votes led to {answer.value!r}"),
+        }
+    )

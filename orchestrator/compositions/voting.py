@@ -1,0 +1,43 @@
+"""Aggregators as compositions see them: what they are built from, and what a row of their table says."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from orchestrator.domain.cards import CompetenceCard, Profile
+from orchestrator.domain.experts import Pool
+from orchestrator.ports.composing import Aggregator
+from orchestrator.ports.skills import Grader
+
+
+class AggregatorContext(NamedTuple):
+    """
+    Attributes:
+        grader: reads and compares answers.
+        pool, cards: who may be asked to write the final answer, and how well they do that.
+        profile: responses on the profile questions, for what learns from them; None = not profiled here.
+        seed: shuffles candidates, per query.
+    """
+
+    grader: Grader
+    pool: Pool
+    cards: Mapping[str, CompetenceCard]
+    profile: Profile | None = None
+    seed: int = 0
+
+
+AggregatorFactory = Callable[[AggregatorContext, Mapping[str, JsonValue]], Aggregator]
+
+
+class AggregatorRow(NamedTuple):
+    """A row of the table of aggregators.
+
+    Attributes:
+        asks_model: its answer is written by a member of the pool with the role `aggregator`.
+        quotes_one: a lone recruit's words are the answer as they are, so they may be heard while written.
+    """
+
+    make: AggregatorFactory
+    asks_model: bool = False
+    quotes_one: bool = False

@@ -1,0 +1,1 @@
+"""Evaluation: which way of answering pays, live (bench) and on recorded answers (replay)."""

@@ -1,0 +1,266 @@
+"""Which composition pays on a labelled question set: every one run for real, and compared in pairs."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import CallRole, JobProgress, Response
+from orchestrator.domain.cards import RIGHT
+from orchestrator.domain.queries import Query
+from orchestrator.domain.values import Value, content_hash
+from orchestrator.errors import InputError
+from orchestrator.evaluation.comparison import (
+    AUTO,
+    BEST_SINGLE,
+    ECE_BINS,
+    ORACLE,
+    Difference,
+    Ground,
+    Trial,
+    verdict,
+)
+from orchestrator.evaluation.statistics import Estimate, accuracy, calibration_error, paired_difference
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.skills import Grader
+from orchestrator.services.service import Service
+
+MAJORITY_ALL = "majority_all"
+
+OnBench = Callable[[str, JobProgress], None]
+RightVector = npt.NDArray[np.bool_]
+
+
+class CompositionResult(Value):
+    """One row of the report. `loads` counts engine loads, `engines` the distinct engines used; `ece` is the
+    expected calibration error of the stated confidences (15 bins of equal mass).
+
+    `failed` queries ended in an error before anybody could answer, `failure` is the first one's: such a row
+    measures nothing. (Where everybody who was asked abstained, the answer is wrong.)
+
+    `oracle` asks nobody itself: it is right where any expert of `majority_all` was.
+    """
+
+    name: str
+    accuracy: float
+    ci95: tuple[float, float]
+    calls_per_query: float
+    loads: int
+    engines: int
+    seconds: float
+    mean_confidence: float | None = None
+    ece: float | None = None
+    failed: int = 0
+    failure: str | None = None
+
+
+class BenchReport(Value):
+    """
+    Attributes:
+        differences: each composition minus the best single expert; `auto_minus`: `auto` minus each other.
+        right: per composition, whether each query was answered right, in query order.
+        calls, confidence: likewise, different experts asked, and what the answer stated.
+        domains: label of each query, or "".
+    """
+
+    n_queries: int
+    n_experts: int
+    rows: tuple[CompositionResult, ...]
+    differences: tuple[Difference, ...]
+    right: dict[str, tuple[bool, ...]]
+    auto_minus: tuple[Difference, ...] = ()
+    calls: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    confidence: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    domains: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """First line of a report: whether recruiting pays on these questions."""
+        broken = next((row for row in self.rows if row.failed), None)
+        if broken is not None:
+            count = f"{broken.failed} of {self.n_queries} questions of '{broken.name}' failed"
+            return f"no verdict: {count}: {broken.failure}"
+        return verdict(self.differences)
+
+    @property
+    def ground(self) -> Ground:
+        every = np.arange(self.n_queries)
+        return Ground(every, np.zeros_like(every), self.domains)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The rows as they are compared and drawn."""
+        return tuple(self._trial(row) for row in self.rows)
+
+    def _trial(self, row: CompositionResult) -> Trial:
+        confidence = [np.nan if c is None else c for c in self.confidence[row.name]]
+        right, calls = np.array(self.right[row.name]), np.array(self.calls[row.name])
+        return Trial(row.name, right, calls, np.array(confidence, dtype=np.float64), row.seconds)
+
+    def subset(self, keep: Sequence[bool]) -> dict[str, Estimate]:
+        """Accuracy per composition on the queries where `keep` is true."""
+        mask = np.asarray(keep, dtype=bool)
+        return {name: accuracy(np.asarray(right)[mask]) for name, right in self.right.items()}
+
+    def compare(self, a: str, b: str, keep: Sequence[bool] | None = None) -> Difference:
+        mask = np.ones(self.n_queries, dtype=bool) if keep is None else np.asarray(keep, dtype=bool)
+        return _difference(a, b, {n: np.asarray(self.right[n])[mask] for n in (a, b)})
+
+
+class Bench:
+    """Runs compositions one after the other, each a batch job that starts with nothing loaded."""
+
+    def __init__(
+        self, *, service: Service, jobs: JobStore, grader: Grader, clock: Clock = time.monotonic
+    ) -> None:
+        self._service = service
+        self._jobs = jobs
+        self._grader = grader
+        self._clock = clock
+
+    def run(
+        self, queries: Sequence[Query], compositions: Sequence[str], *, on_progress: OnBench | None = None
+    ) -> BenchReport:
+        """Answer and grade all queries with each composition.
+
+        `oracle` may be listed; it is read off the responses of `majority_all`, which is run for it.
+
+        Raises:
+            InputError: a query without reference answer.
+            UnknownNameError: no such composition.
+        """
+        unlabelled = next((q.id for q in queries if q.answer is None), None)
+        if unlabelled is not None:
+            raise InputError(f"question '{unlabelled}' has no reference answer.", param="answer")
+        names = [n for n in dict.fromkeys(compositions) if n != ORACLE]
+        if ORACLE in compositions and MAJORITY_ALL not in names:
+            names.append(MAJORITY_ALL)
+        runs: dict[str, _Run] = {}
+        for name in names:
+            runs[name] = self._run_one(name, queries, on_progress)
+        if ORACLE in compositions:
+            runs[ORACLE] = self._oracle(runs[MAJORITY_ALL], queries)
+        return self._report(queries, runs)
+
+    def _report(self, queries: Sequence[Query], runs: Mapping[str, "_Run"]) -> BenchReport:
+        right = {name: run.right for name, run in runs.items()}
+        return BenchReport(
+            n_queries=len(queries),
+            n_experts=len(self._service.pool.experts),
+            rows=tuple(run.row for run in runs.values()),
+            differences=tuple(_against(BEST_SINGLE, right)),
+            auto_minus=tuple(_auto_minus(right)),
+            right={name: tuple(vector.tolist()) for name, vector in right.items()},
+            calls={name: run.calls for name, run in runs.items()},
+            confidence={name: run.confidence for name, run in runs.items()},
+            domains=tuple(query.domain or "" for query in queries),
+        )
+
+    def _run_one(self, name: str, queries: Sequence[Query], on_progress: OnBench | None) -> "_Run":
+        self._service.unload()
+        started = self._clock()
+        stamp = content_hash([name, started, len(queries)])
+        job_id = self._service.submit(queries, composition=name, job_id=f"bench-{name}-{stamp}")
+        report = (lambda progress: on_progress(name, progress)) if on_progress else None
+        progress = self._service.run(job_id, on_progress=report)
+        seconds = self._clock() - started
+        by_id = {item.query.id: item.answer for item in self._jobs.answers(job_id)}
+        answers = [by_id[q.id] for q in queries]
+        right = np.array([self._is_right(q, a) for q, a in zip(queries, answers, strict=True)])
+        row = self._row(name, answers, right, progress, seconds, job_id)
+        asked = {q.id: len({r.expert_id for r in rs}) for q, rs in self._jobs.responses(job_id)}
+        calls = tuple(asked.get(q.id, 0) for q in queries)
+        return _Run(job_id, row, right, calls, tuple(a.confidence for a in answers))
+
+    def _row(
+        self,
+        name: str,
+        answers: Sequence[Answer],
+        right: RightVector,
+        progress: JobProgress,
+        seconds: float,
+        job_id: str,
+    ) -> CompositionResult:
+        estimate = accuracy(right)
+        stated = [
+            (a.confidence, hit) for a, hit in zip(answers, right, strict=True) if a.confidence is not None
+        ]
+        failures = [a.error for a in answers if a.error_code is not None and not a.votes]
+        return CompositionResult(
+            name=name,
+            accuracy=estimate.value,
+            ci95=(estimate.low, estimate.high),
+            calls_per_query=sum(a.n_calls for a in answers) / len(answers),
+            loads=progress.n_loads,
+            engines=len(self._engines_used(job_id)),
+            seconds=seconds,
+            mean_confidence=float(np.mean([c for c, _ in stated])) if stated else None,
+            ece=calibration_error(*zip(*stated, strict=True), bins=ECE_BINS) if stated else None,
+            failed=len(failures),
+            failure=failures[0] if failures else None,
+        )
+
+    def _engines_used(self, job_id: str) -> set[str]:
+        experts = {r.expert_id for _, responses in self._jobs.responses(job_id) for r in responses}
+        return {self._service.pool.by_id[expert_id].engine.id for expert_id in experts}
+
+    def _is_right(self, query: Query, answer: Answer) -> bool:
+        if answer.error_code is not None:
+            return False
+        response = Response(expert_id="", role=CallRole.AGGREGATE, stage=0, text=answer.text)
+        return self._grader.grade(query, response).outcome == RIGHT
+
+    def _oracle(self, everyone: "_Run", queries: Sequence[Query]) -> "_Run":
+        solved = {
+            query.id: any(self._grader.grade(query, r).outcome == RIGHT for r in responses)
+            for query, responses in self._jobs.responses(everyone.job_id)
+        }
+        right = np.array([solved[q.id] for q in queries])
+        row = _oracle_row(right, everyone.row)
+        return everyone._replace(row=row, right=right, confidence=(None,) * len(queries))
+
+
+class _Run(NamedTuple):
+    """One composition's answers, in query order."""
+
+    job_id: str
+    row: CompositionResult
+    right: RightVector
+    calls: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+
+
+def _oracle_row(right: RightVector, everyone: CompositionResult) -> CompositionResult:
+    estimate = accuracy(right)
+    return everyone.model_copy(
+        update={
+            "name": ORACLE,
+            "accuracy": estimate.value,
+            "ci95": (estimate.low, estimate.high),
+            "mean_confidence": None,
+            "ece": None,
+        }
+    )
+
+
+def _against(baseline: str, right: Mapping[str, RightVector]) -> list[Difference]:
+    """Everyone minus the baseline, but for the oracle, which nobody can run."""
+    if baseline not in right:
+        return []
+    return [_difference(name, baseline, right) for name in right if name not in (baseline, ORACLE)]
+
+
+def _auto_minus(right: Mapping[str, RightVector]) -> list[Difference]:
+    if AUTO not in right:
+        return []
+    return [_difference(AUTO, name, right) for name in right if name not in (AUTO, ORACLE)]
+
+
+def _difference(a: str, b: str, right: Mapping[str, RightVector]) -> Difference:
+    estimate = paired_difference(right[a], right[b])
+    return Difference(a=a, b=b, difference=estimate.value, ci95=(estimate.low, estimate.high))

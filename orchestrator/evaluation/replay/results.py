@@ -1,0 +1,178 @@
+"""What a replay found, as one document."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from orchestrator.domain.values import Value
+from orchestrator.evaluation.comparison import (
+    AUTO,
+    BEST_SINGLE,
+    ORACLE,
+    Difference,
+    Ground,
+    Ints,
+    Trial,
+    by_domain,
+    difference,
+    summarise,
+    verdict,
+)
+from orchestrator.evaluation.replay.files import ReplaySet
+
+
+class SeedTrials(NamedTuple):
+    """Rows of one seed; `columns`: test questions, [Q]."""
+
+    seed: int
+    columns: Ints
+    trials: tuple[Trial, ...]
+
+
+class ReplayRow(Value):
+    """One composition. Accuracies and their differences in %; calls per question = different experts asked.
+
+    Attributes:
+        accuracy: mean over the seeds; `sd` over the seeds; `accuracies`: per seed.
+        ci95: bootstrap over the questions.
+        ece: of the stated confidence, in [0, 1], 15 bins of equal mass.
+        auto_minus: accuracy of `auto` minus this row's, paired by question.
+        seconds: mean over the seeds, fitting and all steps, on one core.
+    """
+
+    name: str
+    accuracy: float
+    sd: float
+    calls: float
+    ci95: tuple[float, float]
+    accuracies: tuple[float, ...]
+    ece: float | None = None
+    router: str = ""
+    aggregator: str = ""
+    auto_minus: float | None = None
+    auto_minus_ci95: tuple[float, float] | None = None
+    seconds: float = 0.0
+
+
+class ReplayReport(Value):
+    """
+    Attributes:
+        annotation: "text", or "labels" where skills are the data set's labels (an oracle).
+        domains: domain -> row -> accuracy in %.
+    """
+
+    verdict: str
+    pool: str
+    profile: str
+    annotation: str
+    seeds: tuple[int, ...]
+    n_experts: int
+    n_profile: int
+    n_test: int
+    rows: tuple[ReplayRow, ...]
+    domains: dict[str, dict[str, float]]
+
+    @property
+    def subtitle(self) -> str:
+        n = len(self.seeds)
+        return (
+            f"pool {self.pool} ({self.n_experts} experts), {self.profile} ({self.n_profile} questions), "
+            f"{self.n_test} test questions, {n} seed{'s' if n > 1 else ''}, skills from {self.annotation}"
+        )
+
+    def row(self, name: str) -> ReplayRow:
+        return next(row for row in self.rows if row.name == name)
+
+
+class Setting(NamedTuple):
+    """What was replayed, for the head of a report."""
+
+    pool: str
+    profile: str
+    labels: bool
+    n_experts: int
+    n_profile: int
+
+
+class Made(NamedTuple):
+    """Of what a row is made."""
+
+    router: str
+    aggregator: str
+
+
+def pooled(replay: ReplaySet, of_seeds: Sequence[SeedTrials]) -> tuple[Ground, tuple[Trial, ...]]:
+    """The trials of all seeds, end to end; rows in the order of the first seed's."""
+    columns = np.concatenate([part.columns for part in of_seeds])
+    rounds = np.repeat(np.arange(len(of_seeds)), [len(part.columns) for part in of_seeds])
+    ground = Ground(columns, rounds, tuple(replay.queries[c].domain or "" for c in columns.tolist()))
+    return ground, tuple(
+        _joined([next(t for t in part.trials if t.name == first.name) for part in of_seeds])
+        for first in of_seeds[0].trials
+    )
+
+
+def _joined(trials: Sequence[Trial]) -> Trial:
+    return Trial(
+        trials[0].name,
+        np.concatenate([t.right for t in trials]),
+        np.concatenate([t.calls for t in trials]),
+        np.concatenate([t.confidence for t in trials]),
+        sum(t.seconds for t in trials) / len(trials),
+    )
+
+
+def report(
+    setting: Setting,
+    seeds: Sequence[int],
+    ground: Ground,
+    trials: Sequence[Trial],
+    made: dict[str, Made],
+) -> ReplayReport:
+    by_name = {trial.name: trial for trial in trials}
+    domains = by_domain(trials, ground)
+    return ReplayReport(
+        verdict=verdict(against(BEST_SINGLE, trials, ground)),
+        pool=setting.pool,
+        profile=setting.profile,
+        annotation="labels" if setting.labels else "text",
+        seeds=tuple(seeds),
+        n_experts=setting.n_experts,
+        n_profile=setting.n_profile,
+        n_test=len(ground.question) // len(seeds),
+        rows=tuple(_row(t, ground, by_name.get(AUTO), made.get(t.name, Made("", ""))) for t in trials),
+        domains={d: {name: _percent(a) for name, a in of.items()} for d, of in domains.items()},
+    )
+
+
+def against(baseline: str, trials: Iterable[Trial], ground: Ground) -> list[Difference]:
+    """Every trial minus the baseline's, but for the oracle, which nobody can run."""
+    by_name = {trial.name: trial for trial in trials}
+    if baseline not in by_name:
+        return []
+    others = [t for name, t in by_name.items() if name not in (baseline, ORACLE)]
+    return [difference(t, by_name[baseline], ground) for t in others]
+
+
+def _row(trial: Trial, ground: Ground, auto: Trial | None, made: Made) -> ReplayRow:
+    summary = summarise(trial, ground)
+    paired = None if auto is None or auto is trial else difference(auto, trial, ground)
+    return ReplayRow(
+        name=trial.name,
+        accuracy=_percent(summary.accuracy.value),
+        sd=_percent(summary.sd),
+        calls=round(summary.calls, 3),
+        ci95=(_percent(summary.accuracy.low), _percent(summary.accuracy.high)),
+        accuracies=tuple(_percent(a) for a in summary.per_round),
+        ece=None if summary.ece is None else round(summary.ece, 4),
+        router=made.router,
+        aggregator=made.aggregator,
+        auto_minus=None if paired is None else _percent(paired.difference),
+        auto_minus_ci95=None if paired is None else (_percent(paired.ci95[0]), _percent(paired.ci95[1])),
+        seconds=round(trial.seconds, 2),
+    )
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 3)

@@ -1,0 +1,127 @@
+"""The rows of a replay: compositions that are compared, by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from orchestrator.compositions.stock import STOCK_COMPOSITIONS
+from orchestrator.errors import ConfigError, UnknownNameError
+from orchestrator.evaluation.comparison import AUTO, ORACLE
+from orchestrator.routing import ROUTERS
+from orchestrator.settings.schema import CompositionSettings
+
+VERIFIER, PLAIN_AUTO = "auto_verifier", "auto_plain"
+SELF_CONSISTENCY = "self_consistency"
+"""A row only of sets that hold further samples."""
+
+_UNSHRUNK = 1e-6
+"""Pseudo-observations of the published methods, which take raw accuracies."""
+
+_PAPER = {"k": 3, "score": "paper"}
+PUBLISHED: Mapping[str, CompositionSettings] = {
+    # Symbolic-MoE as its code does it: three draws with replacement, so fewer different experts, none of
+    # them before another.
+    "symbolic_paper": CompositionSettings(
+        router="symbolic",
+        router_options={**_PAPER, "selection": "sample", "replacement": True},
+        aggregator="majority",
+        aggregator_options={"ties": "random"},
+    ),
+    "paper_top_3": CompositionSettings(
+        router="symbolic", router_options={**_PAPER, "selection": "top"}, aggregator="majority"
+    ),
+    "cluster": CompositionSettings(
+        router="cluster",
+        router_options={"k": 3, "n_clusters": 8, "prior_strength": _UNSHRUNK},
+        aggregator="majority",
+    ),
+    "knn": CompositionSettings(
+        router="knn",
+        router_options={"k": 3, "n_neighbours": 100, "prior_strength": _UNSHRUNK},
+        aggregator="majority",
+    ),
+}
+"""Methods with the options that they were published with; reference figures are theirs."""
+
+_STOCK = (AUTO, "best_single", "static_top_3", "random_3", "majority_all")
+_NOT_PAIRED = frozenset({"best_single", SELF_CONSISTENCY, "top_k", "static_top_3", "random", "all", "budget"})
+"""Routers that have rows of their own, or that mean nothing without an option (a budget)."""
+_VOTES = ("majority", "weighted")
+_ALL_AT_ONCE: Mapping[str, dict[str, JsonValue]] = {"posterior": {"k": 3, "first": 3}}
+"""Options of routers that by default hold experts in reserve, which a plain vote would never ask."""
+
+
+EVERY = "all"
+_PAIRS = frozenset(
+    {f"{router}_{vote}" for router in ROUTERS for vote in _VOTES}
+    | {"posterior_learned", "static_top_3_weighted", "weighted_all"}
+) - {"posterior_majority"}
+"""Rows that take routers and votes apart: for those who ask for them."""
+
+
+class Rows(NamedTuple):
+    """`names`: in the order of the report, `oracle` last if it is wanted; `specs`: what the others are."""
+
+    names: tuple[str, ...]
+    specs: Mapping[str, CompositionSettings]
+
+
+def row_table(
+    own: Mapping[str, CompositionSettings], *, verifier: bool = False, has_samples: bool = False
+) -> dict[str, CompositionSettings]:
+    """Every composition that can be replayed: stock and published ones, each router of the table with each
+    vote, and the user's own.
+
+    Raises:
+        ConfigError: `verifier` where there is no such composition.
+    """
+    table = {name: STOCK_COMPOSITIONS[name] for name in _STOCK}
+    if verifier:
+        table[AUTO], table[PLAIN_AUTO] = _with_verifier(own), table[AUTO]
+    if has_samples:
+        table[SELF_CONSISTENCY] = STOCK_COMPOSITIONS[SELF_CONSISTENCY]
+    table.update(PUBLISHED)
+    for router in ROUTERS:
+        if router not in _NOT_PAIRED:
+            table.update({f"{router}_{vote}": _default(router, vote) for vote in _VOTES})
+    table["posterior_learned"] = _default("posterior", "learned")
+    table["static_top_3_weighted"] = _default("static_top_3", "weighted")
+    table["weighted_all"] = _default("all", "weighted")
+    return {**table, **own}
+
+
+def choose(table: Mapping[str, CompositionSettings], wanted: Sequence[str] | None) -> Rows:
+    """`wanted`: None = the compositions to choose between, the user's own among them; `all` = also every
+    router with every vote.
+
+    Raises:
+        UnknownNameError: a row that is not in the table.
+    """
+    every = (*table, ORACLE)
+    names = (
+        tuple(name for name in every if name not in _PAIRS) if not wanted else tuple(dict.fromkeys(wanted))
+    )
+    if names == (EVERY,):
+        names = every
+    for name in names:
+        if name != ORACLE and name not in table:
+            raise UnknownNameError("row", name, [*table, ORACLE], param="rows")
+    return Rows(names, {name: table[name] for name in names if name != ORACLE})
+
+
+def _default(router: str, aggregator: str) -> CompositionSettings:
+    return CompositionSettings(
+        router=router, router_options=_ALL_AT_ONCE.get(router, {}), aggregator=aggregator
+    )
+
+
+def _with_verifier(own: Mapping[str, CompositionSettings]) -> CompositionSettings:
+    found = own.get(VERIFIER) or STOCK_COMPOSITIONS.get(VERIFIER)
+    if found is None:
+        raise ConfigError(
+            f"there is no composition '{VERIFIER}'.",
+            param="verifier",
+            remedy=f"Define muster.compositions.{VERIFIER}, or replay without --verifier.",
+        )
+    return found

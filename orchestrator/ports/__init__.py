@@ -1,0 +1,1 @@
+"""Ports: what the kernel needs from the outside, as protocols by reader. Plug-ins implement them."""

@@ -1,0 +1,52 @@
+"""Cards, profile outcomes and feedback as they are stored."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.feedback import Feedback, FeedbackCount
+from orchestrator.domain.queries import Query
+from orchestrator.domain.skills import SkillTag
+
+
+class OutcomeRow(NamedTuple):
+    """One graded profile response, kept so that profiling is incremental."""
+
+    fingerprint: str
+    query_hash: str
+    outcome: int
+    value: str | None
+    text: str
+    completion_tokens: int
+    latency_ms: float
+
+
+class CardStore(Protocol):
+    """Profile outcomes and competence cards, by expert fingerprint and profile hash."""
+
+    def known_outcomes(self, fingerprint: str, query_hashes: Sequence[str]) -> dict[str, OutcomeRow]: ...
+
+    def save_outcomes(self, rows: Sequence[OutcomeRow]) -> None: ...
+
+    def save_card(self, card: CompetenceCard) -> None: ...
+
+    def cards(self, profile_hash: str | None = None) -> dict[str, CompetenceCard]:
+        """Newest card per expert id, of one profile set or of the newest."""
+
+    def save_profile_set(
+        self, profile_hash: str, queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]
+    ) -> None: ...
+
+    def profile_set(self, profile_hash: str) -> list[tuple[Query, tuple[SkillTag, ...]]] | None: ...
+
+    def latest_profile_hash(self) -> str | None: ...
+
+
+class FeedbackStore(Protocol):
+    """Judgements of answers; a judgement is unique on (job, query, key)."""
+
+    def save_feedback(self, feedback: Feedback, counts: Sequence[FeedbackCount]) -> Feedback:
+        """Store a judgement and add its counts up, or neither where its key is taken; returns what is
+        stored under that key."""
+
+    def feedback_counts(self, fingerprints: Sequence[str], *, since_day: int) -> list[FeedbackCount]: ...

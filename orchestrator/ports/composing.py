@@ -1,0 +1,97 @@
+"""Composing: routers, aggregators, and the compositions made of them.
+
+Shapes: D embedding width.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from orchestrator.domain.answers import Decision
+from orchestrator.domain.assignments import (
+    Ask,
+    Done,
+    Job,
+    QueryState,
+    Response,
+    Step,
+)
+from orchestrator.domain.cards import FloatMatrix
+from orchestrator.domain.queries import Query
+from orchestrator.domain.skills import SkillTag
+
+
+class RoutingInput(NamedTuple):
+    """What a router may look at: the text, its embedding, its matched skills. Never a label."""
+
+    query: Query
+    skills: tuple[SkillTag, ...]
+    embedding: FloatMatrix  # float32 [D]
+
+
+class Router(Protocol):
+    """`reads_text`: whether decisions depend on what a query says. If not, its skills and embedding, which
+    cost milliseconds, may be missing."""
+
+    name: str
+    reads_text: bool
+
+    def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
+        """One decision per input, in order. The same rng state gives the same decisions.
+
+        Raises:
+            NoCapableExpertError: the pool is empty for these queries.
+        """
+
+
+class Aggregator(Protocol):
+    name: str
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        """Combine the experts' responses, or ask a model to (its response is in `state.responses`
+        with role AGGREGATE at the next step). `state.decision` is set. Order of responses does not
+        matter; failed and unreadable ones are abstentions.
+        """
+
+
+class Outlook(NamedTuple):
+    """Where the vote stands before anybody else is asked.
+
+    Attributes:
+        n_votes: readable responses.
+        n_agree: votes for the leading answer.
+        lead: summed weight of the leading answer, less that of its best rival or of an answer that nobody
+            gave (0).
+        confidence: probability that the leading answer is right, where the aggregator estimates one.
+        next_weights: the weight that a vote of each reserve would have, in order; same unit as `lead`.
+    """
+
+    n_votes: int
+    n_agree: int
+    lead: float
+    confidence: float | None
+    next_weights: tuple[float, ...]
+
+
+@runtime_checkable
+class SequentialAggregator(Aggregator, Protocol):
+    """An aggregator that can say where the vote stands: what asking in waves needs."""
+
+    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+        """`next_weights` are for `state.decision.reserves`. Order of responses does not matter."""
+
+
+class Composition(Protocol):
+    """How k experts become one answer, as pure resumable steps; never calls a backend itself."""
+
+    name: str
+
+    def step(self, states: Sequence[QueryState]) -> list[Step]:
+        """The next step of each query, in order: Ask for calls (all responses so far are in), or Done."""
+
+    def later_engines(self) -> tuple[str, ...]:
+        """Engines that a later stage may need: best visited last."""
+
+
+CompositionFactory = Callable[[Job], Composition]
+"""The composition that answers a job's queries; the same job always gets an equal one."""

@@ -1,0 +1,99 @@
+"""Engines: loaded weights that generate, and the backends that load them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from orchestrator.domain.answers import FinishReason, Usage
+from orchestrator.domain.assignments import (
+    Sampling,
+)
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.queries import Message
+
+
+class GenerationRequest(NamedTuple):
+    """One prompt for a loaded engine. `adapter` names a LoRA directory; None = base weights.
+
+    `priority`: larger is admitted first. `id` is unique among the engine's unfinished requests.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    adapter: str | None = None
+    priority: int = 0
+
+
+class Tokens(NamedTuple):
+    """New text of an unfinished request (transient; for streaming)."""
+
+    id: str
+    text: str
+
+
+class TokenLogprob(NamedTuple):
+    """A token's text and log probability: natural logarithm, finite."""
+
+    token: str
+    logprob: float
+
+
+class TokenLogprobs(NamedTuple):
+    """An output token, and the likeliest ones in its place, likeliest first."""
+
+    chosen: TokenLogprob
+    top: tuple[TokenLogprob, ...]
+
+
+class Finished(NamedTuple):
+    """A request's full output. `finish_reason` LENGTH marks a truncated text; `logprobs` has an entry
+    per token if `Sampling.logprobs` asks for them."""
+
+    id: str
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    logprobs: tuple[TokenLogprobs, ...] = ()
+
+
+class Failed(NamedTuple):
+    """A request that yields no text: bad prompt, context exceeded, abort. The engine lives on."""
+
+    id: str
+    error_code: str
+    error: str
+
+
+EngineEvent = Tokens | Finished | Failed
+
+
+class Engine(Protocol):
+    """Loaded base weights, driven by its own step loop; every method returns quickly but `poll`.
+
+    A request accepted by `submit` ends in exactly one Finished or Failed. A prompt that does not fit the
+    context fails with `context_exceeded`, as does a `max_tokens` that leaves no room for one; a smaller one
+    that does not fit beside its prompt fails likewise, or is lowered by the engine's server. `poll` raises
+    EngineCrashedError when the engine is gone; its unfinished requests are then lost.
+    """
+
+    def submit(self, request: GenerationRequest) -> None: ...
+
+    def poll(self, timeout_s: float) -> list[EngineEvent]:
+        """Advance and return events; waits at most about `timeout_s` when nothing happens."""
+
+    def abort(self, request_id: str) -> None:
+        """Stop a request; it ends in Failed('aborted') unless it has finished already."""
+
+    def close(self) -> None:
+        """Free the device memory; idempotent."""
+
+
+class Backend(Protocol):
+    """Loads one kind of engine."""
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        """Load base weights and the LoRA directories that will be used over them.
+
+        Raises:
+            EngineLoadError: with the reason and the remedy.
+        """

@@ -1,0 +1,179 @@
+"""The books: jobs, queries, leases, devices, as protocols by reader."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import (
+    BATCH,
+    Assignment,
+    EngineBacklog,
+    Job,
+    JobProgress,
+    JobState,
+    QueryState,
+    Response,
+    Step,
+)
+from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
+from orchestrator.domain.queries import Query
+
+
+class Claim(NamedTuple):
+    """A shard under lease; `owner` and each assignment's `attempt` fence later writes."""
+
+    owner: str
+    assignments: tuple[Assignment, ...]
+
+
+class Completion(NamedTuple):
+    assignment_id: int
+    attempt: int
+    response: Response
+
+
+class SweepReport(NamedTuple):
+    """Assignments whose lease ran out, assignments given up, jobs past their deadline."""
+
+    n_released: int = 0
+    n_poisoned: int = 0
+    n_expired: int = 0
+
+
+class Bell(NamedTuple):
+    """A row of the outbox: `job_id` was submitted and nobody was told yet."""
+
+    id: int
+    job_id: str
+
+
+class AnsweredQuery(NamedTuple):
+    query: Query
+    answer: Answer
+
+
+class QueryRecord(NamedTuple):
+    """A query of a job as far as it got; `answer` None = not answered yet."""
+
+    query: Query
+    answer: Answer | None
+    responses: tuple[Response, ...]
+
+
+class JobStore(Protocol):
+    """The database that owns the work. Times are database time; every method is one transaction.
+
+    Rules: a claim is a lease (owner, expiry, attempt + 1); writes with an outdated attempt are
+    ignored; a response per assignment and an answer per query are unique; a query advances only from
+    the stage its step was computed for.
+    """
+
+    def submit(self, job: Job, queries: Iterable[Query]) -> int:
+        """Store a job, its queries (streamed) and its bell, in one transaction; returns the number of
+        queries. A job id that exists with equal content is a no-op."""
+
+    def outbox(self, limit: int) -> list[Bell]:
+        """Bells that nobody was seen to ring, oldest first. Ring, then `rung`: a bell may ring twice."""
+
+    def rung(self, ids: Sequence[int]) -> None: ...
+
+    def job(self, job_id: str) -> JobProgress: ...
+
+    def jobs(self, *, limit: int = 100) -> list[JobProgress]: ...
+
+    def set_state(self, job_id: str, state: JobState) -> None: ...
+
+    def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
+        """Unfinished queries none of whose calls is outstanding: those of the highest priority only."""
+
+    def take_ready(
+        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
+    ) -> list[QueryState]:
+        """Like `ready` of what nobody took, and nobody else is given these queries for `for_s` seconds or
+        until `advance`. With `for_s` 0 nothing is marked: for a database that one process uses."""
+
+    def is_routing(self) -> bool:
+        """Whether queries wait for their first step."""
+
+    def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
+        """Store steps: Ask inserts assignments (`engine_of`: expert id to engine id) and moves the
+        stage; Done stores the answer. Skips queries no longer at that stage; returns those applied."""
+
+    def backlog(self, *, owner: str) -> list[EngineBacklog]: ...
+
+    def claim(
+        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
+    ) -> Claim: ...
+
+    def renew(self, owner: str, *, lease_s: float) -> int: ...
+
+    def complete(self, owner: str, completions: Sequence[Completion]) -> int:
+        """Store responses whose lease is still current; returns how many were accepted. Responses
+        that already exist are counted as regenerated and ignored."""
+
+    def release(self, owner: str, assignment_ids: Sequence[int], *, refund_attempt: bool) -> None:
+        """Give assignments back unfinished."""
+
+    def sweep(self, *, max_attempts: int) -> SweepReport:
+        """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison.
+        The open queries of a job past its deadline end as `batch_expired`."""
+
+    def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
+        """Answered and failed queries in submission order, streamed."""
+
+    def answer(self, job_id: str) -> Answer | None:
+        """The answer of a job's first query: what an interactive ask waits for."""
+
+    def query_record(self, job_id: str, query_id: str | None) -> QueryRecord:
+        """One query of a job by its id; None = the only one.
+
+        Raises:
+            NotFoundError: no such job or query.
+            InputError: None, and the job has several.
+        """
+
+    def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
+        """Queries with their responses, streamed in submission order."""
+
+    def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None: ...
+
+    def record_leave(self, owner: str) -> None:
+        """The engine that `owner` loaded last is no longer resident."""
+
+    def loads(self, *, job_id: str | None = None) -> int: ...
+
+    def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
+        """The loads that `loads` counts for a job, in the order they ended."""
+
+    def report_device(self, report: DeviceReport) -> None:
+        """A device is alive and serves this; replaces its owner's last report."""
+
+    def touch_devices(self, owners: Sequence[str]) -> None:
+        """These live: as if each repeated its last report. One that is forgotten stays so."""
+
+    def devices(self, max_age_s: float) -> list[DeviceReport]:
+        """Devices heard of in the last `max_age_s` seconds, by owner; failed loads are left out."""
+
+    def failed_loads(self, max_age_s: float) -> list[DeviceReport]:
+        """Loads that were reported as failed in the last `max_age_s` seconds, by owner."""
+
+    def forget_device(self, owner: str) -> None: ...
+
+    def announce(self, owner: str, engine_id: str, *, n_elsewhere: int) -> bool:
+        """Report that `owner`'s device loads an engine, unless more than `n_elsewhere` other live devices
+        have it by now: then nothing changes and False says to choose again. One announces at a time."""
+
+    def rates(self) -> dict[tuple[str, str], Rate]:
+        """Measured costs by (engine id, device)."""
+
+    def record_rate(
+        self,
+        engine_id: str,
+        device: str,
+        *,
+        load_s: float | None = None,
+        tokens_per_s: float | None = None,
+    ) -> None:
+        """Measure again: the mean of the new value and the stored one replaces it."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,68 @@
+"""Skills and grades: embedders, annotators, matchers, graders.
+
+Shapes: Q queries, D embedding width.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from orchestrator.domain.assignments import (
+    Ask,
+    Response,
+)
+from orchestrator.domain.cards import FloatMatrix
+from orchestrator.domain.queries import Query
+from orchestrator.domain.skills import SkillTag
+
+
+class Embedder(Protocol):
+    """Text to unit vectors; caches by content."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> FloatMatrix:
+        """float32 [len(texts), D], rows of unit length, in order."""
+
+
+class SkillMatcher(Protocol):
+    """Maps free skill names to the vocabulary the cards know (methods 1.2)."""
+
+    def match(self, tags: Sequence[Sequence[SkillTag]]) -> list[tuple[SkillTag, ...]]:
+        """Per query: known skills, heaviest first, duplicates merged; below the floor = left out."""
+
+
+class SkillAnnotator(Protocol):
+    """Queries to skills. One that needs a model asks for calls first (methods 1.1)."""
+
+    def calls(self, query: Query) -> Ask | None:
+        """Generations needed before `annotate`, or None."""
+
+    def annotate(
+        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+    ) -> list[tuple[SkillTag, ...]]:
+        """Skills per query, heaviest first; empty = unknown. `responses[i]` answer `calls(queries[i])`."""
+
+
+class Outcome(NamedTuple):
+    """How a response was graded: RIGHT, WRONG or ABSTAINED of `domain.cards`, with the reading."""
+
+    outcome: int
+    value: str | None
+    reason: str | None = None
+
+
+class Grader(Protocol):
+    """Reads, compares and grades answers of every answer type. Never guesses: unreadable = None."""
+
+    def read(self, query: Query, response: Response) -> str | None:
+        """Canonical answer stated by a response (choice: the letter); None = abstention."""
+
+    def equivalent(self, query: Query, a: str, b: str) -> bool:
+        """Whether two canonical answers say the same."""
+
+    def grade(self, query: Query, response: Response) -> Outcome:
+        """Grade against `query.answer`.
+
+        Raises:
+            SkillError: the query has no reference answer.
+        """

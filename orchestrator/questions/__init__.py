@@ -1,0 +1,1 @@
+"""Questions: files and conversations to queries."""

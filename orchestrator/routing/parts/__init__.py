@@ -1,0 +1,1 @@
+"""Parts of routers: what several of them share."""

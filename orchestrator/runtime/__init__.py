@@ -1,0 +1,1 @@
+"""Runtime: threads and garbage collection of this process."""

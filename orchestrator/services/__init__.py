@@ -1,0 +1,1 @@
+"""Services: the use cases; the only door of entry points."""

@@ -1,0 +1,66 @@
+"""What the engines of a pool are like at the moment, as their devices report it."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from orchestrator.batching import Rates
+from orchestrator.domain.devices import FAILED_S, LIVE_S, REMOTE, Conditions, DeviceReport
+from orchestrator.errors import StoreError
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.jobs import JobStore
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How old what is known may be: asked for at every routing step, answered from the database once a second."""
+
+
+class EngineWatch:
+    """Looks at the devices for whoever routes. For any number of threads.
+
+    Args:
+        engine_ids: of the pool, those that need a device.
+        loop_of: a report's owner -> the loop that it belongs to.
+    """
+
+    def __init__(
+        self, jobs: JobStore, *, engine_ids: frozenset[str], loop_of: Callable[[str], str], clock: Clock
+    ) -> None:
+        self._jobs = jobs
+        self._engine_ids = engine_ids
+        self._loop_of = loop_of
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known = Conditions()
+        self._looked_at: float | None = None
+
+    def __call__(self) -> Conditions:
+        """Never fails: while the database is away, what was known last."""
+        with self._lock:
+            now = self._clock()
+            if self._looked_at is None or now >= self._looked_at + LOOK_S:
+                self._looked_at = now
+                try:
+                    self._known = self._look()
+                except StoreError:
+                    log.warning("the state of the engines could not be read", exc_info=True)
+            return self._known
+
+    def _look(self) -> Conditions:
+        devices = self._jobs.devices(LIVE_S)
+        held = {report.engine_id for report in devices if report.engine_id is not None}
+        missing = self._engine_ids - held
+        rates = Rates.over_devices(self._jobs.rates()).extended(self._engine_ids)
+        return Conditions(
+            cold_s={engine_id: rates.load(engine_id) for engine_id in sorted(missing)},
+            down=frozenset(missing & self._failing(devices)),
+        )
+
+    def _failing(self, devices: Iterable[DeviceReport]) -> frozenset[str]:
+        """Engines that every live loop tried to load of late, and could not; none while no loop lives."""
+        alive = {self._loop_of(report.owner) for report in devices if report.device != REMOTE}
+        tried: dict[str, set[str]] = {}
+        for report in self._jobs.failed_loads(FAILED_S):
+            tried.setdefault(report.engine_id or "", set()).add(self._loop_of(report.owner))
+        return frozenset(engine_id for engine_id, loops in tried.items() if alive and alive <= loops)

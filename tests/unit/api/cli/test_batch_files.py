@@ -1,0 +1,168 @@
+"""Answer files: form, order, and all or nothing. (Whole runs: tests/integration/test_cli.py)"""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from api.cli.batch_files import Batch, check_output, model_name, open_batch, write_answers
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import Job
+from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.errors import InputError
+from orchestrator.ports.jobs import AnsweredQuery
+from orchestrator.questions.files import QuestionFileError
+from tests.fakes.app import ANSWER, FakeApp
+
+FAILED = Answer(text="", error_code="backend_error", error="nobody answered.")
+
+
+def answered(app: FakeApp, *items: tuple[str, Answer]) -> FakeApp:
+    queries = [AnsweredQuery(Query(id=i, question="Why?"), answer) for i, answer in items]
+    app.service.results = lambda job_id: iter(queries)  # type: ignore[method-assign]
+    return app
+
+
+def write(folder: Path, app: FakeApp, source: str) -> list[str]:
+    file, out = folder / "in.jsonl", folder / "out.jsonl"
+    file.write_text(source)
+    write_answers(app, Batch(file, "job", "auto", 7), out)
+    return out.read_text().splitlines()
+
+
+def test_own_and_openai_lines_keep_their_form(tmp_path: Path) -> None:
+    app = answered(FakeApp(), ("a", ANSWER), ("b", FAILED), ("c", ANSWER))
+    source = '{"id": "a"}\n\n{"custom_id": "b"}\n{"custom_id": "c"}\n'
+    own, failed, completion = (json.loads(line) for line in write(tmp_path, app, source))
+    assert (own["id"], own["value"], own["error"]) == ("a", "B", None)
+    assert own["muster"]["usage"] == {"prompt_tokens": 25, "completion_tokens": 7, "cost_usd": 0.0}
+    assert failed["error"] == {"code": "backend_error", "message": "nobody answered."}
+    assert (failed["custom_id"], failed["response"]) == ("b", None)
+    assert completion["response"]["body"]["usage"]["total_tokens"] == 32
+
+
+def test_ids_of_output_lines_are_the_same_in_every_run(tmp_path: Path) -> None:
+    source = '{"custom_id": "a"}\n'
+    first, second = (write(tmp_path, answered(FakeApp(), ("a", ANSWER)), source) for _ in range(2))
+    assert first == second
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part_of_the_new(tmp_path: Path) -> None:
+    app = FakeApp()
+
+    def broken(job_id: str) -> object:
+        yield AnsweredQuery(Query(id="a", question="Why?"), ANSWER)
+        raise OSError(28, "No space left on device")
+
+    app.service.results = broken  # type: ignore[method-assign,assignment]
+    (tmp_path / "out.jsonl").write_text("old\n")
+    with pytest.raises(InputError, match="No space left"):
+        write(tmp_path, app, '{"id": "a"}\n')
+    assert (tmp_path / "out.jsonl").read_text() == "old\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_answer_files_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
+    write(tmp_path, answered(FakeApp(), ("a", ANSWER)), '{"id": "a"}\n')
+    (tmp_path / "plain").touch()
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out.jsonl", "plain")}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("out", ["in.jsonl", "./x/../in.jsonl", "no/where.jsonl", "x"])
+def test_impossible_outputs_are_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.jsonl").touch()
+    Path("x").mkdir()
+    with pytest.raises(InputError):
+        check_output(Path("in.jsonl"), Path(out))
+
+
+@pytest.mark.parametrize(
+    ("composition", "model"), [("auto", "auto"), ("knn", "muster/knn"), ("expert:org/a", "org/a")]
+)
+def test_compositions_have_the_names_of_the_rest_api(composition: str, model: str) -> None:
+    assert model_name(composition) == model
+
+
+def openai_line(custom_id: str, **body: object) -> str:
+    content = {"model": "auto", "messages": [{"role": "user", "content": "Why?"}], **body}
+    url = "/v1/chat/completions"
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": content})
+
+
+def submitted(folder: Path, *lines: str, composition: str | None = None) -> tuple[Job, tuple[Query, ...]]:
+    (folder / "in.jsonl").write_text("\n".join(lines))
+    app = FakeApp()
+    open_batch(app, folder / "in.jsonl", composition=composition, job_id=None, resume=False)
+    return app.jobs.submitted[0]
+
+
+def test_what_the_lines_ask_for_is_what_the_job_does(tmp_path: Path) -> None:
+    body = {"model": "muster/knn", "temperature": 0.5, "max_completion_tokens": 9, "seed": 3}
+    job, queries = submitted(tmp_path, openai_line("a", **body), openai_line("b", **body))
+    assert (job.composition, job.temperature, job.max_tokens, job.seed) == ("knn", 0.5, 9, 3)
+    assert [query.id for query in queries] == ["a", "b"]
+
+
+def test_lines_of_our_own_go_to_auto_and_the_configured_sampling(tmp_path: Path) -> None:
+    job, _ = submitted(tmp_path, '{"id": "a", "question": "Why?"}')
+    assert (job.composition, job.temperature, job.max_tokens) == ("auto", None, None)
+
+
+def test_a_given_composition_goes_before_the_lines_models_whatever_they_are(tmp_path: Path) -> None:
+    lines = [openai_line("a", model="gpt-4o"), openai_line("b", model="beta")]
+    assert submitted(tmp_path, *lines, composition="org/alpha")[0].composition == "expert:org/alpha"
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "other"),
+    [("model", "auto", "beta"), ("temperature", 0, 1), ("max_tokens", 5, None), ("seed", None, 1)],
+)
+def test_lines_that_differ_are_refused_with_their_numbers(
+    tmp_path: Path, field: str, first: object, other: object
+) -> None:
+    lines = [openai_line("a", **{field: first}), openai_line("b", **{field: other})]
+    with pytest.raises(QuestionFileError, match=rf"line 2: body\.{field} is .* on the lines before"):
+        submitted(tmp_path, *lines)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"stream": True}, "stream"),
+        ({"n": 2}, "n: one choice"),
+        ({"top_p": 0.5}, "top_p"),
+        ({"stop": ["x"]}, "stop"),
+        ({"temperature": 3}, r"body\.temperature"),
+        ({"max_tokens": 0}, r"body\.max_tokens"),
+        ({"max_tokens": "5"}, r"body\.max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "differ"),
+        ({"api_base": "http://x"}, r"body\.api_base: unknown field"),
+        ({"messages": [{"role": "user", "content": 3}]}, r"body\.messages\.0\.content"),
+        ({"muster": {"timeout_s": 3}}, r"body\.muster\.timeout_s"),
+        ({"muster": {"options": ["1"]}}, "2 to 26 options"),
+    ],
+)
+def test_a_line_follows_the_rules_of_a_request(tmp_path: Path, body: dict[str, object], message: str) -> None:
+    with pytest.raises(QuestionFileError, match=f"line 2: .*{message}") as caught:
+        submitted(tmp_path, openai_line("a"), openai_line("b", **body))
+    assert [error.line for error in caught.value.errors] == [2]
+
+
+def test_a_model_that_is_not_served_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown model 'gpt-4o'"):
+        submitted(tmp_path, openai_line("a", model="gpt-4o"))
+
+
+def test_our_own_fields_and_the_parts_of_a_message_count_in_a_line_too(tmp_path: Path) -> None:
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Which?"}]},
+    ]
+    _, [query] = submitted(tmp_path, openai_line("a", messages=messages, muster={"options": ["1", "2"]}))
+    assert (query.question, query.options, query.answer_type) == ("Which?", ("1", "2"), AnswerType.CHOICE)
+    assert [message.role for message in query.context] == ["system"]

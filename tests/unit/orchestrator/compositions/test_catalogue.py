@@ -1,0 +1,84 @@
+"""When compositions see new cards."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aggregators.outputs import AGGREGATORS
+from orchestrator.compositions.catalogue import FEEDBACK_S, REFRESH_S, Catalogue, Knowledge
+from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.experts import Pool
+from orchestrator.settings.load import load_settings
+from tests.fakes.app import make_card, make_expert
+from tests.integration.scripted_pool import write_pool
+
+
+@dataclass
+class World:
+    """`loads` counts how often the profile was read."""
+
+    cards: dict[str, CompetenceCard]
+    now_s: float = 0.0
+    loads: int = 0
+
+    def knowledge(self) -> Knowledge:
+        self.loads += 1
+        return Knowledge(self.cards, None)
+
+    def judge(self) -> None:
+        """One more answer of alpha was right."""
+        card = self.cards["alpha"]
+        more = Tally(n_right=card.total.n_right + 1, n_wrong=2, n_abstain=1)
+        feedback = Tally(n_right=card.feedback.n_right + 1)
+        self.cards = {"alpha": card.replaced(total=more, feedback=feedback)}
+
+
+def make(folder: Path) -> tuple[World, Catalogue]:
+    world = World({"alpha": make_card("alpha")})
+    catalogue = Catalogue(
+        load_settings(write_pool(folder)),
+        pool=Pool(experts=(make_expert("alpha"),)),
+        aggregators=AGGREGATORS,
+        grader=None,
+        embedder=lambda: None,
+        annotator=lambda known: None,
+        matcher=lambda known: None,
+        measured=lambda: world.cards,
+        cards=lambda: world.cards,
+        knowledge=world.knowledge,
+        clock=lambda: world.now_s,
+    )
+    return world, catalogue
+
+
+def n_right(catalogue: Catalogue) -> float:
+    return catalogue.knowledge.cards["alpha"].total.n_right
+
+
+def test_feedback_reaches_routing_once_in_a_while_without_reading_the_profile_again(tmp_path: Path) -> None:
+    world, catalogue = make(tmp_path)
+    assert n_right(catalogue) == 7
+    seen = []
+    for now_s in (REFRESH_S - 1, REFRESH_S, 2 * REFRESH_S, REFRESH_S + FEEDBACK_S):
+        world.judge()
+        world.now_s = now_s
+        catalogue.refresh()
+        seen.append(n_right(catalogue))
+    assert seen == [7, 9, 9, 11]
+    assert world.loads == 1
+
+
+def test_new_measurements_reach_routing_at_the_next_look(tmp_path: Path) -> None:
+    world, catalogue = make(tmp_path)
+    assert n_right(catalogue) == 7
+    profiled = {"outcomes_hash": "more", "total": Tally(n_right=70, n_wrong=20)}
+    world.cards = {"alpha": make_card("alpha").model_copy(update=profiled)}
+    world.now_s = REFRESH_S
+    catalogue.refresh()
+    assert (n_right(catalogue), world.loads) == (70, 2)
+
+
+def test_people_see_the_cards_of_the_moment(tmp_path: Path) -> None:
+    world, catalogue = make(tmp_path)
+    world.judge()
+    assert catalogue.cards["alpha"].total.n_right == 8
+    assert world.loads == 0

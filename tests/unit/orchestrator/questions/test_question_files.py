@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain.queries import AnswerType
+from orchestrator.errors import InputError, LimitError
+from orchestrator.questions.files import QuestionFileError, check_questions, read_questions
+
+
+def write(tmp_path: Path, content: str | bytes) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def line(**fields: object) -> str:
+    return json.dumps({"question": "What is 1 + 1?", **fields}) + "\n"
+
+
+def test_lines_become_queries_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path, line(id="a") + line(id="b", options=["1", "2"], answer=1))
+
+    first, second = read_questions(path)
+
+    assert (first.id, first.answer_type) == ("a", AnswerType.TEXT)
+    assert (second.answer_type, second.text) == (AnswerType.CHOICE, "What is 1 + 1?\nA) 1\nB) 2")
+
+
+def test_a_line_without_id_is_named_by_its_number(tmp_path: Path) -> None:
+    assert [q.id for q in read_questions(write(tmp_path, "\n" + line() + line()))] == ["line-2", "line-3"]
+
+
+def test_the_batch_form_of_openai_is_read(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
+    body = {"model": "auto", "messages": messages}
+    record = {"custom_id": "x1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+    (query,) = read_questions(write(tmp_path, json.dumps(record)))
+
+    assert (query.id, query.question) == ("x1", "Hi?")
+    assert [m.role for m in query.context] == ["system"]
+
+
+@pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b""])
+@pytest.mark.parametrize("ending", [b"\r\n", b"\n", b""])
+def test_byte_order_mark_line_endings_and_a_missing_last_newline_are_accepted(
+    tmp_path: Path, prefix: bytes, ending: bytes
+) -> None:
+    content = prefix + line().strip().encode() + b"\n" + line().strip().encode() + ending
+
+    assert check_questions(write(tmp_path, content)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("", "no questions"),
+        ("\n  \n", "no questions"),
+        ('[{"question": "a"}]', "JSON array"),
+        ('{\n  "question": "a"\n}', "pretty-printed"),
+        ("a".encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04abc", "binary"),
+        (b"\x1f\x8b\x08", "compressed"),
+        (b'{"question": "\xe9"}', "line 1: is not UTF-8"),
+        ("null\n", "line 1: is null"),
+        ('"x"\n', "line 1: is a string"),
+        ("{}\n", "line 1: question: Field required"),
+        ("{'question': 'a'}\n", "line 1: is not JSON"),
+        (line() + '{"question": "a",}\n', "line 2: is not JSON"),
+        (line(question=""), "question is empty"),
+        (line(question=" \u200b "), "question is empty"),
+        (line(question=7), "question"),
+        (line(question="a\x00b"), "NUL"),
+        ('{"question": "\\ud800"}', "unicode"),
+        (line(id="a\x00"), "NUL"),
+        (line(options=["a\x00", "b"]), "NUL"),
+        (line(is_admin=True), "is_admin: unknown field; valid: answer"),
+        (line(options=["one"]), "2 to 26 options"),
+        (line(options=["a", "a"]), "options repeat"),
+        (line(options=["a", " "]), "an option is empty"),
+        (line(options=["a", "b"], answer=2), "option index 0..1"),
+        (line(answer=float("nan")), "NaN is not a JSON number"),
+        (line(id="a") + line(id="a"), "line 2: id 'a' stands on line 1 already"),
+        ('{"custom_id": "", "body": {"messages": []}}', "custom_id"),
+        ('{"custom_id": "a", "body": {"messages": []}}', "last message"),
+        ('{"custom_id": "a", "url": "/v1/embeddings", "body": {"messages": []}}', "url must be"),
+        ('{"custom_id": "a", "body": {"messages": [], "stream": true}}', "stream"),
+    ],
+)
+def test_bad_files_are_refused_with_line_and_reason(tmp_path: Path, content: str | bytes, part: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_questions(write(tmp_path, content))
+    assert part in str(caught.value)
+
+
+def test_all_bad_lines_are_listed_and_none_is_skipped(tmp_path: Path) -> None:
+    with pytest.raises(QuestionFileError) as caught:
+        check_questions(write(tmp_path, line() + "x\n" + line() + "{}\n"))
+    assert [e.line for e in caught.value.errors] == [2, 4]
+
+
+def test_too_many_lines_stop_the_reading(tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match="more than 3 lines"):
+        check_questions(write(tmp_path, line() * 5), max_lines=3)
+
+
+def test_an_endless_line_is_not_read_into_memory(tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match="line 1 is longer"):
+        check_questions(write(tmp_path, b'{"question": "' + b"a" * 2_000_000))
+
+
+def test_deep_nesting_is_an_error_of_the_line(tmp_path: Path) -> None:
+    with pytest.raises(QuestionFileError, match="line 1"):
+        check_questions(write(tmp_path, '{"question": ' + "[" * 100_000 + "]" * 100_000 + "}"))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        check_questions(tmp_path / "none.jsonl")

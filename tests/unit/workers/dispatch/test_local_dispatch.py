@@ -1,0 +1,220 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain.assignments import INTERACTIVE, NOTHING_LEFT, Job, JobProgress, JobState
+from orchestrator.domain.queries import Query
+from orchestrator.errors import NotFoundError, StoreUnavailableError
+from orchestrator.settings.schema import SchedulerSettings
+from orchestrator.store import SqlJobStore, open_database
+from tests.fakes.databases import fresh_sqlite
+from tests.fakes.work import FakeBackend, TextMajority, always, make_pool, make_queries
+from workers.device.loop import Pace
+from workers.dispatch import local as dispatch
+from workers.dispatch.local import LocalDispatcher
+from workers.leases.owners import is_dead, new_owner
+
+PACE = Pace(look_s=0.01, poll_s=0.001, commit_s=0.01)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
+    yield store
+    store.close()
+
+
+def make_dispatcher(store: SqlJobStore, backend: FakeBackend, *, pace: Pace = PACE) -> LocalDispatcher:
+    pool = make_pool("a", "b")
+    return LocalDispatcher(
+        store=store,
+        backends=backend,
+        pool=pool,
+        compositions=always(TextMajority([e.id for e in pool.experts])),
+        settings=SchedulerSettings(),
+        pace=pace,
+    )
+
+
+def submit(store: SqlJobStore, n: int = 5, *, job_id: str = "job", priority: int = 0) -> None:
+    store.submit(Job(id=job_id, composition="any", priority=priority), make_queries(n))
+
+
+def test_run_works_until_the_job_is_done_and_shows_progress(store: SqlJobStore) -> None:
+    submit(store)
+    shown: list[JobProgress] = []
+    progress = make_dispatcher(store, FakeBackend()).run("job", on_progress=shown.append)
+    assert (progress.state, progress.completed) == (JobState.DONE, 5)
+    assert shown[-1] == progress
+
+
+def test_run_of_a_job_that_has_ended_loads_nothing(store: SqlJobStore) -> None:
+    submit(store, 0)
+    backend = FakeBackend()
+    assert make_dispatcher(store, backend).run("job").state is JobState.DONE
+    assert backend.loads == []
+
+
+def test_run_of_an_unknown_job_is_refused(store: SqlJobStore) -> None:
+    with pytest.raises(NotFoundError):
+        make_dispatcher(store, FakeBackend()).run("nobody")
+
+
+def test_the_engine_stays_resident_between_runs(store: SqlJobStore) -> None:
+    backend = FakeBackend()
+    dispatcher = make_dispatcher(store, backend)
+    for job_id in ("first", "second"):
+        submit(store, job_id=job_id)
+        dispatcher.run(job_id)
+    assert len(backend.loads) == 3  # a, b; then b first, as it is resident
+
+
+def test_the_plan_tells_the_loads_that_waiting_work_still_needs(store: SqlJobStore) -> None:
+    """Two engines, each needed by every query: two loads, then one, then none."""
+    seen: list[tuple[str, ...]] = []
+
+    class Looking(FakeBackend):
+        def load(self, spec, adapters):
+            seen.append(dispatcher.plan(later=frozenset()).order)
+            return super().load(spec, adapters)
+
+    dispatcher = make_dispatcher(store, Looking())
+    submit(store)
+    dispatcher.run("job")
+    assert seen == [("a", "b"), ("b",)]
+    assert dispatcher.plan(later=frozenset({"a"})) == NOTHING_LEFT
+
+
+def test_an_interrupted_run_gives_its_leases_back_and_resumes(store: SqlJobStore) -> None:
+    class Interrupting(FakeBackend):
+        def load(self, spec, adapters):
+            engine = super().load(spec, adapters)
+            if len(self.loads) == 1:
+                engine.poll = _interrupt
+            return engine
+
+    submit(store)
+    dispatcher = make_dispatcher(store, Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        dispatcher.run("job")
+    assert store.lease_owners() == []
+    assert store.job("job").state is JobState.RUNNING
+    assert dispatcher.run("job").completed == 5
+    assert {a.attempt for a in store.claim("a", owner="x", limit=9, lease_s=9).assignments} == set()
+
+
+def test_leases_are_renewed_while_a_round_takes_long(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine says nothing until somebody else has kept this device alive."""
+    touched = threading.Event()
+    monkeypatch.setattr(store, "touch_devices", lambda _owners: touched.set())
+
+    class Slow(FakeBackend):
+        def load(self, spec, adapters):
+            engine = super().load(spec, adapters)
+            poll = engine.poll
+            engine.poll = lambda timeout_s: poll(timeout_s) if touched.wait(60) else []
+            return engine
+
+    submit(store)
+    dispatcher = make_dispatcher(store, Slow(), pace=PACE._replace(renew_s=0.01))
+    assert dispatcher.run("job").completed == 5
+
+
+def test_wait_does_the_work_when_nobody_else_does(store: SqlJobStore) -> None:
+    submit(store)
+    assert make_dispatcher(store, FakeBackend()).wait("job", timeout_s=60).completed == 5
+
+
+def test_wait_gives_up_in_time_and_leaves_no_lease(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any"), [Query(id="slow", question="hang")])
+    progress = make_dispatcher(store, FakeBackend()).wait("job", timeout_s=0.2)
+    assert progress.state is JobState.RUNNING
+    assert store.lease_owners() == []
+
+
+def test_the_background_loop_answers_what_is_submitted_while_it_runs(store: SqlJobStore) -> None:
+    dispatcher = make_dispatcher(store, FakeBackend())
+    dispatcher.start()
+    try:
+        assert dispatcher.is_serving
+        for n in range(3):
+            submit(store, 1, job_id=f"ask{n}", priority=INTERACTIVE)
+            assert dispatcher.wait(f"ask{n}", timeout_s=60).completed == 1
+        submit(store, 20)
+        assert dispatcher.run("job").completed == 20
+    finally:
+        dispatcher.stop()
+    assert not dispatcher.is_serving
+    dispatcher.stop()
+
+
+def test_the_background_loop_survives_an_error_and_starts_over(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "STORE_BACKOFF_S", (0.01,))
+    dispatcher = make_dispatcher(store, FakeBackend())
+    failures = iter([RuntimeError("a bug"), StoreUnavailableError("away"), StoreUnavailableError("away")])
+    tick = dispatcher._loop.tick
+
+    def failing() -> bool:
+        for error in failures:
+            raise error
+        return tick()
+
+    monkeypatch.setattr(dispatcher._loop, "tick", failing)
+    submit(store)
+    dispatcher.start()
+    try:
+        assert dispatcher.wait("job", timeout_s=60).completed == 5
+    finally:
+        dispatcher.stop()
+
+
+def test_two_dispatchers_on_one_database_share_a_job(store: SqlJobStore) -> None:
+    submit(store, 60)
+    backends = [FakeBackend(batch=5), FakeBackend(batch=5)]
+    dispatchers = [make_dispatcher(store, backend) for backend in backends]
+    threads = [threading.Thread(target=d.run, args=("job",)) for d in dispatchers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    progress = store.job("job")
+    assert (progress.completed, progress.n_responses, progress.n_regenerated) == (60, 120, 0)
+    generations = [line for b in backends for line in b.journal if not line.startswith("load")]
+    assert len(generations) == len(set(generations)) == 120
+
+
+def test_the_leases_of_a_dead_process_are_free_at_once(store: SqlJobStore) -> None:
+    code = "from workers.leases.owners import new_owner; print(new_owner())"
+    dead = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    submit(store)
+    dispatcher = make_dispatcher(store, FakeBackend())
+    dispatcher._loop._advance()
+    for engine_id in "ab":
+        store.claim(engine_id, owner=dead, limit=99, lease_s=3600)
+    assert dispatcher.run("job").completed == 5
+
+
+def test_an_owner_is_dead_only_when_that_is_certain() -> None:
+    me = new_owner()
+    assert not is_dead(me)
+    assert me != new_owner()
+    host, namespace, pid, start, n = me.split("|")
+    assert is_dead(f"{host}|{namespace}|{pid}|{int(start) - 1}|{n}")  # the number was given out again
+    assert not is_dead(f"elsewhere|{namespace}|{pid}|1|{n}")
+    assert not is_dead(f"{host}|other|{pid}|1|{n}")
+    assert not is_dead("loop")
+    assert int(pid) == os.getpid()
+
+
+def _interrupt(_timeout_s: float) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,59 @@
+"""What is asked of vLLM and what it says, in its words and in ours. Runs in a child process."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+from orchestrator.domain.assignments import Sampling, StructuredOutput
+from orchestrator.ports.engines import TokenLogprob, TokenLogprobs
+
+if TYPE_CHECKING:
+    from vllm.logprobs import Logprob
+    from vllm.outputs import CompletionOutput
+
+SEED_LIMIT = 2**63
+LOWEST_LOGPROB = -9999.0
+"""Stands for minus infinity, which JSON cannot say (vLLM's own API writes the same)."""
+
+
+def sampling_params(sampling: Sampling, *, streams: bool) -> SamplingParams:
+    """vLLM's form of `sampling`. Streamed requests yield what is new, others everything at their end."""
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed % SEED_LIMIT,
+        stop=[word for word in sampling.stop if word],
+        logprobs=sampling.logprobs,
+        structured_outputs=_structured(sampling.structured_output),
+        output_kind=RequestOutputKind.DELTA if streams else RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _structured(wanted: StructuredOutput | None) -> StructuredOutputsParams | None:
+    if wanted is None:
+        return None
+    return StructuredOutputsParams(
+        choice=list(wanted.choice) or None, regex=wanted.regex, json=wanted.json_schema
+    )
+
+
+def token_logprobs(news: "CompletionOutput", sampling: Sampling) -> list[TokenLogprobs]:
+    """An entry per new token; none when they were not asked for."""
+    if sampling.logprobs is None or news.logprobs is None:
+        return []
+    return [
+        _token_logprobs(candidates, chosen, n_top=sampling.logprobs)
+        for chosen, candidates in zip(news.token_ids, news.logprobs, strict=True)
+    ]
+
+
+def _token_logprobs(candidates: "Mapping[int, Logprob]", chosen: int, *, n_top: int) -> TokenLogprobs:
+    """`candidates`: vLLM's Logprob by token id, the chosen token among them whatever its rank."""
+    ranked = sorted(candidates.values(), key=lambda candidate: candidate.rank or 0)[:n_top]
+    return TokenLogprobs(_logprob(candidates[chosen]), tuple(map(_logprob, ranked)))
+
+
+def _logprob(candidate: "Logprob") -> TokenLogprob:
+    return TokenLogprob(candidate.decoded_token or "", max(candidate.logprob, LOWEST_LOGPROB))

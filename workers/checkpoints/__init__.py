@@ -1,0 +1,1 @@
+"""Checkpoints: weights on disk, their identity, and small ones to fetch."""

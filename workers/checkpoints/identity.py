@@ -1,0 +1,58 @@
+"""The identity of weights: a hash of what decides the text that a model writes."""
+
+import hashlib
+from pathlib import Path
+
+from orchestrator.domain.values import content_hash
+
+SAMPLE_BYTES = 1 << 20
+IDENTITY_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer*",
+    "chat_template*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "spiece.model",
+)
+"""What decides the text a model writes; notes about its training or licence do not."""
+
+
+def weights_hash(model: str, adapter: str | None = None, *, revision: str | None = None) -> str:
+    """Content identity of a model and its adapter, 16 hex digits.
+
+    A directory counts by its configuration, tokenizer and safetensors files: names, sizes, and the
+    first and last MiB of each; where it lies and when it was written do not matter. A hub id counts
+    by id and revision. A path that does not exist gives "".
+    """
+    parts = [_identity(model, revision), *([_identity(adapter, None)] if adapter is not None else [])]
+    return content_hash(parts) if all(parts) else ""
+
+
+def _identity(model: str, revision: str | None) -> str:
+    folder = Path(model)
+    if folder.is_dir():
+        files = sorted(path for path in folder.iterdir() if _counts(path))
+        return content_hash([[path.name, path.stat().st_size, _sampled_sha256(path)] for path in files])
+    if folder.is_absolute() or model.startswith("."):
+        return ""
+    return content_hash(["hub", model, revision])
+
+
+def _counts(path: Path) -> bool:
+    return path.is_file() and any(path.match(pattern) for pattern in IDENTITY_FILES)
+
+
+def _sampled_sha256(path: Path) -> str:
+    """SHA-256 of the first and last MiB; of the whole file up to two MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        digest.update(file.read(SAMPLE_BYTES))
+        file.seek(max(SAMPLE_BYTES, path.stat().st_size - SAMPLE_BYTES))
+        digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()

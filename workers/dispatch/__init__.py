@@ -1,0 +1,1 @@
+"""Dispatch: who gets submitted jobs done, here or in the stack."""

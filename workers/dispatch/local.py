@@ -1,0 +1,239 @@
+"""Gets jobs done in this process: one device loop, in the caller's thread or in its own."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+
+from orchestrator.batching import plan
+from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
+from orchestrator.domain.experts import Pool
+from orchestrator.errors import StoreUnavailableError
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.composing import CompositionFactory
+from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.engines import Backend
+from orchestrator.settings.schema import SchedulerSettings
+from workers.backends.registry import REMOTE_BACKENDS
+from workers.device.ledger import LeaseStore
+from workers.device.loop import DeviceLoop
+from workers.device.pace import DEFAULT_PACE, Pace
+from workers.device.pulse import Pulse
+from workers.leases.owners import new_owner
+from workers.leases.sweeper import bury_the_dead
+from workers.pieces import OnPiece, Settled, Watch, Watches, follow, writers
+
+log = logging.getLogger(__name__)
+
+PROGRESS_S = 0.2
+NEWS_S = 0.25
+LISTEN_S = 1.0
+STORE_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+OnProgress = Callable[[JobProgress], None]
+
+
+class LocalDispatcher:
+    """Implements `ports.Dispatcher` embedded in one process.
+
+    Several processes may work on one database: leases keep them apart.
+
+    Args:
+        device: name for the record of loads.
+        settled: how an answer begins, given an unfinished response.
+        on_piece: called, from the loop's thread, with pieces of answers that somebody reads along with;
+            None = those who listen here are told.
+        steps, on_committed, remote: as of `DeviceLoop`.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: LeaseStore,
+        backends: Callable[[str], Backend],
+        pool: Pool,
+        compositions: CompositionFactory,
+        settings: SchedulerSettings,
+        device: str = "cpu",
+        clock: Clock = time.monotonic,
+        pace: Pace = DEFAULT_PACE,
+        settled: Settled = str,
+        on_piece: OnPiece | None = None,
+        steps: bool = True,
+        on_committed: Callable[[], None] | None = None,
+        remote: Container[str] = REMOTE_BACKENDS,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._pace = pace
+        self._watches = Watches()
+        self._loop = DeviceLoop(
+            store=store,
+            backends=backends,
+            pool=pool,
+            compositions=compositions,
+            settings=settings,
+            device=device,
+            owner=new_owner(),
+            clock=clock,
+            pace=pace,
+            writers=writers(settled, on_piece or self._watches.add),
+            steps=steps,
+            on_committed=on_committed,
+            remote=remote,
+        )
+        self._pulse = Pulse(self._loop.beat, every_s=pace.look_s)
+        self._driving = threading.Lock()
+        self._bell = threading.Event()
+        self._news = threading.Condition()
+        self._n_seen_steps = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the background loop runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
+        """Drive the device until the job ends. Interrupted, it gives its leases back: the job resumes
+        where it was.
+
+        Raises:
+            NotFoundError: no such job.
+            StoreUnavailableError: the database stayed away for longer than `STORE_BACKOFF_S`.
+        """
+        progress = self._drive(job_id, until=math.inf, on_progress=on_progress)
+        if on_progress is not None:
+            on_progress(progress)
+        return progress
+
+    def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
+        """Until the job ends or the time is up. Drives the device itself when nobody else does."""
+        return self._drive(job_id, until=self._clock() + timeout_s, on_progress=None)
+
+    @contextmanager
+    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
+        """Where no background loop runs, the pieces come when all is done."""
+        with self._watches.watch(job_id) as watch:
+            yield self._follow(job_id, watch, until=self._clock() + timeout_s)
+
+    def plan(self, *, later: frozenset[str]) -> LoadPlan:
+        """Of the work that waits for the device; what an engine has taken already is not in it."""
+        loop = self._loop
+        backlog = [item for item in self._store.backlog(owner=loop.owner) if loop.is_local(item.engine_id)]
+        later = frozenset(filter(loop.is_local, later))
+        rates = loop.rates.extended({*later, *(item.engine_id for item in backlog)})
+        return plan(backlog, resident=loop.resident, later=later, rates=rates)
+
+    def notify(self) -> None:
+        """Ring the bell: there is new work."""
+        self._bell.set()
+
+    def start(self) -> None:
+        """Run the loop in a background thread until `stop`; idempotent."""
+        if self.is_serving:
+            return
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._serve, name="muster-device", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the background loop, give back leases, free the device; idempotent."""
+        self._stopping.set()
+        self.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._driving:
+            self._loop.close()
+
+    def unload(self) -> None:
+        """Free the device; the next claim loads what it needs."""
+        with self._driving:
+            self._loop.shut_down()
+
+    def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
+        if not self.is_serving:
+            self._drive(job_id, until=until, on_progress=None)
+        self.notify()
+        yield from follow(
+            watch,
+            has_ended=lambda: self._store.job(job_id).state is not JobState.RUNNING,
+            pause_s=lambda: LISTEN_S,
+            until=until,
+            clock=self._clock,
+        )
+
+    def _drive(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
+        """Work, or watch while another thread of this process works."""
+        progress = self._store.job(job_id)
+        self.notify()
+        while progress.state is JobState.RUNNING and self._clock() < until:
+            if self._driving.acquire(blocking=False):
+                try:
+                    progress = self._work(job_id, until=until, on_progress=on_progress)
+                finally:
+                    self._driving.release()
+            else:
+                with self._news:
+                    self._news.wait(max(0.0, min(NEWS_S, until - self._clock())))
+                progress = self._store.job(job_id)
+                if on_progress is not None:
+                    on_progress(progress)
+        return progress
+
+    def _work(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
+        bury_the_dead(self._store)
+        progress, shown_at = self._store.job(job_id), self._clock()
+        clean = False
+        try:
+            with self._pulse:
+                while progress.state is JobState.RUNNING and self._clock() < until:
+                    self._round()
+                    progress = self._store.job(job_id)
+                    if on_progress is not None and self._clock() - shown_at >= PROGRESS_S:
+                        on_progress(progress)
+                        shown_at = self._clock()
+            clean = self._loop.is_idle
+        finally:
+            if clean:  # the engine stays, but nobody serves it until the next run
+                self._loop.step_aside()
+            else:  # nobody would renew what is still under lease
+                self._loop.shut_down()
+        return progress
+
+    def _serve(self) -> None:
+        with self._driving, self._pulse:
+            while not self._stopping.is_set():
+                try:
+                    while not self._stopping.is_set():
+                        self._round()
+                except Exception:  # the server outlives whatever happens here
+                    log.exception("device loop failed; starting over")
+                    self._loop.shut_down()
+                    self._stopping.wait(STORE_BACKOFF_S[-1])
+
+    def _round(self) -> None:
+        """A tick, with patience for the database, and a rest when there is nothing to do."""
+        if self._bell.is_set():
+            self._bell.clear()
+            self._loop.wake()
+        for delay_s in STORE_BACKOFF_S:
+            try:
+                busy = self._loop.tick()
+                break
+            except StoreUnavailableError:
+                log.warning("the database is away; trying again in %s s", delay_s, exc_info=True)
+                self._stopping.wait(delay_s)
+        else:
+            busy = self._loop.tick()
+        with self._news:
+            self._news.notify_all()
+        if self._loop.n_steps > self._n_seen_steps:
+            self._n_seen_steps = self._loop.n_steps
+            self._watches.move(None)
+        if not busy:
+            self._bell.wait(self._pace.look_s)

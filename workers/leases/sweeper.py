@@ -1,0 +1,57 @@
+"""What the dead held goes back to the queue."""
+
+import logging
+import math
+
+from orchestrator.domain.devices import FAILED_S, LIVE_S
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.jobs import SweepReport
+from workers.device.ledger import LeaseStore
+from workers.leases.owners import is_dead
+
+log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Sweeps for one process, for one thread at a time: leases of processes of this host that ended go back
+    at once, others when they ran out.
+
+    Whoever could not reach the database cannot tell the dead from those that could not renew their leases
+    either: everybody gets `grace_s` after that, so that an outage burns no attempts.
+
+    Args:
+        grace_s: as long as a lease.
+    """
+
+    def __init__(self, store: LeaseStore, *, clock: Clock, grace_s: float, max_attempts: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._grace_s = grace_s
+        self._max_attempts = max_attempts
+        self._away_at = -math.inf
+
+    def was_away(self) -> None:
+        """The database could not be reached just now."""
+        self._away_at = self._clock()
+
+    def sweep(self) -> SweepReport:
+        """One sweep.
+
+        Raises:
+            StoreUnavailableError: call `was_away`, and sweep again later.
+        """
+        bury_the_dead(self._store)
+        if self._clock() - self._away_at < self._grace_s:
+            return SweepReport()
+        return self._store.sweep(max_attempts=self._max_attempts)
+
+
+def bury_the_dead(store: LeaseStore) -> None:
+    """Processes of this host that ended need not be waited for. The attempt counts: they may have died
+    of it."""
+    for owner in filter(is_dead, store.lease_owners()):
+        n = store.release_owner(owner, refund_attempt=False)
+        log.info("owner %s is dead: %d assignments go back to the queue", owner, n)
+    for report in (*store.devices(LIVE_S), *store.failed_loads(FAILED_S)):
+        if is_dead(report.owner):
+            store.forget_device(report.owner)
