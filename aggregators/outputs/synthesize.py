@@ -65,11 +65,6 @@ class Synthesize:
         self._candidates = _eligible(context, options.aggregator)
         self._skill = {expert.id: aggregation_skill(context, expert) for expert in self._candidates}
 
-    def later_engines(self) -> tuple[str, ...]:
-        """Engines of the best aggregators: where the second stage runs."""
-        best = max(self._skill.values())
-        return tuple(dict.fromkeys(e.engine.id for e in self._candidates if self._skill[e.id] == best))
-
     def choose(self, state: QueryState) -> Expert:
         """Best aggregation skill; ties: an engine the query needs anyway, then cost, then id."""
         recruits = state.decision.expert_ids if state.decision else ()

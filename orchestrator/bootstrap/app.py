@@ -96,6 +96,7 @@ class App:
         self.service = Service(
             pool=self.pool,
             jobs=self.jobs,
+            work=self.jobs,
             dispatcher=self.dispatcher,
             catalogue=self.catalogue,
             seed=settings.muster.seed,
@@ -112,10 +113,11 @@ class App:
     ) -> LocalDispatcher:
         """A loop over the configured device; see `LocalDispatcher` for the arguments."""
         return LocalDispatcher(
-            store=self.jobs,
+            stores=self.jobs.device_stores,
             backends=partial(get_backend, access=engine_access(self.settings, self.pool)),
             pool=self.pool,
             compositions=self.catalogue.build,
+            later_engines=self.catalogue.later_engines,
             settings=self.settings.muster.scheduler,
             device=self.settings.muster.device,
             steps=steps,
@@ -142,7 +144,8 @@ class App:
                 param="muster.broker_url",
                 remedy="Run `pip install 'muster[stack]'`, or unset it to run in one process.",
             ) from error
-        return StackDispatcher(store=self.jobs, bells=Bells(make_celery(self.settings)), news=self.news)
+        bells = Bells(make_celery(self.settings))
+        return StackDispatcher(jobs=self.jobs, work=self.jobs, bells=bells, news=self.news)
 
     @cached_property
     def embedder(self) -> FileBackedEmbedder:

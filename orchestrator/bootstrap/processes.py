@@ -77,7 +77,8 @@ class WorkerHands:
     def _make_steps(self, min_priority: int) -> Steps:
         app = self._app
         advancer = Advancer(
-            store=app.jobs,
+            jobs=app.jobs,
+            steps=app.jobs,
             compositions=app.catalogue.build,
             engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
             min_priority=min_priority,
@@ -193,11 +194,13 @@ def run_beat(settings: Settings) -> int:
     with open_app(settings) as app:
         scheduler = settings.muster.scheduler
         beat = Beat(
-            store=app.jobs,
+            outbox=app.jobs,
+            waiting=app.jobs,
             bells=Bells(celery),
             every_s=scheduler.sweep_s,
             sweeper=Sweeper(
-                app.jobs,
+                leases=app.jobs,
+                devices=app.jobs,
                 clock=time.monotonic,
                 grace_s=scheduler.lease_s,
                 max_attempts=scheduler.max_attempts,

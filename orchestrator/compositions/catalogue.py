@@ -207,18 +207,17 @@ class Catalogue:
             router=make_router(spec.router, routing, spec.router_options),
             aggregator=aggregator,
             job=job,
-            later_engines=self._later_engines(spec),
             quotes=row.quotes_one and spec.waves is None and spec.abstain_below is None,
             waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
             abstain_below=spec.abstain_below,
         )
 
     def later_engines(self, job: Job) -> tuple[str, ...]:
+        """Engines that a later stage of a job may need (`ports.LaterEngines`): a function of its settings.
+        A job whose composition cannot be built has none; its queries fail when they are stepped."""
         spec = self._specs.get(job.composition)
-        return () if spec is None else self._later_engines(spec)
-
-    def _later_engines(self, spec: CompositionSettings) -> tuple[str, ...]:
-        if not self._aggregator_row(spec).asks_model:
+        row = None if spec is None else self._aggregators.get(spec.aggregator)
+        if row is None or not row.asks_model:
             return ()
         return tuple(dict.fromkeys(e.engine.id for e in self._pool.aggregators))
 

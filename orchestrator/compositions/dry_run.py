@@ -18,9 +18,6 @@ class DryRun:
         self.name = name
         self._inner = inner
 
-    def later_engines(self) -> tuple[str, ...]:
-        return ()
-
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         return [self._ended(step) for step in self._inner.step(states)]
 

@@ -42,7 +42,6 @@ class Ensemble:
         router: Router,
         aggregator: Aggregator,
         job: Job,
-        later_engines: tuple[str, ...] = (),
         quotes: bool = False,
         waves: Waves | None = None,
         abstain_below: float | None = None,
@@ -54,12 +53,8 @@ class Ensemble:
         self._router = router
         self._aggregator = aggregator
         self._job = job
-        self._later_engines = later_engines
         self._waves = waves
         self._abstain_below = abstain_below
-
-    def later_engines(self) -> tuple[str, ...]:
-        return self._later_engines
 
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         steps: dict[int, Step] = {}

@@ -29,9 +29,6 @@ class AnnotationRound:
     def __init__(self, annotator: SkillAnnotator) -> None:
         self._annotator = annotator
 
-    def later_engines(self) -> tuple[str, ...]:
-        return ()
-
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         return [self._step(state) for state in states]
 
@@ -48,9 +45,6 @@ class RollCall:
         self._pool = pool
         self._job = job
         self._role = role
-
-    def later_engines(self) -> tuple[str, ...]:
-        return ()
 
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         return [self._step(state) for state in states]

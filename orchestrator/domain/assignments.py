@@ -147,10 +147,9 @@ class JobState(StrEnum):
 
 
 class Job(Value):
-    """A user's submission. `composition` names what answers it; `later_engines` are those a later
-    stage will need (the scheduler visits them last). `deadline_s`: seconds after its submission at which
-    it expires; None = never. `stream`: somebody reads its one answer while it is written, where it is
-    in one expert's words."""
+    """A user's submission. `composition` names what answers it. `deadline_s`: seconds after its submission
+    at which it expires; None = never. `stream`: somebody reads its one answer while it is written, where
+    it is in one expert's words."""
 
     id: str
     kind: str = "batch"
@@ -160,7 +159,6 @@ class Job(Value):
     max_tokens: int | None = None
     temperature: float | None = None
     experts: tuple[str, ...] = ()
-    later_engines: tuple[str, ...] = ()
     config_hash: str = ""
     label: str = ""
     deadline_s: float | None = Field(default=None, gt=0)

@@ -26,7 +26,7 @@ from orchestrator.evaluation.comparison import (
 )
 from orchestrator.evaluation.statistics import Estimate, accuracy, calibration_error, paired_difference
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.jobs import ResultReader
 from orchestrator.ports.skills import Grader
 from orchestrator.services.service import Service
 
@@ -116,7 +116,7 @@ class Bench:
     """Runs compositions one after the other, each a batch job that starts with nothing loaded."""
 
     def __init__(
-        self, *, service: Service, jobs: JobStore, grader: Grader, clock: Clock = time.monotonic
+        self, *, service: Service, jobs: ResultReader, grader: Grader, clock: Clock = time.monotonic
     ) -> None:
         self._service = service
         self._jobs = jobs

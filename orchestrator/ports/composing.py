@@ -4,7 +4,7 @@ Shapes: D embedding width.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.domain.answers import Decision
@@ -89,9 +89,9 @@ class Composition(Protocol):
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         """The next step of each query, in order: Ask for calls (all responses so far are in), or Done."""
 
-    def later_engines(self) -> tuple[str, ...]:
-        """Engines that a later stage may need: best visited last."""
-
 
 CompositionFactory = Callable[[Job], Composition]
 """The composition that answers a job's queries; the same job always gets an equal one."""
+
+LaterEngines = Callable[[Job], Collection[str]]
+"""Engines that a later stage of a job may need: best visited last. Never fails, and builds nothing."""

@@ -1,4 +1,10 @@
-"""The books: jobs, queries, leases, devices, as protocols by reader."""
+"""The books: jobs, queries, leases, devices, as protocols by reader.
+
+One database is behind all of them. Times are database time; every method is one transaction, and raises
+StoreUnavailableError when the database cannot be reached. Rules: a claim is a lease (owner, expiry,
+attempt + 1); writes with an outdated attempt are ignored; a response per assignment and an answer per query
+are unique; a query advances only from the stage its step was computed for.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -10,7 +16,6 @@ from orchestrator.domain.assignments import (
     EngineBacklog,
     Job,
     JobProgress,
-    JobState,
     QueryState,
     Response,
     Step,
@@ -60,63 +65,18 @@ class QueryRecord(NamedTuple):
     responses: tuple[Response, ...]
 
 
-class JobStore(Protocol):
-    """The database that owns the work. Times are database time; every method is one transaction.
+class JobReader(Protocol):
+    """How far jobs are."""
 
-    Rules: a claim is a lease (owner, expiry, attempt + 1); writes with an outdated attempt are
-    ignored; a response per assignment and an answer per query are unique; a query advances only from
-    the stage its step was computed for.
-    """
+    def job(self, job_id: str) -> JobProgress:
+        """Raises NotFoundError for an unknown job."""
 
-    def submit(self, job: Job, queries: Iterable[Query]) -> int:
-        """Store a job, its queries (streamed) and its bell, in one transaction; returns the number of
-        queries. A job id that exists with equal content is a no-op."""
+    def jobs(self, *, limit: int = 100) -> list[JobProgress]:
+        """Running jobs first, then the others; newest first within both."""
 
-    def outbox(self, limit: int) -> list[Bell]:
-        """Bells that nobody was seen to ring, oldest first. Ring, then `rung`: a bell may ring twice."""
 
-    def rung(self, ids: Sequence[int]) -> None: ...
-
-    def job(self, job_id: str) -> JobProgress: ...
-
-    def jobs(self, *, limit: int = 100) -> list[JobProgress]: ...
-
-    def set_state(self, job_id: str, state: JobState) -> None: ...
-
-    def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
-        """Unfinished queries none of whose calls is outstanding: those of the highest priority only."""
-
-    def take_ready(
-        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
-    ) -> list[QueryState]:
-        """Like `ready` of what nobody took, and nobody else is given these queries for `for_s` seconds or
-        until `advance`. With `for_s` 0 nothing is marked: for a database that one process uses."""
-
-    def is_routing(self) -> bool:
-        """Whether queries wait for their first step."""
-
-    def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
-        """Store steps: Ask inserts assignments (`engine_of`: expert id to engine id) and moves the
-        stage; Done stores the answer. Skips queries no longer at that stage; returns those applied."""
-
-    def backlog(self, *, owner: str) -> list[EngineBacklog]: ...
-
-    def claim(
-        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
-    ) -> Claim: ...
-
-    def renew(self, owner: str, *, lease_s: float) -> int: ...
-
-    def complete(self, owner: str, completions: Sequence[Completion]) -> int:
-        """Store responses whose lease is still current; returns how many were accepted. Responses
-        that already exist are counted as regenerated and ignored."""
-
-    def release(self, owner: str, assignment_ids: Sequence[int], *, refund_attempt: bool) -> None:
-        """Give assignments back unfinished."""
-
-    def sweep(self, *, max_attempts: int) -> SweepReport:
-        """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison.
-        The open queries of a job past its deadline end as `batch_expired`."""
+class ResultReader(Protocol):
+    """What jobs came to."""
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         """Answered and failed queries in submission order, streamed."""
@@ -135,21 +95,85 @@ class JobStore(Protocol):
     def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
         """Queries with their responses, streamed in submission order."""
 
-    def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None: ...
 
-    def record_leave(self, owner: str) -> None:
-        """The engine that `owner` loaded last is no longer resident."""
+class JobStore(JobReader, ResultReader, Protocol):
+    """Jobs as those who submit them know them."""
 
-    def loads(self, *, job_id: str | None = None) -> int: ...
+    def submit(self, job: Job, queries: Iterable[Query]) -> int:
+        """Store a job, its queries (streamed) and its bell, in one transaction; returns the number of
+        queries. A job id that exists with equal content is a no-op."""
 
-    def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
-        """The loads that `loads` counts for a job, in the order they ended."""
+    def cancel(self, job_id: str) -> None:
+        """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
 
-    def report_device(self, report: DeviceReport) -> None:
-        """A device is alive and serves this; replaces its owner's last report."""
 
-    def touch_devices(self, owners: Sequence[str]) -> None:
-        """These live: as if each repeated its last report. One that is forgotten stays so."""
+class Outbox(Protocol):
+    """Bells that are owed for submitted jobs."""
+
+    def outbox(self, limit: int) -> list[Bell]:
+        """Bells that nobody was seen to ring, oldest first. Ring, then `rung`: a bell may ring twice."""
+
+    def rung(self, ids: Sequence[int]) -> None: ...
+
+
+class WaitingReader(Protocol):
+    """Work that waits: calls for their engine, queries for their next step."""
+
+    def backlog(self, *, owner: str) -> list[EngineBacklog]:
+        """Open calls by engine; to `owner`, all devices but its own are others."""
+
+    def is_routing(self) -> bool:
+        """Whether queries wait for their first step."""
+
+    def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
+        """Unfinished queries none of whose calls is outstanding: those of the highest priority only."""
+
+
+class StepStore(Protocol):
+    """Steps of queries: taken from here, computed, stored."""
+
+    def take_ready(
+        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
+    ) -> list[QueryState]:
+        """Ready queries that nobody took, and nobody else is given these for `for_s` seconds or until
+        `advance`. With `for_s` 0 nothing is marked: for a database that one process uses."""
+
+    def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
+        """Store steps: Ask inserts assignments (`engine_of`: expert id to engine id) and moves the
+        stage; Done stores the answer. Skips queries no longer at that stage; returns those applied."""
+
+
+class LeaseStore(Protocol):
+    """Leases of assignments."""
+
+    def claim(
+        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
+    ) -> Claim:
+        """Lease up to `limit` assignments of one priority and attempt; retried ones in smaller shards."""
+
+    def renew(self, owner: str, *, lease_s: float) -> int:
+        """Extend everything an owner holds; returns how many assignments."""
+
+    def complete(self, owner: str, completions: Sequence[Completion]) -> int:
+        """Store responses whose lease is still current; returns how many were accepted. Responses
+        that already exist are counted as regenerated and ignored."""
+
+    def release(self, owner: str, assignment_ids: Sequence[int], *, refund_attempt: bool) -> None:
+        """Give assignments back unfinished."""
+
+    def release_owner(self, owner: str, *, refund_attempt: bool) -> int:
+        """Give back everything an owner holds; returns how many assignments."""
+
+    def lease_owners(self) -> list[str]:
+        """Who holds leases now, expired ones included."""
+
+    def sweep(self, *, max_attempts: int) -> SweepReport:
+        """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison.
+        The open queries of a job past its deadline end as `batch_expired`."""
+
+
+class DeviceReader(Protocol):
+    """Devices as they report themselves."""
 
     def devices(self, max_age_s: float) -> list[DeviceReport]:
         """Devices heard of in the last `max_age_s` seconds, by owner; failed loads are left out."""
@@ -157,14 +181,47 @@ class JobStore(Protocol):
     def failed_loads(self, max_age_s: float) -> list[DeviceReport]:
         """Loads that were reported as failed in the last `max_age_s` seconds, by owner."""
 
+
+class DeviceStore(DeviceReader, Protocol):
+    """Reports of devices."""
+
+    def report_device(self, report: DeviceReport) -> None:
+        """A device is alive and serves this; replaces its owner's last report."""
+
+    def touch_devices(self, owners: Sequence[str]) -> None:
+        """These live: as if each repeated its last report. One that is forgotten stays so."""
+
     def forget_device(self, owner: str) -> None: ...
 
     def announce(self, owner: str, engine_id: str, *, n_elsewhere: int) -> bool:
         """Report that `owner`'s device loads an engine, unless more than `n_elsewhere` other live devices
-        have it by now: then nothing changes and False says to choose again. One announces at a time."""
+        have it by now: then nothing changes and False says to choose again. One announces at a time.
+
+        Raises:
+            NotFoundError: the owner reported no device.
+        """
+
+
+class CostReader(Protocol):
+    """What engines cost: loads that took place, measured rates."""
+
+    def loads(self, *, job_id: str | None = None) -> int:
+        """Loads so far; of a job: those of its engines while it ran."""
+
+    def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
+        """The loads that `loads` counts for a job, in the order they ended."""
 
     def rates(self) -> dict[tuple[str, str], Rate]:
         """Measured costs by (engine id, device)."""
+
+
+class CostStore(CostReader, Protocol):
+    """Loads and rates, written down."""
+
+    def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None: ...
+
+    def record_leave(self, owner: str) -> None:
+        """The engine that `owner` loaded last is no longer resident."""
 
     def record_rate(
         self,
@@ -176,4 +233,17 @@ class JobStore(Protocol):
     ) -> None:
         """Measure again: the mean of the new value and the stored one replaces it."""
 
-    def close(self) -> None: ...
+
+class WorkReader(WaitingReader, DeviceReader, CostReader, Protocol):
+    """What plans are made from: the work that waits, the devices that live, what loads and work cost."""
+
+
+class DeviceStores(NamedTuple):
+    """What the loop of a device reads and writes, by topic; one object may be all of them."""
+
+    jobs: JobReader
+    waiting: WaitingReader
+    steps: StepStore
+    leases: LeaseStore
+    devices: DeviceStore
+    costs: CostStore

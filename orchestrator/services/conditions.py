@@ -8,7 +8,7 @@ from orchestrator.batching import Rates
 from orchestrator.domain.devices import FAILED_S, LIVE_S, REMOTE, Conditions, DeviceReport
 from orchestrator.errors import StoreError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.jobs import WorkReader
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +25,9 @@ class EngineWatch:
     """
 
     def __init__(
-        self, jobs: JobStore, *, engine_ids: frozenset[str], loop_of: Callable[[str], str], clock: Clock
+        self, work: WorkReader, *, engine_ids: frozenset[str], loop_of: Callable[[str], str], clock: Clock
     ) -> None:
-        self._jobs = jobs
+        self._work = work
         self._engine_ids = engine_ids
         self._loop_of = loop_of
         self._clock = clock
@@ -48,10 +48,10 @@ class EngineWatch:
             return self._known
 
     def _look(self) -> Conditions:
-        devices = self._jobs.devices(LIVE_S)
+        devices = self._work.devices(LIVE_S)
         held = {report.engine_id for report in devices if report.engine_id is not None}
         missing = self._engine_ids - held
-        rates = Rates.over_devices(self._jobs.rates()).extended(self._engine_ids)
+        rates = Rates.over_devices(self._work.rates()).extended(self._engine_ids)
         return Conditions(
             cold_s={engine_id: rates.load(engine_id) for engine_id in sorted(missing)},
             down=frozenset(missing & self._failing(devices)),
@@ -61,6 +61,6 @@ class EngineWatch:
         """Engines that every live loop tried to load of late, and could not; none while no loop lives."""
         alive = {self._loop_of(report.owner) for report in devices if report.device != REMOTE}
         tried: dict[str, set[str]] = {}
-        for report in self._jobs.failed_loads(FAILED_S):
+        for report in self._work.failed_loads(FAILED_S):
             tried.setdefault(report.engine_id or "", set()).add(self._loop_of(report.owner))
         return frozenset(engine_id for engine_id, loops in tried.items() if alive and alive <= loops)

@@ -22,8 +22,8 @@ from orchestrator.domain.feedback import (
 )
 from orchestrator.errors import AlreadyJudgedError, InputError
 from orchestrator.ports.cards import FeedbackStore
-from orchestrator.ports.clock import Clock
-from orchestrator.ports.jobs import JobStore, QueryRecord
+from orchestrator.ports.clock import EpochClock
+from orchestrator.ports.jobs import QueryRecord, ResultReader
 from orchestrator.ports.skills import Grader
 from orchestrator.settings.schema import FeedbackSettings
 
@@ -34,21 +34,17 @@ _FORGOTTEN_HALF_LIVES = 10
 
 
 class FeedbackDesk:
-    """Takes judgements in, and adds what they say to cards.
-
-    Args:
-        now_s: seconds since the epoch.
-    """
+    """Takes judgements in, and adds what they say to cards."""
 
     def __init__(
         self,
         *,
-        jobs: JobStore,
+        jobs: ResultReader,
         store: FeedbackStore,
         grader: Grader,
         pool: Pool,
         settings: FeedbackSettings,
-        now_s: Clock,
+        now_s: EpochClock,
     ) -> None:
         self._jobs = jobs
         self._store = store

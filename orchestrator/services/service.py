@@ -24,10 +24,10 @@ from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX
 from orchestrator.domain.queries import Query
 from orchestrator.errors import CardError, GenerationTimeoutError, MusterError, RoutingError, UnknownNameError
-from orchestrator.ports.clock import Clock
+from orchestrator.ports.clock import EpochClock
 from orchestrator.ports.composing import Composition
 from orchestrator.ports.dispatch import Dispatcher
-from orchestrator.ports.jobs import AnsweredQuery, JobStore
+from orchestrator.ports.jobs import AnsweredQuery, JobStore, WorkReader
 from orchestrator.services.drafts import Draft
 
 ROUTE_TIMEOUT_S = 60.0
@@ -61,16 +61,17 @@ class Service:
         *,
         pool: Pool,
         jobs: JobStore,
+        work: WorkReader,
         dispatcher: Dispatcher,
         catalogue: CompositionCatalogue,
         seed: int = 0,
         config_hash: str = "",
-        now_s: Clock = time.time,
+        now_s: EpochClock = time.time,
         routes_here: bool = True,
     ) -> None:
-        """`now_s`: seconds since the epoch, as the database counts them."""
         self.pool = pool
         self.jobs = jobs
+        self._work = work
         self._dispatcher = dispatcher
         self._catalogue = catalogue
         self._seed = seed
@@ -135,7 +136,7 @@ class Service:
         job = self._job(ROUTE_PREFIX + composition, kind="route", priority=INTERACTIVE)
         self._put(job, queries)
         if self._dispatcher.wait(job.id, timeout_s=ROUTE_TIMEOUT_S).waiting:
-            self.jobs.set_state(job.id, JobState.CANCELLED)
+            self.jobs.cancel(job.id)
             raise GenerationTimeoutError(
                 f"no decision within {ROUTE_TIMEOUT_S:g} s.", remedy="Is a worker running?"
             )
@@ -221,7 +222,7 @@ class Service:
         """What a question came to; without an answer by now it is cancelled."""
         answer = self.jobs.answer(job_id)
         if answer is None:
-            self.jobs.set_state(job_id, JobState.CANCELLED)
+            self.jobs.cancel(job_id)
             raise GenerationTimeoutError(
                 f"no answer within {timeout_s:g} s.", remedy="Ask again, or allow more time."
             )
@@ -286,10 +287,10 @@ class Service:
         progress = self.jobs.job(job_id)
         given = PlanInput(
             progress=progress,
-            backlog=self.jobs.backlog(owner=_NOBODY),
-            devices=self.jobs.devices(LIVE_S),
-            loads=self.jobs.engine_loads(job_id=job_id),
-            rates=self.jobs.rates(),
+            backlog=self._work.backlog(owner=_NOBODY),
+            devices=self._work.devices(LIVE_S),
+            loads=self._work.engine_loads(job_id=job_id),
+            rates=self._work.rates(),
             now_s=self._now_s(),
         )
         return job_plan(given, later=self._later_engines(progress.job), exact=exact)
@@ -300,14 +301,14 @@ class Service:
 
     def cancel(self, job_id: str) -> None:
         """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
-        self.jobs.set_state(job_id, JobState.CANCELLED)
+        self.jobs.cancel(job_id)
         self._dispatcher.notify()
 
     def results(self, job_id: str) -> Iterator[AnsweredQuery]:
         return self.jobs.answers(job_id)
 
     def _later_engines(self, job: Job) -> frozenset[str]:
-        return frozenset((*job.later_engines, *self._catalogue.later_engines(job)))
+        return frozenset(self._catalogue.later_engines(job))
 
     def _job(
         self,

@@ -1,4 +1,4 @@
-"""The job store: `ports.JobStore` over SQLite or PostgreSQL. Each method is one transaction."""
+"""The job store: all of `ports.jobs` over SQLite or PostgreSQL. Each method is one transaction."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -8,15 +8,21 @@ from orchestrator.domain.assignments import (
     EngineBacklog,
     Job,
     JobProgress,
-    JobState,
     QueryState,
     Response,
     Step,
 )
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
-from orchestrator.errors import StoreError
-from orchestrator.ports.jobs import AnsweredQuery, Bell, Claim, Completion, QueryRecord, SweepReport
+from orchestrator.ports.jobs import (
+    AnsweredQuery,
+    Bell,
+    Claim,
+    Completion,
+    DeviceStores,
+    QueryRecord,
+    SweepReport,
+)
 from orchestrator.store import claims, devices, reading, submission
 from orchestrator.store.database import Database
 from orchestrator.store.steps import advance, is_ready, is_routing, ready, take_ready
@@ -33,6 +39,11 @@ class SqlJobStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    @property
+    def device_stores(self) -> DeviceStores:
+        """This store, as the loop of a device asks for it."""
+        return DeviceStores(jobs=self, waiting=self, steps=self, leases=self, devices=self, costs=self)
+
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
         with self._db.write() as conn:  # `queries` can be read once only: nothing to try again with
             return submission.submit(conn, job, queries)
@@ -47,21 +58,10 @@ class SqlJobStore:
         return self._db.fetch(lambda conn: reading.progress(conn, job_id))
 
     def jobs(self, *, limit: int = 100) -> list[JobProgress]:
-        """Running jobs first, then the others; newest first within both."""
         return self._db.fetch(lambda conn: reading.newest(conn, limit=limit))
 
-    def set_state(self, job_id: str, state: JobState) -> None:
-        """Cancel a job: its open queries fail with `cancelled`. A job that has ended stays as it is.
-
-        Raises:
-            StoreError: any other change; a job is DONE when its last query is answered.
-        """
-        if state is JobState.CANCELLED:
-            self._db.transact(lambda conn: submission.cancel(conn, job_id))
-        elif self.job(job_id).state is not state:
-            raise StoreError(
-                f"job '{job_id}' cannot be set to '{state}'.", remedy="Submit its open queries again."
-            )
+    def cancel(self, job_id: str) -> None:
+        self._db.transact(lambda conn: submission.cancel(conn, job_id))
 
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
         return self._db.fetch(lambda conn: ready(conn, limit=limit, job_id=job_id))
@@ -91,7 +91,6 @@ class SqlJobStore:
     def claim(
         self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
     ) -> Claim:
-        """Lease up to `limit` assignments of one priority and attempt; retried ones in smaller shards."""
         if limit < 1 or not self._db.fetch(
             lambda conn: claims.is_waiting(conn, engine_id, min_priority=min_priority)
         ):
@@ -113,11 +112,9 @@ class SqlJobStore:
         self._db.transact(lambda conn: claims.release(conn, owner, assignment_ids, refund=refund_attempt))
 
     def release_owner(self, owner: str, *, refund_attempt: bool) -> int:
-        """Give back everything an owner holds; returns how many assignments."""
         return self._db.transact(lambda conn: claims.release(conn, owner, None, refund=refund_attempt))
 
     def lease_owners(self) -> list[str]:
-        """Who holds leases now, expired ones included."""
         return self._db.fetch(claims.lease_owners)
 
     def sweep(self, *, max_attempts: int) -> SweepReport:
@@ -148,7 +145,6 @@ class SqlJobStore:
         self._db.transact(lambda conn: devices.record_leave(conn, owner))
 
     def loads(self, *, job_id: str | None = None) -> int:
-        """Loads so far; of a job: those of its engines while it ran."""
         return self._db.fetch(lambda conn: reading.n_loads(conn, job_id))
 
     def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
@@ -170,9 +166,6 @@ class SqlJobStore:
         self._db.transact(lambda conn: devices.forget(conn, owner))
 
     def announce(self, owner: str, engine_id: str, *, n_elsewhere: int) -> bool:
-        """Raises:
-        NotFoundError: the owner reported no device.
-        """
         return self._db.transact(lambda conn: devices.announce(conn, owner, engine_id, n_others=n_elsewhere))
 
     def rates(self) -> dict[tuple[str, str], Rate]:

@@ -98,8 +98,8 @@ class FakeJobs:
     def answer(self, job_id: str) -> Answer | None:
         return self.answers_with
 
-    def set_state(self, job_id: str, state: JobState) -> None:
-        self.states[job_id] = state
+    def cancel(self, job_id: str) -> None:
+        self.states[job_id] = JobState.CANCELLED
 
     def job(self, job_id: str) -> JobProgress:
         for job, queries in self.submitted:
@@ -245,6 +245,7 @@ class FakeApp:
         self.service = Service(
             pool=self.pool,
             jobs=self.jobs,
+            work=self.jobs,
             dispatcher=self.dispatcher,
             catalogue=FakeCatalogue(self.pool, {"org/alpha": make_card("org/alpha")}),
         )

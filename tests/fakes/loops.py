@@ -5,6 +5,7 @@ from collections.abc import Callable
 from orchestrator.domain.assignments import BATCH, Job, JobProgress, JobState
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
+from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.engines import Backend
 from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore
@@ -24,17 +25,20 @@ def make_loop(
     *,
     owner: str = "loop",
     composition: TextMajority | None = None,
+    compositions: CompositionFactory | None = None,
     clock: Callable[[], float] | None = None,
     pace: Pace = EAGER,
     steps: bool = True,
     on_committed: Callable[[], None] | None = None,
     **settings: float,
 ) -> DeviceLoop:
+    composition = composition or TextMajority([e.id for e in pool.experts])
     return DeviceLoop(
-        store=store,
+        stores=store.device_stores,
         backends=backend,
         pool=pool,
-        compositions=always(composition or TextMajority([e.id for e in pool.experts])),
+        compositions=compositions or always(composition),
+        later_engines=composition.later_engines,
         settings=SchedulerSettings(**settings),
         device="cpu",
         owner=owner,

@@ -15,10 +15,11 @@ def make_dispatcher(store: SqlJobStore, log: Path) -> LocalDispatcher:
     rules = [{"regex": ".", "delay_s": 0.05}]
     pool = make_pool("a", "b", backend="scripted", log=str(log), rules=rules)
     return LocalDispatcher(
-        store=store,
+        stores=store.device_stores,
         backends=get_backend,
         pool=pool,
         compositions=always(TextMajority([expert.id for expert in pool.experts])),
+        later_engines=lambda job: (),
         settings=SchedulerSettings(),
     )
 

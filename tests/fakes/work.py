@@ -57,7 +57,8 @@ class TextMajority:
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         return [self._step(state) for state in states]
 
-    def later_engines(self) -> tuple[str, ...]:
+    def later_engines(self, _job: Job) -> tuple[str, ...]:
+        """As a catalogue tells them: the engine of the last word."""
         return () if self._final is None else (self._final.partition("/")[0],)
 
     def _step(self, state: QueryState) -> Step:

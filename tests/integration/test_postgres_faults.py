@@ -125,9 +125,9 @@ def test_a_lock_that_somebody_keeps_ends_in_unavailable_and_nothing_done(db: Dat
     with db.write() as holder:
         count_up(holder)
         with pytest.raises(StoreUnavailableError, match="lock timeout"):
-            store.set_state("job", JobState.CANCELLED)
+            store.cancel("job")
     assert store.job("job").state is JobState.RUNNING
-    store.set_state("job", JobState.CANCELLED)
+    store.cancel("job")
     assert store.job("job").state is JobState.CANCELLED
 
 

@@ -85,7 +85,7 @@ def test_a_database_that_is_away_is_503_with_retry_after(app: App, monkeypatch: 
     def away(*_: object, **__: object) -> None:
         raise StoreUnavailableError("the database cannot be used now.")
 
-    for method in ("submit", "job", "jobs", "set_state"):
+    for method in ("submit", "job", "jobs", "cancel"):
         monkeypatch.setattr(app.jobs, method, away)
     client = TestClient(create_app(app), raise_server_exceptions=False)
     jsonl = {"content-type": "application/jsonl"}

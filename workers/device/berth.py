@@ -61,7 +61,8 @@ class Berth:
         self.loader = loader
         self.lane: Lane | None = None
         self._kit = kit
-        self._store = kit.store
+        self._devices = kit.stores.devices
+        self._costs = kit.stores.costs
         self._make_lane = make_lane
         self._measured = measured
         self._loading: _Loading | None = None
@@ -100,7 +101,7 @@ class Berth:
         now, report = self._kit.clock(), self.report_of_now
         if report == self._reported and now - self._reported_at < self._kit.pace.report_s:
             return
-        self._store.report_device(report)
+        self._devices.report_device(report)
         self._reported, self._reported_at = report, now
 
     def announce(self, engine_id: str, *, n_elsewhere: int) -> bool:
@@ -108,7 +109,7 @@ class Berth:
         if self._reported is None:
             self.report()
         self._reported = None  # what the others see changes now
-        return self._store.announce(self.owner, engine_id, n_elsewhere=n_elsewhere)
+        return self._devices.announce(self.owner, engine_id, n_elsewhere=n_elsewhere)
 
     def load(self, engine_id: str) -> None:
         """Begin to load, after whatever is here has left."""
@@ -137,7 +138,7 @@ class Berth:
             self._record_speed(lane, at_least_s=0.0)
             self.loader.close(lane.seat.close)
             if self._measured is not None:
-                self._kit.ledger.note(lambda: self._store.record_leave(self.owner))
+                self._kit.ledger.note(lambda: self._costs.record_leave(self.owner))
         if loading is not None:
             self.loader.close(lambda: _close_unwanted(loading))
 
@@ -145,7 +146,7 @@ class Berth:
         """Take this place off the list of devices; the next report puts it there again."""
         self._reported = None
         try:
-            self._store.forget_device(self.owner)
+            self._devices.forget_device(self.owner)
         except MusterError:  # it grows old and is left out all the same
             log.debug("owner %s: still on the list of devices", self.owner, exc_info=True)
 
@@ -157,11 +158,11 @@ class Berth:
     def _record_load(self, engine_id: str, loaded: Loaded, measured: Measurements) -> None:
         device, owner, seconds = self.device, self.owner, loaded.seconds
         self._kit.ledger.note(
-            lambda: self._store.record_load(engine_id=engine_id, device=device, owner=owner, seconds=seconds)
+            lambda: self._costs.record_load(engine_id=engine_id, device=device, owner=owner, seconds=seconds)
         )
         if not loaded.was_prepared:
             measured.note_load(engine_id, seconds)
-            self._kit.ledger.note(lambda: self._store.record_rate(engine_id, device, load_s=seconds))
+            self._kit.ledger.note(lambda: self._costs.record_rate(engine_id, device, load_s=seconds))
 
     def _record_speed(self, lane: Lane, *, at_least_s: float) -> None:
         if self._measured is None or (served := lane.seat.served_lately(at_least_s=at_least_s)) is None:
@@ -169,7 +170,7 @@ class Berth:
         engine_id, device, speed = lane.engine_id, self.device, served.tokens_per_s
         if speed is not None:
             self._measured.note_speed(engine_id, speed)
-            self._kit.ledger.note(lambda: self._store.record_rate(engine_id, device, tokens_per_s=speed))
+            self._kit.ledger.note(lambda: self._costs.record_rate(engine_id, device, tokens_per_s=speed))
 
 
 def _close_unwanted(loading: _Loading) -> None:

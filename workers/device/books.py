@@ -1,11 +1,12 @@
 """What a loop knows of the work on the books, and what it makes of it: the next engine to serve."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Set
+from collections.abc import Container, Iterable, Set
 
 from orchestrator.batching import EngineChoice, Rates, choose_engine
-from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, Job, JobState
+from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, JobState
 from orchestrator.domain.devices import LIVE_S, REMOTE, DeviceReport
+from orchestrator.ports.composing import LaterEngines
 from workers.device.faults import Fault
 from workers.device.kit import Kit
 from workers.device.seat import failed_outcome
@@ -16,8 +17,6 @@ RUNNING_JOBS = 32
 HOLD_SHARDS = 2
 """A change of engines waits for routing as long as its load, or so many shards, would take."""
 
-LaterEngines = Callable[[Iterable[Job]], frozenset[str]]
-
 
 class Books:
     """Waiting work by engine, refreshed every `Pace.look_s` and when `Timers` say so.
@@ -26,7 +25,7 @@ class Books:
 
     Args:
         engines: those of the pool; `remote`: those of them that need no device.
-        later_engines: engines that later stages of these jobs may need.
+        later_engines: engines that later stages of a job may need.
 
     Attributes:
         n_devices: live devices, this one included.
@@ -48,14 +47,18 @@ class Books:
     def look(self) -> None:
         """Refresh what is due."""
         if self._kit.timers.is_due("jobs", self._kit.pace.look_s):
-            jobs = [p.job for p in self._kit.store.jobs(limit=RUNNING_JOBS) if p.state is JobState.RUNNING]
-            self._later = self._later_engines(jobs)
+            jobs = [
+                p.job for p in self._kit.stores.jobs.jobs(limit=RUNNING_JOBS) if p.state is JobState.RUNNING
+            ]
+            self._later = frozenset(engine_id for job in jobs for engine_id in self._later_engines(job))
             self._n_jobs = len(jobs)
-            self._count(self._kit.store.devices(LIVE_S))
+            self._count(self._kit.stores.devices.devices(LIVE_S))
         if self._kit.timers.is_due("backlog", self._kit.pace.look_s):
-            waiting = [item for item in self._kit.store.backlog(owner=self._kit.owner) if item.n_waiting]
+            waiting = [
+                item for item in self._kit.stores.waiting.backlog(owner=self._kit.owner) if item.n_waiting
+            ]
             self._waiting = {item.engine_id: item for item in waiting if self._is_served(item)}
-            self._is_routing = self._kit.store.is_routing()
+            self._is_routing = self._kit.stores.waiting.is_routing()
 
     def waiting(self, engine_id: str) -> EngineBacklog | None:
         """Work that waits for an engine; None = there is none."""
@@ -128,7 +131,7 @@ class Books:
         self._kit.faults.load_failed(engine_id, error, is_alone=not self._others)
         owner = berth_of(self._kit.owner, f"failed {engine_id}")
         report = DeviceReport(owner=owner, device=device, engine_id=engine_id, state="failed")
-        self._kit.ledger.note(lambda: self._kit.store.report_device(report))
+        self._kit.ledger.note(lambda: self._kit.stores.devices.report_device(report))
         self._kit.timers.due_now("backlog")
 
     @property
@@ -155,7 +158,7 @@ class Books:
         """Whether no live device is left that might load an engine."""
         if fault.is_final:
             return True
-        failed = self._kit.store.failed_loads(self._kit.pace.cool_down_s)
+        failed = self._kit.stores.devices.failed_loads(self._kit.pace.cool_down_s)
         return self._others <= {loop_of(report.owner) for report in failed if report.engine_id == engine_id}
 
     def _fault(self, engine_id: str) -> Fault | None:

@@ -2,26 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from orchestrator.domain.assignments import INTERACTIVE, Assignment
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.jobs import Completion, JobStore
+from orchestrator.ports.jobs import Completion, LeaseStore
 from workers.device.pace import Pace
 from workers.device.seat import Outcome, failed_outcome
 
 log = logging.getLogger(__name__)
-
-
-class LeaseStore(JobStore, Protocol):
-    """A job store that can tell leases by their owners."""
-
-    def lease_owners(self) -> list[str]:
-        """Who holds leases now, expired ones included."""
-
-    def release_owner(self, owner: str, *, refund_attempt: bool) -> int:
-        """Give back everything an owner holds; returns how many assignments."""
 
 
 class Ledger:
@@ -32,9 +21,9 @@ class Ledger:
             requests.
     """
 
-    def __init__(self, store: LeaseStore, *, owner: str, lease_s: float, clock: Clock, pace: Pace) -> None:
+    def __init__(self, leases: LeaseStore, *, owner: str, lease_s: float, clock: Clock, pace: Pace) -> None:
         self.n_committed = self.n_urgent = 0
-        self._store = store
+        self._leases = leases
         self._owner = owner
         self._lease_s = lease_s
         self._clock = clock
@@ -62,7 +51,7 @@ class Ledger:
 
     def claim(self, engine_id: str, *, limit: int, min_priority: int = 0) -> tuple[Assignment, ...]:
         """Lease waiting work of an engine: of one priority and one attempt."""
-        claim = self._store.claim(
+        claim = self._leases.claim(
             engine_id, owner=self._owner, limit=limit, lease_s=self._lease_s, min_priority=min_priority
         )
         return claim.assignments
@@ -88,7 +77,7 @@ class Ledger:
             del self._notes[0]
         while self._returns:
             ids, refund = self._returns[0]
-            self._store.release(self._owner, ids, refund_attempt=refund)
+            self._leases.release(self._owner, ids, refund_attempt=refund)
             del self._returns[0]
         n = len(self._outcomes)
         if n:
@@ -116,7 +105,7 @@ class Ledger:
 
     def _complete(self, outcomes: Sequence[Outcome]) -> None:
         try:
-            self._store.complete(self._owner, [_completion(outcome) for outcome in outcomes])
+            self._leases.complete(self._owner, [_completion(outcome) for outcome in outcomes])
         except StoreUnavailableError:
             raise
         except StoreError as error:
@@ -127,7 +116,7 @@ class Ledger:
             assignment = outcomes[0].assignment
             log.warning("assignment %s: response refused: %s", assignment.id, error)
             failed = failed_outcome(assignment, error.code, "The response could not be stored.")
-            self._store.complete(self._owner, [_completion(failed)])
+            self._leases.complete(self._owner, [_completion(failed)])
 
 
 def _completion(outcome: Outcome) -> Completion:

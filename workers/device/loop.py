@@ -17,8 +17,9 @@ from orchestrator.domain.devices import REMOTE
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.composing import CompositionFactory
+from orchestrator.ports.composing import CompositionFactory, LaterEngines
 from orchestrator.ports.engines import Backend
+from orchestrator.ports.jobs import DeviceStores
 from orchestrator.settings.schema import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
@@ -27,7 +28,6 @@ from workers.device.feeding import Feeder
 from workers.device.kit import make_kit
 from workers.device.lane import Lane
 from workers.device.lane_maker import LaneMaker
-from workers.device.ledger import LeaseStore
 from workers.device.loading import BackendShelf, Loader
 from workers.device.measured import Measurements
 from workers.device.pace import DEFAULT_PACE, Pace
@@ -58,7 +58,7 @@ class DeviceLoop:
         owner: lease owner, unique among all loops.
         clock: monotonic seconds; leases run on database time, not on it.
         writers: who is told of the text of unfinished responses.
-        steps: whether it takes queries through their compositions; False = others do.
+        steps: whether it takes queries through their compositions; False = others do, and none is built.
         on_committed: called after responses were committed, at most every `Pace.ring_s` while there is
             work.
         remote: backends whose engines need no device.
@@ -67,10 +67,11 @@ class DeviceLoop:
     def __init__(
         self,
         *,
-        store: LeaseStore,
+        stores: DeviceStores,
         backends: Callable[[str], Backend],
         pool: Pool,
         compositions: CompositionFactory,
+        later_engines: LaterEngines,
         settings: SchedulerSettings,
         device: str,
         owner: str,
@@ -86,10 +87,11 @@ class DeviceLoop:
         self.n_steps = 0
         self._steps = steps
         self._on_committed = on_committed
-        self._kit = kit = make_kit(store, owner=owner, clock=clock, pace=pace, settings=settings)
-        self._store, self._ledger, self._timers, self._clock = store, kit.ledger, kit.timers, clock
+        self._kit = kit = make_kit(stores, owner=owner, clock=clock, pace=pace, settings=settings)
+        self._stores, self._ledger, self._timers, self._clock = stores, kit.ledger, kit.timers, clock
         self._advancer = Advancer(
-            store=store,
+            jobs=stores.jobs,
+            steps=stores.steps,
             compositions=compositions,
             engine_of={expert.id: expert.engine.id for expert in pool.experts},
             exclusive_s=0.0,
@@ -100,7 +102,7 @@ class DeviceLoop:
         self._shelf = BackendShelf(backends)
         self._loader = Loader(self._shelf, pool, clock=clock, name=device)
         self._books = books = Books(
-            kit, engines=pool.engines.keys(), remote=self._remote, later_engines=self._advancer.later_engines
+            kit, engines=pool.engines.keys(), remote=self._remote, later_engines=later_engines
         )
         self._feeder = feeder = Feeder(kit, books)
         make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, writers=writers)
@@ -121,7 +123,11 @@ class DeviceLoop:
 
         self._remotes = RemoteLanes(kit, remote_berth, books=books, feeder=feeder)
         self._sweeper = Sweeper(
-            store, clock=clock, grace_s=settings.lease_s, max_attempts=settings.max_attempts
+            leases=stores.leases,
+            devices=stores.devices,
+            clock=clock,
+            grace_s=settings.lease_s,
+            max_attempts=settings.max_attempts,
         )
         self._alive_at = -math.inf
         self._is_doubtful = False
@@ -188,8 +194,8 @@ class DeviceLoop:
         """
         pace, lease_s = self._kit.pace, self._kit.settings.lease_s
         if pace.renewal_s(lease_s) <= self._clock() - self._alive_at < pace.stuck_s:
-            self._store.renew(self.owner, lease_s=lease_s)
-            self._store.touch_devices([berth.owner for berth in self._berths])
+            self._stores.leases.renew(self.owner, lease_s=lease_s)
+            self._stores.devices.touch_devices([berth.owner for berth in self._berths])
 
     def step_aside(self) -> None:
         """Tell the others not to count on this device until the next tick; engines stay loaded."""
@@ -202,7 +208,7 @@ class DeviceLoop:
         self._seats.leave()
         try:
             self._ledger.settle()
-            self._store.release_owner(self.owner, refund_attempt=True)
+            self._stores.leases.release_owner(self.owner, refund_attempt=True)
         except MusterError:
             log.warning("owner %s: leases are left to expire", self.owner, exc_info=True)
         finally:
@@ -241,22 +247,22 @@ class DeviceLoop:
         if self._timers.is_due("rates", self._kit.pace.record_s):
             for berth in self._seats.berths:
                 berth.record_speed()
-            self._measured.read(self._store.rates())
+            self._measured.read(self._stores.costs.rates())
         self._alive_at = self._clock()
 
     def _keep_leases(self) -> None:
         lease_s = self._kit.settings.lease_s
         if self._n_held and self._timers.is_due("renew", self._kit.pace.renewal_s(lease_s)):
-            if self._store.renew(self.owner, lease_s=lease_s) < self._n_held:
+            if self._stores.leases.renew(self.owner, lease_s=lease_s) < self._n_held:
                 self._stop_ended_jobs()
         elif self._is_doubtful and not self._n_held:
             # A claim may have been committed although its reply was lost.
-            self._store.release_owner(self.owner, refund_attempt=True)
+            self._stores.leases.release_owner(self.owner, refund_attempt=True)
             self._is_doubtful = False
 
     def _stop_ended_jobs(self) -> None:
         job_ids = {assignment.job_id for lane in self._lanes for assignment in lane.seat.running}
-        ended = {job_id for job_id in job_ids if self._store.job(job_id).state is not JobState.RUNNING}
+        ended = {job_id for job_id in job_ids if self._stores.jobs.job(job_id).state is not JobState.RUNNING}
         for lane in self._lanes:
             lane.stop_jobs(ended)
 

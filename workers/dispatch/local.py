@@ -12,12 +12,12 @@ from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.composing import CompositionFactory
+from orchestrator.ports.composing import CompositionFactory, LaterEngines
 from orchestrator.ports.dispatch import Piece
 from orchestrator.ports.engines import Backend
+from orchestrator.ports.jobs import DeviceStores
 from orchestrator.settings.schema import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
-from workers.device.ledger import LeaseStore
 from workers.device.loop import DeviceLoop
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
@@ -51,10 +51,11 @@ class LocalDispatcher:
     def __init__(
         self,
         *,
-        store: LeaseStore,
+        stores: DeviceStores,
         backends: Callable[[str], Backend],
         pool: Pool,
         compositions: CompositionFactory,
+        later_engines: LaterEngines,
         settings: SchedulerSettings,
         device: str = "cpu",
         clock: Clock = time.monotonic,
@@ -65,15 +66,16 @@ class LocalDispatcher:
         on_committed: Callable[[], None] | None = None,
         remote: Container[str] = REMOTE_BACKENDS,
     ) -> None:
-        self._store = store
+        self._stores = stores
         self._clock = clock
         self._pace = pace
         self._watches = Watches()
         self._loop = DeviceLoop(
-            store=store,
+            stores=stores,
             backends=backends,
             pool=pool,
             compositions=compositions,
+            later_engines=later_engines,
             settings=settings,
             device=device,
             owner=new_owner(),
@@ -123,7 +125,9 @@ class LocalDispatcher:
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         """Of the work that waits for the device; what an engine has taken already is not in it."""
         loop = self._loop
-        backlog = [item for item in self._store.backlog(owner=loop.owner) if loop.is_local(item.engine_id)]
+        backlog = [
+            item for item in self._stores.waiting.backlog(owner=loop.owner) if loop.is_local(item.engine_id)
+        ]
         later = frozenset(filter(loop.is_local, later))
         rates = loop.rates.extended({*later, *(item.engine_id for item in backlog)})
         return plan(backlog, resident=loop.resident, later=later, rates=rates)
@@ -161,7 +165,7 @@ class LocalDispatcher:
         self.notify()
         yield from follow(
             watch,
-            has_ended=lambda: self._store.job(job_id).state is not JobState.RUNNING,
+            has_ended=lambda: self._stores.jobs.job(job_id).state is not JobState.RUNNING,
             pause_s=lambda: LISTEN_S,
             until=until,
             clock=self._clock,
@@ -169,7 +173,7 @@ class LocalDispatcher:
 
     def _drive(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
         """Work, or watch while another thread of this process works."""
-        progress = self._store.job(job_id)
+        progress = self._stores.jobs.job(job_id)
         self.notify()
         while progress.state is JobState.RUNNING and self._clock() < until:
             if self._driving.acquire(blocking=False):
@@ -180,20 +184,20 @@ class LocalDispatcher:
             else:
                 with self._news:
                     self._news.wait(max(0.0, min(NEWS_S, until - self._clock())))
-                progress = self._store.job(job_id)
+                progress = self._stores.jobs.job(job_id)
                 if on_progress is not None:
                     on_progress(progress)
         return progress
 
     def _work(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
-        bury_the_dead(self._store)
-        progress, shown_at = self._store.job(job_id), self._clock()
+        bury_the_dead(self._stores.leases, self._stores.devices)
+        progress, shown_at = self._stores.jobs.job(job_id), self._clock()
         clean = False
         try:
             with self._pulse:
                 while progress.state is JobState.RUNNING and self._clock() < until:
                     self._round()
-                    progress = self._store.job(job_id)
+                    progress = self._stores.jobs.job(job_id)
                     if on_progress is not None and self._clock() - shown_at >= PROGRESS_S:
                         on_progress(progress)
                         shown_at = self._clock()

@@ -13,7 +13,7 @@ from orchestrator.domain.devices import LIVE_S
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.dispatch import Piece
-from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.jobs import JobReader, WorkReader
 from workers.pieces import Watch, follow
 from workers.stack.bells import ADVANCE, Ringer
 from workers.stack.news import News
@@ -36,8 +36,17 @@ OnProgress = Callable[[JobProgress], None]
 class StackDispatcher:
     """Implements `ports.Dispatcher` where workers are other processes. For any number of threads."""
 
-    def __init__(self, *, store: JobStore, bells: Ringer, news: News, clock: Clock = time.monotonic) -> None:
-        self._store = store
+    def __init__(
+        self,
+        *,
+        jobs: JobReader,
+        work: WorkReader,
+        bells: Ringer,
+        news: News,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._jobs = jobs
+        self._work = work
         self._bells = bells
         self._news = news
         self._clock = clock
@@ -60,7 +69,7 @@ class StackDispatcher:
         Raises:
             NotFoundError: no such job.
         """
-        self._store.job(job_id)
+        self._jobs.job(job_id)
         self.notify()
         return self._watch(job_id, until=math.inf, on_progress=on_progress)
 
@@ -75,10 +84,10 @@ class StackDispatcher:
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         """By what the live devices report of themselves; rates are means over devices."""
-        devices = self._store.devices(LIVE_S)
-        backlog = self._store.backlog(owner="")
+        devices = self._work.devices(LIVE_S)
+        backlog = self._work.backlog(owner="")
         waiting = {item.engine_id for item in backlog}
-        rates = Rates.over_devices(self._store.rates()).extended({*later, *waiting})
+        rates = Rates.over_devices(self._work.rates()).extended({*later, *waiting})
         resident = devices[0].engine_id if len(devices) == 1 else None
         return plan(backlog, resident=resident, later=later, rates=rates, n_devices=max(1, len(devices)))
 
@@ -117,7 +126,7 @@ class StackDispatcher:
     def _look(self, job_id: str, *, until: float) -> JobProgress:
         while True:
             try:
-                return self._store.job(job_id)
+                return self._jobs.job(job_id)
             except StoreUnavailableError as error:
                 if self._clock() + STORE_BACKOFF_S >= until:
                     raise

@@ -1,14 +1,14 @@
 """Queries through their compositions: the part of the loop that needs no device."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import BATCH, Ask, Done, Job, QueryState, Step
+from orchestrator.domain.assignments import BATCH, Ask, Done, QueryState, Step
 from orchestrator.errors import MusterError, StoreError, StoreUnavailableError
 from orchestrator.ports.composing import CompositionFactory
-from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.jobs import JobReader, StepStore
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,16 @@ class Advancer:
     def __init__(
         self,
         *,
-        store: JobStore,
+        jobs: JobReader,
+        steps: StepStore,
         compositions: CompositionFactory,
         engine_of: Mapping[str, str],
         chunk: int = 512,
         exclusive_s: float = STEP_S,
         min_priority: int = BATCH,
     ) -> None:
-        self._store = store
+        self._jobs = jobs
+        self._store = steps
         self._compositions = compositions
         self._engine_of = engine_of
         self._chunk = chunk
@@ -85,21 +87,10 @@ class Advancer:
         asked = sum(isinstance(step, Ask) for _, step in steps)
         return Advanced(len(steps), n_steps, asked, frozenset(state.job_id for state, _ in steps))
 
-    def later_engines(self, jobs: Iterable[Job]) -> frozenset[str]:
-        """Engines that a later stage of these jobs may need."""
-        found: set[str] = set()
-        for job in jobs:
-            found.update(job.later_engines)
-            try:
-                found.update(self._compositions(job).later_engines())
-            except MusterError as error:  # its queries fail with this error when they are stepped
-                log.debug("job %s: no composition: %s", job.id, error)
-        return frozenset(found)
-
     def _steps(self, states: Sequence[QueryState]) -> list[Taken]:
         job_id = states[0].job_id
         try:
-            composition = self._compositions(self._store.job(job_id).job)
+            composition = self._compositions(self._jobs.job(job_id).job)
             steps = composition.step(states)
             return [(state, self._checked(step)) for state, step in zip(states, steps, strict=True)]
         except StoreError:

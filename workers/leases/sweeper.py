@@ -5,8 +5,7 @@ import math
 
 from orchestrator.domain.devices import FAILED_S, LIVE_S
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.jobs import SweepReport
-from workers.device.ledger import LeaseStore
+from orchestrator.ports.jobs import DeviceStore, LeaseStore, SweepReport
 from workers.leases.owners import is_dead
 
 log = logging.getLogger(__name__)
@@ -23,8 +22,17 @@ class Sweeper:
         grace_s: as long as a lease.
     """
 
-    def __init__(self, store: LeaseStore, *, clock: Clock, grace_s: float, max_attempts: int) -> None:
-        self._store = store
+    def __init__(
+        self,
+        *,
+        leases: LeaseStore,
+        devices: DeviceStore,
+        clock: Clock,
+        grace_s: float,
+        max_attempts: int,
+    ) -> None:
+        self._leases = leases
+        self._devices = devices
         self._clock = clock
         self._grace_s = grace_s
         self._max_attempts = max_attempts
@@ -40,18 +48,18 @@ class Sweeper:
         Raises:
             StoreUnavailableError: call `was_away`, and sweep again later.
         """
-        bury_the_dead(self._store)
+        bury_the_dead(self._leases, self._devices)
         if self._clock() - self._away_at < self._grace_s:
             return SweepReport()
-        return self._store.sweep(max_attempts=self._max_attempts)
+        return self._leases.sweep(max_attempts=self._max_attempts)
 
 
-def bury_the_dead(store: LeaseStore) -> None:
+def bury_the_dead(leases: LeaseStore, devices: DeviceStore) -> None:
     """Processes of this host that ended need not be waited for. The attempt counts: they may have died
     of it."""
-    for owner in filter(is_dead, store.lease_owners()):
-        n = store.release_owner(owner, refund_attempt=False)
+    for owner in filter(is_dead, leases.lease_owners()):
+        n = leases.release_owner(owner, refund_attempt=False)
         log.info("owner %s is dead: %d assignments go back to the queue", owner, n)
-    for report in (*store.devices(LIVE_S), *store.failed_loads(FAILED_S)):
+    for report in (*devices.devices(LIVE_S), *devices.failed_loads(FAILED_S)):
         if is_dead(report.owner):
-            store.forget_device(report.owner)
+            devices.forget_device(report.owner)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.jobs import Outbox, WaitingReader
 from workers.leases.sweeper import Sweeper
 from workers.stack.bells import ADVANCE, WORK
 
 log = logging.getLogger(__name__)
 
-OUTBOX = 500
+BELLS_AT_ONCE = 500
 
 
 class Sender(Protocol):
@@ -24,8 +24,11 @@ class Sender(Protocol):
 class Beat:
     """Sweeps, empties the outbox, and rings again for work that nobody seems to have heard of."""
 
-    def __init__(self, *, store: JobStore, bells: Sender, every_s: float, sweeper: Sweeper) -> None:
-        self._store = store
+    def __init__(
+        self, *, outbox: Outbox, waiting: WaitingReader, bells: Sender, every_s: float, sweeper: Sweeper
+    ) -> None:
+        self._outbox = outbox
+        self._waiting = waiting
         self._bells = bells
         self._every_s = every_s
         self._sweeper = sweeper
@@ -59,13 +62,13 @@ class Beat:
 
     def _empty_outbox(self) -> None:
         """One bell does for many jobs: it says to look, not at what."""
-        while waiting := self._store.outbox(OUTBOX):
+        while owed := self._outbox.outbox(BELLS_AT_ONCE):
             if not self._bells.send(ADVANCE):
                 return
-            self._store.rung([bell.id for bell in waiting])
+            self._outbox.rung([bell.id for bell in owed])
 
     def _ring_again(self) -> None:
-        if self._store.ready(limit=1):
+        if self._waiting.ready(limit=1):
             self._bells.send(ADVANCE)
-        if any(item.n_waiting for item in self._store.backlog(owner="beat")):
+        if any(item.n_waiting for item in self._waiting.backlog(owner="beat")):
             self._bells.send(WORK)

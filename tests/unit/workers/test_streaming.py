@@ -42,9 +42,6 @@ class Quoting:
     def __init__(self, job: Job) -> None:
         self._stream = job.stream
 
-    def later_engines(self) -> tuple[str, ...]:
-        return ()
-
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         return [self._step(state) for state in states]
 
@@ -109,16 +106,17 @@ def make_service(store: SqlJobStore, backend: FakeBackend) -> tuple[Service, Loc
     pool = make_pool("a")
     compose: Any = Quoting
     dispatcher = LocalDispatcher(
-        store=store,
+        stores=store.device_stores,
         backends=backend,
         pool=pool,
         compositions=compose,
+        later_engines=lambda job: (),
         settings=SchedulerSettings(),
         pace=PACE,
         settled=settled_words,
     )
     catalogue: Any = SimpleNamespace(names=())
-    return Service(pool=pool, jobs=store, dispatcher=dispatcher, catalogue=catalogue), dispatcher
+    return Service(pool=pool, jobs=store, work=store, dispatcher=dispatcher, catalogue=catalogue), dispatcher
 
 
 def streamed(

@@ -130,12 +130,6 @@ def test_equals_are_told_apart_by_engine_then_cost_then_id() -> None:
     assert chosen(context([costly, cheap, shared, expert("a", engine="base")])) == "shared"
 
 
-def test_the_engines_of_the_best_aggregators_come_last() -> None:
-    experts = [expert("x", aggregates=True), expert("y", aggregates=True), expert("z", aggregates=True)]
-    cards = {n: card(n, {}, exam=tally(9, 1)) for n in ("x", "z")}
-    assert Synthesize(context(experts, cards), SynthesizeOptions()).later_engines() == ("x", "z")
-
-
 def test_an_aggregator_can_be_named() -> None:
     ctx = context([expert("a"), expert("scribe", aggregates=True)])
     assert make_aggregator("synthesize", ctx, {"aggregator": "a"}).step(state(ACCURACIES), SPLIT)

@@ -1,13 +1,18 @@
-"""When compositions see new cards."""
+"""When compositions see new cards; which engines they need late."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from aggregators.outputs import AGGREGATORS
 from orchestrator.compositions.catalogue import FEEDBACK_S, REFRESH_S, Catalogue, Knowledge
+from orchestrator.domain.assignments import Job
 from orchestrator.domain.cards import CompetenceCard, Tally
-from orchestrator.domain.experts import Pool
+from orchestrator.domain.experts import Expert, ExpertRole, Pool
 from orchestrator.settings.load import load_settings
+from orchestrator.settings.schema import CompositionSettings, Settings
 from tests.fakes.app import make_card, make_expert
 from tests.integration.scripted_pool import write_pool
 
@@ -34,9 +39,13 @@ class World:
 
 def make(folder: Path) -> tuple[World, Catalogue]:
     world = World({"alpha": make_card("alpha")})
-    catalogue = Catalogue(
-        load_settings(write_pool(folder)),
-        pool=Pool(experts=(make_expert("alpha"),)),
+    return world, catalogue_of(world, load_settings(write_pool(folder)), [make_expert("alpha")])
+
+
+def catalogue_of(world: World, settings: Settings, experts: Sequence[Expert]) -> Catalogue:
+    return Catalogue(
+        settings,
+        pool=Pool(experts=tuple(experts)),
         aggregators=AGGREGATORS,
         grader=None,
         embedder=lambda: None,
@@ -47,7 +56,6 @@ def make(folder: Path) -> tuple[World, Catalogue]:
         knowledge=world.knowledge,
         clock=lambda: world.now_s,
     )
-    return world, catalogue
 
 
 def n_right(catalogue: Catalogue) -> float:
@@ -81,4 +89,37 @@ def test_people_see_the_cards_of_the_moment(tmp_path: Path) -> None:
     world, catalogue = make(tmp_path)
     world.judge()
     assert catalogue.cards["alpha"].total.n_right == 8
+    assert world.loads == 0
+
+
+@pytest.mark.parametrize(
+    ("composition", "engines"),
+    [
+        ("synthesize", ("scribe-engine", "judge-engine")),
+        ("by_model", ("scribe-engine", "judge-engine")),
+        ("auto", ()),
+        ("by_nobody", ()),
+        ("route:synthesize", ()),
+        ("expert:alpha", ()),
+        ("roll_call", ()),
+        ("unheard of", ()),
+    ],
+)
+def test_the_engines_that_write_answers_come_late_and_nothing_is_built_to_know_them(
+    tmp_path: Path, composition: str, engines: tuple[str, ...]
+) -> None:
+    """An aggregator that does not exist has none: its queries fail when they are stepped."""
+    own = {
+        "by_model": CompositionSettings(router="all", aggregator="synthesize"),
+        "by_nobody": CompositionSettings(router="all", aggregator="nobody"),
+    }
+    settings = load_settings(write_pool(tmp_path))
+    settings = settings.model_copy(
+        update={"muster": settings.muster.model_copy(update={"compositions": own})}
+    )
+    roles = frozenset({ExpertRole.AGGREGATOR})
+    writers = [make_expert(name).model_copy(update={"roles": roles}) for name in ("scribe", "judge")]
+    world = World({})
+    catalogue = catalogue_of(world, settings, [make_expert("alpha"), *writers])
+    assert catalogue.later_engines(Job(id="job", composition=composition)) == engines
     assert world.loads == 0

@@ -4,7 +4,7 @@ from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobState
 from orchestrator.errors import NotFoundError
 from tests.fakes.app import FakeApp
 
-JOB = Job(id="job", composition="auto", later_engines=("judge",))
+JOB = Job(id="job", composition="org/mix")
 
 
 def app_with(job: Job, state: JobState) -> FakeApp:
@@ -16,7 +16,7 @@ def app_with(job: Job, state: JobState) -> FakeApp:
 
 def test_what_is_left_of_a_running_job_counts_the_engines_of_its_later_stages() -> None:
     left = app_with(JOB, JobState.RUNNING).service.left("job")
-    assert (left.order, left.loads_left) == (("judge",), 1)
+    assert (left.order, left.loads_left) == (("later",), 1)
 
 
 @pytest.mark.parametrize("state", [JobState.DONE, JobState.CANCELLED])
@@ -24,9 +24,9 @@ def test_nothing_is_left_of_a_job_that_has_ended(state: JobState) -> None:
     assert app_with(JOB, state).service.left("job") == NOTHING_LEFT
 
 
-def test_the_engines_of_a_compositions_later_stages_count_too() -> None:
-    app = app_with(JOB.model_copy(update={"composition": "org/mix"}), JobState.RUNNING)
-    assert set(app.service.left("job").order) == {"judge", "later"}
+def test_a_composition_without_later_stages_has_none_of_their_engines() -> None:
+    app = app_with(JOB.model_copy(update={"composition": "auto"}), JobState.RUNNING)
+    assert app.service.left("job").order == ()
 
 
 def test_an_unknown_job_has_no_plan() -> None:
@@ -37,7 +37,7 @@ def test_an_unknown_job_has_no_plan() -> None:
 
 
 def test_the_plan_is_made_from_the_books() -> None:
-    """4 s load and 10 s of work at 100 tokens/s, then the judge's load: not measured, taken to be 4 s."""
+    """4 s load and 10 s of work at 100 tokens/s, then the later load: not measured, taken to be 4 s."""
     made = app_with(JOB, JobState.RUNNING).service.plan("job")
-    assert [stay.engine_id for stay in made.stays] == ["beta-engine", "judge"]
+    assert [stay.engine_id for stay in made.stays] == ["beta-engine", "later"]
     assert (made.loads_left, made.seconds_left) == (2, pytest.approx(18))

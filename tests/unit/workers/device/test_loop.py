@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.assignments import INTERACTIVE, JobState
+from orchestrator.domain.assignments import INTERACTIVE, Job
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreUnavailableError
+from orchestrator.ports.composing import Composition
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes import loops
 from tests.fakes.databases import fresh_sqlite
-from tests.fakes.loops import run, submit
-from tests.fakes.work import FakeBackend, HandClock, TextMajority, make_pool, make_queries
+from tests.fakes.loops import run, run_until, submit
+from tests.fakes.work import FakeBackend, HandClock, TextMajority, always, make_pool, make_queries
 from workers.device.pace import Pace
+from workers.leases.advancing import Advancer
 
 make_loop = partial(loops.make_loop, pace=Pace(look_s=0.0))
 
@@ -56,6 +58,32 @@ def test_the_engine_of_the_last_stage_is_loaded_once_and_last(store: SqlJobStore
     run(make_loop(store, pool, backend, composition=composition), store)
     assert backend.loads[-1] == "b"
     assert sorted(backend.loads) == ["a", "b", "c"]
+
+
+def test_a_loop_that_only_generates_builds_no_composition_and_still_loads_later_engines_last(
+    store: SqlJobStore,
+) -> None:
+    """`a` has 20 of the 30 calls and would be first, but it has the last word, too."""
+
+    def unbuilt(job: Job) -> Composition:
+        raise AssertionError(f"the composition of {job.id} was built")
+
+    backend = FakeBackend()
+    submit(store, make_queries(10))
+    composition = TextMajority(["a/0", "a/1", "b/0"], final="a/0")
+    engine_of = {"a/0": "a", "a/1": "a", "b/0": "b"}
+    steps = Advancer(jobs=store, steps=store, compositions=always(composition), engine_of=engine_of)
+    steps.chunk()
+    loop = make_loop(
+        store,
+        make_pool("a", "b", experts_per_engine=2),
+        backend,
+        composition=composition,
+        compositions=unbuilt,
+        steps=False,
+    )
+    run_until(loop, lambda: store.job("job").n_responses == 30)
+    assert backend.loads == ["b", "a"]
 
 
 def test_adapters_of_one_base_share_its_load(store: SqlJobStore) -> None:
@@ -208,7 +236,7 @@ def test_cancelling_stops_the_requests_of_the_job(store: SqlJobStore) -> None:
     submit(store, [Query(id="slow", question="hang")])
     for _ in range(3):
         loop.tick()
-    store.set_state("job", JobState.CANCELLED)
+    store.cancel("job")
     clock.now += 6
     for _ in range(3):
         loop.tick()

@@ -240,7 +240,7 @@ def half_routed(store: SqlJobStore, clock: HandClock) -> DeviceLoop:
     loop = make_loop(store, make_pool("a"), backend, clock=clock, steps=False)
     submit(store, make_queries(2))
     advancer = Advancer(
-        store=store, compositions=always(TextMajority(["a/0"])), engine_of={"a/0": "a"}, chunk=1
+        jobs=store, steps=store, compositions=always(TextMajority(["a/0"])), engine_of={"a/0": "a"}, chunk=1
     )
     advancer.chunk()
     return loop

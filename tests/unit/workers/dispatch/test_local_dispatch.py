@@ -31,10 +31,11 @@ def store(tmp_path: Path):
 def make_dispatcher(store: SqlJobStore, backend: FakeBackend, *, pace: Pace = PACE) -> LocalDispatcher:
     pool = make_pool("a", "b")
     return LocalDispatcher(
-        store=store,
+        stores=store.device_stores,
         backends=backend,
         pool=pool,
         compositions=always(TextMajority([e.id for e in pool.experts])),
+        later_engines=lambda job: (),
         settings=SchedulerSettings(),
         pace=pace,
     )

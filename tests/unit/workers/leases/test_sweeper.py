@@ -34,7 +34,7 @@ def dead_owner() -> str:
 
 
 def sweeper_of(store: SqlJobStore, clock: HandClock) -> Sweeper:
-    return Sweeper(store, clock=clock, grace_s=LEASE_S, max_attempts=3)
+    return Sweeper(leases=store, devices=store, clock=clock, grace_s=LEASE_S, max_attempts=3)
 
 
 def test_what_a_dead_process_of_this_host_held_goes_back_at_once_and_its_places_are_forgotten(

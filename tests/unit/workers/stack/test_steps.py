@@ -40,7 +40,8 @@ class Ears:
 
 def make_steps(store: SqlJobStore, ears: Ears, clock: HandClock, *, chunk: int = 2) -> Steps:
     advancer = Advancer(
-        store=store,
+        jobs=store,
+        steps=store,
         compositions=always(TextMajority(["a/0"])),
         engine_of={"a/0": "a"},
     )
@@ -116,8 +117,8 @@ class Sender:
 
 
 def make_beat(store: SqlJobStore, sender: Sender) -> Beat:
-    sweeper = Sweeper(store, clock=HandClock(), grace_s=15, max_attempts=3)
-    return Beat(store=store, bells=sender, every_s=1, sweeper=sweeper)
+    sweeper = Sweeper(leases=store, devices=store, clock=HandClock(), grace_s=15, max_attempts=3)
+    return Beat(outbox=store, waiting=store, bells=sender, every_s=1, sweeper=sweeper)
 
 
 def test_the_beat_rings_for_the_outbox_until_the_broker_takes_it(store: SqlJobStore) -> None:
@@ -156,8 +157,8 @@ def test_a_beat_whose_database_is_gone_goes_on(tmp_path: Path) -> None:
 def test_waiting_without_news_sees_the_end_of_a_job(store: SqlJobStore) -> None:
     store.submit(Job(id="job", composition="any"), make_queries(1))
     sender = Sender()
-    dispatcher = StackDispatcher(store=store, bells=sender, news=NoNews())
-    worker = threading.Thread(target=lambda: store.set_state("job", JobState.CANCELLED))
+    dispatcher = StackDispatcher(jobs=store, work=store, bells=sender, news=NoNews())
+    worker = threading.Thread(target=lambda: store.cancel("job"))
     worker.start()
     progress = dispatcher.run("job")
     worker.join()
@@ -166,7 +167,9 @@ def test_waiting_without_news_sees_the_end_of_a_job(store: SqlJobStore) -> None:
 
 def test_waiting_ends_in_time(store: SqlJobStore) -> None:
     store.submit(Job(id="job", composition="any"), make_queries(1))
-    dispatcher = StackDispatcher(store=store, bells=Sender(), news=NoNews(), clock=HandClock(step_s=1.0))
+    dispatcher = StackDispatcher(
+        jobs=store, work=store, bells=Sender(), news=NoNews(), clock=HandClock(step_s=1.0)
+    )
     assert dispatcher.wait("job", timeout_s=3).state is JobState.RUNNING
 
 
@@ -186,16 +189,16 @@ def test_chunks_grow_while_they_stay_in_time(limit: int, n_taken: int, took_s: f
 
 
 def test_without_news_who_listens_learns_of_the_end_by_looking(store: SqlJobStore) -> None:
-    dispatcher = StackDispatcher(store=store, bells=Sender(), news=NoNews())
+    dispatcher = StackDispatcher(jobs=store, work=store, bells=Sender(), news=NoNews())
     store.submit(Job(id="job", composition="any"), make_queries(1))
     with dispatcher.listen("job", timeout_s=60) as told:
         assert next(told) == ()
-        store.set_state("job", JobState.CANCELLED)
+        store.cancel("job")
         assert set(told) == {()}
 
 
 def test_listening_ends_when_the_time_is_up(store: SqlJobStore) -> None:
-    dispatcher = StackDispatcher(store=store, bells=Sender(), news=NoNews())
+    dispatcher = StackDispatcher(jobs=store, work=store, bells=Sender(), news=NoNews())
     store.submit(Job(id="job", composition="any"), make_queries(1))
     with dispatcher.listen("job", timeout_s=0.1) as told:
         assert set(told) == {()}
