@@ -1,6 +1,6 @@
 """From settings to the pool: members become experts, equal base weights become one engine."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -11,8 +11,6 @@ from orchestrator.errors import ConfigError
 from orchestrator.settings.schema import Member, MemberOptions, Settings
 
 N = TypeVar("N", int, float)
-
-HOSTED_ELSEWHERE = frozenset({"server", "remote"})
 
 WeightsHash = Callable[[str, str | None], str]
 """(model, adapter) to a content identity of the weights; a model that cannot be read gives ""."""
@@ -46,15 +44,18 @@ LOCAL = EngineAccess()
 """Of an engine for which the pool file says nothing."""
 
 
-def build_pool(settings: Settings, *, weights_hash: WeightsHash) -> Pool:
+def build_pool(settings: Settings, *, weights_hash: WeightsHash, remote: Container[str]) -> Pool:
     """Experts in file order. A member with `adapter: lora` shares the engine of its `base_model`.
+
+    Args:
+        remote: backends whose engines run elsewhere.
 
     Raises:
         ConfigError: a LoRA member without base model, or a pool in which nobody answers.
     """
     engines: dict[str, Homed] = {}
     experts = tuple(
-        _expert(member, settings, engines=engines, weights_hash=weights_hash)
+        _expert(member, settings, engines=engines, weights_hash=weights_hash, remote=remote)
         for member in settings.model_list
     )
     pool = Pool(experts=experts)
@@ -104,7 +105,12 @@ class Homed(NamedTuple):
 
 
 def _expert(
-    member: Member, settings: Settings, *, engines: dict[str, Homed], weights_hash: WeightsHash
+    member: Member,
+    settings: Settings,
+    *,
+    engines: dict[str, Homed],
+    weights_hash: WeightsHash,
+    remote: Container[str],
 ) -> Expert:
     info, params = member.model_info, member.litellm_params
     is_lora = info.muster.adapter == "lora"
@@ -116,7 +122,7 @@ def _expert(
         )
     model = _locate(params.model, settings.base_dir)
     base = _locate(info.base_model, settings.base_dir) if is_lora and info.base_model else model
-    home = Homed(_engine_spec(member, base), params.api_base, params.api_key)
+    home = Homed(_engine_spec(member, base, remote), params.api_base, params.api_key)
     spec = _shared_engine(home, engines).spec
     adapter = model if is_lora else None
     return Expert(
@@ -136,7 +142,7 @@ def _expert(
     )
 
 
-def _engine_spec(member: Member, base: str) -> EngineSpec:
+def _engine_spec(member: Member, base: str, remote: Container[str]) -> EngineSpec:
     options, backend = member.model_info.muster, _backend(member)
     return EngineSpec(
         id=Path(base).name or base,
@@ -144,7 +150,7 @@ def _engine_spec(member: Member, base: str) -> EngineSpec:
         model=base,
         revision=options.revision,
         dtype=options.dtype,
-        max_model_len=_max_model_len(options, backend),
+        max_model_len=_max_model_len(options, is_remote=backend in remote),
         tensor_parallel_size=options.tensor_parallel_size,
         memory_gib=options.gpu_memory_gib,
         chat_template=options.chat_template,
@@ -159,9 +165,9 @@ def _backend(member: Member) -> str:
     return "remote" if is_elsewhere and "engine" not in options.model_fields_set else options.engine
 
 
-def _max_model_len(options: MemberOptions, backend: str) -> int:
+def _max_model_len(options: MemberOptions, *, is_remote: bool) -> int:
     """As configured; unless the file says, only its server knows the context of a model elsewhere."""
-    is_unknown = backend in HOSTED_ELSEWHERE and "max_model_len" not in options.model_fields_set
+    is_unknown = is_remote and "max_model_len" not in options.model_fields_set
     return LONGEST_CONTEXT if is_unknown else options.max_model_len
 
 

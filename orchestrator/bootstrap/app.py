@@ -56,7 +56,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pool = build_pool(settings, weights_hash=weights_hash)
+        self.pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS)
         _check_references(settings, self.pool)
         self._database = open_database(settings.database_url)
         self.jobs = SqlJobStore(self._database)

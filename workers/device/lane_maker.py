@@ -8,7 +8,7 @@ from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.ports.engines import Engine
 from workers.backends.http.calls import CallOptions
 from workers.backends.http.limits import WINDOW_S
-from workers.backends.registry import WIDTHS
+from workers.backends.registry import width_of
 from workers.device.kit import Kit
 from workers.device.lane import Lane, Room, Waiting, shard_room, slot_room
 from workers.device.loading import experts_of
@@ -53,7 +53,7 @@ class LaneMaker:
         )
         room = partial(
             shard_room,
-            width=_positive(spec, "max_num_seqs") or WIDTHS.get(spec.backend),
+            width=_positive(spec, "max_num_seqs") or width_of(spec.backend),
             target_s=self._kit.settings.shard_s,
             pace=self._kit.pace,
             waiting=self._waiting,

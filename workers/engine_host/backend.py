@@ -11,9 +11,9 @@ from typing import NamedTuple
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineCrashedError, EngineLoadError
 from orchestrator.ports.clock import Clock
+from workers.backends.registry import get_inner
 from workers.engine_host import wire
 from workers.engine_host.engine import HostedEngine
-from workers.engine_host.inner import get_inner
 from workers.engine_host.memory import RESERVE_GIB, TOLERANCE_GIB, available_gib, came_back, needed_gib
 from workers.engine_host.process import ChildProcess, Launch
 from workers.engine_host.spares import STOP_S, SparePool
@@ -47,7 +47,7 @@ class HostedBackend:
     """Implements `ports.Backend`. Engines of one backend may be resident side by side.
 
     Args:
-        inner: row of `inner.INNER`, or `module:class` of a backend.
+        inner: a row of the table of backends, or `module:class` of a backend.
         python: interpreter of the children, or a function that names it for an engine; this
             process's own by default.
         env: variables of the children, over those of this process, or a function that names them for

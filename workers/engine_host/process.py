@@ -17,9 +17,9 @@ import orchestrator
 import workers
 from orchestrator.errors import EngineCrashedError, EngineLoadError
 from orchestrator.ports.clock import Clock
+from workers.backends.registry import get_inner
 from workers.engine_host import entry, wire
 from workers.engine_host.channel import Channel
-from workers.engine_host.inner import get_inner
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Launch(NamedTuple):
     """How a child is started; children of equal launches are interchangeable.
 
     Attributes:
-        inner: row of `inner.INNER`, or `module:class` of a backend.
+        inner: a row of the table of backends, or `module:class` of a backend.
         python: interpreter, which may belong to another environment.
         env: variables over those of this process.
     """

@@ -14,7 +14,11 @@ def settings_of(*members: dict[str, object], base_dir: Path = Path(), **router: 
 
 def pool_of(*members: dict[str, object], base_dir: Path = Path()) -> Pool:
     settings = settings_of(*members, base_dir=base_dir)
-    return build_pool(settings, weights_hash=lambda model, adapter: f"{model}|{adapter}")
+    return build_pool(
+        settings,
+        weights_hash=lambda model, adapter: f"{model}|{adapter}",
+        remote={"server", "remote"},
+    )
 
 
 def access_of(*members: dict[str, object], **router: object) -> dict[str, EngineAccess]:
