@@ -1,20 +1,27 @@
 """Aggregators over outputs: responses to answer. One per file; `AGGREGATORS` is the table of names.
 
-A new aggregator is one file with a `make(context, options)` and one row here.
+A new aggregator is one file with a `make(context, options)` and one row: here, or an entry point of the
+group `muster.aggregators` in a package of its own.
 """
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from pydantic import JsonValue
 
 from aggregators.outputs import first, learned, majority, synthesize, verifiers, weighted
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
-from orchestrator.errors import UnknownNameError
 from orchestrator.ports.composing import Aggregator
+from orchestrator.tables import Extension, NameTable
 
 __all__ = ["AGGREGATORS", "make_aggregator"]
 
-AGGREGATORS: dict[str, AggregatorRow] = {
+
+def _is_row(row: object) -> TypeGuard[AggregatorRow]:
+    return isinstance(row, AggregatorRow)
+
+
+_OURS: Mapping[str, AggregatorRow] = {
     "majority": AggregatorRow(majority.make),
     "weighted": AggregatorRow(weighted.make),
     "learned": AggregatorRow(learned.make),
@@ -22,6 +29,13 @@ AGGREGATORS: dict[str, AggregatorRow] = {
     "first": AggregatorRow(first.make, quotes_one=True),
     "synthesize": AggregatorRow(synthesize.make, asks_model=True),
 }
+
+AGGREGATORS = NameTable(
+    "aggregator",
+    _OURS,
+    extension=Extension("muster.aggregators", _is_row, "an AggregatorRow"),
+    param="aggregator",
+)
 
 
 def make_aggregator(
@@ -31,8 +45,7 @@ def make_aggregator(
 
     Raises:
         UnknownNameError: no such aggregator.
-        ConfigError: an option the aggregator does not have, or a value out of range.
+        ConfigError: an option the aggregator does not have, a value out of range, or a row of a package that
+            is refused (`NameTable.find`).
     """
-    if name not in AGGREGATORS:
-        raise UnknownNameError("aggregator", name, AGGREGATORS, param="aggregator")
-    return AGGREGATORS[name].make(context, options or {})
+    return AGGREGATORS.find(name).make(context, options or {})

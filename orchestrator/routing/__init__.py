@@ -1,13 +1,14 @@
 """Routers: which experts to recruit for a query. One per file; `ROUTERS` is the table of names.
 
-A new router is one file with a `make(context, options)` and one row here.
+A new router is one file with a `make(context, options)` and one row: here, or an entry point of the group
+`muster.routers` in a package of its own.
 """
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from pydantic import JsonValue
 
-from orchestrator.errors import UnknownNameError
 from orchestrator.ports.composing import Router
 from orchestrator.routing import (
     baselines,
@@ -23,10 +24,16 @@ from orchestrator.routing import (
 from orchestrator.routing.parts.context import RouterContext, RouterFactory
 from orchestrator.routing.parts.draws import ReplayRandom
 from orchestrator.routing.parts.eligibility import ScreenedRouter
+from orchestrator.tables import Extension, NameTable
 
 __all__ = ["ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
 
-ROUTERS: dict[str, RouterFactory] = {
+
+def _is_factory(row: object) -> TypeGuard[RouterFactory]:
+    return callable(row)
+
+
+_OURS: Mapping[str, RouterFactory] = {
     "posterior": posterior.make,
     "symbolic": symbolic.make,
     "knn": knn.make,
@@ -43,15 +50,21 @@ ROUTERS: dict[str, RouterFactory] = {
     "all": baselines.make_all,
 }
 
+ROUTERS = NameTable(
+    "router",
+    _OURS,
+    extension=Extension("muster.routers", _is_factory, "a factory (context, options) -> Router"),
+    param="router",
+)
+
 
 def make_router(name: str, context: RouterContext, options: Mapping[str, JsonValue] | None = None) -> Router:
     """Build the router of that name for a pool; it recruits nobody whose context a query exceeds.
 
     Raises:
         UnknownNameError: no such router.
-        ConfigError: an option the router does not have, a value out of range, or a missing profile.
+        ConfigError: an option the router does not have, a value out of range, a missing profile, or a row of
+            a package that is refused (`NameTable.find`).
     """
-    if name not in ROUTERS:
-        raise UnknownNameError("router", name, ROUTERS, param="router")
-    make = ROUTERS[name]
+    make = ROUTERS.find(name)
     return ScreenedRouter(context, lambda part: make(part, options or {}))

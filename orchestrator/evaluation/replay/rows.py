@@ -53,11 +53,13 @@ _ALL_AT_ONCE: Mapping[str, dict[str, JsonValue]] = {"posterior": {"k": 3, "first
 
 
 EVERY = "all"
-_PAIRS = frozenset(
-    {f"{router}_{vote}" for router in ROUTERS for vote in _VOTES}
-    | {"posterior_learned", "static_top_3_weighted", "weighted_all"}
-) - {"posterior_majority"}
-"""Rows that take routers and votes apart: for those who ask for them."""
+_ALWAYS = frozenset({"posterior_majority"})
+
+
+def _pairs() -> frozenset[str]:
+    """Rows that take routers and votes apart: for those who ask for them."""
+    crossed = {f"{router}_{vote}" for router in ROUTERS for vote in _VOTES}
+    return frozenset(crossed | {"posterior_learned", "static_top_3_weighted", "weighted_all"}) - _ALWAYS
 
 
 class Rows(NamedTuple):
@@ -99,9 +101,8 @@ def choose(table: Mapping[str, CompositionSettings], wanted: Sequence[str] | Non
         UnknownNameError: a row that is not in the table.
     """
     every = (*table, ORACLE)
-    names = (
-        tuple(name for name in every if name not in _PAIRS) if not wanted else tuple(dict.fromkeys(wanted))
-    )
+    pairs = _pairs()
+    names = tuple(dict.fromkeys(wanted)) if wanted else tuple(name for name in every if name not in pairs)
     if names == (EVERY,):
         names = every
     for name in names:

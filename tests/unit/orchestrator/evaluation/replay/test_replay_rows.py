@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.evaluation.replay.rows import choose, row_table
-from orchestrator.routing import ROUTERS
 from orchestrator.settings.schema import CompositionSettings
+from tests.fakes.packages import install, put_on_path
 
 OWN = CompositionSettings(router="knn", aggregator="weighted")
 
@@ -14,10 +16,14 @@ def test_the_reference_rows_are_always_there() -> None:
     assert wanted | {"oracle"} <= names
 
 
-def test_a_new_router_gets_rows_with_both_votes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ROUTERS, "brief", ROUTERS["knn"])
+def test_a_router_of_a_package_gets_rows_with_both_votes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry_points = {"muster.routers": {"brief": "orchestrator.routing.knn:make"}}
+    put_on_path(monkeypatch, install(tmp_path, "brief", entry_points))
     table = row_table({})
     assert (table["brief_majority"].router, table["brief_weighted"].aggregator) == ("brief", "weighted")
+    assert not {"brief_majority", "brief_weighted"} & set(choose(table, None).names)
 
 
 def test_published_methods_take_their_published_options() -> None:

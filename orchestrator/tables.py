@@ -1,0 +1,141 @@
+"""Tables of names: the rows that ship with Muster, and those that installed packages add.
+
+A package adds a row with an entry point of the table's group; docs/extending.md shows one of each kind.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Generic, NamedTuple, TypeGuard, TypeVar
+
+from orchestrator.errors import ConfigError, UnknownNameError
+
+T = TypeVar("T")
+Points = Mapping[str, tuple[EntryPoint, ...]]
+"""Entry points of one group by name; those of one name in the order of the import path."""
+
+REMEDY = "Mend the package, or uninstall it."
+NONE: Points = MappingProxyType({})
+
+
+class Extension(NamedTuple, Generic[T]):
+    """How packages add rows to a table.
+
+    Attributes:
+        group: the entry points that are rows.
+        is_row: whether what an entry point names can be a row.
+        row_form: what a row is, in words: "a backend row".
+    """
+
+    group: str
+    is_row: Callable[[object], TypeGuard[T]]
+    row_form: str
+
+
+class NameTable(Mapping[str, T]):
+    """Rows by name; ours are there at once, a package's row is imported when it is first asked for.
+
+    Listing names imports nothing, so a package that is broken, or that takes a name which is taken, is in
+    the way of its own name only.
+
+    Args:
+        kind: one row, as messages call it: "router".
+        rows: ours.
+        extension: None = nobody adds rows.
+        param: the field in which callers name a row.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        rows: Mapping[str, T],
+        *,
+        extension: Extension[T] | None = None,
+        param: str | None = None,
+    ) -> None:
+        self._kind = kind
+        self._ours = dict(rows)
+        self._extension = extension
+        self._param = param
+        self._loaded: dict[EntryPoint, T] = {}
+
+    def find(self, name: str) -> T:
+        """The row of that name.
+
+        Raises:
+            UnknownNameError: no such row.
+            ConfigError: two rows have the name, or the package's cannot be imported or is no row.
+        """
+        if name not in self:
+            raise UnknownNameError(self._kind, name, self, param=self._param)
+        return self[name]
+
+    def __getitem__(self, name: str) -> T:
+        """The row of that name, as `find`; KeyError where there is none."""
+        added = self._added().get(name, ())
+        if not added or self._extension is None:
+            return self._ours[name]
+        if name in self._ours or len(added) > 1:
+            raise self._taken(name, added)
+        return self._load(added[0], self._extension)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ours or name in self._added()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._ours, **self._added()})
+
+    def __len__(self) -> int:
+        return len(self._ours.keys() | self._added().keys())
+
+    def _added(self) -> Points:
+        if self._extension is None:
+            return NONE
+        return _installed(self._extension.group, tuple(sys.path))
+
+    def _load(self, point: EntryPoint, extension: Extension[T]) -> T:
+        if point not in self._loaded:
+            row = self._import(point)
+            if not extension.is_row(row):
+                message = f"{self._kind} '{point.name}' of {_origin(point)} is not {extension.row_form}."
+                raise ConfigError(message, param=self._param, remedy=REMEDY)
+            self._loaded[point] = row
+        return self._loaded[point]
+
+    def _import(self, point: EntryPoint) -> object:
+        try:
+            return point.load()
+        except (Exception, SystemExit) as error:  # a module of others may do anything when it is imported
+            reason = f"{type(error).__name__}: {error}"
+            message = f"{self._kind} '{point.name}' of {_origin(point)} cannot be imported: {reason}."
+            raise ConfigError(message, param=self._param, remedy=REMEDY) from error
+
+    def _taken(self, name: str, added: tuple[EntryPoint, ...]) -> ConfigError:
+        owners = [*(["Muster"] if name in self._ours else []), *map(_origin, added)]
+        return ConfigError(
+            f"{self._kind} '{name}' has several owners: {'; '.join(owners)}.",
+            param=self._param,
+            remedy="Uninstall the package, or have it take another name than these of Muster: "
+            f"{', '.join(sorted(self._ours))}.",
+        )
+
+
+@lru_cache(maxsize=16)
+def _installed(group: str, path: tuple[str, ...]) -> Points:
+    """Entry points of a group; reading them takes some ten milliseconds.
+
+    Args:
+        path: the import path, which says what is installed.
+    """
+    del path
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=group):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def _origin(point: EntryPoint) -> str:
+    package = f"package {point.dist.name} {point.dist.version}" if point.dist else "an unnamed package"
+    return f"{package} (entry point '{point.name} = {point.value}' of {point.group})"
