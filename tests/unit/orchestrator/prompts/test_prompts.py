@@ -2,6 +2,7 @@ import pytest
 
 from orchestrator import prompts
 from orchestrator.domain.queries import AnswerType, Message, Query
+from orchestrator.domain.values import content_hash
 from orchestrator.errors import UnknownNameError
 
 QUERY = Query(id="q", question="Is 7 prime?", options=("yes", "no"), answer_type=AnswerType.CHOICE)
@@ -77,3 +78,17 @@ def test_the_annotation_prompt_holds_the_question() -> None:
 
     assert message.content.startswith("Name the 2 to 5 skills")
     assert message.content.endswith("Question:\nWhat is 2 + 2?")
+
+
+def test_texts_of_this_version_are_pinned() -> None:
+    """Another digest means other prompts: raise `prompts.VERSION`, for measured cards may not fit them."""
+    queries = [QUERY.model_copy(update={"answer_type": kind}) for kind in AnswerType]
+    texts = [prompts.annotate("What?")]
+    texts += [prompts.expert(q, style=style) for style in sorted(prompts.EXPERT_STYLES) for q in queries]
+    texts += [
+        prompts.synthesize(q, ["It is A.", "B"], style=style, fence="7f3a")
+        for style in sorted(prompts.SYNTHESIZE_STYLES)
+        for q in queries
+    ]
+    digest = content_hash([[message.content for message in messages] for messages in texts])
+    assert (prompts.VERSION, digest[:12]) == ("v1", "12d52ef09c98")

@@ -1,0 +1,10 @@
+"""Every prompt of Muster: named, versioned templates. A snapshot test pins them."""
+
+from orchestrator.prompts.annotating import annotate
+from orchestrator.prompts.asking import EXPERT_STYLES, expert
+from orchestrator.prompts.defusing import defuse
+from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, synthesize
+
+__all__ = ["EXPERT_STYLES", "SYNTHESIZE_STYLES", "VERSION", "annotate", "defuse", "expert", "synthesize"]
+
+VERSION = "v1"

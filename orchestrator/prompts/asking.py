@@ -1,0 +1,46 @@
+"""Prompts that ask an expert a query, in the styles that a member of the pool may choose from."""
+
+from collections.abc import Callable, Mapping
+
+from orchestrator.domain.queries import AnswerType, Message, Query
+from orchestrator.prompts.defusing import defuse
+from orchestrator.tables import NameTable
+
+ANSWER_FORMS: Mapping[AnswerType, str] = {
+    AnswerType.CHOICE: (
+        "Think step by step, then finish with one line: The answer is (X), "
+        "where X is the letter of the right option."
+    ),
+    AnswerType.NUMBER: "Think step by step, then finish with one line: The answer is N, where N is a number.",
+    AnswerType.LATEX: "Think step by step, then finish with the result in \\boxed{}.",
+    AnswerType.TEXT: "",
+    AnswerType.JSON: "Reply with one JSON value in a ```json block and nothing after it.",
+    AnswerType.CODE: "Reply with one complete Python program in a ```python block and nothing after it.",
+}
+
+
+def _instruct(query: Query) -> str:
+    return "\n\n".join(part for part in (defuse(query.text), ANSWER_FORMS[query.answer_type]) if part)
+
+
+def _plain(query: Query) -> str:
+    return defuse(query.text)
+
+
+_STYLES: Mapping[str, Callable[[Query], str]] = {"instruct": _instruct, "plain": _plain}
+EXPERT_STYLES = NameTable("prompt", _STYLES, param="muster.prompt")
+
+
+def expert(query: Query, *, style: str, system_prompt: str | None = None) -> tuple[Message, ...]:
+    """Messages that ask one expert a query.
+
+    Args:
+        style: `instruct` states the form of the answer (for general models), `plain` asks the bare
+            question (for models trained on bare questions, and for chats).
+
+    Raises:
+        UnknownNameError: no such style.
+    """
+    system = (Message(role="system", content=system_prompt),) if system_prompt else ()
+    question = Message(role="user", content=EXPERT_STYLES.find(style)(query))
+    return (*system, *query.context, question)
