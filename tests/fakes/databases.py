@@ -1,13 +1,16 @@
-"""Databases for tests: a migrated SQLite file, copied; a PostgreSQL schema of its own."""
+"""Databases for tests: a migrated SQLite file, copied; a copy of a migrated PostgreSQL database."""
 
+import atexit
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+
+from sqlalchemy.engine import make_url
 
 from orchestrator.store import open_database
 
@@ -18,23 +21,54 @@ POSTGRES_URL = CONFIGURED or "postgresql+psycopg://root@127.0.0.1:5432/test"
 def fresh_sqlite(folder: Path) -> str:
     """URL of a new database in `folder`, its schema up to date."""
     path = folder / f"{secrets.token_hex(4)}.db"
-    shutil.copy(_template(), path)
+    shutil.copy(_sqlite_template(), path)
     return f"sqlite:///{path}"
 
 
 @contextmanager
-def fresh_postgres() -> Iterator[str]:
-    """URL of a new, empty schema on the test server; dropped at the end."""
+def fresh_postgres(*, migrated: bool = True) -> Iterator[str]:
+    """URL of a new database on the test server, its schema up to date; dropped at the end.
+
+    Args:
+        migrated: False = without tables.
+    """
+    with _new_database(template=_postgres_template() if migrated else None) as name:
+        yield _url_of(name)
+
+
+@contextmanager
+def _new_database(*, template: str | None) -> Iterator[str]:
+    name = f"muster_{secrets.token_hex(6)}"
+    suffix = f" TEMPLATE {template}" if template else ""
+    _administer(f"CREATE DATABASE {name}{suffix}")
+    try:
+        yield name
+    finally:
+        _administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(statement: str) -> None:
     import psycopg
 
-    schema = f"muster_{secrets.token_hex(6)}"
     with psycopg.connect(_plain_url(), autocommit=True) as admin:
-        admin.execute(f"CREATE SCHEMA {schema}")
-    try:
-        yield f"{POSTGRES_URL}?options=-csearch_path%3D{schema}"
-    finally:
-        with psycopg.connect(_plain_url(), autocommit=True) as admin:
-            admin.execute(f"DROP SCHEMA {schema} CASCADE")
+        try:
+            admin.execute(statement.encode())
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise RuntimeError(f"the user of {POSTGRES_URL} needs the right CREATEDB") from error
+
+
+@cache
+def _postgres_template() -> str:
+    """A migrated database that this process copies, until its end."""
+    stack = ExitStack()
+    name = stack.enter_context(_new_database(template=None))
+    atexit.register(stack.close)
+    open_database(_url_of(name)).close()
+    return name
+
+
+def _url_of(database: str) -> str:
+    return make_url(POSTGRES_URL).set(database=database).render_as_string(hide_password=False)
 
 
 @cache
@@ -52,8 +86,10 @@ def postgres_is_reachable() -> bool:
 
 
 @cache
-def _template() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="muster-test-")) / "template.db"
+def _sqlite_template() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="muster-test-")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "template.db"
     open_database(f"sqlite:///{path}").close()
     return path
 

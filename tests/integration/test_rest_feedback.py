@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from orchestrator.bootstrap.app.app import App, open_app
 
 from api.main import create_app
+from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.assignments import Job
 from orchestrator.questions.files import read_questions
 from orchestrator.settings.load import load_settings

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from orchestrator.bootstrap.app.app import App, open_app
 
 from api.main import create_app
+from orchestrator.bootstrap.app import App, open_app
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.questions.files import read_questions
 from orchestrator.settings.load import load_settings

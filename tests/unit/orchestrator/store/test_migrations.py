@@ -43,7 +43,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/old.db"
         return
-    with fresh_postgres() as url:
+    with fresh_postgres(migrated=False) as url:
         yield url
 
 
