@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scripted_pool import N_EXPERTS, TOPICS, queries
-from benchmarks.stack import Stack, cpu_s
+from benchmarks.stack import MeasuredStack, open_stack
+from tests.harness.processes import cpu_s
 
 COMPOSITION = "knn"
 N_PROFILE = 400
@@ -67,7 +68,7 @@ def _member(number: int, profile: list[str]) -> dict[str, Any]:
 class Meter:
     """Processor seconds by process since it was made, and of the database's backends."""
 
-    def __init__(self, stack: Stack, names: tuple[str, ...]) -> None:
+    def __init__(self, stack: MeasuredStack, names: tuple[str, ...]) -> None:
         self._stack = stack
         self._names = names
         self._before = self._now()
@@ -80,21 +81,21 @@ class Meter:
 
     def _now(self) -> dict[str, float]:
         backends = self._stack.rows("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
-        taken = {name: self._stack.cpu_s(name) for name in self._names}
+        taken = {name: self._stack.named[name].tree_cpu_s() for name in self._names}
         return taken | {f"backend {pid}": cpu_s(pid) for (pid,) in backends}
 
 
-def run(stack: Stack, folder: Path, n_lines: int, layout: str) -> Iterator[dict[str, float]]:
+def run(stack: MeasuredStack, folder: Path, n_lines: int, layout: str) -> Iterator[dict[str, float]]:
     """Yields the processor time by process, then the figures."""
     workers = LAYOUTS[layout]
     for name, words in workers.items():
-        stack.start(name, *words)
+        stack.launch(name, *words)
     stack.run("profile", str(folder / "profile.jsonl"))
-    stack.wait(stack.submit(_lines(100, start=10_000_000), composition=COMPOSITION))
+    stack.wait(stack.submit_lines(_lines(100, start=10_000_000), composition=COMPOSITION))
     size_before = _database_mb(stack)
     meter = Meter(stack, ("serve", "beat", "redis", *workers))
     began = time.monotonic()
-    job_id = stack.submit(_lines(n_lines), composition=COMPOSITION)
+    job_id = stack.submit_lines(_lines(n_lines), composition=COMPOSITION)
     accepted = time.monotonic()
     job = stack.wait(job_id)
     done = time.monotonic()
@@ -105,8 +106,8 @@ def run(stack: Stack, folder: Path, n_lines: int, layout: str) -> Iterator[dict[
         "lines": n_lines,
         "accept_s": accepted - began,
         "qps": n_lines / (done - accepted),
-        "api_rss_mb": stack.memory_mb("serve"),
-        "worker_rss_mb": sum(stack.tree_memory_mb(name) for name in workers),
+        "api_rss_mb": stack.named["serve"].peak_mib(),
+        "worker_rss_mb": sum(stack.named[name].tree_peak_mib() for name in workers),
         "db_mb": _database_mb(stack) - size_before,
     }
 
@@ -115,7 +116,7 @@ def _lines(n: int, *, start: int = 1_000_000) -> list[dict[str, str]]:
     return [{"id": q.id, "question": q.question} for q in queries(n, start=start)]
 
 
-def _check(stack: Stack, job_id: str, job: Mapping[str, Any], n: int) -> None:
+def _check(stack: MeasuredStack, job_id: str, job: Mapping[str, Any], n: int) -> None:
     """Every response and every answer is there, and all eight experts had work."""
     assert (job["state"], job["counts"]["completed"]) == ("done", n), job
     of_job = "FROM assignment a JOIN job j ON j.pk = a.job_pk WHERE j.id = %s AND a.response IS NOT NULL"
@@ -124,7 +125,7 @@ def _check(stack: Stack, job_id: str, job: Mapping[str, Any], n: int) -> None:
     assert stack.rows(f"SELECT count(*) {answers}", job_id) == [(n,)]
 
 
-def _database_mb(stack: Stack) -> float:
+def _database_mb(stack: MeasuredStack) -> float:
     return float(stack.rows("SELECT pg_database_size(current_database())")[0][0]) / 2**20
 
 
@@ -154,7 +155,7 @@ def main() -> None:
         folder = options.logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        with Stack(pool_file(folder), folder, env=env) as stack:
+        with open_stack(pool_file(folder), folder, env=env) as stack:
             spent, report = run(stack, folder, options.lines, options.layout)
     print(json.dumps({"core_ms_per_query": _rounded(spent), "load": os.getloadavg()[0]}), flush=True)
     if not options.no_embed:

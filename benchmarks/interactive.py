@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import httpx
 
-from benchmarks.stack import Stack
+from benchmarks.stack import MeasuredStack, open_stack
 
 MODELS = Path(__file__).parent.parent / "examples" / "zoo" / "models"
 EXPERT = "generalist"
@@ -75,7 +75,7 @@ def _has_text(line: str) -> bool:
     return any(choice["delta"].get("content") for choice in chunk.get("choices", ()))
 
 
-def ask_during(stack: Stack, client: httpx.Client, job_id: str) -> tuple[list[Wait], int]:
+def ask_during(stack: MeasuredStack, client: httpx.Client, job_id: str) -> tuple[list[Wait], int]:
     """Questions while the job runs, `N_BUSY` at most; and how many of its queries were left."""
     waits, left = [], 0
     while not stack.job(job_id)["responses"]:
@@ -116,12 +116,12 @@ def main() -> None:
     lines = [{"id": f"q{ix}", "question": f"What is {ix} plus {ix + 7}?"} for ix in range(options.queries)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with Stack(pool_file(folder, engine=options.engine), folder) as stack:
-            stack.start("worker", "worker", "--device", "cpu")
+        with open_stack(pool_file(folder, engine=options.engine), folder) as stack:
+            stack.launch("worker", "worker", "--device", "cpu")
             with httpx.Client(base_url=stack.url, timeout=300) as client:
                 ask(client)  # loads the engine
                 idle = [ask(client) for _ in range(N_IDLE)]
-                job_id = stack.submit(lines, composition=f"expert:{EXPERT}")
+                job_id = stack.submit_lines(lines, composition=f"expert:{EXPERT}")
                 busy, left = ask_during(stack, client, job_id)
     print(json.dumps(report(idle, busy, left=left)))
 

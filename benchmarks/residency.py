@@ -29,12 +29,13 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from benchmarks.stack import Stack, free_port
+from benchmarks.stack import MeasuredStack, open_stack
 from orchestrator.batching import Family, lower_bound_s
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.ports.engines import Finished, GenerationRequest, Tokens
+from tests.harness.processes import free_port
 from workers.backends.registry import get_backend
 
 ROOT = Path(__file__).parent.parent
@@ -98,19 +99,19 @@ def _member(name: str, model: Path, *, roles: Sequence[str] = ("expert",)) -> di
 
 
 @contextlib.contextmanager
-def stack_of(setting: Setting) -> Iterator[Stack]:
+def stack_of(setting: Setting) -> Iterator[MeasuredStack]:
     """A running stack whose workers wait, with their warm children ready."""
     with tempfile.TemporaryDirectory() as folder:
         threads = {"OMP_NUM_THREADS": str(setting.threads)}
-        with Stack(setting.config, Path(folder), env=threads) as stack:
+        with open_stack(setting.config, Path(folder), env=threads) as stack:
             for ix, core in enumerate(setting.cores):
-                stack.start(f"worker-{ix}", "worker", "--device", f"cpu:{ix}" if ix else "cpu", core=core)
+                stack.launch(f"worker-{ix}", "worker", "--device", f"cpu:{ix}" if ix else "cpu", core=core)
             _await_workers(stack, len(setting.cores))
             _warm_up(stack, setting.config)
             yield stack
 
 
-def _await_workers(stack: Stack, n: int) -> None:
+def _await_workers(stack: MeasuredStack, n: int) -> None:
     """Until `n` devices report."""
     deadline = time.monotonic() + START_S
     while len(stack.rows("SELECT owner FROM device")) < n:
@@ -119,18 +120,18 @@ def _await_workers(stack: Stack, n: int) -> None:
         time.sleep(POLL_S)
 
 
-def _warm_up(stack: Stack, config: Path) -> None:
+def _warm_up(stack: MeasuredStack, config: Path) -> None:
     """Load every engine by itself, twice, as in a service that runs: the first child of a device imports
     while it loads, which is no engine's cost."""
     for member in 2 * json.loads(config.read_text())["model_list"]:
-        stack.wait(stack.submit([WARM_UP], composition=f"expert:{member['model_name']}"))
+        stack.wait(stack.submit_lines([WARM_UP], composition=f"expert:{member['model_name']}"))
 
 
 def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], Work]:
     """Figures of one job on a stack, and the calls that it made."""
     with stack_of(setting) as stack:
         began = time.monotonic()
-        job = stack.wait(stack.submit(questions, composition="residency"))
+        job = stack.wait(stack.submit_lines(questions, composition="residency"))
         makespan_s = time.monotonic() - began
         figures = {
             "loads": job["loads"],
@@ -141,7 +142,7 @@ def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[
         return figures, _work(stack, job["id"], models_of(setting.config))
 
 
-def _measured_bound_s(stack: Stack, job_id: str, *, n_devices: int) -> float:
+def _measured_bound_s(stack: MeasuredStack, job_id: str, *, n_devices: int) -> float:
     """The largest lower bound on a schedule that does not overlap loads: each engine's load as its quickest
     by itself, before the job; its work as the seconds that it held a device and served."""
     load_s = dict(
@@ -164,7 +165,7 @@ def two_jobs(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> dict[s
     halves = [list(questions[::2]), list(questions[1::2])]
     with stack_of(setting) as stack:
         began = time.monotonic()
-        ids = [stack.submit(half, composition="residency") for half in halves]
+        ids = [stack.submit_lines(half, composition="residency") for half in halves]
         for job_id in ids:
             stack.wait(job_id)
         together_s = time.monotonic() - began
@@ -173,7 +174,7 @@ def two_jobs(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> dict[s
     with stack_of(setting) as stack:
         began = time.monotonic()
         for half in halves:
-            stack.wait(stack.submit(half, composition="residency"))
+            stack.wait(stack.submit_lines(half, composition="residency"))
         one_after_other_s = time.monotonic() - began
     return {
         "loads": loads,
@@ -183,12 +184,12 @@ def two_jobs(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> dict[s
     }
 
 
-def _n_loads(stack: Stack, *, began_with: str) -> int:
+def _n_loads(stack: MeasuredStack, *, began_with: str) -> int:
     statement = "SELECT count(*) FROM engine_load WHERE at >= (SELECT created_at FROM job WHERE id = %s)"
     return int(stack.rows(statement, began_with)[0][0])
 
 
-def _calls(stack: Stack, job_id: str) -> list[tuple[Any, ...]]:
+def _calls(stack: MeasuredStack, job_id: str) -> list[tuple[Any, ...]]:
     return stack.rows(
         "SELECT a.engine_id, a.expert_id, a.stage, p.messages, a.sampling FROM assignment a"
         " JOIN job j ON j.pk = a.job_pk"
@@ -204,7 +205,7 @@ def models_of(config: Path) -> dict[str, str]:
     return {member["model_name"]: member["litellm_params"]["model"] for member in members}
 
 
-def _work(stack: Stack, job_id: str, models: Mapping[str, str]) -> Work:
+def _work(stack: MeasuredStack, job_id: str, models: Mapping[str, str]) -> Work:
     """The calls of a job by stage and engine, as `vllm_scripts.py` takes them."""
     work: dict[tuple[int, str], dict[str, Any]] = {}
     for engine_id, expert_id, stage, messages, sampling in _calls(stack, job_id):

@@ -1,28 +1,20 @@
 """The stack end to end: processes are killed, brokers vanish, and every question is answered once."""
 
-import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 import redis
 import yaml
 from celery import Celery
 
 from orchestrator.ports.dispatch import Piece
-from tests.e2e.stack import (
-    RABBITMQ_URL,
-    ROOT,
-    RedisServer,
-    Stack,
-    open_redis,
-    open_stack,
-    rabbitmq_is_installed,
-    redis_is_installed,
-    until,
-)
-from tests.fakes.databases import postgres_is_reachable
+from tests.fakes.databases import fresh_postgres, postgres_is_reachable
+from tests.harness.processes import ROOT
+from tests.harness.servers import RABBITMQ_URL, Redis, open_redis, rabbitmq_is_installed, redis_is_installed
+from tests.harness.stack import PATIENCE_S, Stack
+from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
 from workers.pieces import Heard
 from workers.stack.news import RedisNews
@@ -39,7 +31,7 @@ N = 300
 
 
 @pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     with open_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -51,18 +43,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def questions(n: int) -> bytes:
-    lines = (json.dumps({"id": f"q{i}", "question": question(i)}) for i in range(n))
-    return "\n".join(lines).encode()
+@contextmanager
+def open_stack(folder: Path, config: Path, broker_url: str) -> Iterator[Stack]:
+    env = {"OMP_NUM_THREADS": "1", "MUSTER_SCHEDULER__SWEEP_S": "1"}
+    with (
+        fresh_postgres() as database_url,
+        Stack(config, folder, database_url=database_url, broker_url=broker_url, env=env) as stack,
+    ):
+        yield stack
 
 
-def answered_once(stack: Stack, job_id: object) -> None:
+def submit(stack: Stack) -> str:
+    """N questions for all experts; the job's id."""
+    lines = [{"id": f"q{i}", "question": question(i)} for i in range(N)]
+    return stack.submit_lines(lines, composition="muster/majority_all")
+
+
+def answered_once(stack: Stack, job_id: str) -> None:
     """All N, by all experts; every response on the books exactly once."""
-    job = stack.job_when(job_id, lambda job: job["state"] != "running")
+    job = stack.job_when(job_id)
     assert job["counts"] == {"total": N, "completed": N, "failed": 0, "waiting": 0}
     assert job["calls"] == job["responses"] == N * len(EXPERTS)
-    rows = [json.loads(line) for line in stack.get(f"/v1/jobs/{job_id}/answers").text.splitlines()]
-    assert [row["id"] for row in rows] == [f"q{i}" for i in range(N)]
+    assert [row["id"] for row in stack.answers(job_id)] == [f"q{i}" for i in range(N)]
 
 
 @pytest.mark.parametrize(
@@ -73,19 +75,19 @@ def test_a_batch_survives_its_worker_and_a_question_passes_it(
 ) -> None:
     url = request.getfixturevalue("redis_server").url if broker == "redis" else RABBITMQ_URL
     with open_stack(folder, folder / "pool.yaml", url) as stack:
-        stack.start("worker", "worker", "--device", "cpu", "--no-steps")
-        stack.start("steps", "worker")
-        stack.start("beat", "beat")
-        stack.start_api()
-        job = stack.submit(questions(N))
-        stack.job_when(job["id"], lambda job: job["responses"] > 0)
+        stack.launch("worker", "worker", "--device", "cpu", "--no-steps")
+        stack.launch("steps", "worker")
+        stack.launch("beat", "beat")
+        stack.launch_api()
+        job = submit(stack)
+        stack.job_when(job, lambda job: job["responses"] > 0)
         stack.kill("worker")
-        stack.start("successor", "worker", "--device", "cpu")
+        stack.launch("successor", "worker", "--device", "cpu")
 
         asked = stack.ask("What is 7 plus 7?", "alpha")
         assert asked.status_code == 200, asked.text
-        assert stack.get(f"/v1/jobs/{job['id']}").json()["state"] == "running"
-        answered_once(stack, job["id"])
+        assert stack.job(job)["state"] == "running"
+        answered_once(stack, job)
         assert stack.terminate("successor") == 0
         assert stack.terminate("steps") == 0
         assert stack.terminate("beat") == 0
@@ -96,27 +98,27 @@ def test_a_batch_survives_a_broker_that_comes_back_empty_and_messages_that_make_
     folder: Path, tmp_path: Path
 ) -> None:
     with open_redis(tmp_path) as broker, open_stack(folder, folder / "pool.yaml", broker.url) as stack:
-        stack.start("worker", "worker", "--device", "cpu")
-        stack.start_api()
+        stack.launch("worker", "worker", "--device", "cpu")
+        stack.launch_api()
         garble(broker)
-        job = stack.submit(questions(N))
-        stack.job_when(job["id"], lambda job: job["responses"] > 0)
+        job = submit(stack)
+        stack.job_when(job, lambda job: job["responses"] > 0)
         broker.kill()
         ready = stack.get("/health/ready").json()
         assert ready["degraded"] is True
-        late = stack.submit(questions(N))
-        answered_once(stack, job["id"])
+        late = submit(stack)
+        answered_once(stack, job)
         broker.start()
-        answered_once(stack, late["id"])
+        answered_once(stack, late)
         assert "message rejected" in stack.log("worker")
         assert stack.terminate("worker") == 0
 
 
 @needs_redis
-def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: RedisServer) -> None:
+def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: Redis) -> None:
     listener, teller = RedisNews(redis_server.url), RedisNews(redis_server.url)
     listener.start()
-    until(lambda: listener.is_live)
+    wait_for("the listener is live", lambda: listener.is_live, within_s=PATIENCE_S)
     with listener.watch("mine") as mine, listener.watch("other") as other:
         for channel in ("muster.news.0", "muster.pieces.0"):
             redis.Redis(port=redis_server.port).publish(channel, "garbage")
@@ -130,7 +132,7 @@ def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: RedisSer
         ]
         for piece in pieces:
             teller.tell_piece(piece)
-        heard = until(lambda: mine.wait(1).pieces)
+        heard = wait_for("pieces", lambda: mine.wait(1).pieces, within_s=PATIENCE_S)
         heard += () if len(heard) == 2 else mine.wait(30).pieces
         assert heard == (pieces[0], pieces[2])
         assert other.wait(0.0) == Heard(False, ())
@@ -139,7 +141,7 @@ def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: RedisSer
     assert not listener.is_live
 
 
-def garble(broker: RedisServer) -> None:
+def garble(broker: Redis) -> None:
     """What nobody of this version sends: other versions, other shapes, other tasks, other encodings."""
     sender = Celery(broker=broker.url, set_as_current=False)
     bodies: list[object] = [{"v": 999}, {"v": True}, {}, None, "text", [1, 2]]
@@ -153,17 +155,17 @@ def garble(broker: RedisServer) -> None:
 
 
 @needs_redis
-def test_a_worker_told_to_end_gives_its_work_back_untried(folder: Path, redis_server: RedisServer) -> None:
+def test_a_worker_told_to_end_gives_its_work_back_untried(folder: Path, redis_server: Redis) -> None:
     with open_stack(folder, folder / "pool.yaml", redis_server.url) as stack:
-        stack.start("worker", "worker", "--device", "cpu")
-        stack.start_api()
-        job = stack.submit(questions(N))
-        stack.job_when(job["id"], lambda job: job["responses"] > 0)
+        stack.launch("worker", "worker", "--device", "cpu")
+        stack.launch_api()
+        job = submit(stack)
+        stack.job_when(job, lambda job: job["responses"] > 0)
         assert stack.terminate("worker") == 0
-        left = stack.get(f"/v1/jobs/{job['id']}").json()
+        left = stack.job(job)
         assert 0 < left["responses"] < left["calls"]
-        stack.start("successor", "worker", "--device", "cpu")
-        answered_once(stack, job["id"])
+        stack.launch("successor", "worker", "--device", "cpu")
+        answered_once(stack, job)
 
 
 WORDS = "one two three four five six seven eight nine ten"
@@ -182,41 +184,41 @@ def test_a_stream_outlives_the_worker_that_wrote_its_beginning(
         tmp_path, rules=[{"match": "count", "reply": f"<think>how?</think> {WORDS}"}], tokens_per_s=4.0
     )
     with open_stack(tmp_path, tmp_path / "pool.yaml", url) as stack:
-        stack.start("worker", "worker", "--device", "cpu")
-        stack.start_api()
+        stack.launch("worker", "worker", "--device", "cpu")
+        stack.launch_api()
         with stack.stream("count to ten", "alpha") as texts:
             begun = [next(texts)] if broker == "redis" else []
             stack.job_when(only_job(stack), lambda job: job["calls"] > 0)
             stack.kill("worker")
-            stack.start("successor", "worker", "--device", "cpu")
+            stack.launch("successor", "worker", "--device", "cpu")
             rest = list(texts)
         assert "".join(begun + rest) == WORDS
         if broker == "redis":
             assert begun[0] in ("one", "one two")
             assert len(rest) > 1
-        line = json.loads(stack.get(f"/v1/jobs/{only_job(stack)}/answers").text)
+        [line] = stack.answers(only_job(stack))
         assert line["answer"] == WORDS
 
 
 def only_job(stack: Stack) -> str:
-    jobs = until(lambda: stack.get("/v1/jobs").json()["data"])
+    jobs = wait_for("a job", lambda: stack.get("/v1/jobs").json()["data"], within_s=PATIENCE_S)
     return str(jobs[0]["id"])
 
 
 @pytest.mark.zoo
 @needs_redis
-def test_real_models_answer_through_the_stack(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_real_models_answer_through_the_stack(tmp_path: Path, redis_server: Redis) -> None:
     with open_stack(tmp_path, small_zoo(tmp_path), redis_server.url) as stack:
-        stack.start("worker", "worker", "--device", "cpu")
-        stack.start_api()
+        stack.launch("worker", "worker", "--device", "cpu")
+        stack.launch_api()
         asked = stack.ask("Write 1984 in Roman numerals.", "roman")
         assert asked.json()["choices"][0]["message"]["content"] == "MCMLXXXIV"
-        routed = httpx.post(
-            f"{stack.url}/v1/route", json={"question": "Write 15 in Roman numerals."}, timeout=60
-        )
+        routed = stack.post("/v1/route", {"question": "Write 15 in Roman numerals."})
         assert {recruit["expert"] for recruit in routed.json()["recruits"]} == {"roman", "arith-a"}
-        job = stack.submit(b'{"question": "Write 14 in Roman numerals."}')
-        until(lambda: stack.get(f"/v1/jobs/{job['id']}").json()["state"] == "done")
+        job = stack.submit_lines(
+            [{"question": "Write 14 in Roman numerals."}], composition="muster/majority_all"
+        )
+        stack.job_when(job, lambda job: job["state"] == "done")
 
 
 def small_zoo(folder: Path) -> Path:

@@ -13,9 +13,9 @@ import httpx
 
 from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
-from tests.faults.servers import free_port
-from tests.faults.waiting import becomes_true, let_pass, wait_for
 from tests.faults.world import N_QUERIES, Lab, World, living
+from tests.harness.processes import free_port
+from tests.harness.waiting import becomes_true, let_pass, wait_for
 
 TWO = (scripted("alpha"), scripted("beta"))
 ONE = (scripted("alpha", delay_s=0.3),)
@@ -125,7 +125,6 @@ def few_descriptors(lab: Lab, report: Report) -> None:
         world.api = world.process(
             "api",
             *("serve", "--port", str(world.port)),
-            ready="Muster listens",
             limits={resource.RLIMIT_NOFILE: (64, N_IDLE + 600)},
         )
         world.start(world.api)
@@ -183,7 +182,7 @@ def overdue(lab: Lab, report: Report) -> None:
         report.expect(
             "finished queries are kept, the others failed", counts.completed and counts.failed, seen=counts
         )
-        codes = Counter(answer.get("error_code") for answer in world.answers(job))
+        codes = Counter(answer.get("error_code") for answer in world.stored_answers(job))
         report.expect("those say batch_expired", set(codes) == {None, "batch_expired"}, seen=codes)
         lines = output_lines(world, job)
         n_answered = sum(line.get("error") is None for line in lines)

@@ -10,8 +10,8 @@ import redis
 from tests.faults import checker
 from tests.faults.pools import questions, scripted
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true, let_pass
 from tests.faults.world import N_QUERIES, Lab, World, living
+from tests.harness.waiting import becomes_true, let_pass
 
 TWO = (scripted("alpha"), scripted("beta"))
 BOUND_S = 90.0

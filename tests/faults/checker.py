@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from tests.faults.servers import rows
+from tests.harness.servers import rows
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -16,8 +16,8 @@ import psycopg
 
 from tests.faults.pools import Json, jsonl, questions, scripted
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true, let_pass
 from tests.faults.world import N_QUERIES, Lab, World, living
+from tests.harness.waiting import becomes_true, let_pass
 
 TWO = (scripted("alpha"), scripted("beta"))
 BOUND_S = 90.0

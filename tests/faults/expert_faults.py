@@ -24,8 +24,8 @@ from tests.fakes.bad_server import (
 )
 from tests.faults.pools import ANSWER, Json, scripted, served
 from tests.faults.report import Report
-from tests.faults.servers import free_port
 from tests.faults.world import MAJORITY, N_QUERIES, Lab, living
+from tests.harness.processes import free_port
 
 HONEST = ("alpha", "beta")
 BOUND_S = 240.0
@@ -150,7 +150,7 @@ def _run(lab: Lab) -> Gauntlet:
         with living(lab, report, pool, workers=2, router_settings=retries) as world:
             job = world.submit()
             report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
-            answers = world.answers(job)
+            answers = world.stored_answers(job)
             counts = world.counters(job)
             report.expect("every query is answered", counts.completed == N_QUERIES, seen=counts)
             values = Counter(answer.get("value") for answer in answers)
@@ -227,7 +227,7 @@ def inject(lab: Lab, report: Report) -> None:
                 "I4 the jobs end", world.ends(voted, within_s=90) and world.ends(written, within_s=90)
             )
             for job in (voted, written):
-                values = Counter(answer.get("value") for answer in world.answers(job))
+                values = Counter(answer.get("value") for answer in world.stored_answers(job))
                 report.expect(
                     "the answer is that of the run without injection, A, in all",
                     values == {"A": N_QUERIES},
@@ -256,7 +256,7 @@ def aggregator_down(lab: Lab, report: Report) -> None:
     with living(lab, report, pool, workers=2, compositions=compositions, router_settings=retries) as world:
         job = world.submit()
         report.expect("I4 the job ends", world.ends(job, within_s=90))
-        answers = world.answers(job)
+        answers = world.stored_answers(job)
         values = Counter(answer.get("value") for answer in answers)
         report.expect("the vote decides: A", values == {"A": N_QUERIES}, seen=values)
         marked = sum(bool(a.get("degraded")) and "vote" in " ".join(a.get("notes", ())) for a in answers)
@@ -272,7 +272,7 @@ def all_experts_down(lab: Lab, report: Report) -> None:
         report.expect("I4 the job ends", world.ends(job, within_s=90))
         counts = world.counters(job)
         report.expect("every query ends with an error", counts.failed == N_QUERIES, seen=counts)
-        codes = Counter(answer.get("error_code") for answer in world.answers(job))
+        codes = Counter(answer.get("error_code") for answer in world.stored_answers(job))
         report.expect("the error says that nobody answered", set(codes) == {"no_answer"}, seen=codes)
         report.note(f"ended after {time.monotonic() - started:.1f} s")
 

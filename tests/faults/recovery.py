@@ -5,8 +5,8 @@ import time
 from tests.faults import checker
 from tests.faults.pools import scripted
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true
 from tests.faults.world import N_QUERIES, Lab, World, living
+from tests.harness.waiting import becomes_true
 
 POOL = (scripted("alpha", delay_s=1.0), scripted("beta", delay_s=1.0))
 WORKER_BOUND_S, OTHER_HOST_BOUND_S, REDIS_BOUND_S = 15.0, 30.0, 30.0

@@ -15,10 +15,10 @@ import psycopg
 
 from tests.faults import checker
 from tests.faults.pools import questions, scripted
-from tests.faults.processes import Process, descendants
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true, let_pass
 from tests.faults.world import N_QUERIES, Lab, World, living
+from tests.harness.processes import Process, descendants
+from tests.harness.waiting import becomes_true, let_pass
 
 POOL = (scripted("alpha"), scripted("beta"), scripted("gamma", load_s=0.1))
 N_OPEN = 3

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from tests.faults.pools import questions, scripted
-from tests.faults.processes import Process
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true, wait_for
 from tests.faults.world import N_QUERIES, Lab, World, living
+from tests.harness.processes import Process
+from tests.harness.waiting import becomes_true, wait_for
 
 TWO = (scripted("alpha"), scripted("beta"))
 BOUND_S = 120.0

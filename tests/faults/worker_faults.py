@@ -9,10 +9,10 @@ from contextlib import suppress
 from tests.fakes.bad_server import BadServer, completion, says
 from tests.faults import checker
 from tests.faults.pools import questions, scripted, served
-from tests.faults.processes import descendants
 from tests.faults.report import Report
-from tests.faults.waiting import becomes_true, let_pass, wait_for
 from tests.faults.world import N_QUERIES, QUICK, Lab, World, living
+from tests.harness.processes import descendants
+from tests.harness.waiting import becomes_true, let_pass, wait_for
 
 TWO = (scripted("alpha"), scripted("beta"))
 BOUND_S = 60.0
@@ -165,7 +165,7 @@ def failing_load(lab: Lab, report: Report) -> None:
         report.expect(
             "its calls failed as engine_load_failed", failed == {"engine_load_failed": N_QUERIES}, seen=failed
         )
-        degraded = sum(bool(answer.get("degraded")) for answer in world.answers(job))
+        degraded = sum(bool(answer.get("degraded")) for answer in world.stored_answers(job))
         report.expect("answers are marked degraded", degraded == N_QUERIES, seen=degraded)
         lines = [line for worker in world.workers for line in worker.output().splitlines()]
         loads = sum("engine broken: loading" in line for line in lines)
@@ -213,7 +213,7 @@ def wrong_clocks(lab: Lab, report: Report) -> None:
     with living(lab, report, TWO, workers=0) as world:
         (world.folder / "sitecustomize.py").write_text(_SHIFTED_CLOCK)
         for name, shift_s in (("fast", 3600), ("slow", -3600), ("jumps", 0)):
-            env = {"PYTHONPATH": f"{world.folder}:{world._env['PYTHONPATH']}", "CLOCK_SHIFT_S": str(shift_s)}
+            env = {"PYTHONPATH": f"{world.folder}:{world.env['PYTHONPATH']}", "CLOCK_SHIFT_S": str(shift_s)}
             world.workers.append(world.device_worker(name, env=env))
         world.start(*world.workers)
         job = world.submit(2 * N_QUERIES)

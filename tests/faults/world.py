@@ -1,7 +1,6 @@
 """One live system per fault: database, pool file, API, workers and beat, all real processes."""
 
 import itertools
-import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,22 +12,23 @@ import psycopg
 
 from tests.faults import checker
 from tests.faults.checker import Counters
-from tests.faults.pools import LOG, PROVIDER_KEY, Json, jsonl, questions, write_pool
+from tests.faults.pools import LOG, PROVIDER_KEY, Json, questions, write_pool
 from tests.faults.prober import Prober
-from tests.faults.processes import ROOT, Process
 from tests.faults.report import Report
-from tests.faults.servers import BROKER_PASSWORD, DATABASE_PASSWORD, Postgres, Redis, free_port, rows
-from tests.faults.waiting import becomes_true, wait_for
+from tests.harness.processes import ROOT, Process
+from tests.harness.servers import DATABASE_PASSWORD, Postgres, Redis, rows
+from tests.harness.stack import Stack, answers
+from tests.harness.waiting import becomes_true, wait_for
 
 N_QUERIES = 240
 TEMPLATE = "pristine"
+BROKER_PASSWORD = "pw-planted-a07d22"
 SECRETS = (PROVIDER_KEY, DATABASE_PASSWORD, BROKER_PASSWORD)
 MAJORITY: Mapping[str, Json] = {"vote": {"router": "all", "aggregator": "majority"}}
 QUICK: Json = {"lease_s": 3, "sweep_s": 1}
 """Leases and sweeps of the faults that need not wait for the defaults."""
 
 P99_S = 1.0
-API_READY = "Muster listens"
 N_DOWNLOADS = 10
 """Jobs whose answers are also read over HTTP, the last ones of a world."""
 
@@ -45,7 +45,7 @@ class Lab:
     def __init__(self, folder: Path, *, wanted: Collection[str] = ()) -> None:
         self.folder = folder
         self.postgres = Postgres(folder)
-        self.redis = Redis(folder)
+        self.redis = Redis(folder, password=BROKER_PASSWORD)
         self.wanted = wanted
         self._numbers = itertools.count(1)
         self._done: dict[str, Any] = {}
@@ -82,7 +82,7 @@ class Lab:
         return f"world{next(self._numbers)}"
 
 
-class World:
+class World(Stack):
     """A system over a pool of scripted or served experts. Use `living` to have it started, audited and
     ended.
 
@@ -106,9 +106,17 @@ class World:
     ) -> None:
         self.lab = lab
         self.name = lab.new_name()
-        self.folder = lab.folder / self.name
         self.acknowledged: dict[str, list[str]] = {}
-        (self.folder / "tmp").mkdir(parents=True)
+        folder = lab.folder / self.name
+        (folder / "tmp").mkdir(parents=True)
+        super().__init__(
+            folder / "pool.yaml",
+            folder,
+            database_url=lab.postgres.url(self.name),
+            broker_url=lab.redis.url,
+            env={"OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp"), **(env or {})},
+            timeout_s=30,
+        )
         self._muster = {
             "data_dir": str(self.folder / "data"),
             "embedder": {"model": "hash"},
@@ -117,32 +125,18 @@ class World:
             "server": dict(server or {}),
         }
         self._router_settings = router_settings
-        self.port = free_port()
         self.configure(members)
-        self._env = {
-            "PYTHONPATH": str(ROOT),
-            "MUSTER_DATABASE_URL": lab.postgres.url(self.name),
-            "MUSTER_BROKER_URL": lab.redis.url,
-            "OMP_NUM_THREADS": "1",
-            "TMPDIR": str(self.folder / "tmp"),
-            **(env or {}),
-        }
-        self.api = self.process("api", "serve", "--port", str(self.port), ready=API_READY)
+        self.api = self.process("api", "serve", "--port", str(self.port))
         self.workers = [self.device_worker(f"worker{n}") for n in range(1, workers + 1)]
-        self.light = [self.process(f"light{n}", "worker", ready=" ready.") for n in range(1, light + 1)]
+        self.light = [self.process(f"light{n}", "worker") for n in range(1, light + 1)]
         self.beats = [self.process(f"beat{n}", "beat") for n in range(1, beats + 1)]
         self.prober = Prober(self.port, is_up=lambda: self.api.is_alive)
-        self._http = httpx.Client(base_url=self.url, timeout=30)
 
     # ── processes ─────────────────────────────────────────────────────────────────────────────────
 
     @property
     def processes(self) -> list[Process]:
         return [self.api, *self.workers, *self.light, *self.beats]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def engine_log(self) -> Path:
@@ -155,26 +149,7 @@ class World:
         )
 
     def device_worker(self, name: str, **more: Any) -> Process:
-        return self.process(name, "worker", "--device", "cpu", ready=" ready.", **more)
-
-    def process(
-        self,
-        name: str,
-        *arguments: str,
-        ready: str | None = None,
-        limits: Mapping[int, tuple[int, int]] | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> Process:
-        """A `muster` command over this world's pool file."""
-        return Process(
-            name,
-            [sys.executable, "-m", "api.cli.main", "--config", str(self.folder / "pool.yaml"), *arguments],
-            env={**self._env, **(env or {})},
-            log=self.folder / f"{name}.log",
-            cwd=self.folder,
-            ready=ready,
-            limits=limits,
-        )
+        return self.process(name, "worker", "--device", "cpu", **more)
 
     def start(self, *processes: Process) -> None:
         for process in processes or self.processes:
@@ -190,14 +165,6 @@ class World:
                 process.start()
 
     # ── clients ───────────────────────────────────────────────────────────────────────────────────
-
-    def post(
-        self, path: str, body: object, *, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> httpx.Response:
-        return self._http.post(path, json=body, headers=dict(headers or {}), **more)
-
-    def get(self, path: str, **more: Any) -> httpx.Response:
-        return self._http.get(path, **more)
 
     def submit(
         self,
@@ -225,12 +192,10 @@ class World:
         deadline_s: float | None = None,
         timeout_s: float = 60,
     ) -> httpx.Response:
-        """`POST /v1/jobs` over a connection of its own: for any thread."""
-        headers = {"content-type": "application/jsonl", **({} if key is None else {"idempotency-key": key})}
-        parameters = {"composition": model, **({} if deadline_s is None else {"deadline_s": str(deadline_s)})}
-        return httpx.post(
-            f"{self.url}/v1/jobs", params=parameters, content=jsonl(asked), headers=headers, timeout=timeout_s
-        )
+        """Over a connection of its own: for any thread."""
+        headers = {} if key is None else {"idempotency-key": key}
+        query = {} if deadline_s is None else {"deadline_s": str(deadline_s)}
+        return self.post_job(asked, headers=headers, timeout_s=timeout_s, composition=model, **query)
 
     def acknowledge(self, reply: httpx.Response, asked: Sequence[Json]) -> str:
         job_id = str(reply.json()["id"])
@@ -301,7 +266,7 @@ class World:
 
         return becomes_true(look, within_s=within_s, every_s=0.05)
 
-    def answers(self, job_id: str) -> list[dict[str, Any]]:
+    def stored_answers(self, job_id: str) -> list[dict[str, Any]]:
         """Answers as stored."""
         found = self.sql(
             "SELECT a.payload::json FROM answer a JOIN query q ON q.pk = a.query_pk"
@@ -341,37 +306,21 @@ class World:
 
     def _strange_downloads(self) -> list[str]:
         """Jobs whose answers over HTTP are not one a query."""
-        if not _answers(self.url):
-            return []
+        if not becomes_true(lambda: answers(self.url), within_s=30, every_s=0.1):
+            return []  # it may have been restarted just now
         sent = {job: sorted(ids) for job, ids in list(self.acknowledged.items())[-N_DOWNLOADS:]}
         return [job for job, ids in sent.items() if sorted(map(str, self.downloaded(job))) != ids]
 
     def downloaded(self, job_id: str) -> list[object]:
         """Ids of the lines of a job's answers."""
-        reply = self.get(f"/v1/jobs/{job_id}/answers")
-        return [json.loads(line)["id"] for line in reply.text.splitlines() if line]
+        return [line["id"] for line in self.answers(job_id)]
 
     def close(self) -> None:
-        for process in self.processes:
-            with suppress(ProcessLookupError):
-                process.kill()
-        self._http.close()
+        super().close()
         if self._connection is not None:
             self._connection.close()
         with suppress(psycopg.OperationalError):
             self.lab.postgres.drop(self.name)
-
-
-def _answers(url: str) -> bool:
-    """Whether an API lives there, which is waited for: it may have been restarted just now."""
-
-    def look() -> bool:
-        try:
-            return httpx.get(f"{url}/health/live", timeout=5).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    return becomes_true(look, within_s=30, every_s=0.1)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The `server` backend against a live server that misbehaves."""
 
 import logging
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +36,7 @@ from tests.fakes.bad_server import (
     streams,
 )
 from tests.fakes.openai_server import openai_server
+from tests.harness.processes import free_port
 from workers.backends.registry import get_backend
 
 KEY = "sk-secret-7"
@@ -245,11 +245,6 @@ def test_the_key_is_sent_and_never_shown(caplog: pytest.LogCaptureFixture) -> No
 
 
 # ── loading ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_nobody_there_is_a_load_error() -> None:

@@ -32,8 +32,7 @@ from tests.contracts.test_backend_contract import (  # noqa: F401 - pytest colle
     test_unknown_adapter_fails_its_request_only,
     test_what_a_backend_cannot_do_fails_the_request_and_is_never_ignored,
 )
-from tests.faults.processes import Process
-from tests.faults.servers import free_port
+from tests.harness.processes import Process, free_port
 from tests.tiny_models import tiny_adapter
 from tests.vllm.engines import MODELS, ask, by_transformers, end, finished, texts
 from workers.backends.registry import get_backend

@@ -1,31 +1,24 @@
-"""PostgreSQL and Redis of our own: they may be stopped, killed, emptied and starved."""
+"""Servers of the stack: PostgreSQL and Redis of our own, which may be stopped, killed, emptied and starved;
+and the RabbitMQ of the machine."""
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
 
-from tests.faults.processes import Process
-from tests.faults.waiting import wait_for
+from tests.harness.processes import Process, free_port
+from tests.harness.waiting import wait_for
 
 DATABASE_PASSWORD = "pw-planted-4c1f9e"
-BROKER_PASSWORD = "pw-planted-a07d22"
+RABBITMQ_URL = "amqp://guest:guest@127.0.0.1:5672//"
 USER = "muster"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Postgres:
@@ -105,20 +98,32 @@ def _postgres_tool(name: str) -> str:
 
 
 class Redis:
-    """A server without persistence: what it held is gone when it was killed."""
+    """A server without persistence: what it held is gone when it was killed.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        password: what it asks for; None = nothing.
+    """
+
+    def __init__(self, folder: Path, *, password: str | None = None) -> None:
         self.port = free_port()
         self._folder = folder
+        self._password = password
         self._process: Process | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://:{BROKER_PASSWORD}@127.0.0.1:{self.port}/0"
+        login = f":{self._password}@" if self._password else ""
+        return f"redis://{login}127.0.0.1:{self.port}/0"
+
+    @property
+    def process(self) -> Process:
+        assert self._process is not None, "Redis was not started"
+        return self._process
 
     def start(self, *options: str) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--appendonly", "no", "--requirepass", BROKER_PASSWORD, "--dir", str(self._folder)]
+        command = [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--appendonly", "no", "--dir", str(self._folder)]
+        command += ["--requirepass", self._password] if self._password else []
         self._process = Process("redis", [*command, *options], env={}, log=self._folder / "redis.log").start()
         wait_for("redis answers", self._answers, within_s=10)
 
@@ -127,8 +132,7 @@ class Redis:
 
     def kill(self) -> None:
         """-9: all that it held is lost."""
-        assert self._process is not None
-        self._process.kill()
+        self.process.kill()
 
     def empty_restart(self) -> None:
         self.kill()
@@ -136,12 +140,10 @@ class Redis:
 
     def stop_answering(self) -> None:
         """Accepts connections and says nothing."""
-        assert self._process is not None
-        self._process.signal(signal.SIGSTOP)
+        self.process.signal(signal.SIGSTOP)
 
     def answer_again(self) -> None:
-        assert self._process is not None
-        self._process.signal(signal.SIGCONT)
+        self.process.signal(signal.SIGCONT)
 
     def close(self) -> None:
         if self._process is not None:
@@ -153,6 +155,37 @@ class Redis:
                 return bool(client.ping())
         except redis.ConnectionError:
             return False
+
+
+@contextmanager
+def open_redis(folder: Path) -> Iterator[Redis]:
+    """A Redis that asks for no password."""
+    server = Redis(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def redis_is_installed() -> bool:
+    return _redis_program() is not None
+
+
+def redis_program() -> str:
+    found = _redis_program()
+    if found is None:
+        raise FileNotFoundError("redis-server is not installed: the stack needs its program on the path")
+    return found
+
+
+def _redis_program() -> str | None:
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def rabbitmq_is_installed() -> bool:
+    """A missing server is excused only where none is installed."""
+    return shutil.which("rabbitmq-server") is not None
 
 
 def rows(conn: psycopg.Connection[tuple[Any, ...]], sql: str, *values: object) -> Sequence[tuple[Any, ...]]:

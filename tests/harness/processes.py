@@ -1,8 +1,9 @@
-"""Processes under test: each in a session of its own, its output in a file, ended whatever happens."""
+"""Processes: each in a session of its own, its output in a file, ended whatever happens."""
 
 import os
 import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from tests.faults.waiting import becomes_true, wait_for
+from tests.harness.waiting import becomes_true, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,6 +110,12 @@ class Process:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def kill_alone(self) -> None:
+        """-9 for the process itself; its children are left to notice."""
+        assert self._popen is not None, f"{self.name} was not started"
+        self._popen.kill()
+        self._popen.wait()
+
     def kill(self) -> None:
         """-9 for it and its children; nothing happens to one that ended."""
         if self._popen is None:
@@ -118,6 +125,11 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
+
+    def wait(self) -> int:
+        """Until it ends by itself; the exit code."""
+        assert self._popen is not None, f"{self.name} was not started"
+        return self._popen.wait()
 
     def stop(self, *, within_s: float = 20) -> int | None:
         """SIGTERM; returns the exit code, None when it had to be killed."""
@@ -137,10 +149,22 @@ class Process:
 
     def rss_mib(self) -> float:
         """Resident memory of the process, without its children."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return _memory_mib(self.pid, "VmRSS")
+
+    def peak_mib(self) -> float:
+        """Peak resident memory of the process so far, without its children."""
+        return _memory_mib(self.pid, "VmHWM")
+
+    def tree_peak_mib(self) -> float:
+        """Peaks of the process and its children, summed: pages that they share count twice."""
+        return sum(_memory_mib(pid, "VmHWM") for pid in self._tree())
+
+    def tree_cpu_s(self) -> float:
+        """Processor time that the process and its living children have taken."""
+        return sum(cpu_s(pid) for pid in self._tree())
+
+    def _tree(self) -> list[int]:
+        return [self.pid, *descendants(self.pid)]
 
     def _apply_limits(self) -> None:
         for number, limit in self._limits.items():
@@ -160,3 +184,27 @@ def descendants(pid: int) -> list[int]:
         found += children
         queue += children
     return found
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has taken; 0 for one that is gone."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _memory_mib(pid: int, field: str) -> float:
+    """A size of /proc/PID/status; 0 for a process that is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
