@@ -2,6 +2,7 @@
 
     MusterError
     ├── ConfigError                  settings or pool file; exit code 2
+    │   ├── MistakesError            several at once
     │   └── NotProfiledError         a router that reads profile outcomes, where there are none
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
@@ -31,7 +32,7 @@ A message says what is wrong and what to do about it. `code` is a stable string 
 `param` names the field at fault.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -82,6 +83,17 @@ class ConfigError(MusterError):
         super().__init__(place + message, param=param, remedy=remedy)
         self.file = file
         self.line = line
+
+
+class MistakesError(ConfigError):
+    """All mistakes of a configuration, one a line; file, line and param are the first one's."""
+
+    def __init__(self, mistakes: Sequence[ConfigError]) -> None:
+        first = mistakes[0]
+        super().__init__("\n".join(str(mistake) for mistake in mistakes), param=first.param)
+        self.file = first.file
+        self.line = first.line
+        self.mistakes = tuple(mistakes)
 
 
 class NotProfiledError(ConfigError):

@@ -1,6 +1,7 @@
 """What every command shares: the configuration, the wired app, and how results are printed."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from rich.console import Console, RenderableType
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
     from orchestrator.settings.schema import MusterSettings, Settings
+
+log = logging.getLogger(__name__)
 
 CONFIG_VARIABLE = "MUSTER_CONFIG"
 DEFAULT_CONFIG = Path("muster.yaml")
@@ -49,7 +52,10 @@ class Session:
     def settings(self) -> "Settings":
         from orchestrator.settings.load import load_settings
 
-        return load_settings(self.config_path())
+        settings = load_settings(self.config_path())
+        for remark in settings.remarks:
+            log.warning("%s", remark)
+        return settings
 
     def muster_settings(self) -> "tuple[MusterSettings, Path]":
         """The `muster:` section of the configuration if there is one, with the folder its paths refer to;
@@ -60,7 +66,7 @@ class Session:
         """
         from orchestrator.settings.schema import MusterSettings
 
-        if self.config is None and CONFIG_VARIABLE not in os.environ and not DEFAULT_CONFIG.is_file():
+        if self.config is None and not os.environ.get(CONFIG_VARIABLE) and not DEFAULT_CONFIG.is_file():
             return MusterSettings(), Path()
         settings = self.settings()
         return settings.muster, settings.base_dir

@@ -1,160 +1,282 @@
-"""Loading: the file and the environment, checked, with file and line of what is wrong."""
+"""Loading: the file and the environment, checked, with file and line of all that is wrong."""
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple, get_origin
 
-from pydantic import (
-    BaseModel,
-    JsonValue,
-    ValidationError,
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.errors import ConfigError, MistakesError
+from orchestrator.settings.environment import (
+    REFERENCE,
+    malformed_variables,
+    section_of,
+    unknown_variables,
+    variable_of,
 )
-
-from orchestrator.errors import ConfigError
-from orchestrator.settings.schema import ENV_PREFIX, MusterSettings, Settings, _members
+from orchestrator.settings.pasted import (
+    LEFT_OUT,
+    Fault,
+    Mapped,
+    Pasted,
+    litellms_keys,
+    with_environment,
+    without_idle,
+)
+from orchestrator.settings.schema import MusterSettings, Settings
 from orchestrator.settings.yaml_lines import Document, KeyPath, load_yaml
 
-OTHER_VARIABLES = frozenset(
-    {
-        "MUSTER_CONFIG",
-        "MUSTER_REPLAY_DIR",
-        "MUSTER_TEST_POSTGRES_URL",
-        "MUSTER_VLLM_PYTHON",
-        "MUSTER_ZOO_MODELS",
-    }
-)
+INTERNAL = frozenset({"base_dir", "source", "remarks"})
+
+_WANTS_TEXT = frozenset({"string_type", "path_type", "invalid-json-value", "literal_error"})
+
+
+class Loaded(NamedTuple):
+    """Settings, and the file that they were read from, for checks that name its lines."""
+
+    settings: Settings
+    document: Document
 
 
 def load_settings(path: Path) -> Settings:
     """Read, check and merge the file and the environment.
 
     Raises:
-        ConfigError: with file, line, and the nearest valid key or what is wrong with the value.
+        ConfigError: with file, line, and the nearest valid key or what is wrong with the value; a
+            `MistakesError` where there are several.
     """
+    return load_with_lines(path).settings
+
+
+def load_with_lines(path: Path) -> Loaded:
+    """As `load_settings`, with the lines of the file."""
     document = load_yaml(path)
-    _check_environment(os.environ)
-    _refuse_shared_secrets(path, document)
-    data: dict[str, object] = dict(document.data)
-    try:
-        section = data.pop("muster", None) or {}
-        if not isinstance(section, dict):
-            raise ConfigError(
-                "`muster` must be a mapping.", file=str(path), line=document.line_of(("muster",))
-            )
-        muster = _validated_section(section, document, path)
-        if "base_dir" in data or "source" in data:
-            raise _unknown_key(("base_dir" if "base_dir" in data else "source",), Settings, document, path)
-        return Settings.model_validate(
-            {**data, "muster": muster, "base_dir": path.resolve().parent, "source": str(path)}
+    return Loaded(_Reading(path, document, os.environ).settings(), document)
+
+
+def raise_all(mistakes: Iterable[ConfigError]) -> None:
+    """Nothing without mistakes; one is raised as it is, several together in the order of their lines.
+
+    Raises:
+        ConfigError: there is a mistake.
+    """
+    found = sorted({str(mistake): mistake for mistake in mistakes}.values(), key=lambda m: m.line or 0)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise MistakesError(found)
+
+
+def name_of(place: KeyPath) -> str:
+    """A place as messages name it: `model_list.0.litellm_params.model`."""
+    return ".".join(str(part) for part in place)
+
+
+class _Reading:
+    """One reading of a file, and the mistakes that were found so far."""
+
+    def __init__(self, path: Path, document: Document, environment: Mapping[str, str]) -> None:
+        self._path = path
+        self._document = document
+        self._environment = environment
+        self._mistakes: list[ConfigError] = []
+        self._told: set[KeyPath] = set()
+
+    def settings(self) -> Settings:
+        """The settings, or a ConfigError that holds all mistakes."""
+        pasted = without_idle(self._document.data)
+        for fault in (*pasted.faults, *_shared_secrets(self._path, self._document.data)):
+            self._tell(fault)
+        data = without_empty(self._with_environment(pasted.data), Settings)
+        assert isinstance(data, dict), "a mapping stays one"
+        muster = self._section(without_empty(data.pop("muster", None) or {}, MusterSettings))
+        settings = self._whole(data, muster, self._remarks(pasted))
+        raise_all(self._mistakes)
+        assert settings is not None, "there was no mistake"
+        return settings
+
+    def _with_environment(self, data: Mapped) -> Mapped:
+        theirs = self._document.data.get("environment_variables")
+        filled, missing = with_environment(
+            data, self._environment, theirs if isinstance(theirs, dict) else {}
         )
-    except ValidationError as error:
-        raise _config_error(error, (), Settings, document, path) from error
+        for fault in missing:
+            self._tell(fault)
+        assert isinstance(filled, dict), "a mapping stays one"
+        return filled
+
+    def _section(self, section: JsonValue) -> MusterSettings:
+        """The `muster` section under its variables; the defaults where it has mistakes."""
+        malformed = malformed_variables(self._environment, MusterSettings)
+        self._mistakes += malformed
+        if not isinstance(section, dict):
+            self._tell(Fault(("muster",), "`muster` must be a mapping."))
+        elif not malformed:
+            try:
+                return MusterSettings(**section)  # type: ignore[arg-type]
+            except ValidationError as error:
+                self._tell_all(error, MusterSettings, ("muster",))
+        return MusterSettings.model_construct()
+
+    def _whole(self, data: Mapped, muster: MusterSettings, remarks: tuple[str, ...]) -> Settings | None:
+        for key in sorted(INTERNAL & data.keys()):
+            self._unknown_key((key,), Settings)
+            del data[key]
+        members = data.get("model_list")
+        places: list[int] = []
+        if isinstance(members, list):
+            places = [index for index, member in enumerate(members) if member != LEFT_OUT]
+            data["model_list"] = [members[index] for index in places]
+        origin = {"base_dir": self._path.resolve().parent, "source": str(self._path), "remarks": remarks}
+        try:
+            return Settings.model_validate({**data, "muster": muster, **origin})
+        except ValidationError as error:
+            self._tell_all(error, Settings, (), places=places)
+            return None
+
+    def _remarks(self, pasted: Pasted) -> tuple[str, ...]:
+        lines = unknown_variables(self._environment, MusterSettings)
+        if pasted.idle:
+            lines.append(f"{self._path}: these keys of LiteLLM do nothing here: {', '.join(pasted.idle)}.")
+        if pasted.left_out:
+            lines.append(
+                f"{self._path}: left out, as their mode answers no questions: {', '.join(pasted.left_out)}."
+            )
+        return tuple(lines)
+
+    def _tell(self, fault: Fault) -> None:
+        self._told.add(fault.place)
+        self._mistakes.append(
+            ConfigError(
+                fault.message,
+                file=str(self._path),
+                line=self._document.line_of(fault.place),
+                param=name_of(fault.place),
+                remedy=fault.remedy or None,
+            )
+        )
+
+    def _tell_all(
+        self,
+        error: ValidationError,
+        model: type[BaseModel],
+        prefix: KeyPath,
+        *,
+        places: Iterable[int] = (),
+    ) -> None:
+        """The mistakes that validation found, but for places that were told already.
+
+        Args:
+            places: of the members that were validated, in the file.
+        """
+        index = list(places)
+        errors = error.errors(include_url=False)
+        for details in errors:
+            inner = tuple(details["loc"])
+            if details["type"] == "too_short" and len(errors) > 1:
+                continue  # pydantic counts members that are sound
+            if inner[:1] == ("model_list",) and len(inner) > 1 and isinstance(inner[1], int):
+                inner = ("model_list", index[inner[1]], *inner[2:])
+            place = (*prefix, *inner)
+            if place in self._told:
+                continue
+            if details["type"] == "extra_forbidden":
+                self._unknown_key(place, _model_at(model, inner[:-1]))
+            elif prefix and (variable := variable_of(inner, self._environment)) is not None:
+                message = f"{variable}: {_plain(details['msg'])}."
+                self._mistakes.append(ConfigError(message, param=variable))
+            else:
+                self._tell(self._fault(place, details))
+
+    def _fault(self, place: KeyPath, details: ErrorDetails) -> Fault:
+        known, kind = self._document.known(place), details["type"]
+        if kind in ("missing", "too_short") and place == ("model_list",):
+            reason = "is missing" if kind == "missing" else "has no member"
+            return Fault(place, f"the pool is empty: `model_list` {reason}. List at least one model.")
+        if not place and "model_name" in details["msg"]:
+            return Fault(("model_list",), f"model_list: {_plain(details['msg'])}.")
+        if kind == "missing":
+            return Fault(place, f"{name_of(place)} is missing.")
+        if kind in _WANTS_TEXT and not isinstance(details["input"], str | list | dict):
+            without_quotes = self._document.words.get(known)
+            if without_quotes is not None:
+                return Fault(known, *_quotes_missing(known, without_quotes, details["input"]))
+        return Fault(place, f"{name_of(place) or 'file'}: {_plain(details['msg'])}.")
+
+    def _unknown_key(self, place: KeyPath, model: type[BaseModel] | None) -> None:
+        key = str(place[-1])
+        ours = sorted(set(model.model_fields) - INTERNAL) if model else []
+        near = get_close_matches(key, ours, n=1, cutoff=0.4)
+        near = get_close_matches(key, [*ours, *litellms_keys(place[:-1])], n=1, cutoff=0.75) or near
+        hint = f"Did you mean '{near[0]}'?" if near else f"Valid here: {', '.join(ours)}."
+        self._tell(Fault(place, f"unknown key '{name_of(place)}'.", hint))
 
 
-def _validated_section(section: Mapping[str, JsonValue], document: Document, path: Path) -> MusterSettings:
-    try:
-        return MusterSettings(**section)  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise _config_error(error, ("muster",), MusterSettings, document, path) from error
-
-
-def _config_error(
-    error: ValidationError, prefix: KeyPath, model: type[BaseModel], document: Document, path: Path
-) -> ConfigError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    inner = tuple(first["loc"])
-    place: KeyPath = prefix + inner
-    if first["type"] == "extra_forbidden":
-        return _unknown_key(place, _model_at(model, inner[:-1]), document, path)
-    in_file = document.line_of(place)
-    if in_file is None and prefix:
-        variable = ENV_PREFIX + "__".join(str(part).upper() for part in inner)
-        return ConfigError(f"{variable}: {first['msg']}.", param=variable)
-    key = ".".join(str(part) for part in place) or "file"
-    if not place and "model_name" in first["msg"]:
-        key = "model_list"
-    if first["type"] in ("missing", "too_short") and place == ("model_list",):
-        reason = "is missing" if first["type"] == "missing" else "has no member"
-        message = f"the pool is empty: `model_list` {reason}. List at least one model."
-        return ConfigError(message, file=str(path), line=in_file, param=key)
-    return ConfigError(f"{key}: {_plain(first['msg'])}.", file=str(path), line=in_file, param=key)
+def without_empty(data: JsonValue, annotation: object) -> JsonValue:
+    """A section without keys that have no value (`rpm:`): they are not set. Options are left as they are."""
+    section = section_of(annotation)
+    if section is None:
+        return data
+    if isinstance(data, list):
+        return [without_empty(item, section) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if get_origin(annotation) is dict:
+        return {key: without_empty(value, section) for key, value in data.items()}
+    types = {key: field.annotation for key, field in section.model_fields.items()}
+    return {
+        key: without_empty(value, types.get(key))
+        for key, value in data.items()
+        if value is not None or key not in types
+    }
 
 
 def _plain(message: str) -> str:
     return message.removeprefix("Value error, ").rstrip(".")
 
 
-def _unknown_key(
-    place: KeyPath, model: type[BaseModel] | None, document: Document, path: Path
-) -> ConfigError:
-    key = str(place[-1])
-    valid = sorted(set(model.model_fields) - {"base_dir", "source"}) if model else []
-    near = get_close_matches(key, valid, n=1, cutoff=0.4)
-    hint = f"Did you mean '{near[0]}'?" if near else f"Valid here: {', '.join(valid)}."
-    full = ".".join(str(part) for part in place)
-    return ConfigError(
-        f"unknown key '{full}'.", file=str(path), line=document.line_of(place), param=full, remedy=hint
+def _quotes_missing(place: KeyPath, word: str, value: object) -> tuple[str, str]:
+    """Message and remedy for a word that YAML took for something else than text."""
+    kinds = {bool: "a yes or no", int: "a number", float: "a number", type(None): "nothing"}
+    key, kind = place[-1], kinds.get(type(value), "a date")
+    written = "its value" if "key" in str(key) else f"`{word}`"
+    quoted = '"…"' if "key" in str(key) else f'"{word}"'
+    item = f"- {quoted}" if isinstance(key, int) else f"{key}: {quoted}"
+    return (
+        f"{name_of(place)}: quotes are missing: without them YAML reads {written} as {kind}.",
+        f"Write `{item}`.",
     )
 
 
 def _model_at(model: type[BaseModel], place: KeyPath) -> type[BaseModel] | None:
-    """The section that the path leads to, through lists and optional sections."""
+    """The section that the path leads to, through lists, free names and optional sections."""
     current: type[BaseModel] | None = model
+    is_free = False
     for part in place:
-        if isinstance(part, int) or current is None:
+        if isinstance(part, int) or current is None or is_free:
+            is_free = False
             continue
         field = current.model_fields.get(part)
-        current = _section_of(field.annotation) if field else None
-        if field is None and model is Settings and part == "muster":
-            current = MusterSettings
+        current = section_of(field.annotation) if field else None
+        is_free = field is not None and getattr(field.annotation, "__origin__", None) is dict
     return current
 
 
-def _section_of(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _section_of(inner)
-        if found is not None:
-            return found
-    return None
-
-
-def _check_environment(environment: Mapping[str, str]) -> None:
-    """Refuse misspelt MUSTER_ variables: a setting that silently does nothing is worse than an error."""
-    valid = set(_variables())
-    for name in environment:
-        if not name.startswith(ENV_PREFIX) or name in OTHER_VARIABLES or name.upper() in valid:
-            continue
-        if name.upper().startswith(f"{ENV_PREFIX}COMPOSITIONS__"):
-            continue
-        near = get_close_matches(name, sorted(valid), n=1, cutoff=0.4)
-        hint = f"Did you mean {near[0]}?" if near else "Unset it."
-        raise ConfigError(f"unknown environment variable {name}.", param=name, remedy=hint)
-
-
-def _variables() -> Iterable[str]:
-    for name, field in MusterSettings.model_fields.items():
-        variable = ENV_PREFIX + name.upper()
-        yield variable
-        section = _section_of(field.annotation)
-        for inner in section.model_fields if section else ():
-            yield f"{variable}__{inner.upper()}"
-
-
-def _refuse_shared_secrets(path: Path, document: Document) -> None:
+def _shared_secrets(path: Path, data: Mapping[str, JsonValue]) -> Iterator[Fault]:
     """A file that holds a literal key must not be readable by everyone on the machine."""
-    for index, member in enumerate(_members(document.data)):
-        params = member.get("litellm_params")
+    members = data.get("model_list")
+    for index, member in enumerate(members if isinstance(members, list) else ()):
+        params = member.get("litellm_params") if isinstance(member, dict) else None
         key = params.get("api_key") if isinstance(params, dict) else None
-        if not isinstance(key, str) or key.startswith("os.environ/"):
+        if not isinstance(key, str) or key.startswith(REFERENCE):
             continue
         if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            raise ConfigError(
+            yield Fault(
+                ("model_list", index, "litellm_params", "api_key"),
                 "holds an api_key and other users can read it.",
-                file=str(path),
-                line=document.line_of(("model_list", index, "litellm_params", "api_key")),
-                remedy="Use `api_key: os.environ/NAME`, or `chmod 600` the file.",
+                "Use `api_key: os.environ/NAME`, or `chmod 600` the file.",
             )

@@ -2,16 +2,19 @@
 
 Precedence: `MUSTER_…` variables (nested with `__`, e.g. `MUSTER_SERVER__PORT`), then the file, then
 the defaults below. Unknown keys are refused with file, line and the nearest valid key.
+
+Docstrings and descriptions here are what docs/configuration.md says of a key: `settings.reference`.
 """
 
 import os
-from collections.abc import Mapping
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -21,7 +24,24 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-ENV_PREFIX = "MUSTER_"
+from orchestrator.settings.environment import ENV_PREFIX, NESTED, REFERENCE, KnownVariables, referred
+
+_UNSET = re.compile(r"\$(\w+|\{[^}]*\})")
+
+
+def _expanded(path: object) -> object:
+    """A path with its `~` and `$VAR`."""
+    if not isinstance(path, str):
+        return path
+    full = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111 -- what may be a hub id is no Path
+    unset = _UNSET.search(full)
+    if unset is not None:
+        raise ValueError(f"environment variable {unset[1].strip('{}')} is not set; export it before starting")
+    return full
+
+
+UserPath = Annotated[Path, BeforeValidator(_expanded)]
+PathOrName = Annotated[str, BeforeValidator(_expanded)]
 
 
 class Section(BaseModel):
@@ -31,7 +51,7 @@ class Section(BaseModel):
 class LitellmParams(Section):
     """Where a model is and how it is called; keys as in LiteLLM."""
 
-    model: str = Field(min_length=1)
+    model: PathOrName = Field(min_length=1)
     api_base: str | None = None
     api_key: SecretStr | None = None
     rpm: int | None = Field(default=None, gt=0)
@@ -50,12 +70,12 @@ class LitellmParams(Section):
     @field_validator("api_key", mode="before")
     @classmethod
     def _key_from_environment(cls, key: object) -> object:
-        if not isinstance(key, str) or not key.startswith("os.environ/"):
+        if not isinstance(key, str) or not key.startswith(REFERENCE):
             return key
-        name = key.removeprefix("os.environ/")
-        if not os.environ.get(name):
-            raise ValueError(f"environment variable {name} is not set; export it before starting")
-        return os.environ[name]
+        value = referred(key)
+        if value is None:
+            raise ValueError(f"environment variable {key.removeprefix(REFERENCE)} is not set; export it")
+        return value
 
 
 class MemberOptions(Section):
@@ -82,12 +102,10 @@ class MemberOptions(Section):
 
 
 class ModelInfo(Section):
-    id: str | None = None
-    mode: Literal["chat", "completion"] = "chat"
-    base_model: str | None = None
+    mode: Literal["chat", "completion", "responses"] = "chat"
+    base_model: PathOrName | None = None
     input_cost_per_token: float = Field(default=0.0, ge=0)
     output_cost_per_token: float = Field(default=0.0, ge=0)
-    max_input_tokens: int | None = Field(default=None, gt=0)
     max_output_tokens: int | None = Field(default=None, gt=0)
     params_b: float | None = Field(default=None, gt=0)
     muster: MemberOptions = MemberOptions()
@@ -104,26 +122,22 @@ class Member(Section):
 class RouterSettings(Section):
     """LiteLLM's section, accepted so that a file can be pasted; used by remote experts."""
 
-    routing_strategy: str | None = None
     num_retries: int = Field(default=2, ge=0, le=10)
     timeout: float | None = Field(default=None, gt=0)
     allowed_fails: int = Field(default=3, ge=0)
     cooldown_time: float = Field(default=30, ge=0)
-    fallbacks: list[dict[str, list[str]]] = Field(default_factory=list)
-    context_window_fallbacks: list[dict[str, list[str]]] = Field(default_factory=list)
 
 
 class GeneralSettings(Section):
     """LiteLLM's section."""
 
-    master_key: SecretStr | None = None
     database_url: str | None = None
 
 
 class EmbedderSettings(Section):
     """`minilm` (weights from a package, offline), `hash` (no model), or a directory or hub id."""
 
-    model: str = "minilm"
+    model: PathOrName = "minilm"
     cache_size: int = Field(default=20_000, ge=0)
 
 
@@ -137,7 +151,7 @@ class SkillSettings(Section):
 
     annotator: Literal["embedding", "llm"] = "embedding"
     annotator_expert: str | None = None
-    vocabulary: str = "induced"
+    vocabulary: PathOrName = "induced"
     n_induced: int | None = Field(default=None, ge=2, le=5000)
     floor: float = Field(default=0.25, ge=0, le=1)
     relative_floor: float = Field(default=0.85, ge=0, le=1)
@@ -205,15 +219,15 @@ class MusterSettings(BaseSettings):
     """The `muster:` section and its environment variables."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX, env_nested_delimiter=NESTED, env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    data_dir: Path = Path(".muster")
+    data_dir: UserPath = Path(".muster")
     database_url: str | None = None
     broker_url: str | None = None
     device: str = "auto"
     seed: int = 0
-    profile_set: Path | None = None
+    profile_set: UserPath | None = None
     embedder: EmbedderSettings = EmbedderSettings()
     skills: SkillSettings = SkillSettings()
     compositions: dict[str, CompositionSettings] = Field(default_factory=dict)
@@ -224,17 +238,21 @@ class MusterSettings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 -- pydantic-settings calls by position
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return KnownVariables(settings_cls), init_settings
 
 
 class Settings(Section):
-    """Everything a process is configured by. `base_dir` is what relative paths of the file refer to."""
+    """Everything a process is configured by.
+
+    `base_dir`: what relative paths of the file refer to. `remarks`: what of the file and the environment
+    does nothing, one line each.
+    """
 
     model_list: tuple[Member, ...] = Field(min_length=1)
     router_settings: RouterSettings = RouterSettings()
@@ -242,6 +260,7 @@ class Settings(Section):
     muster: MusterSettings = Field(default_factory=MusterSettings)
     base_dir: Path = Path()
     source: str = ""
+    remarks: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -261,8 +280,3 @@ class Settings(Section):
     def database_url(self) -> str:
         configured = self.muster.database_url or self.general_settings.database_url
         return configured or f"sqlite:///{self.muster.data_dir / 'muster.sqlite3'}"
-
-
-def _members(data: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
-    members = data.get("model_list")
-    return [m for m in members if isinstance(m, dict)] if isinstance(members, list) else []

@@ -14,19 +14,37 @@ MAX_DEPTH = 32
 
 KeyPath = tuple[str | int, ...]
 
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 class Document(NamedTuple):
-    """`lines` maps the path of each key to its 1-based line."""
+    """`lines` maps the path of each key to its 1-based line; `words` that of each value which stands without
+    quotes to its text, as YAML may have made something else of it (`no`, `010`, `2024-01-01`)."""
 
     data: dict[str, JsonValue]
     lines: dict[KeyPath, int]
+    words: dict[KeyPath, str]
 
     def line_of(self, path: KeyPath) -> int | None:
         """Line of the key, or of its nearest parent that stands in the file."""
-        for end in range(len(path), 0, -1):
-            if path[:end] in self.lines:
-                return self.lines[path[:end]]
-        return None
+        known = self.known(path)
+        return self.lines[known] if known else None
+
+    def known(self, path: KeyPath) -> KeyPath:
+        """The key, or its nearest parent, that stands in the file; () = none."""
+        return next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), ())
+
+
+class _TextKeys(yaml.SafeLoader):
+    """The safe loader, with keys as they are written: a composition may be called `no` or `4`."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        self.flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = _TEXT
+        return dict(super().construct_mapping(node, deep=deep))
 
 
 def load_yaml(path: Path) -> Document:
@@ -43,24 +61,31 @@ def load_yaml(path: Path) -> Document:
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"larger than {MAX_FILE_BYTES} bytes.", file=name)
     try:
-        text = raw.decode("utf-8-sig")
-        _refuse_alias_bombs(text, name)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        return _parsed(raw.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
         raise ConfigError("is not UTF-8 text.", file=name) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigError(f"is not valid YAML: {error.problem}.", file=name, line=line) from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: of a date that is none
         raise ConfigError(f"is not valid YAML: {error}.", file=name) from error
-    if node is None:
-        return Document({}, {})
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError("must be a mapping with `model_list` at the top.", file=name, line=1)
-    lines: dict[KeyPath, int] = {}
-    _collect_lines(node, (), lines, name)
-    return Document(data, lines)
+
+
+def _parsed(text: str, name: str) -> Document:
+    _refuse_alias_bombs(text, name)
+    loader = _TextKeys(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return Document({}, {}, {})
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError("must be a mapping with `model_list` at the top.", file=name, line=1)
+        document = Document({}, {}, {})
+        _collect(node, (), document, name)
+        document.data.update(loader.construct_document(node))
+        return document
+    finally:
+        loader.dispose()
 
 
 def _refuse_alias_bombs(text: str, name: str) -> None:
@@ -69,22 +94,35 @@ def _refuse_alias_bombs(text: str, name: str) -> None:
         raise ConfigError(f"uses more than {MAX_ALIASES} aliases; write the values out.", file=name)
 
 
-def _collect_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> None:
+def _collect(node: yaml.Node, path: KeyPath, into: Document, name: str) -> None:
+    """Lines and words of a node and of what is in it. What `<<` brings in stands at its own place, and is
+    overruled by keys beside it."""
     if len(path) > MAX_DEPTH:
         raise ConfigError("is nested too deeply.", file=name, line=node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*path, str(key.value))
-            if place in lines:
-                raise ConfigError(
-                    f"key '{key.value}' stands twice.",
-                    file=name,
-                    line=key.start_mark.line + 1,
-                    remedy="Keep one of them.",
-                )
-            lines[place] = key.start_mark.line + 1
-            _collect_lines(value, place, lines, name)
+        merged = [value for key, value in node.value if key.tag == _MERGE]
+        own = [(key, value) for key, value in node.value if key.tag != _MERGE]
+        _collect_keys(own, path, into, name)
+        for value in merged:
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                brought = Document({}, {}, {})
+                _collect(part, path, brought, name)
+                into.lines.update({**brought.lines, **into.lines})
+                into.words.update({**brought.words, **into.words})
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            lines[(*path, index)] = item.start_mark.line + 1
-            _collect_lines(item, (*path, index), lines, name)
+            into.lines[(*path, index)] = item.start_mark.line + 1
+            _collect(item, (*path, index), into, name)
+    elif isinstance(node, yaml.ScalarNode) and node.style is None:
+        into.words[path] = node.value
+
+
+def _collect_keys(pairs: list[tuple[yaml.Node, yaml.Node]], path: KeyPath, into: Document, name: str) -> None:
+    for key, value in pairs:
+        place = (*path, str(key.value))
+        line = key.start_mark.line + 1
+        if place in into.lines:
+            remedy = "Keep one of them."
+            raise ConfigError(f"key '{key.value}' stands twice.", file=name, line=line, remedy=remedy)
+        into.lines[place] = line
+        _collect(value, place, into, name)

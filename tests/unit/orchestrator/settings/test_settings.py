@@ -138,12 +138,6 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     assert settings.muster.server.host == "localhost"
 
 
-def test_a_misspelt_variable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSTER_SEEDS", "7")
-
-    assert "Did you mean MUSTER_SEED?" in str(refused(tmp_path, POOL))
-
-
 def test_a_bad_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSTER_SEED", "many")
 

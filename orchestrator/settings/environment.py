@@ -1,0 +1,171 @@
+"""Variables of the environment: which are settings, which are somebody else's, what is wrong with them."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import get_args, get_origin
+
+from pydantic import BaseModel, JsonValue
+from pydantic_settings import EnvSettingsSource
+
+from orchestrator.errors import ConfigError
+
+ENV_PREFIX = "MUSTER_"
+NESTED = "__"
+REFERENCE = "os.environ/"
+OTHER_VARIABLES = frozenset(
+    {
+        "MUSTER_CONFIG",
+        "MUSTER_REPLAY_DIR",
+        "MUSTER_TEST_POSTGRES_URL",
+        "MUSTER_TEST_VLLM",
+        "MUSTER_VLLM_PYTHON",
+        "MUSTER_ZOO_MODELS",
+    }
+)
+
+_SERVICE = re.compile(
+    r"MUSTER(_[A-Z0-9_]+?)??_"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
+
+
+class KnownVariables(EnvSettingsSource):
+    """The environment, but for names that are no settings and values that are empty (these are not set)."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        model = self.settings_cls
+        return {
+            name: value
+            for name, value in super()._load_env_vars().items()
+            if value and name.upper().startswith(ENV_PREFIX) and is_setting(name, model)
+        }
+
+
+def is_setting(name: str, model: type[BaseModel]) -> bool:
+    """Whether a variable names a field of the settings, or one inside it."""
+    return _annotation(_path(name), model) is not None
+
+
+def unknown_variables(environment: Mapping[str, str], model: type[BaseModel]) -> list[str]:
+    """A line for each variable that looks like a setting and is none, with the nearest one.
+
+    Kubernetes injects `MUSTER_PORT=tcp://…` and others for services called `muster…`: left alone.
+    """
+    valid = sorted(variables(model))
+    lines = []
+    for name, value in sorted(environment.items()):
+        if not name.startswith(ENV_PREFIX) or not value or name in OTHER_VARIABLES:
+            continue
+        if is_setting(name, model) or _is_of_a_service(name, value):
+            continue
+        near = get_close_matches(name.upper(), valid, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else "unset it."
+        lines.append(f"environment variable {name} is not known and does nothing; {hint}")
+    return lines
+
+
+def malformed_variables(environment: Mapping[str, str], model: type[BaseModel]) -> list[ConfigError]:
+    """Variables that hold several values, and not as the JSON that they need."""
+    return [
+        ConfigError(f"{name}: {expected}", param=name)
+        for name, value in sorted(environment.items())
+        if value and name.upper().startswith(ENV_PREFIX)
+        if (expected := _expected(name, value, model)) is not None
+    ]
+
+
+def variable_of(place: tuple[str | int, ...], environment: Mapping[str, str]) -> str | None:
+    """The variable that sets a place in the `muster` section: its own, or one that holds all around it."""
+    upper = {name.upper(): name for name, value in environment.items() if value}
+    names = [NESTED.join(str(part) for part in place[:end]).upper() for end in range(len(place), 0, -1)]
+    return next((upper[ENV_PREFIX + name] for name in names if ENV_PREFIX + name in upper), None)
+
+
+def referred(value: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """What `os.environ/NAME` stands for; None = it is not set, or empty."""
+    return environment.get(value.removeprefix(REFERENCE)) or None
+
+
+def variables(model: type[BaseModel], prefix: str = ENV_PREFIX) -> Iterator[str]:
+    """Names of all variables, sections before their members; free names are left out."""
+    for name, field in model.model_fields.items():
+        variable = prefix + name.upper()
+        yield variable
+        section = section_of(field.annotation)
+        if section is not None and get_origin(field.annotation) is not dict:
+            yield from variables(section, f"{variable}{NESTED}")
+
+
+def section_of(annotation: object) -> type[BaseModel] | None:
+    """The settings model that an annotation is, or holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = section_of(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _path(name: str) -> list[str]:
+    return name[len(ENV_PREFIX) :].lower().split(NESTED)
+
+
+def _annotation(path: list[str], model: type[BaseModel]) -> object | None:
+    """Of the field that a path leads to, through sections and free names; None = there is none."""
+    current: object = model
+    for part in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(part)
+            if field is None:
+                return None
+            current = field.annotation
+        elif (mapping := _mapping_in(current)) is not None and part:
+            current = get_args(mapping)[1]
+        elif current is not JsonValue:
+            return None
+    return current
+
+
+def _mapping_in(annotation: object) -> object | None:
+    if get_origin(annotation) is dict:
+        return annotation
+    return next((inner for inner in get_args(annotation) if get_origin(inner) is dict), None)
+
+
+def _expected(name: str, value: str, model: type[BaseModel]) -> str | None:
+    """What a variable should hold, where it does not hold JSON of that kind."""
+    annotation = _annotation(_path(name), model)
+    if annotation is None or annotation is JsonValue or not (kind := _json_kind(annotation)):
+        return None
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dict if kind == "object" else list):
+        return None
+    if kind == "list":
+        return 'must be a JSON list, such as ["a", "b"].'
+    section = section_of(annotation)
+    inner = (
+        "NAME" if _mapping_in(annotation) is not None or section is None else next(iter(section.model_fields))
+    )
+    return (
+        f'must be a JSON object, such as {{"{inner}": …}}; or set one member: {name}{NESTED}{inner.upper()}=…'
+    )
+
+
+def _json_kind(annotation: object) -> str:
+    if section_of(annotation) is not None or _mapping_in(annotation) is not None:
+        return "object"
+    kinds = (annotation, *get_args(annotation))
+    return "list" if any(get_origin(kind) in (tuple, list) for kind in kinds) else ""
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    is_address = name.endswith("_PORT") and _ADDRESS.match(value) is not None
+    return is_address or _SERVICE.fullmatch(name) is not None
