@@ -12,7 +12,7 @@ from api.errors import install_error_handlers
 from api.middleware.limits import BodyLimit, InFlightLimit
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
-from api.routes import chat, experts, feedback, health, jobs, models, plan, root, route
+from api.routes import chat, experts, feedback, health, jobs, models, root, route
 from orchestrator.bootstrap.app import App
 
 SPARE_THREADS = 8
@@ -34,7 +34,7 @@ def create_app(app: App) -> FastAPI:
     web.state.started = int(time.time())
     for routes in (root, health):  # whoever probes may add what defeats its caches
         web.include_router(routes.router)
-    for routes in (chat, route, models, experts, feedback, jobs, plan):
+    for routes in (chat, route, models, experts, feedback, jobs):
         web.include_router(routes.router, dependencies=[Depends(known_params)])
     install_error_handlers(web)
     # The middleware added last sees a request first.

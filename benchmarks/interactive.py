@@ -121,7 +121,7 @@ def main() -> None:
             with httpx.Client(base_url=stack.url, timeout=300) as client:
                 ask(client)  # loads the engine
                 idle = [ask(client) for _ in range(N_IDLE)]
-                job_id = stack.submit_lines(lines, composition=f"expert:{EXPERT}")
+                job_id = stack.submit_lines(lines, composition=EXPERT)
                 busy, left = ask_during(stack, client, job_id)
     print(json.dumps(report(idle, busy, left=left)))
 

@@ -25,14 +25,16 @@ import numpy as np
 from benchmarks import scripted_pool
 from benchmarks.engine import engine_ratio
 from orchestrator.bootstrap.app import App, open_app
+from orchestrator.domain.requests import AskOptions
 from orchestrator.questions.files import read_questions
 
 ZOO = Path(__file__).parent.parent / "examples" / "zoo"
 COMPOSITION = "auto"
+OPTIONS = AskOptions(model=COMPOSITION)
 
 
 def _profiled(app: App, n: int = 200) -> None:
-    app.profile(scripted_pool.labelled(n), exam=False)
+    app.profiling.run(scripted_pool.labelled(n), exam=False)
 
 
 def overhead_ms_per_query(n: int) -> float:
@@ -45,8 +47,8 @@ def overhead_ms_per_query(n: int) -> float:
 
 def _timed_batch(app: App, n: int, *, start: int) -> float:
     began = time.perf_counter()
-    job_id = app.service.submit(scripted_pool.queries(n, start=start), composition=COMPOSITION)
-    progress = app.service.run(job_id)
+    job_id = app.jobs.submit(scripted_pool.queries(n, start=start), OPTIONS)
+    progress = app.jobs.run(job_id)
     seconds = time.perf_counter() - began
     assert progress.completed + progress.failed == n, progress
     assert progress.n_responses == 3 * n, progress
@@ -60,8 +62,8 @@ def route_p95_ms() -> tuple[float, float]:
         tempfile.TemporaryDirectory() as folder,
         open_app(scripted_pool.settings(Path(folder), embedder="minilm")) as app,
     ):
-        app.profile(read_questions(ZOO / "profile.jsonl"), exam=False)
-        app.service.route(scripted_pool.labelled(3), composition=COMPOSITION)
+        app.profiling.run(read_questions(ZOO / "profile.jsonl"), exam=False)
+        app.asking.route(scripted_pool.labelled(3), model=COMPOSITION)
         fresh = [_timed_route(app, q) for q in questions]
         cached = [_timed_route(app, q) for q in questions]
     return float(np.percentile(fresh, 95)), float(np.percentile(cached, 95))
@@ -69,7 +71,7 @@ def route_p95_ms() -> tuple[float, float]:
 
 def _timed_route(app: App, question: scripted_pool.Query) -> float:
     began = time.perf_counter()
-    app.service.route([question], composition=COMPOSITION)
+    app.asking.route([question], model=COMPOSITION)
     return 1000 * (time.perf_counter() - began)
 
 
@@ -93,9 +95,9 @@ def _rss_child(n: int) -> float:
             _timed_batch(app, 300, start=20_000_000)
             idle = _memory_mb("VmRSS")
             check_questions(path)
-            job_id = app.service.submit(iter_questions(path), composition=COMPOSITION)
-            app.service.run(job_id)
-            answered = sum(1 for _ in app.service.results(job_id))
+            job_id = app.jobs.submit(iter_questions(path), OPTIONS)
+            app.jobs.run(job_id)
+            answered = sum(1 for _ in app.jobs.answers(job_id))
             assert answered == n, answered
             return _memory_mb("VmHWM") - idle
 

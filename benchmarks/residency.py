@@ -124,7 +124,7 @@ def _warm_up(stack: MeasuredStack, config: Path) -> None:
     """Load every engine by itself, twice, as in a service that runs: the first child of a device imports
     while it loads, which is no engine's cost."""
     for member in 2 * json.loads(config.read_text())["model_list"]:
-        stack.wait(stack.submit_lines([WARM_UP], composition=f"expert:{member['model_name']}"))
+        stack.wait(stack.submit_lines([WARM_UP], composition=member["model_name"]))
 
 
 def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], Work]:

@@ -7,7 +7,6 @@ run asks only what no earlier one has measured. Source: Symbolic-MoE, arXiv:2503
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
 from orchestrator.domain.cards import CompetenceCard, Profile
@@ -18,26 +17,13 @@ from orchestrator.errors import SkillError, UnknownNameError
 from orchestrator.ports.cards import CardStore, OutcomeRow
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.profiling import ProfileReport
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
 from skills.counting import ProfileSet, count_card, profile_of, profile_set
 from skills.exam import exam_queries
 from skills.measuring import Measurer, ProgressCallback
 
 logger = logging.getLogger(__name__)
-
-"""Compositions that profiling submits."""
-
-
-class ProfileReport(NamedTuple):
-    """What a run did. `unmeasured`: experts with questions that only infrastructure errors answered."""
-
-    profile_hash: str
-    cards: dict[str, CompetenceCard]
-    n_questions: int
-    n_asked: int
-    n_reused: int
-    n_exam_questions: int
-    unmeasured: dict[str, int]
 
 
 class Profiler:

@@ -31,13 +31,15 @@ def ask(
     """Ask a question; the answer comes with its reasons."""
     from api.cli.tables import answer_lines, decision_table, votes_table
     from api.views.chat import answer_error, muster_view
+    from orchestrator.domain.requests import AskOptions
 
     session = session_of(ctx)
     query = _query(question, option, answer_type)
     job_id = f"ask-{uuid.uuid4().hex}"
     with session.app() as app:
-        name = app.service.resolve(composition)
-        answer = app.service.ask(query, composition=name, timeout_s=timeout_s, job_id=job_id)
+        name = app.asking.resolve(composition)
+        options = AskOptions(model=composition, job_id=job_id)
+        answer = app.asking.ask(query, options, timeout_s=timeout_s)
     if answer.error_code is not None:
         raise answer_error(answer)
     payload = {
@@ -64,7 +66,7 @@ def route(
     session = session_of(ctx)
     query = _query(question, option, answer_type)
     with session.app() as app:
-        [decision] = app.service.route([query], composition=composition)
+        [decision] = app.asking.route([query], model=composition)
     session.emit(route_view(decision, model=composition).model_dump(mode="json"), decision_table(decision))
 
 

@@ -12,18 +12,17 @@ from typing import IO, NamedTuple
 from pydantic import JsonValue
 
 from api.views.chat import Heading, chat_completion, muster_view
-from api.views.chat_requests import BatchBodies, ChatSettings
+from api.views.chat_requests import BatchBodies
+from api.views.jobs import answer_failure, own_line
 from orchestrator.bootstrap.app import App
-from orchestrator.bootstrap.checks import config_hash
-from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import JobProgress
-from orchestrator.domain.cards import measured_version
 from orchestrator.domain.names import model_name
+from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.questions.files import check_questions, iter_questions
-from orchestrator.services.service import OnProgress
+from orchestrator.services.jobs import OnProgress
 
 SUFFIX = ".answers.jsonl"
 
@@ -52,28 +51,20 @@ def open_batch(app: App, file: Path, *, composition: str | None, job_id: str | N
     """
     bodies = BatchBodies(any_model=composition is not None)
     check_questions(file, read_body=bodies)
-    wanted = bodies.settings or ChatSettings()
-    name = app.service.resolve(composition or wanted.model)
-    known = job_id or _job_id(app, file, name)
+    asked = bodies.options or AskOptions()
+    model = composition or asked.model
+    name = app.asking.resolve(model)
+    known = job_id or app.jobs.batch_id(_hash_of(file), model=model)
     if resume:
         _require_job(app, known)
-    app.service.submit(
-        iter_questions(file, read_body=bodies),
-        composition=name,
-        job_id=known,
-        label=file.name,
-        seed=wanted.seed,
-        max_tokens=wanted.max_tokens,
-        temperature=wanted.temperature,
-    )
+    options = asked.model_copy(update={"model": model, "job_id": known})
+    app.jobs.submit(iter_questions(file, read_body=bodies), options, label=file.name)
     return Batch(file, known, name, int(time.time()))
 
 
-def _job_id(app: App, file: Path, composition: str) -> str:
+def _hash_of(file: Path) -> str:
     with file.open("rb") as raw:
-        content = hashlib.file_digest(raw, "sha256").hexdigest()
-    knowledge = measured_version(app.service.cards)
-    return f"batch-{content_hash([content, composition, config_hash(app.settings, app.pool), knowledge])}"
+        return hashlib.file_digest(raw, "sha256").hexdigest()
 
 
 def _require_job(app: App, job_id: str) -> None:
@@ -88,7 +79,7 @@ def _require_job(app: App, job_id: str) -> None:
 
 
 def run_batch(app: App, batch: Batch, *, on_progress: OnProgress | None = None) -> JobProgress:
-    return app.service.run(batch.job_id, on_progress=on_progress)
+    return app.jobs.run(batch.job_id, on_progress=on_progress)
 
 
 def write_answers(app: App, batch: Batch, out: Path) -> None:
@@ -103,7 +94,7 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
         _openai_line(item, batch, fingerprint)
         if item.query.id in openai_ids
         else own_line(item, job_id=batch.job_id, composition=batch.composition)
-        for item in app.service.results(batch.job_id)
+        for item in app.jobs.answers(batch.job_id)
     )
     try:
         _write_atomically(out, (json.dumps(line, ensure_ascii=False) for line in lines))
@@ -156,24 +147,11 @@ def _openai_ids(file: Path) -> Iterator[str]:
                 yield data["custom_id"]
 
 
-def own_line(item: AnsweredQuery, *, job_id: str, composition: str) -> dict[str, JsonValue]:
-    """One answer as a line of an answer file."""
-    answer = item.answer
-    return {
-        "id": item.query.id,
-        "answer": answer.text,
-        "value": answer.value,
-        "confidence": answer.confidence,
-        "error": _error(answer),
-        "muster": _muster(answer, job_id=job_id, composition=composition),
-    }
-
-
 def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[str, JsonValue]:
     """The output line of OpenAI's batch API; the id is the same in every run."""
     line_id = content_hash([batch.job_id, item.query.id])
     line: dict[str, JsonValue] = {"id": f"batch_req_{line_id}", "custom_id": item.query.id}
-    error = _error(item.answer)
+    error = answer_failure(item.answer)
     if error is not None:
         return {**line, "response": None, "error": error}
     name = model_name(batch.composition)
@@ -183,22 +161,3 @@ def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[st
     body = completion.model_dump(mode="json")
     response: JsonValue = {"status_code": 200, "request_id": f"req_{line_id}", "body": body}
     return {**line, "response": response, "error": None}
-
-
-def _error(answer: Answer) -> dict[str, JsonValue] | None:
-    if answer.error_code is None:
-        return None
-    return {"code": answer.error_code, "message": answer.error}
-
-
-def _muster(answer: Answer, *, job_id: str, composition: str) -> dict[str, JsonValue]:
-    view = muster_view(answer, job_id=job_id, composition=composition)
-    usage = answer.usage
-    return {
-        **view.model_dump(mode="json"),
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "cost_usd": usage.cost_usd,
-        },
-    }

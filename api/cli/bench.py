@@ -77,12 +77,12 @@ def save_report(
 
 
 def run_bench(app: "App", queries: "Sequence[Query]", compositions: "Sequence[str]") -> "BenchReport":
-    """`app.bench` under a progress bar; names are checked before anything runs."""
+    """`PoolEvaluation.bench` under a progress bar; names are checked before anything runs."""
     from api.cli.progress import job_bar
     from orchestrator.evaluation.comparison import ORACLE
 
     for name in compositions:
         if name != ORACLE:
-            app.service.resolve(name)
+            app.asking.resolve(name)
     with job_bar(app) as bar:
-        return app.bench(queries, compositions, on_progress=bar.update)
+        return app.evaluation.bench(queries, compositions, on_progress=bar.update)

@@ -44,7 +44,7 @@ def demo(
     _prepare(OUT, keep=keep)
     with open_app(settings) as app:
         with job_progress(app, "profiling") as on_progress:
-            profiled = app.profile(known, on_progress=on_progress)
+            profiled = app.profiling.run(known, on_progress=on_progress)
         save_heatmap(profiled.cards, OUT / "cards.png")
         report = run_bench(app, new, DEFAULT)
         document = demo_report(report, new)
@@ -87,6 +87,6 @@ def _show_examples(session: Session, app: "App", queries: "Sequence[Query]") -> 
     from api.cli.tables import answer_lines, decision_table
 
     for query in queries:
-        answer = app.service.ask(query)
+        answer = app.asking.ask(query)
         reasons = [decision_table(answer.decision)] if answer.decision else []
         session.emit(None, "", query.text, answer_lines(answer), *reasons)

@@ -37,9 +37,9 @@ def profile(
     queries = read_questions(file)
     with session.app() as app:
         for expert_id in expert or ():
-            app.service.expert(expert_id)
+            app.experts.expert(expert_id)
         with job_progress(app, "profiling") as on_progress:
-            report = app.profile(queries, experts=expert, exam=not no_exam, on_progress=on_progress)
+            report = app.profiling.run(queries, experts=expert, exam=not no_exam, on_progress=on_progress)
     payload = {
         "profile_hash": report.profile_hash,
         "n_questions": len(queries),
@@ -75,7 +75,7 @@ def cards(
         if import_ is not None:
             _import_cards(session, app, import_)
         if expert is not None:
-            app.service.expert(expert)
+            app.experts.expert(expert)
         _write_files(session, app, png=png, export=export)
         if record is not None:
             _write_record(session, app, record)
@@ -94,31 +94,17 @@ def experts(ctx: typer.Context) -> None:
 
     session = session_of(ctx)
     with session.app() as app:
-        known = app.service.cards
-        payload = [expert_view(e, known.get(e.id)).model_dump(mode="json") for e in app.pool.experts]
-        session.emit(payload, experts_table(app.pool, known))
+        known = app.experts.cards()
+        payload = [expert_view(e, known.get(e.id)).model_dump(mode="json") for e in app.experts.pool.experts]
+        session.emit(payload, experts_table(app.experts.pool, known))
 
 
 def _import_cards(session: Session, app: "App", path: Path) -> None:
-    from skills.cards_io import import_deck
-
-    deck = import_deck(path, pool=app.pool)
-    for card in deck.values():
-        app.card_store.save_card(card)
-    app.catalogue.forget()
-    session.remark(f"{len(deck)} cards imported from {path}.")
+    session.remark(f"{app.experts.import_cards(path)} cards imported from {path}.")
 
 
 def _write_record(session: Session, app: "App", folder: Path) -> None:
-    from orchestrator.errors import InputError
-    from orchestrator.evaluation.replay.writing import write_replay_set
-
-    profile = app.catalogue.knowledge.profile
-    if profile is None:
-        raise InputError(
-            "the pool has no profile here.", remedy="Run `muster profile QUESTIONS.jsonl` first."
-        )
-    written = write_replay_set(folder, profile, app.pool)
+    written = app.evaluation.record(folder)
     left_out = f"; {written.n_left_out} left out" if written.n_left_out else ""
     session.remark(f"Written: {written.n_questions} questions to {folder}{left_out}.")
 
@@ -129,14 +115,12 @@ def _write_files(session: Session, app: "App", *, png: Path | None, export: Path
         from orchestrator.errors import InputError
 
         try:
-            save_heatmap(app.service.cards, png)
+            save_heatmap(app.experts.cards(), png)
         except OSError as error:
             raise InputError(f"cannot write {png}: {error.strerror}.", param="png") from error
         session.remark(f"Heat map: {png}")
     if export is not None:
-        from skills.cards_io import export_deck
-
-        export_deck(app.measured_cards(), export, pool=app.pool)
+        app.experts.export_cards(export)
         session.remark(f"Cards: {export}")
 
 
@@ -144,7 +128,7 @@ def _emit_drift(session: Session, app: "App", expert: str | None) -> None:
     from api.cli.tables import drift_table
     from api.views.experts import drift_view
 
-    found = [drift for drift in app.drifts() if expert in (None, drift.expert_id)]
+    found = [drift for drift in app.experts.drifts() if expert in (None, drift.expert_id)]
     shown = (
         drift_table(found) if found else "Recent feedback agrees with the cards, or is too little to tell."
     )
@@ -154,7 +138,7 @@ def _emit_drift(session: Session, app: "App", expert: str | None) -> None:
 def _emit_swiss(session: Session, app: "App") -> None:
     from api.cli.tables import swiss_table
 
-    standings = app.swiss()
+    standings = app.evaluation.swiss()
     session.emit({"swiss": [standing._asdict() for standing in standings]}, swiss_table(standings))
 
 
@@ -162,9 +146,9 @@ def _emit_cards(session: Session, app: "App", expert: str | None) -> None:
     from api.cli.tables import card_table, cards_table
     from api.views.experts import card_view
 
-    known, drifting = app.service.cards, app.drifts()
+    known, drifting = app.experts.cards(), app.experts.drifts()
     if expert is not None:
-        card = app.service.card(expert)
+        card = app.experts.card(expert)
         return session.emit(card_view(card, drifting).model_dump(mode="json"), card_table(card))
     payload = {i: card_view(card, drifting).model_dump(mode="json") for i, card in known.items()}
     nobody = "No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`."

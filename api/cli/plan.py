@@ -24,5 +24,5 @@ def plan(
 
     session = session_of(ctx)
     with session.app() as app:
-        made = app.service.plan(job, exact=exact)
+        made = app.jobs.plan(job, exact=exact)
     session.emit(plan_view(made).model_dump(mode="json"), plan_table(made), plan_lines(made))

@@ -27,7 +27,7 @@ class JobBar:
             description=title,
             total=progress.n_assignments or None,
             completed=progress.n_responses,
-            detail=progress_line(progress, left=self._app.service.left(progress.job.id)),
+            detail=progress_line(progress, left=self._app.jobs.left(progress.job.id)),
         )
 
 

@@ -94,9 +94,9 @@ def _profile_unknown(session: Session, settings: "Settings", file: Path) -> None
     from orchestrator.questions.files import read_questions
 
     with open_app(settings) as app:
-        known = app.service.cards
+        known = app.experts.cards()
         if all(expert.id in known for expert in app.pool.answerers):
             return
         with job_progress(app, "profiling") as on_progress:
-            report = app.profile(read_questions(file), on_progress=on_progress)
+            report = app.profiling.run(read_questions(file), on_progress=on_progress)
     session.remark(f"{len(report.cards)} experts profiled on {file}.")

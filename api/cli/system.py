@@ -19,8 +19,8 @@ def config_check(ctx: typer.Context) -> None:
         elsewhere = {"database_url": f"sqlite:///{Path(scratch) / 'check.sqlite3'}"}
         unattached = settings.muster.model_copy(update=elsewhere)
         with open_app(settings.model_copy(update={"muster": unattached})) as app:
-            app.check_compositions()
-            pool, names = app.pool, app.service.composition_names
+            app.checks.require_compositions()
+            pool, names = app.pool, app.asking.compositions
     payload = {
         "file": settings.source,
         "experts": [expert.id for expert in pool.experts],
@@ -37,7 +37,7 @@ def doctor(ctx: typer.Context) -> None:
 
     session = session_of(ctx)
     with session.app() as app:
-        checks = app.diagnose()
+        checks = app.checks.diagnose()
     is_well = all(check.ok for check in checks)
     session.emit({"ok": is_well, "checks": [check._asdict() for check in checks]}, checks_table(checks))
     if not is_well:
@@ -47,7 +47,7 @@ def doctor(ctx: typer.Context) -> None:
 def models_list(ctx: typer.Context) -> None:
     """List the small models that can be fetched."""
     from api.cli.tables import table
-    from workers.checkpoints.fetch import MODELS
+    from orchestrator.bootstrap.models import MODELS
 
     result = table("Models", "name", "package", "license")
     for name, model in sorted(MODELS.items()):
@@ -65,7 +65,7 @@ def models_fetch(
     target: Annotated[Path, typer.Option("--to", help="Folder to put it in.")] = Path("models"),
 ) -> None:
     """Fetch a small model for the pool."""
-    from workers.checkpoints.fetch import fetch
+    from orchestrator.bootstrap.models import fetch_model
 
-    path = fetch(name, target)
+    path = fetch_model(name, target)
     session_of(ctx).emit({"name": name, "path": str(path)}, f"{name}: {path}")

@@ -48,14 +48,6 @@ def beat(ctx: typer.Context) -> None:
 
 
 def _stack_settings(session: Session) -> "Settings":
-    """The configuration of a process whose log is all that it says.
-
-    Raises:
-        ConfigError: it names no broker.
-    """
-    from workers.stack.celery_app import broker_url
-
+    """The configuration of a process whose log is all that it says."""
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
-    settings = session.settings()
-    broker_url(settings)
-    return settings
+    return session.settings()

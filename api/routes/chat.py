@@ -3,7 +3,6 @@
 import time
 import uuid
 from functools import partial
-from typing import TypedDict
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
@@ -14,9 +13,8 @@ from api.middleware.strict_json import StrictRoute
 from api.schemas.chat import ChatCompletion, ChatRequest
 from api.views import events
 from api.views.chat import Heading, answer_error, chat_completion, chat_content, muster_view
-from api.views.chat_requests import chat_settings
+from api.views.chat_requests import chat_options
 from api.views.streams import Chunks, chat_events, first_part
-from orchestrator.bootstrap.app import App
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
@@ -39,47 +37,27 @@ def create_chat_completion(
     """
     unique = uuid.uuid4().hex
     query = _query(body, f"chat-{unique}")
-    asked = _asked(body, app, job_id=f"ask-{unique}")
-    request.state.decision_id = asked["job_id"]
+    job_id = f"ask-{unique}"
+    options = chat_options(body).model_copy(update={"job_id": job_id})
+    composition = app.asking.resolve(options.model)
+    timeout_s = _timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
+    request.state.decision_id = job_id
     heading = Heading(f"chatcmpl-{unique}", int(time.time()), body.model, f"fp_{app.pool.fingerprint}")
-    extras = partial(muster_view, job_id=asked["job_id"], composition=asked["composition"])
+    extras = partial(muster_view, job_id=job_id, composition=composition)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         chunks = Chunks(heading, muster=extras, include_usage=usage)
-        parts = app.service.stream(query, **asked)
+        parts = app.asking.stream(query, options, timeout_s=timeout_s)
         return StreamingResponse(
             chat_events(first_part(parts), parts, chunks),
             media_type=events.MEDIA_TYPE,
             headers=events.HEADERS,
         )
-    answer = app.service.ask(query, **asked)
+    answer = app.asking.ask(query, options, timeout_s=timeout_s)
     if answer.error_code is not None:
         raise answer_error(answer)
     response.headers["x-muster-experts"] = _experts_header(answer)
     return chat_completion(answer, heading, muster=extras(answer))
-
-
-class Asked(TypedDict):
-    """How `Service.ask` and `Service.stream` are asked."""
-
-    composition: str
-    timeout_s: float
-    seed: int | None
-    max_tokens: int | None
-    temperature: float | None
-    job_id: str
-
-
-def _asked(body: ChatRequest, app: App, *, job_id: str) -> Asked:
-    settings = chat_settings(body)
-    return Asked(
-        composition=app.service.resolve(settings.model),
-        timeout_s=_timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s),
-        seed=settings.seed,
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
-        job_id=job_id,
-    )
 
 
 def _query(body: ChatRequest, query_id: str) -> Query:

@@ -18,7 +18,7 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready")
 def ready(app: AppDep, response: Response) -> ReadyView:
     """503 with reasons and remedies when a question could not be answered; slowly is still 200."""
-    checks = [CheckView(**diagnosis._asdict()) for diagnosis in app.diagnose()]
+    checks = [CheckView(**diagnosis._asdict()) for diagnosis in app.checks.diagnose()]
     is_ready = all(check.ok or not check.required for check in checks)
     if not is_ready:
         response.status_code = 503

@@ -1,25 +1,26 @@
-"""`/v1/jobs`: question sets as jobs: submit, look, follow, cancel, read the answers."""
+"""`/v1/jobs`: question sets as jobs: submit, look, follow, plan, cancel, read the answers."""
 
 import hashlib
 import json
 import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import IO, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.cli.batch_files import own_line
 from api.deps import AppDep, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
-from api.schemas.jobs import JobList, JobView
+from api.schemas.jobs import JobList, JobView, PlanView
 from api.views.events import HEADERS, MEDIA_TYPE, job_events
-from api.views.jobs import job_view
-from orchestrator.bootstrap.app import App
+from api.views.jobs import job_view, own_line, plan_view
+from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.questions.files import parse_questions
+from orchestrator.services.jobs import Jobs
 
 PATH = "/v1/jobs"
 MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")
@@ -45,13 +46,12 @@ async def submit_job(
     job. The body is kept in a file while it arrives, so a slow client holds no transaction.
     """
     _require_jsonl(request)
-    name = app.service.resolve(composition)
-    job_id = _job_id(idempotency_key)
+    app.asking.resolve(composition)  # a wrong name is told before the body is read
+    options = AskOptions(model=composition, job_id=_job_id(idempotency_key))
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         await _receive(request, spool)
-        await run_in_threadpool(
-            _submit, app, spool, composition=name, job_id=job_id, label=label, deadline_s=deadline_s
-        )
+        submit = partial(_submit, app.jobs, spool, options, label=label, deadline_s=deadline_s)
+        job_id = await run_in_threadpool(submit)
     response.headers["location"] = f"{PATH}/{job_id}"
     return job_view(await run_in_threadpool(app.jobs.job, job_id))
 
@@ -70,15 +70,25 @@ def get_job(job_id: str, app: AppDep) -> JobView:
 @router.post(PATH + "/{job_id}/cancel")
 def cancel_job(job_id: str, app: AppDep) -> JobView:
     """What is answered is kept. A job that has ended stays as it is."""
-    app.service.cancel(job_id)
+    app.jobs.cancel(job_id)
     return job_view(app.jobs.job(job_id))
+
+
+@router.get(PATH + "/{job_id}/plan")
+def get_plan(
+    job_id: str,
+    app: AppDep,
+    exact: Annotated[bool, Query(description="The shortest schedule; takes up to 5 s.")] = False,
+) -> PlanView:
+    """Loads and seconds of a job, done and left, device by device."""
+    return plan_view(app.jobs.plan(job_id, exact=exact))
 
 
 @router.get(PATH + "/{job_id}/answers")
 def get_answers(job_id: str, app: AppDep) -> StreamingResponse:
     """Answers and failures so far as JSON lines, in the order of the questions."""
     progress = app.jobs.job(job_id)
-    lines = _answer_lines(app, job_id, progress.job.composition)
+    lines = _answer_lines(app.jobs, job_id, progress.job.composition)
     headers = {"x-muster-job-state": progress.state.value}
     return StreamingResponse(lines, media_type=MEDIA_TYPES[0], headers=headers)
 
@@ -123,13 +133,11 @@ async def _receive(request: Request, spool: IO[bytes]) -> None:
 
 
 def _submit(
-    app: App, spool: IO[bytes], *, composition: str, job_id: str, label: str, deadline_s: float | None
-) -> None:
+    jobs: Jobs, spool: IO[bytes], options: AskOptions, *, label: str, deadline_s: float | None
+) -> str:
     queries = parse_questions(spool, "the body")
     try:
-        app.service.submit(
-            queries, composition=composition, job_id=job_id, label=label, deadline_s=deadline_s
-        )
+        return jobs.submit(queries, options, label=label, deadline_s=deadline_s)
     except StoreError as error:
         if error.param != "id":
             raise
@@ -140,6 +148,6 @@ def _submit(
         ) from error
 
 
-def _answer_lines(app: App, job_id: str, composition: str) -> Iterator[str]:
-    for item in app.jobs.answers(job_id):
+def _answer_lines(jobs: Jobs, job_id: str, composition: str) -> Iterator[str]:
+    for item in jobs.answers(job_id):
         yield json.dumps(own_line(item, job_id=job_id, composition=composition), ensure_ascii=False) + "\n"

@@ -4,30 +4,27 @@ from fastapi import APIRouter
 
 from api.deps import AppDep, StartedDep
 from api.schemas.models import ModelList, ModelView
+from api.views.models import model_owners, model_view
 from orchestrator.errors import UnknownNameError
-from orchestrator.services.service import Service
+from orchestrator.services.asking import Asking
+from orchestrator.services.experts import Experts
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-
-AUTO = "auto"
-
-
-def model_owners(service: Service) -> dict[str, str]:
-    """Model id to owner: `auto`, `muster/<composition>`, then the experts."""
-    virtual = [AUTO, *(f"muster/{name}" for name in service.composition_names if name != AUTO)]
-    experts = {expert.id: "pool" for expert in service.pool.experts}
-    return {**experts, **dict.fromkeys(virtual, "muster")}
 
 
 @router.get("")
 def list_models(app: AppDep, started: StartedDep) -> ModelList:
-    owners = model_owners(app.service)
-    return ModelList(data=[ModelView(id=i, created=started, owned_by=o) for i, o in owners.items()])
+    owners = _owners(app.asking, app.experts)
+    return ModelList(data=[model_view(i, owner, created=started) for i, owner in owners.items()])
 
 
 @router.get("/{model_id:path}")
 def get_model(model_id: str, app: AppDep, started: StartedDep) -> ModelView:
-    owners = model_owners(app.service)
+    owners = _owners(app.asking, app.experts)
     if model_id not in owners:
         raise UnknownNameError("model", model_id, owners, param="model")
-    return ModelView(id=model_id, created=started, owned_by=owners[model_id])
+    return model_view(model_id, owners[model_id], created=started)
+
+
+def _owners(asking: Asking, experts: Experts) -> dict[str, str]:
+    return model_owners(asking.compositions, experts.pool.by_id)

@@ -16,7 +16,7 @@ router = APIRouter(route_class=StrictRoute, tags=["route"])
 @router.post("/v1/route")
 def route(body: RouteRequest, app: AppDep) -> RouteView:
     query = build_query("route", _content(body), options=body.options, answer_type=body.answer_type)
-    [decision] = app.service.route([query], composition=body.model)
+    [decision] = app.asking.route([query], model=body.model)
     return route_view(decision, model=body.model)
 
 

@@ -8,16 +8,12 @@ from pydantic import ValidationError
 from api.errors import UnsupportedParameterError, field_error
 from api.schemas.chat import ChatRequest
 from api.views.chat import chat_content
+from orchestrator.domain.names import AUTO
+from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import InputError
 
-
-class ChatSettings(NamedTuple):
-    """None = the configuration's own."""
-
-    model: str = "auto"
-    max_tokens: int | None = None
-    temperature: float | None = None
-    seed: int | None = None
+AGREED = ("model", "max_tokens", "temperature", "seed")
+"""Options that a batch has one of."""
 
 
 class Refusal(NamedTuple):
@@ -45,7 +41,7 @@ REFUSALS = (
 )
 
 
-def chat_settings(request: ChatRequest) -> ChatSettings:
+def chat_options(request: ChatRequest) -> AskOptions:
     """
     Raises:
         UnsupportedParameterError: a value that would have to be ignored.
@@ -57,23 +53,28 @@ def chat_settings(request: ChatRequest) -> ChatSettings:
     old, new = request.max_tokens, request.max_completion_tokens
     if old is not None and new is not None and old != new:
         raise InputError("max_tokens and max_completion_tokens differ; give one.", param="max_tokens")
-    return ChatSettings(request.model, old if new is None else new, request.temperature, request.seed)
+    return AskOptions(
+        model=request.model,
+        max_tokens=old if new is None else new,
+        temperature=request.temperature,
+        seed=request.seed,
+    )
 
 
 class BatchBodies:
-    """Reads the `body` of each OpenAI line of one file (`question_files.BodyReader`).
+    """Reads the `body` of each OpenAI line of one file (`questions.files.BodyReader`).
 
     A job has one composition and one way to sample, so every line must ask for the same.
 
     Attributes:
-        settings: what the lines read so far ask for; None before the first.
+        options: what the lines read so far ask for; None before the first.
 
     Args:
         any_model: the lines' own models do not count.
     """
 
     def __init__(self, *, any_model: bool) -> None:
-        self.settings: ChatSettings | None = None
+        self.options: AskOptions | None = None
         self._any_model = any_model
 
     def __call__(self, body: dict[str, object]) -> dict[str, object]:
@@ -81,18 +82,19 @@ class BatchBodies:
         request = _validated(body)
         if request.stream:
             raise UnsupportedParameterError("body.stream: a batch is not streamed; leave it out")
-        self._agree(chat_settings(request))
+        self._agree(chat_options(request))
         if request.muster.timeout_s is not None:
             raise InputError("body.muster.timeout_s: a batch has no time limit; leave it out")
         extras = {"options": request.muster.options, "answer_type": request.muster.answer_type}
         given = {name: value for name, value in extras.items() if value is not None}
         return {**chat_content(request.messages), **given}
 
-    def _agree(self, settings: ChatSettings) -> None:
+    def _agree(self, options: AskOptions) -> None:
         if self._any_model:
-            settings = settings._replace(model=ChatSettings().model)
-        before = self.settings = self.settings or settings
-        for name, here, there in zip(ChatSettings._fields, settings, before, strict=True):
+            options = options.model_copy(update={"model": AUTO})
+        before = self.options = self.options or options
+        for name in AGREED:
+            here, there = getattr(options, name), getattr(before, name)
             if here != there:
                 raise InputError(
                     f"body.{name} is {_shown(here)} here and {_shown(there)} on the lines before; "

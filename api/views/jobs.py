@@ -1,9 +1,14 @@
-"""Jobs and their plans as they are shown."""
+"""Jobs, their plans and their answers as they are shown."""
+
+from pydantic import JsonValue
 
 from api.schemas.jobs import JobCounts, JobView, PlanView, StayView
+from api.views.chat import muster_view
 from orchestrator.batching import JobPlan
+from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.names import model_name
+from orchestrator.ports.jobs import AnsweredQuery
 
 
 def job_view(progress: JobProgress) -> JobView:
@@ -52,3 +57,36 @@ def plan_view(plan: JobPlan) -> PlanView:
             for stay in plan.stays
         ],
     )
+
+
+def own_line(item: AnsweredQuery, *, job_id: str, composition: str) -> dict[str, JsonValue]:
+    """One answer as a line of an answer file."""
+    answer = item.answer
+    return {
+        "id": item.query.id,
+        "answer": answer.text,
+        "value": answer.value,
+        "confidence": answer.confidence,
+        "error": answer_failure(answer),
+        "muster": _muster(answer, job_id=job_id, composition=composition),
+    }
+
+
+def answer_failure(answer: Answer) -> dict[str, JsonValue] | None:
+    """Code and message of an answer that failed."""
+    if answer.error_code is None:
+        return None
+    return {"code": answer.error_code, "message": answer.error}
+
+
+def _muster(answer: Answer, *, job_id: str, composition: str) -> dict[str, JsonValue]:
+    view = muster_view(answer, job_id=job_id, composition=composition)
+    usage = answer.usage
+    return {
+        **view.model_dump(mode="json"),
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cost_usd": usage.cost_usd,
+        },
+    }

@@ -1,11 +1,47 @@
-"""The skill annotator that the settings name: wiring shared by the app and by replays."""
+"""The embedder, annotator and matcher that the settings name: wiring shared by the app and by replays."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
-from orchestrator.ports.skills import Embedder, SkillAnnotator
-from orchestrator.settings.schema import Settings
+from orchestrator.compositions.catalogue import Knowledge
+from orchestrator.ports.skills import Embedder, SkillAnnotator, SkillMatcher
+from orchestrator.settings.schema import MusterSettings, Settings
 from skills.annotator import EmbeddingAnnotator, LlmAnnotator
+from skills.embedding import embedder_of
+from skills.matcher import EmbeddingMatcher
+from skills.vector_file import FileBackedEmbedder
 from skills.vocabulary import Vocabulary, builtin_vocabulary, induce, load_vocabulary
+
+
+class SkillParts:
+    """What reads skills in questions; the embedder is made when it is first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def embedder(self) -> FileBackedEmbedder:
+        return file_backed_embedder(self._settings.muster)
+
+    def keep(self, texts: Sequence[str]) -> None:
+        """Embed texts so that later processes need not."""
+        self.embedder.keep(texts)
+
+    def annotator(self, known: Knowledge) -> SkillAnnotator:
+        return make_annotator(self._settings, self.embedder, texts=known.texts, skills=known.skills)
+
+    def matcher(self, known: Knowledge) -> SkillMatcher | None:
+        """Free names need matching; the embedding annotator speaks the cards' vocabulary already."""
+        options = self._settings.muster.skills
+        if options.annotator != "llm" or not known.skills:
+            return None
+        return EmbeddingMatcher(self.embedder, known.skills, floor=options.match_floor)
+
+
+def file_backed_embedder(settings: MusterSettings) -> FileBackedEmbedder:
+    """The embedder of the settings, with the vectors that lie in `data_dir`."""
+    inner = embedder_of(settings.embedder.model, cache_size=settings.embedder.cache_size)
+    return FileBackedEmbedder(inner, settings.data_dir / "vectors")
 
 
 def make_annotator(

@@ -1,17 +1,24 @@
-"""Checks of a configuration and of what a question needs to be answered."""
+"""Checks: of a configuration when it is opened, and of what a question needs to be answered."""
 
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 from aggregators.outputs import AGGREGATORS
+from orchestrator.compositions.catalogue import Catalogue
+from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
+from orchestrator.domain.assignments import Job
 from orchestrator.domain.experts import Pool
+from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX, composition_of
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
+from orchestrator.ports.jobs import JobStore
 from orchestrator.settings.schema import CompositionSettings, Settings
 from workers.backends.registry import get_backend
 
-if TYPE_CHECKING:
-    pass
+log = logging.getLogger(__name__)
 
 DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
@@ -27,19 +34,112 @@ class Diagnosis(NamedTuple):
     required: bool = True
 
 
+class Checks:
+    """Diagnoses of an opened configuration."""
+
+    def __init__(self, settings: Settings, *, pool: Pool, store: JobStore, catalogue: Catalogue) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._store = store
+        self._catalogue = catalogue
+
+    def diagnose(self) -> list[Diagnosis]:
+        """Check what a question needs to be answered; never raises."""
+        return [_diagnosis(name, check) for name, check in self._checks().items()]
+
+    def require_compositions(self) -> None:
+        """Build what the file defines, as far as that needs no profile.
+
+        Raises:
+            ConfigError: a router, an aggregator or an option that does not exist.
+        """
+        for name in self._settings.muster.compositions:
+            try:
+                self._catalogue.build(Job(id="check", composition=name))
+            except NotProfiledError:
+                continue
+            except (ConfigError, UnknownNameError) as error:
+                place = f"muster.compositions.{name}"
+                raise ConfigError(f"{place}: {error}", file=self._settings.source, param=place) from error
+
+    def _checks(self) -> Mapping[str, Callable[[], str]]:
+        if self._settings.is_stack:  # the workers embed, load and route; this process only looks
+            return {"database": self._database, "cards": self._cards, "broker": self._broker}
+        return {
+            "database": self._database,
+            "backends": self._backends,
+            "weights": self._weights,
+            "cards": self._cards,
+            "compositions": self._compositions,
+        }
+
+    def _database(self) -> str:
+        return f"{len(self._store.jobs(limit=1000))} jobs"
+
+    def _backends(self) -> str:
+        names = sorted({engine.backend for engine in self._pool.engines.values()})
+        for name in names:
+            get_backend(name)
+        return ", ".join(names)
+
+    def _broker(self) -> str:
+        from workers.stack.celery_app import check_broker
+
+        return check_broker(self._settings)
+
+    def _weights(self) -> str:
+        folders = {e.engine.model for e in self._pool.experts} | {e.adapter for e in self._pool.experts}
+        missing = sorted(f for f in folders if f and Path(f).is_absolute() and not Path(f).exists())
+        if missing:
+            raise ConfigError(f"not on this machine: {', '.join(missing)}.", remedy="Mend the pool file.")
+        return f"{len(folders - {None})} models"
+
+    def _cards(self) -> str:
+        cards = self._catalogue.cards
+        missing = [expert.id for expert in self._pool.answerers if expert.id not in cards]
+        if missing:
+            raise ConfigError(
+                f"not profiled: {', '.join(missing)}.", remedy="Run `muster profile QUESTIONS.jsonl`."
+            )
+        return f"{len(cards)} cards"
+
+    def _compositions(self) -> str:
+        """Imported cards serve all but those whose router reads the profile's outcomes themselves."""
+        waiting = []
+        for name in self._catalogue.names:
+            try:
+                self._catalogue.build(Job(id="check", composition=name))
+            except NotProfiledError:
+                if not self._catalogue.cards:
+                    raise
+                waiting.append(name)
+        without = f", but not without a profile: {', '.join(waiting)}" if waiting else ""
+        return f"{len(self._catalogue.names)} compositions{without}"
+
+
+def _diagnosis(name: str, check: Callable[[], str]) -> Diagnosis:
+    try:
+        return Diagnosis(name, True, check(), required=name not in DISPENSABLE)
+    except MusterError as error:
+        return Diagnosis(name, False, str(error), required=name not in DISPENSABLE)
+    except Exception as error:  # a broken part must not hide the state of the others
+        log.exception("check %s failed", name)
+        detail = f"{type(error).__name__}: {error}"
+        return Diagnosis(name, False, detail, required=name not in DISPENSABLE)
+
+
 def config_hash(settings: Settings, pool: Pool) -> str:
     """Identity of what answers depend on: the pool and the compositions, not ports or paths."""
     muster = settings.muster.model_dump(mode="json", include={"skills", "compositions", "embedder", "seed"})
     return content_hash([pool.fingerprint, muster])
 
 
-def get_backend_name(name: str) -> str:
-    get_backend(name)
-    return name
+def check_references(settings: Settings, pool: Pool) -> None:
+    """Names that the file refers to must exist; found at start, not at the first question.
 
-
-def _check_references(settings: Settings, pool: Pool) -> None:
-    """Names that the file refers to must exist; found at start, not at the first question."""
+    Raises:
+        ConfigError: one does not, or one hides another.
+    """
     annotator = settings.muster.skills.annotator_expert
     if settings.muster.skills.annotator == "llm" and annotator not in pool.by_id:
         raise ConfigError(
@@ -49,7 +149,8 @@ def _check_references(settings: Settings, pool: Pool) -> None:
         )
     for engine in pool.engines.values():
         get_backend(engine.backend)
-    _check_names(settings, pool)
+    _check_compositions(settings)
+    _check_experts(settings, pool)
     _check_allowed(settings, pool)
     synthesized = [name for name, spec in settings.muster.compositions.items() if _asks_model(spec)]
     if synthesized and not pool.aggregators:
@@ -60,10 +161,23 @@ def _check_references(settings: Settings, pool: Pool) -> None:
         )
 
 
-def _check_names(settings: Settings, pool: Pool) -> None:
+def _check_compositions(settings: Settings) -> None:
+    """Names that jobs use on the books would never reach the composition of the file."""
+    internal = (EXPERT_PREFIX, ROUTE_PREFIX)
+    for name in settings.muster.compositions:
+        if name.startswith(internal) or name in (ROLL_CALL, EXAM, ANNOTATE):
+            raise ConfigError(
+                f"composition '{name}' has a name that Muster uses itself.",
+                file=settings.source,
+                param=f"muster.compositions.{name}",
+                remedy="Give it another name.",
+            )
+
+
+def _check_experts(settings: Settings, pool: Pool) -> None:
     """`model` of a request names a composition before an expert."""
-    taken = {*STOCK_COMPOSITIONS, *settings.muster.compositions}
-    hidden = next((expert.id for expert in pool.experts if expert.id in taken), None)
+    names = {*STOCK_COMPOSITIONS, *settings.muster.compositions}
+    hidden = next((expert.id for expert in pool.experts if _is_hidden(expert.id, names)), None)
     if hidden is not None:
         raise ConfigError(
             f"expert '{hidden}' has the name of a composition and could not be asked by it.",
@@ -71,6 +185,11 @@ def _check_names(settings: Settings, pool: Pool) -> None:
             param="model_name",
             remedy="Give it another model_name.",
         )
+
+
+def _is_hidden(expert_id: str, compositions: Collection[str]) -> bool:
+    named = composition_of(expert_id, compositions=compositions, experts=(expert_id,))
+    return named != EXPERT_PREFIX + expert_id
 
 
 def _check_allowed(settings: Settings, pool: Pool) -> None:

@@ -77,8 +77,8 @@ class WorkerHands:
     def _make_steps(self, min_priority: int) -> Steps:
         app = self._app
         advancer = Advancer(
-            jobs=app.jobs,
-            steps=app.jobs,
+            jobs=app.store,
+            steps=app.store,
             compositions=app.catalogue.build,
             engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
             min_priority=min_priority,
@@ -194,13 +194,13 @@ def run_beat(settings: Settings) -> int:
     with open_app(settings) as app:
         scheduler = settings.muster.scheduler
         beat = Beat(
-            outbox=app.jobs,
-            waiting=app.jobs,
+            outbox=app.store,
+            waiting=app.store,
             bells=Bells(celery),
             every_s=scheduler.sweep_s,
             sweeper=Sweeper(
-                leases=app.jobs,
-                devices=app.jobs,
+                leases=app.store,
+                devices=app.store,
                 clock=time.monotonic,
                 grace_s=scheduler.lease_s,
                 max_attempts=scheduler.max_attempts,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aggregators.outputs import AGGREGATORS
-from orchestrator.bootstrap.annotators import make_annotator
+from orchestrator.bootstrap.annotators import file_backed_embedder, make_annotator
 from orchestrator.compositions.catalogue import Catalogue, Knowledge
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.domain.answers import NO_ANSWER
@@ -39,7 +39,6 @@ from orchestrator.settings.schema import LitellmParams, Member, MusterSettings, 
 from skills.counting import count_card, profile_of, profile_set
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader
-from skills.vector_file import FileBackedEmbedder
 from workers.engine_host.lifeline import die_with
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -137,9 +136,7 @@ def with_vectors(replay: ReplaySet, settings: MusterSettings) -> ReplaySet:
     """
     if replay.embeddings is not None:
         return replay
-    options = settings.embedder
-    inner = embedder_of(options.model, cache_size=options.cache_size)
-    kept = FileBackedEmbedder(inner, settings.data_dir / "vectors")
+    kept = file_backed_embedder(settings)
     texts = [query.text for query in replay.queries]
     kept.keep(texts)
     return replay.with_embeddings(kept.encode(texts))

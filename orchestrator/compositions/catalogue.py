@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from orchestrator.compositions.dry_run import DryRun
 from orchestrator.compositions.ensemble import Ensemble
@@ -17,7 +17,7 @@ from orchestrator.domain.assignments import CallRole, Job
 from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
 from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Pool
-from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX
+from orchestrator.domain.names import AUTO, EXPERT_PREFIX, ROUTE_PREFIX
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import UnknownNameError
 from orchestrator.ports.clock import Clock
@@ -26,14 +26,10 @@ from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMat
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.settings.schema import CompositionSettings, Settings
 
-if TYPE_CHECKING:
-    pass
-
-
 REFRESH_S = 5.0
 FEEDBACK_S = 60.0
 """Feedback reaches routing this often: all of it is read, and every composition fitted anew."""
-AUTO, UNPROFILED = "auto", "skills"
+UNPROFILED = "skills"
 ONLY = CompositionSettings(router="all", aggregator="first")
 
 
@@ -59,10 +55,7 @@ NOTHING = Knowledge({}, None)
 
 
 class Catalogue:
-    """Builds compositions by name from the cards of the moment (`service.CompositionCatalogue`).
-
-    For any number of threads.
-    """
+    """Builds compositions by name from the cards of the moment. For any number of threads."""
 
     def __init__(
         self,

@@ -1,15 +1,44 @@
-"""Model names: what a request's `model` names, and what a composition is called on the wire."""
+"""Model names: what a request's `model` may be, and the composition that each one names."""
+
+from collections.abc import Collection
+
+from orchestrator.errors import UnknownNameError
+
+AUTO = "auto"
 
 EXPERT_PREFIX = "expert:"
-"""`expert:<id>` is the composition that asks one expert and returns its words."""
+"""`expert:<id>` is the composition that asks one expert and returns its words; on the books only."""
 
 ROUTE_PREFIX = "route:"
-"""`route:<composition>` ends with the decision of that composition."""
+"""`route:<composition>` ends with the decision of that composition; on the books only."""
+
+_PUBLIC_PREFIX = "muster/"
+
+
+def composition_of(model: str, *, compositions: Collection[str], experts: Collection[str]) -> str:
+    """The composition that a request's `model` names: `auto`, `muster/<composition>`, that composition
+    without the prefix, or an expert's id.
+
+    Raises:
+        UnknownNameError: listing what there is.
+    """
+    name = model.removeprefix(_PUBLIC_PREFIX)
+    if name in compositions:
+        return name
+    if model in experts:
+        return EXPERT_PREFIX + model
+    raise UnknownNameError("model", model, model_names(compositions, experts), param="model")
 
 
 def model_name(composition: str) -> str:
-    """The name under which the REST API offers a resolved composition."""
-    if composition == "auto":
+    """The name under which the REST API offers a composition: the inverse of `composition_of`."""
+    if composition == AUTO:
         return composition
-    expert = composition.removeprefix("expert:")
-    return expert if expert != composition else f"muster/{composition}"
+    expert = composition.removeprefix(EXPERT_PREFIX)
+    return expert if expert != composition else _PUBLIC_PREFIX + composition
+
+
+def model_names(compositions: Collection[str], experts: Collection[str]) -> tuple[str, ...]:
+    """Every name of `/v1/models`: `auto`, the other compositions, the experts."""
+    others = (model_name(name) for name in compositions if name != AUTO)
+    return (AUTO, *others, *experts)

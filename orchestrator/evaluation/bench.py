@@ -11,7 +11,9 @@ from pydantic import Field
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import CallRole, JobProgress, Response
 from orchestrator.domain.cards import RIGHT
+from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import Value, content_hash
 from orchestrator.errors import InputError
 from orchestrator.evaluation.comparison import (
@@ -28,7 +30,7 @@ from orchestrator.evaluation.statistics import Estimate, accuracy, calibration_e
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import ResultReader
 from orchestrator.ports.skills import Grader
-from orchestrator.services.service import Service
+from orchestrator.services.jobs import Jobs
 
 MAJORITY_ALL = "majority_all"
 
@@ -116,9 +118,10 @@ class Bench:
     """Runs compositions one after the other, each a batch job that starts with nothing loaded."""
 
     def __init__(
-        self, *, service: Service, jobs: ResultReader, grader: Grader, clock: Clock = time.monotonic
+        self, *, service: Jobs, pool: Pool, jobs: ResultReader, grader: Grader, clock: Clock = time.monotonic
     ) -> None:
         self._service = service
+        self._pool = pool
         self._jobs = jobs
         self._grader = grader
         self._clock = clock
@@ -151,7 +154,7 @@ class Bench:
         right = {name: run.right for name, run in runs.items()}
         return BenchReport(
             n_queries=len(queries),
-            n_experts=len(self._service.pool.experts),
+            n_experts=len(self._pool.experts),
             rows=tuple(run.row for run in runs.values()),
             differences=tuple(_against(BEST_SINGLE, right)),
             auto_minus=tuple(_auto_minus(right)),
@@ -165,7 +168,7 @@ class Bench:
         self._service.unload()
         started = self._clock()
         stamp = content_hash([name, started, len(queries)])
-        job_id = self._service.submit(queries, composition=name, job_id=f"bench-{name}-{stamp}")
+        job_id = self._service.submit(queries, AskOptions(model=name, job_id=f"bench-{name}-{stamp}"))
         report = (lambda progress: on_progress(name, progress)) if on_progress else None
         progress = self._service.run(job_id, on_progress=report)
         seconds = self._clock() - started
@@ -207,7 +210,7 @@ class Bench:
 
     def _engines_used(self, job_id: str) -> set[str]:
         experts = {r.expert_id for _, responses in self._jobs.responses(job_id) for r in responses}
-        return {self._service.pool.by_id[expert_id].engine.id for expert_id in experts}
+        return {self._pool.by_id[expert_id].engine.id for expert_id in experts}
 
     def _is_right(self, query: Query, answer: Answer) -> bool:
         if answer.error_code is not None:

@@ -1,10 +1,11 @@
-"""A scripted App: the real Service over a job store, a dispatcher and a catalogue that do as told."""
+"""A scripted App: the real services over a job store, a dispatcher and a catalogue that do as told."""
 
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestrator.bootstrap.checks import Diagnosis
 from orchestrator.compositions.ensemble import Ensemble
@@ -30,7 +31,10 @@ from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import MusterError, NotFoundError
 from orchestrator.ports.composing import Composition, RoutingInput
 from orchestrator.ports.dispatch import Piece
-from orchestrator.services.service import Service
+from orchestrator.services.asking import Asking
+from orchestrator.services.experts import Experts
+from orchestrator.services.jobs import Jobs
+from orchestrator.services.submitting import Submitter
 from orchestrator.settings.schema import LitellmParams, Member, MusterSettings, ServerSettings, Settings
 
 
@@ -190,7 +194,6 @@ class FakeAggregator:
 @dataclass
 class FakeCatalogue:
     pool: Pool
-    cards: Mapping[str, CompetenceCard]
     names: tuple[str, ...] = ("auto", "knn", "org/mix")
 
     def build(self, job: Job) -> Composition:
@@ -219,6 +222,25 @@ class FakeFeedback:
         return Feedback(job_id=job_id, query_id=query_id or "q", key=key, score=score, day=0, experts=said)
 
 
+class FakeExperts(Experts):
+    """Knows these cards; `drifting` contradicts them."""
+
+    def __init__(self, pool: Pool, cards: Mapping[str, CompetenceCard]) -> None:
+        self.pool = pool
+        self.drifting: list[Drift] = []
+        self._known = cards
+
+    def cards(self) -> Mapping[str, CompetenceCard]:
+        return self._known
+
+    def drifts(self) -> list[Drift]:
+        return self.drifting
+
+
+class FakeChecks(NamedTuple):
+    diagnose: Callable[[], list[Diagnosis]]
+
+
 class FakeApp:
     """Two experts, `org/alpha` (profiled) and `beta` (not)."""
 
@@ -237,18 +259,29 @@ class FakeApp:
             model_list=(Member(model_name="beta", litellm_params=LitellmParams(model="/w")),),
             muster=MusterSettings(server=server or ServerSettings()),
         )
-        self.jobs = FakeJobs(answers_with=answer, fails_with=fails_with)
+        self.store = FakeJobs(answers_with=answer, fails_with=fails_with)
         self.dispatcher = FakeDispatcher(gate=gate, told=told)
-        self.diagnose = diagnose
+        self.checks = FakeChecks(diagnose)
         self.feedback = FakeFeedback()
-        self.drifting: list[Drift] = []
-        self.service = Service(
+        self.experts = FakeExperts(self.pool, {"org/alpha": make_card("org/alpha")})
+        catalogue = FakeCatalogue(self.pool)
+        submitter = Submitter(
             pool=self.pool,
-            jobs=self.jobs,
-            work=self.jobs,
+            compositions=lambda: catalogue.names,
+            store=self.store,
             dispatcher=self.dispatcher,
-            catalogue=FakeCatalogue(self.pool, {"org/alpha": make_card("org/alpha")}),
         )
-
-    def drifts(self) -> list[Drift]:
-        return self.drifting
+        self.asking = Asking(
+            submitter=submitter,
+            store=self.store,
+            dispatcher=self.dispatcher,
+            compositions=catalogue.build,
+        )
+        self.jobs = Jobs(
+            submitter=submitter,
+            store=self.store,
+            work=self.store,
+            dispatcher=self.dispatcher,
+            later_engines=catalogue.later_engines,
+            cards=self.experts.cards,
+        )

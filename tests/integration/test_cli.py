@@ -195,6 +195,13 @@ def test_ask_of_one_expert(profiled: Path, capsys: Captured) -> None:
     assert (muster["composition"], muster["n_calls"]) == ("expert:org/beta", 1)
 
 
+@pytest.mark.parametrize("command", ["ask", "route"])
+def test_what_a_job_is_called_on_the_books_names_no_model(pool: Path, capsys: Captured, command: str) -> None:
+    error = run_json(pool, capsys, command, "Why?", "-c", "expert:org/beta", code=2)["error"]
+    assert error["code"] == "unknown_name"
+    assert "org/beta" in error["message"].partition("Valid: ")[2]
+
+
 def test_batch_keeps_input_order_and_a_second_run_generates_nothing(
     profiled: Path, tmp_path: Path, capsys: Captured
 ) -> None:

@@ -12,6 +12,7 @@ from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, run_replay, wi
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.answers import NOT_SURE, Answer
 from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import InputError
 from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
 from orchestrator.evaluation.replay.rows import Rows, choose, row_table
@@ -60,9 +61,9 @@ class Bench:
         return list(self.recorded.knowledge.profile.transcript.queries)
 
     def live(self, composition: str) -> list[Answer]:
-        job = self.app.service.submit(self.recorded.test, composition=composition)
-        self.app.service.run(job)
-        by_id = {item.query.id: item.answer for item in self.app.service.results(job)}
+        job = self.app.jobs.submit(self.recorded.test, AskOptions(model=composition))
+        self.app.jobs.run(job)
+        by_id = {item.query.id: item.answer for item in self.app.jobs.answers(job)}
         return [by_id[query.id] for query in self.recorded.test]
 
 
@@ -72,7 +73,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     replay = read_replay_set(write_replay_set(folder / "set", n=N, embeddings=False, telling=True))
     with open_app(load_settings(_write_pool(folder, replay))) as app:
         bench = Bench(replay, app)
-        app.profile(bench.profile, exam=False)
+        app.profiling.run(bench.profile, exam=False)
         yield bench
 
 
@@ -134,7 +135,7 @@ def test_unsure_answers_are_withheld_and_the_others_are_those_of_auto(bench: Ben
 def test_one_question_asked_now_is_answered_as_in_the_replay(bench: Bench) -> None:
     replayed = bench.recorded.play("auto")
     for i in (0, 7, 19):
-        asked = bench.app.service.ask(bench.recorded.test[i], timeout_s=30)
+        asked = bench.app.asking.ask(bench.recorded.test[i], timeout_s=30)
         assert reasons(asked) == reasons(replayed[i].answer)
 
 

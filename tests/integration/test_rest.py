@@ -31,7 +31,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         patch.chdir(folder)
         settings = load_settings(write_pool(folder, rules=rules))
         with open_app(settings) as fresh:
-            fresh.profile(read_questions(write_questions(folder / "known.jsonl", range(20))), exam=False)
+            known = read_questions(write_questions(folder / "known.jsonl", range(20)))
+            fresh.profiling.run(known, exam=False)
         with open_app(settings, background=True) as app:
             yield app
 
@@ -80,7 +81,7 @@ def test_a_stream_is_the_stored_answer(client: TestClient, app: App, model: str)
     response = client.post(CHAT, json={**chat(34, model), "stream": True})
     *events, done = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
     choices = [json.loads(event)["choices"][0] for event in events]
-    answer = app.jobs.answer(response.headers["x-muster-decision-id"])
+    answer = app.store.answer(response.headers["x-muster-decision-id"])
     assert answer is not None
     assert (done, choices[-1]["finish_reason"]) == ("[DONE]", "stop")
     assert "".join(choice["delta"].get("content", "") for choice in choices) == answer.text

@@ -19,11 +19,11 @@ CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.bootstrap.app.REFRESH_S", 0.0)
-    monkeypatch.setattr("orchestrator.bootstrap.app.FEEDBACK_S", 0.0)
+    monkeypatch.setattr("orchestrator.compositions.catalogue.REFRESH_S", 0.0)
+    monkeypatch.setattr("orchestrator.compositions.catalogue.FEEDBACK_S", 0.0)
     settings = load_settings(write_pool(tmp_path))
     with open_app(settings) as fresh:
-        fresh.profile(read_questions(write_questions(tmp_path / "known.jsonl", range(20))), exam=False)
+        fresh.profiling.run(read_questions(write_questions(tmp_path / "known.jsonl", range(20))), exam=False)
     with open_app(settings, background=True) as app:
         yield app
 
@@ -115,8 +115,8 @@ def test_what_is_not_there_or_has_no_answer_is_refused(client: TestClient, app: 
     missing = client.post(FEEDBACK, json={"job": "nobody", "right": True})
     wrong = client.post(FEEDBACK, json={"job": job, "query": "other", "right": True})
     assert (missing.status_code, wrong.status_code) == (404, 404)
-    app.jobs.submit(Job(id="cancelled", composition="auto"), read_questions(tmp_path / "known.jsonl"))
-    app.service.cancel("cancelled")
+    app.store.submit(Job(id="cancelled", composition="auto"), read_questions(tmp_path / "known.jsonl"))
+    app.jobs.cancel("cancelled")
     several = client.post(FEEDBACK, json={"job": "cancelled", "right": True})
     assert (several.status_code, "Name one" in several.json()["error"]["message"]) == (422, True)
     failed = client.post(FEEDBACK, json={"job": "cancelled", "query": "q3", "right": True})
@@ -127,7 +127,7 @@ def test_a_restart_keeps_feedback_and_a_new_profile_too(app: App, client: TestCl
     """Measured cards stay what they were: an export holds no feedback."""
     client.post(FEEDBACK, json={"job": ask(client, 38, "alpha")["job_id"], "right": True})
     with open_app(app.settings) as other:
-        assert other.service.cards["alpha"].feedback.n == 1
-        assert other.measured_cards()["alpha"].feedback.n == 0
-        other.profile(read_questions(write_questions(tmp_path / "more.jsonl", range(25))), exam=False)
-        assert other.service.cards["alpha"].feedback.n == 1
+        assert other.experts.cards()["alpha"].feedback.n == 1
+        assert other.experts.measured()["alpha"].feedback.n == 0
+        other.profiling.run(read_questions(write_questions(tmp_path / "more.jsonl", range(25))), exam=False)
+        assert other.experts.cards()["alpha"].feedback.n == 1

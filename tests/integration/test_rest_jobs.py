@@ -114,6 +114,7 @@ def test_too_large_a_body_is_413_with_and_without_a_length(client: TestClient) -
     ("query", "status"),
     [
         ("composition=nobody", 404),
+        ("composition=expert:alpha", 404),
         ("deadline_s=0", 422),
         ("deadline_s=-5", 422),
         ("deadline_s=1e12", 422),
@@ -178,5 +179,5 @@ def test_the_answers_of_questions_in_a_file_of_the_batch_command_are_served_too(
     file = write_questions(tmp_path / "q.jsonl", [9])
     response = submit(client, file.read_bytes())
     assert response.status_code == 202
-    app.service.run(response.json()["id"])
+    app.jobs.run(response.json()["id"])
     assert client.get(f"{JOBS}/{response.json()['id']}/answers").text.count("\n") == 1

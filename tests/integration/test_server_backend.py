@@ -14,6 +14,7 @@ from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import EngineLoadError
 from orchestrator.pool import EngineAccess
 from orchestrator.ports.engines import Engine, Failed, Finished, Tokens
@@ -291,7 +292,7 @@ def test_the_pool_file_leads_to_the_server_and_its_key_stays_out_of_the_database
         section = {"data_dir": tmp_path, "embedder": {"model": "hash"}}
         settings = Settings.model_validate({"model_list": [member], "muster": section})
         with open_app(settings) as app:
-            answer = app.service.ask(Query(id="q", question="say hello"), composition="expert:hosted")
+            answer = app.asking.ask(Query(id="q", question="say hello"), AskOptions(model="hosted"))
     assert answer.text == "hello there"
     assert answer.usage.cost_usd == pytest.approx(3.0)
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

@@ -24,7 +24,7 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 from api.main import create_app
 from orchestrator.bootstrap.app import open_app
-from orchestrator.settings import load_settings
+from orchestrator.settings.load import load_settings
 
 with open_app(load_settings(Path("pool.yaml")), background=True) as app:
     with TestClient(create_app(app)) as client:
@@ -64,7 +64,7 @@ def test_without_its_broker_a_job_is_accepted_and_health_says_degraded(app: App)
     lines = b'{"question": "What is 1 plus 1?"}'
     accepted = client.post("/v1/jobs", content=lines, headers={"content-type": "application/jsonl"})
     assert accepted.status_code == 202
-    assert [bell.job_id for bell in app.jobs.outbox(10)] == [accepted.json()["id"]]
+    assert [bell.job_id for bell in app.store.outbox(10)] == [accepted.json()["id"]]
     body = client.get("/health/ready").json()
     failed = {check["check"] for check in body["checks"] if not check["ok"]}
     assert (body["degraded"], "broker" in failed) == (True, True)
@@ -86,7 +86,7 @@ def test_a_database_that_is_away_is_503_with_retry_after(app: App, monkeypatch: 
         raise StoreUnavailableError("the database cannot be used now.")
 
     for method in ("submit", "job", "jobs", "cancel"):
-        monkeypatch.setattr(app.jobs, method, away)
+        monkeypatch.setattr(app.store, method, away)
     client = TestClient(create_app(app), raise_server_exceptions=False)
     jsonl = {"content-type": "application/jsonl"}
     responses = [
@@ -106,13 +106,13 @@ def test_a_worker_learns_of_cards_that_another_process_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.bootstrap.app.REFRESH_S", 0.0)
+    monkeypatch.setattr("orchestrator.compositions.catalogue.REFRESH_S", 0.0)
     settings = load_settings(write_pool(tmp_path))
     with open_app(settings) as worker, open_app(settings) as other:
         assert worker.catalogue.knowledge.cards == {}
         worker.catalogue.refresh()
         assert worker.catalogue.knowledge.cards == {}
-        other.profile(read_questions(write_questions(tmp_path / "known.jsonl", range(10))), exam=False)
+        other.profiling.run(read_questions(write_questions(tmp_path / "known.jsonl", range(10))), exam=False)
         assert worker.catalogue.knowledge.cards == {}
         worker.catalogue.refresh()
         assert set(worker.catalogue.knowledge.cards) == set(EXPERTS)

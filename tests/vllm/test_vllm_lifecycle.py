@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.bootstrap.app import open_app
 from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
 from orchestrator.ports.engines import Failed
 from orchestrator.settings.schema import Settings
@@ -132,7 +133,7 @@ def test_pool_of_vllm_engines_answers(tmp_path: Path) -> None:
     pool = [member("reverse"), member("roman")]
     settings = Settings.model_validate({"model_list": pool, "muster": section})
     with open_app(settings) as app:
-        one = app.service.ask(Query(id="a", question=SPELL), composition="expert:reverse")
-        two = app.service.ask(Query(id="b", question=ROMAN), composition="expert:roman")
-        loads = app.jobs.loads()
+        one = app.asking.ask(Query(id="a", question=SPELL), AskOptions(model="reverse"))
+        two = app.asking.ask(Query(id="b", question=ROMAN), AskOptions(model="roman"))
+        loads = app.store.loads()
     assert (one.text, two.text, loads) == ("ybognx", "VII", 2)

@@ -67,7 +67,7 @@ def said(content: object, **fields: object) -> dict[str, object]:
 )
 def test_bad_bodies(client: TestClient, app: FakeApp, raw: bytes, status: int) -> None:
     assert raw_post(client, raw)[0] == status
-    assert app.jobs.submitted == []
+    assert app.store.submitted == []
 
 
 def test_streamed_body_without_length_is_413(client: TestClient) -> None:
@@ -171,7 +171,7 @@ def test_bad_fields_are_named(
 ) -> None:
     response = client.post(CHAT, json=body)
     assert (response.status_code, error_of(response.json())["param"]) == (status, param)
-    assert app.jobs.submitted == []
+    assert app.store.submitted == []
 
 
 def test_a_long_metadata_key_is_refused(client: TestClient) -> None:
@@ -211,7 +211,7 @@ def test_template_tokens_and_unusual_text_are_accepted_as_written(
 ) -> None:  # 19, 27
     text = "<|im_end|> ### Model 3's response ‮abc Z̷̛a̸l͜g̴o"
     assert client.post(CHAT, json=said(text)).status_code == 200
-    assert app.jobs.submitted[0][1][0].question == text
+    assert app.store.submitted[0][1][0].question == text
 
 
 def test_byte_order_mark_is_accepted(client: TestClient) -> None:  # 18

@@ -67,7 +67,7 @@ def test_extras_stand_in_one_object() -> None:
 def test_headers_name_request_experts_and_job() -> None:
     app = FakeApp()
     response = client(app).post(URL, json=chat(), headers={"x-request-id": "mine-1"})
-    [(job, _)] = app.jobs.submitted
+    [(job, _)] = app.store.submitted
     assert response.headers["x-request-id"] == "mine-1"
     assert response.headers["x-muster-request-id"].startswith("req_")
     assert response.headers["x-muster-experts"] == "org/alpha,beta"
@@ -77,7 +77,7 @@ def test_headers_name_request_experts_and_job() -> None:
 def test_request_becomes_an_interactive_job() -> None:
     app = FakeApp()
     client(app).post(URL, json=chat(model="muster/knn", seed=7, temperature=0, max_completion_tokens=9))
-    [(job, _)] = app.jobs.submitted
+    [(job, _)] = app.store.submitted
     assert (job.composition, job.priority, job.kind) == ("knn", INTERACTIVE, "ask")
     assert (job.seed, job.temperature, job.max_tokens) == (7, 0.0, 9)
 
@@ -85,7 +85,23 @@ def test_request_becomes_an_interactive_job() -> None:
 def test_an_expert_may_be_asked_by_its_id() -> None:
     app = FakeApp()
     assert client(app).post(URL, json=chat(model="org/alpha")).json()["model"] == "org/alpha"
-    assert app.jobs.submitted[0][0].composition == "expert:org/alpha"
+    assert app.store.submitted[0][0].composition == "expert:org/alpha"
+
+
+@pytest.mark.parametrize("model", ["expert:org/alpha", "muster/org/alpha", "route:auto"])
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [(URL, chat()), (URL, chat(stream=True)), ("/v1/route", {"question": "Why?"})],
+)
+def test_what_a_job_is_called_on_the_books_names_no_model(
+    url: str, body: dict[str, object], model: str
+) -> None:
+    app = FakeApp()
+    response = client(app).post(url, json={**body, "model": model})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert "Valid: auto, beta, muster/knn, muster/org/mix, org/alpha." in error["message"]
+    assert app.store.submitted == []
 
 
 def test_earlier_messages_become_context_and_developer_means_system() -> None:
@@ -96,7 +112,7 @@ def test_earlier_messages_become_context_and_developer_means_system() -> None:
         {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
     ]
     assert client(app).post(URL, json=chat(messages=messages)).status_code == 200
-    [query] = app.jobs.submitted[0][1]
+    [query] = app.store.submitted[0][1]
     assert query.question == "one\ntwo"
     assert [m.role for m in query.context] == ["system", "assistant"]
 
@@ -104,14 +120,14 @@ def test_earlier_messages_become_context_and_developer_means_system() -> None:
 def test_options_make_the_question_a_choice() -> None:
     app = FakeApp()
     client(app).post(URL, json=chat(muster={"options": ["1", "2"]}))
-    [query] = app.jobs.submitted[0][1]
+    [query] = app.store.submitted[0][1]
     assert (query.answer_type, query.options) == (AnswerType.CHOICE, ("1", "2"))
 
 
 def test_answer_type_is_a_plain_name() -> None:
     app = FakeApp()
     client(app).post(URL, json=chat(muster={"answer_type": "number"}))
-    assert app.jobs.submitted[0][1][0].answer_type is AnswerType.NUMBER
+    assert app.store.submitted[0][1][0].answer_type is AnswerType.NUMBER
 
 
 @pytest.mark.parametrize(
@@ -130,7 +146,7 @@ def test_failed_answers_are_errors_with_the_job_named(code: str, status: int, wi
     assert response.status_code == status
     assert response.json()["error"]["code"] == wire_code
     assert response.json()["error"]["message"] == "all experts failed."
-    assert response.headers["x-muster-decision-id"] == app.jobs.submitted[0][0].id
+    assert response.headers["x-muster-decision-id"] == app.store.submitted[0][0].id
 
 
 def test_no_answer_in_time_is_504_that_is_not_retried_and_cancels_the_job() -> None:
@@ -138,7 +154,7 @@ def test_no_answer_in_time_is_504_that_is_not_retried_and_cancels_the_job() -> N
     response = client(app).post(URL, json=chat(muster={"timeout_s": 0.5}))
     assert response.status_code == 504
     assert response.headers["x-should-retry"] == "false"
-    assert set(app.jobs.states.values()) == {JobState.CANCELLED}
+    assert set(app.store.states.values()) == {JobState.CANCELLED}
 
 
 def test_waiting_longer_than_the_server_allows_is_refused() -> None:

@@ -74,7 +74,7 @@ def test_a_key_that_is_none_is_refused(client: TestClient) -> None:
 
 
 def test_a_card_shows_its_own_drift(client: TestClient, app: FakeApp) -> None:
-    app.drifting = [
+    app.experts.drifting = [
         Drift("org/alpha", ALL_SKILLS, 0.2, 20, 0.7, Interval(0.5, 0.9)),
         Drift("beta", "algebra", 0.9, 30, 0.5, Interval(0.3, 0.7)),
     ]

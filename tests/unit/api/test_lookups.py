@@ -42,7 +42,7 @@ def test_a_member_that_only_aggregates_is_a_model_too() -> None:
     """It can be asked by its id."""
     app = FakeApp()
     writer = make_expert("writer").model_copy(update={"roles": frozenset({ExpertRole.AGGREGATOR})})
-    app.service.pool = Pool(experts=(*app.pool.experts, writer))
+    app.experts.pool = Pool(experts=(*app.pool.experts, writer))
     client = TestClient(create_app(app))
     assert client.get("/v1/models/writer").json()["owned_by"] == "pool"
     assert "writer" in {model["id"] for model in client.get("/v1/models").json()["data"]}
@@ -76,7 +76,7 @@ def test_route_gives_the_decision_with_reasons_and_asks_nobody() -> None:
     body = TestClient(create_app(app)).post("/v1/route", json={"question": "x+1=2?"}).json()
     assert [r["expert"] for r in body["recruits"]] == ["org/alpha", "beta"]
     assert (body["model"], body["router"], body["skills"][0]["name"]) == ("auto", "fake", "algebra")
-    assert app.jobs.submitted == []
+    assert app.store.submitted == []
 
 
 def test_route_takes_a_conversation_too(client: TestClient) -> None:
@@ -126,8 +126,8 @@ def test_openapi_describes_requests_and_answers(client: TestClient) -> None:
 def test_the_plan_of_a_job_lists_loads_done_and_left() -> None:
     """4 s load and 10 s of work."""
     app = FakeApp()
-    app.jobs.submit(Job(id="job", composition="auto"), [])
-    app.jobs.state = JobState.RUNNING
+    app.store.submit(Job(id="job", composition="auto"), [])
+    app.store.state = JobState.RUNNING
     body = TestClient(create_app(app)).get("/v1/jobs/job/plan").json()
     assert (body["object"], body["job"], body["state"]) == ("muster.plan", "job", "running")
     assert (body["loads_done"], body["loads_left"], body["ratio"]) == (0, 1, None)
@@ -135,6 +135,18 @@ def test_the_plan_of_a_job_lists_loads_done_and_left() -> None:
     [stay] = body["stays"]
     assert (stay["device"], stay["engine"], stay["past"]) == ("device", "beta-engine", False)
     assert stay["until_s"] - stay["load_from_s"] == pytest.approx(14)
+
+
+@pytest.mark.parametrize("composition", ["nobody", "expert:beta", "route:auto"])
+def test_a_job_for_a_name_that_nothing_has_is_refused_with_those_there_are(composition: str) -> None:
+    app = FakeApp()
+    response = TestClient(create_app(app)).post(
+        f"/v1/jobs?composition={composition}",
+        content=b'{"question": "Why?"}',
+        headers={"content-type": "application/jsonl"},
+    )
+    assert (response.status_code, app.store.submitted) == (404, [])
+    assert "Valid: auto, beta, " in response.json()["error"]["message"]
 
 
 def test_an_unknown_job_has_no_plan(client: TestClient) -> None:

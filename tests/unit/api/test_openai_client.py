@@ -99,7 +99,7 @@ def test_a_client_that_leaves_a_stream_is_no_longer_served_and_its_question_goes
         while app.dispatcher.n_listening:
             assert time.monotonic() < deadline, "it is still listened for"
             time.sleep(0.01)
-    assert app.jobs.states == {}
+    assert app.store.states == {}
 
 
 def test_models(client: openai.OpenAI) -> None:
@@ -127,4 +127,4 @@ def test_a_failed_question_is_not_asked_again_by_the_client() -> None:
     with LiveServer(app) as client, client, pytest.raises(openai.InternalServerError) as failed:
         client.chat.completions.create(model="auto", messages=SAY)
     assert failed.value.code == "backend_error"
-    assert len(app.jobs.submitted) == 1
+    assert len(app.store.submitted) == 1

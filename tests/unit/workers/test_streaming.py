@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +12,11 @@ from orchestrator.domain.answers import Answer, FinishReason, Usage
 from orchestrator.domain.assignments import Ask, Call, Done, Job, JobState, QueryState, Sampling, Step
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import AnswerChangedError, EngineCrashedError, GenerationTimeoutError
 from orchestrator.ports.engines import Engine, EngineEvent, Finished, Tokens
-from orchestrator.services.service import Service
+from orchestrator.services.asking import Asking
+from orchestrator.services.submitting import Submitter
 from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
@@ -102,7 +103,7 @@ class WritingEngine(FakeEngine):
         return [Tokens(request.id, part)]
 
 
-def make_service(store: SqlJobStore, backend: FakeBackend) -> tuple[Service, LocalDispatcher]:
+def make_asking(store: SqlJobStore, backend: FakeBackend) -> tuple[Asking, LocalDispatcher]:
     pool = make_pool("a")
     compose: Any = Quoting
     dispatcher = LocalDispatcher(
@@ -115,18 +116,18 @@ def make_service(store: SqlJobStore, backend: FakeBackend) -> tuple[Service, Loc
         pace=PACE,
         settled=settled_words,
     )
-    catalogue: Any = SimpleNamespace(names=())
-    return Service(pool=pool, jobs=store, work=store, dispatcher=dispatcher, catalogue=catalogue), dispatcher
+    submitter = Submitter(pool=pool, compositions=tuple, store=store, dispatcher=dispatcher)
+    return Asking(submitter=submitter, store=store, dispatcher=dispatcher, compositions=compose), dispatcher
 
 
 def streamed(
     store: SqlJobStore, backend: Writing, *, serving: bool = True
 ) -> Generator[str | Answer, None, None]:
-    service, dispatcher = make_service(store, backend)
+    asking, dispatcher = make_asking(store, backend)
     if serving:
         dispatcher.start()
     try:
-        for part in service.stream(QUERY, composition="a/0", job_id="job", timeout_s=60):
+        for part in asking.stream(QUERY, AskOptions(model="a/0", job_id="job"), timeout_s=60):
             yield part
             if part:
                 backend.was_read.set()
@@ -170,18 +171,19 @@ def test_without_a_background_loop_the_answer_comes_whole(store: SqlJobStore) ->
 
 
 def test_only_a_job_that_is_streamed_is_told_of(store: SqlJobStore) -> None:
-    service, dispatcher = make_service(store, Writing(["one"]))
+    asking, dispatcher = make_asking(store, Writing(["one"]))
     dispatcher.start()
     with dispatcher.listen("plain", timeout_s=60) as told:
-        service.ask(QUERY, composition="a/0", job_id="plain")
+        asking.ask(QUERY, AskOptions(model="a/0", job_id="plain"))
         assert [piece for pieces in told for piece in pieces] == []
     dispatcher.stop()
 
 
 def test_a_stream_that_gets_no_answer_in_time_cancels_its_job(store: SqlJobStore) -> None:
-    service, dispatcher = make_service(store, FakeBackend())
+    asking, dispatcher = make_asking(store, FakeBackend())
     dispatcher.start()
-    parts = service.stream(QUERY.model_copy(update={"question": "hang"}), composition="a/0", timeout_s=0.2)
+    hanging = QUERY.model_copy(update={"question": "hang"})
+    parts = asking.stream(hanging, AskOptions(model="a/0"), timeout_s=0.2)
     with pytest.raises(GenerationTimeoutError):
         list(parts)
     [progress] = store.jobs()
@@ -190,9 +192,9 @@ def test_a_stream_that_gets_no_answer_in_time_cancels_its_job(store: SqlJobStore
 
 
 def test_who_stops_reading_stops_nothing_else(store: SqlJobStore) -> None:
-    service, dispatcher = make_service(store, Writing(["one", " two"]))
+    asking, dispatcher = make_asking(store, Writing(["one", " two"]))
     dispatcher.start()
-    parts = service.stream(QUERY, composition="a/0", job_id="job", timeout_s=60)
+    parts = asking.stream(QUERY, AskOptions(model="a/0", job_id="job"), timeout_s=60)
     next(part for part in parts if part)
     parts.close()
     assert dispatcher.wait("job", timeout_s=60).completed == 1

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.batch_files import Batch, check_output, model_name, open_batch, write_answers
+from api.cli.batch_files import Batch, check_output, open_batch, write_answers
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.queries import AnswerType, Query
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, UnknownNameError
 from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.questions.files import QuestionFileError
 from tests.fakes.app import ANSWER, FakeApp
@@ -20,7 +20,7 @@ FAILED = Answer(text="", error_code="backend_error", error="nobody answered.")
 
 def answered(app: FakeApp, *items: tuple[str, Answer]) -> FakeApp:
     queries = [AnsweredQuery(Query(id=i, question="Why?"), answer) for i, answer in items]
-    app.service.results = lambda job_id: iter(queries)  # type: ignore[method-assign]
+    app.jobs.answers = lambda job_id: iter(queries)  # type: ignore[method-assign]
     return app
 
 
@@ -55,7 +55,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_part_of_the_new(tmp_path: Pat
         yield AnsweredQuery(Query(id="a", question="Why?"), ANSWER)
         raise OSError(28, "No space left on device")
 
-    app.service.results = broken  # type: ignore[method-assign,assignment]
+    app.jobs.answers = broken  # type: ignore[method-assign,assignment]
     (tmp_path / "out.jsonl").write_text("old\n")
     with pytest.raises(InputError, match="No space left"):
         write(tmp_path, app, '{"id": "a"}\n')
@@ -81,13 +81,6 @@ def test_impossible_outputs_are_found_before_the_work(
         check_output(Path("in.jsonl"), Path(out))
 
 
-@pytest.mark.parametrize(
-    ("composition", "model"), [("auto", "auto"), ("knn", "muster/knn"), ("expert:org/a", "org/a")]
-)
-def test_compositions_have_the_names_of_the_rest_api(composition: str, model: str) -> None:
-    assert model_name(composition) == model
-
-
 def openai_line(custom_id: str, **body: object) -> str:
     content = {"model": "auto", "messages": [{"role": "user", "content": "Why?"}], **body}
     url = "/v1/chat/completions"
@@ -98,7 +91,7 @@ def submitted(folder: Path, *lines: str, composition: str | None = None) -> tupl
     (folder / "in.jsonl").write_text("\n".join(lines))
     app = FakeApp()
     open_batch(app, folder / "in.jsonl", composition=composition, job_id=None, resume=False)
-    return app.jobs.submitted[0]
+    return app.store.submitted[0]
 
 
 def test_what_the_lines_ask_for_is_what_the_job_does(tmp_path: Path) -> None:
@@ -156,6 +149,13 @@ def test_a_line_follows_the_rules_of_a_request(tmp_path: Path, body: dict[str, o
 def test_a_model_that_is_not_served_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown model 'gpt-4o'"):
         submitted(tmp_path, openai_line("a", model="gpt-4o"))
+
+
+def test_what_a_job_is_called_on_the_books_names_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown model 'expert:beta'.* Valid: auto, beta, "):
+        submitted(tmp_path, openai_line("a", model="expert:beta"))
+    with pytest.raises(UnknownNameError):
+        submitted(tmp_path, openai_line("a"), composition="expert:beta")
 
 
 def test_our_own_fields_and_the_parts_of_a_message_count_in_a_line_too(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_chunks_have_openais_form() -> None:
 def test_the_last_choice_carries_what_is_ours() -> None:
     app = FakeApp()
     *others, last = chunks(app)
-    [(job, _)] = app.jobs.submitted
+    [(job, _)] = app.store.submitted
     assert last["muster"]["job_id"] == job.id
     assert last["muster"]["recruits"] == ["org/alpha", "beta"]
     assert not any("muster" in chunk for chunk in others)
@@ -71,7 +71,7 @@ def test_only_a_stream_marks_its_job() -> None:
     app = FakeApp()
     chunks(app)
     TestClient(create_app(app)).post(URL, json={**CHAT, "stream": False})
-    assert [(job.stream, job.kind) for job, _ in app.jobs.submitted] == [(True, "ask"), (False, "ask")]
+    assert [(job.stream, job.kind) for job, _ in app.store.submitted] == [(True, "ask"), (False, "ask")]
 
 
 def test_words_are_sent_as_they_come_and_the_rest_with_the_answer() -> None:
@@ -95,7 +95,7 @@ def test_what_fails_before_the_first_word_has_its_status() -> None:
     response = TestClient(create_app(app)).post(URL, json=CHAT)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "context_length_exceeded"
-    assert response.headers["x-muster-decision-id"] == app.jobs.submitted[0][0].id
+    assert response.headers["x-muster-decision-id"] == app.store.submitted[0][0].id
 
 
 def test_what_fails_after_the_first_word_ends_the_stream_with_an_error() -> None:
@@ -109,7 +109,7 @@ def test_what_fails_after_the_first_word_ends_the_stream_with_an_error() -> None
 def test_an_unknown_model_is_404_before_anything_is_submitted() -> None:
     app = FakeApp()
     response = TestClient(create_app(app)).post(URL, json={**CHAT, "model": "nobody"})
-    assert (response.status_code, app.jobs.submitted) == (404, [])
+    assert (response.status_code, app.store.submitted) == (404, [])
 
 
 def make_chunks() -> Chunks:

@@ -34,7 +34,7 @@ class SlowStore:
 def make_hands(store: SlowStore) -> WorkerHands:
     catalogue = SimpleNamespace(build=None, refresh=lambda: None)
     app: Any = SimpleNamespace(
-        jobs=store, catalogue=catalogue, pool=SimpleNamespace(experts=()), news=NoNews()
+        store=store, catalogue=catalogue, pool=SimpleNamespace(experts=()), news=NoNews()
     )
     bells: Any = Quiet()
     return WorkerHands(app, bells, driver=None, on_heard=lambda: None)

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.domain.cards import CompetenceCard, Tally, deck_hash
 from orchestrator.domain.experts import Expert
 from orchestrator.errors import CardError
-from skills.cards_io import export_deck, import_deck
+from orchestrator.services.decks import export_deck, import_deck
 from tests.fakes.profiling import make_expert, make_pool
 
 GOOD, WEAK = make_expert("good"), make_expert("weak")
@@ -58,7 +58,7 @@ def test_an_export_that_fails_leaves_the_old_deck_and_no_litter(
         raise OSError("no space left on device")
 
     before = deck.read_text()
-    monkeypatch.setattr("skills.cards_io.os.fsync", full)
+    monkeypatch.setattr("orchestrator.services.decks.os.fsync", full)
     with pytest.raises(CardError, match="no space left"):
         export_deck({"good": CARDS["good"]}, deck, pool=POOL)
     assert deck.read_text() == before

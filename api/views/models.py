@@ -1,0 +1,15 @@
+"""Model names as they are shown."""
+
+from collections.abc import Collection
+
+from api.schemas.models import ModelView
+from orchestrator.domain.names import model_names
+
+
+def model_owners(compositions: Collection[str], experts: Collection[str]) -> dict[str, str]:
+    """Every name that a request's `model` may be, with its owner."""
+    return {name: "pool" if name in experts else "muster" for name in model_names(compositions, experts)}
+
+
+def model_view(model_id: str, owner: str, *, created: int) -> ModelView:
+    return ModelView(id=model_id, created=created, owned_by=owner)

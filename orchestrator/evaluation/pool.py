@@ -1,0 +1,79 @@
+"""A configured pool evaluated: compositions compared, experts ranked, responses written as a replay set."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from orchestrator.domain.cards import Profile
+from orchestrator.domain.experts import Pool
+from orchestrator.domain.queries import Query
+from orchestrator.errors import InputError, NotProfiledError
+from orchestrator.evaluation.bench import Bench, BenchReport, OnBench
+from orchestrator.evaluation.replay.writing import Written, write_replay_set
+from orchestrator.evaluation.swiss import Standing, swiss_standings
+
+
+class PoolEvaluation:
+    """What the pool's profile and held-out questions say of it.
+
+    Args:
+        questions: those of the newest profile.
+        profile: outcomes on them; None = not profiled here.
+    """
+
+    def __init__(
+        self,
+        *,
+        bench: Bench,
+        pool: Pool,
+        questions: Callable[[], Sequence[Query]],
+        profile: Callable[[], Profile | None],
+        seed: int,
+    ) -> None:
+        self._bench = bench
+        self._pool = pool
+        self._questions = questions
+        self._profile = profile
+        self._seed = seed
+
+    def bench(
+        self, queries: Sequence[Query], compositions: Sequence[str], *, on_progress: OnBench | None = None
+    ) -> BenchReport:
+        """As `Bench.run`.
+
+        Raises:
+            InputError: as there, or a question that the experts were profiled on.
+        """
+        profiled = {query.content_hash for query in self._questions()}
+        known = [query for query in queries if query.content_hash in profiled]
+        if known:
+            raise InputError(
+                f"{len(known)} of {len(queries)} questions were profiled on, '{known[0].id}' is the first.",
+                remedy="Compare on questions that nothing was learnt from.",
+            )
+        return self._bench.run(queries, compositions, on_progress=on_progress)
+
+    def swiss(self) -> list[Standing]:
+        """The pool ranked by Swiss rounds over its profile.
+
+        Raises:
+            NotProfiledError: the pool was not profiled here.
+        """
+        profile = self._profile()
+        if profile is None or not profile.texts:
+            raise NotProfiledError(
+                "the pool has no profile to play on.", remedy="Run `muster profile` first."
+            )
+        return swiss_standings(profile, seed=self._seed)
+
+    def record(self, folder: Path) -> Written:
+        """Write the profile's responses as a replay set.
+
+        Raises:
+            InputError: the pool was not profiled here, or as `write_replay_set`.
+        """
+        profile = self._profile()
+        if profile is None:
+            raise InputError(
+                "the pool has no profile here.", remedy="Run `muster profile QUESTIONS.jsonl` first."
+            )
+        return write_replay_set(folder, profile, self._pool)

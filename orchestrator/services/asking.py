@@ -1,0 +1,137 @@
+"""Asking: one question now, or only who would answer it."""
+
+from collections.abc import Generator, Sequence
+
+from orchestrator.compositions.ensemble import Ensemble
+from orchestrator.domain.answers import Answer, Decision
+from orchestrator.domain.assignments import INTERACTIVE, Job
+from orchestrator.domain.names import AUTO, ROUTE_PREFIX
+from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
+from orchestrator.errors import GenerationTimeoutError, MusterError, RoutingError
+from orchestrator.ports.composing import CompositionFactory
+from orchestrator.ports.dispatch import Dispatcher
+from orchestrator.ports.jobs import AnsweredQuery, JobStore
+from orchestrator.services.drafts import Draft
+from orchestrator.services.submitting import Submitter
+
+ROUTE_TIMEOUT_S = 60.0
+ASK_TIMEOUT_S = 120.0
+
+
+class Asking:
+    """Answers questions ahead of batch work.
+
+    Args:
+        routes_here: whether this process decides by itself; else the workers do.
+    """
+
+    def __init__(
+        self,
+        *,
+        submitter: Submitter,
+        store: JobStore,
+        dispatcher: Dispatcher,
+        compositions: CompositionFactory,
+        routes_here: bool = True,
+    ) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._dispatcher = dispatcher
+        self._compositions = compositions
+        self._routes_here = routes_here
+
+    @property
+    def compositions(self) -> tuple[str, ...]:
+        """Names of the compositions that a request's `model` may name."""
+        return self._submitter.compositions
+
+    def resolve(self, model: str) -> str:
+        """The composition that a request's `model` names.
+
+        Raises:
+            UnknownNameError: listing what there is.
+        """
+        return self._submitter.resolve(model)
+
+    def route(self, queries: Sequence[Query], *, model: str = AUTO) -> list[Decision]:
+        """Dry run: the decisions, nobody asked.
+
+        Raises:
+            MusterError: the composition needs a model to annotate skills, so it has no dry run.
+            GenerationTimeoutError: the workers that route did not do so in time.
+        """
+        options = AskOptions(model=model)
+        if not self._routes_here:
+            return self._routed_by_job(options, queries)
+        built = self._compositions(self._submitter.job(options, kind="route"))
+        if not isinstance(built, Ensemble):
+            raise MusterError(f"composition '{model}' does not route.")
+        return built.route(queries)
+
+    def ask(
+        self, query: Query, options: AskOptions = DEFAULT_OPTIONS, *, timeout_s: float = ASK_TIMEOUT_S
+    ) -> Answer:
+        """Answer one question; its job is stored like any other.
+
+        Raises:
+            GenerationTimeoutError: not answered in time; the job is cancelled.
+            UnknownNameError: no such model.
+        """
+        job = self._question(options)
+        self._submitter.put(job, [query])
+        self._dispatcher.wait(job.id, timeout_s=timeout_s)
+        return self._answer(job.id, timeout_s=timeout_s)
+
+    def stream(
+        self, query: Query, options: AskOptions = DEFAULT_OPTIONS, *, timeout_s: float = ASK_TIMEOUT_S
+    ) -> Generator[str | Answer, None, None]:
+        """`ask`, read while it is written: parts of the answer's text, and at last the answer.
+
+        The parts together are its text, unless it failed. They come as the words come where the answer
+        is in one expert's words (an expert asked by its id, or an aggregator `first` with one recruit),
+        else at the end. An empty part about every second says that nothing new is known.
+
+        Raises:
+            AnswerChangedError: an attempt that started over ended in another text.
+            GenerationTimeoutError, UnknownNameError: as `ask`.
+        """
+        job = self._question(options, stream=True)
+        draft = Draft()
+        with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
+            self._submitter.put(job, [query])
+            for pieces in told:
+                yield draft.add(pieces)
+        answer = self._answer(job.id, timeout_s=timeout_s)
+        if answer.error_code is None:
+            yield draft.finish(answer.text)
+        yield answer
+
+    def _question(self, options: AskOptions, *, stream: bool = False) -> Job:
+        return self._submitter.job(options, kind="ask", priority=INTERACTIVE, stream=stream)
+
+    def _routed_by_job(self, options: AskOptions, queries: Sequence[Query]) -> list[Decision]:
+        job = self._submitter.job(options, kind="route", prefix=ROUTE_PREFIX, priority=INTERACTIVE)
+        self._submitter.put(job, queries)
+        if self._dispatcher.wait(job.id, timeout_s=ROUTE_TIMEOUT_S).waiting:
+            self._store.cancel(job.id)
+            raise GenerationTimeoutError(
+                f"no decision within {ROUTE_TIMEOUT_S:g} s.", remedy="Is a worker running?"
+            )
+        return [_decision_of(item) for item in self._store.answers(job.id)]
+
+    def _answer(self, job_id: str, *, timeout_s: float) -> Answer:
+        """What a question came to; without an answer by now it is cancelled."""
+        answer = self._store.answer(job_id)
+        if answer is None:
+            self._store.cancel(job_id)
+            raise GenerationTimeoutError(
+                f"no answer within {timeout_s:g} s.", remedy="Ask again, or allow more time."
+            )
+        return answer
+
+
+def _decision_of(item: AnsweredQuery) -> Decision:
+    if item.answer.decision is None:
+        raise RoutingError(item.answer.error or "the composition does not route.")
+    return item.answer.decision

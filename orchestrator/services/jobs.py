@@ -1,0 +1,144 @@
+"""Jobs: question sets submitted, run, followed, planned and ended."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from orchestrator.batching import JobPlan, PlanInput, job_plan
+from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
+from orchestrator.domain.cards import CompetenceCard, measured_version
+from orchestrator.domain.devices import LIVE_S
+from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
+from orchestrator.domain.values import content_hash
+from orchestrator.ports.clock import EpochClock
+from orchestrator.ports.dispatch import Dispatcher
+from orchestrator.ports.jobs import AnsweredQuery, JobStore, WorkReader
+from orchestrator.services.submitting import Submitter
+
+OnProgress = Callable[[JobProgress], None]
+
+_NOBODY = "nobody"
+"""Owns no lease: to it, all devices are others."""
+
+
+class Jobs:
+    """Batches of questions, and every job's state.
+
+    Args:
+        later_engines: engines that a later stage of a job may need.
+        cards: what is known of the pool at the moment.
+    """
+
+    def __init__(
+        self,
+        *,
+        submitter: Submitter,
+        store: JobStore,
+        work: WorkReader,
+        dispatcher: Dispatcher,
+        later_engines: Callable[[Job], Iterable[str]],
+        cards: Callable[[], Mapping[str, CompetenceCard]],
+        now_s: EpochClock = time.time,
+    ) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._work = work
+        self._dispatcher = dispatcher
+        self._engines_of_later_stages = later_engines
+        self._cards = cards
+        self._now_s = now_s
+
+    def submit(
+        self,
+        queries: Iterable[Query],
+        options: AskOptions = DEFAULT_OPTIONS,
+        *,
+        label: str = "",
+        deadline_s: float | None = None,
+    ) -> str:
+        """Store a batch in one transaction and return its job id. Equal id and content: a no-op.
+
+        Args:
+            deadline_s: seconds from now after which what is open ends as `batch_expired`.
+
+        Raises:
+            UnknownNameError: no such model.
+        """
+        job = self._submitter.job(options, kind="batch", label=label, deadline_s=deadline_s)
+        self._submitter.put(job, queries)
+        return job.id
+
+    def batch_id(self, content: str, *, model: str) -> str:
+        """The id of a batch that gives none: equal content, composition, configuration and cards, equal id.
+
+        Args:
+            content: hash of the questions.
+        """
+        known = measured_version(self._cards())
+        parts = [content, self._submitter.resolve(model), self._submitter.config_hash, known]
+        return f"batch-{content_hash(parts)}"
+
+    def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
+        """Work until the job is done. Interrupting leaves a job that a next `run` resumes."""
+        return self._dispatcher.run(job_id, on_progress=on_progress)
+
+    def unload(self) -> None:
+        """Free the devices, so that a measurement starts with nothing resident."""
+        self._dispatcher.unload()
+
+    def job(self, job_id: str) -> JobProgress:
+        """
+        Raises:
+            NotFoundError: no such job.
+        """
+        return self._store.job(job_id)
+
+    def jobs(self, *, limit: int = 100) -> list[JobProgress]:
+        """Running jobs first, newest first within both kinds."""
+        return self._store.jobs(limit=limit)
+
+    def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
+        """Answered and failed queries so far, in the order of submission, streamed."""
+        return self._store.answers(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
+        self._store.cancel(job_id)
+        self._dispatcher.notify()
+
+    def left(self, job_id: str) -> LoadPlan:
+        """What is left until a job ends: loads, seconds, and the order of engines.
+
+        Work of other jobs counts where it waits too: jobs share loads.
+
+        Raises:
+            NotFoundError: no such job.
+        """
+        progress = self._store.job(job_id)
+        if progress.state is not JobState.RUNNING:
+            return NOTHING_LEFT
+        return self._dispatcher.plan(later=self._later_engines(progress.job))
+
+    def plan(self, job_id: str, *, exact: bool = False) -> JobPlan:
+        """What every device did for a job and will do, from the books alone.
+
+        Args:
+            exact: the shortest schedule by CP-SAT (extra `plan`) instead of the usual one.
+
+        Raises:
+            NotFoundError: no such job.
+            ConfigError: `exact` without OR-Tools.
+        """
+        progress = self._store.job(job_id)
+        given = PlanInput(
+            progress=progress,
+            backlog=self._work.backlog(owner=_NOBODY),
+            devices=self._work.devices(LIVE_S),
+            loads=self._work.engine_loads(job_id=job_id),
+            rates=self._work.rates(),
+            now_s=self._now_s(),
+        )
+        return job_plan(given, later=self._later_engines(progress.job), exact=exact)
+
+    def _later_engines(self, job: Job) -> frozenset[str]:
+        return frozenset(self._engines_of_later_stages(job))

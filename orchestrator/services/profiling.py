@@ -1,0 +1,74 @@
+"""Profiling: the pool measured on labelled questions, and what compositions learn from it."""
+
+from collections.abc import Callable, Sequence
+
+from orchestrator.compositions.catalogue import Knowledge
+from orchestrator.domain.queries import Query
+from orchestrator.ports.cards import CardStore
+from orchestrator.ports.profiling import PoolProfiler, ProfileReport
+from orchestrator.services.experts import Experts
+from orchestrator.services.jobs import OnProgress
+
+
+class Profiling:
+    """Measures the pool and reads what was measured.
+
+    Args:
+        profiler: one whose skills are named by these texts.
+        keep: embeds texts so that later processes need not.
+        on_changed: called when the pool was measured anew.
+    """
+
+    def __init__(
+        self,
+        *,
+        profiler: Callable[[Sequence[str]], PoolProfiler],
+        keep: Callable[[Sequence[str]], None],
+        cards: CardStore,
+        experts: Experts,
+        on_changed: Callable[[], None],
+    ) -> None:
+        self._profiler = profiler
+        self._keep = keep
+        self._cards = cards
+        self._experts = experts
+        self._on_changed = on_changed
+
+    def run(
+        self,
+        queries: Sequence[Query],
+        *,
+        experts: Sequence[str] | None = None,
+        exam: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> ProfileReport:
+        """Measure experts on labelled questions; what is known already is not asked again.
+
+        Args:
+            experts: ids; None = everybody.
+            exam: also measure who aggregates well.
+
+        Raises:
+            SkillError: questions that cannot be graded.
+            UnknownNameError: an expert that is not in the pool.
+        """
+        texts = [query.text for query in queries]
+        self._keep(texts)
+        report = self._profiler(texts).run(queries, experts=experts, exam=exam, on_progress=on_progress)
+        self._on_changed()
+        return report
+
+    def knowledge(self) -> Knowledge:
+        """Cards of the moment; outcomes only where the cards were counted from them."""
+        cards = self._experts.cards()
+        newest = self._cards.latest_profile_hash()
+        if newest is None or any(card.profile_hash != newest for card in self._cards.cards().values()):
+            return Knowledge(cards, None)
+        self._keep([query.text for query in self.questions()])
+        return Knowledge(cards, self._profiler(()).profile())
+
+    def questions(self) -> list[Query]:
+        """Those of the newest profile; none before the first."""
+        newest = self._cards.latest_profile_hash()
+        rows = None if newest is None else self._cards.profile_set(newest)
+        return [query for query, _ in rows or ()]

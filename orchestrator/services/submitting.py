@@ -1,0 +1,89 @@
+"""Submitting: a request becomes a job on the books."""
+
+import uuid
+from collections.abc import Callable, Collection, Iterable
+
+from orchestrator.domain.assignments import BATCH, Job
+from orchestrator.domain.experts import Pool
+from orchestrator.domain.names import composition_of
+from orchestrator.domain.queries import Query
+from orchestrator.domain.requests import AskOptions
+from orchestrator.ports.dispatch import Dispatcher
+from orchestrator.ports.jobs import JobStore
+
+
+class Submitter:
+    """Puts jobs on the books and says so.
+
+    Args:
+        compositions: names of those that a request may name.
+        seed: of requests that give none.
+        config_hash: identity of what answers depend on, kept with each job.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        compositions: Callable[[], Collection[str]],
+        store: JobStore,
+        dispatcher: Dispatcher,
+        seed: int = 0,
+        config_hash: str = "",
+    ) -> None:
+        self._pool = pool
+        self._compositions = compositions
+        self._store = store
+        self._dispatcher = dispatcher
+        self._seed = seed
+        self.config_hash = config_hash
+
+    @property
+    def compositions(self) -> tuple[str, ...]:
+        return tuple(self._compositions())
+
+    def resolve(self, model: str) -> str:
+        """The composition that a request's `model` names.
+
+        Raises:
+            UnknownNameError: listing what there is.
+        """
+        return composition_of(model, compositions=self._compositions(), experts=self._pool.by_id)
+
+    def job(
+        self,
+        options: AskOptions,
+        *,
+        kind: str,
+        prefix: str = "",
+        priority: int = BATCH,
+        label: str = "",
+        deadline_s: float | None = None,
+        stream: bool = False,
+    ) -> Job:
+        """The job of a request; not on the books yet.
+
+        Args:
+            prefix: put before the composition's name.
+
+        Raises:
+            UnknownNameError: no such model.
+        """
+        return Job(
+            id=options.job_id or f"{kind}-{uuid.uuid4().hex}",
+            kind=kind,
+            composition=prefix + self.resolve(options.model),
+            priority=priority,
+            seed=self._seed if options.seed is None else options.seed,
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            config_hash=self.config_hash,
+            label=label,
+            deadline_s=deadline_s,
+            stream=stream,
+        )
+
+    def put(self, job: Job, queries: Iterable[Query]) -> None:
+        """On the books first, then the bell: losing it costs time only."""
+        self._store.submit(job, queries)
+        self._dispatcher.notify()

@@ -1,0 +1,70 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.domain.names import composition_of, model_name, model_names
+from orchestrator.errors import UnknownNameError
+
+COMPOSITIONS = ("auto", "knn", "org/mix")
+EXPERTS = ("alpha", "org/beta", "expert:odd")
+
+
+def resolved(model: str) -> str:
+    return composition_of(model, compositions=COMPOSITIONS, experts=EXPERTS)
+
+
+@pytest.mark.parametrize(
+    ("model", "composition"),
+    [
+        ("auto", "auto"),
+        ("muster/auto", "auto"),
+        ("muster/knn", "knn"),
+        ("knn", "knn"),
+        ("muster/org/mix", "org/mix"),
+        ("alpha", "expert:alpha"),
+        ("org/beta", "expert:org/beta"),
+        ("expert:odd", "expert:expert:odd"),
+    ],
+)
+def test_a_model_names_one_composition(model: str, composition: str) -> None:
+    assert resolved(model) == composition
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "expert:alpha",
+        "expert:org/beta",
+        "expert:expert:odd",
+        "muster/expert:alpha",
+        "muster/alpha",
+        "route:auto",
+        "route:expert:alpha",
+        "muster/muster/auto",
+        "roll_call",
+        "",
+    ],
+)
+def test_names_that_stand_on_the_books_only_are_nobodys_model(model: str) -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        resolved(model)
+    assert str(refused.value).endswith(
+        "Valid: alpha, auto, expert:odd, muster/knn, muster/org/mix, org/beta."
+    )
+
+
+@pytest.mark.parametrize(
+    ("composition", "model"), [("auto", "auto"), ("knn", "muster/knn"), ("expert:org/a", "org/a")]
+)
+def test_compositions_have_the_names_of_the_rest_api(composition: str, model: str) -> None:
+    assert model_name(composition) == model
+
+
+def test_every_name_there_is_is_listed_once_auto_first() -> None:
+    names = model_names(COMPOSITIONS, EXPERTS)
+    assert names == ("auto", "muster/knn", "muster/org/mix", "alpha", "org/beta", "expert:odd")
+
+
+@given(st.sampled_from(model_names(COMPOSITIONS, EXPERTS)))
+def test_a_listed_name_comes_back_from_its_composition(model: str) -> None:
+    assert model_name(resolved(model)) == model
