@@ -31,6 +31,7 @@ from skills.grading.grader import AnswerGrader
 from skills.profiler import Profiler
 from workers.backends.registry import REMOTE_BACKENDS, get_backend
 from workers.checkpoints.identity import weights_hash
+from workers.device.wiring import DeviceSetup
 from workers.dispatch.local import LocalDispatcher
 from workers.leases.owners import loop_of
 
@@ -117,20 +118,17 @@ class App:
         on_committed: Callable[[], None] | None = None,
         on_piece: Callable[[Piece], None] | None = None,
     ) -> LocalDispatcher:
-        """A loop over the configured device; see `LocalDispatcher` for the arguments."""
-        return LocalDispatcher(
+        """A loop over the configured device; `steps`: it also takes queries through their compositions."""
+        setup = DeviceSetup(
             stores=self.store.device_stores,
             backends=partial(get_backend, access=engine_access(self.settings, self.pool)),
             pool=self.pool,
-            compositions=self.catalogue.build,
             later_engines=self.catalogue.later_engines,
+            compositions=self.catalogue.build if steps else None,
             settings=self.settings.muster.scheduler,
             device=self.settings.muster.device,
-            steps=steps,
-            on_committed=on_committed,
-            settled=settled_words,
-            on_piece=on_piece,
         )
+        return LocalDispatcher(setup, settled=settled_words, on_piece=on_piece, on_committed=on_committed)
 
     @cached_property
     def news(self) -> "News":

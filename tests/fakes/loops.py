@@ -5,13 +5,13 @@ from collections.abc import Callable
 from orchestrator.domain.assignments import BATCH, Job, JobProgress, JobState
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
-from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.engines import Backend
 from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore
 from tests.fakes.work import HandClock, TextMajority, always
 from workers.device.loop import DeviceLoop
 from workers.device.pace import Pace
+from workers.device.wiring import DeviceSetup, make_device_loop
 
 EAGER = Pace(look_s=0.0, poll_s=0.001)
 FAR = "far"
@@ -25,7 +25,6 @@ def make_loop(
     *,
     owner: str = "loop",
     composition: TextMajority | None = None,
-    compositions: CompositionFactory | None = None,
     clock: Callable[[], float] | None = None,
     pace: Pace = EAGER,
     steps: bool = True,
@@ -33,19 +32,29 @@ def make_loop(
     **settings: float,
 ) -> DeviceLoop:
     composition = composition or TextMajority([e.id for e in pool.experts])
-    return DeviceLoop(
+    setup = make_setup(store, pool, backend, composition, steps=steps, **settings)
+    clock = clock or HandClock(step_s=0.001)
+    return make_device_loop(setup, owner=owner, clock=clock, pace=pace, on_committed=on_committed)
+
+
+def make_setup(
+    store: SqlJobStore,
+    pool: Pool,
+    backend: Callable[[str], Backend],
+    composition: TextMajority | None = None,
+    *,
+    steps: bool = True,
+    **settings: float,
+) -> DeviceSetup:
+    composition = composition or TextMajority([e.id for e in pool.experts])
+    return DeviceSetup(
         stores=store.device_stores,
         backends=backend,
         pool=pool,
-        compositions=compositions or always(composition),
         later_engines=composition.later_engines,
+        compositions=always(composition) if steps else None,
         settings=SchedulerSettings(**settings),
         device="cpu",
-        owner=owner,
-        clock=clock or HandClock(step_s=0.001),
-        pace=pace,
-        steps=steps,
-        on_committed=on_committed,
         remote={FAR},
     )
 

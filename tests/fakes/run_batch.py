@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
-from tests.fakes.work import TextMajority, always, make_pool
+from tests.fakes.loops import make_setup
+from tests.fakes.work import make_pool
 from workers.backends.registry import get_backend
 from workers.dispatch.local import LocalDispatcher
 
@@ -14,14 +14,7 @@ def make_dispatcher(store: SqlJobStore, log: Path) -> LocalDispatcher:
     """Two scripted engines, each reply 50 ms late; every generation is a line of `log`."""
     rules = [{"regex": ".", "delay_s": 0.05}]
     pool = make_pool("a", "b", backend="scripted", log=str(log), rules=rules)
-    return LocalDispatcher(
-        stores=store.device_stores,
-        backends=get_backend,
-        pool=pool,
-        compositions=always(TextMajority([expert.id for expert in pool.experts])),
-        later_engines=lambda job: (),
-        settings=SchedulerSettings(),
-    )
+    return LocalDispatcher(make_setup(store, pool, get_backend))
 
 
 if __name__ == "__main__":

@@ -7,43 +7,51 @@ long happens inside a tick: engines are loaded and closed in the background.
 
 import logging
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
-from functools import partial
+from typing import NamedTuple
 
 from orchestrator.batching import Rates
 from orchestrator.domain.assignments import JobState
-from orchestrator.domain.devices import REMOTE
-from orchestrator.domain.experts import Pool
 from orchestrator.errors import MusterError, StoreUnavailableError
-from orchestrator.ports.clock import Clock
-from orchestrator.ports.composing import CompositionFactory, LaterEngines
-from orchestrator.ports.engines import Backend
-from orchestrator.ports.jobs import DeviceStores
-from orchestrator.settings.schema import SchedulerSettings
-from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
 from workers.device.books import Books
 from workers.device.feeding import Feeder
-from workers.device.kit import make_kit
+from workers.device.kit import Kit
 from workers.device.lane import Lane
-from workers.device.lane_maker import LaneMaker
 from workers.device.loading import BackendShelf, Loader
 from workers.device.measured import Measurements
-from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.remote_lanes import RemoteLanes
 from workers.device.seats import DeviceSeats
 from workers.leases.advancing import Advancer
-from workers.leases.owners import berth_of
 from workers.leases.sweeper import Sweeper
-from workers.pieces import Writers
-
-__all__ = ["DEFAULT_PACE", "DeviceLoop", "Pace"]
 
 log = logging.getLogger(__name__)
 
 UNLOAD_S = 20.0
 """How long `shut_down` waits for the device to be free."""
+
+
+class Parts(NamedTuple):
+    """What a loop is made of (`wiring.make_device_loop`).
+
+    Attributes:
+        advancer: takes queries through their compositions; None = others do.
+        engine_ids: engines of the pool; `remote`: those of them that need no device.
+    """
+
+    kit: Kit
+    books: Books
+    feeder: Feeder
+    seats: DeviceSeats
+    remotes: RemoteLanes
+    shelf: BackendShelf
+    loader: Loader
+    measured: Measurements
+    sweeper: Sweeper
+    advancer: Advancer | None
+    engine_ids: tuple[str, ...]
+    remote: frozenset[str]
 
 
 class DeviceLoop:
@@ -53,82 +61,22 @@ class DeviceLoop:
         n_generated: usable responses so far; `n_steps`: steps of queries taken here.
 
     Args:
-        backends: backend by name (`EngineSpec.backend`).
-        device: name of the device, for the record of loads.
-        owner: lease owner, unique among all loops.
-        clock: monotonic seconds; leases run on database time, not on it.
-        writers: who is told of the text of unfinished responses.
-        steps: whether it takes queries through their compositions; False = others do, and none is built.
         on_committed: called after responses were committed, at most every `Pace.ring_s` while there is
             work.
-        remote: backends whose engines need no device.
     """
 
-    def __init__(
-        self,
-        *,
-        stores: DeviceStores,
-        backends: Callable[[str], Backend],
-        pool: Pool,
-        compositions: CompositionFactory,
-        later_engines: LaterEngines,
-        settings: SchedulerSettings,
-        device: str,
-        owner: str,
-        clock: Clock,
-        pace: Pace = DEFAULT_PACE,
-        writers: Writers | None = None,
-        steps: bool = True,
-        on_committed: Callable[[], None] | None = None,
-        remote: Container[str] = REMOTE_BACKENDS,
-    ) -> None:
-        self.owner = owner
+    def __init__(self, parts: Parts, *, on_committed: Callable[[], None] | None = None) -> None:
+        self.owner = parts.kit.owner
         self.n_generated = 0
         self.n_steps = 0
-        self._steps = steps
         self._on_committed = on_committed
-        self._kit = kit = make_kit(stores, owner=owner, clock=clock, pace=pace, settings=settings)
-        self._stores, self._ledger, self._timers, self._clock = stores, kit.ledger, kit.timers, clock
-        self._advancer = Advancer(
-            jobs=stores.jobs,
-            steps=stores.steps,
-            compositions=compositions,
-            engine_of={expert.id: expert.engine.id for expert in pool.experts},
-            exclusive_s=0.0,
-        )
-        self._engine_ids = tuple(pool.engines)
-        self._remote = frozenset(e.id for e in pool.engines.values() if e.backend in remote)
-        self._measured = Measurements(device)
-        self._shelf = BackendShelf(backends)
-        self._loader = Loader(self._shelf, pool, clock=clock, name=device)
-        self._books = books = Books(
-            kit, engines=pool.engines.keys(), remote=self._remote, later_engines=later_engines
-        )
-        self._feeder = feeder = Feeder(kit, books)
-        make_lane = LaneMaker(kit, pool, remote=self._remote, waiting=books.waiting, writers=writers)
-        berth = partial(Berth, kit, make_lane=make_lane)
-        names = [owner, *(berth_of(owner, str(n)) for n in range(1, settings.max_resident))]
-        self._seats = DeviceSeats(
-            kit,
-            [berth(name, loader=self._loader, device=device, measured=self._measured) for name in names],
-            loader=self._loader,
-            books=books,
-            feeder=feeder,
-            measured=self._measured,
-        )
-
-        def remote_berth(engine_id: str) -> Berth:
-            loader = Loader(self._shelf, pool, clock=clock, name=engine_id)
-            return berth(berth_of(owner, engine_id), loader=loader, device=REMOTE, measured=None)
-
-        self._remotes = RemoteLanes(kit, remote_berth, books=books, feeder=feeder)
-        self._sweeper = Sweeper(
-            leases=stores.leases,
-            devices=stores.devices,
-            clock=clock,
-            grace_s=settings.lease_s,
-            max_attempts=settings.max_attempts,
-        )
+        self._kit = kit = parts.kit
+        self._stores, self._ledger, self._timers, self._clock = kit.stores, kit.ledger, kit.timers, kit.clock
+        self._books, self._feeder = parts.books, parts.feeder
+        self._seats, self._remotes = parts.seats, parts.remotes
+        self._shelf, self._loader, self._measured = parts.shelf, parts.loader, parts.measured
+        self._sweeper, self._advancer = parts.sweeper, parts.advancer
+        self._engine_ids, self._remote = parts.engine_ids, parts.remote
         self._alive_at = -math.inf
         self._is_doubtful = False
         self._n_seen_committed = self._n_seen_urgent = 0
@@ -182,7 +130,7 @@ class DeviceLoop:
                 self._sweeper.was_away()
             raise
         self._tell_of_commits()
-        has_steps = self._steps and self._timers.is_pending("advance")
+        has_steps = self._advancer is not None and self._timers.is_pending("advance")
         return moved or has_steps or self._n_held > 0 or any(berth.is_loading for berth in self._berths)
 
     def beat(self) -> None:
@@ -269,7 +217,7 @@ class DeviceLoop:
     # ── queries ───────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self) -> bool:
-        if not self._steps or not self._timers.is_due("advance", self._kit.pace.look_s):
+        if self._advancer is None or not self._timers.is_due("advance", self._kit.pace.look_s):
             return False
         advanced = self._advancer.run(between=self._keep_alive)
         self.n_steps += advanced.n_steps

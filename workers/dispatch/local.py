@@ -4,23 +4,17 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.batching import plan
 from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
-from orchestrator.domain.experts import Pool
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.composing import CompositionFactory, LaterEngines
 from orchestrator.ports.dispatch import Piece
-from orchestrator.ports.engines import Backend
-from orchestrator.ports.jobs import DeviceStores
-from orchestrator.settings.schema import SchedulerSettings
-from workers.backends.registry import REMOTE_BACKENDS
-from workers.device.loop import DeviceLoop
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
+from workers.device.wiring import DeviceSetup, make_device_loop
 from workers.leases.owners import new_owner
 from workers.leases.sweeper import bury_the_dead
 from workers.pieces import OnPiece, Settled, Watch, Watches, follow, writers
@@ -41,50 +35,33 @@ class LocalDispatcher:
     Several processes may work on one database: leases keep them apart.
 
     Args:
-        device: name for the record of loads.
         settled: how an answer begins, given an unfinished response.
         on_piece: called, from the loop's thread, with pieces of answers that somebody reads along with;
             None = those who listen here are told.
-        steps, on_committed, remote: as of `DeviceLoop`.
+        on_committed: as of `make_device_loop`.
     """
 
     def __init__(
         self,
+        setup: DeviceSetup,
         *,
-        stores: DeviceStores,
-        backends: Callable[[str], Backend],
-        pool: Pool,
-        compositions: CompositionFactory,
-        later_engines: LaterEngines,
-        settings: SchedulerSettings,
-        device: str = "cpu",
         clock: Clock = time.monotonic,
         pace: Pace = DEFAULT_PACE,
         settled: Settled = str,
         on_piece: OnPiece | None = None,
-        steps: bool = True,
         on_committed: Callable[[], None] | None = None,
-        remote: Container[str] = REMOTE_BACKENDS,
     ) -> None:
-        self._stores = stores
+        self._stores = setup.stores
         self._clock = clock
         self._pace = pace
         self._watches = Watches()
-        self._loop = DeviceLoop(
-            stores=stores,
-            backends=backends,
-            pool=pool,
-            compositions=compositions,
-            later_engines=later_engines,
-            settings=settings,
-            device=device,
+        self._loop = make_device_loop(
+            setup,
             owner=new_owner(),
             clock=clock,
             pace=pace,
             writers=writers(settled, on_piece or self._watches.add),
-            steps=steps,
             on_committed=on_committed,
-            remote=remote,
         )
         self._pulse = Pulse(self._loop.beat, every_s=pace.look_s)
         self._driving = threading.Lock()

@@ -17,9 +17,9 @@ from orchestrator.errors import AnswerChangedError, EngineCrashedError, Generati
 from orchestrator.ports.engines import Engine, EngineEvent, Finished, Tokens
 from orchestrator.services.asking import Asking
 from orchestrator.services.submitting import Submitter
-from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
+from tests.fakes.loops import make_setup
 from tests.fakes.work import FakeBackend, FakeEngine, make_call, make_pool
 from workers.device.pace import Pace
 from workers.dispatch.local import LocalDispatcher
@@ -106,16 +106,8 @@ class WritingEngine(FakeEngine):
 def make_asking(store: SqlJobStore, backend: FakeBackend) -> tuple[Asking, LocalDispatcher]:
     pool = make_pool("a")
     compose: Any = Quoting
-    dispatcher = LocalDispatcher(
-        stores=store.device_stores,
-        backends=backend,
-        pool=pool,
-        compositions=compose,
-        later_engines=lambda job: (),
-        settings=SchedulerSettings(),
-        pace=PACE,
-        settled=settled_words,
-    )
+    setup = make_setup(store, pool, backend)._replace(compositions=compose)
+    dispatcher = LocalDispatcher(setup, pace=PACE, settled=settled_words)
     submitter = Submitter(pool=pool, compositions=tuple, store=store, dispatcher=dispatcher)
     return Asking(submitter=submitter, store=store, dispatcher=dispatcher, compositions=compose), dispatcher
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.assignments import INTERACTIVE, Job
+from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.ports.composing import Composition
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes import loops
 from tests.fakes.databases import fresh_sqlite
@@ -60,28 +59,18 @@ def test_the_engine_of_the_last_stage_is_loaded_once_and_last(store: SqlJobStore
     assert sorted(backend.loads) == ["a", "b", "c"]
 
 
-def test_a_loop_that_only_generates_builds_no_composition_and_still_loads_later_engines_last(
+def test_a_loop_that_only_generates_loads_the_engines_of_later_stages_last(
     store: SqlJobStore,
 ) -> None:
     """`a` has 20 of the 30 calls and would be first, but it has the last word, too."""
-
-    def unbuilt(job: Job) -> Composition:
-        raise AssertionError(f"the composition of {job.id} was built")
-
     backend = FakeBackend()
     submit(store, make_queries(10))
     composition = TextMajority(["a/0", "a/1", "b/0"], final="a/0")
     engine_of = {"a/0": "a", "a/1": "a", "b/0": "b"}
     steps = Advancer(jobs=store, steps=store, compositions=always(composition), engine_of=engine_of)
     steps.chunk()
-    loop = make_loop(
-        store,
-        make_pool("a", "b", experts_per_engine=2),
-        backend,
-        composition=composition,
-        compositions=unbuilt,
-        steps=False,
-    )
+    pool = make_pool("a", "b", experts_per_engine=2)
+    loop = make_loop(store, pool, backend, composition=composition, steps=False)
     run_until(loop, lambda: store.job("job").n_responses == 30)
     assert backend.loads == ["b", "a"]
 

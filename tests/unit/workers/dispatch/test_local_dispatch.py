@@ -9,11 +9,11 @@ import pytest
 from orchestrator.domain.assignments import INTERACTIVE, NOTHING_LEFT, Job, JobProgress, JobState
 from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreUnavailableError
-from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
-from tests.fakes.work import FakeBackend, TextMajority, always, make_pool, make_queries
-from workers.device.loop import Pace
+from tests.fakes.loops import make_setup
+from tests.fakes.work import FakeBackend, make_pool, make_queries
+from workers.device.pace import Pace
 from workers.dispatch import local as dispatch
 from workers.dispatch.local import LocalDispatcher
 from workers.leases.owners import is_dead, new_owner
@@ -29,16 +29,7 @@ def store(tmp_path: Path):
 
 
 def make_dispatcher(store: SqlJobStore, backend: FakeBackend, *, pace: Pace = PACE) -> LocalDispatcher:
-    pool = make_pool("a", "b")
-    return LocalDispatcher(
-        stores=store.device_stores,
-        backends=backend,
-        pool=pool,
-        compositions=always(TextMajority([e.id for e in pool.experts])),
-        later_engines=lambda job: (),
-        settings=SchedulerSettings(),
-        pace=pace,
-    )
+    return LocalDispatcher(make_setup(store, make_pool("a", "b"), backend), pace=pace)
 
 
 def submit(store: SqlJobStore, n: int = 5, *, job_id: str = "job", priority: int = 0) -> None:

@@ -1,0 +1,121 @@
+"""A device loop, made from its parts."""
+
+from collections.abc import Callable, Container
+from functools import partial
+from typing import NamedTuple
+
+from orchestrator.domain.devices import REMOTE
+from orchestrator.domain.experts import Pool
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.composing import CompositionFactory, LaterEngines
+from orchestrator.ports.engines import Backend
+from orchestrator.ports.jobs import DeviceStores
+from orchestrator.settings.schema import SchedulerSettings
+from workers.backends.registry import REMOTE_BACKENDS
+from workers.device.berth import Berth
+from workers.device.books import Books
+from workers.device.feeding import Feeder
+from workers.device.kit import Kit, make_kit
+from workers.device.lane_maker import LaneMaker
+from workers.device.loading import BackendShelf, Loader
+from workers.device.loop import DeviceLoop, Parts
+from workers.device.measured import Measurements
+from workers.device.pace import DEFAULT_PACE, Pace
+from workers.device.remote_lanes import RemoteLanes
+from workers.device.seats import DeviceSeats
+from workers.leases.advancing import Advancer
+from workers.leases.owners import berth_of
+from workers.leases.sweeper import Sweeper
+from workers.pieces import Writers
+
+
+class DeviceSetup(NamedTuple):
+    """What a device works with.
+
+    Attributes:
+        backends: backend by name (`EngineSpec.backend`).
+        later_engines: engines that later stages of a job may need; they are loaded last.
+        compositions: takes queries through them; None = others do, and none is built here.
+        device: its name, for the record of loads.
+        remote: backends whose engines need no device.
+    """
+
+    stores: DeviceStores
+    backends: Callable[[str], Backend]
+    pool: Pool
+    later_engines: LaterEngines
+    compositions: CompositionFactory | None
+    settings: SchedulerSettings
+    device: str
+    remote: Container[str] = REMOTE_BACKENDS
+
+
+def make_device_loop(
+    setup: DeviceSetup,
+    *,
+    owner: str,
+    clock: Clock,
+    pace: Pace = DEFAULT_PACE,
+    writers: Writers | None = None,
+    on_committed: Callable[[], None] | None = None,
+) -> DeviceLoop:
+    """The loop of a device.
+
+    Args:
+        owner: under which it holds leases; unique among all loops.
+        clock: monotonic seconds; leases run on database time, not on it.
+        writers: who is told of the text of unfinished responses.
+        on_committed: called after responses were committed, at most every `Pace.ring_s` while there is
+            work.
+    """
+    pool, device = setup.pool, setup.device
+    kit = make_kit(setup.stores, owner=owner, clock=clock, pace=pace, settings=setup.settings)
+    remote = frozenset(e.id for e in pool.engines.values() if e.backend in setup.remote)
+    books = Books(kit, engines=pool.engines.keys(), remote=remote, later_engines=setup.later_engines)
+    feeder, measured = Feeder(kit, books), Measurements(device)
+    shelf = BackendShelf(setup.backends)
+    loader = Loader(shelf, pool, clock=clock, name=device)
+    make_lane = LaneMaker(kit, pool, remote=remote, waiting=books.waiting, writers=writers)
+    berth = partial(Berth, kit, make_lane=make_lane)
+    names = [owner, *(berth_of(owner, str(n)) for n in range(1, setup.settings.max_resident))]
+    berths = [berth(name, loader=loader, device=device, measured=measured) for name in names]
+
+    def remote_berth(engine_id: str) -> Berth:
+        own = Loader(shelf, pool, clock=clock, name=engine_id)
+        return berth(berth_of(owner, engine_id), loader=own, device=REMOTE, measured=None)
+
+    parts = Parts(
+        kit=kit,
+        books=books,
+        feeder=feeder,
+        seats=DeviceSeats(kit, berths, loader=loader, books=books, feeder=feeder, measured=measured),
+        remotes=RemoteLanes(kit, remote_berth, books=books, feeder=feeder),
+        shelf=shelf,
+        loader=loader,
+        measured=measured,
+        sweeper=_sweeper(kit),
+        advancer=None if setup.compositions is None else _advancer(setup, setup.compositions),
+        engine_ids=tuple(pool.engines),
+        remote=remote,
+    )
+    return DeviceLoop(parts, on_committed=on_committed)
+
+
+def _sweeper(kit: Kit) -> Sweeper:
+    return Sweeper(
+        leases=kit.stores.leases,
+        devices=kit.stores.devices,
+        clock=kit.clock,
+        grace_s=kit.settings.lease_s,
+        max_attempts=kit.settings.max_attempts,
+    )
+
+
+def _advancer(setup: DeviceSetup, compositions: CompositionFactory) -> Advancer:
+    return Advancer(
+        jobs=setup.stores.jobs,
+        steps=setup.stores.steps,
+        compositions=compositions,
+        engine_of={expert.id: expert.engine.id for expert in setup.pool.experts},
+        exclusive_s=0.0,
+    )
