@@ -59,7 +59,7 @@ class OverloadedError(MusterError):
     code = "rate_limit_exceeded"
 
 
-class Row(NamedTuple):
+class ErrorRow(NamedTuple):
     """`retry_after_s` None = asking again does not help. `code` replaces ours where OpenAI has a name."""
 
     status: int
@@ -71,49 +71,49 @@ class Row(NamedTuple):
 _REQUEST, _MISSING, _SERVER = "invalid_request_error", "not_found_error", "server_error"
 _UNAVAILABLE = "service_unavailable_error"
 
-ROWS: Mapping[str, Row] = {
+ROWS: Mapping[str, ErrorRow] = {
     # what the caller sent
-    "invalid_request": Row(422, _REQUEST),
-    "invalid_json": Row(400, _REQUEST),
-    "invalid_jsonl": Row(400, _REQUEST),
-    "unsupported_parameter": Row(400, _REQUEST),
-    "unsupported_media_type": Row(415, _REQUEST),
-    "request_too_large": Row(413, _REQUEST),
-    "limit_exceeded": Row(413, _REQUEST),
-    "invalid_idempotency_key": Row(400, _REQUEST),
-    "idempotency_key_reused": Row(422, _REQUEST),
-    "already_judged": Row(409, _REQUEST),
-    "method_not_allowed": Row(405, _REQUEST),
-    "unknown_name": Row(404, _MISSING),
-    "not_found": Row(404, _MISSING),
-    "context_exceeded": Row(400, _REQUEST, code="context_length_exceeded"),
-    "unsupported": Row(422, _REQUEST),
-    "incompatible_models": Row(422, _REQUEST),
-    "rate_limit_exceeded": Row(429, "rate_limit_error", retry_after_s=1),
+    "invalid_request": ErrorRow(422, _REQUEST),
+    "invalid_json": ErrorRow(400, _REQUEST),
+    "invalid_jsonl": ErrorRow(400, _REQUEST),
+    "unsupported_parameter": ErrorRow(400, _REQUEST),
+    "unsupported_media_type": ErrorRow(415, _REQUEST),
+    "request_too_large": ErrorRow(413, _REQUEST),
+    "limit_exceeded": ErrorRow(413, _REQUEST),
+    "invalid_idempotency_key": ErrorRow(400, _REQUEST),
+    "idempotency_key_reused": ErrorRow(422, _REQUEST),
+    "already_judged": ErrorRow(409, _REQUEST),
+    "method_not_allowed": ErrorRow(405, _REQUEST),
+    "unknown_name": ErrorRow(404, _MISSING),
+    "not_found": ErrorRow(404, _MISSING),
+    "context_exceeded": ErrorRow(400, _REQUEST, code="context_length_exceeded"),
+    "unsupported": ErrorRow(422, _REQUEST),
+    "incompatible_models": ErrorRow(422, _REQUEST),
+    "rate_limit_exceeded": ErrorRow(429, "rate_limit_error", retry_after_s=1),
     # the experts
-    "backend_error": Row(502, _SERVER),
-    "engine_crashed": Row(502, _SERVER),
-    "aggregation_failed": Row(502, _SERVER),
-    "engine_load_failed": Row(503, _UNAVAILABLE),
-    "expert_unavailable": Row(503, _UNAVAILABLE),
-    "no_capable_expert": Row(503, _UNAVAILABLE),
-    "card_invalid": Row(503, _UNAVAILABLE),
-    "not_profiled": Row(503, _UNAVAILABLE),
-    "generation_timeout": Row(504, _SERVER),
+    "backend_error": ErrorRow(502, _SERVER),
+    "engine_crashed": ErrorRow(502, _SERVER),
+    "aggregation_failed": ErrorRow(502, _SERVER),
+    "engine_load_failed": ErrorRow(503, _UNAVAILABLE),
+    "expert_unavailable": ErrorRow(503, _UNAVAILABLE),
+    "no_capable_expert": ErrorRow(503, _UNAVAILABLE),
+    "card_invalid": ErrorRow(503, _UNAVAILABLE),
+    "not_profiled": ErrorRow(503, _UNAVAILABLE),
+    "generation_timeout": ErrorRow(504, _SERVER),
     # the service
-    "store_unavailable": Row(503, _UNAVAILABLE, retry_after_s=5),
-    "answer_changed": Row(502, _SERVER),
-    "muster_error": Row(500, _SERVER),
-    "config_invalid": Row(500, _SERVER),
-    "skill_error": Row(500, _SERVER),
-    "routing_failed": Row(500, _SERVER),
-    "composition_failed": Row(500, _SERVER),
-    "store_error": Row(500, _SERVER),
-    "stale_lease": Row(500, _SERVER),
-    "internal_error": Row(500, _SERVER),
+    "store_unavailable": ErrorRow(503, _UNAVAILABLE, retry_after_s=5),
+    "answer_changed": ErrorRow(502, _SERVER),
+    "muster_error": ErrorRow(500, _SERVER),
+    "config_invalid": ErrorRow(500, _SERVER),
+    "skill_error": ErrorRow(500, _SERVER),
+    "routing_failed": ErrorRow(500, _SERVER),
+    "composition_failed": ErrorRow(500, _SERVER),
+    "store_error": ErrorRow(500, _SERVER),
+    "stale_lease": ErrorRow(500, _SERVER),
+    "internal_error": ErrorRow(500, _SERVER),
 }
 
-FAILED = Row(502, _SERVER)
+FAILED = ErrorRow(502, _SERVER)
 """An answer's error code that has no row: the experts failed in a way only their backend names."""
 
 _STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
@@ -144,7 +144,7 @@ def error_response(error: MusterError) -> JSONResponse:
     return JSONResponse(error_body(error), status_code=row.status, headers=_retry_headers(row))
 
 
-def _retry_headers(row: Row) -> dict[str, str]:
+def _retry_headers(row: ErrorRow) -> dict[str, str]:
     if row.retry_after_s is not None:
         return {"retry-after": str(row.retry_after_s), "x-should-retry": "true"}
     return {"x-should-retry": "false"} if row.status >= 500 or row.status == 422 else {}

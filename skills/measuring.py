@@ -88,8 +88,8 @@ class Measurer:
 
     def _regraded(self, expert: Expert, query: Query, row: OutcomeRow) -> OutcomeRow:
         response = Response(expert_id=expert.id, role=CallRole.EXPERT, stage=0, text=row.text)
-        outcome = self._grader.grade(query, response)
-        return row._replace(outcome=outcome.outcome, value=outcome.value)
+        grade = self._grader.grade(query, response)
+        return row._replace(outcome=grade.outcome, value=grade.value)
 
     def generate(
         self, queries: Sequence[Query], *, composition: str, on_progress: ProgressCallback | None
@@ -174,12 +174,12 @@ class Measurer:
                 self._cards.save_outcomes(rows)
 
     def _graded(self, fingerprint: str, query: Query, response: Response) -> OutcomeRow:
-        outcome = self._grader.grade(query, response)
+        grade = self._grader.grade(query, response)
         return OutcomeRow(
             fingerprint=fingerprint,
             query_hash=query.content_hash,
-            outcome=outcome.outcome,
-            value=outcome.value,
+            outcome=grade.outcome,
+            value=grade.value,
             text=response.text,
             completion_tokens=response.usage.completion_tokens,
             latency_ms=response.latency_ms,

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 
 from aggregators.outputs import learned
 from aggregators.outputs.learned import LearnedVote
-from aggregators.outputs.verifying.model import TEXT_SIGNS, Claim, Group, Verifier, fit_verifier
+from aggregators.outputs.verifying.model import TEXT_SIGNS, Group, StatedAnswer, Verifier, fit_verifier
 from aggregators.outputs.vote_fit import Floats, train_votes, train_votes_with
 from aggregators.outputs.vote_model import VoteModel
 from aggregators.outputs.votes import Ballot
@@ -72,18 +72,18 @@ class Reader:
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self._kept: dict[tuple[str, Claim], float] = {}
+        self._kept: dict[tuple[str, StatedAnswer], float] = {}
 
     def __call__(self, query: Query, ballots: Sequence[Ballot]) -> list[float]:
         key = query.content_hash
-        claims = [_claim(ballot) for ballot in ballots]
-        known = {claim: self._kept[key, claim] for claim in claims if (key, claim) in self._kept}
-        unread = [claim for claim in dict.fromkeys(claims) if claim not in known]
+        stated = [_stated(ballot) for ballot in ballots]
+        known = {said: self._kept[key, said] for said in stated if (key, said) in self._kept}
+        unread = [said for said in dict.fromkeys(stated) if said not in known]
         known.update(zip(unread, self._verifier.evidence(query, unread), strict=True))
         if len(self._kept) + len(unread) > _KEPT:
             self._kept.clear()
-        self._kept.update(((key, claim), known[claim]) for claim in unread)
-        return [known[claim] for claim in claims]
+        self._kept.update(((key, said), known[said]) for said in unread)
+        return [known[said] for said in stated]
 
 
 class UnverifiedVote:
@@ -133,9 +133,9 @@ def fit_reading(profile: Profile, min_questions: int, signs: tuple[Group, ...], 
     return Reading(verified.verifier, trained.model)
 
 
-def _claim(ballot: Ballot) -> Claim:
+def _stated(ballot: Ballot) -> StatedAnswer:
     assert ballot.value is not None, "only readable ballots are read"
-    return Claim(ballot.expert_id, ballot.value, ballot.response.text, ballot.accuracy)
+    return StatedAnswer(ballot.expert_id, ballot.value, ballot.response.text, ballot.accuracy)
 
 
 def _fit(context: AggregatorContext, options: VerifiersOptions) -> Reading | str:

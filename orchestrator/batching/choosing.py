@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from orchestrator.batching.packing import Need, Packing, Piece, Seat, pack
+from orchestrator.batching.packing import Need, Packing, Slot, Stint, pack
 from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog
 from orchestrator.domain.devices import Rate
 
@@ -146,15 +146,15 @@ def hedged(needs: Sequence[Need], rates: Rates) -> list[Need]:
     ]
 
 
-def seats_elsewhere(items: Sequence[EngineBacklog], rates: Rates) -> list[Seat]:
+def slots_elsewhere(items: Sequence[EngineBacklog], rates: Rates) -> list[Slot]:
     """The other devices that serve or load these engines, those that serve first."""
     resident, loading = [], []
     for item in items:
         load_s = rates.load(item.engine_id)
-        loading += [Seat(item.engine_id, max(0.0, load_s - since)) for since in item.loading_s]
+        loading += [Slot(item.engine_id, max(0.0, load_s - since)) for since in item.loading_s]
         n = item.n_devices_elsewhere - len(item.loading_s)
         leased_s = rates.seconds(item.engine_id, item.leased_tokens)
-        resident += [Seat(item.engine_id, leased_s / n) for _ in range(n)]
+        resident += [Slot(item.engine_id, leased_s / n) for _ in range(n)]
     return resident + loading
 
 
@@ -196,14 +196,14 @@ def _planned(
     n_devices: int,
     least_join: float,
 ) -> EngineChoice | None:
-    elsewhere = seats_elsewhere(waiting, rates)
+    elsewhere = slots_elsewhere(waiting, rates)
     n_empty = max(0, n_devices - len(elsewhere) - 1)
-    mine = Seat(seated.engine_id if seated else None)
+    mine = Slot(seated.engine_id if seated else None)
     needs = hedged(needs_of(waiting, rates), rates)
-    packing = pack(needs, [*elsewhere, *[Seat()] * n_empty, mine])
-    pieces = _my_pieces(packing, n_elsewhere=len(elsewhere), is_seated=seated is not None)
+    packing = pack(needs, [*elsewhere, *[Slot()] * n_empty, mine])
+    stints = _my_stints(packing, n_elsewhere=len(elsewhere), is_seated=seated is not None)
     served = {item.engine_id for item in waiting if item.n_devices_elsewhere}
-    worth = [p for p in pieces if p.engine_id not in served or p.work_s >= least_join * p.load_s]
+    worth = [p for p in stints if p.engine_id not in served or p.work_s >= least_join * p.load_s]
     first = min(worth, key=lambda p: (p.load_s > 0, p.engine_id in later), default=None)
     if seated and (first is None or first.engine_id == seated.engine_id):
         return EngineChoice(seated.engine_id, "resident and has waiting work")
@@ -222,18 +222,18 @@ def _unserved(waiting: Sequence[EngineBacklog], later: frozenset[str], rates: Ra
     return EngineChoice(best.engine_id, f"nobody serves it ({best.n_waiting} assignments)")
 
 
-def _my_pieces(packing: Packing, *, n_elsewhere: int, is_seated: bool) -> tuple[Piece, ...]:
+def _my_stints(packing: Packing, *, n_elsewhere: int, is_seated: bool) -> tuple[Stint, ...]:
     """This device's share; devices with nothing are alike, and the first to ask takes the fullest."""
     if is_seated:
-        return packing.pieces[-1]
-    return max(packing.pieces[n_elsewhere:], key=lambda pieces: sum(p.load_s + p.work_s for p in pieces))
+        return packing.stints[-1]
+    return max(packing.stints[n_elsewhere:], key=lambda stints: sum(p.load_s + p.work_s for p in stints))
 
 
-def _reason(item: EngineBacklog, piece: Piece, *, is_later: bool) -> str:
+def _reason(item: EngineBacklog, stint: Stint, *, is_later: bool) -> str:
     place = " of the last stage" if is_later else ""
     if item.n_devices_elsewhere:
         return (
             f"shares work{place} with {item.n_devices_elsewhere} other devices: "
-            f"{piece.work_s:.0f} s for a load of {piece.load_s:.0f} s"
+            f"{stint.work_s:.0f} s for a load of {stint.load_s:.0f} s"
         )
     return f"has the most waiting work{place} ({item.n_waiting} assignments)"

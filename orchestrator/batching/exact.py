@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.batching.bounds import lower_bound_s
 from orchestrator.batching.left import families_of, finish_s
-from orchestrator.batching.packing import Need, Packing, Piece, Seat, pack
+from orchestrator.batching.packing import Need, Packing, Slot, Stint, pack
 from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class ExactPlan(NamedTuple):
 
 
 def exact_plan(
-    needs: Sequence[Need], seats: Sequence[Seat], *, time_limit_s: float = TIME_LIMIT_S
+    needs: Sequence[Need], slots: Sequence[Slot], *, time_limit_s: float = TIME_LIMIT_S
 ) -> ExactPlan:
     """Splitting is allowed; each device that takes part of a family loads it, unless it is there.
 
@@ -45,16 +45,16 @@ def exact_plan(
     Raises:
         ConfigError: OR-Tools is not installed.
     """
-    packed = pack(needs, seats)
-    start = finish_s(packed, seats)
-    bound = lower_bound_s(families_of(needs, seats), n_devices=len(seats))
+    packed = pack(needs, slots)
+    start = finish_s(packed, slots)
+    bound = lower_bound_s(families_of(needs, slots), n_devices=len(slots))
     if not needs or start <= 0:
         return ExactPlan(packed, start, start)
-    found = _solved(needs, seats, tick_s=start / TICKS, hint=packed, time_limit_s=time_limit_s)
+    found = _solved(needs, slots, tick_s=start / TICKS, hint=packed, time_limit_s=time_limit_s)
     if found is None:
         return ExactPlan(packed, start, min(start, bound))
-    best = found.packing if finish_s(found.packing, seats) < start else packed
-    return ExactPlan(best, finish_s(best, seats), min(start, max(bound, found.bound_s)))
+    best = found.packing if finish_s(found.packing, slots) < start else packed
+    return ExactPlan(best, finish_s(best, slots), min(start, max(bound, found.bound_s)))
 
 
 class _Solved(NamedTuple):
@@ -74,25 +74,25 @@ def _cp_sat() -> ModuleType:
 
 
 def _solved(
-    needs: Sequence[Need], seats: Sequence[Seat], *, tick_s: float, hint: Packing, time_limit_s: float
+    needs: Sequence[Need], slots: Sequence[Slot], *, tick_s: float, hint: Packing, time_limit_s: float
 ) -> _Solved | None:
     cp = _cp_sat()
     model = cp.CpModel()
     finish = model.new_int_var(0, 2 * TICKS, "finish")
     shares: dict[tuple[int, int], cp_model.IntVar] = {}
-    used: list[list[cp_model.LinearExprT]] = [[math.ceil(seat.ready_s / tick_s)] for seat in seats]
+    used: list[list[cp_model.LinearExprT]] = [[math.ceil(slot.ready_s / tick_s)] for slot in slots]
     for n, need in enumerate(needs):
         work = math.ceil(need.work_s / tick_s)
-        for d, seat in enumerate(seats):
+        for d, slot in enumerate(slots):
             share = shares[n, d] = model.new_int_var(0, work, f"share_{n}_{d}")
             takes = model.new_bool_var(f"takes_{n}_{d}")
             model.add(share <= work * takes)
-            load_s = 0.0 if seat.engine_id == need.engine_id else need.load_s
+            load_s = 0.0 if slot.engine_id == need.engine_id else need.load_s
             used[d] += [share, math.ceil(load_s / tick_s) * takes]
-            hinted = sum(p.work_s for p in hint.pieces[d] if p.engine_id == need.engine_id)
+            hinted = sum(p.work_s for p in hint.stints[d] if p.engine_id == need.engine_id)
             model.add_hint(share, min(work, math.ceil(hinted / tick_s)))
             model.add_hint(takes, hinted > 0)
-        model.add(sum(shares[n, d] for d in range(len(seats))) == work)
+        model.add(sum(shares[n, d] for d in range(len(slots))) == work)
     for parts in used:
         model.add(sum(parts) <= finish)
     model.minimize(finish)
@@ -102,15 +102,15 @@ def _solved(
     solver.parameters.random_seed = 0
     if solver.solve(model) not in (cp.OPTIMAL, cp.FEASIBLE):
         return None
-    pieces = tuple(
+    stints = tuple(
         tuple(
-            Piece(need.engine_id, 0.0 if seat.engine_id == need.engine_id else need.load_s, share * tick_s)
+            Stint(need.engine_id, 0.0 if slot.engine_id == need.engine_id else need.load_s, share * tick_s)
             for n, need in enumerate(needs)
             if (share := solver.value(shares[n, d]))
         )
-        for d, seat in enumerate(seats)
+        for d, slot in enumerate(slots)
     )
     # Rounding up adds at most one tick per family and load: what is proven holds for the rounded work.
     slack_s = 2 * len(needs) * tick_s
     bound_s = max(0.0, solver.best_objective_bound * tick_s - slack_s)
-    return _Solved(Packing(pieces, solver.objective_value * tick_s), bound_s)
+    return _Solved(Packing(stints, solver.objective_value * tick_s), bound_s)

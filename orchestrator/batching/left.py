@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orchestrator.batching.bounds import Family, lower_bound_s
 from orchestrator.batching.choosing import NO_RATES, Rates, needs_of
-from orchestrator.batching.packing import Need, Packing, Piece, Seat, pack
+from orchestrator.batching.packing import Need, Packing, Slot, Stint, pack
 from orchestrator.domain.assignments import EngineBacklog, LoadPlan
 
 LEAST_WORK_S = 1e-6
@@ -24,20 +24,20 @@ def plan(
     Args:
         resident: what the device of this process has loaded; nothing is known of other devices.
     """
-    seats = [Seat(resident), *[Seat()] * (n_devices - 1)]
+    slots = [Slot(resident), *[Slot()] * (n_devices - 1)]
     needs = all_needs(backlog, later=later, rates=rates)
-    return load_plan(pack(needs, seats), needs, seats, later=later)
+    return load_plan(pack(needs, slots), needs, slots, later=later)
 
 
 def load_plan(
-    packing: Packing, needs: Sequence[Need], seats: Sequence[Seat], *, later: frozenset[str]
+    packing: Packing, needs: Sequence[Need], slots: Sequence[Slot], *, later: frozenset[str]
 ) -> LoadPlan:
-    pieces = [piece for seat in packing.pieces for piece in in_order(seat, later)]
+    stints = [stint for slot in packing.stints for stint in in_order(slot, later)]
     return LoadPlan(
-        order=tuple(dict.fromkeys(piece.engine_id for piece in pieces)),
-        loads_left=sum(piece.load_s > 0 for piece in pieces),
-        seconds_left=finish_s(packing, seats),
-        lower_bound_s=lower_bound_s(families_of(needs, seats), n_devices=len(seats)),
+        order=tuple(dict.fromkeys(stint.engine_id for stint in stints)),
+        loads_left=sum(stint.load_s > 0 for stint in stints),
+        seconds_left=finish_s(packing, slots),
+        lower_bound_s=lower_bound_s(families_of(needs, slots), n_devices=len(slots)),
     )
 
 
@@ -50,23 +50,23 @@ def all_needs(backlog: Sequence[EngineBacklog], *, later: frozenset[str], rates:
     return needs_of(waiting, rates) + [Need(e, rates.load(e), LEAST_WORK_S) for e in pending]
 
 
-def families_of(needs: Sequence[Need], seats: Sequence[Seat]) -> list[Family]:
+def families_of(needs: Sequence[Need], slots: Sequence[Slot]) -> list[Family]:
     """The needs on the bounds' terms: no load where some device has the engine."""
-    there = {seat.engine_id for seat in seats}
+    there = {slot.engine_id for slot in slots}
     return [Family(0.0 if n.engine_id in there else n.load_s, _on_the_books(n.work_s)) for n in needs]
 
 
-def in_order(pieces: Sequence[Piece], later: frozenset[str]) -> list[Piece]:
-    """A device's pieces as it serves them: what it has loaded first, the last stage last."""
-    return sorted(pieces, key=lambda piece: (piece.load_s > 0, piece.engine_id in later))
+def in_order(stints: Sequence[Stint], later: frozenset[str]) -> list[Stint]:
+    """A device's stints as it serves them: what it has loaded first, the last stage last."""
+    return sorted(stints, key=lambda stint: (stint.load_s > 0, stint.engine_id in later))
 
 
-def finish_s(packing: Packing, seats: Sequence[Seat]) -> float:
-    """When the last piece is done."""
+def finish_s(packing: Packing, slots: Sequence[Slot]) -> float:
+    """When the last stint is done."""
     ends = [
-        seat.ready_s + sum(p.load_s + _on_the_books(p.work_s) for p in pieces)
-        for seat, pieces in zip(seats, packing.pieces, strict=True)
-        if pieces
+        slot.ready_s + sum(p.load_s + _on_the_books(p.work_s) for p in stints)
+        for slot, stints in zip(slots, packing.stints, strict=True)
+        if stints
     ]
     return max(ends, default=0.0)
 

@@ -1,6 +1,6 @@
 """Loads and work on devices so that the last one is done early: LPT with planned splitting.
 
-For a given finish time C, families go largest first, whole where they fit, else in pieces of at most
+For a given finish time C, families go largest first, whole where they fit, else in stints of at most
 C − L seconds, each of which pays the load again; the least C that fits is found by halving. This is
 MULTIFIT (dual approximation) for splittable families with set-up times; the guarantees known for the
 problem are in arXiv:1810.01223.
@@ -27,14 +27,14 @@ class Need(NamedTuple):
     work_s: float
 
 
-class Seat(NamedTuple):
+class Slot(NamedTuple):
     """A device as a planner sees it: what it has (or is loading) and when that is free to serve."""
 
     engine_id: str | None = None
     ready_s: float = 0.0
 
 
-class Piece(NamedTuple):
+class Stint(NamedTuple):
     """Part of an engine's work on one device; `load_s` is 0 where the engine is already there."""
 
     engine_id: str
@@ -43,27 +43,27 @@ class Piece(NamedTuple):
 
 
 class Packing(NamedTuple):
-    """Pieces of each seat, in the order of the seats, and when the last one is done."""
+    """Stints of each slot, in the order of the slots, and when the last one is done."""
 
-    pieces: tuple[tuple[Piece, ...], ...]
+    stints: tuple[tuple[Stint, ...], ...]
     finish_s: float
 
 
-def pack(needs: Sequence[Need], seats: Sequence[Seat]) -> Packing:
-    """A short schedule for all needs on one or more seats.
+def pack(needs: Sequence[Need], slots: Sequence[Slot]) -> Packing:
+    """A short schedule for all needs on one or more slots.
 
-    A seat's own engine comes first on it, and seats are filled from the left: of several with one
+    A slot's own engine comes first on it, and slots are filled from the left: of several with one
     engine, the last is the first to be left free for other engines.
     """
     work = [need for need in needs if need.work_s > 0]
     if not work:
-        return Packing(tuple(() for _ in seats), max((seat.ready_s for seat in seats), default=0.0))
+        return Packing(tuple(() for _ in slots), max((slot.ready_s for slot in slots), default=0.0))
     there: dict[str, list[int]] = {}
-    for ix, seat in enumerate(seats):
-        if seat.engine_id is not None:
-            there.setdefault(seat.engine_id, []).append(ix)
-    ready = [seat.ready_s for seat in seats]
-    low = high = _area_bound(work, seats)
+    for ix, slot in enumerate(slots):
+        if slot.engine_id is not None:
+            there.setdefault(slot.engine_id, []).append(ix)
+    ready = [slot.ready_s for slot in slots]
+    low = high = _area_bound(work, slots)
     best = _packed(work, ready, there, high)
     while best is None:
         low, high = high, 1.5 * high
@@ -72,44 +72,44 @@ def pack(needs: Sequence[Need], seats: Sequence[Seat]) -> Packing:
         middle = (low + high) / 2
         tried = _packed(work, ready, there, middle)
         low, high, best = (middle, high, best) if tried is None else (low, middle, tried)
-    return Packing(tuple(tuple(pieces) for pieces in best), high)
+    return Packing(tuple(tuple(stints) for stints in best), high)
 
 
-def _area_bound(needs: Sequence[Need], seats: Sequence[Seat]) -> float:
-    here = {seat.engine_id for seat in seats}
+def _area_bound(needs: Sequence[Need], slots: Sequence[Slot]) -> float:
+    here = {slot.engine_id for slot in slots}
     total = sum(need.work_s + (0.0 if need.engine_id in here else need.load_s) for need in needs)
-    return (total + sum(seat.ready_s for seat in seats)) / len(seats)
+    return (total + sum(slot.ready_s for slot in slots)) / len(slots)
 
 
 def _packed(
     needs: Sequence[Need], ready: Sequence[float], there: Mapping[str, Sequence[int]], finish_s: float
-) -> list[list[Piece]] | None:
-    """Pieces by seat, all done by `finish_s`; None where that does not fit.
+) -> list[list[Stint]] | None:
+    """Stints by slot, all done by `finish_s`; None where that does not fit.
 
     Args:
-        ready: seconds until each seat is free to serve.
-        there: seats that have an engine, by engine.
+        ready: seconds until each slot is free to serve.
+        there: slots that have an engine, by engine.
     """
     room = [finish_s - ready_s for ready_s in ready]
-    pieces: list[list[Piece]] = [[] for _ in ready]
+    stints: list[list[Stint]] = [[] for _ in ready]
     rest = []
     for need in needs:
         left = need.work_s
         for ix in there.get(need.engine_id, ()):
             share = min(left, room[ix])
             if share > 0:
-                pieces[ix].append(Piece(need.engine_id, 0.0, share))
+                stints[ix].append(Stint(need.engine_id, 0.0, share))
                 room[ix] -= share
                 left -= share
         if left > _ROUNDING_S:
             rest.append(need._replace(work_s=left))
     for need in sorted(rest, key=lambda n: (-(n.load_s + n.work_s), n.engine_id)):
-        if not _placed(need, room, pieces):
+        if not _placed(need, room, stints):
             return None
-    return pieces
+    return stints
 
 
-def _placed(need: Need, room: list[float], pieces: list[list[Piece]]) -> bool:
+def _placed(need: Need, room: list[float], stints: list[list[Stint]]) -> bool:
     """Whether a family found room: whole where it fits best, else cut by the widest gaps."""
     left = need.work_s
     while left > 0:
@@ -118,7 +118,7 @@ def _placed(need: Need, room: list[float], pieces: list[list[Piece]]) -> bool:
         share = min(left, room[ix] - need.load_s)
         if share < min(left, LEAST_SHARE * need.load_s) or share <= 0:
             return False
-        pieces[ix].append(Piece(need.engine_id, need.load_s, share))
+        stints[ix].append(Stint(need.engine_id, need.load_s, share))
         room[ix] -= need.load_s + share
         left -= share
     return True

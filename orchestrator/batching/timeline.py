@@ -8,7 +8,7 @@ from orchestrator.batching.bounds import Family, lower_bound_s
 from orchestrator.batching.choosing import Rates
 from orchestrator.batching.exact import exact_plan
 from orchestrator.batching.left import all_needs, finish_s, in_order, load_plan
-from orchestrator.batching.packing import Packing, Seat, pack
+from orchestrator.batching.packing import Packing, Slot, pack
 from orchestrator.domain.assignments import EngineBacklog, JobProgress, JobState
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 
@@ -68,20 +68,20 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
         return _record(given)
     rates = Rates.over_devices(given.rates)
     rates = rates.extended({*later, *(item.engine_id for item in given.backlog)})
-    devices, seats = seats_of(given, rates)
+    devices, slots = slots_of(given, rates)
     needs = all_needs(given.backlog, later=later, rates=rates)
-    solved = exact_plan(needs, seats) if exact else None
-    packing = solved.packing if solved else pack(needs, seats)
-    left = load_plan(packing, needs, seats, later=later)
+    solved = exact_plan(needs, slots) if exact else None
+    packing = solved.packing if solved else pack(needs, slots)
+    left = load_plan(packing, needs, slots, later=later)
     elapsed_s = given.now_s - given.progress.created_at
-    future = _foreseen(packing, devices, seats, from_s=elapsed_s, later=later)
+    future = _foreseen(packing, devices, slots, from_s=elapsed_s, later=later)
     return JobPlan(
         job_id=given.progress.job.id,
         state=given.progress.state,
         loads_done=len(given.loads),
         loads_left=left.loads_left,
         seconds_done=elapsed_s,
-        seconds_left=finish_s(packing, seats),
+        seconds_left=finish_s(packing, slots),
         lower_bound_s=max(left.lower_bound_s, solved.bound_s) if solved else left.lower_bound_s,
         ratio=None,
         is_optimal=solved is not None and solved.is_optimal,
@@ -89,17 +89,17 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
     )
 
 
-def seats_of(given: PlanInput, rates: Rates) -> tuple[list[str], list[Seat]]:
+def slots_of(given: PlanInput, rates: Rates) -> tuple[list[str], list[Slot]]:
     """Devices by name and what they have. Where none reports itself: those that loaded
     for the job, or one."""
     if given.devices:
         reports = sorted(given.devices, key=lambda report: report.owner)
-        return [_name(r.device, r.host) for r in reports], [_seat(r, rates) for r in reports]
+        return [_name(r.device, r.host) for r in reports], [_slot(r, rates) for r in reports]
     last = {load.owner: load for load in given.loads}
     if not last:
-        return [UNNAMED], [Seat()]
+        return [UNNAMED], [Slot()]
     loads = [last[owner] for owner in sorted(last)]
-    return [x.device for x in loads], [Seat(x.engine_id if x.left_at is None else None) for x in loads]
+    return [x.device for x in loads], [Slot(x.engine_id if x.left_at is None else None) for x in loads]
 
 
 def _record(given: PlanInput) -> JobPlan:
@@ -161,25 +161,25 @@ def _ends(loads: Sequence[EngineLoad]) -> list[float]:
 def _foreseen(
     packing: Packing,
     devices: Sequence[str],
-    seats: Sequence[Seat],
+    slots: Sequence[Slot],
     *,
     from_s: float,
     later: frozenset[str],
 ) -> list[Stay]:
     stays = []
-    for device, seat, pieces in zip(devices, seats, packing.pieces, strict=True):
-        at = from_s + seat.ready_s
-        for engine_id, load_s, work_s in in_order(pieces, later):
+    for device, slot, stints in zip(devices, slots, packing.stints, strict=True):
+        at = from_s + slot.ready_s
+        for engine_id, load_s, work_s in in_order(stints, later):
             stays.append(Stay(device, engine_id, at, at + load_s, at + load_s + work_s, is_past=False))
             at += load_s + work_s
     return stays
 
 
-def _seat(report: DeviceReport, rates: Rates) -> Seat:
+def _slot(report: DeviceReport, rates: Rates) -> Slot:
     if report.engine_id is None or report.state == "idle":
-        return Seat()
+        return Slot()
     left_s = rates.load(report.engine_id) - report.state_s if report.state == "loading" else 0.0
-    return Seat(report.engine_id, max(0.0, left_s))
+    return Slot(report.engine_id, max(0.0, left_s))
 
 
 def _name(device: str, host: str) -> str:

@@ -19,7 +19,7 @@ from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import AUTO, EXPERT_PREFIX, ROUTE_PREFIX
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import UnknownNameError
+from orchestrator.errors import MusterError, UnknownNameError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Composition
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
@@ -209,10 +209,16 @@ class Catalogue:
         """Engines that a later stage of a job may need (`ports.LaterEngines`): a function of its settings.
         A job whose composition cannot be built has none; its queries fail when they are stepped."""
         spec = self._specs.get(job.composition)
-        row = None if spec is None else self._aggregators.get(spec.aggregator)
-        if row is None or not row.asks_model:
+        if spec is None or not self._asks_model(spec):
             return ()
         return tuple(dict.fromkeys(e.engine.id for e in self._pool.aggregators))
+
+    def _asks_model(self, spec: CompositionSettings) -> bool:
+        """False where there is no such aggregator, or its package is broken."""
+        try:
+            return self._aggregator_row(spec).asks_model
+        except MusterError:
+            return False
 
     def _stock(self) -> dict[str, CompositionSettings]:
         """The stock compositions that the pool can run: nobody synthesizes where no member has the role."""

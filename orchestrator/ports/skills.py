@@ -43,7 +43,7 @@ class SkillAnnotator(Protocol):
         """Skills per query, heaviest first; empty = unknown. `responses[i]` answer `calls(queries[i])`."""
 
 
-class Outcome(NamedTuple):
+class Grade(NamedTuple):
     """How a response was graded: RIGHT, WRONG or ABSTAINED of `domain.cards`, with the reading."""
 
     outcome: int
@@ -60,7 +60,7 @@ class Grader(Protocol):
     def equivalent(self, query: Query, a: str, b: str) -> bool:
         """Whether two canonical answers say the same."""
 
-    def grade(self, query: Query, response: Response) -> Outcome:
+    def grade(self, query: Query, response: Response) -> Grade:
         """Grade against `query.answer`.
 
         Raises:

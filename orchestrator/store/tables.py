@@ -49,7 +49,7 @@ class Key(TypeDecorator[int]):
         return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
 
 
-class Row(SQLModel):
+class StoredRow(SQLModel):
     """Base of all rows; `EngineLoadRow` is table `engine_load`."""
 
     metadata = METADATA
@@ -64,7 +64,7 @@ def _partial(name: str, *columns: str, condition: str) -> Index:
     return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
-class JobRow(Row, table=True):
+class JobRow(StoredRow, table=True):
     """A submission and its counters; n_completed + n_failed + its open queries == n_total.
 
     The sweeper expires it at `deadline_at`."""
@@ -87,14 +87,14 @@ class JobRow(Row, table=True):
     deadline_at: float | None = Field(sa_type=Double)
 
 
-class OutboxRow(Row, table=True):
+class OutboxRow(StoredRow, table=True):
     """A job that was submitted and not announced yet; written with the job, deleted once rung."""
 
     pk: int = Field(primary_key=True, sa_type=Key)
     job_pk: int = Field(foreign_key="job.pk", sa_type=Key)
 
 
-class QueryRow(Row, table=True):
+class QueryRow(StoredRow, table=True):
     """`n_outstanding` counts calls without a response; an open query at 0 is ready for its next step.
 
     Somebody computes that step now where `stepped_until` is in the future."""
@@ -116,7 +116,7 @@ class QueryRow(Row, table=True):
     stepped_until: float | None = Field(sa_type=Double)
 
 
-class PromptRow(Row, table=True):
+class PromptRow(StoredRow, table=True):
     """Messages of a query's calls at a stage; experts that are asked in the same words share a row.
 
     `decision`: the one that came with these calls, in the stage's first row; the latest is the query's.
@@ -129,7 +129,7 @@ class PromptRow(Row, table=True):
     decision: str | None = Field(sa_type=Text)
 
 
-class AssignmentRow(Row, table=True):
+class AssignmentRow(StoredRow, table=True):
     """A call on the books. A claim takes rows of one engine, one priority and one attempt, by `pk`;
     `ix_assignment_waiting` serves the claim and, with its last columns, the backlog. `response` is set
     when the state is DONE or FAILED. Rows are written under the lock of their query, which is never
@@ -166,7 +166,7 @@ class AssignmentRow(Row, table=True):
     response: str | None = Field(sa_type=Text)
 
 
-class AnswerRow(Row, table=True):
+class AnswerRow(StoredRow, table=True):
     """`decision_is_queries`: the answer's decision equals the query's and is stored only there."""
 
     query_pk: int = Field(primary_key=True, sa_type=Key)
@@ -174,14 +174,14 @@ class AnswerRow(Row, table=True):
     payload: str = Field(sa_type=Text)
 
 
-class JobEngineRow(Row, table=True):
+class JobEngineRow(StoredRow, table=True):
     """Engines that a job has assignments on: whose loads count as the job's."""
 
     job_pk: int = Field(primary_key=True, foreign_key="job.pk", sa_type=Key)
     engine_id: str = Field(primary_key=True, sa_type=Text)
 
 
-class EngineLoadRow(Row, table=True):
+class EngineLoadRow(StoredRow, table=True):
     """A load; `at` is when it was done, `left_at` when the engine left its device."""
 
     __table_args__ = (Index("ix_engine_load_at", "at"), Index("ix_engine_load_owner", "owner"))
@@ -195,7 +195,7 @@ class EngineLoadRow(Row, table=True):
     left_at: float | None = Field(sa_type=Double)
 
 
-class DeviceRow(Row, table=True):
+class DeviceRow(StoredRow, table=True):
     """What each device last said of itself: see `domain.devices.DeviceReport`; `since` it is so."""
 
     owner: str = Field(primary_key=True, sa_type=Text)
@@ -207,7 +207,7 @@ class DeviceRow(Row, table=True):
     since: float = Field(sa_type=Double)
 
 
-class RateRow(Row, table=True):
+class RateRow(StoredRow, table=True):
     """Measured costs: moving averages, see `domain.devices.Rate`."""
 
     engine_id: str = Field(primary_key=True, sa_type=Text)
@@ -216,7 +216,7 @@ class RateRow(Row, table=True):
     tokens_per_s: float | None = Field(sa_type=Double)
 
 
-class OutcomeRow(Row, table=True):
+class OutcomeRow(StoredRow, table=True):
     """One expert's graded response to one profile question."""
 
     fingerprint: str = Field(primary_key=True, sa_type=Text)
@@ -225,7 +225,7 @@ class OutcomeRow(Row, table=True):
     payload: str = Field(sa_type=Text)
 
 
-class CardRow(Row, table=True):
+class CardRow(StoredRow, table=True):
     __table_args__ = (Index("ix_card_profile_hash", "profile_hash"),)
 
     pk: int = Field(primary_key=True, sa_type=Key)
@@ -234,13 +234,13 @@ class CardRow(Row, table=True):
     payload: str = Field(sa_type=Text)
 
 
-class ProfileSetRow(Row, table=True):
+class ProfileSetRow(StoredRow, table=True):
     pk: int = Field(primary_key=True, sa_type=Key)
     profile_hash: str = Field(unique=True, sa_type=Text)
     payload: str = Field(sa_type=Text)
 
 
-class FeedbackRow(Row, table=True):
+class FeedbackRow(StoredRow, table=True):
     """A judgement of one answer: see `domain.feedback.Feedback`."""
 
     job_id: str = Field(primary_key=True, sa_type=Text)
@@ -249,7 +249,7 @@ class FeedbackRow(Row, table=True):
     payload: str = Field(sa_type=Text)
 
 
-class FeedbackCountRow(Row, table=True):
+class FeedbackCountRow(StoredRow, table=True):
     """Sums of what judgements said of an expert on one day; see `domain.feedback.FeedbackCount`."""
 
     fingerprint: str = Field(primary_key=True, sa_type=Text)

@@ -7,7 +7,7 @@ from orchestrator.domain.assignments import Response
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import SkillError
-from orchestrator.ports.skills import Outcome
+from orchestrator.ports.skills import Grade
 from skills.grading.base import Reading, TypeGrader
 from skills.grading.choice import ChoiceGrader
 from skills.grading.code import CodeGrader
@@ -65,13 +65,13 @@ class AnswerGrader:
     def equivalent(self, query: Query, a: str, b: str) -> bool:
         return self._graders[query.answer_type].equivalent(a, b)
 
-    def grade(self, query: Query, response: Response) -> Outcome:
+    def grade(self, query: Query, response: Response) -> Grade:
         if query.answer is None:
             raise SkillError(
                 f"query '{query.id}' has no reference answer.", param="answer", remedy="Add its 'answer'."
             )
         value, reason = self.reading(query, response)
         if value is None:
-            return Outcome(ABSTAINED, None, reason)
+            return Grade(ABSTAINED, None, reason)
         verdict = self._graders[query.answer_type].check(query, value)
-        return Outcome(RIGHT if verdict.right else WRONG, value, verdict.reason)
+        return Grade(RIGHT if verdict.right else WRONG, value, verdict.reason)

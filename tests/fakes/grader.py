@@ -3,7 +3,7 @@
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
 from orchestrator.domain.queries import Query
-from orchestrator.ports.skills import Outcome
+from orchestrator.ports.skills import Grade
 
 
 class FakeGrader:
@@ -19,8 +19,8 @@ class FakeGrader:
         except ValueError:
             return a.casefold() == b.casefold()
 
-    def grade(self, query: Query, response: Response) -> Outcome:
+    def grade(self, query: Query, response: Response) -> Grade:
         value = self.read(query, response)
         if value is None:
-            return Outcome(ABSTAINED, None)
-        return Outcome(RIGHT if self.equivalent(query, value, str(query.answer)) else WRONG, value)
+            return Grade(ABSTAINED, None)
+        return Grade(RIGHT if self.equivalent(query, value, str(query.answer)) else WRONG, value)

@@ -9,7 +9,7 @@ from orchestrator.domain.devices import LIVE_S, REMOTE, DeviceReport
 from orchestrator.ports.composing import LaterEngines
 from workers.device.faults import Fault
 from workers.device.kit import Kit
-from workers.device.seat import failed_outcome
+from workers.device.seat import failed_ending
 from workers.leases.owners import berth_of, loop_of
 
 FAIL_CHUNK = 500
@@ -169,7 +169,7 @@ class Books:
 
     def _fail(self, engine_id: str, fault: Fault) -> None:
         while assignments := self._kit.ledger.claim(engine_id, limit=FAIL_CHUNK):
-            self._kit.ledger.add(failed_outcome(a, fault.code, fault.error) for a in assignments)
+            self._kit.ledger.add(failed_ending(a, fault.code, fault.error) for a in assignments)
             self._kit.ledger.settle()
 
 

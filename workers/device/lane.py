@@ -8,7 +8,7 @@ from orchestrator.domain.assignments import INTERACTIVE, Assignment, EngineBackl
 from orchestrator.errors import EngineCrashedError
 from workers.device.ledger import Ledger
 from workers.device.pace import Pace
-from workers.device.seat import Outcome, Seat, failed_outcome
+from workers.device.seat import Ending, Seat, failed_ending
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Lane:
 
     @property
     def n_held(self) -> int:
-        """Assignments under lease that have no outcome yet."""
+        """Assignments under lease that have no ending yet."""
         return self.seat.n_running + len(self._held)
 
     @property
@@ -89,18 +89,18 @@ class Lane:
         self._start(held)
         return True
 
-    def collect(self, timeout_s: float) -> list[Outcome]:
+    def collect(self, timeout_s: float) -> list[Ending]:
         """Advance the engine; what ended is in the ledger."""
         if self.died is not None or not self.seat.n_running:
             return []
         try:
-            outcomes = self.seat.poll(timeout_s)
+            endings = self.seat.poll(timeout_s)
         except EngineCrashedError as error:
             self._die(error)
             return []
         self._is_alone = self._is_alone and self.seat.n_running > 0
-        self._ledger.add(outcomes)
-        return outcomes
+        self._ledger.add(endings)
+        return endings
 
     def stop_jobs(self, job_ids: set[str]) -> None:
         """Abort the requests of these jobs."""
@@ -141,7 +141,7 @@ class Lane:
         self._ledger.give_back(self._held, refund_attempt=True)
         self.forget()
         last = [a for a in lost if a.attempt >= self._max_attempts]
-        self._ledger.add(failed_outcome(a, error.code, str(error)) for a in last)
+        self._ledger.add(failed_ending(a, error.code, str(error)) for a in last)
         again = [a for a in lost if a.attempt < self._max_attempts]
         self._ledger.give_back(again, refund_attempt=False)
 

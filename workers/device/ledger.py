@@ -8,7 +8,7 @@ from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import Completion, LeaseStore
 from workers.device.pace import Pace
-from workers.device.seat import Outcome, failed_outcome
+from workers.device.seat import Ending, failed_ending
 
 log = logging.getLogger(__name__)
 
@@ -28,23 +28,23 @@ class Ledger:
         self._lease_s = lease_s
         self._clock = clock
         self._pace = pace
-        self._outcomes: list[Outcome] = []
+        self._endings: list[Ending] = []
         self._returns: list[tuple[list[int], bool]] = []
         self._notes: list[Callable[[], None]] = []
         self._oldest_at = 0.0
 
     @property
     def n_pending(self) -> int:
-        return len(self._outcomes)
+        return len(self._endings)
 
     @property
     def is_due(self) -> bool:
         """Whether to commit now: enough, old enough, or somebody waits for it."""
         return (
             bool(self._returns or self._notes)
-            or len(self._outcomes) >= self._pace.commit_size
+            or len(self._endings) >= self._pace.commit_size
             or (
-                bool(self._outcomes)
+                bool(self._endings)
                 and (self._clock() - self._oldest_at >= self._pace.commit_s or self._n_pending_urgent > 0)
             )
         )
@@ -56,10 +56,10 @@ class Ledger:
         )
         return claim.assignments
 
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        if not self._outcomes:
+    def add(self, endings: Iterable[Ending]) -> None:
+        if not self._endings:
             self._oldest_at = self._clock()
-        self._outcomes += outcomes
+        self._endings += endings
 
     def give_back(self, assignments: Iterable[Assignment], *, refund_attempt: bool) -> None:
         ids = [assignment.id for assignment in assignments]
@@ -79,21 +79,21 @@ class Ledger:
             ids, refund = self._returns[0]
             self._leases.release(self._owner, ids, refund_attempt=refund)
             del self._returns[0]
-        n = len(self._outcomes)
+        n = len(self._endings)
         if n:
-            self._complete(self._outcomes)
+            self._complete(self._endings)
             self.n_committed += n
             self.n_urgent += self._n_pending_urgent
-            self._outcomes = []
+            self._endings = []
         return n
 
     def forget(self) -> None:
         """Drop what is owed: its leases are gone."""
-        self._outcomes, self._returns, self._notes = [], [], []
+        self._endings, self._returns, self._notes = [], [], []
 
     @property
     def _n_pending_urgent(self) -> int:
-        return sum(outcome.assignment.priority >= INTERACTIVE for outcome in self._outcomes)
+        return sum(ending.assignment.priority >= INTERACTIVE for ending in self._endings)
 
     def _write(self, note: Callable[[], None]) -> None:
         try:
@@ -103,21 +103,21 @@ class Ledger:
         except StoreError:  # what cannot be recorded must not hold up the work
             log.warning("owner %s: a note was refused", self._owner, exc_info=True)
 
-    def _complete(self, outcomes: Sequence[Outcome]) -> None:
+    def _complete(self, endings: Sequence[Ending]) -> None:
         try:
-            self._leases.complete(self._owner, [_completion(outcome) for outcome in outcomes])
+            self._leases.complete(self._owner, [_completion(ending) for ending in endings])
         except StoreUnavailableError:
             raise
         except StoreError as error:
-            if len(outcomes) > 1:  # one bad response must not hold up its neighbours
-                for outcome in outcomes:
-                    self._complete([outcome])
+            if len(endings) > 1:  # one bad response must not hold up its neighbours
+                for ending in endings:
+                    self._complete([ending])
                 return
-            assignment = outcomes[0].assignment
+            assignment = endings[0].assignment
             log.warning("assignment %s: response refused: %s", assignment.id, error)
-            failed = failed_outcome(assignment, error.code, "The response could not be stored.")
+            failed = failed_ending(assignment, error.code, "The response could not be stored.")
             self._leases.complete(self._owner, [_completion(failed)])
 
 
-def _completion(outcome: Outcome) -> Completion:
-    return Completion(outcome.assignment.id, outcome.assignment.attempt, outcome.response)
+def _completion(ending: Ending) -> Completion:
+    return Completion(ending.assignment.id, ending.assignment.attempt, ending.response)

@@ -32,7 +32,7 @@ UNLOAD_S = 20.0
 """How long `shut_down` waits for the device to be free."""
 
 
-class Parts(NamedTuple):
+class LoopParts(NamedTuple):
     """What a loop is made of (`wiring.make_device_loop`).
 
     Attributes:
@@ -65,7 +65,7 @@ class DeviceLoop:
             work.
     """
 
-    def __init__(self, parts: Parts, *, on_committed: Callable[[], None] | None = None) -> None:
+    def __init__(self, parts: LoopParts, *, on_committed: Callable[[], None] | None = None) -> None:
         self.owner = parts.kit.owner
         self.n_generated = 0
         self.n_steps = 0
@@ -253,7 +253,7 @@ class DeviceLoop:
     def _collect(self) -> bool:
         busy = [lane for lane in self._lanes if lane.n_running]
         for lane, timeout_s in self._patience(busy):
-            n = sum(not outcome.response.failed for outcome in lane.collect(timeout_s))
+            n = sum(not ending.response.failed for ending in lane.collect(timeout_s))
             self.n_generated += n
             if n:
                 self._kit.faults.worked(lane.engine_id)

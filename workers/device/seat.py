@@ -18,7 +18,7 @@ from workers.pieces import OnText, Writers
 log = logging.getLogger(__name__)
 
 
-class Outcome(NamedTuple):
+class Ending(NamedTuple):
     """What an assignment came to."""
 
     assignment: Assignment
@@ -119,8 +119,8 @@ class Seat:
         self._noted = self._served
         return lately
 
-    def submit(self, assignment: Assignment) -> Outcome | None:
-        """Hand an assignment to the engine; an outcome at once when it is refused.
+    def submit(self, assignment: Assignment) -> Ending | None:
+        """Hand an assignment to the engine; an ending at once when it is refused.
 
         Raises:
             EngineCrashedError: the assignment counts as running then, like its neighbours.
@@ -130,7 +130,7 @@ class Seat:
             self._last_event_at = self._polled_at = now
         expert = self._experts.get(assignment.call.expert_id)
         if expert is None:
-            return failed_outcome(assignment, "expert_unavailable", "The expert is no longer in the pool.")
+            return failed_ending(assignment, "expert_unavailable", "The expert is no longer in the pool.")
         request = _request(assignment, expert)
         on_text = None if self._writers is None else self._writers(assignment)
         self._running[request.id] = Running(assignment, now, on_text)
@@ -141,11 +141,11 @@ class Seat:
             raise
         except BackendError as error:
             del self._running[request.id]
-            return failed_outcome(assignment, error.code, str(error))
+            return failed_ending(assignment, error.code, str(error))
         return None
 
-    def poll(self, timeout_s: float) -> list[Outcome]:
-        """Advance the engine; outcomes of what ended.
+    def poll(self, timeout_s: float) -> list[Ending]:
+        """Advance the engine; endings of what ended.
 
         Raises:
             EngineCrashedError: the engine is gone or hangs; what still runs is lost.
@@ -158,13 +158,13 @@ class Seat:
         self._polled_at = now
         if events:
             self._last_event_at = now
-        outcomes = [outcome for event in events if (outcome := self._outcome(event, now)) is not None]
+        endings = [ending for event in events if (ending := self._ending(event, now)) is not None]
         if self._running and not self._watches_itself and now - self._last_event_at > self._hang_timeout_s:
             raise EngineCrashedError(
                 f"engine '{self.engine_id}' reported nothing for {self._hang_timeout_s:g} s."
             )
         self._stop_overdue(now)
-        return outcomes
+        return endings
 
     def stop_jobs(self, job_ids: set[str]) -> None:
         """Abort the requests of these jobs."""
@@ -178,7 +178,7 @@ class Seat:
         except Exception:  # the seat must become free whatever the engine's state
             log.warning("engine %s: close failed", self.engine_id, exc_info=True)
 
-    def _outcome(self, event: Tokens | Finished | Failed, now: float) -> Outcome | None:
+    def _ending(self, event: Tokens | Finished | Failed, now: float) -> Ending | None:
         running = self._running.get(event.id)
         if running is None:
             return None
@@ -190,10 +190,10 @@ class Seat:
         latency_ms = 1000 * (now - running.started_at)
         if isinstance(event, Failed):
             code = running.stopped_as or event.error_code
-            return failed_outcome(running.assignment, code, event.error, latency_ms=latency_ms)
+            return failed_ending(running.assignment, code, event.error, latency_ms=latency_ms)
         self._count(running.assignment, now)
         expert = self._experts[running.assignment.call.expert_id]
-        return Outcome(running.assignment, _response(running.assignment, event, expert, latency_ms))
+        return Ending(running.assignment, _response(running.assignment, event, expert, latency_ms))
 
     def _count(self, assignment: Assignment, now: float) -> None:
         n_requests, n_tokens, busy_s = self._served
@@ -225,7 +225,7 @@ class Seat:
             ) from error
 
 
-def failed_outcome(assignment: Assignment, code: str, error: str, *, latency_ms: float = 0.0) -> Outcome:
+def failed_ending(assignment: Assignment, code: str, error: str, *, latency_ms: float = 0.0) -> Ending:
     """An abstention: the query goes on without this response."""
     call = assignment.call
     response = Response(
@@ -238,7 +238,7 @@ def failed_outcome(assignment: Assignment, code: str, error: str, *, latency_ms:
         error_code=code,
         error=_storable(error),
     )
-    return Outcome(assignment, response)
+    return Ending(assignment, response)
 
 
 def _request(assignment: Assignment, expert: Expert) -> GenerationRequest:

@@ -18,7 +18,7 @@ from workers.device.feeding import Feeder
 from workers.device.kit import Kit, make_kit
 from workers.device.lane_maker import LaneMaker
 from workers.device.loading import BackendShelf, Loader
-from workers.device.loop import DeviceLoop, Parts
+from workers.device.loop import DeviceLoop, LoopParts
 from workers.device.measured import Measurements
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.remote_lanes import RemoteLanes
@@ -84,7 +84,7 @@ def make_device_loop(
         own = Loader(shelf, pool, clock=clock, name=engine_id)
         return berth(berth_of(owner, engine_id), loader=own, device=REMOTE, measured=None)
 
-    parts = Parts(
+    parts = LoopParts(
         kit=kit,
         books=books,
         feeder=feeder,

@@ -256,7 +256,7 @@ class HostedBackend:
         child.forget_reports()
         before, after = child.memory_before, child.memory
         if (
-            isinstance(reply, wire.Done)
+            isinstance(reply, wire.Obeyed)
             and before is not None
             and after is not None
             and came_back(before, after, tolerance_gib=self._tolerance_gib)

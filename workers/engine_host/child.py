@@ -104,7 +104,7 @@ class EngineServer:
         else:
             cuda = self._engine is not None or isinstance(command, wire.Unload)
             memory = read_memory(cuda=cuda)
-            self.report(wire.Done(seconds=self._clock() - started, memory=memory, stats=stats))
+            self.report(wire.Obeyed(seconds=self._clock() - started, memory=memory, stats=stats))
 
     def _do(self, command: wire.Load | wire.Unload | wire.Call) -> wire.EngineStats | None:
         if isinstance(command, wire.Call):

@@ -123,7 +123,7 @@ class HostedEngine:
             raise BackendError(f"engine '{self._id}' keeps no statistics.")
         return done.stats
 
-    def _call(self, call: wire.Call) -> wire.Done:
+    def _call(self, call: wire.Call) -> wire.Obeyed:
         self._require_alive()
         try:
             self._child.send(call)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 TAIL_LINES = 20
 EXIT_GRACE_S = 2.0
-Reply = wire.Done | wire.Refused
+Reply = wire.Obeyed | wire.Refused
 
 
 class Launch(NamedTuple):
@@ -180,7 +180,7 @@ class ChildProcess:
             self._crash_reason = report.reason
         elif isinstance(report, wire.Ready):
             self.import_s, self.memory = report.import_s, report.memory
-        elif isinstance(report, wire.Done):
+        elif isinstance(report, wire.Obeyed):
             self.memory = report.memory
         elif isinstance(report, wire.Heartbeat):
             self.memory = report.memory

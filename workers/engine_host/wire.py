@@ -92,10 +92,10 @@ class Ready(Value):
     memory: Memory
 
 
-class Done(Value):
+class Obeyed(Value):
     """The command did what it says; `seconds` it took. `stats` answers the Call of that name."""
 
-    kind: Literal["done"] = "done"
+    kind: Literal["obeyed"] = "obeyed"
     seconds: float
     memory: Memory
     stats: EngineStats | None = None
@@ -139,7 +139,7 @@ class Crashed(Value):
     reason: str
 
 
-Report = Ready | Done | Refused | TokensReport | FinishedReport | FailedReport | Heartbeat | Crashed
+Report = Ready | Obeyed | Refused | TokensReport | FinishedReport | FailedReport | Heartbeat | Crashed
 EventReport = TokensReport | FinishedReport | FailedReport
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])

@@ -45,7 +45,7 @@ SIZE = {"max_iter": 120, "learning_rate": 0.06, "max_leaf_nodes": 12, "min_sampl
 _L2 = 5.0
 
 
-class Claim(NamedTuple):
+class StatedAnswer(NamedTuple):
     """One readable response: the answer it states, and what the router expects of its expert.
 
     Attributes:
@@ -73,17 +73,17 @@ class Verifier:
         self._typical = typical
         self._groups = groups
 
-    def evidence(self, query: Query, claims: Sequence[Claim]) -> list[float]:
+    def evidence(self, query: Query, stated: Sequence[StatedAnswer]) -> list[float]:
         """Log-odds of being right that each text adds to its expert's accuracy; nats, rounded so that they do
         not depend on who else is read with them."""
-        if not claims:
+        if not stated:
             return []
         rows = [
-            feature_row(signs, query, claim, self._typical.get(claim.expert_id), groups=self._groups)
-            for claim, signs in zip(claims, _read_all(query, claims), strict=True)
+            feature_row(signs, query, said, self._typical.get(said.expert_id), groups=self._groups)
+            for said, signs in zip(stated, _read_all(query, stated), strict=True)
         ]
         probability = self._predict(np.array(rows, dtype=np.float64))
-        prior = np.array([claim.accuracy for claim in claims])
+        prior = np.array([said.accuracy for said in stated])
         return [round(float(value), 6) for value in added_log_odds(probability, prior)]
 
 
@@ -103,7 +103,12 @@ def added_log_odds(probability: Floats, accuracy: Floats) -> Floats:
 
 
 def feature_row(
-    signs: Signs, query: Query, claim: Claim, typical: tuple[float, float] | None, *, groups: Sequence[Group]
+    signs: Signs,
+    query: Query,
+    said: StatedAnswer,
+    typical: tuple[float, float] | None,
+    *,
+    groups: Sequence[Group],
 ) -> tuple[float, ...]:
     """F numbers; NaN where there is nothing to say, as of the usual length of an expert without a profile."""
     usual_length, usual_reasoning = typical or (MISSING, MISSING)
@@ -112,9 +117,9 @@ def feature_row(
         "form": (*signs.form, *relative),
         "consistency": signs.consistency,
         "hedging": signs.hedging,
-        "cues": cues(query, claim.value) if "cues" in groups else (),
+        "cues": cues(query, said.value) if "cues" in groups else (),
     }
-    return (logit(claim.accuracy), *chain.from_iterable(found[group] for group in groups))
+    return (logit(said.accuracy), *chain.from_iterable(found[group] for group in groups))
 
 
 @no_cycle_collection()
@@ -153,7 +158,7 @@ class _Reading(NamedTuple):
     question: int
     expert: int
     query: Query
-    claim: Claim
+    said: StatedAnswer
     signs: Signs
     right: bool
 
@@ -178,24 +183,24 @@ def _read_profile(
     for place, question in enumerate(questions):
         query, expected = transcript.queries[question], accuracy[place].tolist()
         said = [(row, values[question]) for row, values in enumerate(transcript.values)]
-        claims = {
-            row: Claim(profile.expert_ids[row], value, transcript.texts[row][question], expected[row])
+        stated = {
+            row: StatedAnswer(profile.expert_ids[row], value, transcript.texts[row][question], expected[row])
             for row, value in said
             if value is not None
         }
-        for (row, claim), signs in zip(claims.items(), _read_all(query, [*claims.values()]), strict=True):
-            readings.append(_Reading(place, row, query, claim, signs, bool(right[row, question])))
+        for (row, one), signs in zip(stated.items(), _read_all(query, [*stated.values()]), strict=True):
+            readings.append(_Reading(place, row, query, one, signs, bool(right[row, question])))
     return readings
 
 
-def _read_all(query: Query, claims: Sequence[Claim]) -> list[Signs]:
+def _read_all(query: Query, stated: Sequence[StatedAnswer]) -> list[Signs]:
     prepared: dict[str, Candidates] = {}
     found = []
-    for claim in claims:
-        key = "" if query.options else claim.value
+    for said in stated:
+        key = "" if query.options else said.value
         if key not in prepared:
-            prepared[key] = candidates(query, claim.value)
-        found.append(read_signs(prepared[key], chosen(query, claim.value), claim.text))
+            prepared[key] = candidates(query, said.value)
+        found.append(read_signs(prepared[key], chosen(query, said.value), said.text))
     return found
 
 
@@ -204,7 +209,7 @@ def _typical(readings: Sequence[_Reading]) -> dict[str, tuple[float, float]]:
     lengths: dict[str, list[tuple[float, float]]] = {}
     for reading in readings:
         form = reading.signs.form
-        lengths.setdefault(reading.claim.expert_id, []).append((form.length, form.reasoning_length))
+        lengths.setdefault(reading.said.expert_id, []).append((form.length, form.reasoning_length))
     medians = {expert_id: np.median(pairs, axis=0).tolist() for expert_id, pairs in lengths.items()}
     return {expert_id: (length, reasoning) for expert_id, (length, reasoning) in medians.items()}
 
@@ -213,8 +218,7 @@ def _table(
     readings: Sequence[_Reading], typical: Mapping[str, tuple[float, float]], *, groups: Sequence[Group]
 ) -> _Table:
     rows = [
-        feature_row(r.signs, r.query, r.claim, typical.get(r.claim.expert_id), groups=groups)
-        for r in readings
+        feature_row(r.signs, r.query, r.said, typical.get(r.said.expert_id), groups=groups) for r in readings
     ]
     return _Table(
         features=np.array(rows, dtype=np.float64),

@@ -14,7 +14,7 @@ from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, Poo
 from orchestrator.domain.queries import LETTERS, Query
 from orchestrator.errors import UnsupportedError
 from orchestrator.evaluation.replay.files import ABSTAINED, IntArray, RecordedExpert, ReplaySet
-from orchestrator.ports.skills import Grader, Outcome
+from orchestrator.ports.skills import Grade, Grader
 
 RECORDED = "recorded"
 """Backend named by the engines of a replayed pool; nothing ever loads one."""
@@ -80,11 +80,11 @@ class Recording:
         recorded = texts[column] if texts is not None and not sample_ix else None
         return spelled_out(self.value(row, column, sample_ix), n_chars, recorded)
 
-    def outcome(self, row: int, column: int) -> Outcome:
+    def outcome(self, row: int, column: int) -> Grade:
         value = self.value(row, column)
         if value is None:
-            return Outcome(OUTCOME_ABSTAINED, None, "no answer was recorded")
-        return Outcome(RIGHT if LETTERS.index(value) == self.queries[column].answer else WRONG, value)
+            return Grade(OUTCOME_ABSTAINED, None, "no answer was recorded")
+        return Grade(RIGHT if LETTERS.index(value) == self.queries[column].answer else WRONG, value)
 
     def respond(self, call: Call, query: Query, *, stage: int) -> Response:
         """What a call would have brought back.
@@ -138,13 +138,13 @@ class RecordedGrader:
     def equivalent(self, query: Query, a: str, b: str) -> bool:
         return self._inner.equivalent(query, a, b)
 
-    def grade(self, query: Query, response: Response) -> Outcome:
+    def grade(self, query: Query, response: Response) -> Grade:
         if not self._recording.reads(query, response):
             return self._inner.grade(query, response)
         value = self._recording.value_of(query, response)
         if value is None:
-            return Outcome(OUTCOME_ABSTAINED, None, "no answer was recorded")
-        return Outcome(RIGHT if LETTERS.index(value) == query.answer else WRONG, value)
+            return Grade(OUTCOME_ABSTAINED, None, "no answer was recorded")
+        return Grade(RIGHT if LETTERS.index(value) == query.answer else WRONG, value)
 
 
 def spelled_out(value: str | None, n_chars: int, recorded: str | None = None) -> str:

@@ -14,6 +14,7 @@ from orchestrator.domain.experts import Expert, ExpertRole, Pool
 from orchestrator.settings.load import load_settings
 from orchestrator.settings.schema import CompositionSettings, Settings
 from tests.fakes.app import make_card, make_expert
+from tests.fakes.packages import install, put_on_path
 from tests.integration.scripted_pool import write_pool
 
 
@@ -99,6 +100,7 @@ def test_people_see_the_cards_of_the_moment(tmp_path: Path) -> None:
         ("by_model", ("scribe-engine", "judge-engine")),
         ("auto", ()),
         ("by_nobody", ()),
+        ("by_package", ()),
         ("route:synthesize", ()),
         ("expert:alpha", ()),
         ("roll_call", ()),
@@ -106,12 +108,15 @@ def test_people_see_the_cards_of_the_moment(tmp_path: Path) -> None:
     ],
 )
 def test_the_engines_that_write_answers_come_late_and_nothing_is_built_to_know_them(
-    tmp_path: Path, composition: str, engines: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composition: str, engines: tuple[str, ...]
 ) -> None:
-    """An aggregator that does not exist has none: its queries fail when they are stepped."""
+    """An aggregator that does not exist, or whose package is broken, has none: queries fail when stepped."""
+    site = install(tmp_path / "site", "broken", {"muster.aggregators": {"torn": "no_such_module:ROW"}})
+    put_on_path(monkeypatch, site)
     own = {
         "by_model": CompositionSettings(router="all", aggregator="synthesize"),
         "by_nobody": CompositionSettings(router="all", aggregator="nobody"),
+        "by_package": CompositionSettings(router="all", aggregator="torn"),
     }
     settings = load_settings(write_pool(tmp_path))
     settings = settings.model_copy(

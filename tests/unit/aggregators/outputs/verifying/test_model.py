@@ -3,7 +3,13 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from aggregators.outputs.verifying.model import TEXT_SIGNS, Claim, Verified, added_log_odds, fit_verifier
+from aggregators.outputs.verifying.model import (
+    TEXT_SIGNS,
+    StatedAnswer,
+    Verified,
+    added_log_odds,
+    fit_verifier,
+)
 from orchestrator.domain.cards import Profile
 from tests.fakes.transcripts import spoken_profile, with_texts
 
@@ -35,8 +41,8 @@ def verified() -> Verified:
     return fitted
 
 
-def claim(value: str, *, expert_id: str = "honest", text: str | None = None) -> Claim:
-    return Claim(expert_id, value, text or reveals(expert_id, 0, value), 0.5)
+def stated(value: str, *, expert_id: str = "honest", text: str | None = None) -> StatedAnswer:
+    return StatedAnswer(expert_id, value, text or reveals(expert_id, 0, value), 0.5)
 
 
 def test_evidence_by_hand() -> None:
@@ -47,16 +53,16 @@ def test_evidence_by_hand() -> None:
 
 def test_an_answer_that_follows_from_its_reasoning_has_evidence_for_it() -> None:
     query = profile().transcript.queries[0]  # type: ignore[union-attr]
-    right, wrong = verified().verifier.evidence(query, [claim("A"), claim("B")])
+    right, wrong = verified().verifier.evidence(query, [stated("A"), stated("B")])
     assert right > 1
     assert wrong < -1
 
 
 def test_evidence_does_not_depend_on_who_else_is_read() -> None:
     query = profile().transcript.queries[0]  # type: ignore[union-attr]
-    claims = [claim("A"), claim("C", expert_id="muddled"), claim("B", expert_id="stranger")]
-    together = verified().verifier.evidence(query, claims)
-    assert [verified().verifier.evidence(query, [one])[0] for one in claims] == together
+    several = [stated("A"), stated("C", expert_id="muddled"), stated("B", expert_id="stranger")]
+    together = verified().verifier.evidence(query, several)
+    assert [verified().verifier.evidence(query, [one])[0] for one in several] == together
     assert verified().verifier.evidence(query, []) == []
 
 
