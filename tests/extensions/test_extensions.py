@@ -6,9 +6,15 @@ import pytest
 import yaml
 
 from orchestrator.bootstrap.app import App
-from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.queries import AnswerType, Message, Query
 from orchestrator.errors import ConfigError
+from orchestrator.ports.engines import EngineEvent, Finished, GenerationRequest
 from orchestrator.settings.load import load_settings
+from tests.fakes.packages import install, put_on_path
+from workers.backends.registry import get_backend
+from workers.engine_host.backend import HostedBackend
 
 ALGEBRA = Query(id="q", question="How much algebra is 3 + 4?", answer_type=AnswerType.NUMBER)
 CHEMISTRY = Query(id="q", question="How much chemistry is 3 + 4?", answer_type=AnswerType.NUMBER)
@@ -16,7 +22,7 @@ CHEMISTRY = Query(id="q", question="How much chemistry is 3 + 4?", answer_type=A
 
 def member(name: str, reply: str, *roles: str, engine: str = "scripted") -> dict[str, object]:
     """An expert that always says the same."""
-    options = {"rules": [{"regex": ".", "reply": reply}]} if engine == "scripted" else {}
+    options = {"rules": [{"regex": ".", "reply": reply}]} if engine == "scripted" else {"before": reply}
     serving = {"engine": engine, "roles": ["expert", *roles], "options": options}
     return {
         "model_name": name,
@@ -32,6 +38,7 @@ def app(folder: Path, **compositions: object) -> App:
             member("chemistry", "After much thought I say that the answer is 8"),
             member("poetry", "Sing, goddess: the answer is 8, I believe: the answer is 8"),
             member("umpire", "The answer is 7", "aggregator"),
+            member("parrot", "The answer is 7. ", engine="parrot"),
         ],
         "muster": {"data_dir": "data", "embedder": {"model": "hash"}, "compositions": compositions},
     }
@@ -81,3 +88,46 @@ def test_options_of_a_packages_rows_are_checked_with_the_configuration(tmp_path:
     with pytest.raises(ConfigError, match=r"muster.compositions.near: router 'nearest_name' has no option"):
         muster.check_compositions()
     muster.close()
+
+
+def test_a_backend_of_a_package_runs_engines(tmp_path: Path) -> None:
+    muster = app(tmp_path)
+    answer = muster.service.ask(ALGEBRA, composition="parrot")
+    assert (answer.value, answer.text[:32]) == ("7", "The answer is 7. How much algebr")
+    muster.close()
+
+
+def test_a_backend_of_a_package_runs_engines_in_child_processes() -> None:
+    """The child is given the package: its interpreter may be of an environment that does not have it."""
+    backend = HostedBackend("parrot", env={"PYTHONPATH": ""}, n_spares=0)
+    spec = EngineSpec(id="polly", backend="parrot", model="parrot/polly", options={"before": "You say "})
+    engine = backend.load(spec, ())
+    engine.submit(GenerationRequest("r", (Message(role="user", content="hello"),), Sampling()))
+    events: list[EngineEvent] = []
+    while not events:
+        events = engine.poll(1.0)
+    engine.close()
+    backend.close()
+    assert [event.text for event in events if isinstance(event, Finished)] == ["You say hello"]
+
+
+def test_a_row_that_leads_nowhere_is_an_error_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry_points = {"muster.backends": {"hollow": "hollow_a:ROW"}}
+    row = "from workers.backends.registry import BackendRow\nROW = BackendRow('no_such_module:Backend')"
+    put_on_path(monkeypatch, install(tmp_path / "hollow", "hollow", entry_points, {"hollow_a": row}))
+    with pytest.raises(ConfigError, match="engine 'hollow': no_such_module:Backend cannot be imported"):
+        get_backend("hollow")
+
+
+def test_a_name_that_two_packages_take_is_refused_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry_points = {"muster.backends": {"parrot": "other_parrot:ROW", "vllm": "other_vllm:ROW"}}
+    put_on_path(monkeypatch, install(tmp_path / "other", "other-birds", entry_points))
+    with pytest.raises(ConfigError, match=r"'parrot' has several owners: .*other-birds.*muster-example"):
+        app(tmp_path)
+    with pytest.raises(ConfigError, match=r"'vllm' has several owners: Muster; package other-birds 1\.0"):
+        get_backend("vllm")
+    get_backend("scripted")

@@ -1,12 +1,17 @@
-"""The table of backends: a name in the pool file -> what loads that kind of engine, and where it runs."""
+"""The table of backends: a name in the pool file -> what loads that kind of engine, and where it runs.
+
+A new backend is one file and one row: here, or an entry point of the group `muster.backends` in a package of
+its own.
+"""
 
 import importlib
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Container, Mapping
+from typing import NamedTuple, TypeGuard
 
-from orchestrator.errors import UnknownNameError
+from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.pool import EngineAccess
 from orchestrator.ports.engines import Backend
+from orchestrator.tables import Extension, NameTable
 
 
 class Inner(NamedTuple):
@@ -39,7 +44,11 @@ class BackendRow(NamedTuple):
     inner: Inner | None = None
 
 
-BACKENDS: Mapping[str, BackendRow] = {
+def _is_row(row: object) -> TypeGuard[BackendRow]:
+    return isinstance(row, BackendRow)
+
+
+_OURS: Mapping[str, BackendRow] = {
     "scripted": BackendRow(
         "workers.backends.scripted:ScriptedBackend",
         inner=Inner("workers.backends.scripted:ScriptedBackend"),
@@ -74,7 +83,19 @@ BACKENDS: Mapping[str, BackendRow] = {
     "server": BackendRow("workers.backends.server:ServerBackend", is_remote=True),
 }
 
-REMOTE_BACKENDS = frozenset(name for name, row in BACKENDS.items() if row.is_remote)
+BACKENDS = NameTable(
+    "engine", _OURS, extension=Extension("muster.backends", _is_row, "a BackendRow"), param="muster.engine"
+)
+
+
+class _RemoteBackends(Container[str]):
+    """Names of backends whose engines run elsewhere; to know it of a package's, its row is imported."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in BACKENDS and BACKENDS[name].is_remote
+
+
+REMOTE_BACKENDS: Container[str] = _RemoteBackends()
 
 
 def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> Backend:
@@ -85,12 +106,24 @@ def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> 
 
     Raises:
         UnknownNameError: the table has no such row.
+        ConfigError: the row of a package that is refused (`NameTable.find`), or leads nowhere.
     """
-    if name not in BACKENDS:
-        raise UnknownNameError("engine", name, BACKENDS, param="muster.engine")
-    module, _, attribute = BACKENDS[name].path.partition(":")
-    make: Callable[..., Backend] = getattr(importlib.import_module(module), attribute)
-    return make(access or {}) if BACKENDS[name].is_remote else make()
+    row = BACKENDS.find(name)
+    make = _import(name, row.path)
+    return make(access or {}) if row.is_remote else make()
+
+
+def _import(name: str, path: str) -> Callable[..., Backend]:
+    module, _, attribute = path.partition(":")
+    try:
+        make: Callable[..., Backend] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"engine '{name}': {path} cannot be imported: {error}.",
+            param="muster.engine",
+            remedy="Mend the row, or install what it needs.",
+        ) from error
+    return make
 
 
 def width_of(name: str) -> int | None:
@@ -104,9 +137,9 @@ def get_inner(name: str) -> Inner:
     Raises:
         UnknownNameError: neither.
     """
-    hosted = {known: row.inner for known, row in BACKENDS.items() if row.inner is not None}
-    if name in hosted:
-        return hosted[name]
+    row = BACKENDS.get(name)
+    if row is not None and row.inner is not None:
+        return row.inner
     if ":" in name:
         return Inner(name)
-    raise UnknownNameError("inner backend", name, hosted)
+    raise UnknownNameError("inner backend", name, [known for known, ours in _OURS.items() if ours.inner])

@@ -1,5 +1,5 @@
 """What the child's interpreter runs. It may be one of another environment, which knows nothing of Muster:
-the packages that an engine needs are found in the folders named on the command line, and nothing
+the packages that an engine needs are those named on the command line (`name=path ... --`), and nothing
 else of this environment is.
 """
 
@@ -7,11 +7,11 @@ import importlib.util
 import sys
 
 
-def adopt(name: str, folder: str) -> None:
-    """Make the package in `folder` importable as `name`; its modules follow from its path."""
-    spec = importlib.util.spec_from_file_location(
-        name, f"{folder}/__init__.py", submodule_search_locations=[folder]
-    )
+def adopt(name: str, path: str) -> None:
+    """Make the package in the folder `path`, or the module of that file, importable as `name`."""
+    is_file = path.endswith(".py")
+    file, folders = (path, None) if is_file else (f"{path}/__init__.py", [path])
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -22,9 +22,9 @@ def adopt(name: str, folder: str) -> None:
 if __name__ == "__main__":
     # The folder of this script would let its modules hide others.
     sys.path.pop(0)
-    _, orchestrator_folder, workers_folder, *arguments = sys.argv
-    adopt("orchestrator", orchestrator_folder)
-    adopt("workers", workers_folder)
+    end = sys.argv.index("--")
+    for package in sys.argv[1:end]:
+        adopt(*package.split("=", 1))
     from workers.engine_host.child import main
 
-    main(arguments)
+    main(sys.argv[end + 1 :])

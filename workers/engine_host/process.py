@@ -10,11 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import orchestrator
-import workers
 from orchestrator.errors import EngineCrashedError, EngineLoadError
 from orchestrator.ports.clock import Clock
 from workers.backends.registry import get_inner
@@ -216,12 +216,25 @@ def death(code: int | None, tail: Sequence[str]) -> str:
     return f"exited with code {code}.{last}"
 
 
+def _adopted(inner: str) -> dict[str, Path]:
+    """Packages that a child gets from here, whatever its interpreter has: ours, and the inner backend's."""
+    names = ["orchestrator", "workers", inner.partition(":")[0].partition(".")[0]]
+    specs = {name: find_spec(name) for name in names}
+    return {name: _home(spec) for name, spec in specs.items() if spec is not None and spec.has_location}
+
+
+def _home(spec: ModuleSpec) -> Path:
+    """The folder of a package, the file of a module."""
+    file = Path(spec.origin or "").resolve()
+    return file.parent if spec.submodule_search_locations else file
+
+
 def _start(launch: Launch, channel: int, lifeline: int) -> "subprocess.Popen[bytes]":
     inner = get_inner(launch.inner)
-    folders = [str(Path(package.__path__[0]).resolve()) for package in (orchestrator, workers)]
+    packages = [f"{name}={path}" for name, path in _adopted(inner.path).items()]
     script = str(Path(entry.__file__).resolve())
     return subprocess.Popen(  # noqa: S603 -- the interpreter is configuration, the rest is ours
-        [launch.python, script, *folders, str(channel), str(lifeline), inner.path, *inner.preload],
+        [launch.python, script, *packages, "--", str(channel), str(lifeline), inner.path, *inner.preload],
         pass_fds=(channel, lifeline),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -34,8 +34,9 @@ def test_making_any_backend_loads_no_heavy_library() -> None:
 
 
 def test_backends_whose_engines_run_elsewhere_are_told_how_to_reach_them_and_need_no_child() -> None:
-    assert {"remote", "server"} == REMOTE_BACKENDS
-    assert all(BACKENDS[name].inner is None for name in REMOTE_BACKENDS)
+    remote = {name for name in BACKENDS if name in REMOTE_BACKENDS}
+    assert remote == {"remote", "server"}
+    assert all(BACKENDS[name].inner is None for name in remote)
 
 
 def test_a_backend_that_is_not_made_for_children_is_not_started_in_one() -> None:

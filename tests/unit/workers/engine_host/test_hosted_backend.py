@@ -157,8 +157,8 @@ def test_unknown_inner_backend_lists_the_valid_ones() -> None:
 def test_garbage_on_the_pipe_ends_the_child(tmp_path: Path) -> None:
     babbler = tmp_path / "python"
     babbler.write_text(
-        f"#!{sys.executable}\nimport os, sys, time\nos.write(int(sys.argv[4]), b'Hello, world! ' * 9)\n"
-        "time.sleep(3600)\n"
+        f"#!{sys.executable}\nimport os, sys, time\nchannel = int(sys.argv[sys.argv.index('--') + 1])\n"
+        "os.write(channel, b'Hello, world! ' * 9)\ntime.sleep(3600)\n"
     )
     babbler.chmod(0o755)
     backend = HostedBackend("scripted", python=str(babbler), n_spares=0)
