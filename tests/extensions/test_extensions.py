@@ -9,6 +9,7 @@ from orchestrator.bootstrap.app import App
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import AnswerType, Message, Query
+from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import ConfigError
 from orchestrator.ports.engines import EngineEvent, Finished, GenerationRequest
 from orchestrator.settings.load import load_settings
@@ -54,8 +55,8 @@ def _in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_router_of_a_package_recruits(tmp_path: Path) -> None:
     muster = app(tmp_path, near={"router": "nearest_name", "aggregator": "majority"})
-    assert muster.service.ask(ALGEBRA, composition="near").answered_by == "algebra"
-    assert muster.service.ask(CHEMISTRY, composition="near").answered_by == "chemistry"
+    assert muster.asking.ask(ALGEBRA, AskOptions(model="near")).answered_by == "algebra"
+    assert muster.asking.ask(CHEMISTRY, AskOptions(model="near")).answered_by == "chemistry"
     muster.close()
 
 
@@ -67,7 +68,7 @@ def test_a_voting_aggregator_of_a_package_votes(tmp_path: Path) -> None:
         short={"router": "all", "aggregator": "terse", "experts": members},
         plain={"router": "all", "aggregator": "majority", "experts": members},
     )
-    answers = [muster.service.ask(ALGEBRA, composition=name).value for name in ("short", "plain")]
+    answers = [muster.asking.ask(ALGEBRA, AskOptions(model=name)).value for name in ("short", "plain")]
     assert answers == ["7", "8"]
     muster.close()
 
@@ -75,7 +76,7 @@ def test_a_voting_aggregator_of_a_package_votes(tmp_path: Path) -> None:
 def test_an_aggregator_of_a_package_asks_a_model_of_the_pool(tmp_path: Path) -> None:
     members = ["algebra", "chemistry", "poetry"]
     muster = app(tmp_path, ruled={"router": "all", "aggregator": "referee", "experts": members})
-    answer = muster.service.ask(ALGEBRA, composition="ruled")
+    answer = muster.asking.ask(ALGEBRA, AskOptions(model="ruled"))
     assert (answer.value, answer.n_calls) == ("7", 4)
     assert answer.usage_by_role["aggregate"].completion_tokens == 4
     muster.close()
@@ -86,13 +87,13 @@ def test_options_of_a_packages_rows_are_checked_with_the_configuration(tmp_path:
         tmp_path, near={"router": "nearest_name", "router_options": {"kk": 1}, "aggregator": "terse"}
     )
     with pytest.raises(ConfigError, match=r"muster.compositions.near: router 'nearest_name' has no option"):
-        muster.check_compositions()
+        muster.checks.require_compositions()
     muster.close()
 
 
 def test_a_backend_of_a_package_runs_engines(tmp_path: Path) -> None:
     muster = app(tmp_path)
-    answer = muster.service.ask(ALGEBRA, composition="parrot")
+    answer = muster.asking.ask(ALGEBRA, AskOptions(model="parrot"))
     assert (answer.value, answer.text[:32]) == ("7", "The answer is 7. How much algebr")
     muster.close()
 
