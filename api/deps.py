@@ -1,4 +1,4 @@
-"""What handlers need, through FastAPI's dependency injection."""
+"""Dependencies of handlers, through FastAPI's injection."""
 
 import re
 from typing import Annotated
@@ -17,7 +17,7 @@ def get_app(request: Request) -> App:
 
 
 def get_started(request: Request) -> int:
-    """When this server was made, in seconds since 1970."""
+    """Time at which this server was made, in seconds since 1970."""
     started: int = request.app.state.started
     return started
 

@@ -189,7 +189,7 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
 
 
 def field_error(first: Mapping[str, Any], *, prefix: str = "") -> InputError:
-    """What pydantic says of a field, for the caller; `prefix` of the field's path, e.g. `body.`."""
+    """Pydantic's complaint about a field, for the caller; `prefix` of the field's path, e.g. `body.`."""
     path = field_path(first["loc"])
     param = f"{prefix}{path}" if path else prefix.rstrip(".") or None
     message = str(first["msg"]).removeprefix("Value error, ")

@@ -17,7 +17,7 @@ WeightsHash = Callable[[str, str | None], str]
 
 
 class EngineAccess(NamedTuple):
-    """How an engine that runs elsewhere is reached. It may hold a secret and says nothing about the
+    """Access to an engine that runs elsewhere. It may hold a secret and says nothing about the
     weights, so it stands beside the pool, not in it: never hashed, stored or logged.
 
     Attributes:
@@ -69,7 +69,7 @@ def build_pool(settings: Settings, *, weights_hash: WeightsHash, remote: Contain
 
 
 def engine_access(settings: Settings, pool: Pool) -> dict[str, EngineAccess]:
-    """How to reach each engine, by its id. Limits of a shared engine: the lowest of its members'."""
+    """Access to each engine, by its id. Limits of a shared engine: the lowest of its members'."""
     members: dict[str, list[Member]] = {}
     for member in settings.model_list:
         members.setdefault(pool.by_id[member.model_name].engine.id, []).append(member)

@@ -21,7 +21,7 @@ NONE: Points = MappingProxyType({})
 
 
 class Extension(NamedTuple, Generic[T]):
-    """How packages add rows to a table.
+    """The way in which packages add rows to a table.
 
     Attributes:
         group: the entry points that are rows.

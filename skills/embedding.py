@@ -131,7 +131,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def minilm_directory() -> Path:
-    """Where the packaged all-MiniLM-L6-v2 lies.
+    """Folder of the packaged all-MiniLM-L6-v2.
 
     Raises:
         ConfigError: the package is not installed.

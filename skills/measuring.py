@@ -21,7 +21,7 @@ ProgressCallback = Callable[[JobProgress], None]
 
 
 class Coverage(NamedTuple):
-    """How many expert-question pairs were asked, and how many had been measured before."""
+    """Number of expert-question pairs that were asked, and how many had been measured before."""
 
     n_asked: int
     n_reused: int

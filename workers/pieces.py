@@ -31,7 +31,7 @@ class Heard(NamedTuple):
 
 
 class Watch:
-    """What one waiter hears of one job; told from any thread."""
+    """News that one waiter hears of one job; told from any thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -49,7 +49,7 @@ class Watch:
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> Heard:
-        """What was told since the last call; at once if there is any, else within `timeout_s`."""
+        """Pieces told since the last call; at once if there is any, else within `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._moved or self._pieces, timeout_s)
             heard = Heard(self._moved, tuple(self._pieces))
@@ -100,7 +100,7 @@ def follow(
     until: float,
     clock: Clock,
 ) -> Iterator[tuple[Piece, ...]]:
-    """What is told of a job until it has ended, or `until` by `clock`.
+    """Pieces told of a job until it has ended, or `until` by `clock`.
 
     The books are looked at when the job moved and when nothing was told for `pause_s`, not for each piece.
     """

@@ -1,4 +1,4 @@
-"""What a vote is worth, and how probable that makes an answer: the weights that `learned` votes with.
+"""Weights of votes, as `learned` has them, and the probability that they give an answer.
 
 A conditional logit (McFadden 1974): answer a of a query is right with probability exp(S_a) / (Σ_b exp(S_b) +
 exp(S_none)), S_a the summed weights of its votes, S_none the standing of "none of the given answers". How
@@ -15,7 +15,7 @@ WIDEST = 3.0
 
 
 class Habit(NamedTuple):
-    """How long an expert's responses usually are: median and spread (> 0) of log(1 + characters)."""
+    """Usual length of an expert's responses: median and spread (> 0) of log(1 + characters)."""
 
     typical: float
     spread: float
@@ -80,7 +80,7 @@ class VoteModel(NamedTuple):
     calibration: Calibration
 
     def weight(self, expert_id: str, accuracy: float, n_chars: int | None, evidence: float = 0.0) -> float:
-        """Of one vote, nats.
+        """Weight of one vote, nats.
 
         Args:
             accuracy: the decision's for this expert on this query, in [0, 1].
@@ -125,7 +125,7 @@ def standing_of_none(
 
 
 def calibration_features(n_votes: int, n_answers: int) -> tuple[float, ...]:
-    """What each number of `Calibration` multiplies."""
+    """Features of the calibration: what each number of `Calibration` multiplies."""
     logs = math.log(n_votes)
     if n_answers > 1:
         return (0.0, 0.0, 0.0, logs)

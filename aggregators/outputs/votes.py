@@ -107,7 +107,7 @@ def group_equivalent(grader: Grader, query: Query, ballots: Sequence[Ballot]) ->
 
 
 def lead(scores: Sequence[float], leader: int) -> float:
-    """What the leading answer's score is above its best rival's, or above 0: an answer nobody gave."""
+    """Lead of the leading answer's score over its best rival's, or over 0: an answer nobody gave."""
     return scores[leader] - max([0.0, *(score for i, score in enumerate(scores) if i != leader)])
 
 
@@ -133,7 +133,7 @@ def abstentions(ballots: Sequence[Ballot]) -> tuple[str, ...]:
 
 
 def words(ballot: Ballot) -> str:
-    """What to show of a response: its text without reasoning blocks; the bare answer if nothing is left."""
+    """Words to show of a response: its text without reasoning blocks; the bare answer if nothing is left."""
     return without_reasoning(ballot.response.text) or ballot.value or ""
 
 
@@ -143,7 +143,7 @@ def without_reasoning(text: str) -> str:
 
 
 def settled_words(text: str) -> str:
-    """How `without_reasoning` begins whatever follows an unfinished text: no open block, no tag that
+    """Beginning of `without_reasoning` whatever follows an unfinished text: no open block, no tag that
     may become one, no blanks that may be its last."""
     return without_reasoning(_BEGUN_TAG.sub("", text))
 

@@ -65,7 +65,7 @@ def batch(
 
 
 def interrupted(is_stack: bool, job_id: str, command: str) -> str:
-    """What to say to whoever pressed Ctrl-C."""
+    """Message for whoever pressed Ctrl-C."""
     if not is_stack:
         return f"Interrupted. Continue with: {command}"
     return (

@@ -1,4 +1,4 @@
-"""What `muster demo` found, as one document."""
+"""The report of `muster demo`, as one document."""
 
 from collections.abc import Sequence
 

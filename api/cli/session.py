@@ -1,4 +1,4 @@
-"""What every command shares: the configuration, the wired app, and how results are printed."""
+"""Parts that every command shares: the configuration, the wired app, and how results are printed."""
 
 import json
 import logging

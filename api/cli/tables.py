@@ -129,7 +129,7 @@ def card_table(card: "CompetenceCard") -> Table:
 
 
 def decision_table(decision: "Decision") -> Table:
-    """Who was recruited and why, who was held in reserve; the best expert that was left out stands last."""
+    """A decision as a table: recruits and why, reserves, and last the best expert that was left out."""
     skills = ", ".join(f"{tag.name} ({tag.weight:.2f})" for tag in decision.skills) or "unknown"
     numbers = ["weight", "estimate"]
     result = table(f"Recruits for skills: {skills}", "expert", *numbers, "because", numbers=numbers)

@@ -69,7 +69,7 @@ def get_job(job_id: str, app: AppDep) -> JobView:
 
 @router.post(PATH + "/{job_id}/cancel")
 def cancel_job(job_id: str, app: AppDep) -> JobView:
-    """What is answered is kept. A job that has ended stays as it is."""
+    """Cancel a job: what is answered is kept. One that has ended stays as it is."""
     app.jobs.cancel(job_id)
     return job_view(app.jobs.job(job_id))
 

@@ -78,7 +78,7 @@ class StreamOptions(Wire):
 
 
 class MusterRequest(Wire):
-    """What OpenAI's API has no field for. `options` make the question a choice."""
+    """Options of a chat request that OpenAI's API lacks. `options` make the question a choice."""
 
     options: list[str] | None = None
     answer_type: AnswerTypeName | None = None
@@ -121,7 +121,7 @@ class RoleUsage(Wire):
 
 
 class MusterView(Wire):
-    """What is ours in a chat completion, in one object."""
+    """Muster's part of a chat completion, in one object."""
 
     job_id: str
     composition: str
@@ -185,7 +185,7 @@ class ChatCompletion(Wire):
 
 
 class Delta(Wire):
-    """What a chunk adds to the message; fields that say nothing are left out."""
+    """Addition of a chunk to the message; fields that say nothing are left out."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None

@@ -34,7 +34,7 @@ class PlanView(Wire):
 
 
 class JobCounts(Wire):
-    """Of queries; completed + failed + waiting == total."""
+    """Counts of queries; completed + failed + waiting == total."""
 
     total: int
     completed: int

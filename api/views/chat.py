@@ -62,7 +62,7 @@ def _role_usage(usage: Usage) -> RoleUsage:
 
 
 class Heading(NamedTuple):
-    """What a completion and each of its chunks begin with; `created` in seconds since 1970."""
+    """Common beginning of a completion and of each of its chunks; `created` in seconds since 1970."""
 
     id: str
     created: int

@@ -1,4 +1,4 @@
-"""What a chat request asks for beside its question: the same rules for a request and a batch's line."""
+"""Demands of a chat request beside its question: the same rules for a request and a batch's line."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Which engine a device serves next, how much it claims, and what the rest of the run will take.
+"""Batching: the engine a device serves next, how much it claims, and what the rest of the run will take.
 
 Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike.
 """

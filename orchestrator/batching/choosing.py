@@ -1,4 +1,4 @@
-"""Which engine a device serves next.
+"""Choice of the engine that a device serves next.
 
 Grouping work by base weights, so that one load serves everything that waits for it, is the batch
 inference of symbolic mixtures (arXiv:2503.05641, section 3.4); LoRA experts of one base share a load.

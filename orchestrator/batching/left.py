@@ -1,4 +1,4 @@
-"""What is left of a run, by the schedule that `choose_engine` follows."""
+"""The rest of a run, by the schedule that `choose_engine` follows."""
 
 from collections.abc import Sequence
 
@@ -62,7 +62,7 @@ def in_order(stints: Sequence[Stint], later: frozenset[str]) -> list[Stint]:
 
 
 def finish_s(packing: Packing, slots: Sequence[Slot]) -> float:
-    """When the last stint is done."""
+    """Time at which the last stint is done."""
     ends = [
         slot.ready_s + sum(p.load_s + _on_the_books(p.work_s) for p in stints)
         for slot, stints in zip(slots, packing.stints, strict=True)

@@ -1,4 +1,4 @@
-"""How much a device claims at once, and how work is counted before it has run."""
+"""Shards: how much a device claims at once, and how work is counted before it has run."""
 
 import math
 from collections.abc import Iterable

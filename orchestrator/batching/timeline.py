@@ -48,7 +48,7 @@ class JobPlan(NamedTuple):
 
 
 class PlanInput(NamedTuple):
-    """What the store knows, at the time `now_s` of its clock."""
+    """Knowledge of the store, at the time `now_s` of its clock."""
 
     progress: JobProgress
     backlog: Sequence[EngineBacklog]

@@ -14,7 +14,7 @@ from skills.vocabulary import Vocabulary, builtin_vocabulary, induce, load_vocab
 
 
 class SkillParts:
-    """What reads skills in questions; the embedder is made when it is first needed."""
+    """Parts that read skills in questions; the embedder is made when it is first needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -132,7 +132,7 @@ class App:
 
     @cached_property
     def news(self) -> "News":
-        """Where this process tells and hears of answers, in the stack."""
+        """The channel on which this process tells and hears of answers, in the stack."""
         from workers.stack.news import open_news
 
         return open_news(self.settings)

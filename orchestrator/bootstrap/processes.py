@@ -43,7 +43,7 @@ SILENT = 75
 
 
 class WorkerHands:
-    """What bells do in one process (`workers.stack.tasks.Hands`)."""
+    """Actions of bells in one process (`workers.stack.tasks.Hands`)."""
 
     def __init__(
         self, app: App, bells: Bells, *, driver: LocalDispatcher | None, on_heard: Callable[[], None]
@@ -97,7 +97,7 @@ class WorkerHands:
 
 
 class Heard:
-    """When the last canary was consumed, in monotonic seconds, shared with forked children."""
+    """Time at which the last canary was consumed, in monotonic seconds, shared with forked children."""
 
     def __init__(self) -> None:
         self._at: Synchronized[float] = get_context("fork").Value("d", time.monotonic())

@@ -45,7 +45,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ReplayPlan(NamedTuple):
-    """What to replay.
+    """Choice of what to replay.
 
     Attributes:
         profile: name of a profile set.

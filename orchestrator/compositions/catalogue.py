@@ -34,7 +34,7 @@ ONLY = CompositionSettings(router="all", aggregator="first")
 
 
 class Knowledge(NamedTuple):
-    """What was learnt about the pool: its cards, and the outcomes behind them unless these were imported."""
+    """Knowledge of the pool: its cards, and the outcomes behind them unless these were imported."""
 
     cards: Mapping[str, CompetenceCard]
     profile: Profile | None

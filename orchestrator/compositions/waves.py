@@ -20,7 +20,7 @@ to weigh depends on its response, too."""
 
 
 class WaveOptions(Options):
-    """When to stop asking. All hold for any pool; figures: docs/decisions/0012.
+    """Rules for when to stop asking. All hold for any pool; figures: docs/decisions/0012.
 
     Args:
         size: reserves asked at a time.
@@ -54,7 +54,7 @@ def why_ask_on(outlook: Outlook, options: WaveOptions) -> str | None:
 
 
 def n_in_any_case(weights: Sequence[float], options: WaveOptions, *, least: int = 1) -> int:
-    """How many experts are asked whatever they answer: fewer would not be enough even if all agreed.
+    """Number of experts that are asked whatever they answer: fewer would not be enough even if all agreed.
 
     Args:
         weights: that a vote of each expert is expected to have, in the order of asking.

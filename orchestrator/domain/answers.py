@@ -18,7 +18,7 @@ NOT_SURE = "I am not sure enough to answer."
 
 
 class SkillEvidence(Value):
-    """Why an expert was considered: one matched skill, the card's score for it, and how sure that is."""
+    """One reason to consider an expert: a matched skill, the card's score for it, and how sure that is."""
 
     skill: str
     weight: float
@@ -45,7 +45,7 @@ class Recruit(Value):
 
 
 class Decision(Value):
-    """Which experts a router recruited for a query, best first, and why.
+    """A router's choice for a query: the recruits, best first, and why.
 
     `recruits` may name an expert more than once (sampling with replacement). `reserves` are asked next, in
     order, where the composition asks in waves; one that is asked becomes a recruit. `runner_up` is the
@@ -96,7 +96,7 @@ def total_usage(parts: Iterable[Usage]) -> Usage:
 
 
 class Vote(Value):
-    """How one response counted. `value` None = abstention (unparsed, truncated or failed)."""
+    """One response as it counted. `value` None = abstention (unparsed, truncated or failed)."""
 
     expert_id: str
     value: str | None

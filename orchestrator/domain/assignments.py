@@ -13,7 +13,7 @@ from orchestrator.errors import ContextExceededError, InputError
 
 
 class CallRole(StrEnum):
-    """What a call is for; usage is reported by it."""
+    """Purpose of a call; usage is reported by it."""
 
     ANNOTATE = "annotate"
     EXPERT = "expert"
@@ -25,7 +25,7 @@ BATCH, INTERACTIVE = 0, 10
 
 
 class StructuredOutput(Value):
-    """What an output must be; exactly one is set: one of the texts `choice`, a text that `regex` matches
+    """Form of an output; exactly one is set: one of the texts `choice`, a text that `regex` matches
     as a whole, or JSON of a schema."""
 
     choice: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code})
 
 
 class Response(Value):
-    """What came back for a call. `error_code` is set when no usable text exists: an abstention."""
+    """Outcome of a call. `error_code` is set when no usable text exists: an abstention."""
 
     expert_id: str
     role: CallRole
@@ -107,7 +107,7 @@ class Response(Value):
 
     @property
     def is_experts_own(self) -> bool:
-        """Whether it says what the expert can do, rather than that it could not be asked."""
+        """True if it says what the expert can do, rather than that it could not be asked."""
         return self.error_code is None or self.error_code in MODEL_FAILURES
 
 

@@ -1,4 +1,4 @@
-"""What is known about an expert: competence cards, and the profile they were counted from."""
+"""Knowledge about an expert: competence cards, and the profile they were counted from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Tally(Value):
         return self.n_right / self.n if self.n else 0.0
 
     def minus(self, other: "Tally") -> "Tally":
-        """What was there before `other` was added; never below 0, where rounding would have it."""
+        """The tally before `other` was added; never below 0, where rounding would have it."""
         return Tally(
             n_right=max(self.n_right - other.n_right, 0),
             n_wrong=max(self.n_wrong - other.n_wrong, 0),
@@ -76,10 +76,10 @@ class CompetenceCard(Value):
     """Per-skill tallies of one expert on one profile set.
 
     `outcomes_hash` pins the raw per-question outcomes, `profile_hash` the questions and their skill
-    annotation. `aggregation` holds the tallies of the aggregator exam, per domain (methods: card
+    annotation. `aggregation` holds the tallies of the aggregator exam, per domain (methods
     1.4). `mean_tokens` counts generated tokens per query, `mean_latency_ms` engine time per query.
-    `feedback` and `feedback_skills`: the parts of `total` and `skills` that users' feedback adds (methods:
-    card 1.5); never stored.
+    `feedback` and `feedback_skills`: the parts of `total` and `skills` that users' feedback adds (methods
+    1.5); never stored.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -127,7 +127,7 @@ def summed(tallies: Iterable[Tally]) -> Tally:
 
 
 def measured_version(cards: Mapping[str, CompetenceCard]) -> str:
-    """What was measured for these cards, whatever users' feedback adds since."""
+    """Version of what was measured for these cards, whatever users' feedback adds since."""
     return content_hash(
         sorted(
             [
@@ -191,7 +191,7 @@ def tally(outcomes: Iterable[int]) -> Tally:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What the pool said on the profile questions: vote weights and verifiers are learnt from it.
+    """The pool's responses to the profile questions: vote weights and verifiers are learnt from it.
 
     Attributes:
         queries: the questions with their reference answers, Q.

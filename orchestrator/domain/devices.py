@@ -1,4 +1,4 @@
-"""What devices say of themselves, and what their engines were measured to cost."""
+"""Devices: what they say of themselves, and what their engines were measured to cost."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Who answers: experts, and the engines that hold their base weights."""
+"""Experts, who answer, and the engines that hold their base weights."""
 
 from enum import StrEnum
 from functools import cached_property
@@ -9,7 +9,7 @@ from orchestrator.domain.values import Value, content_hash
 
 
 class ExpertRole(StrEnum):
-    """What an expert may be asked to do."""
+    """Kind of work that an expert may be asked to do."""
 
     EXPERT = "expert"
     AGGREGATOR = "aggregator"

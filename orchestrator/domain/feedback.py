@@ -1,4 +1,4 @@
-"""What users say of answers, and what that says of the experts: decayed counts on cards, and drift.
+"""Feedback: what users say of answers, and what that says of the experts: decayed counts on cards, and drift.
 
 Days are whole days since 1970 (UTC). Feedback is counted per expert fingerprint, skill and day, so that what
 is kept does not grow with the number of answers judged.
@@ -63,7 +63,7 @@ class Opinion(NamedTuple):
 
 
 class Decay(NamedTuple):
-    """How old feedback fades.
+    """Fading of old feedback.
 
     Attributes:
         half_life_days: > 0; after so many days an observation counts half.
@@ -97,7 +97,7 @@ class Drift(NamedTuple):
 
 
 def judge_experts(opinions: Iterable[Opinion], score: float) -> dict[str, Tally]:
-    """What a judged answer says of those who took part.
+    """Evidence of a judged answer about those who took part.
 
     Who said what the answer says is right as far as the answer is. Who said something else was wrong as far
     as the answer is right; if it is wrong, nobody knows. An expert with several responses counts once, by

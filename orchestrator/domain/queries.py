@@ -1,4 +1,4 @@
-"""What is asked: a query, its options, and the form its answer takes."""
+"""Queries: the question, its options, and the form its answer takes."""
 
 import string
 from enum import StrEnum
@@ -18,7 +18,7 @@ CHARS_PER_TOKEN = 4
 
 
 class AnswerType(StrEnum):
-    """How an answer is read and compared; one grader each."""
+    """Form of an answer: how it is read and compared; one grader each."""
 
     CHOICE = "choice"
     NUMBER = "number"

@@ -1,4 +1,4 @@
-"""Which composition pays on a labelled question set: every one run for real, and compared in pairs."""
+"""Bench of compositions on a labelled question set: every one run for real, and compared in pairs."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

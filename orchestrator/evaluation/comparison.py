@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Ground(NamedTuple):
-    """What all methods were asked; [N] each.
+    """Questions that all methods were asked; [N] each.
 
     Attributes:
         question: index of the question; equal where the same one is asked under another split.
@@ -36,7 +36,7 @@ class Ground(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """How one method did; [N] in the order of its ground.
+    """Results of one method; [N] in the order of its ground.
 
     Attributes:
         right: an abstention is not right.

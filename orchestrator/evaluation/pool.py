@@ -13,7 +13,7 @@ from orchestrator.evaluation.swiss import Standing, swiss_standings
 
 
 class PoolEvaluation:
-    """What the pool's profile and held-out questions say of it.
+    """Evaluation of a pool by its profile and by held-out questions.
 
     Args:
         questions: those of the newest profile.

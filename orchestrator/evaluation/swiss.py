@@ -1,4 +1,4 @@
-"""Rank a pool by Swiss-system rounds over the subjects of its profile: arXiv:2512.21010 (methods: 1.6).
+"""Rank a pool by Swiss-system rounds over the subjects of its profile: arXiv:2512.21010 (methods 1.6).
 
 Shapes: S tournaments, R rounds, E experts, K subjects.
 """
@@ -19,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Standing(NamedTuple):
-    """How an expert fared on average.
+    """Results of an expert on average.
 
     Attributes:
         wins: expected wins when everybody plays all rounds; a tie, or a round without opponent, is half.

@@ -22,7 +22,7 @@ from orchestrator.domain.skills import SkillTag
 
 
 class RoutingInput(NamedTuple):
-    """What a router may look at: the text, its embedding, its matched skills. Never a label."""
+    """One query as a router may look at it: the text, its embedding, its matched skills. Never a label."""
 
     query: Query
     skills: tuple[SkillTag, ...]
@@ -55,7 +55,7 @@ class Aggregator(Protocol):
 
 
 class Outlook(NamedTuple):
-    """Where the vote stands before anybody else is asked.
+    """Standing of the vote before anybody else is asked.
 
     Attributes:
         n_votes: readable responses.
@@ -82,7 +82,7 @@ class SequentialAggregator(Aggregator, Protocol):
 
 
 class Composition(Protocol):
-    """How k experts become one answer, as pure resumable steps; never calls a backend itself."""
+    """The way from k experts to one answer, as pure resumable steps; never calls a backend itself."""
 
     name: str
 

@@ -66,7 +66,7 @@ class QueryRecord(NamedTuple):
 
 
 class JobReader(Protocol):
-    """How far jobs are."""
+    """Progress of jobs."""
 
     def job(self, job_id: str) -> JobProgress:
         """Raises NotFoundError for an unknown job."""
@@ -76,7 +76,7 @@ class JobReader(Protocol):
 
 
 class ResultReader(Protocol):
-    """What jobs came to."""
+    """Outcomes of jobs."""
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         """Answered and failed queries in submission order, streamed."""
@@ -123,7 +123,7 @@ class WaitingReader(Protocol):
         """Open calls by engine; to `owner`, all devices but its own are others."""
 
     def is_routing(self) -> bool:
-        """Whether queries wait for their first step."""
+        """True while queries wait for their first step."""
 
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
         """Unfinished queries none of whose calls is outstanding: those of the highest priority only."""
@@ -165,7 +165,7 @@ class LeaseStore(Protocol):
         """Give back everything an owner holds; returns how many assignments."""
 
     def lease_owners(self) -> list[str]:
-        """Who holds leases now, expired ones included."""
+        """Owners of leases now, expired ones included."""
 
     def sweep(self, *, max_attempts: int) -> SweepReport:
         """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison.
@@ -203,7 +203,7 @@ class DeviceStore(DeviceReader, Protocol):
 
 
 class CostReader(Protocol):
-    """What engines cost: loads that took place, measured rates."""
+    """Costs of engines: loads that took place, measured rates."""
 
     def loads(self, *, job_id: str | None = None) -> int:
         """Loads so far; of a job: those of its engines while it ran."""
@@ -235,11 +235,11 @@ class CostStore(CostReader, Protocol):
 
 
 class WorkReader(WaitingReader, DeviceReader, CostReader, Protocol):
-    """What plans are made from: the work that waits, the devices that live, what loads and work cost."""
+    """Grounds of plans: the work that waits, the devices that live, what loads and work cost."""
 
 
 class DeviceStores(NamedTuple):
-    """What the loop of a device reads and writes, by topic; one object may be all of them."""
+    """Stores of a device's loop: what it reads and writes, by topic; one object may be all of them."""
 
     jobs: JobReader
     waiting: WaitingReader

@@ -9,7 +9,7 @@ from orchestrator.domain.queries import Query
 
 
 class ProfileReport(NamedTuple):
-    """What a run did. `unmeasured`: experts with questions that only infrastructure errors answered."""
+    """Report of a run. `unmeasured`: experts with questions that only infrastructure errors answered."""
 
     profile_hash: str
     cards: dict[str, CompetenceCard]

@@ -44,7 +44,7 @@ class SkillAnnotator(Protocol):
 
 
 class Grade(NamedTuple):
-    """How a response was graded: RIGHT, WRONG or ABSTAINED of `domain.cards`, with the reading."""
+    """Grade of a response: RIGHT, WRONG or ABSTAINED of `domain.cards`, with the reading."""
 
     outcome: int
     value: str | None
@@ -58,7 +58,7 @@ class Grader(Protocol):
         """Canonical answer stated by a response (choice: the letter); None = abstention."""
 
     def equivalent(self, query: Query, a: str, b: str) -> bool:
-        """Whether two canonical answers say the same."""
+        """True if two canonical answers say the same."""
 
     def grade(self, query: Query, response: Response) -> Grade:
         """Grade against `query.answer`.

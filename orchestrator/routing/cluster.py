@@ -63,7 +63,7 @@ class Clusters:
 
 
 class ClusterRouter:
-    """Where it differs from the paper: accuracies are shrunk, and one clustering is used, not several."""
+    """Differences from the paper: accuracies are shrunk, and one clustering is used, not several."""
 
     name = "cluster"
     reads_text = True

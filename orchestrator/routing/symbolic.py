@@ -57,7 +57,7 @@ class _Weights(NamedTuple):
 
 
 class SymbolicRouter:
-    """Where it differs from the published code: docs/decisions/0004 (no draw at random without skills,
+    """Differences from the published code: docs/decisions/0004 (no draw at random without skills,
     optional draws without replacement, the trim rule applied)."""
 
     name = "symbolic"
@@ -179,7 +179,7 @@ class _Case(NamedTuple):
 
 
 def skill_gap(known: Sequence[SkillTag], gap: float) -> str:
-    """What a runner-up behind by `gap` in tag-weighted accuracy lacks, on the heaviest skill if it can do."""
+    """Accuracy that a runner-up behind by `gap`, tag-weighted, lacks: on the heaviest skill if it can do."""
     if not known:
         return accuracy_needed(gap, "overall accuracy")
     needed = gap * sum(tag.weight for tag in known) / max(tag.weight for tag in known)

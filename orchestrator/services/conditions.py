@@ -1,4 +1,4 @@
-"""What the engines of a pool are like at the moment, as their devices report it."""
+"""Conditions of a pool's engines at the moment, as their devices report it."""
 
 import logging
 import threading

@@ -22,7 +22,7 @@ class Draft:
         self._by_writer: dict[str, str] = {}
 
     def add(self, pieces: Iterable[Piece]) -> str:
-        """What these pieces add to the text; "" = nothing yet."""
+        """Addition of these pieces to the text; "" = nothing yet."""
         for piece in pieces:
             known = self._by_writer.get(piece.writer, "")
             if piece.at <= len(known) < piece.at + len(piece.text):
@@ -31,7 +31,7 @@ class Draft:
         return next((self._grow(text) for text in newest_first if self._goes_on(text)), "")
 
     def finish(self, text: str) -> str:
-        """What the whole answer adds.
+        """Addition of the whole answer.
 
         Raises:
             AnswerChangedError: it does not begin with what was given out.

@@ -13,7 +13,7 @@ from orchestrator.services.feedback import FeedbackDesk
 
 
 class Experts:
-    """What is known of a pool's experts at the moment.
+    """Knowledge of a pool's experts at the moment.
 
     Args:
         on_changed: called when cards were replaced.
@@ -64,7 +64,7 @@ class Experts:
         return cards[expert_id]
 
     def drifts(self) -> list[Drift]:
-        """Where recent feedback contradicts what was known of an expert."""
+        """Drifts: where recent feedback contradicts what was known of an expert."""
         return self._feedback.drifts(self.measured())
 
     def export_cards(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Users judge answers; what that says of the experts is kept and counted on their cards (methods: 1.5)."""
+"""Users judge answers; what that says of the experts is kept and counted on their cards (methods 1.5)."""
 
 import logging
 from collections import defaultdict
@@ -94,7 +94,7 @@ class FeedbackDesk:
         return {i: with_feedback(card, counts[card.fingerprint], self._decay) for i, card in cards.items()}
 
     def drifts(self, cards: Mapping[str, CompetenceCard]) -> list[Drift]:
-        """What of measured cards recent feedback contradicts, in the order of the cards."""
+        """Drifts: what of measured cards recent feedback contradicts, in the order of the cards."""
         counts, settings = self._known(cards), self._settings
         found = (
             drifts(

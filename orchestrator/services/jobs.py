@@ -107,7 +107,7 @@ class Jobs:
         self._dispatcher.notify()
 
     def left(self, job_id: str) -> LoadPlan:
-        """What is left until a job ends: loads, seconds, and the order of engines.
+        """The rest of a job: loads, seconds, and the order of engines.
 
         Work of other jobs counts where it waits too: jobs share loads.
 
@@ -120,7 +120,7 @@ class Jobs:
         return self._dispatcher.plan(later=self._later_engines(progress.job))
 
     def plan(self, job_id: str, *, exact: bool = False) -> JobPlan:
-        """What every device did for a job and will do, from the books alone.
+        """Plan of a job: what every device did for it and will do, from the books alone.
 
         Args:
             exact: the shortest schedule by CP-SAT (extra `plan`) instead of the usual one.

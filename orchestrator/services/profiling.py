@@ -68,7 +68,7 @@ class Profiling:
         return Knowledge(cards, self._profiler(()).profile())
 
     def questions(self) -> list[Query]:
-        """Those of the newest profile; none before the first."""
+        """Questions of the newest profile; none before the first."""
         newest = self._cards.latest_profile_hash()
         rows = None if newest is None else self._cards.profile_set(newest)
         return [query for query, _ in rows or ()]

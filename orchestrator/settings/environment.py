@@ -46,7 +46,7 @@ class KnownVariables(EnvSettingsSource):
 
 
 def is_setting(name: str, model: type[BaseModel]) -> bool:
-    """Whether a variable names a field of the settings, or one inside it."""
+    """True if a variable names a field of the settings, or one inside it."""
     return _annotation(_path(name), model) is not None
 
 
@@ -86,7 +86,7 @@ def variable_of(place: tuple[str | int, ...], environment: Mapping[str, str]) ->
 
 
 def referred(value: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """What `os.environ/NAME` stands for; None = it is not set, or empty."""
+    """Value that `os.environ/NAME` stands for; None = it is not set, or empty."""
     return environment.get(value.removeprefix(REFERENCE)) or None
 
 

@@ -49,7 +49,7 @@ class Section(BaseModel):
 
 
 class LitellmParams(Section):
-    """Where a model is and how it is called; keys as in LiteLLM."""
+    """Place of a model and how it is called; keys as in LiteLLM."""
 
     model: PathOrName = Field(min_length=1)
     api_base: str | None = None
@@ -142,7 +142,7 @@ class EmbedderSettings(Section):
 
 
 class SkillSettings(Section):
-    """How queries get their skills.
+    """Annotation: how queries get their skills.
 
     `vocabulary`: `induced` from the profile questions, `builtin`, or a file with one skill a line.
     `floor`: smallest cosine similarity that still means the skill, in [0, 1]; `relative_floor`: share
@@ -180,7 +180,7 @@ class CompositionSettings(Section):
 
 
 class FeedbackSettings(Section):
-    """How users' feedback counts. `half_life_days`: an observation of that age counts half on the cards.
+    """Weight of users' feedback. `half_life_days`: an observation of that age counts half on the cards.
 
     Drift is looked for in the last `window_days`, where at least `min_answers` were judged.
     """
@@ -273,7 +273,7 @@ class Settings(Section):
 
     @property
     def is_stack(self) -> bool:
-        """Whether other processes do the work: a broker is configured."""
+        """True if other processes do the work: a broker is configured."""
         return self.muster.broker_url is not None
 
     @property

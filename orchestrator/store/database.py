@@ -109,11 +109,11 @@ class Database:
         self._writers = engine.execution_options(**{_WRITES: True})
 
     def fetch(self, work: Callable[[Connection], T]) -> T:
-        """What `work` reads."""
+        """The result of `work`, which only reads."""
         return _retried(partial(_within, self.read, work))
 
     def transact(self, work: Callable[[Connection], T]) -> T:
-        """What `work` returns, its writes committed; it may be called several times."""
+        """The result of `work`, its writes committed; it may be called several times."""
         return _retried(partial(_within, self.write, work))
 
     @contextmanager

@@ -38,7 +38,7 @@ def touch(conn: Connection, owners: Sequence[str]) -> None:
 
 
 def seen(conn: Connection, max_age_s: float, *, failed: bool = False) -> list[DeviceReport]:
-    """What devices hold, or else what they failed to load."""
+    """Engines that devices hold, or else that they failed to load."""
     d = t.device.c
     is_wanted = (d.state == _FAILED) if failed else (d.state != _FAILED)
     age = (db_now() - d.seen_at).label("seen_s")

@@ -1,4 +1,4 @@
-"""What users see of a job: progress, answers and responses, streamed page by page."""
+"""A job as users see it: progress, answers and responses, streamed page by page."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

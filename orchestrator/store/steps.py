@@ -68,7 +68,7 @@ def take_ready(
 
 
 def is_ready(conn: Connection, job_id: str | None, *, min_priority: int) -> bool:
-    """Whether `take_ready` would find something."""
+    """True if `take_ready` would find something."""
     free = _queries().where(_is_free())
     return bool(_ready_rows(conn, limit=1, job_id=job_id, wanted=free, min_priority=min_priority))
 

@@ -196,7 +196,7 @@ class EngineLoadRow(StoredRow, table=True):
 
 
 class DeviceRow(StoredRow, table=True):
-    """What each device last said of itself: see `domain.devices.DeviceReport`; `since` it is so."""
+    """The last report of each device: see `domain.devices.DeviceReport`; `since` it is so."""
 
     owner: str = Field(primary_key=True, sa_type=Text)
     device: str = Field(sa_type=Text)

@@ -1,4 +1,4 @@
-"""What every answer type's grader provides."""
+"""Protocol of a grader of one answer type."""
 
 from typing import NamedTuple, Protocol
 
@@ -30,7 +30,7 @@ class TypeGrader(Protocol):
         """
 
     def equivalent(self, a: str, b: str, /) -> bool:
-        """Whether two canonical answers say the same; reflexive and symmetric."""
+        """True if two canonical answers say the same; reflexive and symmetric."""
 
     def check(self, query: Query, value: str) -> Verdict:
         """Grade a canonical answer against the query's reference.

@@ -1,4 +1,4 @@
-"""What backends refuse before an engine sees it."""
+"""Refusals of backends, before an engine sees the request."""
 
 from orchestrator.errors import ContextExceededError, UnsupportedError
 from orchestrator.ports.engines import Failed, GenerationRequest

@@ -15,7 +15,7 @@ from orchestrator.tables import Extension, NameTable
 
 
 class Inner(NamedTuple):
-    """What runs inside a child of `workers.engine_host`.
+    """Backend inside a child of `workers.engine_host`.
 
     Attributes:
         path: `module:class` of a `ports.Backend` that takes no arguments.
@@ -132,7 +132,7 @@ def width_of(name: str) -> int | None:
 
 
 def get_inner(name: str) -> Inner:
-    """What a child of `workers.engine_host` runs: of a row, or `module:class` taken as it is.
+    """Backend that a child of `workers.engine_host` runs: of a row, or `module:class` taken as it is.
 
     Raises:
         UnknownNameError: neither.

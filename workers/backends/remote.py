@@ -59,7 +59,7 @@ class Completed(Protocol):
 
 
 class LiteLlm(Protocol):
-    """What is used of the module `litellm`."""
+    """The part of the module `litellm` that is used."""
 
     async def acompletion(self, **params: object) -> Completed: ...
 

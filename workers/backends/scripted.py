@@ -32,7 +32,7 @@ Sleep = Callable[[float], None]
 
 
 class Rule(Options):
-    """What happens to requests whose last message matches. The first rule that applies wins.
+    """Treatment of requests whose last message matches. The first rule that applies wins.
 
     Args:
         match: text that the message contains.
@@ -148,7 +148,7 @@ class EventLog:
             os.close(descriptor)
 
     def rule_uses(self) -> Counter[int]:
-        """How often each rule of this engine was used so far, in any process."""
+        """Uses of each rule of this engine so far, in any process."""
         if self._path is None or not self._path.exists():
             return Counter()
         lines = (json.loads(line) for line in self._path.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Where an output ends because of its text."""
+"""Stop strings: where an output ends because of its text."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

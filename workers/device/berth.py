@@ -71,7 +71,7 @@ class Berth:
 
     @property
     def engine_id(self) -> str | None:
-        """What is resident or loading."""
+        """The engine that is resident or loading."""
         if self._loading is not None:
             return self._loading.engine_id
         return None if self.lane is None else self.lane.engine_id
@@ -105,7 +105,7 @@ class Berth:
         self._reported, self._reported_at = report, now
 
     def announce(self, engine_id: str, *, n_elsewhere: int) -> bool:
-        """Whether this berth may load the engine; False = by now others have it, choose again."""
+        """True if this berth may load the engine; False = by now others have it, choose again."""
         if self._reported is None:
             self.report()
         self._reported = None  # what the others see changes now
@@ -117,7 +117,7 @@ class Berth:
         self._loading = _Loading(engine_id, self.loader.load(engine_id))
 
     def settle(self) -> LoadEnded | None:
-        """What became of the load, once it has ended."""
+        """Outcome of the load, once it has ended."""
         if self._loading is None or not self._loading.loaded.done():
             return None
         (engine_id, future), self._loading = self._loading, None

@@ -1,4 +1,4 @@
-"""What a loop knows of the work on the books, and what it makes of it: the next engine to serve."""
+"""A loop's view of the work on the books, and what it makes of it: the next engine to serve."""
 
 import math
 from collections.abc import Container, Iterable, Set
@@ -112,7 +112,7 @@ class Books:
         return EngineChoice(mine.engine_id, f"is loaded ahead ({mine.n_waiting} assignments)")
 
     def holds(self, choice: EngineChoice, rates: Rates) -> bool:
-        """Whether to wait with a change of engines: queries are being routed, and an engine that is served
+        """True to wait with a change of engines: queries are being routed, and an engine that is served
         before all its work is known must be loaded again. Worth as long as that load or two shards take."""
         if not self._is_routing or self._has_urgent:
             self._held_at = None

@@ -27,7 +27,7 @@ class Errands:
         return future
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether everything has ended; waits for it."""
+        """True if everything has ended; waits for it."""
         return self._last is None or not wait([self._last], timeout_s).not_done
 
 

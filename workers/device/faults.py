@@ -9,7 +9,7 @@ from workers.device.pace import Pace
 
 
 class Fault(NamedTuple):
-    """Why an engine is not loaded before `until`.
+    """Reason not to load an engine before `until`.
 
     `is_final`: its waiting work fails with this; otherwise another device may still serve it.
     """
@@ -34,7 +34,7 @@ class Faults:
         return fault if fault is not None and fault.until > self._clock() else None
 
     def load_failed(self, engine_id: str, error: Exception, *, is_alone: bool) -> None:
-        """What does not load here may load elsewhere: unless this device is alone, it fails for good
+        """Failures to load: another device may succeed; unless this device is alone, it fails for good
         at the second try only."""
         again = engine_id in self._found
         text = str(error) or type(error).__name__

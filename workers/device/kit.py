@@ -1,4 +1,4 @@
-"""What all parts of one device loop share."""
+"""Kit that all parts of one device loop share."""
 
 from typing import NamedTuple
 

@@ -62,7 +62,7 @@ class Lane:
 
     @property
     def room(self) -> int:
-        """How many assignments it may claim now."""
+        """Number of assignments that it may claim now."""
         return self._room(self.seat) if self._is_open else 0
 
     @property

@@ -39,7 +39,7 @@ class Ledger:
 
     @property
     def is_due(self) -> bool:
-        """Whether to commit now: enough, old enough, or somebody waits for it."""
+        """True to commit now: enough, old enough, or somebody waits for it."""
         return (
             bool(self._returns or self._notes)
             or len(self._endings) >= self._pace.commit_size

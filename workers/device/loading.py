@@ -114,7 +114,7 @@ class Loader:
             self._errands.run(lambda: self._discard(ahead))
 
     def fits(self, engine_id: str) -> bool:
-        """Whether the engine is likely to fit beside those that are loaded; unknown sizes do."""
+        """True if the engine is likely to fit beside those that are loaded; unknown sizes do."""
         spec = self._pool.engines[engine_id]
         backend = self._shelf.get(spec.backend)
         if isinstance(backend, PreparingBackend):
@@ -123,7 +123,7 @@ class Loader:
         return needed is None or available is None or needed + RESERVE_GIB <= available
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether everything begun has ended; waits for it."""
+        """True if everything begun has ended; waits for it."""
         return self._errands.wait(timeout_s)
 
     # ── in the background ─────────────────────────────────────────────────────────────────────────

@@ -91,16 +91,16 @@ class DeviceLoop:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it holds no lease and owes the store nothing."""
+        """True if it holds no lease and owes the store nothing."""
         return self._n_held == 0 and not self._ledger.is_due
 
     @property
     def rates(self) -> Rates:
-        """What loads and work were measured to cost so far."""
+        """Costs of loads and work as measured so far."""
         return self._measured.rates
 
     def is_local(self, engine_id: str) -> bool:
-        """Whether an engine must be loaded on a device."""
+        """True if an engine must be loaded on a device."""
         return engine_id not in self._remote
 
     def wake(self) -> None:

@@ -1,4 +1,4 @@
-"""What loads and work cost on this device: measured here, remembered in the store."""
+"""Costs of loads and work on this device: measured here, remembered in the store."""
 
 from collections.abc import Mapping
 

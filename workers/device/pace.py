@@ -1,4 +1,4 @@
-"""How often the device loop does what, and how much at once."""
+"""Pace of the device loop: how often it does what, and how much at once."""
 
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class Timers:
         self._due_at: dict[str, float] = {}
 
     def is_due(self, what: str, every_s: float) -> bool:
-        """Whether to do it now; if so, the next time is in `every_s`."""
+        """True to do it now; if so, the next time is in `every_s`."""
         now = self._clock()
         if now < self._due_at.get(what, now):
             return False
@@ -60,5 +60,5 @@ class Timers:
             self._due_at.pop(name, None)
 
     def is_pending(self, what: str) -> bool:
-        """Whether it was made due and not done since."""
+        """True if it was made due and not done since."""
         return what not in self._due_at

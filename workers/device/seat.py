@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Ending(NamedTuple):
-    """What an assignment came to."""
+    """End of an assignment: its response."""
 
     assignment: Assignment
     response: Response
@@ -108,11 +108,11 @@ class Seat:
 
     @property
     def served(self) -> Served:
-        """What the engine did so far."""
+        """Work of the engine so far."""
         return self._served
 
     def served_lately(self, *, at_least_s: float = 0.0) -> Served | None:
-        """What it did since the last report of this method; None while that is less than so much work."""
+        """Work since the last report of this method; None while that is less than so much work."""
         lately = self._served.since(self._noted)
         if not lately.n_requests or lately.busy_s < at_least_s:
             return None

@@ -73,7 +73,7 @@ class LocalDispatcher:
 
     @property
     def is_serving(self) -> bool:
-        """Whether the background loop runs."""
+        """True while the background loop runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
@@ -95,12 +95,12 @@ class LocalDispatcher:
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
-        """Where no background loop runs, the pieces come when all is done."""
+        """Pieces of a job's answers; where no background loop runs, they come when all is done."""
         with self._watches.watch(job_id) as watch:
             yield self._follow(job_id, watch, until=self._clock() + timeout_s)
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
-        """Of the work that waits for the device; what an engine has taken already is not in it."""
+        """Plan of the work that waits for the device; what an engine has taken already is not in it."""
         loop = self._loop
         backlog = [
             item for item in self._stores.waiting.backlog(owner=loop.owner) if loop.is_local(item.engine_id)

@@ -25,7 +25,7 @@ EnvOf = Callable[[EngineSpec], Mapping[str, str]]
 
 
 class Patience(NamedTuple):
-    """How long a child may take, in seconds: for its imports and a load together, for silence under
+    """Time that a child may take, in seconds: for its imports and a load together, for silence under
     requests, for dropping an engine, for other calls."""
 
     load_s: float = 1800.0
@@ -119,7 +119,7 @@ class HostedBackend:
         return True
 
     def fits(self, spec: EngineSpec) -> bool:
-        """Whether memory allows the engine beside those that are resident; False when nobody knows."""
+        """True if memory allows the engine beside those that are resident; False when nobody knows."""
         needed = self._took_gib.get(spec.id) or needed_gib(spec)
         on_device = [c.memory.cuda_free_gib for c in self._resident if c.memory is not None]
         free = [gib for gib in on_device if gib is not None]

@@ -117,7 +117,7 @@ class HostedEngine:
         self._call(wire.Call(method="remove_adapter", argument=path))
 
     def stats(self) -> wire.EngineStats:
-        """What the engine is doing; raises BackendError when it does not count."""
+        """Counts of what the engine is doing; raises BackendError when it does not count."""
         done = self._call(wire.Call(method="stats"))
         if done.stats is None:
             raise BackendError(f"engine '{self._id}' keeps no statistics.")

@@ -1,4 +1,4 @@
-"""What the child's interpreter runs. It may be one of another environment, which knows nothing of Muster:
+"""Script of the child's interpreter. It may be one of another environment, which knows nothing of Muster:
 the packages that an engine needs are those named on the command line (`name=path ... --`), and nothing
 else of this environment is.
 """

@@ -1,4 +1,4 @@
-"""How much memory a process and its device hold, and whether it came back after an engine was dropped."""
+"""Memory that a process and its device hold, and whether it came back after an engine was dropped."""
 
 import ctypes
 import ctypes.util
@@ -63,7 +63,7 @@ def give_memory_back() -> None:
 
 
 def came_back(before: Memory, after: Memory, *, tolerance_gib: float) -> bool:
-    """Whether memory after an engine was dropped is what it was before any was loaded."""
+    """True if memory after an engine was dropped is what it was before any was loaded."""
     if after.rss_gib > before.rss_gib + tolerance_gib:
         return False
     if before.cuda_free_gib is None or after.cuda_free_gib is None:
@@ -72,7 +72,7 @@ def came_back(before: Memory, after: Memory, *, tolerance_gib: float) -> bool:
 
 
 def needed_gib(spec: EngineSpec) -> float | None:
-    """What the resident engine will take, GiB: as configured, or guessed from its weight files."""
+    """Memory that the resident engine will take, GiB: as configured, or guessed from its weight files."""
     if spec.memory_gib is not None:
         return spec.memory_gib
     folder = Path(spec.model)

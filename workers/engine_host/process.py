@@ -29,7 +29,7 @@ Reply = wire.Obeyed | wire.Refused
 
 
 class Launch(NamedTuple):
-    """How a child is started; children of equal launches are interchangeable.
+    """Way to start a child; children of equal launches are interchangeable.
 
     Attributes:
         inner: a row of the table of backends, or `module:class` of a backend.
@@ -202,7 +202,7 @@ class ChildProcess:
 
 
 def death(code: int | None, tail: Sequence[str]) -> str:
-    """Why a process ended, in words, with the last line it wrote."""
+    """Cause of a process's end, in words, with the last line it wrote."""
     last = next((f" Its last words: {line}" for line in reversed(tail) if line.strip()), "")
     if code is None:
         return f"closed its pipe without ending.{last}"

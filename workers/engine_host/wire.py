@@ -1,4 +1,4 @@
-"""What a worker and its engine's process say to each other: frames of JSON, each with its length before it.
+"""Messages between a worker and its engine's process: frames of JSON, each with its length before it.
 
 The worker sends commands. The child answers Load, Unload and Call with one reply each, in order, and
 reports events, heartbeats and its own end in between.

@@ -1,4 +1,4 @@
-"""Who holds a lease: names that tell, on the same host, whether their process still lives."""
+"""Owners of leases: names that tell, on the same host, whether their process still lives."""
 
 import itertools
 import os
@@ -25,7 +25,7 @@ def loop_of(owner: str) -> str:
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the owner provably is a process of this host that has ended. Doubt means no."""
+    """True if the owner provably is a process of this host that has ended. Doubt means no."""
     parts = loop_of(owner).split("|")
     if len(parts) != 5 or parts[:2] != _place() or not parts[2].isdigit():
         return False

@@ -1,4 +1,4 @@
-"""What the dead held goes back to the queue."""
+"""Sweeper: what the dead held goes back to the queue."""
 
 import logging
 import math

@@ -1,1 +1,1 @@
-"""What several processes share a job by: bells, news, steps, sweeps, the canary."""
+"""Means by which several processes share a job: bells, news, steps, sweeps, the canary."""

@@ -28,7 +28,7 @@ BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
 
 
 class Route(NamedTuple):
-    """Where a bell goes; unheard, it is thrown away after `expires_s`."""
+    """Address of a bell; unheard, it is thrown away after `expires_s`."""
 
     options: Mapping[str, object]
     expires_s: int

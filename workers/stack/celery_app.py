@@ -81,7 +81,7 @@ def broker_url(settings: Settings) -> str:
 
 
 def check_broker(settings: Settings) -> str:
-    """What answers at the broker's address.
+    """The server that answers at the broker's address.
 
     Raises:
         MusterError: nothing does.
@@ -102,7 +102,7 @@ def is_redis(url: str) -> bool:
 
 
 def steps_queue() -> Queue:
-    """Where the bells for steps wait; whichever worker is free takes one."""
+    """Queue in which the bells for steps wait; whichever worker is free takes one."""
     return Queue(STEPS_QUEUE, durable=True)
 
 

@@ -33,11 +33,11 @@ _PIECES = TypeAdapter(list[Piece])
 
 
 class News(Protocol):
-    """Where news is told and heard."""
+    """Channel on which news is told and heard."""
 
     @property
     def is_live(self) -> bool:
-        """Whether news arrives at present; else look more often."""
+        """True while news arrives at present; else look more often."""
 
     def tell(self, job_ids: Collection[str]) -> None:
         """Say that these jobs have new answers; never fails."""

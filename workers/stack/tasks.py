@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Hands(Protocol):
-    """What a worker process does when a bell rings."""
+    """Tasks of a worker process when a bell rings."""
 
     def advance(self) -> None:
         """One slice of steps; rings again when more is ready."""

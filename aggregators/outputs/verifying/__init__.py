@@ -1,1 +1,1 @@
-"""How right a response looks: what its text shows (`texts`, `signs`), and what that is worth (`model`)."""
+"""Appearance of a response: what its text shows (`texts`, `signs`), and what that is worth (`model`)."""

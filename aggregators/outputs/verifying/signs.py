@@ -1,4 +1,4 @@
-"""What a response shows about itself: its form, whether its answer follows from its reasoning, its hedging.
+"""Signs of quality in a text: its form, whether its answer follows from its reasoning, its hedging.
 
 Nothing here knows which answer is right, who wrote the text, or how long or where an option is: such
 test-taking cues help on one exam and do not transfer (docs/decisions/0015). `cues` has them, for ablations.
@@ -41,7 +41,7 @@ class Form(NamedTuple):
 
 
 class Consistency(NamedTuple):
-    """Whether the stated answer is what the reasoning arrives at.
+    """True if the stated answer is what the reasoning arrives at.
 
     By words: `named` 1 if the answer's text occurs in the reasoning, `last_named` 1 if it is the last option
     that does; `own` the share of the words that only it has among the options, `own_at_end` the same near

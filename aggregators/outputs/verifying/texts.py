@@ -71,7 +71,7 @@ def matches(a: float, b: float) -> bool:
 
 
 def occurs(value: float, ordered: Sequence[float]) -> bool:
-    """Whether a number of an ascending sequence matches."""
+    """True if a number of an ascending sequence matches."""
     near, far = sorted((value * (1 - _RELATIVE_TOLERANCE), value / (1 - _RELATIVE_TOLERANCE)))
     place = bisect_left(ordered, near)
     return place < len(ordered) and ordered[place] <= far

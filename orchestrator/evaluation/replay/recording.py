@@ -55,7 +55,7 @@ class Recording:
 
     @property
     def has_texts(self) -> bool:
-        """Whether the words of every expert were recorded."""
+        """True if the words of every expert were recorded."""
         return all(texts is not None for texts in self._texts)
 
     @property
@@ -64,7 +64,7 @@ class Recording:
         return 1 + len(self._samples)
 
     def any_right(self, columns: IntArray) -> npt.NDArray[np.bool_]:
-        """Whether any expert was right, per column."""
+        """True where any expert was right, per column."""
         answers = np.array([self.queries[c].answer for c in columns.tolist()])
         return np.asarray((np.array(self._pred)[:, columns] == answers).any(axis=0))
 
@@ -87,7 +87,7 @@ class Recording:
         return Grade(RIGHT if LETTERS.index(value) == self.queries[column].answer else WRONG, value)
 
     def respond(self, call: Call, query: Query, *, stage: int) -> Response:
-        """What a call would have brought back.
+        """The response that a call would have brought back.
 
         Raises:
             UnsupportedError: a call that was not recorded: to annotate, or to aggregate.
@@ -110,7 +110,7 @@ class Recording:
         )
 
     def reads(self, query: Query, response: Response) -> bool:
-        """Whether a response is one of this recording."""
+        """True if a response is one of this recording."""
         row, column = self._row.get(response.expert_id), self.column.get(query.id)
         if row is None or column is None or response.role is not CallRole.EXPERT:
             return False

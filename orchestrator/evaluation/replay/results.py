@@ -1,4 +1,4 @@
-"""What a replay found, as one document."""
+"""The report of a replay, as one document."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -86,7 +86,7 @@ class ReplayReport(Value):
 
 
 class Setting(NamedTuple):
-    """What was replayed, for the head of a report."""
+    """Description of what was replayed, for the head of a report."""
 
     pool: str
     profile: str
@@ -96,7 +96,7 @@ class Setting(NamedTuple):
 
 
 class Made(NamedTuple):
-    """Of what a row is made."""
+    """Parts that a row is made of."""
 
     router: str
     aggregator: str

@@ -1,4 +1,4 @@
-"""Which questions of a replay set are profiled on, and which are the test."""
+"""Splits of a replay set: the questions that are profiled on, and those of the test."""
 
 import random
 from collections import defaultdict

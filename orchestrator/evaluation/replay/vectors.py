@@ -1,4 +1,4 @@
-"""What a replay set knows of its questions without asking a model: their vectors, and their labels."""
+"""Vectors and labels of a replay set's questions: what it knows of them without asking a model."""
 
 from collections.abc import Callable, Sequence
 

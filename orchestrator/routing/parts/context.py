@@ -1,4 +1,4 @@
-"""What every router is built from."""
+"""Parts that every router is built from."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -16,7 +16,7 @@ ByRow = Sequence[float] | Mapping[int, float]
 
 
 class Verdict(NamedTuple):
-    """What a router concluded for one query; experts are named by their row in the pool.
+    """Conclusion of a router for one query; experts are named by their row in the pool.
 
     Attributes:
         picks: recruited rows, best first; may repeat.

@@ -132,7 +132,7 @@ class Deck:
         return accuracy
 
     def learnt_since(self, tags: Sequence[Sequence[SkillTag]]) -> Floats | None:
-        """What users' feedback changes in the expected accuracy on each query, [Q, E]; None = nothing."""
+        """Change of the expected accuracy on each query by users' feedback, [Q, E]; None = nothing."""
         if self._measured is None:
             return None
         return self.accuracy(self.tag_table(tags)) - self._measured.accuracy(self._measured.tag_table(tags))

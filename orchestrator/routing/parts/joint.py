@@ -1,4 +1,4 @@
-"""Whom to ask on each query of a batch when all of them share one budget.
+"""Recruits for each query of a batch when all of them share one budget.
 
 Shapes: Q queries, E experts, G engines, M candidate sets per query. Costs are in the budget's unit: calls,
 USD or seconds.
@@ -23,7 +23,7 @@ _EPS = 1e-9
 
 
 class Tariff(NamedTuple):
-    """What asking costs.
+    """Costs of asking.
 
     Attributes:
         call: of one call, [E], >= 0.

@@ -1,4 +1,4 @@
-"""Who is asked, and in which order.
+"""Order in which experts are asked.
 
 Shapes: Q queries, E experts, K places.
 """
@@ -62,7 +62,7 @@ def in_shared_order(ranked: Ints, worth: Floats, rank: Ints, within: float) -> I
 
 
 def repeated_errors(profile: Profile, expert_ids: Sequence[str]) -> Floats:
-    """How often two experts are wrong in the same way, of the questions on which one of them is wrong.
+    """Share of equal errors of two experts, of the questions on which one of them is wrong.
 
     [E, E], symmetric, in [0, 1]; 0 for pairs that were never measured together. In the same way: with the
     same answer where answers were kept, else simply both.

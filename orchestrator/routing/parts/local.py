@@ -1,4 +1,4 @@
-"""How right each expert is on questions like a given one, learnt from the profile.
+"""Local accuracy: how right each expert is on questions like a given one, learnt from the profile.
 
 Accuracy of expert e on query q = its overall accuracy + how easy q is for the pool + what is particular to
 e on q. The last two are Gaussian-process regressions over the question embeddings (Rasmussen and Williams
@@ -50,7 +50,7 @@ DEFAULT_SHAPE = Shape(0.4, 1.0, 10.0)
 
 
 class Appraisal(NamedTuple):
-    """What to expect of each expert on each query.
+    """Expectation of each expert on each query.
 
     Attributes:
         accuracy: [Q, E] in [0.02, 0.98]; exactly 0.5 for an expert that was never measured.

@@ -121,7 +121,7 @@ class LocalAccuracy:
 
 
 class Choice(NamedTuple):
-    """Whom a router recruits for one query, by row.
+    """Recruits of a router for one query, by row.
 
     Attributes:
         picks: best first.

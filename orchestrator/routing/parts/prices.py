@@ -1,4 +1,4 @@
-"""What asking an expert costs, in units of accuracy."""
+"""Prices: what asking an expert costs, in units of accuracy."""
 
 from typing import NamedTuple
 

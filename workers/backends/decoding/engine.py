@@ -37,7 +37,7 @@ DEAD_SHARE = 8
 
 
 class DecodingOptions(NamedTuple):
-    """How one engine decodes.
+    """Options of one engine's decoding.
 
     Attributes:
         eos_ids: tokens that end an output.

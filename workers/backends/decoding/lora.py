@@ -27,7 +27,7 @@ _KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight
 
 
 class AdapterConfig(BaseModel):
-    """What is read of peft's adapter_config.json; settings that would change the result are refused."""
+    """Fields read of peft's adapter_config.json; settings that would change the result are refused."""
 
     model_config = ConfigDict(extra="ignore")
 

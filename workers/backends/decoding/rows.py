@@ -53,7 +53,7 @@ def uniforms(seed: int) -> Iterator[float]:
 
 
 class Limits(NamedTuple):
-    """What a batch may hold: rows, and rows times its longest final length in tokens."""
+    """Capacity of a batch: rows, and rows times its longest final length in tokens."""
 
     rows: int
     tokens: int
@@ -63,7 +63,7 @@ class Limits(NamedTuple):
 
     @property
     def for_batch(self) -> "Limits":
-        """What batch work may fill: the rest, a sixteenth at most, is for those that are waited for."""
+        """Room for batch work: the rest, a sixteenth at most, is for those that are waited for."""
         rows = self.rows - self.rows // RESERVED_SHARE
         return Limits(rows, self.tokens * rows // self.rows)
 
@@ -100,7 +100,7 @@ class WaitingRows:
         self._n_pushed += 1
 
     def count_fitting(self, limits: Limits, *, n_running: int, widest: int) -> int:
-        """How many of the first rows may join `n_running` rows whose longest final length is `widest`.
+        """Number of the first rows that may join `n_running` rows whose longest final length is `widest`.
 
         A lone row always fits: a limit must not block a request for ever.
         """
@@ -120,7 +120,7 @@ class WaitingRows:
         del self._rows[:n]
 
     def remove(self, request_id: str) -> bool:
-        """Whether the request was waiting; it no longer is."""
+        """True if the request was waiting; it no longer is."""
         kept = [entry for entry in self._rows if entry[1].request.id != request_id]
         found = len(kept) < len(self._rows)
         self._rows = kept

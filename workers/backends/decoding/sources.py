@@ -84,7 +84,7 @@ class ModelSource:
 
 
 def accepted_names(forward: Callable[..., object], *, engine_id: str = "") -> dict[str, str]:
-    """What this `forward` calls our arguments, by our names for them; those it does without are left out.
+    """This `forward`'s names of our arguments, by our names; those it does without are left out.
 
     Raises:
         EngineLoadError: it has no name for a needed one. Dropping it would go unnoticed: without its cache a

@@ -61,7 +61,7 @@ class Texts:
         return text
 
     def hits_stop(self, ids: Sequence[int], stop: Sequence[str]) -> bool:
-        """Whether the newest tokens complete a stop string."""
+        """True if the newest tokens complete a stop string."""
         if not stop:
             return False
         n_tail = max(len(word.encode()) for word in stop) + STOP_MARGIN

@@ -1,1 +1,1 @@
-"""What the backends of engines that run elsewhere share: limits, breaker, retry, reading of replies."""
+"""Parts that backends of engines that run elsewhere share: limits, breaker, retry, reading of replies."""

@@ -57,7 +57,7 @@ class Breaker:
         return self._open_until is not None
 
     def verdict(self) -> Verdict:
-        """What a call may do now."""
+        """Permission for a call now."""
         if self._open_until is None:
             return Go()
         rest_s = self._open_until - self._clock()

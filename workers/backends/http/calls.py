@@ -1,4 +1,4 @@
-"""How an engine that runs elsewhere is called: options common to its backends, and one call's result."""
+"""Calls of an engine that runs elsewhere: options common to its backends, and one call's result."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -49,7 +49,7 @@ OnText = Callable[[str], None]
 
 
 class Endpoint(Protocol):
-    """Where calls go. Used from one event loop."""
+    """Target of calls. Used from one event loop."""
 
     async def complete(self, request: GenerationRequest, *, timeout_s: float, on_text: OnText) -> Reply:
         """One attempt, no retries. May be cancelled at any time.
@@ -62,7 +62,7 @@ class Endpoint(Protocol):
 
 
 class CallPolicy(NamedTuple):
-    """How patient an engine is with its endpoint; times in seconds."""
+    """Patience of an engine with its endpoint; times in seconds."""
 
     max_concurrent: int
     timeout_s: float
@@ -77,7 +77,7 @@ class CallPolicy(NamedTuple):
 
 
 def call_policy(options: CallOptions, access: EngineAccess) -> CallPolicy:
-    """What the pool file says about the access goes before the engine's options."""
+    """Options of a call: what the pool file says about the access goes before the engine's options."""
     return CallPolicy(
         max_concurrent=options.max_concurrent,
         timeout_s=access.timeout_s or options.timeout_s,

@@ -34,7 +34,7 @@ LONGEST_ERROR_BYTES = 65_536
 
 
 class ServerAddress(NamedTuple):
-    """Where a server is and how far it is trusted; times in seconds.
+    """Address of a server and how far it is trusted; times in seconds.
 
     Attributes:
         url: of its API, usually ending in `/v1`.

@@ -1,4 +1,4 @@
-"""Why a call failed, and what follows: retry, wait, or give up. One table for every provider."""
+"""Failures of calls, and what follows: retry, wait, or give up. One table for every provider."""
 
 import json
 import math
@@ -63,7 +63,7 @@ class CallError(BackendError):
 
 
 class ErrorDetails(NamedTuple):
-    """What an error body says; "" and None where it says nothing."""
+    """Message of an error body; "" and None where it says nothing."""
 
     message: str
     code: str

@@ -1,4 +1,4 @@
-"""When a call may start: the breaker and the limits of one endpoint, and whoever waits for them."""
+"""Gate of calls: the breaker and the limits of one endpoint, and whoever waits for them."""
 
 import asyncio
 import math
@@ -45,7 +45,7 @@ class Gate:
         self._clock = clock
 
     def verdict(self, n_tokens: int) -> Verdict:
-        """What a call of about `n_tokens` may do now."""
+        """Permission for a call of about `n_tokens` now."""
         verdict = self._breaker.verdict()
         if not isinstance(verdict, Go):
             return verdict

@@ -64,7 +64,7 @@ class RateWindow:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a call has spent, for `RateLimits.settle`."""
+    """Spending of a call, for `RateLimits.settle`."""
 
     tokens: Spent | None
 

@@ -57,7 +57,7 @@ class ErrorChunk(BaseModel):
 
 
 def sampling_params(request: GenerationRequest, *, drop: Container[str]) -> dict[str, JsonValue]:
-    """What decides the text; a parameter that says nothing new is left out."""
+    """Parameters that decide the text; one that says nothing new is left out."""
     sampling = request.sampling
     stop = [word for word in sampling.stop if word][:MOST_STOPS]
     params: dict[str, JsonValue] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}

@@ -34,7 +34,7 @@ FINISH = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
 
 class Serving(NamedTuple):
-    """How one engine serves.
+    """Options of one engine's serving.
 
     Attributes:
         can_sleep: its weights can be moved out of the device's memory.

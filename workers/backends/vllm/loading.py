@@ -90,7 +90,7 @@ class VllmBackend:
 def engine_args(
     spec: EngineSpec, options: VllmOptions, adapters: Sequence[str], *, on_cpu: bool
 ) -> EngineArgs:
-    """What vLLM is told; max_model_len is lowered to what the model can do.
+    """Arguments for vLLM; max_model_len is lowered to what the model can do.
 
     Raises:
         EngineLoadError: a model or an adapter that cannot be read.

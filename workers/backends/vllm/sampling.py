@@ -1,4 +1,4 @@
-"""What is asked of vLLM and what it says, in its words and in ours. Runs in a child process."""
+"""Translation of what is asked of vLLM and of what it says. Runs in a child process."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

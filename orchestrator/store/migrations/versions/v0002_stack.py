@@ -1,4 +1,4 @@
-"""What several processes need: an outbox, exclusive steps, devices, rates; deadlines."""
+"""Tables for several processes: an outbox, exclusive steps, devices, rates; deadlines."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What users say of answers, and its counts per expert, skill and day."""
+"""Tables of feedback: what users say of answers, and its counts per expert, skill and day."""
 
 import sqlalchemy as sa
 from alembic import op
