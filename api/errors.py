@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from orchestrator.errors import InputError, MusterError, UnknownNameError
+from orchestrator.errors import InputError, InternalError, MusterError, UnknownNameError
 from orchestrator.questions.files import QuestionFileError
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,11 @@ class OverloadedError(MusterError):
     code = "rate_limit_exceeded"
 
 
-class ErrorRow(NamedTuple):
-    """`retry_after_s` None = asking again does not help. `code` replaces ours where OpenAI has a name."""
+class ErrorStatus(NamedTuple):
+    """Status of an error on the wire.
+
+    `retry_after_s` None = asking again does not help. `code` replaces ours where OpenAI has a name.
+    """
 
     status: int
     type: str
@@ -71,49 +74,49 @@ class ErrorRow(NamedTuple):
 _REQUEST, _MISSING, _SERVER = "invalid_request_error", "not_found_error", "server_error"
 _UNAVAILABLE = "service_unavailable_error"
 
-ROWS: Mapping[str, ErrorRow] = {
+STATUSES: Mapping[str, ErrorStatus] = {
     # what the caller sent
-    "invalid_request": ErrorRow(422, _REQUEST),
-    "invalid_json": ErrorRow(400, _REQUEST),
-    "invalid_jsonl": ErrorRow(400, _REQUEST),
-    "unsupported_parameter": ErrorRow(400, _REQUEST),
-    "unsupported_media_type": ErrorRow(415, _REQUEST),
-    "request_too_large": ErrorRow(413, _REQUEST),
-    "limit_exceeded": ErrorRow(413, _REQUEST),
-    "invalid_idempotency_key": ErrorRow(400, _REQUEST),
-    "idempotency_key_reused": ErrorRow(422, _REQUEST),
-    "already_judged": ErrorRow(409, _REQUEST),
-    "method_not_allowed": ErrorRow(405, _REQUEST),
-    "unknown_name": ErrorRow(404, _MISSING),
-    "not_found": ErrorRow(404, _MISSING),
-    "context_exceeded": ErrorRow(400, _REQUEST, code="context_length_exceeded"),
-    "unsupported": ErrorRow(422, _REQUEST),
-    "incompatible_models": ErrorRow(422, _REQUEST),
-    "rate_limit_exceeded": ErrorRow(429, "rate_limit_error", retry_after_s=1),
+    "invalid_request": ErrorStatus(422, _REQUEST),
+    "invalid_json": ErrorStatus(400, _REQUEST),
+    "invalid_jsonl": ErrorStatus(400, _REQUEST),
+    "unsupported_parameter": ErrorStatus(400, _REQUEST),
+    "unsupported_media_type": ErrorStatus(415, _REQUEST),
+    "request_too_large": ErrorStatus(413, _REQUEST),
+    "limit_exceeded": ErrorStatus(413, _REQUEST),
+    "invalid_idempotency_key": ErrorStatus(400, _REQUEST),
+    "idempotency_key_reused": ErrorStatus(422, _REQUEST),
+    "already_judged": ErrorStatus(409, _REQUEST),
+    "method_not_allowed": ErrorStatus(405, _REQUEST),
+    "unknown_name": ErrorStatus(404, _MISSING),
+    "not_found": ErrorStatus(404, _MISSING),
+    "context_exceeded": ErrorStatus(400, _REQUEST, code="context_length_exceeded"),
+    "unsupported": ErrorStatus(422, _REQUEST),
+    "incompatible_models": ErrorStatus(422, _REQUEST),
+    "rate_limit_exceeded": ErrorStatus(429, "rate_limit_error", retry_after_s=1),
     # the experts
-    "backend_error": ErrorRow(502, _SERVER),
-    "engine_crashed": ErrorRow(502, _SERVER),
-    "aggregation_failed": ErrorRow(502, _SERVER),
-    "engine_load_failed": ErrorRow(503, _UNAVAILABLE),
-    "expert_unavailable": ErrorRow(503, _UNAVAILABLE),
-    "no_capable_expert": ErrorRow(503, _UNAVAILABLE),
-    "card_invalid": ErrorRow(503, _UNAVAILABLE),
-    "not_profiled": ErrorRow(503, _UNAVAILABLE),
-    "generation_timeout": ErrorRow(504, _SERVER),
+    "backend_error": ErrorStatus(502, _SERVER),
+    "engine_crashed": ErrorStatus(502, _SERVER),
+    "aggregation_failed": ErrorStatus(502, _SERVER),
+    "engine_load_failed": ErrorStatus(503, _UNAVAILABLE),
+    "expert_unavailable": ErrorStatus(503, _UNAVAILABLE),
+    "no_capable_expert": ErrorStatus(503, _UNAVAILABLE),
+    "card_invalid": ErrorStatus(503, _UNAVAILABLE),
+    "not_profiled": ErrorStatus(503, _UNAVAILABLE),
+    "generation_timeout": ErrorStatus(504, _SERVER),
     # the service
-    "store_unavailable": ErrorRow(503, _UNAVAILABLE, retry_after_s=5),
-    "answer_changed": ErrorRow(502, _SERVER),
-    "muster_error": ErrorRow(500, _SERVER),
-    "config_invalid": ErrorRow(500, _SERVER),
-    "skill_error": ErrorRow(500, _SERVER),
-    "routing_failed": ErrorRow(500, _SERVER),
-    "composition_failed": ErrorRow(500, _SERVER),
-    "store_error": ErrorRow(500, _SERVER),
-    "stale_lease": ErrorRow(500, _SERVER),
-    "internal_error": ErrorRow(500, _SERVER),
+    "store_unavailable": ErrorStatus(503, _UNAVAILABLE, retry_after_s=5),
+    "answer_changed": ErrorStatus(502, _SERVER),
+    "muster_error": ErrorStatus(500, _SERVER),
+    "config_invalid": ErrorStatus(500, _SERVER),
+    "skill_error": ErrorStatus(500, _SERVER),
+    "routing_failed": ErrorStatus(500, _SERVER),
+    "composition_failed": ErrorStatus(500, _SERVER),
+    "store_error": ErrorStatus(500, _SERVER),
+    "stale_lease": ErrorStatus(500, _SERVER),
+    "internal_error": ErrorStatus(500, _SERVER),
 }
 
-FAILED = ErrorRow(502, _SERVER)
+FAILED = ErrorStatus(502, _SERVER)
 """An answer's error code that has no row: the experts failed in a way only their backend names."""
 
 _STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
@@ -124,13 +127,13 @@ def error_body(error: MusterError) -> dict[str, JsonValue]:
 
     Bad lines of a question set are listed beside them: `lines`, with number and message of each.
     """
-    row = ROWS.get(error.code, FAILED)
-    code = row.code or error.code
+    status = STATUSES.get(error.code, FAILED)
+    code = status.code or error.code
     if isinstance(error, UnknownNameError) and error.kind == "model":
         code = "model_not_found"
     body: dict[str, JsonValue] = {
         "message": str(error),
-        "type": row.type,
+        "type": status.type,
         "param": error.param,
         "code": code,
     }
@@ -140,14 +143,14 @@ def error_body(error: MusterError) -> dict[str, JsonValue]:
 
 
 def error_response(error: MusterError) -> JSONResponse:
-    row = ROWS.get(error.code, FAILED)
-    return JSONResponse(error_body(error), status_code=row.status, headers=_retry_headers(row))
+    status = STATUSES.get(error.code, FAILED)
+    return JSONResponse(error_body(error), status_code=status.status, headers=_retry_headers(status))
 
 
-def _retry_headers(row: ErrorRow) -> dict[str, str]:
-    if row.retry_after_s is not None:
-        return {"retry-after": str(row.retry_after_s), "x-should-retry": "true"}
-    return {"x-should-retry": "false"} if row.status >= 500 or row.status == 422 else {}
+def _retry_headers(status: ErrorStatus) -> dict[str, str]:
+    if status.retry_after_s is not None:
+        return {"retry-after": str(status.retry_after_s), "x-should-retry": "true"}
+    return {"x-should-retry": "false"} if status.status >= 500 or status.status == 422 else {}
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -174,15 +177,14 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _STATUS_CODES.get(error.status_code, "invalid_request")
     message = f"{request.method} {request.url.path}: {error.detail}."
-    row = ROWS[code]
-    body = {"error": {"message": message, "type": row.type, "param": None, "code": code}}
+    status = STATUSES[code]
+    body = {"error": {"message": message, "type": status.type, "param": None, "code": code}}
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed (%s)", request.method, request.url.path, request_id(request), exc_info=error)
-    failure = MusterError("internal error.", remedy=f"The log has it under {request_id(request)}.")
-    failure.code = "internal_error"
+    failure = InternalError("internal error.", remedy=f"The log has it under {request_id(request)}.")
     response = error_response(failure)
     response.headers["x-request-id"] = request_id(request)
     return response

@@ -191,8 +191,9 @@ class Climber:
             responses.append(self._replay.recording.respond(call, query, stage=n - 1))
             part = decision.model_copy(update={"recruits": everybody[:n], "reserves": everybody[n:]})
             state = QueryState(id=0, job_id=_JOB.id, query=query, decision=part)
-            rungs.append(Rung(vote.outlook(state, responses), _is_right(vote.step(state, responses), query)))
-        weights = vote.outlook(before, ()).next_weights
+            count = vote.count(state, responses)
+            rungs.append(Rung(count.outlook, _is_right(count.done(), query)))
+        weights = vote.count(before, ()).outlook.next_weights
         return Ladder(tuple(r.expert_id for r in everybody), weights, tuple(rungs))
 
 

@@ -20,7 +20,9 @@
     │   ├── UnsupportedError         asked of an engine of a kind that cannot
     │   └── GenerationTimeoutError
     ├── AggregationError
+    ├── AnswerFailedError            a question that was run and failed; `code` is the answer's
     ├── AnswerChangedError           an answer that does not begin as was told while it was written
+    ├── InternalError                a fault of Muster itself; the log has it
     ├── CompositionError
     │   └── IncompatibleModelsError  logit fusion or merging of models that do not match
     └── StoreError
@@ -176,6 +178,20 @@ class GenerationTimeoutError(BackendError):
 
 class AggregationError(MusterError):
     code = "aggregation_failed"
+
+
+class AnswerFailedError(MusterError):
+    """A question that was run and failed. `code` is the answer's; None = this class's own."""
+
+    def __init__(self, message: str, *, code: str | None) -> None:
+        super().__init__(message)
+        self.code = code or type(self).code
+
+
+class InternalError(MusterError):
+    """A fault of Muster itself."""
+
+    code = "internal_error"
 
 
 class AnswerChangedError(MusterError):

@@ -8,6 +8,7 @@ import numpy as np
 
 from orchestrator import prompts
 from orchestrator.domain.assignments import Ask, Call, CallRole, Response, Sampling
+from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag, normalise_skill
 from orchestrator.domain.values import content_hash
@@ -54,14 +55,19 @@ class EmbeddingAnnotator:
         return None
 
     def annotate(
-        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+        self,
+        queries: Sequence[Query],
+        responses: Sequence[Sequence[Response]],
+        *,
+        vectors: FloatMatrix | None = None,
     ) -> list[tuple[SkillTag, ...]]:
-        del responses
+        del responses  # there were no calls
         if not queries:
             return []
         if self._vectors is None:  # names are embedded at the first use: it may load a model
             self._vectors = self._vocabulary.embedded(self._embedder)
-        vectors = self._embedder.encode([query.text for query in queries])
+        if vectors is None:
+            vectors = self._embedder.encode([query.text for query in queries])
         # In float32 the last digits depend on how many queries there are; a query's skills must not.
         similarity = np.round((vectors @ self._vectors.T).astype(np.float64), 5)
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : self._max_skills]
@@ -121,8 +127,13 @@ class LlmAnnotator:
         )
 
     def annotate(
-        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+        self,
+        queries: Sequence[Query],
+        responses: Sequence[Sequence[Response]],
+        *,
+        vectors: FloatMatrix | None = None,
     ) -> list[tuple[SkillTag, ...]]:
+        del vectors  # the model read the text itself
         return [self._annotated(query, answers) for query, answers in zip(queries, responses, strict=True)]
 
     def _annotated(self, query: Query, responses: Sequence[Response]) -> tuple[SkillTag, ...]:

@@ -1,6 +1,7 @@
 """Vote with weights learnt from the profile: per expert, local accuracy and form of the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pydantic import Field, JsonValue
@@ -21,7 +22,7 @@ from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports.composing import Aggregator, Outlook
+from orchestrator.ports.composing import Aggregator, Count, Outlook
 from orchestrator.ports.skills import Grader
 
 NOT_LEARNT = (
@@ -43,7 +44,7 @@ class LearnedOptions(Options):
     fallback: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class _Count(NamedTuple):
+class _Counted(NamedTuple):
     """The vote as counted: each ballot's weight (0 for abstentions) and what its text added, the answers with
     their summed weights, and the one that leads."""
 
@@ -87,37 +88,42 @@ class LearnedVote:
         self._read_texts = read_texts
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
-        count = self._count(state, expert_responses)
-        if not count.groups:
-            return Done(answer=no_answer(self.name, state, expert_responses, count.ballots))
+        return self._done(state, expert_responses, self._counted(state, expert_responses))
+
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
+        counted = self._counted(state, expert_responses)
+        return Count(self._outlook(state, counted), partial(self._done, state, expert_responses, counted))
+
+    def _done(self, state: QueryState, responses: Sequence[Response], counted: _Counted) -> Done:
+        if not counted.groups:
+            return Done(answer=no_answer(self.name, state, responses, counted.ballots))
         answer = expert_answer(
             self.name,
             state,
-            expert_responses,
-            count.ballots,
-            winner=count.groups[count.leader].best,
-            weight=count.weight,
-            confidence=self._confidence(state, count),
+            responses,
+            counted.ballots,
+            winner=counted.groups[counted.leader].best,
+            weight=counted.weight,
+            confidence=self._confidence(state, counted),
         )
         if self._read_texts is None:
             return Done(answer=answer)
-        return Done(answer=answer.model_copy(update={"extras": {"evidence": _listed(count)}}))
+        return Done(answer=answer.model_copy(update={"extras": {"evidence": _listed(counted)}}))
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
-        count = self._count(state, expert_responses)
+    def _outlook(self, state: QueryState, counted: _Counted) -> Outlook:
         reserves = state.decision.reserves if state.decision else ()
         coming = tuple(self._model.weight(r.expert_id, r.accuracy, None) for r in reserves)
-        if not count.groups:
+        if not counted.groups:
             return Outlook(0, 0, 0.0, None, coming)
         return Outlook(
-            n_votes=count.n_votes,
-            n_agree=len(count.groups[count.leader].ballots),
-            lead=lead(count.scores, count.leader),
-            confidence=self._confidence(state, count),
+            n_votes=counted.n_votes,
+            n_agree=len(counted.groups[counted.leader].ballots),
+            lead=lead(counted.scores, counted.leader),
+            confidence=self._confidence(state, counted),
             next_weights=coming,
         )
 
-    def _count(self, state: QueryState, responses: Sequence[Response]) -> _Count:
+    def _counted(self, state: QueryState, responses: Sequence[Response]) -> _Counted:
         ballots = read_ballots(self._grader, state, responses)
         groups = group_equivalent(self._grader, state.query, ballots)
         evidence = self._evidence(state.query, ballots)
@@ -126,7 +132,7 @@ class LearnedVote:
         scores = [round(sum(weights[ballots.index(b)] for b in group.ballots), 9) for group in groups]
         standing = [(score, len(group.ballots)) for score, group in zip(scores, groups, strict=True)]
         leader = standing.index(max(standing)) if standing else -1
-        return _Count(ballots, weights, evidence, groups, scores, leader)
+        return _Counted(ballots, weights, evidence, groups, scores, leader)
 
     def _evidence(self, query: Query, ballots: Sequence[Ballot]) -> list[float]:
         if self._read_texts is None:
@@ -139,13 +145,13 @@ class LearnedVote:
             return 0.0
         return self._model.weight(ballot.expert_id, ballot.accuracy, len(ballot.response.text), evidence)
 
-    def _confidence(self, state: QueryState, count: _Count) -> float:
+    def _confidence(self, state: QueryState, counted: _Counted) -> float:
         return self._model.probability(
-            count.scores,
+            counted.scores,
             n_options=len(state.query.options),
-            n_votes=count.n_votes,
+            n_votes=counted.n_votes,
             ease=ease(state),
-            leader=count.leader,
+            leader=counted.leader,
         )
 
 
@@ -158,18 +164,21 @@ class UnlearntVote:
         self._inner = inner
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
-        answer = self._inner.step(state, expert_responses).answer
-        notes = (*answer.notes, NOT_LEARNT)
-        return Done(answer=answer.model_copy(update={"aggregator": self.name, "notes": notes}))
+        return self._noted(self._inner.step(state, expert_responses))
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
-        return self._inner.outlook(state, expert_responses)
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
+        count = self._inner.count(state, expert_responses)
+        return count._replace(done=lambda: self._noted(count.done()))
+
+    def _noted(self, done: Done) -> Done:
+        notes = (*done.answer.notes, NOT_LEARNT)
+        return Done(answer=done.answer.model_copy(update={"aggregator": self.name, "notes": notes}))
 
 
-def _listed(count: _Count) -> dict[str, JsonValue]:
+def _listed(counted: _Counted) -> dict[str, JsonValue]:
     """Evidence by expert; further samples of one are `id#1`, `id#2`."""
     listed: dict[str, JsonValue] = {}
-    for ballot, evidence in zip(count.ballots, count.evidence, strict=True):
+    for ballot, evidence in zip(counted.ballots, counted.evidence, strict=True):
         if ballot.value is not None:
             sample = ballot.response.sample_ix
             listed[f"{ballot.expert_id}#{sample}" if sample else ballot.expert_id] = round(evidence, 3)

@@ -21,7 +21,7 @@ from orchestrator.domain.assignments import Ask, Done, QueryState, Response
 from orchestrator.domain.cards import Profile
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports.composing import Aggregator, Outlook, SequentialAggregator
+from orchestrator.ports.composing import Aggregator, Count, SequentialAggregator
 
 NAME = "verifiers"
 
@@ -97,14 +97,16 @@ class UnverifiedVote:
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
         step = self._inner.step(state, expert_responses)
-        if isinstance(step, Ask):
-            return step
-        notes = (*step.answer.notes, self._note)
-        return Done(answer=step.answer.model_copy(update={"aggregator": self.name, "notes": notes}))
+        return step if isinstance(step, Ask) else self._noted(step)
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
         assert isinstance(self._inner, SequentialAggregator), "`learned` is one"
-        return self._inner.outlook(state, expert_responses)
+        count = self._inner.count(state, expert_responses)
+        return count._replace(done=lambda: self._noted(count.done()))
+
+    def _noted(self, done: Done) -> Done:
+        notes = (*done.answer.notes, self._note)
+        return Done(answer=done.answer.model_copy(update={"aggregator": self.name, "notes": notes}))
 
 
 def paired_gain(without: Floats, with_verifier: Floats) -> Gain:

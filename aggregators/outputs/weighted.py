@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pydantic import Field, JsonValue
@@ -19,7 +20,7 @@ from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
-from orchestrator.ports.composing import Aggregator, Outlook
+from orchestrator.ports.composing import Aggregator, Count, Outlook
 
 LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
 """Accuracies are clipped: no single expert may decide alone, whatever its card says."""
@@ -43,7 +44,7 @@ class Scored(NamedTuple):
     score: float
 
 
-class _Count(NamedTuple):
+class _Counted(NamedTuple):
     """The vote as counted; `leader` is the place of the answer that leads, −1 where nobody voted."""
 
     ballots: list[Ballot]
@@ -69,48 +70,53 @@ class WeightedVote:
         self._options = options
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
-        count = self._count(state, expert_responses)
-        if not count.scored:
-            return Done(answer=no_answer(self.name, state, expert_responses, count.ballots))
+        return self._done(state, expert_responses, self._counted(state, expert_responses))
+
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
+        counted = self._counted(state, expert_responses)
+        return Count(self._outlook(state, counted), partial(self._done, state, expert_responses, counted))
+
+    def _done(self, state: QueryState, responses: Sequence[Response], counted: _Counted) -> Done:
+        if not counted.scored:
+            return Done(answer=no_answer(self.name, state, responses, counted.ballots))
         n_answers = self._n_answers(state.query)
         answer = expert_answer(
             self.name,
             state,
-            expert_responses,
-            count.ballots,
-            winner=count.scored[count.leader].group.best,
+            responses,
+            counted.ballots,
+            winner=counted.scored[counted.leader].group.best,
             weight=lambda ballot: log_odds(ballot.accuracy, n_answers),
-            confidence=self._confidence(count, n_answers),
+            confidence=self._confidence(counted, n_answers),
         )
         return Done(answer=answer)
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
-        count = self._count(state, expert_responses)
+    def _outlook(self, state: QueryState, counted: _Counted) -> Outlook:
         n_answers = self._n_answers(state.query)
         reserves = state.decision.reserves if state.decision else ()
         coming = tuple(log_odds(reserve.accuracy, n_answers) for reserve in reserves)
-        if not count.scored:
+        if not counted.scored:
             return Outlook(0, 0, 0.0, None, coming)
         return Outlook(
-            n_votes=count.n_votes,
-            n_agree=len(count.scored[count.leader].group.ballots),
-            lead=lead([s.score for s in count.scored], count.leader),
-            confidence=self._confidence(count, n_answers),
+            n_votes=counted.n_votes,
+            n_agree=len(counted.scored[counted.leader].group.ballots),
+            lead=lead([s.score for s in counted.scored], counted.leader),
+            confidence=self._confidence(counted, n_answers),
             next_weights=coming,
         )
 
-    def _count(self, state: QueryState, responses: Sequence[Response]) -> _Count:
+    def _counted(self, state: QueryState, responses: Sequence[Response]) -> _Counted:
         ballots = read_ballots(self._grader, state, responses)
         groups = group_equivalent(self._grader, state.query, ballots)
         n_answers = self._n_answers(state.query)
         scored = [Scored(group, summed_log_odds(group, n_answers)) for group in groups]
         standing = [(s.score, len(s.group.ballots)) for s in scored]
-        return _Count(ballots, scored, standing.index(max(standing)) if standing else -1)
+        return _Counted(ballots, scored, standing.index(max(standing)) if standing else -1)
 
-    def _confidence(self, count: _Count, n_answers: int) -> float:
-        scores = [s.score for s in count.scored]
-        independence = independent_share(count.n_votes, self._options.error_correlation)
-        return posterior(scores[count.leader], scores, n_answers, independence=independence)
+    def _confidence(self, counted: _Counted, n_answers: int) -> float:
+        scores = [s.score for s in counted.scored]
+        independence = independent_share(counted.n_votes, self._options.error_correlation)
+        return posterior(scores[counted.leader], scores, n_answers, independence=independence)
 
     def _n_answers(self, query: Query) -> int:
         return len(query.options) or self._options.wrong_answers + 1

@@ -71,6 +71,6 @@ def route(
 
 
 def _query(question: str, options: list[str] | None, answer_type: str | None) -> "Query":
-    from orchestrator.questions.chats import build_query
+    from orchestrator.questions.fields import build_query
 
     return build_query("question", {"question": question}, options=options or None, answer_type=answer_type)

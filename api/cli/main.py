@@ -19,7 +19,7 @@ import typer
 
 from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, replay, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
-from orchestrator.errors import ConfigError, InputError, MusterError, SkillError
+from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
 
 FAILED, BAD_USAGE = 1, 2
 SWITCHES = frozenset({"--json", "--debug"})
@@ -146,8 +146,7 @@ def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     hint = "" if debug else " Run it again with --debug for details."
-    failure = MusterError(f"unexpected {type(error).__name__}: {error}.{hint}")
-    failure.code = "internal_error"
+    failure = InternalError(f"unexpected {type(error).__name__}: {error}.{hint}")
     if as_json:
         _print_error(failure)
     print(f"Error: {failure}", file=sys.stderr)

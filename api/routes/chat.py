@@ -18,7 +18,7 @@ from api.views.streams import Chunks, chat_events, first_part
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
-from orchestrator.questions.chats import build_query
+from orchestrator.questions.fields import build_query
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
 

@@ -8,7 +8,7 @@ from api.schemas.route import RouteRequest, RouteView
 from api.views.chat import chat_content
 from api.views.route import route_view
 from orchestrator.errors import InputError
-from orchestrator.questions.chats import build_query
+from orchestrator.questions.fields import build_query
 
 router = APIRouter(route_class=StrictRoute, tags=["route"])
 

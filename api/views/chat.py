@@ -15,15 +15,14 @@ from api.schemas.chat import (
 )
 from api.views.decisions import decision_view
 from orchestrator.domain.answers import Answer, FinishReason, Usage, Vote
-from orchestrator.errors import MusterError
-from orchestrator.questions.files import conversation
+from orchestrator.domain.queries import Message
+from orchestrator.errors import AnswerFailedError
+from orchestrator.questions.chats import conversation
 
 
-def answer_error(answer: Answer) -> MusterError:
-    """The error of a question that was run and failed; its `code` is the answer's."""
-    error = MusterError(answer.error or "no expert answered.")
-    error.code = answer.error_code or error.code
-    return error
+def answer_error(answer: Answer) -> AnswerFailedError:
+    """The error of a question that was run and failed."""
+    return AnswerFailedError(answer.error or "no expert answered.", code=answer.error_code)
 
 
 def muster_view(answer: Answer, *, job_id: str, composition: str) -> MusterView:
@@ -96,7 +95,6 @@ def usage_view(answer: Answer) -> UsageView:
 
 def chat_content(messages: Iterable[ChatMessage]) -> dict[str, object]:
     """`question` (the last message, the user's) and `context`; `developer` is another name of `system`."""
-    plain: list[object] = [
-        {"role": "system" if m.role == "developer" else m.role, "content": m.content} for m in messages
-    ]
-    return conversation(plain)
+    return conversation(
+        [Message(role="system" if m.role == "developer" else m.role, content=m.content) for m in messages]
+    )

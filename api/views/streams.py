@@ -12,7 +12,7 @@ from api.schemas.chat import ChatChunk, ChunkChoice, Delta, MusterView
 from api.views.chat import Heading, answer_error, finish_reason, usage_view
 from api.views.events import PING, PING_S
 from orchestrator.domain.answers import Answer
-from orchestrator.errors import MusterError
+from orchestrator.errors import InternalError, MusterError
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ HOLD_S = PING_S
 DONE = "data: [DONE]\n\n"
 
 Parts = Generator[str | Answer, None, None]
-"""Of `Service.stream`."""
+"""Of `Asking.stream`."""
 
 
 class Chunks:
@@ -96,9 +96,7 @@ async def chat_events(
         yield error_event(error)
     except Exception:
         log.exception("a stream failed")
-        failure = MusterError("internal error.")
-        failure.code = "internal_error"
-        yield error_event(failure)
+        yield error_event(InternalError("internal error."))
     finally:
         parts.close()
 

@@ -119,16 +119,22 @@ class Ensemble:
     def _aggregate(self, state: QueryState) -> Step:
         responses = [r for r in state.responses if r.role is CallRole.EXPERT]
         try:
-            if self._waves and (decision := self._waves.next(state, responses)) is not None:
-                asked = decision.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
-                return Ask(calls=self._expert_calls(state.query, asked), decision=decision)
-            step = self._aggregator.step(state, responses)
+            step = self._judge(state, responses)
         except MusterError as error:
             return Done(answer=error_answer(error.code, str(error)))
+        if isinstance(step, Decision):
+            asked = step.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
+            return Ask(calls=self._expert_calls(state.query, asked), decision=step)
         if isinstance(step, Ask):
             return step
         answer = step.answer.model_copy(update={"decision": state.decision})
         return Done(answer=withheld(answer, below=self._abstain_below))
+
+    def _judge(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:
+        """The aggregator's step, or the decision with more reserves recruited."""
+        if self._waves is None:
+            return self._aggregator.step(state, responses)
+        return self._waves.next(state, responses)
 
 
 def withheld(answer: Answer, *, below: float | None) -> Answer:

@@ -32,12 +32,13 @@ class SkillReader:
 
     @no_cycle_collection()
     def read(self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]) -> list[RoutingInput]:
-        """One routing input per query, in order; annotation and embedding run as one batch each."""
+        """One routing input per query, in order; annotation and embedding run as one batch each,
+        and each text is embedded once."""
         if not queries:
             return []
-        tags = self._annotator.annotate(queries, responses)
-        skills: Sequence[tuple[SkillTag, ...]] = self._matcher.match(tags) if self._matcher else tags
         vectors = self._embedder.encode([q.text for q in queries]) if self._embedder else None
+        tags = self._annotator.annotate(queries, responses, vectors=vectors)
+        skills: Sequence[tuple[SkillTag, ...]] = self._matcher.match(tags) if self._matcher else tags
         return [
             RoutingInput(query, known, _NO_VECTOR if vectors is None else vectors[row])
             for row, (query, known) in enumerate(zip(queries, skills, strict=True))

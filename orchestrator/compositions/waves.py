@@ -9,7 +9,7 @@ from functools import lru_cache
 from pydantic import Field, JsonValue
 
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.assignments import QueryState, Response
+from orchestrator.domain.assignments import Ask, Done, QueryState, Response
 from orchestrator.errors import ConfigError
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Aggregator, Outlook, SequentialAggregator
@@ -117,18 +117,20 @@ class Waves:
         everybody = decision.model_copy(
             update={"recruits": (), "reserves": (*decision.recruits, *decision.reserves)}
         )
-        weights = self._aggregator.outlook(state.model_copy(update={"decision": everybody}), ()).next_weights
+        before = self._aggregator.count(state.model_copy(update={"decision": everybody}), ())
+        weights = before.outlook.next_weights
         n = n_in_any_case(weights, self._options, least=n_first)
         if n == n_first:
             return decision
         return promoted(decision, n - n_first, "fewer votes could not settle it")
 
-    def next(self, state: QueryState, responses: Sequence[Response]) -> Decision | None:
-        """The decision with the next reserves recruited; None = ask nobody else."""
+    def next(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:
+        """The decision with the next reserves recruited, or the aggregator's step: ask nobody else."""
         if state.decision is None or not state.decision.reserves:
-            return None
-        reason = why_ask_on(self._aggregator.outlook(state, responses), self._options)
-        return None if reason is None else promoted(state.decision, self._options.size, reason)
+            return self._aggregator.step(state, responses)
+        count = self._aggregator.count(state, responses)
+        reason = why_ask_on(count.outlook, self._options)
+        return count.done() if reason is None else promoted(state.decision, self._options.size, reason)
 
 
 def make_waves(aggregator: Aggregator, options: Mapping[str, JsonValue]) -> Waves:

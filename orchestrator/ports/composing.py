@@ -73,12 +73,20 @@ class Outlook(NamedTuple):
     next_weights: tuple[float, ...]
 
 
+class Count(NamedTuple):
+    """The votes, counted once: for whether to ask on, and for the answer if nobody else is asked."""
+
+    outlook: Outlook
+    done: Callable[[], Done]
+
+
 @runtime_checkable
 class SequentialAggregator(Aggregator, Protocol):
     """An aggregator that can say where the vote stands: what asking in waves needs."""
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
-        """`next_weights` are for `state.decision.reserves`. Order of responses does not matter."""
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
+        """The order of responses does not matter. `next_weights` of the outlook are for
+        `state.decision.reserves`; `done` gives what `step` gives, and reads nothing again."""
 
 
 class Composition(Protocol):

@@ -38,9 +38,18 @@ class SkillAnnotator(Protocol):
         """Generations needed before `annotate`, or None."""
 
     def annotate(
-        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+        self,
+        queries: Sequence[Query],
+        responses: Sequence[Sequence[Response]],
+        *,
+        vectors: FloatMatrix | None = None,
     ) -> list[tuple[SkillTag, ...]]:
-        """Skills per query, heaviest first; empty = unknown. `responses[i]` answer `calls(queries[i])`."""
+        """Skills per query, heaviest first; empty = unknown.
+
+        Args:
+            responses: `responses[i]` answer `calls(queries[i])`.
+            vectors: float32 [Q, D], the queries' texts by the pool's embedder; None = not embedded yet.
+        """
 
 
 class Grade(NamedTuple):

@@ -1,38 +1,33 @@
-"""Conversations to queries."""
+"""Conversations as fields of a query."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from orchestrator.domain.queries import AnswerType, Query
+from pydantic import ValidationError
+
+from orchestrator.domain.queries import Message
 from orchestrator.errors import InputError
-from orchestrator.questions.files import parse_query
 
 
-def build_query(
-    query_id: str,
-    content: Mapping[str, object],
-    *,
-    options: list[str] | None,
-    answer_type: str | None,
-    prefix: str = "",
-) -> Query:
-    """A query from wire fields; options without an answer type make it a choice.
-
-    Args:
-        content: `question`, and `context` of a conversation.
-        answer_type: a value of `AnswerType`; checked here.
-        prefix: of the fields named in errors, e.g. `muster.`.
+def conversation(messages: Sequence[Message]) -> dict[str, object]:
+    """`question` and `context` of a chat: the last message must be the user's.
 
     Raises:
-        InputError: naming the wire field at fault.
+        InputError: no messages, or a last one that is not the user's.
     """
-    default = AnswerType.TEXT if options is None else AnswerType.CHOICE
-    fields = {**content, "id": query_id, "options": options or (), "answer_type": answer_type or default}
+    if not messages or messages[-1].role != "user":
+        raise InputError("the last message must have the role 'user'", param="messages")
+    return {"question": messages[-1].content, "context": tuple(messages[:-1])}
+
+
+def parse_messages(messages: Sequence[object]) -> list[Message]:
+    """Messages from untrusted values.
+
+    Raises:
+        InputError: a malformed one, with its place.
+    """
     try:
-        return parse_query(fields)
-    except InputError as error:
-        # Rules about options and their type concern several fields, so they come without a name.
-        inner = (error.param or "options").split(".")[0]
-        param = inner if inner in content else f"{prefix}{inner}"
-        if inner == "question" and "context" in content:
-            param = "messages"
-        raise InputError(str(error), param=param) from None
+        return [Message.model_validate(message) for message in messages]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"messages: {place}: {first['msg']}", param="messages") from None

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pydantic import ValidationError
-
-from orchestrator.domain.queries import Message, Query
+from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, LimitError
+from orchestrator.questions.chats import conversation, parse_messages
+from orchestrator.questions.fields import parse_query
 
 MAX_LINE_BYTES = 1_000_000
 MAX_LINES = 50_000
@@ -213,24 +213,6 @@ def _json_kind(value: object) -> str:
     return {list: "an array", str: "a string", bool: "a boolean"}.get(type(value), "a number")
 
 
-def parse_query(data: dict[str, object]) -> Query:
-    """A query from untrusted fields.
-
-    Raises:
-        InputError: naming the first field at fault.
-    """
-    try:
-        return Query.model_validate(data, strict=False)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or None
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            valid = ", ".join(sorted(set(Query.model_fields) - {"context", "candidates"}))
-            message = f"unknown field; valid: {valid}"
-        raise InputError(f"{field}: {message}" if field else message, param=field) from None
-
-
 def _from_openai(data: dict[str, object], read_body: BodyReader) -> dict[str, object]:
     unknown = set(data) - {"custom_id", "method", "url", "body"}
     if unknown:
@@ -252,21 +234,4 @@ def _from_openai(data: dict[str, object], read_body: BodyReader) -> dict[str, ob
 def _messages_only(body: dict[str, object]) -> dict[str, object]:
     messages = body["messages"]
     assert isinstance(messages, list), "checked by _from_openai"
-    return conversation(messages)
-
-
-def conversation(messages: list[object]) -> dict[str, object]:
-    """`question` and `context` of a chat: the last message must be the user's.
-
-    Raises:
-        InputError: no messages, a malformed one, or a last one that is not the user's.
-    """
-    try:
-        parsed = [Message.model_validate(message) for message in messages]
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"messages: {place}: {first['msg']}", param="messages") from None
-    if not parsed or parsed[-1].role != "user":
-        raise InputError("the last message must have the role 'user'", param="messages")
-    return {"question": parsed[-1].content, "context": tuple(parsed[:-1])}
+    return conversation(parse_messages(messages))

@@ -22,7 +22,7 @@ from orchestrator.domain.assignments import (
     QueryState,
     Response,
 )
-from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.cards import CompetenceCard, FloatMatrix, Tally
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.feedback import Drift, Feedback
@@ -171,7 +171,11 @@ class FakeAnnotator:
         return None
 
     def annotate(
-        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+        self,
+        queries: Sequence[Query],
+        responses: Sequence[Sequence[Response]],
+        *,
+        vectors: FloatMatrix | None = None,
     ) -> list[tuple[SkillTag, ...]]:
         return [() for _ in queries]
 

@@ -20,13 +20,8 @@ from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.values import Value
 from orchestrator.errors import InputError, UnknownNameError
-from orchestrator.questions.files import (
-    LineError,
-    QuestionFileError,
-    numbered_lines,
-    parse_object,
-    parse_query,
-)
+from orchestrator.questions.fields import parse_query
+from orchestrator.questions.files import LineError, QuestionFileError, numbered_lines, parse_object
 
 QUESTIONS, EXPERTS, RESPONSES = "questions.jsonl", "experts.json", "responses.npz"
 SPLITS, EMBEDDINGS, TEXTS = "splits.json", "embeddings.npy", "texts_*.jsonl.xz"

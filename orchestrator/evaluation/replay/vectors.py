@@ -44,7 +44,11 @@ class LabelAnnotator:
         return None
 
     def annotate(
-        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+        self,
+        queries: Sequence[Query],
+        responses: Sequence[Sequence[Response]],
+        *,
+        vectors: FloatMatrix | None = None,
     ) -> list[tuple[SkillTag, ...]]:
-        del responses
+        del responses, vectors
         return [(SkillTag(name=normalise_skill(q.domain)),) if q.domain else () for q in queries]

@@ -3,9 +3,11 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from api.errors import ROWS, error_body, error_response, field_path
+from api.errors import STATUSES, error_body, error_response, field_path
 from api.main import create_app
-from orchestrator.errors import MusterError, StoreUnavailableError, UnknownNameError
+from api.views.chat import answer_error
+from orchestrator.domain.answers import Answer
+from orchestrator.errors import AnswerFailedError, MusterError, StoreUnavailableError, UnknownNameError
 from tests.fakes.app import FakeApp
 
 QUESTION = {"model": "auto", "messages": [{"role": "user", "content": "Why?"}]}
@@ -17,11 +19,17 @@ def subclasses(parent: type[MusterError]) -> set[type[MusterError]]:
 
 def test_every_error_of_the_tree_has_a_row() -> None:
     ours = {e for e in subclasses(MusterError) if e.__module__.startswith(("orchestrator.", "api."))}
-    assert {error.code for error in ours} <= set(ROWS)
+    assert {error.code for error in ours} <= set(STATUSES)
 
 
 def test_statuses_are_those_of_http_errors() -> None:
-    assert all(400 <= row.status < 600 for row in ROWS.values())
+    assert all(400 <= known.status < 600 for known in STATUSES.values())
+
+
+def test_an_answer_that_failed_keeps_its_own_code_without_touching_others() -> None:
+    failed = answer_error(Answer(text="", error_code="backend_error", error="nobody answered."))
+    assert (failed.code, str(failed)) == ("backend_error", "nobody answered.")
+    assert answer_error(Answer(text="", error_code=None)).code == MusterError.code == AnswerFailedError.code
 
 
 def test_unknown_names_other_than_models_keep_their_code() -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from orchestrator.errors import ConfigError, MusterError, NotFoundError, UnknownNameError
+from orchestrator.errors import AnswerFailedError, ConfigError, MusterError, NotFoundError, UnknownNameError
 
 
 def _fail(kind: str) -> None:
@@ -13,10 +13,12 @@ def _fail(kind: str) -> None:
         raise UnknownNameError("pool", "pear", ["pair"], param="pool")
     if kind == "config":
         raise ConfigError("no such key.", file="pool.yaml", line=3, remedy="Remove it.")
+    if kind == "answer":
+        raise AnswerFailedError("nobody answered.", code="backend_error")
     raise NotFoundError("no job 'j'.")
 
 
-@pytest.mark.parametrize("kind", ["name", "config", "plain"])
+@pytest.mark.parametrize("kind", ["name", "config", "answer", "plain"])
 def test_an_error_of_a_worker_process_is_the_same_here(kind: str) -> None:
     with pytest.raises(MusterError) as here:
         _fail(kind)

@@ -116,7 +116,7 @@ def test_open_questions_are_learnt_too() -> None:
     right = aggregator.step(asked, [says("a", "12"), says("b", "13")]).answer
     assert right.value == "12"
     assert right.confidence == pytest.approx(0.8, abs=0.1)
-    assert aggregator.outlook(asked, [says("b", "13")]).confidence == pytest.approx(0, abs=0.15)
+    assert aggregator.count(asked, [says("b", "13")]).outlook.confidence == pytest.approx(0, abs=0.15)
 
 
 def test_the_outlook_counts_what_stands_and_what_may_come() -> None:
@@ -127,8 +127,8 @@ def test_the_outlook_counts_what_stands_and_what_may_come() -> None:
     recruits = asked.decision.recruits
     decision = asked.decision.model_copy(update={"recruits": recruits[:2], "reserves": recruits[2:]})
     waiting = asked.model_copy(update={"decision": decision})
-    outlook = aggregator.outlook(waiting, [says("a", "A"), says("b", "A"), fails("z")])
+    outlook = aggregator.count(waiting, [says("a", "A"), says("b", "A"), fails("z")]).outlook
     assert (outlook.n_votes, outlook.n_agree, len(outlook.next_weights)) == (2, 2, 2)
     assert outlook.lead > 0
-    nothing = aggregator.outlook(waiting, [fails("a")])
+    nothing = aggregator.count(waiting, [fails("a")]).outlook
     assert (nothing.n_votes, nothing.confidence) == (0, None)

@@ -120,7 +120,7 @@ def test_the_outlook_sees_the_evidence() -> None:
     sequential = aggregator()
     assert isinstance(sequential, SequentialAggregator)
     asked = state(ACCURACIES)
-    outlooks = [sequential.outlook(asked, [red("a", value)]) for value in "AC"]
+    outlooks = [sequential.count(asked, [red("a", value)]).outlook for value in "AC"]
     assert outlooks[0].lead > outlooks[1].lead
 
 
@@ -156,7 +156,7 @@ def test_without_a_profile_nothing_is_read() -> None:
         in vote([red("a", "A")], of=unprofiled).notes
     )
     assert isinstance(unprofiled, SequentialAggregator)
-    assert unprofiled.outlook(state(ACCURACIES), [red("a", "A")]).n_votes == 1
+    assert unprofiled.count(state(ACCURACIES), [red("a", "A")]).outlook.n_votes == 1
 
 
 def test_paired_gain_by_hand() -> None:

@@ -88,8 +88,8 @@ def test_the_outlook_weighs_what_may_come_like_what_came() -> None:
     waiting = asked.model_copy(update={"decision": decision})
     aggregator = make_aggregator("weighted", context(), {})
     assert isinstance(aggregator, SequentialAggregator)
-    outlook = aggregator.outlook(waiting, VOTES)
+    outlook = aggregator.count(waiting, VOTES).outlook
     assert (outlook.n_votes, outlook.n_agree) == (3, 2)
     assert outlook.lead == pytest.approx(math.log(4.5**2 / 12))
     assert outlook.next_weights == pytest.approx((math.log(3),))
-    assert aggregator.outlook(waiting, [says("a", None)]).n_votes == 0
+    assert aggregator.count(waiting, [says("a", None)]).outlook.n_votes == 0

@@ -1,6 +1,8 @@
 import random
 from collections.abc import Sequence
 
+import pytest
+
 from orchestrator.compositions.calls import call_seed
 from orchestrator.compositions.dry_run import DryRun
 from orchestrator.compositions.ensemble import Ensemble, withheld
@@ -9,11 +11,12 @@ from orchestrator.compositions.roll_call import RollCall
 from orchestrator.compositions.waves import WaveOptions, Waves
 from orchestrator.domain.answers import NOT_SURE, Answer, Decision, Recruit, Vote
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Job, QueryState, Response
+from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import NoCapableExpertError
-from orchestrator.ports.composing import Outlook, RoutingInput
+from orchestrator.ports.composing import Count, Outlook, RoutingInput
 from orchestrator.ports.skills import SkillAnnotator
 
 POOL = Pool(
@@ -31,7 +34,11 @@ class NoSkills:
         return None
 
     def annotate(
-        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+        self,
+        queries: Sequence[Query],
+        responses: Sequence[Sequence[Response]],
+        *,
+        vectors: FloatMatrix | None = None,
     ) -> list[tuple[SkillTag, ...]]:
         return [() for _ in queries]
 
@@ -42,7 +49,11 @@ class AsksFirst(NoSkills):
         return Ask(calls=(Call(expert_id="three", role=CallRole.ANNOTATE, messages=(message,)),))
 
     def annotate(
-        self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
+        self,
+        queries: Sequence[Query],
+        responses: Sequence[Sequence[Response]],
+        *,
+        vectors: FloatMatrix | None = None,
     ) -> list[tuple[SkillTag, ...]]:
         return [tuple(SkillTag(name=r.text) for r in group) for group in responses]
 
@@ -63,20 +74,32 @@ class Always:
         return [Decision(router=self.name, recruits=recruits, skills=item.skills) for item in batch]
 
 
+def joined(responses: Sequence[Response]) -> Answer:
+    return Answer(text="+".join(r.text for r in responses))
+
+
 class Joined:
     name = "joined"
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
-        return Done(answer=Answer(text="+".join(r.text for r in expert_responses)))
+        return Done(answer=joined(expert_responses))
 
 
 class Wavering(Joined):
-    """Is content with the first answer that does not say `unsure`."""
+    """Is content with the first answer that does not say `unsure`; `n_counted`: counts of the votes."""
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+    n_counted = 0
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        self.n_counted += 1
+        return super().step(state, expert_responses)
+
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
+        self.n_counted += 1
         sure = sum(not r.failed and r.text != "unsure" for r in expert_responses)
         n_left = len(state.decision.reserves) if state.decision else 0
-        return Outlook(sure, 2 * sure, 0.0, None, (1.0,) * n_left)
+        outlook = Outlook(sure, 2 * sure, 0.0, None, (1.0,) * n_left)
+        return Count(outlook, lambda: Done(answer=joined(expert_responses)))
 
 
 def ensemble(
@@ -245,15 +268,18 @@ IN_WAVES = Decision(
 )
 
 
-def next_wave(*responses: Response, decision: Decision = IN_WAVES) -> Ask | Done:
+def next_wave(
+    *responses: Response, decision: Decision = IN_WAVES, aggregator: Wavering | None = None
+) -> Ask | Done:
+    aggregator = aggregator or Wavering()
     composition = Ensemble(
         "auto",
         pool=POOL,
         reader=SkillReader(NoSkills(), None, None),
         router=Always(),
-        aggregator=Wavering(),
+        aggregator=aggregator,
         job=JOB,
-        waves=Waves(Wavering(), WaveOptions()),
+        waves=Waves(aggregator, WaveOptions()),
     )
     (step,) = composition.step([state(stage=1, decision=decision, responses=responses)])
     return step
@@ -263,6 +289,15 @@ def test_an_answer_that_is_enough_ends_the_waves() -> None:
     step = next_wave(response("one", "2"))
     assert isinstance(step, Done)
     assert step.answer.decision == IN_WAVES
+
+
+@pytest.mark.parametrize("text", ["2", "unsure"])
+@pytest.mark.parametrize("n_reserves", [0, 2])
+def test_a_wave_counts_its_votes_once_whether_it_is_the_last_or_not(text: str, n_reserves: int) -> None:
+    aggregator = Wavering()
+    decision = IN_WAVES.model_copy(update={"reserves": IN_WAVES.reserves[:n_reserves]})
+    next_wave(response("one", text), decision=decision, aggregator=aggregator)
+    assert aggregator.n_counted == 1
 
 
 def test_otherwise_the_next_reserve_is_asked_and_recruited_with_the_reason() -> None:

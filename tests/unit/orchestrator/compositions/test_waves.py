@@ -7,7 +7,7 @@ from orchestrator.domain.answers import Answer, Decision, Recruit
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.errors import ConfigError
-from orchestrator.ports.composing import Outlook
+from orchestrator.ports.composing import Count, Outlook
 
 OPTIONS = WaveOptions(agree=2, confidence=0.3, lookahead=2, lookahead_share=1.0)
 
@@ -82,26 +82,30 @@ class Undecided:
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
         return Done(answer=Answer(text=""))
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
         n = len(state.decision.reserves) if state.decision else 0
-        return outlook(next_weights=(1.0,) * n)
+        return self._standing_at(state, outlook(next_weights=(1.0,) * n))
+
+    def _standing_at(self, state: QueryState, where: Outlook) -> Count:
+        return Count(where, lambda: self.step(state, ()))
 
 
 def test_waves_end_with_the_reserves() -> None:
     waves = make_waves(Undecided(), {"size": 2})
     state = QueryState(id=1, job_id="j", query=Query(id="q", question="?"), decision=DECISION)
     decision = waves.next(state, ())
-    assert decision is not None
+    assert isinstance(decision, Decision)
     assert decision.expert_ids == ("a", "b", "c")
-    assert waves.next(state.model_copy(update={"decision": decision}), ()) is None
+    assert isinstance(waves.next(state.model_copy(update={"decision": decision}), ()), Done)
 
 
 class Weighing(Undecided):
     """Before anybody has answered, the reserves' votes weigh what their accuracy is."""
 
-    def outlook(self, state: QueryState, expert_responses: Sequence[Response]) -> Outlook:
+    def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
         assert state.decision is not None
-        return outlook(n_votes=0, n_agree=0, next_weights=[r.score for r in state.decision.reserves])
+        weights = [r.score for r in state.decision.reserves]
+        return self._standing_at(state, outlook(n_votes=0, n_agree=0, next_weights=weights))
 
 
 @pytest.mark.parametrize(

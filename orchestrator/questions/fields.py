@@ -1,0 +1,57 @@
+"""Fields that came from outside, as queries."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.errors import InputError
+
+
+def parse_query(data: Mapping[str, object]) -> Query:
+    """A query from untrusted fields.
+
+    Raises:
+        InputError: naming the first field at fault.
+    """
+    try:
+        return Query.model_validate(data, strict=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            valid = ", ".join(sorted(set(Query.model_fields) - {"context", "candidates"}))
+            message = f"unknown field; valid: {valid}"
+        raise InputError(f"{field}: {message}" if field else message, param=field) from None
+
+
+def build_query(
+    query_id: str,
+    content: Mapping[str, object],
+    *,
+    options: list[str] | None,
+    answer_type: str | None,
+    prefix: str = "",
+) -> Query:
+    """A query from wire fields; options without an answer type make it a choice.
+
+    Args:
+        content: `question`, and `context` of a conversation.
+        answer_type: a value of `AnswerType`; checked here.
+        prefix: of the fields named in errors, e.g. `muster.`.
+
+    Raises:
+        InputError: naming the wire field at fault.
+    """
+    default = AnswerType.TEXT if options is None else AnswerType.CHOICE
+    fields = {**content, "id": query_id, "options": options or (), "answer_type": answer_type or default}
+    try:
+        return parse_query(fields)
+    except InputError as error:
+        # Rules about options and their type concern several fields, so they come without a name.
+        inner = (error.param or "options").split(".")[0]
+        param = inner if inner in content else f"{prefix}{inner}"
+        if inner == "question" and "context" in content:
+            param = "messages"
+        raise InputError(str(error), param=param) from None
