@@ -1,21 +1,40 @@
 """The REST server: routes, limits and errors around an `App`."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, params
 
 from api.errors import install_error_handlers
 from api.middleware.limits import BodyLimit, InFlightLimit
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
-from api.routes import chat, experts, feedback, health, jobs, models, root, route
+from api.routes import chat, experts, feedback, health, jobs, models, route
 from orchestrator.bootstrap.app import App
 
 SPARE_THREADS = 8
+
+
+class Mount(NamedTuple):
+    """Routes of one module, and what each of their requests is checked by."""
+
+    router: APIRouter
+    dependencies: Sequence[params.Depends] = (Depends(known_params),)
+
+
+MOUNTS = (
+    Mount(health.router, ()),  # whoever probes may add what defeats its caches
+    Mount(chat.router),
+    Mount(route.router),
+    Mount(models.router),
+    Mount(experts.router),
+    Mount(feedback.router),
+    Mount(jobs.router),
+)
 
 
 def create_app(app: App) -> FastAPI:
@@ -32,10 +51,8 @@ def create_app(app: App) -> FastAPI:
     web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
     web.state.started = int(time.time())
-    for routes in (root, health):  # whoever probes may add what defeats its caches
-        web.include_router(routes.router)
-    for routes in (chat, route, models, experts, feedback, jobs):
-        web.include_router(routes.router, dependencies=[Depends(known_params)])
+    for mount in MOUNTS:
+        web.include_router(mount.router, dependencies=mount.dependencies)
     install_error_handlers(web)
     # The middleware added last sees a request first.
     web.add_middleware(

@@ -11,7 +11,7 @@ from orchestrator.domain.assignments import Ask, Call, CallRole, Response, Sampl
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag, normalise_skill
-from orchestrator.domain.values import content_hash
+from orchestrator.domain.values import seed_of
 from orchestrator.ports.skills import Embedder
 from skills.vocabulary import Vocabulary
 
@@ -118,7 +118,7 @@ class LlmAnnotator:
                     sampling=Sampling(
                         max_tokens=self._max_tokens,
                         temperature=TEMPERATURE,
-                        seed=int(content_hash([self._seed, query.content_hash, i]), 16) & 0x7FFF_FFFF,
+                        seed=seed_of([self._seed, query.content_hash, i]),
                     ),
                     sample_ix=i,
                 )

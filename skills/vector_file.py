@@ -1,8 +1,6 @@
 """Vectors of a question set on disk, so that a new process need not embed its profile questions again."""
 
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.values import content_hash
 from orchestrator.ports.skills import Embedder
+from orchestrator.runtime.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +63,7 @@ def _write(path: Path, matrix: FloatMatrix) -> None:
     """Atomic; a folder that cannot be written is not an error, only slower next time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
+        with replacing(path) as file:
             np.save(file, matrix, allow_pickle=False)
-        os.replace(file.name, path)  # noqa: PTH105 -- the name is a string here
     except OSError as error:
         logger.warning("vectors are not kept: %s", error)

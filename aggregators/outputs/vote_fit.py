@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregators.outputs.vote_model import (
-    LEAST_ACCURACY,
-    MOST_ACCURACY,
     WIDEST,
     Calibration,
     Habit,
@@ -26,7 +24,7 @@ from aggregators.outputs.vote_model import (
     calibration_features,
     log_unseen,
 )
-from orchestrator.domain.cards import RIGHT, Profile, Transcript
+from orchestrator.domain.cards import LEAST_ACCURACY, MOST_ACCURACY, RIGHT, Profile, Transcript
 from orchestrator.routing.parts.local import LocalModel, fit_local, folds
 from orchestrator.runtime.threads import one_thread
 

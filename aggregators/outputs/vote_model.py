@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
+from orchestrator.domain.cards import clipped_accuracy
+
 WIDEST = 3.0
 """Lengths count up to so many spreads from the expert's usual one."""
 
@@ -138,7 +139,7 @@ def log_unseen(n_options: int, n_answers: int) -> float:
 
 
 def logit(accuracy: float) -> float:
-    p = min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
+    p = clipped_accuracy(accuracy)
     return math.log(p / (1 - p))
 
 

@@ -18,12 +18,10 @@ from aggregators.outputs.votes import (
 )
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
+from orchestrator.domain.cards import clipped_accuracy
 from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Aggregator, Count, Outlook
-
-LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
-"""Accuracies are clipped: no single expert may decide alone, whatever its card says."""
 
 
 class WeightedOptions(Options):
@@ -124,7 +122,7 @@ class WeightedVote:
 
 def log_odds(accuracy: float, n_answers: int) -> float:
     """Evidence of one vote for its answer, nats; 0 for an expert that guesses among `n_answers`."""
-    p = min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
+    p = clipped_accuracy(accuracy)
     return math.log(p * (n_answers - 1) / (1 - p))
 
 

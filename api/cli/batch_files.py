@@ -3,11 +3,10 @@
 import hashlib
 import json
 import os
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -22,6 +21,7 @@ from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.questions.files import check_questions, iter_questions
+from orchestrator.runtime.files import replacing
 from orchestrator.services.jobs import OnProgress
 
 SUFFIX = ".answers.jsonl"
@@ -97,7 +97,9 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
         for item in app.jobs.answers(batch.job_id)
     )
     try:
-        _write_atomically(out, (json.dumps(line, ensure_ascii=False) for line in lines))
+        with replacing(out) as file:
+            for line in lines:
+                file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
     except OSError as error:
         raise InputError(
             f"cannot write {out}: {error.strerror}.", remedy="Choose another file with -o."
@@ -114,29 +116,6 @@ def check_output(file: Path, out: Path) -> None:
         raise InputError("the answers would replace the questions.", remedy="Choose another file with -o.")
     if out.is_dir() or not os.access(out.parent, os.W_OK):
         raise InputError(f"cannot write {out}.", remedy="Choose another file with -o.")
-
-
-def _write_atomically(path: Path, lines: Iterable[str]) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            _write_lines(file, lines)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _write_lines(file: IO[str], lines: Iterable[str]) -> None:
-    for line in lines:
-        file.write(f"{line}\n")
-    file.flush()
-    os.fsync(file.fileno())
-    # A temporary file is private; an answer file gets what a newly created file would.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.fchmod(file.fileno(), 0o666 & ~umask)
 
 
 def _openai_ids(file: Path) -> Iterator[str]:

@@ -9,9 +9,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from orchestrator.batching import JobPlan
-    from orchestrator.bootstrap.checks import Diagnosis
     from orchestrator.domain.answers import Answer, Decision, Recruit
     from orchestrator.domain.cards import CompetenceCard, Tally
+    from orchestrator.domain.diagnoses import Diagnosis
     from orchestrator.domain.experts import Pool
     from orchestrator.domain.feedback import Drift, Feedback
     from orchestrator.evaluation.bench import BenchReport

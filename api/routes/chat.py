@@ -14,7 +14,7 @@ from api.schemas.chat import ChatCompletion, ChatRequest
 from api.views import events
 from api.views.chat import Heading, answer_error, chat_completion, chat_content, muster_view
 from api.views.chat_requests import chat_options
-from api.views.streams import Chunks, chat_events, first_part
+from api.views.chat_streams import Chunks, chat_events, first_part
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError

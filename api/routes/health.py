@@ -1,11 +1,29 @@
-"""Health: alive (this process answers) and ready (a question would be answered)."""
+"""Health: alive (this process answers), ready (a question would be answered); and `/`: where things are."""
 
 from fastapi import APIRouter, Response
 
 from api.deps import AppDep
-from api.schemas.health import CheckView, ReadyView
+from api.schemas.health import ReadyView
+from api.views.health import ready_view
 
 router = APIRouter(tags=["health"])
+
+LINKS = {
+    "chat": "/v1/chat/completions",
+    "models": "/v1/models",
+    "route": "/v1/route",
+    "jobs": "/v1/jobs",
+    "experts": "/v1/experts",
+    "feedback": "/v1/feedback",
+    "health": "/health/ready",
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+}
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> dict[str, str | dict[str, str]]:
+    return {"name": "muster", "links": LINKS}
 
 
 @router.get("/health")
@@ -18,12 +36,7 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready")
 def ready(app: AppDep, response: Response) -> ReadyView:
     """503 with reasons and remedies when a question could not be answered; slowly is still 200."""
-    checks = [CheckView(**diagnosis._asdict()) for diagnosis in app.checks.diagnose()]
-    is_ready = all(check.ok or not check.required for check in checks)
-    if not is_ready:
+    view = ready_view(app.checks.diagnose())
+    if view.status == "not_ready":
         response.status_code = 503
-    return ReadyView(
-        status="ready" if is_ready else "not_ready",
-        degraded=not all(check.ok for check in checks),
-        checks=checks,
-    )
+    return view

@@ -15,8 +15,8 @@ from starlette.responses import StreamingResponse
 from api.deps import AppDep, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
 from api.schemas.jobs import JobList, JobView, PlanView
-from api.views.events import HEADERS, MEDIA_TYPE, job_events
-from api.views.jobs import job_view, own_line, plan_view
+from api.views.events import HEADERS, MEDIA_TYPE
+from api.views.jobs import job_events, job_view, own_line, plan_view
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.questions.files import parse_questions

@@ -32,9 +32,9 @@ def card_view(card: CompetenceCard, drift: Iterable[Drift] = ()) -> CardView:
         fingerprint=card.fingerprint,
         profile_hash=card.profile_hash,
         total=_tally_view(card.total),
-        skills=_tally_views(card.skills),
-        domains=_tally_views(card.domains),
-        aggregation=_tally_views(card.aggregation),
+        skills=tally_views(card.skills),
+        domains=tally_views(card.domains),
+        aggregation=tally_views(card.aggregation),
         mean_tokens=card.mean_tokens,
         mean_latency_ms=card.mean_latency_ms,
         cost_per_query=card.cost_per_query,
@@ -55,7 +55,7 @@ def drift_view(drift: Drift) -> DriftView:
     )
 
 
-def _tally_views(tallies: Mapping[str, Tally]) -> dict[str, TallyView]:
+def tally_views(tallies: Mapping[str, Tally]) -> dict[str, TallyView]:
     return {name: _tally_view(tally) for name, tally in sorted(tallies.items())}
 
 

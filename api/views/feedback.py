@@ -1,7 +1,7 @@
 """Judgements as they are shown."""
 
 from api.schemas.feedback import FeedbackView
-from api.views.experts import _tally_views
+from api.views.experts import tally_views
 from orchestrator.domain.feedback import Feedback
 
 
@@ -10,5 +10,5 @@ def feedback_view(feedback: Feedback) -> FeedbackView:
         job=feedback.job_id,
         query=feedback.query_id,
         score=feedback.score,
-        experts=_tally_views(feedback.experts),
+        experts=tally_views(feedback.experts),
     )

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable
 
 from orchestrator.domain.assignments import Assignment, Call
-from orchestrator.domain.queries import CHARS_PER_TOKEN
+from orchestrator.domain.queries import rough_tokens
 
 
 def estimated_tokens(call: Call) -> int:
     """Tokens of the prompt, from its length, and of the longest output."""
-    return sum(len(m.content) for m in call.messages) // CHARS_PER_TOKEN + call.sampling.max_tokens
+    return rough_tokens(sum(len(m.content) for m in call.messages)) + call.sampling.max_tokens
 
 
 def group_by_engine(assignments: Iterable[Assignment]) -> dict[str, list[Assignment]]:

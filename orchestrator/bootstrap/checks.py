@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from aggregators.outputs import AGGREGATORS
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.assignments import Job
+from orchestrator.domain.diagnoses import Diagnosis
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX, composition_of
 from orchestrator.domain.values import content_hash
@@ -22,16 +22,6 @@ log = logging.getLogger(__name__)
 
 DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
-
-
-class Diagnosis(NamedTuple):
-    """One check of `muster doctor` and `/health/ready`. One that is not `required` costs speed only."""
-
-    check: str
-    ok: bool
-    detail: str
-    remedy: str | None = None
-    required: bool = True
 
 
 class Checks:

@@ -12,7 +12,7 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import Query
-from orchestrator.domain.values import content_hash
+from orchestrator.domain.values import seed_of
 
 
 def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, stream: bool = False) -> Call:
@@ -48,7 +48,7 @@ def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, s
 
 def call_seed(seed: int, query: Query, expert_id: str, sample_ix: int) -> int:
     """31-bit seed of one generation: equal inputs, equal text, whatever else runs in the batch."""
-    return int(content_hash([seed, query.content_hash, expert_id, sample_ix]), 16) & 0x7FFF_FFFF
+    return seed_of([seed, query.content_hash, expert_id, sample_ix])
 
 
 def error_answer(code: str, message: str) -> Answer:

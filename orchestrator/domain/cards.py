@@ -18,6 +18,13 @@ CARD_SCHEMA = 1
 RIGHT, WRONG, ABSTAINED, UNKNOWN = 1, 0, -1, -2
 """Outcome of one expert on one profile question."""
 
+LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
+"""Accuracies are clipped: no single expert may decide alone, whatever its card says."""
+
+LEAST_PRIOR, MOST_PRIOR = 0.01, 0.99
+"""Means of priors are clipped, so that one answer can always be wrong."""
+
+Floats = npt.NDArray[np.float64]
 FloatMatrix = npt.NDArray[np.float32]
 OutcomeMatrix = npt.NDArray[np.int8]
 
@@ -70,6 +77,10 @@ class Posterior(NamedTuple):
     low: float
     high: float
     n: float
+
+
+def clipped_accuracy(accuracy: float) -> float:
+    return min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
 
 
 class CompetenceCard(Value):
@@ -153,7 +164,7 @@ def shrunk_posterior(tally: Tally, *, prior_mean: float, prior_strength: float =
     right. The 90 % interval uses exact Beta quantiles.
 
     Args:
-        prior_mean: in [0, 1]; clipped to [0.01, 0.99] so that one answer can always be wrong.
+        prior_mean: in [0, 1]; clipped to [0.01, 0.99].
         prior_strength: > 0, pseudo-observations.
     """
     a, b = beta_parameters(tally, prior_mean=prior_mean, prior_strength=prior_strength)
@@ -168,20 +179,25 @@ class BetaParameters(NamedTuple):
 
 def beta_parameters(tally: Tally, *, prior_mean: float, prior_strength: float = 4.0) -> BetaParameters:
     """The posterior of `shrunk_posterior`, without its quantiles."""
-    mean0 = min(max(prior_mean, 0.01), 0.99)
+    mean0 = min(max(prior_mean, LEAST_PRIOR), MOST_PRIOR)
     return BetaParameters(
         mean0 * prior_strength + tally.n_right,
         (1 - mean0) * prior_strength + tally.n_wrong + tally.n_abstain,
     )
 
 
-def beta_interval(a: float, b: float, mass: float = 0.9) -> Interval:
-    """Central interval of Beta(a, b) that holds `mass`; a, b > 0, mass in (0, 1)."""
+def beta_interval(a: float, b: float) -> Interval:
+    """Central 90 % interval of Beta(a, b); a, b > 0."""
+    low, high = beta_bounds(np.float64(a), np.float64(b))
+    return Interval(float(low), float(high))
+
+
+def beta_bounds(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Exact 5 % and 95 % quantiles of Beta(a, b), one by one; a, b > 0, of equal shape."""
     # A second of import, which a child process with an engine has no use for.
     from scipy.special import betaincinv
 
-    tail = (1 - mass) / 2
-    return Interval(float(betaincinv(a, b, tail)), float(betaincinv(a, b, 1 - tail)))
+    return betaincinv(a, b, 0.05), betaincinv(a, b, 0.95)
 
 
 def tally(outcomes: Iterable[int]) -> Tally:

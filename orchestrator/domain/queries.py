@@ -17,6 +17,11 @@ CHARS_PER_TOKEN = 4
 """Rough length of a token, where nobody has counted."""
 
 
+def rough_tokens(n_chars: int) -> int:
+    """Tokens of a text of so many characters, where nobody has counted; rounded down."""
+    return n_chars // CHARS_PER_TOKEN
+
+
 class AnswerType(StrEnum):
     """Form of an answer: how it is read and compared; one grader each."""
 

@@ -18,6 +18,11 @@ class Value(BaseModel):
         return type(self)(**{**fields, **changes})
 
 
+def seed_of(payload: Any) -> int:
+    """A seed that every library takes: 31 bits of the hash of canonical JSON."""
+    return int(content_hash(payload), 16) & 0x7FFF_FFFF
+
+
 def content_hash(payload: Any) -> str:
     """First 16 hex digits of the SHA-256 of canonical JSON: equal content, equal hash."""
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

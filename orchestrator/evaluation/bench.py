@@ -24,6 +24,8 @@ from orchestrator.evaluation.comparison import (
     Difference,
     Ground,
     Trial,
+    against,
+    minus_others,
     verdict,
 )
 from orchestrator.evaluation.statistics import Estimate, accuracy, calibration_error, paired_difference
@@ -151,18 +153,21 @@ class Bench:
         return self._report(queries, runs)
 
     def _report(self, queries: Sequence[Query], runs: Mapping[str, "_Run"]) -> BenchReport:
-        right = {name: run.right for name, run in runs.items()}
-        return BenchReport(
+        report = BenchReport(
             n_queries=len(queries),
             n_experts=len(self._pool.experts),
             rows=tuple(run.row for run in runs.values()),
-            differences=tuple(_against(BEST_SINGLE, right)),
-            auto_minus=tuple(_auto_minus(right)),
-            right={name: tuple(vector.tolist()) for name, vector in right.items()},
+            differences=(),
+            right={name: tuple(run.right.tolist()) for name, run in runs.items()},
             calls={name: run.calls for name, run in runs.items()},
             confidence={name: run.confidence for name, run in runs.items()},
             domains=tuple(query.domain or "" for query in queries),
         )
+        compared = {
+            "differences": tuple(against(BEST_SINGLE, report.trials, report.ground)),
+            "auto_minus": tuple(minus_others(AUTO, report.trials, report.ground)),
+        }
+        return report.model_copy(update=compared)
 
     def _run_one(self, name: str, queries: Sequence[Query], on_progress: OnBench | None) -> "_Run":
         self._service.unload()
@@ -249,19 +254,6 @@ def _oracle_row(right: RightVector, everyone: CompositionResult) -> CompositionR
             "ece": None,
         }
     )
-
-
-def _against(baseline: str, right: Mapping[str, RightVector]) -> list[Difference]:
-    """Everyone minus the baseline, but for the oracle, which nobody can run."""
-    if baseline not in right:
-        return []
-    return [_difference(name, baseline, right) for name in right if name not in (baseline, ORACLE)]
-
-
-def _auto_minus(right: Mapping[str, RightVector]) -> list[Difference]:
-    if AUTO not in right:
-        return []
-    return [_difference(AUTO, name, right) for name in right if name not in (AUTO, ORACLE)]
 
 
 def _difference(a: str, b: str, right: Mapping[str, RightVector]) -> Difference:

@@ -4,7 +4,7 @@ Shapes: N answers. A question that is answered under several splits counts once 
 answers are resampled together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,6 +100,24 @@ def difference(a: Trial, b: Trial, ground: Ground) -> Difference:
     gain = a.right.astype(np.float64) - b.right.astype(np.float64)
     value, low, high = clustered_mean(gain, ground.question)
     return Difference(a=a.name, b=b.name, difference=value, ci95=(low, high))
+
+
+def against(baseline: str, trials: Iterable[Trial], ground: Ground) -> list[Difference]:
+    """Every trial minus the baseline's, but for the oracle, which nobody can run."""
+    return [difference(other, base, ground) for base, other in _pairs(baseline, trials)]
+
+
+def minus_others(name: str, trials: Iterable[Trial], ground: Ground) -> list[Difference]:
+    """One trial minus each other, but for the oracle."""
+    return [difference(base, other, ground) for base, other in _pairs(name, trials)]
+
+
+def _pairs(name: str, trials: Iterable[Trial]) -> list[tuple[Trial, Trial]]:
+    """That trial with each other; none where it was not run."""
+    by_name = {trial.name: trial for trial in trials}
+    if name not in by_name:
+        return []
+    return [(by_name[name], t) for other, t in by_name.items() if other not in (name, ORACLE)]
 
 
 def by_domain(trials: Sequence[Trial], ground: Ground) -> dict[str, dict[str, float]]:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import Field, JsonValue
-from scipy.special import betaincinv
 
 from orchestrator.domain.answers import Decision, SkillEvidence
-from orchestrator.domain.cards import Interval
+from orchestrator.domain.cards import LEAST_ACCURACY, MOST_ACCURACY, Interval, beta_bounds
 from orchestrator.domain.skills import SkillTag
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Router, RoutingInput
@@ -17,7 +16,7 @@ from orchestrator.routing.parts.decisions import DecisionWriter, Verdict, accura
 from orchestrator.routing.parts.deck import UNINFORMED, Deck, Floats, Ints
 from orchestrator.routing.parts.draws import preference
 from orchestrator.routing.parts.lineup import in_shared_order, line_up, repeated_errors
-from orchestrator.routing.parts.local import LEAST_ACCURACY, MOST_ACCURACY, Appraisal, fit_local
+from orchestrator.routing.parts.local import Appraisal, fit_local
 from orchestrator.routing.parts.neighbours import ProfileView
 from orchestrator.routing.parts.prices import PriceList, prices_now
 
@@ -161,7 +160,7 @@ def _line(mean: float, n: float, low: float, high: float) -> SkillEvidence:
 def _intervals(mean: Floats, n: Floats) -> tuple[Floats, Floats]:
     """90 % interval of a Beta with this mean and n + 2 observations; it always holds the mean."""
     a, b = mean * (n + 2), (1 - mean) * (n + 2)
-    low, high = betaincinv(a, b, 0.05), betaincinv(a, b, 0.95)
+    low, high = beta_bounds(a, b)
     return np.minimum(low, mean), np.maximum(high, mean)
 
 

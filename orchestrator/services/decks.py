@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from orchestrator.domain.cards import CARD_SCHEMA, CompetenceCard, deck_hash
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import CardError
+from orchestrator.runtime.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -41,23 +40,11 @@ def export_deck(cards: Mapping[str, CompetenceCard], path: Path, *, pool: Pool) 
         raise CardError("there are no cards to export.", remedy="Profile the pool first.")
     deck = _DeckFile(pool=pool.fingerprint, hash=deck_hash(cards), cards=dict(sorted(cards.items())))
     try:
-        _write_atomically(path, deck.model_dump_json(indent=1) + "\n")
+        with replacing(path) as file:
+            file.write(f"{deck.model_dump_json(indent=1)}\n".encode())
     except OSError as error:
         raise CardError(f"cards cannot be written to {path}: {error}") from error
     return deck.hash
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never a part."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def import_deck(path: Path, *, pool: Pool, allow_mismatch: bool = False) -> dict[str, CompetenceCard]:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from orchestrator.bootstrap.checks import Diagnosis
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.domain.answers import Answer, Decision, Recruit, Usage, Vote
@@ -24,6 +23,7 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.cards import CompetenceCard, FloatMatrix, Tally
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
+from orchestrator.domain.diagnoses import Diagnosis
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.feedback import Drift, Feedback
 from orchestrator.domain.queries import Query

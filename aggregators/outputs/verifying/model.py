@@ -26,8 +26,8 @@ from aggregators.outputs.verifying.signs import (
     cues,
     read_signs,
 )
-from aggregators.outputs.vote_model import LEAST_ACCURACY, MOST_ACCURACY, logit
-from orchestrator.domain.cards import Profile, Transcript
+from aggregators.outputs.vote_model import logit
+from orchestrator.domain.cards import LEAST_ACCURACY, MOST_ACCURACY, Profile, Transcript
 from orchestrator.domain.queries import Query
 from orchestrator.routing.parts.local import fit_local, folds
 from orchestrator.runtime.garbage import no_cycle_collection

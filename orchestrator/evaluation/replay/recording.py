@@ -11,7 +11,7 @@ from orchestrator.domain.assignments import Call, CallRole, Response
 from orchestrator.domain.cards import ABSTAINED as OUTCOME_ABSTAINED
 from orchestrator.domain.cards import RIGHT, WRONG
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, Pool
-from orchestrator.domain.queries import LETTERS, Query
+from orchestrator.domain.queries import CHARS_PER_TOKEN, LETTERS, Query, rough_tokens
 from orchestrator.errors import UnsupportedError
 from orchestrator.evaluation.replay.files import ABSTAINED, IntArray, RecordedExpert, ReplaySet
 from orchestrator.ports.skills import Grade, Grader
@@ -19,7 +19,6 @@ from orchestrator.ports.skills import Grade, Grader
 RECORDED = "recorded"
 """Backend named by the engines of a replayed pool; nothing ever loads one."""
 
-CHARS_PER_TOKEN = 4
 SILENCE = "No answer."
 
 
@@ -104,9 +103,7 @@ class Recording:
             stage=stage,
             sample_ix=call.sample_ix,
             text=text,
-            usage=Usage(
-                prompt_tokens=len(query.text) // CHARS_PER_TOKEN, completion_tokens=n_tokens(len(text))
-            ),
+            usage=Usage(prompt_tokens=rough_tokens(len(query.text)), completion_tokens=n_tokens(len(text))),
         )
 
     def reads(self, query: Query, response: Response) -> bool:

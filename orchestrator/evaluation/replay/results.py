@@ -1,6 +1,6 @@
 """The report of a replay, as one document."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +9,10 @@ from orchestrator.domain.values import Value
 from orchestrator.evaluation.comparison import (
     AUTO,
     BEST_SINGLE,
-    ORACLE,
-    Difference,
     Ground,
     Ints,
     Trial,
+    against,
     by_domain,
     difference,
     summarise,
@@ -144,15 +143,6 @@ def report(
         rows=tuple(_row(t, ground, by_name.get(AUTO), made.get(t.name, Made("", ""))) for t in trials),
         domains={d: {name: _percent(a) for name, a in of.items()} for d, of in domains.items()},
     )
-
-
-def against(baseline: str, trials: Iterable[Trial], ground: Ground) -> list[Difference]:
-    """Every trial minus the baseline's, but for the oracle, which nobody can run."""
-    by_name = {trial.name: trial for trial in trials}
-    if baseline not in by_name:
-        return []
-    others = [t for name, t in by_name.items() if name not in (baseline, ORACLE)]
-    return [difference(t, by_name[baseline], ground) for t in others]
 
 
 def _row(trial: Trial, ground: Ground, auto: Trial | None, made: Made) -> ReplayRow:

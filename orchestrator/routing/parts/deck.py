@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from orchestrator.domain.answers import SkillEvidence
 from orchestrator.domain.cards import (
+    LEAST_PRIOR,
+    MOST_PRIOR,
     CompetenceCard,
     Interval,
     Posterior,
@@ -93,7 +95,7 @@ class Deck:
         self.total_paper = np.array([_summed_paper_score(card) for card in cards])
         self.paper = self._table(lambda tally: tally.paper_score)
         right, n = self._table(lambda tally: tally.n_right), self._table(lambda tally: tally.n)
-        prior = np.clip(self.prior, 0.01, 0.99)[:, None]
+        prior = np.clip(self.prior, LEAST_PRIOR, MOST_PRIOR)[:, None]
         self.mean: Floats = (prior * prior_strength + right) / (prior_strength + n)
         self._posterior = lru_cache(maxsize=_CACHED)(self._new_posterior)
         self._line = lru_cache(maxsize=_CACHED)(self._new_line)

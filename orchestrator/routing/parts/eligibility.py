@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.queries import CHARS_PER_TOKEN, Query
+from orchestrator.domain.queries import Query, rough_tokens
 from orchestrator.ports.composing import Router, RoutingInput
 from orchestrator.routing.parts.context import RouterContext
 from orchestrator.runtime.garbage import no_cycle_collection
@@ -96,7 +96,7 @@ class ScreenedRouter:
 
 def prompt_tokens(query: Query) -> int:
     """Estimate from its length; the exact number depends on each expert's tokenizer and template."""
-    return (len(query.text) + sum(len(m.content) for m in query.context)) // CHARS_PER_TOKEN
+    return rough_tokens(len(query.text) + sum(len(m.content) for m in query.context))
 
 
 def _noted(decision: Decision, notes: tuple[str, ...]) -> Decision:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.domain.cards import RIGHT, UNKNOWN, FloatMatrix, Profile
+from orchestrator.domain.cards import LEAST_ACCURACY, MOST_ACCURACY, RIGHT, UNKNOWN, FloatMatrix, Profile
 from orchestrator.routing.parts.deck import UNINFORMED, Floats, Ints
 from orchestrator.runtime.threads import one_thread
 
@@ -30,7 +30,6 @@ MOST_CHOOSING, MOST_QUESTIONS = 1000, 4000
 """Questions that the shape is chosen on, and that the model keeps: evenly spread over the profile. Time grows
 with the cube of both."""
 
-LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
 _DIGITS = 4
 """Embeddings are compared in float32: further digits are noise of the batch's shape."""
 

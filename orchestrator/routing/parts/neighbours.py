@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv
 
 from orchestrator.domain.answers import Decision, SkillEvidence
-from orchestrator.domain.cards import RIGHT, UNKNOWN, FloatMatrix, Interval, Profile, deck_hash, tally
+from orchestrator.domain.cards import (
+    LEAST_PRIOR,
+    MOST_PRIOR,
+    RIGHT,
+    UNKNOWN,
+    FloatMatrix,
+    Interval,
+    Profile,
+    beta_bounds,
+    deck_hash,
+    tally,
+)
 from orchestrator.errors import NotProfiledError, RoutingError
 from orchestrator.ports.composing import RoutingInput
 from orchestrator.routing.parts.context import RouterContext
@@ -94,7 +104,7 @@ class LocalAccuracy:
     def __init__(self, right: Floats, n: Floats, *, prior: Floats, prior_strength: float) -> None:
         # Queries are embedded and compared in float32: further digits are noise of the batch's shape.
         right, n = np.round(right, 3), np.round(n, 3)
-        centre = np.clip(prior, 0.01, 0.99)
+        centre = np.clip(prior, LEAST_PRIOR, MOST_PRIOR)
         self._a = centre * prior_strength + right
         self._b = (1 - centre) * prior_strength + n - right
         self._n = n
@@ -105,7 +115,7 @@ class LocalAccuracy:
         queries = np.repeat(np.arange(len(columns)), [len(of_query) for of_query in columns])
         experts = np.array([row for of_query in columns for row in of_query], dtype=np.int64)
         a, b = self._a[queries, experts], self._b[queries, experts]
-        low, high = betaincinv(a, b, 0.05).tolist(), betaincinv(a, b, 0.95).tolist()
+        low, high = (bound.tolist() for bound in beta_bounds(a, b))
         mean, n = self.mean[queries, experts].tolist(), self._n[queries, experts].tolist()
         lines: list[_Lines] = [{} for _ in columns]
         for i, (query, row) in enumerate(zip(queries.tolist(), experts.tolist(), strict=True)):

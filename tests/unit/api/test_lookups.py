@@ -5,9 +5,9 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from api.views.experts import expert_view
-from orchestrator.bootstrap.checks import Diagnosis
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.domain.cards import Tally
+from orchestrator.domain.diagnoses import Diagnosis
 from orchestrator.domain.experts import ExpertRole, Pool
 from tests.fakes.app import FakeApp, make_card, make_expert
 

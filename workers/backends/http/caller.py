@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import FinishReason
-from orchestrator.domain.queries import CHARS_PER_TOKEN
+from orchestrator.domain.queries import rough_tokens
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.http.breaker import Breaker, Refuse, Wait
@@ -203,7 +203,7 @@ class _Teller:
 def estimated_tokens(request: GenerationRequest) -> int:
     """Tokens of the prompt, from its length, and of the longest output."""
     n_chars = sum(len(message.content) for message in request.messages)
-    return n_chars // CHARS_PER_TOKEN + request.sampling.max_tokens
+    return rough_tokens(n_chars) + request.sampling.max_tokens
 
 
 def _ignore(_: str) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from orchestrator.domain.answers import FinishReason, Usage
-from orchestrator.domain.queries import CHARS_PER_TOKEN
+from orchestrator.domain.queries import rough_tokens
 from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.calls import OnText, Reply
 from workers.backends.http.failures import CallError, bad_response, cut_stream, error_of_status
@@ -182,9 +182,7 @@ def _reply(text: str | None, reason: str | None, usage: UsageWire | None, *, pro
 def _usage(usage: UsageWire | None, text: str, *, prompt_chars: int) -> Usage:
     """What the endpoint counted, else an estimate from the number of characters."""
     if usage is None:
-        return Usage(
-            prompt_tokens=prompt_chars // CHARS_PER_TOKEN, completion_tokens=len(text) // CHARS_PER_TOKEN
-        )
+        return Usage(prompt_tokens=rough_tokens(prompt_chars), completion_tokens=rough_tokens(len(text)))
     return Usage(prompt_tokens=max(0, usage.prompt_tokens), completion_tokens=max(0, usage.completion_tokens))
 
 

@@ -58,7 +58,7 @@ def test_an_export_that_fails_leaves_the_old_deck_and_no_litter(
         raise OSError("no space left on device")
 
     before = deck.read_text()
-    monkeypatch.setattr("orchestrator.services.decks.os.fsync", full)
+    monkeypatch.setattr("orchestrator.runtime.files.os.fsync", full)
     with pytest.raises(CardError, match="no space left"):
         export_deck({"good": CARDS["good"]}, deck, pool=POOL)
     assert deck.read_text() == before

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from api.views.chat import Heading, muster_view
+from api.views.chat_streams import Chunks, chat_events, first_part
 from api.views.events import PING
-from api.views.streams import Chunks, chat_events, first_part
 from orchestrator.domain.answers import Answer, FinishReason
 from orchestrator.errors import BackendError, MusterError
 from tests.fakes.app import ANSWER, FakeApp

@@ -1,0 +1,53 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from orchestrator.runtime.files import replacing
+
+
+def test_the_old_file_stands_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "deck"
+    path.write_bytes(b"old")
+    with replacing(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def _break_off(path: Path, error: BaseException) -> None:
+    with replacing(path) as file:
+        file.write(b"ne")
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
+def test_a_write_that_fails_leaves_the_old_file_and_no_part_of_the_new(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "deck"
+    path.write_bytes(b"old")
+    with pytest.raises(type(error)):
+        _break_off(path, error)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_file_is_as_readable_as_any_new_file(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "deck"):
+            pass
+        (tmp_path / "plain").touch()
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("deck", "plain")}
+    assert modes == {0o666 & ~umask}
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "none" / "deck"):
+        pass
