@@ -27,7 +27,7 @@ serve: setup ## answer questions over REST with the zoo (http://127.0.0.1:8321)
 	$(BIN)/muster --config $(ZOO) serve --profile examples/zoo/profile.jsonl
 
 test: setup ## all tests, with coverage
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --cov --cov-report=term --durations=25
 
 test-remote: ## the remote backend with the real litellm, also against Muster and vLLM (.venv-remote: it wants an older openai)
 	test -x .venv-remote/bin/python || $(PYTHON) -m venv .venv-remote

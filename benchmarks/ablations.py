@@ -14,17 +14,20 @@ Every variant is a row of `VARIANTS`: a composition, and what it differs in. DIR
 (docs/replay.md; default $MUSTER_REPLAY_DIR). The last line of output is one JSON object.
 """
 
-import argparse
 import json
-import os
 import random
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import numpy as np
 
+from benchmarks.reporting import add_replay_set, finish, option_parser, progress
 from orchestrator.bootstrap.replay import ReplayPlan, run_replay
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.evaluation.replay.files import TEST, IntArray, ReplaySet, read_replay_set
@@ -235,16 +238,14 @@ def line(variant: Variant, row: ReplayRow) -> str:
     return f"| {variant.name} | {row.accuracy:.2f} ({row.sd:.2f}) | {row.calls:.2f} |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=os.environ.get("MUSTER_REPLAY_DIR"))
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
+    add_replay_set(parser)
     parser.add_argument("--pool", help="default: the largest")
     parser.add_argument("--groups", help="separated by commas; default: all")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
-    if args.folder is None:
-        parser.error("give a replay set, or set MUSTER_REPLAY_DIR")
+    args = parser.parse_args(argv)
     seeds = [int(seed) for seed in args.seeds.split(",")]
     recorded = read_replay_set(Path(args.folder))
     pool = args.pool or recorded.largest_pool
@@ -255,8 +256,8 @@ def main() -> None:
     profile = profile_names(recorded)[-1]
     rows = run(replay, variants, pool=pool, profile=profile, seeds=seeds, workers=args.workers)
     for group in groups:
-        print(f"\n**{group}**\n\n| variant | accuracy (sd) | calls |\n|---|---|---|")
-        print("\n".join(line(v, rows[v.row]) for v in variants if v.group == group))
+        progress(f"\n**{group}**\n\n| variant | accuracy (sd) | calls |\n|---|---|---|")
+        progress("\n".join(line(v, rows[v.row]) for v in variants if v.group == group))
     result = {
         group: {
             v.name: rows[v.row].model_dump(mode="json", exclude={"name"})
@@ -265,7 +266,7 @@ def main() -> None:
         }
         for group in groups
     }
-    print(json.dumps({"pool": pool, "profile": profile, "seeds": seeds, "ablations": result}))
+    finish({"pool": pool, "profile": profile, "seeds": seeds, "ablations": result})
 
 
 if __name__ == "__main__":

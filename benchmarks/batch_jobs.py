@@ -12,19 +12,25 @@ k = 3, three prompts and three responses stored per query, a vote, every answer 
     embed_qps      questions embedded per second by MiniLM, one thread, nothing cached: apart, because the
                    job's own embeddings are hashed words
 
-The last line is one JSON object with these keys and `lines`. The line before it says where processor time
-went, in core-milliseconds per query; unlike `qps` it hardly depends on what else the machine does.
+    core_ms_per_query  where processor time went, by process; unlike `qps` it hardly depends on what else
+                       the machine does (`load`: its load average)
+
+The last line is one JSON object with these keys and `lines`.
 """
 
-import argparse
 import json
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.reporting import finish, option_parser, progress
 from benchmarks.scripted_pool import N_EXPERTS, TOPICS, queries
 from benchmarks.stack import MeasuredStack, open_stack
 from tests.harness.processes import cpu_s
@@ -144,23 +150,24 @@ def embed_qps(n: int = N_EMBEDDED) -> float:
     return n / (time.perf_counter() - began)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
     parser.add_argument("--lines", type=int, default=50_000)
     parser.add_argument("--layout", choices=LAYOUTS, default="split", help="one worker process, or two")
     parser.add_argument("--logs", type=Path, help="folder for logs; default: a temporary one")
     parser.add_argument("--no-embed", action="store_true", help="leave embed_qps out")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with open_stack(pool_file(folder), folder, env=env) as stack:
             spent, report = run(stack, folder, options.lines, options.layout)
-    print(json.dumps({"core_ms_per_query": _rounded(spent), "load": os.getloadavg()[0]}), flush=True)
+    load = os.getloadavg()[0]
+    progress(_rounded(report))
     if not options.no_embed:
         report["embed_qps"] = embed_qps()
-    print(json.dumps(_rounded(report)))
+    finish({**_rounded(report), "core_ms_per_query": _rounded(spent), "load": load})
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:

@@ -18,10 +18,8 @@ constant is compared on the same answers.
 DIR is a replay set (docs/replay.md; default $MUSTER_REPLAY_DIR). The last line of output is one JSON object.
 """
 
-import argparse
-import json
-import os
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,12 +28,16 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import numpy as np
 from pydantic import JsonValue
 
 from aggregators.outputs import make_aggregator
 from aggregators.outputs.learned import LearnedVote
 from aggregators.outputs.vote_fit import PENALTIES, Penalties, train_votes_with
+from benchmarks.reporting import add_replay_set, finish, option_parser, progress
 from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, with_vectors, worker_pool
 from orchestrator.compositions.calls import expert_call
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
@@ -443,7 +445,7 @@ def _find(replay: ReplaySet, subject: Subject, wanted: Sequence[_Wanted]) -> lis
         tried = _penalties() if with_penalties else {}
         of_penalties = {name: of_part.climb(subject, penalties=p) for name, p in tried.items()}
         found.append(Found(seed, part.setting, of_within, of_penalties))
-        print(f"seed {seed}, {part.setting.pool}, {part.setting.size}", flush=True)
+        progress(f"seed {seed}, {part.setting.pool}, {part.setting.size}")
     return found
 
 
@@ -479,15 +481,13 @@ def _shown(of_settings: Mapping[Setting, object]) -> dict[str, object]:
     return {f"{setting.pool}, {setting.size}": value for setting, value in of_settings.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=os.environ.get("MUSTER_REPLAY_DIR"))
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
+    add_replay_set(parser)
     parser.add_argument("--composition", choices=tuple(SUBJECTS), default="auto")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
-    if args.folder is None:
-        parser.error("give a replay set, or set MUSTER_REPLAY_DIR")
+    args = parser.parse_args(argv)
     subject = SUBJECTS[args.composition]
     replay = with_vectors(read_replay_set(Path(args.folder)), MusterSettings())
     seeds = [int(seed) for seed in args.seeds.split(",")]
@@ -502,7 +502,7 @@ def main() -> None:
         if of
     }
     stopping = _stopping_result(found, subject)
-    print(json.dumps({"stopping": stopping, "within": within, "penalties": penalties}))
+    finish({"stopping": stopping, "within": within, "penalties": penalties})
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ Without a directory a random tiny model is used, for which Python and kernel lau
 hardest case for an engine.
 """
 
-import argparse
-import json
 import random
 import statistics
 import sys
@@ -18,6 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.reporting import finish, option_parser
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
@@ -138,14 +140,14 @@ def random_prompts(n: int, *, seed: int = 0) -> list[str]:
     return ["".join(rng.choices("abcdefgh ", k=rng.randint(5, 60))) + "?" for _ in range(n)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
     parser.add_argument("model", nargs="?", type=Path)
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--at-least", type=float, help="smallest cpu_ratio that is good enough")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         model_dir = arguments.model
         if model_dir is None:
@@ -154,7 +156,7 @@ def main() -> None:
             model_dir = tiny_model(Path(folder))
         prompts = random_prompts(arguments.prompts)
         report = engine_ratio(model_dir, prompts, batch=arguments.batch, repeats=arguments.repeats)
-    print(json.dumps(report))
+    finish(report)
     if arguments.at_least is not None and report["cpu_ratio"] < arguments.at_least:
         sys.exit(f"the engine costs 1/{report['cpu_ratio']:.2f} of the CPU seconds of plain generate")
 

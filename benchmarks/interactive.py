@@ -14,16 +14,21 @@ text, and to the end of the stream.
 The last line of output is one JSON object with these keys.
 """
 
-import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import httpx
 
+from benchmarks.reporting import finish, option_parser
 from benchmarks.stack import MeasuredStack, open_stack
 
 MODELS = Path(__file__).parent.parent / "examples" / "zoo" / "models"
@@ -108,11 +113,11 @@ def report(idle: list[Wait], busy: list[Wait], *, left: int) -> dict[str, object
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     lines = [{"id": f"q{ix}", "question": f"What is {ix} plus {ix + 7}?"} for ix in range(options.queries)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,7 +128,7 @@ def main() -> None:
                 idle = [ask(client) for _ in range(N_IDLE)]
                 job_id = stack.submit_lines(lines, composition=EXPERT)
                 busy, left = ask_during(stack, client, job_id)
-    print(json.dumps(report(idle, busy, left=left)))
+    finish(report(idle, busy, left=left))
 
 
 if __name__ == "__main__":

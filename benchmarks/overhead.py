@@ -18,12 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 
 from benchmarks import scripted_pool
 from benchmarks.engine import engine_ratio
+from benchmarks.reporting import finish, option_parser, progress
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.requests import AskOptions
 from orchestrator.questions.files import read_questions
@@ -79,7 +84,7 @@ def rss_growth_mb(n: int) -> float:
     """Peak over idle memory, MB, of a fresh process that answers n lines from a file."""
     command = [sys.executable, "-m", "benchmarks.overhead", "--child-rss", str(n)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(output.strip().splitlines()[-1])
+    return float(json.loads(output.splitlines()[-1])["rss_growth_mb"])
 
 
 def _rss_child(n: int) -> float:
@@ -111,24 +116,24 @@ def _memory_mb(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--lines", type=int, default=50_000)
     parser.add_argument("--child-rss", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.child_rss:
-        print(_rss_child(options.child_rss))
+        finish({"rss_growth_mb": _rss_child(options.child_rss)})
         return
     report: dict[str, float] = {"overhead_ms_per_query": overhead_ms_per_query(options.queries)}
-    print(report, flush=True)
+    progress(report)
     report["route_p95_ms"], report["route_p95_ms_no_embed"] = route_p95_ms()
-    print(report, flush=True)
+    progress(report)
     prompts = [q.text for q in read_questions(ZOO / "test.jsonl")]
     report["engine_ratio"] = engine_ratio(ZOO / "models" / "generalist", prompts)["cpu_ratio"]
-    print(report, flush=True)
+    progress(report)
     report["rss_growth_mb_50k"] = rss_growth_mb(options.lines)
-    print(json.dumps({key: round(value, 3) for key, value in report.items()}))
+    finish({key: round(value, 3) for key, value in report.items()})
 
 
 if __name__ == "__main__":

@@ -9,15 +9,18 @@ One core, median of `--repeat` runs (fitting: one run). DIR is a replay set (doc
 $MUSTER_REPLAY_DIR); `--pool` names the pool. The last line of output is one JSON object.
 """
 
-import argparse
-import json
-import os
 import random
+import sys
 import time
+from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.reporting import add_replay_set, finish, option_parser
 from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, with_vectors
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.assignments import Job
@@ -67,20 +70,18 @@ def recruiting_seconds(replay: SeedReplay, repeat: int) -> dict[str, float]:
     return {"read_s": median(read), "recruit_s": median(recruit)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=os.environ.get("MUSTER_REPLAY_DIR"))
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
+    add_replay_set(parser)
     parser.add_argument("--pool", default="all")
     parser.add_argument("--repeat", type=int, default=5)
-    args = parser.parse_args()
-    if args.folder is None:
-        parser.error("give a replay set, or set MUSTER_REPLAY_DIR")
+    args = parser.parse_args(argv)
     replay = seed_replay(with_vectors(read_replay_set(Path(args.folder)), MusterSettings()), args.pool)
     seconds = {**fit_seconds(replay), **recruiting_seconds(replay, args.repeat)}
     profile = replay.routing_context.profile
     assert profile is not None, "a replay has one"
     size = {"n_experts": len(profile.expert_ids), "n_questions": len(profile.texts), "n_queries": N_QUERIES}
-    print(json.dumps({"pool": args.pool, **size, **seconds}))
+    finish({"pool": args.pool, **size, **seconds})
 
 
 if __name__ == "__main__":

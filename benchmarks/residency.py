@@ -13,7 +13,6 @@ line: `one_device`, `two_devices` (one core each), `with_smollm2` (it is an expe
 with --smollm2 DIR), `two_jobs`, `first_token_s`. Loads are counted where engines are loaded.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -27,8 +26,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import httpx
 
+from benchmarks.reporting import finish, option_parser, progress
 from benchmarks.stack import MeasuredStack, open_stack
 from orchestrator.batching import Family, lower_bound_s
 from orchestrator.domain.assignments import Sampling
@@ -364,18 +367,18 @@ def compared(
     for name, setting in settings.items():
         figures[name], work = answered(setting, questions)
         works.append(work)
-        print({name: figures[name]}, file=sys.stderr, flush=True)
+        progress({name: figures[name]})
     scripts = baselines(works[0], threads=len(os.sched_getaffinity(0)), sleep_s=sleep_s)
     return {name: seen | scripts for name, seen in figures.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--sleep", type=float, default=10.0, help="seconds that the seed's way pauses")
     parser.add_argument("--smollm2", type=Path, help="directory of the fetched model")
     parser.add_argument("--only", nargs="*", help="parts to run; default all")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     questions = questions_of_zoo(options.queries)
     with tempfile.TemporaryDirectory() as folder:
         config = pool_file(Path(folder))
@@ -396,8 +399,8 @@ def main() -> None:
         report: dict[str, Any] = {}
         for name in options.only or parts:
             report |= parts[name]()
-            print(report, file=sys.stderr, flush=True)
-    print(json.dumps(report))
+            progress(report)
+    finish(report)
 
 
 if __name__ == "__main__":

@@ -22,19 +22,23 @@ Ratios are makespan / the largest lower bound for the true lengths and for the d
 were, means over the seeds. The last line is one JSON object with these keys.
 """
 
-import argparse
 import heapq
-import json
 import math
 import random
 import statistics
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.reporting import finish, option_parser, progress
 from orchestrator.batching import (
     DEFAULT_TOKENS_PER_S,
     EngineChoice,
@@ -463,10 +467,9 @@ def means(
         ratios = [r.ratio for r in runs]
         loads = statistics.mean(r.n_loads for r in runs)
         found[str(n_devices)] = round(statistics.mean(ratios), 4)
-        print(
+        progress(
             f"{name:20} {n_devices:2} devices: mean {statistics.mean(ratios):.3f}, "
-            f"worst {max(ratios):.3f}, {loads:.1f} loads",
-            flush=True,
+            f"worst {max(ratios):.3f}, {loads:.1f} loads"
         )
     return found
 
@@ -478,7 +481,7 @@ def efficiency_4(n_seeds: int) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="runs per figure (default 5)")
     n_seeds = parser.parse_args(argv).seeds
     several = [n for n in DEVICES if n > 1]
@@ -490,9 +493,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     waits = [mixed(seed) for seed in range(n_seeds)]
     n_starved = sum(wait.n_starved for wait in waits)
-    print(f"mixed load: {sum(wait.n_loads for wait in waits)} loads, {n_starved} of them by starvation")
+    progress(f"mixed load: {sum(wait.n_loads for wait in waits)} loads, {n_starved} of them by starvation")
     figures["oldest_wait_over_bound_s"] = round(max(wait.over_bound_s for wait in waits), 3)
-    print(json.dumps(figures))
+    finish(figures)
 
 
 if __name__ == "__main__":

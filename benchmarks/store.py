@@ -8,14 +8,18 @@ The last line of output is one JSON object: microseconds per query of each phase
 of this process's CPU (`*_cpu_us`; the rest is the database's), their sums, and rows written per second.
 """
 
-import argparse
-import json
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.reporting import finish, option_parser
 from benchmarks.scripted_pool import queries
 from orchestrator.domain.answers import Answer, Decision, Recruit, SkillEvidence, Usage, Vote
 from orchestrator.domain.assignments import Ask, Assignment, Call, CallRole, Done, Job, QueryState, Response
@@ -149,17 +153,17 @@ def _decision(seed: int) -> Decision:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
     parser.add_argument("--url", help="database; default: a SQLite file in a temporary folder")
     parser.add_argument("--queries", type=int, default=10_000)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         store = SqlJobStore(open_database(options.url or f"sqlite:///{folder}/bench.db"))
         watch = Stopwatch()
         run(store, options.queries, watch)
         store.close()
-    print(json.dumps(watch.report(options.queries)))
+    finish(watch.report(options.queries))
 
 
 if __name__ == "__main__":

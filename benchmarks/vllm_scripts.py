@@ -6,12 +6,18 @@ WORK.json: `[{"engine", "model", "calls": [{"messages": [{"role", "content"}], "
 order of a run. Prints one JSON line. Imports nothing of Muster.
 """
 
-import argparse
 import gc
 import json
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.reporting import finish, option_parser
 
 MAX_MODEL_LEN = 512
 
@@ -69,19 +75,19 @@ def _generate(engine: Any, calls: list[dict[str, Any]]) -> None:
         engine.generate(texts, params, use_tqdm=False)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
     parser.add_argument("way", choices=("one_by_one", "per_call"))
     parser.add_argument("work", type=Path)
     parser.add_argument("--sleep", type=float, default=10.0, help="seconds between two engines")
     parser.add_argument("--sample", type=int, default=3, help="engines that per_call is measured on")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     work = json.loads(options.work.read_text())
     if options.way == "one_by_one":
         result = one_by_one(work, sleep_s=options.sleep)
     else:
         result = per_call(work, n=options.sample)
-    print(json.dumps(result), flush=True)
+    finish(result)
 
 
 if __name__ == "__main__":

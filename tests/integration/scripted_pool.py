@@ -10,6 +10,7 @@ EXPERTS: Mapping[str, float] = {"alpha": 0.95, "org/beta": 0.6, "gamma": 0.5}
 """Expert id to its accuracy."""
 
 RIGHT, WRONG = "The answer is (A).", ["The answer is (B).", "The answer is (C)."]
+N_KNOWN = 200
 
 
 def question(number: int) -> str:
@@ -55,9 +56,17 @@ def write_pool(
         delay_s: how much later than at once every engine replies.
         tokens_per_s: how fast it writes then; None = at once.
     """
+    # One object: the file then spells the table out once, and is read by every process of the tests.
+    answers = {question(number): RIGHT for number in range(N_KNOWN)}
     config = {
         "model_list": [
-            _member(name, accuracy, [*(rules if name == "alpha" else ()), *_slowly(delay_s)], tokens_per_s)
+            _member(
+                name,
+                accuracy,
+                answers,
+                rules=[*(rules if name == "alpha" else ()), *_slowly(delay_s)],
+                tokens_per_s=tokens_per_s,
+            )
             for name, accuracy in EXPERTS.items()
         ],
         "muster": {
@@ -76,10 +85,15 @@ def _slowly(delay_s: float) -> list[Mapping[str, object]]:
 
 
 def _member(
-    name: str, accuracy: float, rules: Sequence[Mapping[str, object]], tokens_per_s: float | None
+    name: str,
+    accuracy: float,
+    answers: Mapping[str, str],
+    *,
+    rules: Sequence[Mapping[str, object]],
+    tokens_per_s: float | None,
 ) -> dict[str, object]:
     options = {
-        "answers": {question(number): RIGHT for number in range(200)},
+        "answers": answers,
         "accuracy": accuracy,
         "wrong": WRONG,
         "rules": [dict(rule) for rule in rules],

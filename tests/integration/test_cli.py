@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from api.cli.main import main
+from orchestrator.bootstrap.app import open_app
+from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import EXPERTS, events, question, write_pool, write_questions
 
 Captured = pytest.CaptureFixture[str]
@@ -143,9 +145,11 @@ def test_feedback_shows_on_the_cards_and_as_drift(profiled: Path, capsys: Captur
     [job] = json_rows(profiled, capsys, "jobs", "list", "--limit", "1")
     before = run_json(profiled, capsys, "cards", "alpha")
     assert run_json(profiled, capsys, "cards", "--drift") == {"drift": []}
-    for user in range(20):
+    with open_app(load_settings(profiled)) as app:
+        for user in range(19):
+            app.feedback.judge(str(job["id"]), None, score=0.0, key=str(user))
+    for user in (19, 19, 1):
         run_json(profiled, capsys, "feedback", job["id"], "--wrong", f"--key={user}")
-    run_json(profiled, capsys, "feedback", job["id"], "--wrong", "--key=1")
     after = run_json(profiled, capsys, "cards", "alpha")
     assert after["total"]["n_wrong"] == before["total"]["n_wrong"] + 20
     assert run_json(profiled, capsys, "cards", "--drift")["drift"] == after["drift"] != []

@@ -35,6 +35,8 @@ class CostlyLoads(FakeBackend):
 
 ENGINES = ("a", "b", "c", "d", "e")
 PACE = EAGER._replace(look_s=0.01)
+TICKS = 8
+"""Of a loop between two looks at the job."""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -56,7 +58,8 @@ def drive_together(loops: list[DeviceLoop], store: SqlJobStore) -> None:
 
     def drive(loop: DeviceLoop) -> None:
         while store.job("job").state is JobState.RUNNING:
-            loop.tick()
+            for _ in range(TICKS):
+                loop.tick()
 
     threads = [threading.Thread(target=drive, args=(loop,)) for loop in loops]
     for thread in threads:

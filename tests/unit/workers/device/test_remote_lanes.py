@@ -59,7 +59,7 @@ def test_remote_engines_run_beside_the_resident_one_and_count_as_no_loads(store:
     backend = SlowFarBackend(clock, every_s=1)
     loop = make_loop(store, mixed_pool(local=["a", "b"], far=["x", "y"]), backend, clock=clock)
     submit(store, make_queries(20))
-    run_until(loop, passing(clock, 0.2, lambda: store.job("job").state is JobState.DONE), limit=5000)
+    run_until(loop, passing(clock, 0.5, lambda: store.job("job").state is JobState.DONE))
     progress = store.job("job")
     assert (progress.completed, progress.n_responses, progress.n_regenerated) == (20, 80, 0)
     assert sorted(backend.loads) == ["a", "b", "x", "y"]
@@ -82,7 +82,7 @@ def test_a_request_that_waits_long_for_its_turn_does_not_time_out(store: SqlJobS
     clock = HandClock()
     loop = make_loop(store, mixed_pool(local=[], far=["x"]), SlowFarBackend(clock, every_s=60), clock=clock)
     submit(store, make_queries(16))
-    run_until(loop, passing(clock, 10, lambda: store.job("job").state is JobState.DONE))
+    run_until(loop, passing(clock, 30, lambda: store.job("job").state is JobState.DONE))
     assert store.job("job").completed == 16
 
 
@@ -122,7 +122,7 @@ def test_one_loop_serves_a_remote_engine_for_all(store: SqlJobStore) -> None:
         loops[1].tick()
         return store.job("job").state is JobState.DONE
 
-    run_until(loops[0], passing(clock, 0.2, is_done))
+    run_until(loops[0], passing(clock, 1, is_done))
     assert [len(backend.loads) for backend in backends] == [1, 0]
     loops[0].shut_down()
     submit(store, make_queries(2), job_id="later")

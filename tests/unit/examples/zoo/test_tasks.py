@@ -1,22 +1,14 @@
-"""The zoo's data: answers worked by hand, unseen test data, and weights that match the manifest."""
+"""The zoo's data: answers worked by hand, and test data that nobody is trained on."""
 
-import hashlib
-import json
 import random
 import string
 from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
 
 import pytest
 
-from examples.zoo import tasks
 from examples.zoo.candidates import aggregation_example, perturb
-from examples.zoo.questions import QUESTIONS_PER_TASK, question_set, to_jsonl
+from examples.zoo.questions import QUESTIONS_PER_TASK, question_set
 from examples.zoo.tasks import LETTERS, SINGLE_TASKS, TASKS, Instance, Task, ask, draw, split_of
-
-ZOO = Path(tasks.__file__).parent
-MANIFEST = json.loads((ZOO / "manifest.json").read_text(encoding="utf-8"))
-MAX_WEIGHT_BYTES = 25_000_000
 
 
 def solve(task: str, slots: dict[str, str]) -> str:
@@ -119,11 +111,6 @@ def test_question_texts_are_distinct_within_and_between_sets() -> None:
     assert len(texts) == len(set(texts))
 
 
-@pytest.mark.parametrize("split", QUESTIONS_PER_TASK)
-def test_question_files_are_what_the_seed_gives(split: tasks.Split) -> None:
-    assert (ZOO / f"{split}.jsonl").read_text(encoding="utf-8") == to_jsonl(split)
-
-
 def test_question_set_has_the_promised_shares() -> None:
     questions = question_set("test")
     single = [q for q in questions if len(TASKS[q.task].skills) == 1]
@@ -159,15 +146,3 @@ def test_aggregation_lists_one_right_and_two_wrong_candidates() -> None:
 def test_perturbed_answer_keeps_most_characters() -> None:
     rng = random.Random(5)
     assert all(abs(len(perturb("MCMXLIV", rng)) - 7) <= 1 for _ in range(50))
-
-
-@pytest.mark.parametrize("expert", MANIFEST["experts"])
-def test_committed_files_match_the_manifest(expert: str) -> None:
-    folder = ZOO / "models" / expert
-    for name, expected in MANIFEST["experts"][expert]["sha256"].items():
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
-
-
-def test_all_members_stay_small() -> None:
-    files = (path for path in (ZOO / "models").rglob("*") if path.is_file())
-    assert sum(path.stat().st_size for path in files) <= MAX_WEIGHT_BYTES
