@@ -14,8 +14,11 @@ INTERRUPTED = 130
 
 def batch(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Questions, one JSON object a line.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: FILE.answers.jsonl.")] = None,
+    file: Annotated[Path, typer.Argument(help="Questions, one JSON object a line; - = standard input.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="- = standard output. Default: FILE.answers.jsonl; of a pipe: -."),
+    ] = None,
     composition: Annotated[
         str | None,
         typer.Option(
@@ -35,19 +38,27 @@ def batch(
     Ctrl-C leaves a job that can be resumed (exit code 130); in the stack the workers go on with it.
     Exit code 1: some questions failed; their lines say why.
     """
-    from api.cli.batch_files import SUFFIX, check_output, open_batch, run_batch, write_answers
+    from api.cli.batch_files import check_output, open_batch, run_batch, target_of, write_answers
     from api.cli.progress import job_progress
+    from orchestrator.errors import InputError
+    from orchestrator.questions.files import STANDARD, spooled
 
     session = session_of(ctx)
-    target = out or file.with_suffix(SUFFIX)
+    target = target_of(file, out)
+    if str(target) == STANDARD and session.as_json:
+        raise InputError("--json has standard output for its summary.", param="out", remedy="Give -o FILE.")
     check_output(file, target)
-    with session.app() as app:
-        opened = open_batch(app, file, composition=composition, job_id=job, resume=resume)
+    with spooled(file) as source, session.app() as app:
+        if source.n_spooled is not None:
+            session.remark(f"{source.n_spooled} bytes read from {source.name}.")
+        opened = open_batch(app, source, composition=composition, job_id=job, resume=resume)
         try:
-            with job_progress(app, file.name) as on_progress:
+            with job_progress(app, Path(source.name).name) as on_progress:
                 progress = run_batch(app, opened, on_progress=on_progress)
         except KeyboardInterrupt:
-            session.remark(interrupted(app.settings.is_stack, opened.job_id, resume_command(sys.argv)))
+            again = resume_command(sys.argv)
+            again += "" if source.n_spooled is None else f" (the same questions on {source.name})"
+            session.remark(interrupted(app.settings.is_stack, opened.job_id, again))
             raise typer.Exit(INTERRUPTED) from None
         write_answers(app, opened, target)
     summary = {
@@ -58,8 +69,11 @@ def batch(
         "failed": progress.failed,
         "loads": progress.n_loads,
     }
-    line = f"{progress.completed} of {progress.total} answered, {progress.failed} failed: {target}"
-    session.emit(summary, line)
+    if str(target) == STANDARD:
+        session.remark(f"{progress.completed} of {progress.total} answered, {progress.failed} failed.")
+    else:
+        line = f"{progress.completed} of {progress.total} answered, {progress.failed} failed: {target}"
+        session.emit(summary, line)
     if progress.failed:
         raise typer.Exit(1)
 

@@ -1,12 +1,12 @@
 """A question file through one composition into an answer file, as a job that can be resumed."""
 
-import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from pydantic import JsonValue
 
@@ -20,7 +20,7 @@ from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ports.jobs import AnsweredQuery
-from orchestrator.questions.files import check_questions, iter_questions
+from orchestrator.questions.files import STANDARD, Source, check_questions, iter_questions
 from orchestrator.runtime.files import replacing
 from orchestrator.services.jobs import OnProgress
 
@@ -28,43 +28,42 @@ SUFFIX = ".answers.jsonl"
 
 
 class Batch(NamedTuple):
-    """`composition` is a resolved name; `created` in seconds since 1970."""
+    """`composition` is a resolved name; `created` in seconds since 1970; `openai_ids` of the queries that are
+    answered in OpenAI's form."""
 
-    file: Path
     job_id: str
     composition: str
     created: int
+    openai_ids: frozenset[str]
 
 
-def open_batch(app: App, file: Path, *, composition: str | None, job_id: str | None, resume: bool) -> Batch:
+def open_batch(
+    app: App, source: Source, *, composition: str | None, job_id: str | None, resume: bool
+) -> Batch:
     """Check the whole file and store its job, or find the one that is stored already.
 
     Without `composition` it is the `model` of the file's OpenAI lines, else `auto`. Their `max_tokens`,
     `temperature` and `seed` hold for the whole job; lines that differ in them are refused.
 
-    Without `job_id` the id follows from the file's bytes, the composition, the configuration and the
-    cards: the same command again continues, or gives the answers that are there.
+    Without `job_id` the id follows from the file's bytes, whatever its name, the composition, the
+    configuration and the cards: the same command again continues, or gives the answers that are there.
 
     Raises:
         InputError: a file that cannot be used; `resume` and there is no such job.
         UnknownNameError: no such composition.
     """
     bodies = BatchBodies(any_model=composition is not None)
-    check_questions(file, read_body=bodies)
+    checked = check_questions(source, read_body=bodies)
     asked = bodies.options or AskOptions()
     model = composition or asked.model
     name = app.asking.resolve(model)
-    known = job_id or app.jobs.batch_id(_hash_of(file), model=model)
+    known = job_id or app.jobs.batch_id(checked.digest, model=model)
     if resume:
         _require_job(app, known)
     options = asked.model_copy(update={"model": model, "job_id": known})
-    app.jobs.submit(iter_questions(file, read_body=bodies), options, label=file.name)
-    return Batch(file, known, name, int(time.time()))
-
-
-def _hash_of(file: Path) -> str:
-    with file.open("rb") as raw:
-        return hashlib.file_digest(raw, "sha256").hexdigest()
+    label = Path(source.name).name
+    app.jobs.submit(iter_questions(source, read_body=bodies), options, label=label)
+    return Batch(known, name, int(time.time()), checked.openai_ids)
 
 
 def _require_job(app: App, job_id: str) -> None:
@@ -83,27 +82,41 @@ def run_batch(app: App, batch: Batch, *, on_progress: OnProgress | None = None) 
 
 
 def write_answers(app: App, batch: Batch, out: Path) -> None:
-    """One line per query in input order; the file appears complete or not at all.
+    """One line per query in input order; a file appears complete or not at all. `-`: standard output.
 
     Raises:
         InputError: `out` cannot be written.
     """
-    openai_ids = frozenset(_openai_ids(batch.file))
     fingerprint = app.pool.fingerprint
     lines = (
         _openai_line(item, batch, fingerprint)
-        if item.query.id in openai_ids
+        if item.query.id in batch.openai_ids
         else own_line(item, job_id=batch.job_id, composition=batch.composition)
         for item in app.jobs.answers(batch.job_id)
     )
+    written = (json.dumps(line, ensure_ascii=False) for line in lines)
     try:
-        with replacing(out) as file:
-            for line in lines:
-                file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
+        if str(out) == STANDARD:
+            _write_stream(sys.stdout, written)
+        elif _is_stream(out):
+            with out.open("w", encoding="utf-8") as stream:
+                _write_stream(stream, written)
+        else:
+            with replacing(out) as file:
+                for line in written:
+                    file.write(f"{line}\n".encode())
     except OSError as error:
         raise InputError(
             f"cannot write {out}: {error.strerror}.", remedy="Choose another file with -o."
         ) from error
+
+
+def target_of(file: Path, out: Path | None) -> Path:
+    """Where the answers go: beside the file, unless something else is said; of a pipe to standard output."""
+    if out is not None:
+        return out
+    is_pipe = str(file) == STANDARD or _is_stream(file)
+    return Path(STANDARD) if is_pipe else file.with_suffix(SUFFIX)
 
 
 def check_output(file: Path, out: Path) -> None:
@@ -112,18 +125,23 @@ def check_output(file: Path, out: Path) -> None:
     Raises:
         InputError: `out` is the question file, or not in a directory that can be written.
     """
+    if str(out) == STANDARD or _is_stream(out):
+        return
     if out.resolve() == file.resolve():
         raise InputError("the answers would replace the questions.", remedy="Choose another file with -o.")
     if out.is_dir() or not os.access(out.parent, os.W_OK):
         raise InputError(f"cannot write {out}.", remedy="Choose another file with -o.")
 
 
-def _openai_ids(file: Path) -> Iterator[str]:
-    """Ids of the lines in OpenAI's batch form; the file was checked before."""
-    with file.open(encoding="utf-8-sig") as lines:
-        for line in lines:
-            if '"custom_id"' in line and "custom_id" in (data := json.loads(line)):
-                yield data["custom_id"]
+def _is_stream(out: Path) -> bool:
+    """A pipe or a device, such as /dev/stdout: nothing that could be replaced by a file."""
+    return out.exists() and not out.is_file() and not out.is_dir()
+
+
+def _write_stream(stream: IO[str], lines: Iterable[str]) -> None:
+    for line in lines:
+        stream.write(f"{line}\n")
+    stream.flush()
 
 
 def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[str, JsonValue]:

@@ -52,6 +52,15 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
     "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
 }
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"muster {version('muster')}")
+        raise typer.Exit
+
+
 app = typer.Typer(name="muster", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -63,6 +72,9 @@ def root(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Log more; show stack traces.")] = False,
+    version: Annotated[  # noqa: ARG001 -- shown by its callback
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """A symbolic mixture of experts: recruit the right language models for each question.
 

@@ -1,9 +1,14 @@
-"""Progress of long work, on stderr: calls done, queries done, loads, time left."""
+"""Progress of long work, on stderr: calls done, queries done, loads, time left.
+
+On a terminal it is a bar; where stderr is piped, a line now and then.
+"""
 
 import math
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -11,6 +16,45 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
     from orchestrator.domain.assignments import JobProgress, LoadPlan
+
+
+LINE_S = 10.0
+"""Seconds between lines."""
+
+
+class OnJobs(Protocol):
+    """Where the progress of jobs is shown, one after the other."""
+
+    def update(self, title: str, progress: "JobProgress") -> None: ...
+
+
+class JobLines:
+    """A line when a title is new or has ended, and every `LINE_S` between.
+
+    Args:
+        left: what is left of a job.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        *,
+        left: "Callable[[str], LoadPlan]",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._left = left
+        self._clock = clock
+        self._title = ""
+        self._written_at = -math.inf
+
+    def update(self, title: str, progress: "JobProgress") -> None:
+        is_due = title != self._title or self._clock() - self._written_at >= LINE_S or not progress.waiting
+        if not is_due:
+            return
+        self._title, self._written_at = title, self._clock()
+        calls = f"{progress.n_responses} of {progress.n_assignments} calls"
+        self._write(f"{title}: {calls}, {progress_line(progress, left=self._left(progress.job.id))}\n")
 
 
 class JobBar:
@@ -32,7 +76,10 @@ class JobBar:
 
 
 @contextmanager
-def job_bar(app: "App") -> Iterator[JobBar]:
+def job_bar(app: "App") -> Iterator[OnJobs]:
+    if not sys.stderr.isatty():
+        yield JobLines(lambda line: print(line, end="", file=sys.stderr, flush=True), left=app.jobs.left)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

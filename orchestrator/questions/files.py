@@ -5,10 +5,14 @@ OpenAI's API (`{"custom_id", "method", "url", "body": {"messages": [...]}}`), of
 takes what it needs.
 """
 
+import hashlib
 import json
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, LimitError
@@ -18,9 +22,46 @@ from orchestrator.questions.fields import parse_query
 MAX_LINE_BYTES = 1_000_000
 MAX_LINES = 50_000
 MAX_REPORTED = 100
+MAX_SPOOL_BYTES = 200_000_000
+STANDARD = "-"
+"""Stands for standard input, and as an output for standard output."""
+STANDARD_INPUT = "standard input"
 
 BodyReader = Callable[[dict[str, object]], dict[str, object]]
 """The `body` of an OpenAI line to fields of a query; raises InputError saying what is wrong with it."""
+
+
+class Readable(Protocol):
+    """What lines are read from."""
+
+    def readline(self, limit: int, /) -> bytes: ...
+
+
+class Source(NamedTuple):
+    """A question set that may be read more than once.
+
+    Attributes:
+        path: where its bytes are.
+        name: what messages call it.
+        n_spooled: bytes that were kept from a pipe; None = a file of its own.
+    """
+
+    path: Path
+    name: str
+    n_spooled: int | None = None
+
+
+class Checked(NamedTuple):
+    """What one reading of a question set found.
+
+    Attributes:
+        digest: SHA-256 of its bytes.
+        openai_ids: of the lines in the batch form of OpenAI's API.
+    """
+
+    n: int
+    digest: str
+    openai_ids: frozenset[str]
 
 
 class LineError(NamedTuple):
@@ -47,24 +88,113 @@ class QuestionFileError(InputError):
 
 
 def read_questions(path: Path, *, max_lines: int = MAX_LINES) -> list[Query]:
-    """All queries of a file, in order; raises as `check_questions`."""
-    check_questions(path, max_lines=max_lines)
-    return list(iter_questions(path))
+    """All queries of a file or pipe (`-` = standard input), in order, in one reading.
+
+    Raises:
+        InputError: as `check_questions`.
+    """
+    name = STANDARD_INPUT if str(path) == STANDARD else str(path)
+    with _opened(path, name) as file:
+        return list(parse_questions(file, name, max_lines=max_lines))
 
 
-def check_questions(path: Path, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None) -> int:
-    """Read the whole file once, in constant memory but for the ids; returns the number of queries.
+def check_questions(
+    source: Path | Source, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None
+) -> Checked:
+    """Read a whole file once, in constant memory but for the ids.
 
     Raises:
         QuestionFileError: bad lines, with their numbers.
         LimitError: more lines than allowed, or a line that is too long.
         InputError: unreadable, empty, or not JSON lines at all.
     """
-    return sum(1 for _ in _checked(_scan(path, read_body), str(path), max_lines=max_lines))
+    path, name, _ = _source(source)
+    openai_ids: set[str] = set()
+    reading = _Reading(read_body or _messages_only)
+    with _opened(path, name) as raw:
+        file = _Hashed(raw)
+        n = 0
+        for query in _checked(_scan_lines(file, name, reading), name, max_lines=max_lines):
+            n += 1
+            if reading.was_read():
+                openai_ids.add(query.id)
+    return Checked(n, file.digest.hexdigest(), frozenset(openai_ids))
+
+
+@contextmanager
+def spooled(path: Path, *, max_bytes: int = MAX_SPOOL_BYTES) -> Iterator[Source]:
+    """A file as it is; what can be read only once (standard input, a pipe) from a copy that ends with this.
+
+    Raises:
+        LimitError: more than `max_bytes` come out of the pipe.
+        InputError: it cannot be read.
+    """
+    name = STANDARD_INPUT if str(path) in (STANDARD, "/dev/stdin") else str(path)
+    if str(path) != STANDARD and (path.is_file() or not path.exists()):
+        yield Source(path, name)
+        return
+    with tempfile.NamedTemporaryFile(prefix="muster-", suffix=".jsonl") as copy:
+        n_bytes = 0
+        with _opened(path, name) as pipe:
+            while chunk := pipe.read(1 << 20):
+                n_bytes += len(chunk)
+                if n_bytes > max_bytes:
+                    raise LimitError(
+                        f"{name} holds more than {max_bytes} bytes.", remedy="Split it, or give a file."
+                    )
+                copy.write(chunk)
+        copy.flush()
+        yield Source(Path(copy.name), name, n_bytes)
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    try:
+        if str(path) == STANDARD:
+            yield sys.stdin.buffer
+        else:
+            with path.open("rb") as file:
+                yield file
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}.") from error
+
+
+def _source(source: Path | Source) -> Source:
+    return source if isinstance(source, Source) else Source(source, str(source))
+
+
+class _Hashed:
+    """Lines of a file, hashed as they are read."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def readline(self, limit: int, /) -> bytes:
+        line = self._file.readline(limit)
+        self.digest.update(line)
+        return line
+
+
+class _Reading:
+    """A `BodyReader` that knows whether the line before was one of OpenAI's."""
+
+    def __init__(self, inner: BodyReader) -> None:
+        self._inner = inner
+        self._is_new = False
+
+    def __call__(self, body: dict[str, object]) -> dict[str, object]:
+        self._is_new = True
+        return self._inner(body)
+
+    def was_read(self) -> bool:
+        """Whether a body was read since this was asked before."""
+        was, self._is_new = self._is_new, False
+        return was
 
 
 def parse_questions(
-    file: IO[bytes], name: str, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None
+    file: Readable, name: str, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None
 ) -> Iterator[Query]:
     """The queries of an open file, checked as they are read: for who can take back what was yielded.
 
@@ -102,24 +232,18 @@ def _checked(items: Iterable[tuple[int, Query | LineError]], name: str, *, max_l
         raise NotQuestionsError(f"{name} holds no questions.", remedy="Write one JSON object per line.")
 
 
-def iter_questions(path: Path, *, read_body: BodyReader | None = None) -> Iterator[Query]:
+def iter_questions(source: Path | Source, *, read_body: BodyReader | None = None) -> Iterator[Query]:
     """The queries of a file that was checked before, streamed."""
-    for _, item in _scan(path, read_body):
-        if isinstance(item, LineError):
-            raise QuestionFileError(str(path), [item])
-        yield item
-
-
-def _scan(path: Path, read_body: BodyReader | None) -> Iterator[tuple[int, Query | LineError]]:
-    try:
-        with path.open("rb") as file:
-            yield from _scan_lines(file, str(path), read_body)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    path, name, _ = _source(source)
+    with _opened(path, name) as file:
+        for _, item in _scan_lines(file, name, read_body):
+            if isinstance(item, LineError):
+                raise QuestionFileError(name, [item])
+            yield item
 
 
 def _scan_lines(
-    file: IO[bytes], name: str, read_body: BodyReader | None
+    file: Readable, name: str, read_body: BodyReader | None
 ) -> Iterator[tuple[int, Query | LineError]]:
     for number, raw in numbered_lines(file, name):
         try:
@@ -128,7 +252,7 @@ def _scan_lines(
             yield number, LineError(number, str(error).rstrip("."))
 
 
-def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
     """Non-blank lines with their 1-based numbers; a line without end is not read into memory.
 
     Raises:

@@ -126,7 +126,9 @@ class Asking:
         if answer is None:
             self._store.cancel(job_id)
             raise GenerationTimeoutError(
-                f"no answer within {timeout_s:g} s.", remedy="Ask again, or allow more time."
+                f"no answer within {timeout_s:g} s.",
+                remedy="Ask again, or allow more time: `muster.timeout_s` of a request (up to the server's "
+                "`muster.server.request_timeout_s`), `--timeout` on the command line.",
             )
         return answer
 

@@ -159,7 +159,9 @@ def _same_job(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
 
 
 def _digest(job: Job) -> "hashlib._Hash":
-    return hashlib.sha256(to_json(job).encode() + b"\n")
+    """A label is a name and no content: the same questions under another one are the same job."""
+    content = job.model_copy(update={"label": ""})
+    return hashlib.sha256(to_json(content).encode() + b"\n")
 
 
 def _query_row(job: Job, job_pk: int, ix: int, query: Query) -> Record:

@@ -12,7 +12,7 @@ from orchestrator.domain.assignments import Job
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError, UnknownNameError
 from orchestrator.ports.jobs import AnsweredQuery
-from orchestrator.questions.files import QuestionFileError
+from orchestrator.questions.files import QuestionFileError, Source
 from tests.fakes.app import ANSWER, FakeApp
 
 FAILED = Answer(text="", error_code="backend_error", error="nobody answered.")
@@ -24,17 +24,15 @@ def answered(app: FakeApp, *items: tuple[str, Answer]) -> FakeApp:
     return app
 
 
-def write(folder: Path, app: FakeApp, source: str) -> list[str]:
-    file, out = folder / "in.jsonl", folder / "out.jsonl"
-    file.write_text(source)
-    write_answers(app, Batch(file, "job", "auto", 7), out)
+def write(folder: Path, app: FakeApp, *openai_ids: str) -> list[str]:
+    out = folder / "out.jsonl"
+    write_answers(app, Batch("job", "auto", 7, frozenset(openai_ids)), out)
     return out.read_text().splitlines()
 
 
 def test_own_and_openai_lines_keep_their_form(tmp_path: Path) -> None:
     app = answered(FakeApp(), ("a", ANSWER), ("b", FAILED), ("c", ANSWER))
-    source = '{"id": "a"}\n\n{"custom_id": "b"}\n{"custom_id": "c"}\n'
-    own, failed, completion = (json.loads(line) for line in write(tmp_path, app, source))
+    own, failed, completion = (json.loads(line) for line in write(tmp_path, app, "b", "c"))
     assert (own["id"], own["value"], own["error"]) == ("a", "B", None)
     assert own["muster"]["usage"] == {"prompt_tokens": 25, "completion_tokens": 7, "cost_usd": 0.0}
     assert failed["error"] == {"code": "backend_error", "message": "nobody answered."}
@@ -43,8 +41,7 @@ def test_own_and_openai_lines_keep_their_form(tmp_path: Path) -> None:
 
 
 def test_ids_of_output_lines_are_the_same_in_every_run(tmp_path: Path) -> None:
-    source = '{"custom_id": "a"}\n'
-    first, second = (write(tmp_path, answered(FakeApp(), ("a", ANSWER)), source) for _ in range(2))
+    first, second = (write(tmp_path, answered(FakeApp(), ("a", ANSWER)), "a") for _ in range(2))
     assert first == second
 
 
@@ -58,13 +55,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_part_of_the_new(tmp_path: Pat
     app.jobs.answers = broken  # type: ignore[method-assign,assignment]
     (tmp_path / "out.jsonl").write_text("old\n")
     with pytest.raises(InputError, match="No space left"):
-        write(tmp_path, app, '{"id": "a"}\n')
+        write(tmp_path, app)
     assert (tmp_path / "out.jsonl").read_text() == "old\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
 def test_answer_files_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
-    write(tmp_path, answered(FakeApp(), ("a", ANSWER)), '{"id": "a"}\n')
+    write(tmp_path, answered(FakeApp(), ("a", ANSWER)))
     (tmp_path / "plain").touch()
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out.jsonl", "plain")}
     assert len(modes) == 1
@@ -90,7 +87,9 @@ def openai_line(custom_id: str, **body: object) -> str:
 def submitted(folder: Path, *lines: str, composition: str | None = None) -> tuple[Job, tuple[Query, ...]]:
     (folder / "in.jsonl").write_text("\n".join(lines))
     app = FakeApp()
-    open_batch(app, folder / "in.jsonl", composition=composition, job_id=None, resume=False)
+    open_batch(
+        app, Source(folder / "in.jsonl", "in.jsonl"), composition=composition, job_id=None, resume=False
+    )
     return app.store.submitted[0]
 
 

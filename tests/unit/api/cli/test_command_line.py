@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,8 @@ def test_who_interrupts_a_batch_is_told_how_to_come_back() -> None:
     assert "workers go on" in in_stack
     assert "muster jobs cancel job-1" in in_stack
     assert in_stack.endswith(again)
+
+
+def test_the_version_is_told_without_a_configuration(capsys: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"muster {version('muster')}\n"

@@ -1,11 +1,13 @@
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from orchestrator.domain.queries import AnswerType
 from orchestrator.errors import InputError, LimitError
-from orchestrator.questions.files import QuestionFileError, check_questions, read_questions
+from orchestrator.questions.files import QuestionFileError, Source, check_questions, read_questions, spooled
 
 
 def write(tmp_path: Path, content: str | bytes) -> Path:
@@ -49,7 +51,7 @@ def test_byte_order_mark_line_endings_and_a_missing_last_newline_are_accepted(
 ) -> None:
     content = prefix + line().strip().encode() + b"\n" + line().strip().encode() + ending
 
-    assert check_questions(write(tmp_path, content)) == 2
+    assert check_questions(write(tmp_path, content)).n == 2
 
 
 @pytest.mark.parametrize(
@@ -118,3 +120,42 @@ def test_deep_nesting_is_an_error_of_the_line(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         check_questions(tmp_path / "none.jsonl")
+
+
+def test_a_check_tells_content_and_form_of_the_lines(tmp_path: Path) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi?"}]}
+    content = line(id="a") + json.dumps({"custom_id": "b", "body": body}) + "\n\n" + line(id="c")
+
+    checked = check_questions(write(tmp_path, content))
+
+    assert (checked.n, checked.openai_ids) == (3, frozenset({"b"}))
+    assert checked.digest == hashlib.sha256(content.encode()).hexdigest()
+
+
+def test_a_file_is_used_where_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path, line())
+
+    with spooled(path) as source:
+        assert source == Source(path, str(path), None)
+
+
+def test_a_pipe_is_kept_up_to_a_limit(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, line().encode())
+    os.close(writer)
+
+    with (
+        pytest.raises(LimitError, match="holds more than 10 bytes"),
+        spooled(Path(f"/dev/fd/{reader}"), max_bytes=10),
+    ):
+        pass
+    os.close(reader)
+
+
+def test_labelled_questions_may_come_out_of_a_pipe_too() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, line(id="a").encode())
+    os.close(writer)
+
+    assert [query.id for query in read_questions(Path(f"/dev/fd/{reader}"))] == ["a"]
+    os.close(reader)
