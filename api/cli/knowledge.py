@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.session import Session, session_of
+from api.cli.session import Session, profile_path, session_of
 
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
@@ -24,18 +24,25 @@ Record = Annotated[
 
 def profile(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Labelled questions, one JSON object a line.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Labelled questions, one JSON object a line. Default: muster.profile_set."),
+    ] = None,
     expert: Annotated[list[str] | None, typer.Option("--expert", help="Only this one; repeatable.")] = None,
     no_exam: Annotated[bool, typer.Option("--no-exam", help="Leave the aggregator exam out.")] = False,
 ) -> None:
     """Measure the experts on your questions; what is known already is not asked again."""
     from api.cli.progress import job_progress
     from api.cli.tables import cards_table
+    from orchestrator.errors import InputError
     from orchestrator.questions.files import read_questions
 
     session = session_of(ctx)
-    queries = read_questions(file)
     with session.app() as app:
+        path = profile_path(app.settings, file)
+        if path is None:
+            raise InputError("no questions to profile on.", remedy="Give FILE, or set muster.profile_set.")
+        queries = read_questions(path)
         for expert_id in expert or ():
             app.experts.expert(expert_id)
         with job_progress(app, "profiling") as on_progress:

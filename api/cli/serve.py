@@ -2,14 +2,18 @@
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.session import Session, session_of
+from api.cli.session import Session, profile_path, session_of
 
 if TYPE_CHECKING:
+    from orchestrator.bootstrap.app import App
+    from orchestrator.domain.queries import Query
     from orchestrator.settings.schema import Settings
 
 log = logging.getLogger(__name__)
@@ -25,10 +29,17 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="0 = any free one. Default: muster.server.port.")
     ] = None,
     profile: Annotated[
-        Path | None, typer.Option("--profile", help="Labelled questions: measure unprofiled experts first.")
+        Path | None,
+        typer.Option(
+            "--profile",
+            help="Labelled questions: measure unprofiled experts meanwhile. Default: muster.profile_set.",
+        ),
     ] = None,
 ) -> None:
-    """Serve the OpenAI-compatible API until interrupted."""
+    """Serve the OpenAI-compatible API until interrupted.
+
+    It answers at once, with what is known of the experts, and better when those without a card are profiled.
+    """
     import uvicorn
 
     from api.cli.descriptors import secure_descriptors
@@ -46,9 +57,8 @@ def serve(
     secure_descriptors(settings.muster.server.max_in_flight)
     if profile is not None and settings.is_stack:
         raise InputError("--profile is for one process.", param="profile", remedy="Run `muster profile`.")
-    if profile is not None:
-        _profile_unknown(session, settings, profile)
-    with open_app(settings, background=True) as app:
+    questions = _labelled(settings, profile)
+    with open_app(settings, background=True) as app, _prepared(session, app, questions):
         config = uvicorn.Config(
             create_app(app),
             host=bind[0],
@@ -69,7 +79,7 @@ def serve(
 
 
 def _check_free(host: str, port: int) -> None:
-    """Before minutes of profiling rather than after them.
+    """Before the pool is opened rather than after it.
 
     Raises:
         InputError: the address cannot be listened on.
@@ -87,16 +97,33 @@ def _check_free(host: str, port: int) -> None:
         ) from error
 
 
-def _profile_unknown(session: Session, settings: "Settings", file: Path) -> None:
-    """Done before the server's device loop runs, in an app of its own."""
-    from api.cli.progress import job_progress
-    from orchestrator.bootstrap.app import open_app
+def _labelled(settings: "Settings", file: Path | None) -> "list[Query]":
+    """The questions to profile on.
+
+    Raises:
+        InputError: they cannot be read.
+    """
     from orchestrator.questions.files import read_questions
 
-    with open_app(settings) as app:
-        known = app.experts.cards()
-        if all(expert.id in known for expert in app.pool.answerers):
-            return
-        with job_progress(app, "profiling") as on_progress:
-            report = app.profiling.run(read_questions(file), on_progress=on_progress)
-    session.remark(f"{len(report.cards)} experts profiled on {file}.")
+    path = profile_path(settings, file)
+    return [] if path is None or settings.is_stack else read_questions(path)
+
+
+@contextmanager
+def _prepared(session: Session, app: "App", questions: "list[Query]") -> Iterator[None]:
+    """Embedder and profile in the background, with a line now and then.
+
+    Raises:
+        SkillError: questions that cannot be graded.
+    """
+    from api.cli.progress import JobLines
+
+    lines = JobLines(lambda line: session.remark(line.rstrip()), left=app.jobs.left)
+    if not app.settings.is_stack:  # the workers embed and route
+        app.preparation.start(
+            questions, on_progress=lambda p: lines.update("profiling", p), tell=session.remark
+        )
+    try:
+        yield
+    finally:
+        app.preparation.stop()

@@ -93,6 +93,12 @@ class Session:
         Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
 
 
+def profile_path(settings: "Settings", given: Path | None) -> Path | None:
+    """The labelled questions that were given, else `muster.profile_set`, which is relative to its file."""
+    known = settings.muster.profile_set
+    return given or (None if known is None else settings.base_dir / known)
+
+
 def session_of(ctx: typer.Context) -> Session:
     assert isinstance(ctx.obj, Session), "set by the root command"
     return ctx.obj

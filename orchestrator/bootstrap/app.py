@@ -23,12 +23,13 @@ from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.services.jobs import Jobs
+from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
 from orchestrator.services.submitting import Submitter
 from orchestrator.settings.schema import Settings
 from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database
 from skills.grading.grader import AnswerGrader
-from skills.profiler import Profiler
+from skills.profiler import Profiler, check_labelled
 from workers.backends.registry import REMOTE_BACKENDS, get_backend
 from workers.checkpoints.identity import weights_hash
 from workers.device.wiring import DeviceSetup
@@ -109,7 +110,20 @@ class App:
             profile=lambda: self.catalogue.knowledge.profile,
             seed=settings.muster.seed,
         )
-        self.checks = Checks(settings, pool=self.pool, store=self.store, catalogue=self.catalogue)
+        self.preparation = Preparation(
+            pool=self.pool,
+            asking=self.asking,
+            experts=self.experts,
+            profiling=self.profiling,
+            check=check_labelled,
+        )
+        self.checks = Checks(
+            settings,
+            pool=self.pool,
+            store=self.store,
+            catalogue=self.catalogue,
+            measuring=self.preparation.note,
+        )
 
     def device_driver(
         self,

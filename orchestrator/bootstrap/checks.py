@@ -24,10 +24,24 @@ DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
 
 
+UNMEASURED = frozenset({"cards", "compositions"})
+"""Checks that may fail while the profile is being made: questions are answered without it."""
+
+
 class Checks:
     """Diagnoses of an opened configuration."""
 
-    def __init__(self, settings: Settings, *, pool: Pool, store: JobStore, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pool: Pool,
+        store: JobStore,
+        catalogue: Catalogue,
+        measuring: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`measuring`: how far the profile is that this process makes; None = it makes none."""
+        self._measuring = measuring
         self._settings = settings
         self._pool = pool
         self._store = store
@@ -35,7 +49,12 @@ class Checks:
 
     def diagnose(self) -> list[Diagnosis]:
         """Check what a question needs to be answered; never raises."""
-        return [_diagnosis(name, check) for name, check in self._checks().items()]
+        measuring = self._measuring()
+        found = [_diagnosis(name, check) for name, check in self._checks().items()]
+        if measuring is None:
+            return found
+        note = Diagnosis("profile", False, measuring, required=False)
+        return [note, *(d._replace(required=d.required and d.check not in UNMEASURED) for d in found)]
 
     def require_compositions(self) -> None:
         """Build what the file defines, as far as that needs no profile.

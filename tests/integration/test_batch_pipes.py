@@ -133,3 +133,15 @@ def test_a_job_is_its_content_whatever_the_file_is_called(
     assert json.loads(capsys.readouterr().out)["job_id"] == first
     assert len(events(tmp_path, "generation")) == n_generated
     assert Path("again.jsonl").read_text() == Path("q.answers.jsonl").read_text()
+
+
+def test_the_profile_set_of_the_pool_file_needs_not_be_named(
+    pool: str, questions: bytes, capsys: Captured
+) -> None:
+    assert questions
+    assert main(["--config", pool, "profile", "--no-exam", "--json"]) == 2
+    assert "muster.profile_set" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+    Path(pool).write_text(Path(pool).read_text().replace("muster:\n", "muster:\n  profile_set: q.jsonl\n"))
+    assert main(["--config", pool, "profile", "--no-exam", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_questions"] == 3

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -477,19 +479,82 @@ def test_interrupted_batch_resumes_without_repeating_finished_work(
 
 
 @pytest.mark.timeout(600)
-def test_serve_profiles_first_answers_and_stops_when_interrupted(pool: Path, tmp_path: Path) -> None:
+def test_serve_answers_while_it_profiles_and_is_ready_with_cards_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pool = write_pool(tmp_path, rules=[{"match": question(5), "hang": True, "times": 1}])
+    config = yaml.safe_load(pool.read_text())
+    config["muster"]["scheduler"] = {"hang_timeout_s": 5}
+    pool.write_text(yaml.safe_dump(config))
     known = write_questions(tmp_path / "known.jsonl", range(6))
-    words = ["--config", str(pool), "serve", "--port", "0", "--profile", str(known), "--json"]
-    with started(*words) as program:
-        assert program.stdout is not None
-        lines = [program.stdout.readline() for _ in range(3)]
-        url = json.loads("".join(lines))["url"]
-        with urllib.request.urlopen(f"{url}/health/ready", timeout=120) as response:
-            assert json.load(response)["status"] == "ready"
+    with started("--config", str(pool), "serve", "--port", "0", "--profile", str(known), "--json") as program:
+        url = served_url(program)
+        _wait_until(lambda: bool(events(tmp_path, "rule")))  # an engine hangs: the profile is not complete
+        ready = get_json(f"{url}/health/ready")
+        assert (ready["status"], ready["degraded"]) == ("ready", True)
+        assert ready["checks"][0]["check"] == "profile"
+        assert ready["checks"][0]["detail"].startswith("profiling: ")
+        asked = {"model": "auto", "messages": [{"role": "user", "content": question(9)}]}
+        assert get_json(f"{url}/v1/chat/completions", asked)["object"] == "chat.completion"
+        _wait_until(lambda: get_json(f"{url}/health/ready")["degraded"] is False)
+        checks = get_json(f"{url}/health/ready")["checks"]
+        assert {"cards": "3 cards"}.items() <= {c["check"]: c["detail"] for c in checks}.items()
+        program.send_signal(signal.SIGINT)
+        _, stderr = program.communicate(timeout=120)
+    assert program.returncode == 0
+    assert "profiling: " in stderr
+    assert "3 experts profiled." in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.timeout(600)
+def test_serve_that_is_interrupted_while_it_profiles_ends_and_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pool = write_pool(tmp_path, rules=[{"match": question(5), "hang": True, "times": 1}])
+    known = write_questions(tmp_path / "known.jsonl", range(6))
+    with started("--config", str(pool), "serve", "--port", "0", "--profile", str(known), "--json") as program:
+        served_url(program)
+        _wait_until(lambda: bool(events(tmp_path, "rule")))
         program.send_signal(signal.SIGINT)
         _, stderr = program.communicate(timeout=120)
     assert program.returncode == 0
     assert "Traceback" not in stderr
+
+    run_json(pool, capsys, "profile", str(known), "--no-exam")
+    generated = Counter((event["engine"], event["prompt"]) for event in events(tmp_path, "generation"))
+    assert len(generated) == 18
+    assert set(generated.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [('{"question": "Why?"}', "have no answer"), ("[1]", "JSON array")]
+)
+def test_serve_refuses_a_profile_that_cannot_be_used_before_it_listens(
+    pool: Path, tmp_path: Path, capsys: Captured, text: str, message: str
+) -> None:
+    (tmp_path / "bad.jsonl").write_text(text)
+    error = run_json(pool, capsys, "serve", "--port", "0", "--profile", "bad.jsonl", code=2)["error"]
+    assert message in error["message"]
+
+
+def served_url(program: subprocess.Popen[str]) -> str:
+    assert program.stdout is not None
+    return str(json.loads("".join(program.stdout.readline() for _ in range(3)))["url"])
+
+
+def get_json(url: str, body: object = None) -> dict[str, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=120) as response:
+            document = json.load(response)
+    except urllib.error.HTTPError as error:
+        document = json.load(error)
+    assert isinstance(document, dict)
+    return document
 
 
 @contextlib.contextmanager

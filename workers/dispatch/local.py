@@ -77,8 +77,8 @@ class LocalDispatcher:
         return self._thread is not None and self._thread.is_alive()
 
     def run(self, job_id: str, *, on_progress: OnProgress | None = None) -> JobProgress:
-        """Drive the device until the job ends. Interrupted, it gives its leases back: the job resumes
-        where it was.
+        """Drive the device until the job ends, or `stop`. Interrupted, it gives its leases back: the job
+        resumes where it was.
 
         Raises:
             NotFoundError: no such job.
@@ -152,7 +152,7 @@ class LocalDispatcher:
         """Work, or watch while another thread of this process works."""
         progress = self._stores.jobs.job(job_id)
         self.notify()
-        while progress.state is JobState.RUNNING and self._clock() < until:
+        while progress.state is JobState.RUNNING and not self._is_over(until):
             if self._driving.acquire(blocking=False):
                 try:
                     progress = self._work(job_id, until=until, on_progress=on_progress)
@@ -165,6 +165,9 @@ class LocalDispatcher:
                 if on_progress is not None:
                     on_progress(progress)
         return progress
+
+    def _is_over(self, until: float) -> bool:
+        return self._stopping.is_set() or self._clock() >= until
 
     def _work(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
         bury_the_dead(self._stores.leases, self._stores.devices)
