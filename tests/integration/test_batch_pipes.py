@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from api.cli.main import main
 from tests.integration.scripted_pool import events, write_pool, write_questions
@@ -142,6 +143,8 @@ def test_the_profile_set_of_the_pool_file_needs_not_be_named(
     assert main(["--config", pool, "profile", "--no-exam", "--json"]) == 2
     assert "muster.profile_set" in json.loads(capsys.readouterr().out)["error"]["message"]
 
-    Path(pool).write_text(Path(pool).read_text().replace("muster:\n", "muster:\n  profile_set: q.jsonl\n"))
+    config = yaml.safe_load(Path(pool).read_text())
+    config.setdefault("muster", {})["profile_set"] = "q.jsonl"
+    Path(pool).write_text(yaml.safe_dump(config))
     assert main(["--config", pool, "profile", "--no-exam", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n_questions"] == 3
