@@ -1,5 +1,6 @@
 """Checks: of a configuration when it is opened, and of what a question needs to be answered."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from orchestrator.errors import ConfigError, MusterError, NotProfiledError, Unkn
 from orchestrator.ports.jobs import JobStore
 from orchestrator.settings.schema import CompositionSettings, Settings
 from workers.backends.registry import get_backend
+from workers.checkpoints.identity import weights_hash
 
 log = logging.getLogger(__name__)
 
@@ -138,9 +140,20 @@ def _diagnosis(name: str, check: Callable[[], str]) -> Diagnosis:
 
 
 def config_hash(settings: Settings, pool: Pool) -> str:
-    """Identity of what answers depend on: the pool and the compositions, not ports or paths."""
+    """Identity of what answers depend on: the pool and the compositions, not ports or places of files."""
     muster = settings.muster.model_dump(mode="json", include={"skills", "compositions", "embedder", "seed"})
+    muster["skills"]["vocabulary"] = _content_of(settings.base_dir / settings.muster.skills.vocabulary)
+    muster["embedder"]["model"] = _model_of(settings.muster.embedder.model)
     return content_hash([pool.fingerprint, muster])
+
+
+def _content_of(path: Path) -> str:
+    """The hash of a file; the name of what is none (`induced`)."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else path.name
+
+
+def _model_of(name: str) -> str:
+    return (weights_hash(name) or name) if Path(name).is_dir() else name
 
 
 def check_references(settings: Settings, pool: Pool) -> None:

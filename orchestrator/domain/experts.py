@@ -69,12 +69,13 @@ class Expert(Value):
 
     @cached_property
     def fingerprint(self) -> str:
+        """The same wherever the weights lie; only weights without an identity count by their place."""
+        weights = self.weights_hash or [self.engine.model, self.adapter]
         return content_hash(
             [
                 self.id,
-                self.weights_hash,
-                self.engine.model_dump(exclude={"id", "memory_gib", "tensor_parallel_size"}),
-                self.adapter,
+                weights,
+                self.engine.model_dump(exclude={"id", "model", "memory_gib", "tensor_parallel_size"}),
                 self.prompt,
                 self.system_prompt,
                 self.max_tokens,

@@ -9,6 +9,8 @@ SAMPLE_BYTES = 1 << 20
 IDENTITY_FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
+    "*.gguf",
+    "*.bin",
     "config.json",
     "generation_config.json",
     "adapter_config.json",
@@ -26,9 +28,9 @@ IDENTITY_FILES = (
 def weights_hash(model: str, adapter: str | None = None, *, revision: str | None = None) -> str:
     """Content identity of a model and its adapter, 16 hex digits.
 
-    A directory counts by its configuration, tokenizer and safetensors files: names, sizes, and the
+    A directory counts by its configuration, tokenizer and weights files: names, sizes, and the
     first and last MiB of each; where it lies and when it was written do not matter. A hub id counts
-    by id and revision. A path that does not exist gives "".
+    by id and revision. A path that does not exist, or holds none of these files, gives "".
     """
     parts = [_identity(model, revision), *([_identity(adapter, None)] if adapter is not None else [])]
     return content_hash(parts) if all(parts) else ""
@@ -38,7 +40,8 @@ def _identity(model: str, revision: str | None) -> str:
     folder = Path(model)
     if folder.is_dir():
         files = sorted(path for path in folder.iterdir() if _counts(path))
-        return content_hash([[path.name, path.stat().st_size, _sampled_sha256(path)] for path in files])
+        found = [[path.name, path.stat().st_size, _sampled_sha256(path)] for path in files]
+        return content_hash(found) if found else ""
     if folder.is_absolute() or model.startswith("."):
         return ""
     return content_hash(["hub", model, revision])
