@@ -118,10 +118,11 @@ def _expert(
         raise ConfigError(
             f"'{member.model_name}' is a LoRA adapter without base_model.",
             file=settings.source,
+            param=f"model_list.{settings.model_list.index(member)}.model_info",
             remedy="Name the base weights in model_info.base_model.",
         )
-    model = _locate(params.model, settings.base_dir)
-    base = _locate(info.base_model, settings.base_dir) if is_lora and info.base_model else model
+    model = locate(params.model, settings.base_dir)
+    base = locate(info.base_model, settings.base_dir) if is_lora and info.base_model else model
     home = Homed(_engine_spec(member, base, remote), params.api_base, params.api_key)
     spec = _shared_engine(home, engines).spec
     adapter = model if is_lora else None
@@ -143,7 +144,7 @@ def _expert(
 
 
 def _engine_spec(member: Member, base: str, remote: Container[str]) -> EngineSpec:
-    options, backend = member.model_info.muster, _backend(member)
+    options, backend = member.model_info.muster, backend_of(member)
     return EngineSpec(
         id=Path(base).name or base,
         backend=backend,
@@ -158,7 +159,7 @@ def _engine_spec(member: Member, base: str, remote: Container[str]) -> EngineSpe
     )
 
 
-def _backend(member: Member) -> str:
+def backend_of(member: Member) -> str:
     """As configured; a row in LiteLLM's own form that says where the model is, is a remote one."""
     options, params = member.model_info.muster, member.litellm_params
     is_elsewhere = params.api_base is not None or params.api_key is not None
@@ -184,7 +185,7 @@ def _shared_engine(home: Homed, engines: dict[str, Homed]) -> Homed:
     return engines[name]
 
 
-def _locate(model: str, base_dir: Path) -> str:
+def locate(model: str, base_dir: Path) -> str:
     """An existing directory relative to the file, made absolute; otherwise the hub id as written."""
     here = base_dir / model
     return str(here.resolve()) if here.exists() else model

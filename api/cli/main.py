@@ -44,7 +44,14 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "doctor": system.doctor,
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
-    "config": ("The configuration file.", {"check": system.config_check}),
+    "config": (
+        "The configuration file.",
+        {
+            "check": system.config_check,
+            "example": system.config_example,
+            "reference": system.config_reference,
+        },
+    ),
     "jobs": (
         "What was submitted.",
         {"list": jobs.jobs_list, "show": jobs.jobs_show, "cancel": jobs.jobs_cancel},

@@ -1,6 +1,5 @@
-"""`config check`, `doctor` and `models`: is everything in place?"""
+"""`config`, `doctor` and `models`: is everything in place?"""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -10,25 +9,41 @@ from api.cli.session import session_of
 
 
 def config_check(ctx: typer.Context) -> None:
-    """Check the configuration; exit code 2 and the place of the mistake when it cannot be used."""
-    from orchestrator.bootstrap.app import open_app
+    """Check the configuration; exit code 2 and the places of all mistakes when it cannot be used."""
+    from orchestrator.bootstrap.pool_file import check_pool_file
 
     session = session_of(ctx)
-    settings = session.settings()
-    with tempfile.TemporaryDirectory() as scratch:
-        elsewhere = {"database_url": f"sqlite:///{Path(scratch) / 'check.sqlite3'}"}
-        unattached = settings.muster.model_copy(update=elsewhere)
-        with open_app(settings.model_copy(update={"muster": unattached})) as app:
-            app.checks.require_compositions()
-            pool, names = app.pool, app.asking.compositions
+    settings, pool, names = check_pool_file(session.config_path())
     payload = {
         "file": settings.source,
         "experts": [expert.id for expert in pool.experts],
         "engines": list(pool.engines),
         "compositions": list(names),
+        "remarks": list(settings.remarks),
     }
     line = f"{settings.source}: {len(pool.experts)} experts on {len(pool.engines)} engines; no mistakes."
-    session.emit(payload, line)
+    session.emit(payload, *settings.remarks, line)
+
+
+def config_example(ctx: typer.Context) -> None:
+    """Print a pool file with comments, to start from."""
+    from orchestrator.settings.reference import example
+
+    _print_text(ctx, example())
+
+
+def config_reference(ctx: typer.Context) -> None:
+    """Print every key of a pool file, with its type, default and meaning, as Markdown."""
+    from orchestrator.settings.reference import reference
+
+    _print_text(ctx, reference())
+
+
+def _print_text(ctx: typer.Context, text: str) -> None:
+    if session_of(ctx).as_json:
+        session_of(ctx).emit({"text": text})
+    else:
+        print(text, end="")
 
 
 def doctor(ctx: typer.Context) -> None:

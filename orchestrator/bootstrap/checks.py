@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from aggregators.outputs import AGGREGATORS
@@ -58,11 +58,10 @@ class Checks:
         note = Diagnosis("profile", False, measuring, required=False)
         return [note, *(d._replace(required=d.required and d.check not in UNMEASURED) for d in found)]
 
-    def require_compositions(self) -> None:
-        """Build what the file defines, as far as that needs no profile.
+    def composition_mistakes(self) -> Iterator[tuple[str, MusterError]]:
+        """Compositions of the file that name a router, an aggregator or an option that does not exist.
 
-        Raises:
-            ConfigError: a router, an aggregator or an option that does not exist.
+        They are built, as far as that needs no profile.
         """
         for name in self._settings.muster.compositions:
             try:
@@ -70,8 +69,7 @@ class Checks:
             except NotProfiledError:
                 continue
             except (ConfigError, UnknownNameError) as error:
-                place = f"muster.compositions.{name}"
-                raise ConfigError(f"{place}: {error}", file=self._settings.source, param=place) from error
+                yield name, error
 
     def _checks(self) -> Mapping[str, Callable[[], str]]:
         if self._settings.is_stack:  # the workers embed, load and route; this process only looks
@@ -167,6 +165,7 @@ def check_references(settings: Settings, pool: Pool) -> None:
         raise ConfigError(
             f"muster.skills.annotator_expert '{annotator}' is not in the pool.",
             file=settings.source,
+            param="muster.skills.annotator_expert",
             remedy=f"Name one of: {', '.join(pool.by_id)}.",
         )
     for engine in pool.engines.values():
@@ -179,6 +178,7 @@ def check_references(settings: Settings, pool: Pool) -> None:
         raise ConfigError(
             f"composition '{synthesized[0]}' synthesizes, but no member has the role 'aggregator'.",
             file=settings.source,
+            param=f"muster.compositions.{synthesized[0]}.aggregator",
             remedy="Add `roles: [expert, aggregator]` to a member's model_info.muster.",
         )
 
@@ -204,7 +204,7 @@ def _check_experts(settings: Settings, pool: Pool) -> None:
         raise ConfigError(
             f"expert '{hidden}' has the name of a composition and could not be asked by it.",
             file=settings.source,
-            param="model_name",
+            param=f"model_list.{[m.model_name for m in settings.model_list].index(hidden)}.model_name",
             remedy="Give it another model_name.",
         )
 

@@ -45,20 +45,29 @@ PathOrName = Annotated[str, BeforeValidator(_expanded)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class LitellmParams(Section):
     """Place of a model and how it is called; keys as in LiteLLM."""
 
     model: PathOrName = Field(min_length=1)
+    """Directory of weights (relative to this file; `~` and `$VAR` are filled in), hub id, or the name
+    that a server or provider knows."""
     api_base: str | None = None
+    """URL of an OpenAI-compatible server, without credentials."""
     api_key: SecretStr | None = None
+    """Write `os.environ/NAME`; a literal key needs a file that only you can read."""
     rpm: int | None = Field(default=None, gt=0)
+    """Requests a minute that may be sent. None = no limit."""
     tpm: int | None = Field(default=None, gt=0)
+    """Tokens a minute that may be sent. None = no limit."""
     timeout: float | None = Field(default=None, gt=0)
+    """Seconds of one call. None = `router_settings.timeout`, or the engine's own."""
     max_tokens: int | None = Field(default=None, ge=1)
+    """Longest response, in tokens. None = `model_info.max_output_tokens`, or 512."""
     temperature: float | None = Field(default=None, ge=0, le=2)
+    """Of this expert's sampling. None = 0: the same question gives the same response."""
 
     @field_validator("api_base")
     @classmethod
@@ -87,58 +96,90 @@ class MemberOptions(Section):
     """
 
     engine: str = "transformers"
+    """`transformers` and `vllm` run in process; `server` asks an OpenAI-compatible server, `remote` a
+    provider over litellm; `scripted` is for tests. Default with `api_base` or `api_key`: `remote`."""
     adapter: Literal["lora"] | None = None
+    """`lora`: `model` is an adapter over `base_model`, whose engine it shares."""
     roles: tuple[Literal["expert", "aggregator", "annotator"], ...] = ("expert",)
+    """`expert` answers, `aggregator` writes one answer from several, `annotator` names skills."""
     prompt: str = "instruct"
+    """`instruct` says how to answer; `plain` is the question alone."""
     synthesize_prompt: str = "full"
+    """How an aggregator is asked: `full`, or `compact` for small contexts."""
     system_prompt: str | None = None
+    """System message of every call. None = none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the weights. `auto` = as the engine finds best."""
     tensor_parallel_size: int = Field(default=1, ge=1, le=64)
+    """Devices that share the weights."""
     gpu_memory_gib: float | None = Field(default=None, gt=0)
+    """Memory of the loaded engine. None = not known."""
     max_model_len: int = Field(default=4096, ge=16, le=10_000_000)
+    """Longest prompt plus response, in tokens. Default of `server` and `remote`: left to the server."""
     chat_template: str | None = None
+    """Jinja text in place of the tokenizer's own template."""
     revision: str | None = None
+    """Branch, tag or commit of a hub id."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    """What only this engine understands; see docs/vllm.md for `vllm`."""
 
 
 class ModelInfo(Section):
     mode: Literal["chat", "completion", "responses"] = "chat"
+    """All three are chats here. Members of other modes (`embedding`, …) are left out of the pool."""
     base_model: PathOrName | None = None
+    """Base weights of an adapter."""
     input_cost_per_token: float = Field(default=0.0, ge=0)
+    """USD; for reports and for routers with a budget."""
     output_cost_per_token: float = Field(default=0.0, ge=0)
+    """USD."""
     max_output_tokens: int | None = Field(default=None, gt=0)
+    """Used where `litellm_params.max_tokens` is not set."""
     params_b: float | None = Field(default=None, gt=0)
+    """Billions of active parameters; the router `category` needs it."""
     muster: MemberOptions = MemberOptions()
+    """How Muster runs this member."""
 
 
 class Member(Section):
     """One row of `model_list`."""
 
     model_name: str = Field(min_length=1, max_length=256)
+    """The expert's id: `model` of a request, name on the cards. Put it in quotes where YAML reads
+    something else (`"no"`, `"4"`)."""
     litellm_params: LitellmParams
+    """Where the model is."""
     model_info: ModelInfo = ModelInfo()
+    """What is known about it."""
 
 
 class RouterSettings(Section):
     """LiteLLM's section, accepted so that a file can be pasted; used by remote experts."""
 
     num_retries: int = Field(default=2, ge=0, le=10)
+    """Attempts after the first one, for failures that pass."""
     timeout: float | None = Field(default=None, gt=0)
+    """Seconds of one call, where the member says nothing."""
     allowed_fails: int = Field(default=3, ge=0)
+    """Outages in a row before an engine is left alone."""
     cooldown_time: float = Field(default=30, ge=0)
+    """For how many seconds it is left alone."""
 
 
 class GeneralSettings(Section):
     """LiteLLM's section."""
 
     database_url: str | None = None
+    """Used where `muster.database_url` is not set."""
 
 
 class EmbedderSettings(Section):
     """`minilm` (weights from a package, offline), `hash` (no model), or a directory or hub id."""
 
     model: PathOrName = "minilm"
+    """`minilm` (weights from a package, offline), `hash` (no model), or a directory or hub id."""
     cache_size: int = Field(default=20_000, ge=0)
+    """Texts whose vectors are kept in memory."""
 
 
 class SkillSettings(Section):
@@ -150,13 +191,21 @@ class SkillSettings(Section):
     """
 
     annotator: Literal["embedding", "llm"] = "embedding"
+    """Who names the skills of a question: `embedding` (the nearest of the vocabulary) or `llm`."""
     annotator_expert: str | None = None
+    """The member that annotates, for `llm`."""
     vocabulary: PathOrName = "induced"
+    """`induced` from the profile questions, `builtin`, or a file with one skill a line."""
     n_induced: int | None = Field(default=None, ge=2, le=5000)
+    """Skills to induce. None = by the number of questions."""
     floor: float = Field(default=0.25, ge=0, le=1)
+    """Smallest cosine similarity that still means the skill."""
     relative_floor: float = Field(default=0.85, ge=0, le=1)
+    """Share of the best skill's similarity that a further one needs."""
     max_skills: int = Field(default=3, ge=1, le=10)
+    """Most skills of one question."""
     match_floor: float = Field(default=0.4, ge=0, le=1)
+    """Similarity from which a free name of the `llm` annotator is one of the cards'."""
 
 
 class CompositionSettings(Section):
@@ -170,13 +219,22 @@ class CompositionSettings(Section):
     """
 
     router: str
+    """Who is recruited; docs/routers.md lists the routers and their options."""
     router_options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Options of the router."""
     aggregator: str
+    """How responses become one answer: `majority`, `weighted`, `learned`, `verifiers`, `first`,
+    `synthesize`."""
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Options of the aggregator."""
     waves: dict[str, JsonValue] | None = None
+    """Ask the router's reserves as long as these options say. None = ask the recruits only."""
     temperature: float | None = Field(default=None, ge=0, le=2)
+    """Of the recruits' sampling, unless a job sets its own. None = each expert's."""
     experts: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Ids of those that may be recruited. None = every one of the pool that answers."""
     abstain_below: float | None = Field(default=None, ge=0, le=1)
+    """An answer with less confidence is withheld; one that states none never is. None = never."""
 
 
 class FeedbackSettings(Section):
@@ -186,8 +244,11 @@ class FeedbackSettings(Section):
     """
 
     half_life_days: float = Field(default=30, gt=0, le=10_000)
+    """A judgement of that age counts half on the cards."""
     window_days: int = Field(default=7, ge=1, le=365)
+    """Drift is looked for in these last days."""
     min_answers: int = Field(default=20, ge=1)
+    """Judged answers in the window, before drift is spoken of."""
 
 
 class SchedulerSettings(Section):
@@ -198,42 +259,74 @@ class SchedulerSettings(Section):
     """
 
     max_wait_s: float = Field(default=300, gt=0)
+    """Seconds that waiting work of another engine may be passed over."""
     lease_s: float = Field(default=15, ge=1, le=3600)
+    """Seconds for which a worker holds what it took, unless it renews it."""
     shard_s: float = Field(default=5, gt=0, le=600)
+    """Seconds of work taken at once."""
     max_attempts: int = Field(default=3, ge=1, le=100)
+    """Times that a call is taken before it fails."""
     hang_timeout_s: float = Field(default=300, gt=0)
+    """Seconds without a token after which an engine is started anew."""
     max_resident: int = Field(default=1, ge=1, le=64)
+    """Engines that one device may hold at once, while its memory allows."""
     sweep_s: float = Field(default=5, gt=0, le=30)
+    """Seconds between looks for workers that died."""
 
 
 class ServerSettings(Section):
     host: str = "127.0.0.1"
+    """Nobody is asked for a key: keep it on loopback, or put a proxy in front."""
     port: int = Field(default=8321, ge=0, le=65535)
+    """0 = any free one."""
     request_timeout_s: float = Field(default=120, gt=0, le=86_400)
+    """Most seconds that a request may wait; `muster.timeout_s` of a request may be shorter."""
     max_body_bytes: int = Field(default=2_000_000, ge=1024, le=200_000_000)
+    """Largest request."""
     max_upload_bytes: int = Field(default=200_000_000, ge=1024, le=200_000_000)
+    """Largest question set at `/v1/jobs`."""
     max_in_flight: int = Field(default=256, ge=1, le=100_000)
+    """Requests at once; further ones get 429."""
 
 
 class MusterSettings(BaseSettings):
     """The `muster:` section and its environment variables."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter=NESTED, env_ignore_empty=True, extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=NESTED,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     data_dir: UserPath = Path(".muster")
+    """Where the database and embedded texts are kept; relative to the working directory."""
     database_url: str | None = None
+    """`sqlite:///…` or `postgresql://…`. None = `general_settings.database_url`, or SQLite in
+    `data_dir`."""
     broker_url: str | None = None
+    """Redis, Valkey or RabbitMQ; makes every command a part of the stack. None = one process does all."""
     device: str = "auto"
+    """`auto`, `cpu`, or `cuda:0`."""
     seed: int = 0
+    """Of sampling, induction and ties."""
     profile_set: UserPath | None = None
+    """Labelled questions, relative to this file: what `muster profile` and `muster serve` measure on by
+    default."""
     embedder: EmbedderSettings = EmbedderSettings()
+    """What questions are compared by."""
     skills: SkillSettings = SkillSettings()
+    """How questions get their skills."""
     compositions: dict[str, CompositionSettings] = Field(default_factory=dict)
+    """Named ways to answer, beside the stock ones."""
     feedback: FeedbackSettings = FeedbackSettings()
+    """How users' judgements count."""
     scheduler: SchedulerSettings = SchedulerSettings()
+    """Times of the scheduler."""
     server: ServerSettings = ServerSettings()
+    """The REST API."""
 
     @classmethod
     def settings_customise_sources(
@@ -255,9 +348,13 @@ class Settings(Section):
     """
 
     model_list: tuple[Member, ...] = Field(min_length=1)
+    """The pool: one member each."""
     router_settings: RouterSettings = RouterSettings()
+    """Retries and pauses of engines elsewhere."""
     general_settings: GeneralSettings = GeneralSettings()
+    """LiteLLM's section."""
     muster: MusterSettings = Field(default_factory=MusterSettings)
+    """Everything that is no matter of a single member."""
     base_dir: Path = Path()
     source: str = ""
     remarks: tuple[str, ...] = ()

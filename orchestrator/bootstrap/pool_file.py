@@ -1,0 +1,201 @@
+"""Check of a pool file: all that can be found out without loading a model, each mistake with its line."""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator.bootstrap.app import App, open_app
+from orchestrator.domain.experts import Pool
+from orchestrator.errors import ConfigError
+from orchestrator.pool import backend_of, locate
+from orchestrator.settings.load import load_with_lines, name_of, raise_all
+from orchestrator.settings.schema import EmbedderSettings, Member, Settings
+from orchestrator.settings.yaml_lines import Document, KeyPath
+from skills.vocabulary import load_vocabulary
+
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+WEIGHED = frozenset({"transformers", "vllm"})
+"""Backends whose `model` is weights: a directory or a hub id."""
+SCALED = frozenset({"yarn", "linear", "dynamic"})
+_BLANK = re.compile(r"\s")
+_VOCABULARIES = frozenset({"induced", "builtin"})
+_EMBEDDERS = frozenset({"minilm", "hash"})
+
+
+class CheckedFile(NamedTuple):
+    """A pool file without mistakes."""
+
+    settings: Settings
+    pool: Pool
+    compositions: tuple[str, ...]
+
+
+def check_pool_file(path: Path) -> CheckedFile:
+    """Open the pool over a database of its own that is gone afterwards.
+
+    Raises:
+        ConfigError: with all mistakes, their lines and what to do.
+    """
+    settings, document = load_with_lines(path)
+    mistakes = list(_file_mistakes(settings, document))
+    with tempfile.TemporaryDirectory() as scratch:
+        # Options of routers and votes do not depend on skills: no model is loaded for these.
+        stand_in = {
+            "database_url": f"sqlite:///{Path(scratch) / 'check.sqlite3'}",
+            "data_dir": Path(scratch),
+            "embedder": EmbedderSettings(model="hash"),
+            "skills": settings.muster.skills.model_copy(update={"vocabulary": "builtin"}),
+        }
+        muster = settings.muster.model_copy(update=stand_in)
+        try:
+            with open_app(settings.model_copy(update={"muster": muster})) as app:
+                mistakes += _composition_mistakes(app, settings, document)
+                checked = CheckedFile(settings, app.pool, tuple(app.catalogue.names))
+        except ConfigError as error:
+            raise_all([*mistakes, _with_line(error, document)])
+            raise
+    raise_all(mistakes)
+    return checked
+
+
+def context_of(folder: Path) -> int | None:
+    """Longest context that a model's `config.json` states, in tokens, as far as it is scaled there."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    inner = config.get("text_config")
+    texts = {**config, **inner} if isinstance(inner, dict) else config
+    stated = next((texts[key] for key in CONTEXT_KEYS if isinstance(texts.get(key), int)), None)
+    return None if stated is None else round(stated * _scaling(texts))
+
+
+def _scaling(config: Mapping[str, object]) -> float:
+    rope = config.get("rope_scaling") or config.get("rope_parameters")
+    if not isinstance(rope, dict) or rope.get("rope_type", rope.get("type")) not in SCALED:
+        return 1.0
+    factor = rope.get("factor")
+    return float(factor) if isinstance(factor, int | float) and factor > 1 else 1.0
+
+
+def _file_mistakes(settings: Settings, document: Document) -> Iterator[ConfigError]:
+    for index, member in enumerate(settings.model_list):
+        place = ("model_list", _place_in_file(document, member, index))
+        yield from _member_mistakes(member, settings, document, place)
+    for name in settings.muster.compositions:
+        if _BLANK.search(name):
+            yield _mistake(settings, document, ("muster", "compositions", name), _blank(name), "Use - or _.")
+    yield from _muster_paths(settings, document)
+
+
+def _member_mistakes(
+    member: Member, settings: Settings, document: Document, place: KeyPath
+) -> Iterator[ConfigError]:
+    info, params = member.model_info, member.litellm_params
+    if _BLANK.search(member.model_name):
+        yield _mistake(settings, document, (*place, "model_name"), _blank(member.model_name), "Use - or _.")
+    if backend_of(member) == "server" and params.api_base is None:
+        message = f"'{member.model_name}' is asked over a server and has no api_base."
+        yield _mistake(settings, document, (*place, "litellm_params"), message, "Give the server's URL.")
+    if backend_of(member) not in WEIGHED:
+        return
+    paths: list[tuple[KeyPath, str]] = [((*place, "litellm_params", "model"), params.model)]
+    if info.base_model is not None and info.muster.adapter is not None:
+        paths.append(((*place, "model_info", "base_model"), info.base_model))
+    for key, path in paths:
+        if _is_missing(path, settings.base_dir):
+            message = f"there is no '{path}'."
+            yield _mistake(settings, document, key, message, "Mend the path, or fetch the model.")
+    yield from _context_mistakes(member, settings, document, place)
+
+
+def _context_mistakes(
+    member: Member, settings: Settings, document: Document, place: KeyPath
+) -> Iterator[ConfigError]:
+    info = member.model_info
+    is_adapter = info.muster.adapter is not None
+    weights = (info.base_model or "") if is_adapter else member.litellm_params.model
+    most = context_of(Path(locate(weights, settings.base_dir))) if weights else None
+    if most is None or info.muster.max_model_len <= most:
+        return
+    key = (*place, "model_info", "muster", "max_model_len")
+    default = "" if "max_model_len" in info.muster.model_fields_set else ", its default,"
+    message = (
+        f"max_model_len {info.muster.max_model_len}{default} is beyond the {most} tokens of config.json."
+    )
+    yield _mistake(settings, document, key, message, f"Set max_model_len: {most} or less.")
+
+
+def _muster_paths(settings: Settings, document: Document) -> Iterator[ConfigError]:
+    muster = settings.muster
+    if muster.profile_set is not None and not (settings.base_dir / muster.profile_set).exists():
+        message = f"there is no '{muster.profile_set}'."
+        yield _mistake(settings, document, ("muster", "profile_set"), message, "Mend the path.")
+    vocabulary = muster.skills.vocabulary
+    if vocabulary not in _VOCABULARIES:
+        try:
+            load_vocabulary(settings.base_dir / vocabulary)
+        except ConfigError as error:
+            yield _mistake(settings, document, ("muster", "skills", "vocabulary"), str(error))
+    embedder = muster.embedder.model
+    if embedder not in _EMBEDDERS and _is_missing(embedder, Path()):
+        message = f"there is no '{embedder}'."
+        yield _mistake(settings, document, ("muster", "embedder", "model"), message, "Mend the path.")
+
+
+def _composition_mistakes(app: App, settings: Settings, document: Document) -> Iterator[ConfigError]:
+    for name, error in app.checks.composition_mistakes():
+        section = ("muster", "compositions", name)
+        below = [
+            place for place in document.lines if place[: len(section)] == section and place[-1] == error.param
+        ]
+        message = f"{name_of(section)}: {error}"
+        yield _mistake(settings, document, below[0] if below else section, message)
+
+
+def _with_line(error: ConfigError, document: Document) -> ConfigError:
+    """The error with the line that its `param` names, where it has none."""
+    if error.line is not None or error.file is None or not error.param:
+        return error
+    place = tuple(int(part) if part.isdecimal() else part for part in error.param.split("."))
+    line = document.line_of(place)
+    if line is None:
+        return error
+    message = str(error).removeprefix(f"{error.file}: ")
+    return ConfigError(message, file=error.file, line=line, param=error.param)
+
+
+def _mistake(
+    settings: Settings, document: Document, place: KeyPath, message: str, remedy: str | None = None
+) -> ConfigError:
+    line = document.line_of(place)
+    return ConfigError(message, file=settings.source, line=line, param=name_of(place), remedy=remedy)
+
+
+def _place_in_file(document: Document, member: Member, index: int) -> int:
+    """Of a member: those of other modes were left out of the settings."""
+    rows = document.data.get("model_list")
+    names = (
+        [row.get("model_name") if isinstance(row, dict) else None for row in rows]
+        if isinstance(rows, list)
+        else []
+    )
+    return names.index(member.model_name) if member.model_name in names else index
+
+
+def _is_missing(model: str, base_dir: Path) -> bool:
+    """Whether a model is a path, and nothing is there; what looks like `owner/name` may be a hub id."""
+    if (base_dir / model).exists():
+        return False
+    first, *rest = Path(model).parts
+    is_no_name = Path(model).is_absolute() or model.startswith(".") or len(rest) > 1
+    return is_no_name or (len(rest) == 1 and (base_dir / first).is_dir())
+
+
+def _blank(name: str) -> str:
+    return f"the name '{name}' holds blanks, which a command line would take apart."

@@ -1,0 +1,131 @@
+"""`config check`: all mistakes of a pool file that can be found without loading a model, with lines."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.bootstrap.pool_file import check_pool_file, context_of
+from orchestrator.errors import ConfigError, MistakesError
+
+BAD = """\
+model_list:
+  - model_name: ada
+    litellm_params: {model: e}
+    model_info: {mode: embedding}
+  - model_name: two words
+    litellm_params: {model: ./missing}
+  - model_name: server
+    litellm_params: {model: m}
+    model_info: {muster: {engine: server}}
+  - model_name: long
+    litellm_params: {model: models/one}
+    model_info:
+      muster:
+        max_model_len: 2048
+  - model_name: typo
+    litellm_params: {model: models/onee}
+  - model_name: lora
+    litellm_params: {model: models/one}
+    model_info: {base_model: /no/base, muster: {adapter: lora, max_model_len: 16}}
+muster:
+  profile_set: none.jsonl
+  skills: {vocabulary: none.txt}
+  compositions:
+    my own: {router: all, aggregator: first}
+    wrong:
+      router: symbolic
+      router_options:
+        k: 3
+        kk: 4
+      aggregator: majority
+    other: {router: symbolicc, aggregator: majority}
+    third:
+      router: all
+      aggregator: majority
+      aggregator_options: {tie: random}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "models" / "one"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text(json.dumps({"max_position_embeddings": 1024}))
+    return tmp_path
+
+
+def mistakes(folder: Path, text: str) -> list[ConfigError]:
+    (folder / "pool.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        check_pool_file(folder / "pool.yaml")
+    return list(caught.value.mistakes) if isinstance(caught.value, MistakesError) else [caught.value]
+
+
+def test_all_mistakes_are_found_with_their_lines(folder: Path) -> None:
+    found = mistakes(folder, BAD)
+
+    parts = [
+        (5, "holds blanks"),
+        (6, "there is no './missing'"),
+        (8, "no api_base"),
+        (14, "max_model_len 2048 is beyond the 1024 tokens"),
+        (16, "there is no 'models/onee'"),
+        (19, "there is no '/no/base'"),
+        (21, "there is no 'none.jsonl'"),
+        (22, "the skill list cannot be read"),
+        (24, "the name 'my own' holds blanks"),
+        (29, "no option 'kk'"),
+        (31, "Did you mean 'symbolic'"),
+        (35, "no option 'tie'"),
+    ]
+    told = [(mistake.line, str(mistake)) for mistake in found]
+    unexpected = [m for m in told if not any(line == m[0] and part in m[1] for line, part in parts)]
+    assert unexpected == []
+    assert [line for line, _ in told] == [line for line, _ in parts]
+
+
+def test_a_lora_without_base_is_told_with_its_line(folder: Path) -> None:
+    [mistake] = mistakes(
+        folder,
+        "model_list:\n- model_name: a\n  litellm_params: {model: models/one}\n"
+        "  model_info: {muster: {adapter: lora, max_model_len: 16}}\n",
+    )
+
+    assert (mistake.line, "LoRA adapter without base_model" in str(mistake)) == (4, True)
+
+
+def test_the_default_context_is_told_where_a_model_has_less(folder: Path) -> None:
+    [mistake] = mistakes(folder, "model_list: [{model_name: a, litellm_params: {model: models/one}}]\n")
+
+    assert "max_model_len 4096, its default, is beyond the 1024" in str(mistake)
+
+
+def test_hub_ids_and_names_of_servers_are_no_paths(folder: Path) -> None:
+    (folder / "pool.yaml").write_text(
+        "model_list:\n- {model_name: hub, litellm_params: {model: org/model}}\n"
+        "- {model_name: far, litellm_params: {model: a/b/c, api_base: 'http://h/v1'}}\n"
+    )
+
+    assert [expert.id for expert in check_pool_file(folder / "pool.yaml").pool.experts] == ["hub", "far"]
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        ({"max_position_embeddings": 512}, 512),
+        ({"n_positions": 1024}, 1024),
+        ({"text_config": {"max_position_embeddings": 2048}}, 2048),
+        ({"max_position_embeddings": 512, "rope_scaling": {"type": "yarn", "factor": 4.0}}, 2048),
+        ({"max_position_embeddings": 512, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 512),
+        ({"hidden_size": 4}, None),
+        ([], None),
+    ],
+)
+def test_the_context_of_a_model_is_read_as_its_file_states_it(
+    tmp_path: Path, config: object, most: int | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    assert context_of(tmp_path) == most
