@@ -5,20 +5,29 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := examples/zoo/pool.yaml
 OLDEST_TRANSFORMERS := 5.19.0
+# Muster itself, beside locked packages: setuptools, which builds it, is one of them.
+SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short zoo clean
+.PHONY: help setup lock demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## create .venv and install Muster with its development tools
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements/dev.txt requirements/cuda.txt scripts/install-locked.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Muster needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	scripts/install-locked.sh $(BIN)/python requirements/dev.txt
+	$(BIN)/python -m pip install $(SELF) --editable .
+	$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $(STAMP)
+
+lock: ## write requirements/*.txt anew from pyproject.toml; versions stay where they fit, UPGRADE=1 takes the newest
+	test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	.venv-lock/bin/python scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 demo: setup ## profile the zoo, answer its held-out questions, compare the compositions (build/demo/)
 	$(BIN)/muster demo
@@ -31,7 +40,9 @@ test: setup ## all tests, with coverage
 
 test-remote: ## the remote backend with the real litellm, also against Muster and vLLM (.venv-remote: it wants an older openai)
 	test -x .venv-remote/bin/python || $(PYTHON) -m venv .venv-remote
-	.venv-remote/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,remote]'
+	scripts/install-locked.sh .venv-remote/bin/python requirements/remote.txt
+	.venv-remote/bin/python -m pip install $(SELF) --editable .
+	.venv-remote/bin/python -m pip check --disable-pip-version-check
 	.venv-remote/bin/pytest tests/contracts/test_backend_contract.py tests/integration/test_remote_backend.py \
 		tests/integration/test_muster_as_server.py tests/vllm/test_vllm_server.py \
 		tests/unit/api/test_openai_client.py -k "remote or openai"
