@@ -3,11 +3,16 @@ FROM python:3.12-slim
 
 RUN useradd --uid 10001 --create-home muster && mkdir /data && chown muster: /data
 WORKDIR /app
+ENV PIP_NO_CACHE_DIR=1
 
-# torch first and by itself: the layer outlives changes of the code. For CUDA pass another index.
+# The packages first: the layers outlive changes of the code. Their versions and hashes are locked. A build of torch
+# for another device is chosen by its index, and then vouched for by that index alone: not by the lock's hashes.
 ARG TORCH=torch==2.13.0
 ARG TORCH_INDEX=
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH"
+RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" "$TORCH"; fi
+COPY requirements requirements
+COPY scripts/install-locked.sh scripts/
+RUN scripts/install-locked.sh python requirements/image.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY orchestrator orchestrator
@@ -15,7 +20,7 @@ COPY skills skills
 COPY workers workers
 COPY aggregators aggregators
 COPY api api
-RUN pip install --no-cache-dir '.[stack]'
+RUN pip install --no-deps --no-build-isolation . && pip check
 
 USER muster
 ENV PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
