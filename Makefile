@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := examples/zoo/pool.yaml
-OLDEST_TRANSFORMERS := 5.19.0
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
@@ -52,9 +51,9 @@ test-vllm: setup ## engines in real vLLM, and its HTTP server, with the zoo's we
 	MUSTER_TEST_VLLM=1 $(BIN)/pytest -m vllm tests/vllm tests/contracts/test_backend_contract.py
 
 test-transformers: setup ## the in-process engine on the oldest release of transformers that is allowed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/transformers-$(OLDEST_TRANSFORMERS) \
-		transformers==$(OLDEST_TRANSFORMERS)
-	PYTHONPATH=build/transformers-$(OLDEST_TRANSFORMERS) $(BIN)/pytest tests/unit/workers/backends/decoding \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+		--upgrade --target build/oldest --requirement requirements/oldest.txt
+	PYTHONPATH=build/oldest $(BIN)/pytest tests/unit/workers/backends/decoding \
 		tests/unit/workers/backends/test_transformers.py
 
 lint: setup ## ruff, mypy --strict, import contracts

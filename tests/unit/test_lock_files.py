@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -71,6 +72,13 @@ def test_what_is_asked_for_is_locked_at_a_version_that_is_admitted(name: str) ->
 
 def test_every_file_belongs_to_a_part_of_the_project_or_to_torch() -> None:
     assert set(ALL) == {*WANTED, "cuda", "torch-cpu"}
+
+
+def test_the_oldest_release_that_is_tested_is_the_oldest_that_is_allowed() -> None:
+    (allowed,) = (one for one in direct(PROJECT["project"]["dependencies"]) if one.name == "transformers")
+    ((package, version),) = locked("oldest")
+    oldest = next(part.version for part in allowed.specifier if part.operator == ">=")
+    assert (package, Version(version)) == ("transformers", Version(oldest))
 
 
 def test_the_image_has_the_versions_that_are_tested() -> None:
