@@ -33,7 +33,7 @@ UNLOAD_S = 20.0
 
 
 class LoopParts(NamedTuple):
-    """What a loop is made of (`wiring.make_device_loop`).
+    """Parts of a loop (`wiring.make_device_loop` makes them).
 
     Attributes:
         advancer: takes queries through their compositions; None = others do.

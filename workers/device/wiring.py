@@ -30,7 +30,7 @@ from workers.pieces import Writers
 
 
 class DeviceSetup(NamedTuple):
-    """What a device works with.
+    """Settings and surroundings of a device: what its loop is made from.
 
     Attributes:
         backends: backend by name (`EngineSpec.backend`).
