@@ -1,5 +1,7 @@
 """Methods compared on the same questions; numbers worked by hand."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,12 +11,16 @@ from orchestrator.evaluation.comparison import (
     Difference,
     Ground,
     Trial,
+    against,
     by_domain,
     difference,
+    minus_others,
     pareto_front,
     summarise,
     verdict,
 )
+
+Compare = Callable[[str, Sequence[Trial], Ground], list[Difference]]
 
 GROUND = Ground(np.array([0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1]), ("a", "b", "", "a", "b", ""))
 
@@ -42,6 +48,26 @@ def test_ece_counts_only_stated_confidences() -> None:
     nan = float("nan")
     summary = summarise(trial("m", [1, 0, 1, 1, 1, 1], [1.0, 1.0, nan, nan, nan, nan]), GROUND)
     assert summary.ece == pytest.approx(0.5)
+
+
+def test_everyone_is_compared_with_the_baseline_but_the_baseline_and_the_oracle() -> None:
+    """b is right in 4 of 6, a in 2, c in 3."""
+    trials = [
+        trial("a", [1, 0, 0, 1, 0, 0]),
+        trial("b", [1, 1, 0, 1, 1, 0]),
+        trial("oracle", [1] * 6),
+        trial("c", [1, 1, 1, 0, 0, 0]),
+    ]
+    less, more = against("b", trials, GROUND), minus_others("b", trials, GROUND)
+    assert [(d.a, d.b) for d in less] == [("a", "b"), ("c", "b")]
+    assert [d.difference for d in less] == pytest.approx([-1 / 3, -1 / 6])
+    assert [(d.a, d.b) for d in more] == [("b", "a"), ("b", "c")]
+    assert [d.difference for d in more] == pytest.approx([1 / 3, 1 / 6])
+
+
+@pytest.mark.parametrize("compare", [against, minus_others])
+def test_without_the_baseline_there_is_nothing_to_compare(compare: Compare) -> None:
+    assert compare("auto", [trial("a", [1] * 6)], GROUND) == []
 
 
 def test_a_difference_is_paired() -> None:

@@ -41,3 +41,15 @@ def test_the_plan_is_made_from_the_books() -> None:
     made = app_with(JOB, JobState.RUNNING).jobs.plan("job")
     assert [stay.engine_id for stay in made.stays] == ["beta-engine", "later"]
     assert (made.loads_left, made.seconds_left) == (2, pytest.approx(18))
+
+
+def test_a_batch_that_gives_no_id_has_one_that_follows_from_what_it_asks() -> None:
+    jobs = FakeApp().jobs
+    same = {jobs.batch_id("a", model=name) for name in ("knn", "muster/knn")}
+    assert same == {FakeApp().jobs.batch_id("a", model="knn")}
+    others = {
+        jobs.batch_id("b", model="knn"),
+        jobs.batch_id("a", model="auto"),
+        jobs.batch_id("a", model="beta"),
+    }
+    assert len(same | others) == 4
