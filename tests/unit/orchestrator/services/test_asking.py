@@ -1,4 +1,4 @@
-"""Questions on the books: what is put there, and what ends them. (Streams: workers/test_streaming.py)"""
+"""Questions on the books: what is put there, and what ends them. (Streams: `test_streaming`)"""
 
 from collections.abc import Callable
 
