@@ -112,7 +112,7 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
 
 
 def target_of(file: Path, out: Path | None) -> Path:
-    """Where the answers go: beside the file, unless something else is said; of a pipe to standard output."""
+    """Place of the answers: beside the file, unless something else is said; of a pipe to standard output."""
     if out is not None:
         return out
     is_pipe = str(file) == STANDARD or _is_stream(file)

@@ -23,7 +23,7 @@ LINE_S = 10.0
 
 
 class OnJobs(Protocol):
-    """Where the progress of jobs is shown, one after the other."""
+    """Display of the progress of jobs, one after the other."""
 
     def update(self, title: str, progress: "JobProgress") -> None: ...
 

@@ -32,7 +32,7 @@ BodyReader = Callable[[dict[str, object]], dict[str, object]]
 
 
 class Readable(Protocol):
-    """What lines are read from."""
+    """Source of lines."""
 
     def readline(self, limit: int, /) -> bytes: ...
 
@@ -52,7 +52,7 @@ class Source(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What one reading of a question set found.
+    """Findings of one reading of a question set.
 
     Attributes:
         digest: SHA-256 of its bytes.

@@ -52,7 +52,7 @@ class Preparation:
         self._note: str | None = None
 
     def note(self) -> str | None:
-        """What is being measured, and how far that is; None = nothing."""
+        """Measuring at the moment, and how far it is; None = nothing."""
         return self._note
 
     def start(

@@ -3,7 +3,7 @@
 Precedence: `MUSTER_…` variables (nested with `__`, e.g. `MUSTER_SERVER__PORT`), then the file, then
 the defaults below. Unknown keys are refused with file, line and the nearest valid key.
 
-Docstrings and descriptions here are the reference of the keys.
+Docstrings and descriptions here are what docs/configuration.md says of a key: `settings.reference`.
 """
 
 import os
