@@ -7,11 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ import yaml
 from api.cli.main import main
 from orchestrator.bootstrap.app import open_app
 from orchestrator.settings.load import load_settings
+from tests.harness.stack import PATIENCE_S
+from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import EXPERTS, events, question, write_pool, write_questions
 
 Captured = pytest.CaptureFixture[str]
@@ -463,7 +464,11 @@ def test_interrupted_batch_resumes_without_repeating_finished_work(
     file = write_questions(tmp_path / "new.jsonl", range(12))
     words = ["batch", str(file), "-o", str(tmp_path / "out.jsonl"), "-c", "majority_all"]
     with started("--config", str(pool), *words) as program:
-        _wait_until(lambda: len(events(tmp_path, "rule")) == 1 and len(events(tmp_path, "generation")) >= 11)
+        wait_for(
+            "the program gets there",
+            lambda: len(events(tmp_path, "rule")) == 1 and len(events(tmp_path, "generation")) >= 11,
+            within_s=PATIENCE_S,
+        )
         program.send_signal(signal.SIGINT)
         _, stderr = program.communicate(timeout=120)
     assert program.returncode == 130
@@ -490,14 +495,20 @@ def test_serve_answers_while_it_profiles_and_is_ready_with_cards_then(
     known = write_questions(tmp_path / "known.jsonl", range(6))
     with started("--config", str(pool), "serve", "--port", "0", "--profile", str(known), "--json") as program:
         url = served_url(program)
-        _wait_until(lambda: bool(events(tmp_path, "rule")))  # an engine hangs: the profile is not complete
+        wait_for(
+            "an engine hangs", lambda: events(tmp_path, "rule"), within_s=PATIENCE_S
+        )  # an engine hangs: the profile is not complete
         ready = get_json(f"{url}/health/ready")
         assert (ready["status"], ready["degraded"]) == ("ready", True)
         assert ready["checks"][0]["check"] == "profile"
         assert ready["checks"][0]["detail"].startswith("profiling: ")
         asked = {"model": "auto", "messages": [{"role": "user", "content": question(9)}]}
         assert get_json(f"{url}/v1/chat/completions", asked)["object"] == "chat.completion"
-        _wait_until(lambda: get_json(f"{url}/health/ready")["degraded"] is False)
+        wait_for(
+            "the profile is complete",
+            lambda: get_json(f"{url}/health/ready")["degraded"] is False,
+            within_s=PATIENCE_S,
+        )
         checks = get_json(f"{url}/health/ready")["checks"]
         assert {"cards": "3 cards"}.items() <= {c["check"]: c["detail"] for c in checks}.items()
         program.send_signal(signal.SIGINT)
@@ -517,7 +528,7 @@ def test_serve_that_is_interrupted_while_it_profiles_ends_and_goes_on_later(
     known = write_questions(tmp_path / "known.jsonl", range(6))
     with started("--config", str(pool), "serve", "--port", "0", "--profile", str(known), "--json") as program:
         served_url(program)
-        _wait_until(lambda: bool(events(tmp_path, "rule")))
+        wait_for("an engine hangs", lambda: events(tmp_path, "rule"), within_s=PATIENCE_S)
         program.send_signal(signal.SIGINT)
         _, stderr = program.communicate(timeout=120)
     assert program.returncode == 0
@@ -574,13 +585,6 @@ def started(*words: str) -> Iterator[subprocess.Popen[str]]:
             yield program
         finally:
             program.kill()
-
-
-def _wait_until(condition: Callable[[], bool], *, seconds: float = 150.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the program never got there"
-        time.sleep(0.02)
 
 
 def test_jobs_are_listed_shown_and_cancelled_once(profiled: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -59,7 +59,7 @@ def test_remote_engines_run_beside_the_resident_one_and_count_as_no_loads(store:
     backend = SlowFarBackend(clock, every_s=1)
     loop = make_loop(store, mixed_pool(local=["a", "b"], far=["x", "y"]), backend, clock=clock)
     submit(store, make_queries(20))
-    run_until(loop, passing(clock, 0.5, lambda: store.job("job").state is JobState.DONE))
+    run_until(loop, passing(clock, 0.3, lambda: store.job("job").state is JobState.DONE))
     progress = store.job("job")
     assert (progress.completed, progress.n_responses, progress.n_regenerated) == (20, 80, 0)
     assert sorted(backend.loads) == ["a", "b", "x", "y"]
