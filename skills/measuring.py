@@ -17,6 +17,11 @@ from orchestrator.ports.skills import Grader
 
 logger = logging.getLogger(__name__)
 
+KIND = "profile"
+MAX_JOBS = 1000
+"""Running jobs that are looked through for those of earlier runs."""
+MAX_ATTEMPTS = 8
+
 ProgressCallback = Callable[[JobProgress], None]
 
 
@@ -68,6 +73,10 @@ class Measurer:
     ) -> Coverage:
         """Make the outcomes of experts x queries known, as far as the infrastructure lets it."""
         groups = self._groups(experts, queries)
+        while abandoned := self._abandoned(groups, queries, composition):
+            for job in abandoned:
+                self._take_over(job)
+            groups = self._groups(experts, queries)
         n_asked = sum(len(group) * len(missing) for group, missing in groups)
         for group, missing in groups:
             self._ask(group, missing, composition, on_progress)
@@ -99,6 +108,38 @@ class Measurer:
         self._jobs.submit(job, queries)
         self._dispatcher.run(job.id, on_progress=on_progress)
         return {query.content_hash: responses for query, responses in self._jobs.responses(job.id)}
+
+    def _abandoned(
+        self, groups: Sequence[tuple[list[Expert], list[Query]]], queries: Sequence[Query], composition: str
+    ) -> list[Job]:
+        """Running jobs of earlier runs on these questions that this one would not go on with."""
+        mine = {
+            self._job(composition, group, missing, attempt=attempt).id
+            for group, missing in groups
+            for attempt in range(MAX_ATTEMPTS)
+        }
+        hashes = {query.content_hash for query in queries}
+        running = [p.job for p in self._jobs.jobs(limit=MAX_JOBS) if p.state is JobState.RUNNING]
+        others = [
+            job
+            for job in running
+            if job.kind == KIND and job.composition == composition and job.experts and job.id not in mine
+        ]
+        return [job for job in others if {q.content_hash for q, _ in self._jobs.responses(job.id)} <= hashes]
+
+    def _take_over(self, job: Job) -> None:
+        """End an abandoned job; what it has measured is kept, where the experts are what they were."""
+        self._jobs.cancel(job.id)
+        group = [self._pool.by_id[expert_id] for expert_id in job.experts if expert_id in self._pool.by_id]
+        queries = [query for query, _ in self._jobs.responses(job.id)]
+        is_same = any(
+            self._job(job.composition, group, queries, attempt=attempt).id == job.id
+            for attempt in range(MAX_ATTEMPTS)
+        )
+        if is_same:
+            self._collect(job.id, group)
+        kept = "what it measured is kept" if is_same else "its experts have changed since"
+        logger.warning("profile job %s was left unfinished by an earlier run: ended; %s", job.id, kept)
 
     def _groups(
         self, experts: Sequence[Expert], queries: Sequence[Query]
@@ -147,7 +188,7 @@ class Measurer:
         content = [composition, prints, [q.content_hash for q in queries], self._seed, attempt]
         return Job(
             id=f"profile-{content_hash(content)}",
-            kind="profile",
+            kind=KIND,
             composition=composition,
             experts=tuple(expert.id for expert in group),
             seed=self._seed,

@@ -21,6 +21,8 @@ MAX_SKILLS = 5_000
 MAX_LINE_CHARS = 1_000
 KMEANS_ROUNDS = 30
 KMEANS_STARTS = 4
+MIN_SUPPORT = 3
+"""Questions behind an induced skill, and behind each word of its name: fewer say nothing about an expert."""
 
 _WORD = re.compile(r"[a-z][a-z'-]{2,}")
 _STOPWORD_LINES = """
@@ -130,8 +132,9 @@ def induce(texts: Sequence[str], embedder: Embedder, *, n: int | None = None, se
 
     Skills are the clusters of spherical k-means (Dhillon & Modha 2001, 10.1023/A:1007612920971); a
     skill's vector is its centroid, so that the nearest-entry annotator assigns a new question to
-    the cluster it belongs to, with no label and no model call. Names are the words with the highest
-    class-based tf-idf (arXiv:2203.05794) and serve only readers.
+    the cluster it belongs to, with no label and no model call. Clusters of fewer than `MIN_SUPPORT`
+    questions are no skills where larger ones are. Names are the words with the highest class-based tf-idf
+    (arXiv:2203.05794) and serve only readers.
 
     Args:
         texts: the profile questions as routers read them; at least one.
@@ -150,7 +153,15 @@ def induce(texts: Sequence[str], embedder: Embedder, *, n: int | None = None, se
         )
     vectors = embedder.encode(unique)
     labels, centroids = _best_clustering(vectors, min(size, len(unique)), np.random.default_rng(seed))
-    return Vocabulary(_cluster_names(unique, labels, len(centroids)), centroids)
+    names = _cluster_names(unique, labels, len(centroids))
+    kept = _supported(labels, len(centroids))
+    return Vocabulary(tuple(names[cluster] for cluster in kept), centroids[kept])
+
+
+def _supported(labels: IntArray, k: int) -> list[int]:
+    """The clusters with enough questions; all of them, where none has."""
+    sizes = np.bincount(labels, minlength=k)
+    return [cluster for cluster in range(k) if sizes[cluster] >= MIN_SUPPORT] or list(range(k))
 
 
 def _best_clustering(vectors: FloatMatrix, k: int, rng: np.random.Generator) -> tuple[IntArray, FloatMatrix]:
@@ -233,6 +244,6 @@ def _document_counts(texts: Sequence[str], labels: IntArray, cluster: int) -> Co
 def _typical_words(words: Counter[str], overall: Counter[str], k: int, *, size: int) -> list[str]:
     """At most four words, best first: frequent in this cluster, rare in the others."""
     average = sum(overall.values()) / k
-    shared = {w: c for w, c in words.items() if c >= max(2, 0.15 * size) or size == 1}
+    shared = {w: c for w, c in words.items() if c >= max(MIN_SUPPORT, 0.15 * size)}
     ranked = sorted(shared, key=lambda w: (-shared[w] * math.log(1 + average / overall[w]), w))
     return [normalise_skill(word)[: MAX_SKILL_CHARS // 4 - 4] for word in ranked[:4]]

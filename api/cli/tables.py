@@ -51,14 +51,11 @@ def experts_table(pool: "Pool", cards: Mapping[str, "CompetenceCard"]) -> Table:
 
 def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:
     counts = ["accuracy", "right", "wrong", "abstained"]
-    result = table("Competence cards", "expert", *counts, "best skills", numbers=counts)
+    best = ["best skills", *(["best domains"] if any(card.domains for card in cards.values()) else [])]
+    result = table("Competence cards", "expert", *counts, *best, numbers=counts)
     for expert_id, card in sorted(cards.items()):
-        result.add_row(
-            expert_id,
-            measured(card.total),
-            *_counts(card.total),
-            ", ".join(_best_skills(card)),
-        )
+        shown = [_best(card, card.skills), _best(card, card.domains)][: len(best)]
+        result.add_row(expert_id, measured(card.total), *_counts(card.total), *map(", ".join, shown))
     return result
 
 
@@ -108,11 +105,13 @@ def swiss_table(standings: "Iterable[Standing]") -> Table:
     return result
 
 
-def _best_skills(card: "CompetenceCard") -> list[str]:
+def _best(card: "CompetenceCard", tallies: "Mapping[str, Tally]") -> list[str]:
+    """Names with the highest estimates, of those in which anything was right."""
     from orchestrator.domain.cards import shrunk_posterior
 
     overall = card.total.accuracy
-    means = {name: shrunk_posterior(t, prior_mean=overall).mean for name, t in card.skills.items()}
+    right = {name: tally for name, tally in tallies.items() if tally.n_right > 0}
+    means = {name: shrunk_posterior(t, prior_mean=overall).mean for name, t in right.items()}
     return sorted(means, key=lambda name: (-means[name], name))[:TOP_SKILLS]
 
 
@@ -121,7 +120,8 @@ def card_table(card: "CompetenceCard") -> Table:
 
     numbers = ["estimate", "90 % interval", "right", "wrong", "abstained"]
     result = table(f"Competence card of {card.expert_id}", "skill", *numbers, numbers=numbers)
-    for name, tally in sorted(card.skills.items()):
+    domains = [(f"domain: {name}", tally) for name, tally in sorted(card.domains.items())]
+    for name, tally in [*sorted(card.skills.items()), *domains]:
         known = shrunk_posterior(tally, prior_mean=card.total.accuracy)
         interval = f"{100 * known.low:.0f} to {100 * known.high:.0f}"
         result.add_row(name, percent(known.mean), interval, *_counts(tally))

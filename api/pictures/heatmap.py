@@ -1,7 +1,7 @@
 """A picture of the cards: skill x expert."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_ROWS, MAX_COLUMNS = 60, 40
+MAX_DOMAINS = 20
+DOMAIN = "domain: "
 CELL_INCHES = (0.95, 0.46)
 DPI = 140
 COLOUR_MAP = "cividis"  # readable with every common colour vision, and in grey
@@ -26,11 +28,12 @@ _HATCH = {NO_DATA: ("#f2f2f2", "///"), ALL_ABSTAINED: ("#ffffff", "xxx")}
 def save_heatmap(
     cards: Mapping[str, CompetenceCard], path: Path, *, title: str = "Competence by skill and expert"
 ) -> None:
-    """Write a PNG: one row per skill, one column per expert.
+    """Write a PNG: one row per skill, and below them per domain of the questions, one column per expert.
 
     Colour and upper number: posterior mean accuracy, shrunk to the expert's overall accuracy; lower
     number: questions behind it. Cells without data, and cells with abstentions only, are hatched
-    instead of coloured. The most observed skills are shown, at most 60, and at most 40 experts.
+    instead of coloured. The most observed skills are shown, at most 60 rows, of these at most 20 domains,
+    and at most 40 experts.
 
     Raises:
         CardError: no card has a skill.
@@ -57,11 +60,20 @@ def save_heatmap(
 
 
 def _rows(cards: Mapping[str, CompetenceCard]) -> list[str]:
-    """Skills by name; of more than fit, those with the most observations."""
+    """Skills by name, then domains; of more than fit, those with the most observations."""
+    domains = _most_observed((_domains(card) for card in cards.values()), MAX_DOMAINS)
+    return [*_most_observed((card.skills for card in cards.values()), MAX_ROWS - len(domains)), *domains]
+
+
+def _most_observed(tallies: Iterable[Mapping[str, Tally]], limit: int) -> list[str]:
     observed: Counter[str] = Counter()
-    for card in cards.values():
-        observed.update({skill: round(tally.n) for skill, tally in card.skills.items()})
-    return sorted(skill for skill, _ in observed.most_common(MAX_ROWS))
+    for of_card in tallies:
+        observed.update({name: round(tally.n) for name, tally in of_card.items()})
+    return sorted(name for name, _ in observed.most_common(limit))
+
+
+def _domains(card: CompetenceCard) -> dict[str, Tally]:
+    return {f"{DOMAIN}{name}": tally for name, tally in card.domains.items()}
 
 
 def _draw_cell(
@@ -69,7 +81,7 @@ def _draw_cell(
 ) -> None:
     from matplotlib.patches import Rectangle
 
-    tally = card.skills.get(skill, Tally())
+    tally = {**_domains(card), **card.skills}.get(skill, Tally())
     label, face, hatch, ink = _appearance(tally, card.total.accuracy, colours)
     axes.add_patch(
         Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=face, hatch=hatch, edgecolor="#b0b0b0", lw=0.6)

@@ -178,7 +178,7 @@ def _mistake(
 
 
 def _place_in_file(document: Document, member: Member, index: int) -> int:
-    """Of a member: those of other modes were left out of the settings."""
+    """Place of a member in the file: those of other modes were left out of the settings."""
     rows = document.data.get("model_list")
     names = (
         [row.get("model_name") if isinstance(row, dict) else None for row in rows]
@@ -189,7 +189,7 @@ def _place_in_file(document: Document, member: Member, index: int) -> int:
 
 
 def _is_missing(model: str, base_dir: Path) -> bool:
-    """Whether a model is a path, and nothing is there; what looks like `owner/name` may be a hub id."""
+    """A model that is a path, and nothing is there; what looks like `owner/name` may be a hub id."""
     if (base_dir / model).exists():
         return False
     first, *rest = Path(model).parts

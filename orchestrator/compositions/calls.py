@@ -31,6 +31,15 @@ def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, s
     )
 
 
+def length_notes(job: Job, experts: Sequence[Expert]) -> tuple[str, ...]:
+    """Note where a request asks for longer responses than the pool gives: these end at the pool's limit."""
+    limits = {e.id: e.max_tokens for e in experts if e.max_tokens < (job.max_tokens or 0)}
+    if not limits:
+        return ()
+    said = ", ".join(f"{expert_id} {limit}" for expert_id, limit in limits.items())
+    return (f"max_tokens {job.max_tokens} is more than the pool gives, in tokens: {said}",)
+
+
 def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, seed: int) -> Call:
     """The call that asks an aggregator to write the final answer from candidate answers."""
     fence = f"{call_seed(seed, query, expert.id, 0):08x}"

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from orchestrator.compositions.calls import error_answer, expert_call
+from orchestrator.compositions.calls import error_answer, expert_call, length_notes
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.waves import Waves
 from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
@@ -127,7 +127,11 @@ class Ensemble:
             return Ask(calls=self._expert_calls(state.query, asked), decision=step)
         if isinstance(step, Ask):
             return step
-        answer = step.answer.model_copy(update={"decision": state.decision})
+        recruits = state.decision.expert_ids if state.decision else ()
+        notes = length_notes(self._job, [self._pool.by_id[expert_id] for expert_id in recruits])
+        answer = step.answer.model_copy(
+            update={"decision": state.decision, "notes": (*step.answer.notes, *notes)}
+        )
         return Done(answer=withheld(answer, below=self._abstain_below))
 
     def _judge(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:

@@ -116,7 +116,7 @@ def _path(name: str) -> list[str]:
 
 
 def _annotation(path: list[str], model: type[BaseModel]) -> object | None:
-    """Of the field that a path leads to, through sections and free names; None = there is none."""
+    """Annotation of the field that a path leads to, through sections and free names; None = there is none."""
     current: object = model
     for part in path:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -138,7 +138,7 @@ def _mapping_in(annotation: object) -> object | None:
 
 
 def _expected(name: str, value: str, model: type[BaseModel]) -> str | None:
-    """What a variable should hold, where it does not hold JSON of that kind."""
+    """Form that a variable should have, where it does not hold JSON of that kind."""
     annotation = _annotation(_path(name), model)
     if annotation is None or annotation is JsonValue or not (kind := _json_kind(annotation)):
         return None

@@ -32,7 +32,7 @@ Over the file stand variables of the environment: `MUSTER_` and the path below `
 unknown one is told and does nothing. `MUSTER_CONFIG` names the file, where `--config` does not.
 """
 WHOLE = "The file"
-_TITLES = {"model_list": "model_list[]", "compositions": "compositions.NAME"}
+_TITLES = {"model_list": "model_list[]", "compositions": "compositions.*"}
 
 
 class Key(NamedTuple):

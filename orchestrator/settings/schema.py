@@ -67,7 +67,7 @@ class LitellmParams(Section):
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest response, in tokens. None = `model_info.max_output_tokens`, or 512."""
     temperature: float | None = Field(default=None, ge=0, le=2)
-    """Of this expert's sampling. None = 0: the same question gives the same response."""
+    """Temperature of this expert's sampling. None = 0: the same question gives the same response."""
 
     @field_validator("api_base")
     @classmethod
@@ -105,7 +105,7 @@ class MemberOptions(Section):
     prompt: str = "instruct"
     """`instruct` says how to answer; `plain` is the question alone."""
     synthesize_prompt: str = "full"
-    """How an aggregator is asked: `full`, or `compact` for small contexts."""
+    """Form in which an aggregator is asked: `full`, or `compact` for small contexts."""
     system_prompt: str | None = None
     """System message of every call. None = none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -121,7 +121,7 @@ class MemberOptions(Section):
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """What only this engine understands; see docs/vllm.md for `vllm`."""
+    """Options that only this engine understands; see docs/vllm.md for `vllm`."""
 
 
 class ModelInfo(Section):
@@ -138,7 +138,7 @@ class ModelInfo(Section):
     params_b: float | None = Field(default=None, gt=0)
     """Billions of active parameters; the router `category` needs it."""
     muster: MemberOptions = MemberOptions()
-    """How Muster runs this member."""
+    """Options of how Muster runs this member."""
 
 
 class Member(Section):
@@ -148,9 +148,9 @@ class Member(Section):
     """The expert's id: `model` of a request, name on the cards. Put it in quotes where YAML reads
     something else (`"no"`, `"4"`)."""
     litellm_params: LitellmParams
-    """Where the model is."""
+    """Place of the model, and how it is called."""
     model_info: ModelInfo = ModelInfo()
-    """What is known about it."""
+    """Facts about the model."""
 
 
 class RouterSettings(Section):
@@ -191,7 +191,7 @@ class SkillSettings(Section):
     """
 
     annotator: Literal["embedding", "llm"] = "embedding"
-    """Who names the skills of a question: `embedding` (the nearest of the vocabulary) or `llm`."""
+    """Annotator that names the skills of a question: `embedding` (the nearest of the vocabulary) or `llm`."""
     annotator_expert: str | None = None
     """The member that annotates, for `llm`."""
     vocabulary: PathOrName = "induced"
@@ -219,18 +219,18 @@ class CompositionSettings(Section):
     """
 
     router: str
-    """Who is recruited; docs/routers.md lists the routers and their options."""
+    """Router that recruits; docs/routers.md lists the routers and their options."""
     router_options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of the router."""
     aggregator: str
-    """How responses become one answer: `majority`, `weighted`, `learned`, `verifiers`, `first`,
-    `synthesize`."""
+    """Aggregator that makes one answer of the responses: `majority`, `weighted`, `learned`, `verifiers`,
+    `first`, `synthesize`."""
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of the aggregator."""
     waves: dict[str, JsonValue] | None = None
     """Ask the router's reserves as long as these options say. None = ask the recruits only."""
     temperature: float | None = Field(default=None, ge=0, le=2)
-    """Of the recruits' sampling, unless a job sets its own. None = each expert's."""
+    """Temperature of the recruits' sampling, unless a job sets its own. None = each expert's."""
     experts: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Ids of those that may be recruited. None = every one of the pool that answers."""
     abstain_below: float | None = Field(default=None, ge=0, le=1)
@@ -302,7 +302,7 @@ class MusterSettings(BaseSettings):
     )
 
     data_dir: UserPath = Path(".muster")
-    """Where the database and embedded texts are kept; relative to the working directory."""
+    """Folder of the database and the embedded texts, relative to the working directory."""
     database_url: str | None = None
     """`sqlite:///…` or `postgresql://…`. None = `general_settings.database_url`, or SQLite in
     `data_dir`."""
@@ -311,18 +311,18 @@ class MusterSettings(BaseSettings):
     device: str = "auto"
     """`auto`, `cpu`, or `cuda:0`."""
     seed: int = 0
-    """Of sampling, induction and ties."""
+    """Seed of sampling, induction and ties."""
     profile_set: UserPath | None = None
     """Labelled questions, relative to this file: what `muster profile` and `muster serve` measure on by
     default."""
     embedder: EmbedderSettings = EmbedderSettings()
-    """What questions are compared by."""
+    """Embedder by which questions are compared."""
     skills: SkillSettings = SkillSettings()
-    """How questions get their skills."""
+    """Skills of questions: how they are named."""
     compositions: dict[str, CompositionSettings] = Field(default_factory=dict)
     """Named ways to answer, beside the stock ones."""
     feedback: FeedbackSettings = FeedbackSettings()
-    """How users' judgements count."""
+    """Feedback of users: how it counts."""
     scheduler: SchedulerSettings = SchedulerSettings()
     """Times of the scheduler."""
     server: ServerSettings = ServerSettings()

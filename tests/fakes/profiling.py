@@ -116,6 +116,12 @@ class FakeJobs:
         n_done = len(stored.responses)
         return JobProgress(job=stored.job, state=state, total=len(stored.queries), completed=n_done, failed=0)
 
+    def jobs(self, *, limit: int = 100) -> list[JobProgress]:
+        return [self.job(job_id) for job_id in self._stored][:limit]
+
+    def cancel(self, job_id: str) -> None:
+        self._stored[job_id].ended[0] = True
+
     def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
         stored = self._stored[job_id]
         for query in stored.queries:

@@ -55,7 +55,9 @@ class Books:
             self._count(self._kit.stores.devices.devices(LIVE_S))
         if self._kit.timers.is_due("backlog", self._kit.pace.look_s):
             waiting = [
-                item for item in self._kit.stores.waiting.backlog(owner=self._kit.owner) if item.n_waiting
+                item
+                for item in self._kit.stores.waiting.backlog(owner=self._kit.owner)
+                if item.n_waiting and item.top_priority >= self._kit.ledger.min_priority
             ]
             self._waiting = {item.engine_id: item for item in waiting if self._is_served(item)}
             self._is_routing = self._kit.stores.waiting.is_routing()

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from orchestrator.domain.assignments import INTERACTIVE, Assignment
+from orchestrator.domain.assignments import BATCH, INTERACTIVE, Assignment
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import Completion, LeaseStore
@@ -32,6 +32,8 @@ class Ledger:
         self._returns: list[tuple[list[int], bool]] = []
         self._notes: list[Callable[[], None]] = []
         self._oldest_at = 0.0
+        self.min_priority = BATCH
+        """Work of lower priority is left to others."""
 
     @property
     def n_pending(self) -> int:
@@ -52,7 +54,11 @@ class Ledger:
     def claim(self, engine_id: str, *, limit: int, min_priority: int = 0) -> tuple[Assignment, ...]:
         """Lease waiting work of an engine: of one priority and one attempt."""
         claim = self._leases.claim(
-            engine_id, owner=self._owner, limit=limit, lease_s=self._lease_s, min_priority=min_priority
+            engine_id,
+            owner=self._owner,
+            limit=limit,
+            lease_s=self._lease_s,
+            min_priority=max(min_priority, self.min_priority),
         )
         return claim.assignments
 

@@ -109,6 +109,12 @@ class DeviceLoop:
         self._timers.due_now("advance", "jobs", "backlog")
         self._is_woken = True
 
+    def leave_below(self, min_priority: int) -> None:
+        """Leave work of lower priority to others, from the next tick on."""
+        self._ledger.min_priority = min_priority
+        if self._advancer is not None:
+            self._advancer.min_priority = min_priority
+
     def tick(self) -> bool:
         """One round: routes what is ready, feeds the engines, collects and commits responses.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.batching import plan
-from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
+from orchestrator.domain.assignments import BATCH, JobProgress, JobState, LoadPlan
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.dispatch import Piece
@@ -84,14 +84,16 @@ class LocalDispatcher:
             NotFoundError: no such job.
             StoreUnavailableError: the database stayed away for longer than `STORE_BACKOFF_S`.
         """
-        progress = self._drive(job_id, until=math.inf, on_progress=on_progress)
+        progress = self._drive(job_id, until=math.inf, min_priority=BATCH, on_progress=on_progress)
         if on_progress is not None:
             on_progress(progress)
         return progress
 
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
-        """Until the job ends or the time is up. Drives the device itself when nobody else does."""
-        return self._drive(job_id, until=self._clock() + timeout_s, on_progress=None)
+        """Until the job ends or the time is up. Drives the device itself when nobody else does, for work that
+        is as urgent: other jobs' batches wait for those who asked for them."""
+        urgency = self._stores.jobs.job(job_id).job.priority
+        return self._drive(job_id, until=self._clock() + timeout_s, min_priority=urgency, on_progress=None)
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
@@ -138,7 +140,8 @@ class LocalDispatcher:
 
     def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
         if not self.is_serving:
-            self._drive(job_id, until=until, on_progress=None)
+            urgency = self._stores.jobs.job(job_id).job.priority
+            self._drive(job_id, until=until, min_priority=urgency, on_progress=None)
         self.notify()
         yield from follow(
             watch,
@@ -148,15 +151,19 @@ class LocalDispatcher:
             clock=self._clock,
         )
 
-    def _drive(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
+    def _drive(
+        self, job_id: str, *, until: float, min_priority: int, on_progress: OnProgress | None
+    ) -> JobProgress:
         """Work, or watch while another thread of this process works."""
         progress = self._stores.jobs.job(job_id)
         self.notify()
         while progress.state is JobState.RUNNING and not self._is_over(until):
             if self._driving.acquire(blocking=False):
                 try:
+                    self._loop.leave_below(min_priority)
                     progress = self._work(job_id, until=until, on_progress=on_progress)
                 finally:
+                    self._loop.leave_below(BATCH)
                     self._driving.release()
             else:
                 with self._news:
@@ -175,7 +182,7 @@ class LocalDispatcher:
         clean = False
         try:
             with self._pulse:
-                while progress.state is JobState.RUNNING and self._clock() < until:
+                while progress.state is JobState.RUNNING and not self._is_over(until):
                     self._round()
                     progress = self._stores.jobs.job(job_id)
                     if on_progress is not None and self._clock() - shown_at >= PROGRESS_S:

@@ -59,7 +59,7 @@ class Advancer:
         self._engine_of = engine_of
         self._chunk = chunk
         self._exclusive_s = exclusive_s
-        self._min_priority = min_priority
+        self.min_priority = min_priority
 
     def run(self, *, between: Callable[[], None]) -> Advanced:
         """Until no query is ready; `between` is called after each chunk (heartbeats)."""
@@ -80,7 +80,7 @@ class Advancer:
     def chunk(self, limit: int | None = None) -> Advanced:
         """One step of up to `limit` (default: `chunk`) ready queries, of the highest priority only."""
         states = self._store.take_ready(
-            limit=limit or self._chunk, for_s=self._exclusive_s, min_priority=self._min_priority
+            limit=limit or self._chunk, for_s=self._exclusive_s, min_priority=self.min_priority
         )
         steps = [taken for group in _by_job(states) for taken in self._steps(group)]
         n_steps = self._apply(steps) if steps else 0

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from orchestrator.domain.answers import FinishReason
+from orchestrator.domain.assignments import JobState
 from orchestrator.domain.cards import ABSTAINED, RIGHT, UNKNOWN, WRONG, Tally
 from orchestrator.domain.experts import Expert, ExpertRole, Pool
 from orchestrator.domain.queries import Query
@@ -146,6 +147,45 @@ def test_an_interrupted_run_goes_on_where_it_stopped() -> None:
     assert sorted(setup.jobs.asked) == sorted(itertools.product(["good", "weak"], ["add", "sum", "spell"]))
     assert len(setup.jobs.submitted) == 1
     assert report.cards["good"].total == Tally(n_right=3)
+
+
+def test_a_run_that_was_stopped_is_not_gone_on_with_by_one_for_fewer_experts() -> None:
+    """Both experts were asked two of three questions; then `weak` alone is wanted."""
+    setup = Setup(make_pool(GOOD, WEAK))
+    setup.jobs.interrupt_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        setup.profiler().run(QUERIES, exam=False)
+    setup.jobs.asked.clear()
+
+    setup.profiler().run(QUERIES, experts=["weak"], exam=False)
+
+    assert setup.jobs.asked == [("weak", "spell")]
+    assert not any(p.state is JobState.RUNNING for p in setup.jobs.jobs())
+    setup.profiler().run(QUERIES, exam=False)
+    assert setup.jobs.asked == [("weak", "spell"), ("good", "spell")]
+
+
+def test_a_run_that_was_stopped_with_another_pool_is_ended_and_what_it_measured_of_others_is_lost() -> None:
+    setup = Setup(make_pool(GOOD, WEAK))
+    setup.jobs.interrupt_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        setup.profiler().run(QUERIES, exam=False)
+
+    changed = make_pool(GOOD, make_expert("weak", weights_hash="other"))
+    setup.profiler(changed).run(QUERIES, exam=False)
+
+    assert not any(p.state is JobState.RUNNING for p in setup.jobs.jobs())
+
+
+def test_a_run_on_other_questions_is_left_alone() -> None:
+    setup = Setup(make_pool(GOOD))
+    setup.jobs.interrupt_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        setup.profiler().run(QUERIES[:2], exam=False)
+
+    setup.profiler().run(QUERIES[2:], exam=False)
+
+    assert [p.state for p in setup.jobs.jobs()] == [JobState.RUNNING, JobState.DONE]
 
 
 def test_a_job_that_finished_before_its_outcomes_were_stored_is_read_not_run() -> None:
@@ -324,7 +364,7 @@ class _Sampled:
 
     def __init__(self, jobs: FakeJobs) -> None:
         self._jobs = jobs
-        self.submit, self.job = jobs.submit, jobs.job
+        self.submit, self.job, self.jobs = jobs.submit, jobs.job, jobs.jobs
 
     def responses(self, job_id: str) -> object:
         twice = self._jobs.job(job_id).job.composition == "annotate"

@@ -100,6 +100,20 @@ def test_clusters_follow_the_kinds_of_question_and_are_named_by_their_words() ->
     assert labels[0] != labels[4]
 
 
+def test_two_questions_make_no_skill_and_no_name() -> None:
+    """Eight questions of two kinds, and two of a third that share the words `austen` and `dickens`."""
+    odd = ["Did Austen read Dickens?", "Did Dickens read Austen?"]
+    vocabulary = induce([*REVERSE, *ROMAN, *odd], EMBEDDER, n=3, seed=0)
+    assert sorted(vocabulary.names) == ["backwards letters", "convert number"]
+    assert vocabulary.vectors is not None
+    assert len(vocabulary.vectors) == 2
+
+
+def test_too_few_questions_for_any_skill_keep_their_clusters_without_names() -> None:
+    names = induce(["Austen or Dickens?", "Dickens or Austen?", "Newton or Euler?"], EMBEDDER, n=2).names
+    assert all(name.startswith("cluster ") for name in names)
+
+
 def test_the_order_of_the_questions_does_not_matter() -> None:
     forwards, backwards = (induce(texts, EMBEDDER, n=3) for texts in (REVERSE + ROMAN, ROMAN + REVERSE[::-1]))
     assert forwards.names == backwards.names
@@ -120,7 +134,7 @@ def test_nothing_to_induce_from_is_refused(texts: list[str], n: int) -> None:
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=12), st.integers(1, 6), st.integers(0, 3))
 def test_any_questions_give_unique_names_and_unit_centroids(texts: list[str], n: int, seed: int) -> None:
     vocabulary = induce(texts, EMBEDDER, n=n, seed=seed)
-    assert len(set(vocabulary.names)) == len(vocabulary.names) == min(n, len(set(texts)))
+    assert 1 <= len(set(vocabulary.names)) == len(vocabulary.names) <= min(n, len(set(texts)))
     assert all(0 < len(name) <= 64 for name in vocabulary.names)
     assert vocabulary.vectors is not None
     assert np.allclose(np.linalg.norm(vocabulary.vectors, axis=1), 1.0, atol=1e-5)

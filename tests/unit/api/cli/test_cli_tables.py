@@ -53,6 +53,22 @@ def test_cards_show_counts_and_best_skills() -> None:
     assert all(part in text for part in ("alpha", "70.0 %", "7", "2", "1", "algebra"))
 
 
+def test_skills_and_domains_with_nothing_right_are_not_best() -> None:
+    card = make_card("alpha").model_copy(
+        update={
+            "skills": {"algebra": Tally(n_right=3), "rhymes": Tally(n_wrong=1), "maps": Tally(n_abstain=2)},
+            "domains": {"law": Tally(n_right=1), "physics": Tally(n_wrong=4)},
+        }
+    )
+    text = shown(cards_table({"alpha": card}))
+    assert "best domains" in text
+    assert [name for name in ("algebra", "rhymes", "maps", "law", "physics") if name in text] == [
+        "algebra",
+        "law",
+    ]
+    assert all(f"domain: {name}" in shown(card_table(card)) for name in ("law", "physics"))
+
+
 def test_a_member_that_only_aggregates_has_dashes_for_what_was_not_measured() -> None:
     card = make_card("writer").model_copy(update={"total": Tally(), "skills": {}})
     pool = Pool(experts=(make_expert("writer"),))

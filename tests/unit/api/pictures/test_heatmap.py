@@ -61,3 +61,10 @@ def test_the_most_observed_skills_are_kept() -> None:
 def test_cards_without_skills_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="no skill"):
         save_heatmap({"judge": card_of("judge")}, tmp_path / "map.png")
+
+
+def test_domains_stand_below_the_skills() -> None:
+    card = card_of("a", algebra=Tally(n_right=1)).model_copy(
+        update={"domains": {"law": Tally(n_right=2), "physics": Tally(n_wrong=1)}}
+    )
+    assert _rows({"a": card}) == ["algebra", "domain: law", "domain: physics"]

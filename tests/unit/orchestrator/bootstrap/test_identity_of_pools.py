@@ -1,4 +1,4 @@
-"""What a pool's cards and jobs hang on: contents, not places."""
+"""Identity of pools, on which cards and jobs hang: contents, not places."""
 
 import shutil
 from pathlib import Path

@@ -337,3 +337,24 @@ def test_nothing_else_is_withheld() -> None:
     silent = Answer(text="(B)", value="B")
     assert [withheld(answer, below=0.4) for answer in (sure, silent)] == [sure, silent]
     assert withheld(sure, below=None) == sure
+
+
+@pytest.mark.parametrize(
+    ("asked", "notes"),
+    [
+        (None, ()),
+        (64, ()),
+        (65, ("max_tokens 65 is more than the pool gives, in tokens: one 64, two 64",)),
+    ],
+)
+def test_a_response_shorter_than_asked_for_is_told(asked: int | None, notes: tuple[str, ...]) -> None:
+    built = ensemble("one", "two", job=JOB.model_copy(update={"max_tokens": asked}))
+    [ask] = built.step([state()])
+    assert isinstance(ask, Ask)
+
+    [done] = built.step(
+        [state(stage=1, decision=ask.decision, responses=(response("one", "x"), response("two", "y")))]
+    )
+
+    assert isinstance(done, Done)
+    assert done.answer.notes == notes

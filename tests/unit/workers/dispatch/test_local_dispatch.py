@@ -210,3 +210,24 @@ def test_an_owner_is_dead_only_when_that_is_certain() -> None:
 
 def _interrupt(_timeout_s: float) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_wait_does_its_own_work_and_leaves_other_jobs_batches_alone(store: SqlJobStore) -> None:
+    submit(store, 20, job_id="batch")
+    submit(store, 2, job_id="ask", priority=INTERACTIVE)
+    dispatcher = make_dispatcher(store, FakeBackend())
+
+    assert dispatcher.wait("ask", timeout_s=60).completed == 2
+    assert store.job("batch").n_responses == 0
+
+    assert dispatcher.run("batch").completed == 20
+
+
+def test_nothing_is_driven_after_stop(store: SqlJobStore) -> None:
+    submit(store)
+    backend = FakeBackend()
+    dispatcher = make_dispatcher(store, backend)
+    dispatcher.stop()
+
+    assert dispatcher.run("job").state is JobState.RUNNING
+    assert backend.loads == []
