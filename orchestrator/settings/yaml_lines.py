@@ -36,7 +36,11 @@ class Document(NamedTuple):
         return next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), ())
 
 
-class _TextKeys(yaml.SafeLoader):
+_Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+"""The same grammar; the one in C is ten times as fast."""
+
+
+class _TextKeys(_Loader):  # type: ignore[misc,valid-type] # one of two classes
     """The safe loader, with keys as they are written: a composition may be called `no` or `4`."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
@@ -72,7 +76,7 @@ def load_yaml(path: Path) -> Document:
 
 
 def _parsed(text: str, name: str) -> Document:
-    _refuse_alias_bombs(text, name)
+    _refuse_bombs(text, name)
     loader = _TextKeys(text)
     try:
         node = loader.get_single_node()
@@ -88,10 +92,18 @@ def _parsed(text: str, name: str) -> Document:
         loader.dispose()
 
 
-def _refuse_alias_bombs(text: str, name: str) -> None:
-    aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
-    if aliases > MAX_ALIASES:
-        raise ConfigError(f"uses more than {MAX_ALIASES} aliases; write the values out.", file=name)
+def _refuse_bombs(text: str, name: str) -> None:
+    """Refuse what would grow, or nest without end, before anything is built of it."""
+    n_aliases = depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        n_aliases += isinstance(event, yaml.AliasEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if n_aliases > MAX_ALIASES:
+            raise ConfigError(f"uses more than {MAX_ALIASES} aliases; write the values out.", file=name)
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise ConfigError("is nested too deeply.", file=name, line=line)
 
 
 def _collect(node: yaml.Node, path: KeyPath, into: Document, name: str) -> None:
@@ -113,7 +125,7 @@ def _collect(node: yaml.Node, path: KeyPath, into: Document, name: str) -> None:
         for index, item in enumerate(node.value):
             into.lines[(*path, index)] = item.start_mark.line + 1
             _collect(item, (*path, index), into, name)
-    elif isinstance(node, yaml.ScalarNode) and node.style is None:
+    elif isinstance(node, yaml.ScalarNode) and not node.style:
         into.words[path] = node.value
 
 
