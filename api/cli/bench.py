@@ -29,6 +29,8 @@ DEFAULT = (
     "oracle",
 )
 
+RunAll = Annotated[bool, typer.Option("--run-all", help="Run every row, for its own loads and seconds.")]
+
 
 def bench(
     ctx: typer.Context,
@@ -39,15 +41,19 @@ def bench(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for report.json and the pictures.")
     ] = None,
+    run_all: RunAll = False,
 ) -> None:
-    """Run compositions on labelled questions and compare them in pairs; the first line is the verdict."""
+    """Run compositions on labelled questions and compare them in pairs; the first line is the verdict.
+
+    A row whose calls another row has made is counted from these responses.
+    """
     from api.cli.tables import bench_table
     from orchestrator.questions.files import read_questions
 
     session = session_of(ctx)
     queries = read_questions(file)
     with session.app() as app:
-        report = run_bench(app, queries, composition or DEFAULT)
+        report = run_bench(app, queries, composition or DEFAULT, run_all=run_all)
     per_question = {"right", "calls", "confidence", "domains"}
     payload = {"verdict": report.verdict, **report.model_dump(mode="json", exclude=per_question)}
     if out is not None:
@@ -76,7 +82,9 @@ def save_report(
     session.remark(f"Written: {', '.join(str(p) for p in (path, *written))}")
 
 
-def run_bench(app: "App", queries: "Sequence[Query]", compositions: "Sequence[str]") -> "BenchReport":
+def run_bench(
+    app: "App", queries: "Sequence[Query]", compositions: "Sequence[str]", *, run_all: bool
+) -> "BenchReport":
     """`PoolEvaluation.bench` under a progress bar; names are checked before anything runs."""
     from api.cli.progress import job_bar
     from orchestrator.evaluation.comparison import ORACLE
@@ -85,4 +93,4 @@ def run_bench(app: "App", queries: "Sequence[Query]", compositions: "Sequence[st
         if name != ORACLE:
             app.asking.resolve(name)
     with job_bar(app) as bar:
-        return app.evaluation.bench(queries, compositions, on_progress=bar.update)
+        return app.evaluation.bench(queries, compositions, run_all=run_all, on_progress=bar.update)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.bench import DEFAULT, run_bench
+from api.cli.bench import DEFAULT, RunAll, run_bench
 from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def demo(
     ctx: typer.Context,
     zoo: Annotated[Path, typer.Option("--zoo", help="Folder of the example pool.")] = ZOO,
     keep: Annotated[bool, typer.Option("--keep", help="Keep what an earlier demo measured.")] = False,
+    run_all: RunAll = False,
 ) -> None:
     """Profile the example pool, compare the compositions on held-out questions, show answers.
 
@@ -46,7 +47,7 @@ def demo(
         with job_progress(app, "profiling") as on_progress:
             profiled = app.profiling.run(known, on_progress=on_progress)
         save_heatmap(profiled.cards, OUT / "cards.png")
-        report = run_bench(app, new, DEFAULT)
+        report = run_bench(app, new, DEFAULT, run_all=run_all)
         document = demo_report(report, new)
         (OUT / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         session.emit(document, cards_table(profiled.cards), bench_table(report), report.verdict)

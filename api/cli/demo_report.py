@@ -8,7 +8,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.evaluation.bench import BenchReport
 from orchestrator.evaluation.comparison import AUTO, ORACLE
 
-ROW_FIELDS = {"name", "accuracy", "ci95", "calls_per_query", "loads", "engines", "seconds"}
+ROW_FIELDS = {"name", "accuracy", "ci95", "calls_per_query", "loads", "engines", "seconds", "derived"}
 
 
 def demo_report(report: BenchReport, queries: Sequence[Query]) -> dict[str, JsonValue]:

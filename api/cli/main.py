@@ -20,6 +20,7 @@ import typer
 from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, replay, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
+from orchestrator.runtime.threads import wait_passively
 
 FAILED, BAD_USAGE = 1, 2
 SWITCHES = frozenset({"--json", "--debug"})
@@ -114,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json, debug = "--json" in line.front, "--debug" in line.front
     # Progress bars of libraries would mix with ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    wait_passively()
     try:
         app([*line.front, *line.rest], prog_name="muster")
     except SystemExit as stop:

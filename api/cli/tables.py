@@ -183,12 +183,18 @@ def bench_table(report: "BenchReport") -> Table:
             f"{100 * row.accuracy:.1f}",
             f"{100 * row.ci95[0]:.0f}–{100 * row.ci95[1]:.0f}",
             f"{row.calls_per_query:.1f}",
-            str(row.loads),
+            _or_dash(row.loads, "d"),
             str(row.engines),
-            f"{row.seconds:.1f}",
+            _or_dash(row.seconds, ".1f"),
             _points(paired) if paired else "",
         )
+    if any(row.derived for row in report.rows):
+        result.caption = "–: not run, answered from responses that other rows got; --run-all runs every row"
     return result
+
+
+def _or_dash(number: float | None, form: str) -> str:
+    return "–" if number is None else format(number, form)
 
 
 def replay_table(report: "ReplayReport") -> Table:

@@ -104,7 +104,13 @@ class App:
             cards=self.experts.cards,
         )
         self.evaluation = PoolEvaluation(
-            bench=Bench(service=self.jobs, pool=self.pool, jobs=self.store, grader=self._grader),
+            bench=Bench(
+                service=self.jobs,
+                pool=self.pool,
+                jobs=self.store,
+                grader=self._grader,
+                compositions=self.catalogue.build,
+            ),
             pool=self.pool,
             questions=self.profiling.questions,
             profile=lambda: self.catalogue.knowledge.profile,

@@ -1,4 +1,5 @@
-"""Bench of compositions on a labelled question set: every one run for real, and compared in pairs."""
+"""Bench of compositions on a labelled question set: run for real, or counted from calls that another one
+made, and compared in pairs."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import Value, content_hash
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, MusterError
 from orchestrator.evaluation.comparison import (
     AUTO,
     BEST_SINGLE,
@@ -28,13 +29,16 @@ from orchestrator.evaluation.comparison import (
     minus_others,
     verdict,
 )
+from orchestrator.evaluation.recall import derived
 from orchestrator.evaluation.statistics import Estimate, accuracy, calibration_error, paired_difference
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.jobs import ResultReader
 from orchestrator.ports.skills import Grader
 from orchestrator.services.jobs import Jobs
 
 MAJORITY_ALL = "majority_all"
+ALWAYS_RUN = (AUTO, MAJORITY_ALL)
 
 OnBench = Callable[[str, JobProgress], None]
 RightVector = npt.NDArray[np.bool_]
@@ -43,6 +47,9 @@ RightVector = npt.NDArray[np.bool_]
 class CompositionResult(Value):
     """One row of the report. `loads` counts engine loads, `engines` the distinct engines used; `ece` is the
     expected calibration error of the stated confidences (15 bins of equal mass).
+
+    A row that is `derived` loaded nothing and took no time of its own, so its `loads` and `seconds` are not
+    known: other rows had made all its calls, at the same sampling, and it was answered from their responses.
 
     `failed` queries ended in an error before anybody could answer, `failure` is the first one's: such a row
     measures nothing. (Where everybody who was asked abstained, the answer is wrong.)
@@ -54,13 +61,14 @@ class CompositionResult(Value):
     accuracy: float
     ci95: tuple[float, float]
     calls_per_query: float
-    loads: int
+    loads: int | None
     engines: int
-    seconds: float
+    seconds: float | None
     mean_confidence: float | None = None
     ece: float | None = None
     failed: int = 0
     failure: str | None = None
+    derived: bool = False
 
 
 class BenchReport(Value):
@@ -104,7 +112,7 @@ class BenchReport(Value):
     def _trial(self, row: CompositionResult) -> Trial:
         confidence = [np.nan if c is None else c for c in self.confidence[row.name]]
         right, calls = np.array(self.right[row.name]), np.array(self.calls[row.name])
-        return Trial(row.name, right, calls, np.array(confidence, dtype=np.float64), row.seconds)
+        return Trial(row.name, right, calls, np.array(confidence, dtype=np.float64), row.seconds or 0.0)
 
     def subset(self, keep: Sequence[bool]) -> dict[str, Estimate]:
         """Accuracy per composition on the queries where `keep` is true."""
@@ -117,23 +125,45 @@ class BenchReport(Value):
 
 
 class Bench:
-    """Runs compositions one after the other, each a batch job that starts with nothing loaded."""
+    """Runs compositions one after the other, each a batch job that starts with nothing loaded; what would
+    only repeat calls of others is not run.
+
+    Args:
+        compositions: what answers a job's queries: the service's own.
+    """
 
     def __init__(
-        self, *, service: Jobs, pool: Pool, jobs: ResultReader, grader: Grader, clock: Clock = time.monotonic
+        self,
+        *,
+        service: Jobs,
+        pool: Pool,
+        jobs: ResultReader,
+        grader: Grader,
+        compositions: CompositionFactory,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._service = service
         self._pool = pool
         self._jobs = jobs
         self._grader = grader
+        self._compositions = compositions
         self._clock = clock
 
     def run(
-        self, queries: Sequence[Query], compositions: Sequence[str], *, on_progress: OnBench | None = None
+        self,
+        queries: Sequence[Query],
+        compositions: Sequence[str],
+        *,
+        run_all: bool = False,
+        on_progress: OnBench | None = None,
     ) -> BenchReport:
         """Answer and grade all queries with each composition.
 
+        `auto` is always run, then `majority_all`, which makes most calls of the others.
         `oracle` may be listed; it is read off the responses of `majority_all`, which is run for it.
+
+        Args:
+            run_all: run every composition, for its own loads and seconds.
 
         Raises:
             InputError: a query without reference answer.
@@ -146,8 +176,10 @@ class Bench:
         if ORACLE in compositions and MAJORITY_ALL not in names:
             names.append(MAJORITY_ALL)
         runs: dict[str, _Run] = {}
-        for name in names:
-            runs[name] = self._run_one(name, queries, on_progress)
+        for name in sorted(names, key=_turn):
+            known = None if run_all or name in ALWAYS_RUN else self._derived(name, queries, runs)
+            runs[name] = known or self._run_one(name, queries, on_progress)
+        runs = {name: runs[name] for name in names}
         if ORACLE in compositions:
             runs[ORACLE] = self._oracle(runs[MAJORITY_ALL], queries)
         return self._report(queries, runs)
@@ -179,20 +211,42 @@ class Bench:
         seconds = self._clock() - started
         by_id = {item.query.id: item.answer for item in self._jobs.answers(job_id)}
         answers = [by_id[q.id] for q in queries]
+        asked = {q.id: frozenset(r.expert_id for r in rs) for q, rs in self._jobs.responses(job_id)}
+        experts = [asked.get(q.id, frozenset()) for q in queries]
+        return self._run_of(name, queries, answers, experts, _Cost(progress.n_loads, seconds), job_id=job_id)
+
+    def _derived(self, name: str, queries: Sequence[Query], runs: Mapping[str, "_Run"]) -> "_Run | None":
+        """The answers of a composition, from calls that others made; None = it must be run."""
+        job_ids = [run.job_id for run in runs.values() if run.job_id is not None]
+        if not job_ids:
+            return None
+        try:
+            composition = self._compositions(self._service.job_of(AskOptions(model=name)))
+            played = derived(composition, queries, [self._jobs.calls(job_id) for job_id in job_ids])
+        except MusterError:  # running it says what is wrong
+            return None
+        if played is None:
+            return None
+        return self._run_of(name, queries, [p.answer for p in played], [p.experts for p in played], _NO_COST)
+
+    def _run_of(
+        self,
+        name: str,
+        queries: Sequence[Query],
+        answers: Sequence[Answer],
+        experts: Sequence[frozenset[str]],
+        cost: "_Cost",
+        *,
+        job_id: str | None = None,
+    ) -> "_Run":
         right = np.array([self._is_right(q, a) for q, a in zip(queries, answers, strict=True)])
-        row = self._row(name, answers, right, progress, seconds, job_id)
-        asked = {q.id: len({r.expert_id for r in rs}) for q, rs in self._jobs.responses(job_id)}
-        calls = tuple(asked.get(q.id, 0) for q in queries)
+        row = self._row(name, answers, right, cost, n_engines=self._n_engines(experts))
+        row = row.model_copy(update={"derived": job_id is None})
+        calls = tuple(len(of_query) for of_query in experts)
         return _Run(job_id, row, right, calls, tuple(a.confidence for a in answers))
 
     def _row(
-        self,
-        name: str,
-        answers: Sequence[Answer],
-        right: RightVector,
-        progress: JobProgress,
-        seconds: float,
-        job_id: str,
+        self, name: str, answers: Sequence[Answer], right: RightVector, cost: "_Cost", *, n_engines: int
     ) -> CompositionResult:
         estimate = accuracy(right)
         stated = [
@@ -204,18 +258,18 @@ class Bench:
             accuracy=estimate.value,
             ci95=(estimate.low, estimate.high),
             calls_per_query=sum(a.n_calls for a in answers) / len(answers),
-            loads=progress.n_loads,
-            engines=len(self._engines_used(job_id)),
-            seconds=seconds,
+            loads=cost.loads,
+            engines=n_engines,
+            seconds=cost.seconds,
             mean_confidence=float(np.mean([c for c, _ in stated])) if stated else None,
             ece=calibration_error(*zip(*stated, strict=True), bins=ECE_BINS) if stated else None,
             failed=len(failures),
             failure=failures[0] if failures else None,
         )
 
-    def _engines_used(self, job_id: str) -> set[str]:
-        experts = {r.expert_id for _, responses in self._jobs.responses(job_id) for r in responses}
-        return {self._pool.by_id[expert_id].engine.id for expert_id in experts}
+    def _n_engines(self, experts: Sequence[frozenset[str]]) -> int:
+        by_id = self._pool.by_id
+        return len({by_id[expert_id].engine.id for expert_id in frozenset().union(*experts)})
 
     def _is_right(self, query: Query, answer: Answer) -> bool:
         if answer.error_code is not None:
@@ -224,6 +278,7 @@ class Bench:
         return self._grader.grade(query, response).outcome == RIGHT
 
     def _oracle(self, everyone: "_Run", queries: Sequence[Query]) -> "_Run":
+        assert everyone.job_id is not None, "majority_all is run"
         solved = {
             query.id: any(self._grader.grade(query, r).outcome == RIGHT for r in responses)
             for query, responses in self._jobs.responses(everyone.job_id)
@@ -233,14 +288,27 @@ class Bench:
         return everyone._replace(row=row, right=right, confidence=(None,) * len(queries))
 
 
-class _Run(NamedTuple):
-    """One composition's answers, in query order."""
+class _Cost(NamedTuple):
+    loads: int | None
+    seconds: float | None
 
-    job_id: str
+
+_NO_COST = _Cost(None, None)
+
+
+class _Run(NamedTuple):
+    """One composition's answers, in query order; without a job these were derived."""
+
+    job_id: str | None
     row: CompositionResult
     right: RightVector
     calls: tuple[int, ...]
     confidence: tuple[float | None, ...]
+
+
+def _turn(name: str) -> int:
+    """Rank by which compositions take their turns: those that are run in any case come first."""
+    return ALWAYS_RUN.index(name) if name in ALWAYS_RUN else len(ALWAYS_RUN)
 
 
 def _oracle_row(right: RightVector, everyone: CompositionResult) -> CompositionResult:
@@ -252,6 +320,9 @@ def _oracle_row(right: RightVector, everyone: CompositionResult) -> CompositionR
             "ci95": (estimate.low, estimate.high),
             "mean_confidence": None,
             "ece": None,
+            "loads": None,
+            "seconds": None,
+            "derived": True,
         }
     )
 

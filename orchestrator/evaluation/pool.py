@@ -36,7 +36,12 @@ class PoolEvaluation:
         self._seed = seed
 
     def bench(
-        self, queries: Sequence[Query], compositions: Sequence[str], *, on_progress: OnBench | None = None
+        self,
+        queries: Sequence[Query],
+        compositions: Sequence[str],
+        *,
+        run_all: bool = False,
+        on_progress: OnBench | None = None,
     ) -> BenchReport:
         """As `Bench.run`.
 
@@ -50,7 +55,7 @@ class PoolEvaluation:
                 f"{len(known)} of {len(queries)} questions were profiled on, '{known[0].id}' is the first.",
                 remedy="Compare on questions that nothing was learnt from.",
             )
-        return self._bench.run(queries, compositions, on_progress=on_progress)
+        return self._bench.run(queries, compositions, run_all=run_all, on_progress=on_progress)
 
     def swiss(self) -> list[Standing]:
         """The pool ranked by Swiss rounds over its profile.

@@ -13,6 +13,7 @@ from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
     BATCH,
     Assignment,
+    Call,
     EngineBacklog,
     Job,
     JobProgress,
@@ -65,6 +66,13 @@ class QueryRecord(NamedTuple):
     responses: tuple[Response, ...]
 
 
+class AnsweredCall(NamedTuple):
+    """A call as it was made, and what came back for it."""
+
+    call: Call
+    response: Response
+
+
 class JobReader(Protocol):
     """Progress of jobs."""
 
@@ -94,6 +102,9 @@ class ResultReader(Protocol):
 
     def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
         """Queries with their responses, streamed in submission order."""
+
+    def calls(self, job_id: str) -> Iterator[tuple[Query, tuple[AnsweredCall, ...]]]:
+        """Queries with the calls that were answered, streamed in submission order."""
 
 
 class JobStore(JobReader, ResultReader, Protocol):

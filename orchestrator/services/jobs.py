@@ -64,9 +64,13 @@ class Jobs:
         Raises:
             UnknownNameError: no such model.
         """
-        job = self._submitter.job(options, kind="batch", label=label, deadline_s=deadline_s)
+        job = self.job_of(options, label=label, deadline_s=deadline_s)
         self._submitter.put(job, queries)
         return job.id
+
+    def job_of(self, options: AskOptions, *, label: str = "", deadline_s: float | None = None) -> Job:
+        """The job that `submit` would store."""
+        return self._submitter.job(options, kind="batch", label=label, deadline_s=deadline_s)
 
     def batch_id(self, content: str, *, model: str) -> str:
         """The id of a batch that gives none: equal content, composition, configuration and cards, equal id.

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
 
 from orchestrator.batching import retry_limit
-from orchestrator.domain.assignments import Assignment, Call, CallRole, EngineBacklog, Response
+from orchestrator.domain.assignments import Assignment, EngineBacklog, Response
 from orchestrator.ports.jobs import Completion, SweepReport
 from orchestrator.store import devices
 from orchestrator.store import tables as t
@@ -21,11 +21,10 @@ from orchestrator.store.bulk import among, update_rows
 from orchestrator.store.codec import (
     checked_name,
     failed_response,
-    messages_from_json,
-    sampling_from_json,
     to_json,
 )
 from orchestrator.store.database import chunked, db_now, inline
+from orchestrator.store.steps import call_of
 from orchestrator.store.submission import Counts, add_counts, expire
 
 CHUNK = 500
@@ -214,20 +213,13 @@ def _assignments(conn: Connection, pks: Sequence[int]) -> tuple[Assignment, ...]
 
 
 def _assignment(row: Any) -> Assignment:
-    call = Call(
-        expert_id=row.expert_id,
-        role=CallRole(row.role),
-        messages=messages_from_json(row.messages),
-        sampling=sampling_from_json(row.sampling),
-        sample_ix=row.sample_ix,
-    )
     return Assignment(
         id=row.pk,
         job_id=row.job_id,
         query_id=row.query_pk,
         stage=row.stage,
         engine_id=row.engine_id,
-        call=call,
+        call=call_of(row),
         priority=row.priority,
         attempt=row.attempt,
     )

@@ -15,6 +15,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.ports.jobs import (
+    AnsweredCall,
     AnsweredQuery,
     Bell,
     Claim,
@@ -133,6 +134,10 @@ class SqlJobStore:
     def responses(self, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
         self.job(job_id)
         return reading.responses(self._db, job_id)
+
+    def calls(self, job_id: str) -> Iterator[tuple[Query, tuple[AnsweredCall, ...]]]:
+        self.job(job_id)
+        return reading.calls(self._db, job_id)
 
     def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None:
         self._db.transact(

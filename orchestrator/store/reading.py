@@ -11,11 +11,11 @@ from orchestrator.domain.assignments import Job, JobProgress, JobState, Response
 from orchestrator.domain.devices import EngineLoad
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotFoundError
-from orchestrator.ports.jobs import AnsweredQuery, QueryRecord
+from orchestrator.ports.jobs import AnsweredCall, AnsweredQuery, QueryRecord
 from orchestrator.store import tables as t
 from orchestrator.store.codec import answer_from_json
 from orchestrator.store.database import Database, db_now, inline
-from orchestrator.store.steps import decision_of_query, responses_of
+from orchestrator.store.steps import calls_of, decision_of_query, responses_of
 from orchestrator.store.submission import job_pk_of
 
 PAGE = 500
@@ -73,6 +73,13 @@ def query_record(conn: Connection, job_id: str, query_id: str | None) -> QueryRe
 def responses(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
     for page in _pages(database, job_id, select(t.query.c.pk, t.query.c.ix, t.query.c.payload)):
         found = database.fetch(partial(responses_of, query_pks=[row.pk for row in page]))
+        for row in page:
+            yield Query.model_validate_json(row.payload), tuple(found.get(row.pk, ()))
+
+
+def calls(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[AnsweredCall, ...]]]:
+    for page in _pages(database, job_id, select(t.query.c.pk, t.query.c.ix, t.query.c.payload)):
+        found = database.fetch(partial(calls_of, query_pks=[row.pk for row in page]))
         for row in page:
             yield Query.model_validate_json(row.payload), tuple(found.get(row.pk, ()))
 

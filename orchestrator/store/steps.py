@@ -9,12 +9,20 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, se
 
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.assignments import BATCH, Ask, Call, Done, QueryState, Response, Step
+from orchestrator.domain.assignments import BATCH, Ask, Call, CallRole, Done, QueryState, Response, Step
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
+from orchestrator.ports.jobs import AnsweredCall
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
-from orchestrator.store.codec import answer_to_json, checked_name, messages_to_json, to_json
+from orchestrator.store.codec import (
+    answer_to_json,
+    checked_name,
+    messages_from_json,
+    messages_to_json,
+    sampling_from_json,
+    to_json,
+)
 from orchestrator.store.database import chunked, db_now, inline, insert_or_ignore
 from orchestrator.store.submission import Counts, add_counts
 
@@ -42,6 +50,19 @@ _LOCKED = (
 # Sorted here, not by the database: before it has statistics PostgreSQL would walk an index in that order.
 _RESPONSES = select(t.assignment.c.pk, t.assignment.c.query_pk, t.assignment.c.response).where(
     among(t.assignment.c.query_pk, "pks"), t.assignment.c.response.is_not(None)
+)
+_CALLS = (
+    select(
+        *(t.assignment.c.pk, t.assignment.c.query_pk, t.assignment.c.expert_id, t.assignment.c.role),
+        *(t.assignment.c.sampling, t.assignment.c.sample_ix, t.prompt.c.messages, t.assignment.c.response),
+    )
+    .join(
+        t.prompt,
+        (t.prompt.c.query_pk == t.assignment.c.query_pk)
+        & (t.prompt.c.stage == t.assignment.c.stage)
+        & (t.prompt.c.ix == t.assignment.c.prompt_ix),
+    )
+    .where(among(t.assignment.c.query_pk, "pks"), t.assignment.c.response.is_not(None))
 )
 _DECISIONS = select(t.prompt.c.stage, t.prompt.c.query_pk, t.prompt.c.decision).where(
     among(t.prompt.c.query_pk, "pks"), t.prompt.c.decision.is_not(None)
@@ -100,6 +121,27 @@ def responses_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, list[R
     for _pk, query_pk, payload in sorted(rows, key=itemgetter(0)):
         found[query_pk].append(Response.model_validate_json(payload))
     return found
+
+
+def calls_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, list[AnsweredCall]]:
+    """Answered calls by query, in their order."""
+    found: dict[int, list[AnsweredCall]] = defaultdict(list)
+    rows = conn.execute(_CALLS, {"pks": query_pks}).all() if query_pks else []
+    for row in sorted(rows, key=itemgetter(0)):
+        call = call_of(row)
+        found[row.query_pk].append(AnsweredCall(call, Response.model_validate_json(row.response)))
+    return found
+
+
+def call_of(row: Any) -> Call:
+    """The call of an assignment's row, joined with its prompt's."""
+    return Call(
+        expert_id=row.expert_id,
+        role=CallRole(row.role),
+        messages=messages_from_json(row.messages),
+        sampling=sampling_from_json(row.sampling),
+        sample_ix=row.sample_ix,
+    )
 
 
 def decision_of_query() -> ScalarSelect[str]:

@@ -117,7 +117,7 @@ def test_names_that_no_database_takes_are_refused(store: SqlJobStore) -> None:
     assert store.jobs() == []
 
 
-@pytest.mark.parametrize("method", ["job", "answer", "answers", "responses"])
+@pytest.mark.parametrize("method", ["job", "answer", "answers", "responses", "calls"])
 def test_an_unknown_job_is_reported_at_once(store: SqlJobStore, method: str) -> None:
     with pytest.raises(NotFoundError, match="'nobody'"):
         getattr(store, method)("nobody")
@@ -179,6 +179,21 @@ def test_responses_come_in_call_order_whatever_the_order_of_completion(store: Sq
             store.complete("me", [answered([(a.id, a.attempt)])[0]._replace(response=completion)])
     (state,) = store.ready(limit=1)
     assert [(r.expert_id, r.sample_ix) for r in state.responses] == [("b/0", 0), ("a/0", 1), ("a/0", 0)]
+
+
+def test_calls_come_back_as_they_were_asked_once_their_responses_are_in(
+    store: SqlJobStore,
+) -> None:
+    submit(store, 2)
+    first, second = store.ready(limit=2)
+    wanted = [make_call(e, first.query, sample_ix=ix) for e, ix in [("b/0", 0), ("a/0", 1), ("a/0", 0)]]
+    store.advance([(first, Ask(calls=tuple(wanted))), (second, ask(second))], ENGINE_OF)
+    complete(store, claim(store, "a"))
+    found = {query.id: calls for query, calls in store.calls("job")}
+    assert list(found) == ["q0", "q1"]
+    assert [one.call for one in found["q0"]] == wanted[1:]
+    assert [one.response.expert_id for one in found["q0"]] == ["a/0", "a/0"]
+    assert [one.call for one in found["q1"]] == [make_call("a/0", second.query)]
 
 
 def test_a_step_is_applied_only_from_the_stage_it_was_computed_for(store: SqlJobStore) -> None:

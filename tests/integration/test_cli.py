@@ -325,6 +325,27 @@ def test_bench_begins_with_the_verdict(profiled: Path, tmp_path: Path, capsys: C
     assert capsys.readouterr().out.startswith("do not route")
 
 
+def test_bench_asks_nobody_twice_the_same(profiled: Path, tmp_path: Path, capsys: Captured) -> None:
+    """`majority_all` asks everybody once, the samples of `self_consistency` are warmer; the others' calls are
+    among those of `majority_all`. `auto` is run in any case."""
+    file = str(write_questions(tmp_path / "new.jsonl", range(60, 90)))
+    derivable = ("auto_k3", "best_single", "static_top_3", "random_3")
+    names = ("auto", *derivable, "self_consistency", "majority_all", "oracle")
+    words = ["bench", file, *(word for name in names for word in ("-c", name))]
+    before = len(events(tmp_path, "generation"))
+    rows = {row["name"]: row for row in run_json(profiled, capsys, *words)["rows"]}
+    n_generated = len(events(tmp_path, "generation")) - before
+    asked = sum(rows[name]["calls_per_query"] for name in ("auto", "self_consistency", "majority_all"))
+    assert n_generated == round(30 * asked)
+    assert [name for name, row in rows.items() if row["derived"]] == [*derivable, "oracle"]
+    assert all(row["loads"] is row["seconds"] is None for row in rows.values() if row["derived"])
+    assert all(row["loads"] >= 1 and row["seconds"] > 0 for row in rows.values() if not row["derived"])
+    every = {row["name"]: row for row in run_json(profiled, capsys, *words, "--run-all")["rows"]}
+    assert [name for name, row in every.items() if row["derived"]] == ["oracle"]
+    for field in ("accuracy", "ci95", "calls_per_query", "engines", "mean_confidence", "ece"):
+        assert {n: row[field] for n, row in rows.items()} == {n: row[field] for n, row in every.items()}
+
+
 def test_bench_of_what_cannot_run_is_no_verdict(pool: Path, tmp_path: Path, capsys: Captured) -> None:
     """Nobody was profiled, so nobody can be lined up: a failure, not a wrong answer."""
     file = str(write_questions(tmp_path / "new.jsonl", range(60, 63)))

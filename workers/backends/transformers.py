@@ -14,6 +14,7 @@ from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.ports.engines import Engine
+from orchestrator.runtime.threads import own_threads, set_threads
 from workers.backends.options import Options, read_options
 from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SMALL_MODEL_PARAMS = 1_000_000_000
+TINY_MODEL_PARAMS = 50_000_000
+"""Below, a step is so short that threads wait for each other longer than they compute: measured in
+docs/results/foundation.md."""
 FULL_CACHE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
@@ -35,7 +39,8 @@ class TransformersOptions(Options):
         max_batch: most rows decoded together.
         max_batch_tokens: most rows times their longest prompt plus output; bounds the cache.
         device: `auto` (CUDA if there is any, else the CPU), `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads of the whole process; None leaves torch's own choice.
+        threads: CPU threads that compute for this engine; None = one for models of under 50 million
+            parameters, torch's own choice for larger ones.
         stream_from_priority: requests of at least this priority report their text as it grows.
     """
 
@@ -63,23 +68,21 @@ class TransformersBackend:
         _check_spec(spec)
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-        import torch
-
-        from workers.backends.decoding.engine import DecodingEngine
+        from workers.backends.decoding.engine import TORCH, DecodingEngine
         from workers.backends.decoding.sources import ModelSource, prove_cache
         from workers.backends.decoding.texts import Texts
 
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
         device = _device(options.device)
         tokenizer = load_tokenizer(spec)
         model = _place(_load_model(spec), spec, device)
+        threads = _threads(options.threads, n_params=model.num_parameters(), own=own_threads(TORCH))
+        set_threads(TORCH, threads)
         source = ModelSource(model, engine_id=spec.id, adapters=adapters)
         prove_cache(source, vocabulary=model.get_input_embeddings().num_embeddings)
         return DecodingEngine(
             source,
             Texts(tokenizer, template=spec.chat_template),
-            _decoding_options(spec, options, model, tokenizer),
+            _decoding_options(spec, options, model, tokenizer, threads=threads),
             adapters=adapters,
         )
 
@@ -166,11 +169,20 @@ def _dtype(asked: str, *, stored: "torch.dtype", n_params: int, on_cpu: bool) ->
     return torch.bfloat16 if stored == torch.float32 else stored
 
 
+def _threads(asked: int | None, *, n_params: int, own: int) -> int:
+    """CPU threads of an engine. Args: own: torch's own choice."""
+    if asked is not None:
+        return asked
+    return 1 if n_params < TINY_MODEL_PARAMS else own
+
+
 def _decoding_options(
     spec: EngineSpec,
     options: TransformersOptions,
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerFast",
+    *,
+    threads: int,
 ) -> "DecodingOptions":
     from workers.backends.decoding.engine import DecodingOptions
     from workers.backends.decoding.rows import Limits
@@ -184,6 +196,7 @@ def _decoding_options(
         eos_ids=eos_ids,
         pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos_ids, default=0),
         stream_from_priority=options.stream_from_priority,
+        threads=threads,
     )
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import Ask, Done, QueryState
+from orchestrator.domain.assignments import Ask, Call, Done, QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.errors import CompositionError
-from orchestrator.evaluation.replay.recording import Recording
 from orchestrator.ports.composing import Composition
 
 MAX_STAGES = 1_000
@@ -16,14 +15,29 @@ CHUNK = 1_000
 """Queries in flight at once: bounds the memory, and is of the size in which a batch job is stepped."""
 
 
+class Responder(Protocol):
+    """What stands in for the experts."""
+
+    def respond(self, call: Call, query: Query, *, stage: int) -> Response:
+        """What a call brought back.
+
+        Raises:
+            UnsupportedError: it was not recorded.
+        """
+
+
 class Played(NamedTuple):
-    """An answer, and how many different experts were asked for it."""
+    """An answer, and which experts were asked for it."""
 
     answer: Answer
-    n_experts: int
+    experts: frozenset[str]
+
+    @property
+    def n_experts(self) -> int:
+        return len(self.experts)
 
 
-def play(composition: Composition, queries: Sequence[Query], recording: Recording) -> list[Played]:
+def play(composition: Composition, queries: Sequence[Query], recording: Responder) -> list[Played]:
     """Answers in the order of `queries`: what a batch job gives when its experts respond as recorded.
 
     Raises:
@@ -36,7 +50,7 @@ def play(composition: Composition, queries: Sequence[Query], recording: Recordin
     return played
 
 
-def _play(composition: Composition, queries: Sequence[Query], recording: Recording) -> list[Played]:
+def _play(composition: Composition, queries: Sequence[Query], recording: Responder) -> list[Played]:
     played: dict[int, Played] = {}
     blank = QueryState(id=0, job_id="replay", query=queries[0]) if queries else None
     states = [blank.model_copy(update={"id": i, "query": q}) for i, q in enumerate(queries)] if blank else []
@@ -48,14 +62,14 @@ def _play(composition: Composition, queries: Sequence[Query], recording: Recordi
         waiting = []
         for state, step in zip(states, composition.step(states), strict=True):
             if isinstance(step, Done):
-                played[state.id] = Played(step.answer, len({r.expert_id for r in state.responses}))
+                played[state.id] = Played(step.answer, frozenset(r.expert_id for r in state.responses))
             else:
                 waiting.append(_answered(state, step, recording))
         states = waiting
     raise AssertionError("unreachable: stages are counted without end")
 
 
-def _answered(state: QueryState, ask: Ask, recording: Recording) -> QueryState:
+def _answered(state: QueryState, ask: Ask, recording: Responder) -> QueryState:
     """The state after the calls of `ask`; later calls of an expert on this query are further samples."""
     responses = tuple(recording.respond(call, state.query, stage=state.stage) for call in ask.calls)
     # Copied, not validated: every part is a checked value.

@@ -20,6 +20,7 @@ from orchestrator.errors import (
 )
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.runtime.threads import Threaded, set_threads
 from workers.backends.decoding.batch import Batch
 from workers.backends.decoding.rows import Limits, Row, WaitingRows
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
@@ -29,6 +30,8 @@ from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop, held_back
 
 logger = logging.getLogger(__name__)
+
+TORCH = Threaded(torch.get_num_threads, torch.set_num_threads)
 
 JOIN_SHARE = 4
 """Newcomers wait until they make up 1/JOIN_SHARE of the batch: each joining costs a pass of its own."""
@@ -42,6 +45,7 @@ class DecodingOptions(NamedTuple):
     Attributes:
         eos_ids: tokens that end an output.
         stream_from_priority: requests of at least this priority report Tokens.
+        threads: CPU threads that compute, >= 1.
     """
 
     engine_id: str
@@ -50,6 +54,7 @@ class DecodingOptions(NamedTuple):
     eos_ids: frozenset[int]
     pad_id: int
     stream_from_priority: int
+    threads: int = 1
 
 
 class DecodingEngine:
@@ -100,6 +105,7 @@ class DecodingEngine:
     @torch.inference_mode()
     def poll(self, timeout_s: float) -> list[EngineEvent]:
         self._require_open()
+        set_threads(TORCH, self._options.threads)  # another engine may have been here before, in this thread
         deadline = self._clock() + timeout_s
         while not self._events and self._unfinished:
             self._guarded_step()

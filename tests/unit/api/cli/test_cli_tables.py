@@ -153,6 +153,22 @@ def test_bench_shows_paired_differences_in_points() -> None:
     assert "+25.0 (+5.0 +40.0)" in text
 
 
+def test_a_derived_row_has_dashes_for_what_it_did_not_cost() -> None:
+    row = CompositionResult(
+        name="knn",
+        accuracy=0.5,
+        ci95=(0.4, 0.6),
+        calls_per_query=3,
+        loads=None,
+        engines=7,
+        seconds=None,
+        derived=True,
+    )
+    text = shown(bench_table(BenchReport(n_queries=4, n_experts=3, rows=(row,), differences=(), right={})))
+    assert text.count("–") == 4  # the interval, two costs, and what they mean
+    assert "--run-all" in text
+
+
 def test_checks_show_failures_with_remedies() -> None:
     text = shown(checks_table([Diagnosis("a", True, "fine"), Diagnosis("b", False, "gone", "Mend it.")]))
     assert "FAILED" in text

@@ -1,6 +1,8 @@
 """What is refused at load time, and how prompts are rendered."""
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,11 @@ from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineLoadError, InputError
-from orchestrator.ports.engines import Failed, GenerationRequest
+from orchestrator.ports.engines import Engine, Failed, GenerationRequest
 from tests.tiny_models import tiny_model
+from workers.backends import transformers
 from workers.backends.decoding.texts import Texts
-from workers.backends.transformers import TransformersBackend, _dtype
+from workers.backends.transformers import TransformersBackend, _dtype, _threads
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +94,62 @@ def test_dtype_follows_device_and_size(
     asked: str, stored: torch.dtype, n_params: int, on_cpu: bool, expected: torch.dtype
 ) -> None:
     assert _dtype(asked, stored=stored, n_params=n_params, on_cpu=on_cpu) is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_params", "expected"),
+    [(None, 49_999_999, 1), (None, 50_000_000, 8), (None, 7 * 10**9, 8), (3, 10**6, 3), (3, 7 * 10**9, 3)],
+)
+def test_tiny_models_get_one_thread_unless_told_otherwise(
+    asked: int | None, n_params: int, expected: int
+) -> None:
+    assert _threads(asked, n_params=n_params, own=8) == expected
+
+
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Torch as if it had chosen three by itself."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(transformers, "own_threads", lambda _: 3)
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def decode(engine: Engine) -> None:
+    engine.submit(GenerationRequest("a", (Message(role="user", content="x"),), Sampling(max_tokens=2)))
+    while not engine.poll(1):
+        pass
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_larger_engine_has_more_threads_again_and_its_override_wins(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model counts as tiny, then as large; the last engine asks for two."""
+    seen = []
+    for limit, options in ((10**9, {}), (0, {}), (0, {"threads": 2}), (10**9, {})):
+        monkeypatch.setattr(transformers, "TINY_MODEL_PARAMS", limit)
+        engine = TransformersBackend().load(spec(folder, options=options), ())
+        decode(engine)
+        seen.append(torch.get_num_threads())
+        engine.close()
+    assert seen == [1, 3, 2, 1]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_engines_side_by_side_compute_each_with_its_own_threads(folder: Path) -> None:
+    """Engines are loaded in another thread than the one that drives them, and take turns there."""
+    with ThreadPoolExecutor(1) as loader:
+        one, two = (
+            loader.submit(TransformersBackend().load, spec(folder, options={"threads": n}), ()).result()
+            for n in (1, 2)
+        )
+    seen = []
+    for engine in (one, two, one):
+        decode(engine)
+        seen.append(torch.get_num_threads())
+    assert seen == [1, 2, 1]
 
 
 def test_context_of_the_model_bounds_the_context_of_the_engine(folder: Path) -> None:
