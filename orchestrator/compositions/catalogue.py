@@ -112,10 +112,12 @@ class Catalogue:
         """Follow what was profiled and judged since, by any process; looks every `REFRESH_S`."""
         with self._lock:
             known, now = self._knowledge, self._clock()
-            if known is None or now < self._checked_at + REFRESH_S:
+            if now < self._checked_at + REFRESH_S:
                 return
             self._checked_at = now
-            if measured_version(self._load_measured()) != measured_version(known.cards):
+            if known is None:
+                self._built = {}  # of what needs no profile
+            elif measured_version(self._load_measured()) != measured_version(known.cards):
                 self.forget()
             elif now >= self._fed_at + FEEDBACK_S:
                 self._fed_at = now
@@ -166,7 +168,8 @@ class Catalogue:
             job.composition.removeprefix(EXPERT_PREFIX) if job.composition.startswith(EXPERT_PREFIX) else None
         )
         if only is not None:
-            return self._ensemble(ONLY, job, expert_ids=(only,))
+            # Nothing is chosen or voted on: no profile is read, and no text is embedded.
+            return self._ensemble(ONLY, job, expert_ids=(only,), known=Knowledge(self._load_cards(), None))
         if job.composition not in self._specs:
             raise UnknownNameError("composition", job.composition, self._specs, param="composition")
         spec = self._specs[job.composition]
@@ -174,10 +177,12 @@ class Catalogue:
             spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
         answerers = [e.id for e in self._pool.answerers]
         allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
-        return self._ensemble(spec, job, expert_ids=allowed)
+        return self._ensemble(spec, job, expert_ids=allowed, known=self.knowledge)
 
-    def _ensemble(self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...]) -> Ensemble:
-        cards, profile = self.knowledge
+    def _ensemble(
+        self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...], known: Knowledge
+    ) -> Ensemble:
+        cards, profile = known
         routing = RouterContext(
             cards=cards,
             profile=profile,
@@ -191,13 +196,14 @@ class Catalogue:
         )
         row = self._aggregator_row(spec)
         aggregator = row.make(voting, spec.aggregator_options)
+        router = make_router(spec.router, routing, spec.router_options)
         if job.temperature is None and spec.temperature is not None:
             job = job.model_copy(update={"temperature": spec.temperature})
         return Ensemble(
             job.composition,
             pool=self._pool,
-            reader=self._skill_reader(),
-            router=make_router(spec.router, routing, spec.router_options),
+            reader=self._skill_reader() if router.reads_text else None,
+            router=router,
             aggregator=aggregator,
             job=job,
             quotes=row.quotes_one and spec.waves is None and spec.abstain_below is None,

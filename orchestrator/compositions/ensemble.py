@@ -27,6 +27,7 @@ class Ensemble:
     """Recruit k experts for each query, ask them, aggregate. Source: arXiv:2503.05641, section 3.
 
     Args:
+        reader: None where the router reads no text.
         job: supplies the seed and per-job overrides of max_tokens and temperature.
         quotes: a lone recruit's words will be the answer; nobody else is asked.
         waves: when to ask reserves; None = never.
@@ -38,7 +39,7 @@ class Ensemble:
         name: str,
         *,
         pool: Pool,
-        reader: SkillReader,
+        reader: SkillReader | None,
         router: Router,
         aggregator: Aggregator,
         job: Job,
@@ -49,7 +50,7 @@ class Ensemble:
         self.name = name
         self._pool = pool
         self._quotes = quotes
-        self._reader = reader
+        self._reader = reader if router.reads_text else None
         self._router = router
         self._aggregator = aggregator
         self._job = job
@@ -97,12 +98,12 @@ class Ensemble:
         return Ask(calls=self._expert_calls(state.query, decision.expert_ids), decision=decision)
 
     def _annotation(self, query: Query) -> Ask | None:
-        return self._reader.calls(query) if self._router.reads_text else None
+        return self._reader.calls(query) if self._reader is not None else None
 
     def _inputs(
         self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
     ) -> list[RoutingInput]:
-        if self._router.reads_text:
+        if self._reader is not None:
             return self._reader.read(queries, responses)
         return [RoutingInput(query, (), _NO_VECTOR) for query in queries]
 

@@ -1,6 +1,6 @@
 """When compositions see new cards; which engines they need late."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +8,11 @@ import pytest
 
 from aggregators.outputs import AGGREGATORS
 from orchestrator.compositions.catalogue import FEEDBACK_S, REFRESH_S, Catalogue, Knowledge
-from orchestrator.domain.assignments import Job
+from orchestrator.domain.answers import Decision
+from orchestrator.domain.assignments import Ask, Job, QueryState
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert, ExpertRole, Pool
+from orchestrator.domain.queries import Query
 from orchestrator.settings.load import load_settings
 from orchestrator.settings.schema import CompositionSettings, Settings
 from tests.fakes.app import make_card, make_expert
@@ -38,19 +40,27 @@ class World:
         self.cards = {"alpha": card.replaced(total=more, feedback=feedback)}
 
 
-def make(folder: Path) -> tuple[World, Catalogue]:
+def make(folder: Path, *, read_text: Callable[..., None] = lambda *_: None) -> tuple[World, Catalogue]:
+    """`read_text`: what makes the embedder and the annotator."""
     world = World({"alpha": make_card("alpha")})
-    return world, catalogue_of(world, load_settings(write_pool(folder)), [make_expert("alpha")])
+    settings = load_settings(write_pool(folder))
+    return world, catalogue_of(world, settings, [make_expert("alpha")], read_text=read_text)
 
 
-def catalogue_of(world: World, settings: Settings, experts: Sequence[Expert]) -> Catalogue:
+def catalogue_of(
+    world: World,
+    settings: Settings,
+    experts: Sequence[Expert],
+    *,
+    read_text: Callable[..., None] = lambda *_: None,
+) -> Catalogue:
     return Catalogue(
         settings,
         pool=Pool(experts=tuple(experts)),
         aggregators=AGGREGATORS,
         grader=None,
-        embedder=lambda: None,
-        annotator=lambda known: None,
+        embedder=read_text,
+        annotator=read_text,
         matcher=lambda known: None,
         measured=lambda: world.cards,
         cards=lambda: world.cards,
@@ -128,3 +138,33 @@ def test_the_engines_that_write_answers_come_late_and_nothing_is_built_to_know_t
     catalogue = catalogue_of(world, settings, [make_expert("alpha"), *writers])
     assert catalogue.later_engines(Job(id="job", composition=composition)) == engines
     assert world.loads == 0
+
+
+def alone(catalogue: Catalogue) -> Decision:
+    """The decision of a job that names alpha."""
+    state = QueryState(id=0, job_id="j", query=Query(id="q", question="What is 2 plus 2?"))
+    [step] = catalogue.build(Job(id="j", composition="expert:alpha")).step([state])
+    assert isinstance(step, Ask)
+    assert step.decision is not None
+    return step.decision
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("not needed")
+
+
+def test_an_expert_by_name_needs_neither_profile_nor_embedder(tmp_path: Path) -> None:
+    world, catalogue = make(tmp_path, read_text=refuse)
+    decision = alone(catalogue)
+    assert decision.expert_ids == ("alpha",)
+    assert world.loads == 0
+
+
+def test_an_expert_by_name_is_as_good_as_its_card_says_at_the_moment(tmp_path: Path) -> None:
+    world, catalogue = make(tmp_path)
+    before = alone(catalogue)
+    world.judge()
+    assert alone(catalogue) == before
+    world.now_s = REFRESH_S
+    catalogue.refresh()
+    assert alone(catalogue).recruits[0].accuracy > before.recruits[0].accuracy
