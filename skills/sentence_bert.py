@@ -24,7 +24,7 @@ MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 class BertConfig(BaseModel):
-    """What is read of `config.json`."""
+    """The part of `config.json` that is read."""
 
     model_type: str
     hidden_act: str

@@ -29,7 +29,7 @@ class Recall:
                     self._made[query.id, one.call.expert_id, one.call.role].append(one)
 
     def respond(self, call: Call, query: Query, *, stage: int) -> Response:
-        """What came back for an equal call.
+        """The response to an equal call.
 
         Raises:
             UnsupportedError: none was made.

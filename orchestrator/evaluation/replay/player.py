@@ -16,10 +16,10 @@ CHUNK = 1_000
 
 
 class Responder(Protocol):
-    """What stands in for the experts."""
+    """A stand-in for the experts."""
 
     def respond(self, call: Call, query: Query, *, stage: int) -> Response:
-        """What a call brought back.
+        """The response to a call.
 
         Raises:
             UnsupportedError: it was not recorded.
