@@ -15,6 +15,7 @@ from api.schemas.chat import (
 )
 from api.views.decisions import decision_view
 from orchestrator.domain.answers import Answer, FinishReason, Usage, Vote
+from orchestrator.domain.names import short_name
 from orchestrator.domain.queries import Message
 from orchestrator.errors import AnswerFailedError
 from orchestrator.questions.chats import conversation
@@ -28,7 +29,7 @@ def answer_error(answer: Answer) -> AnswerFailedError:
 def muster_view(answer: Answer, *, job_id: str, composition: str) -> MusterView:
     return MusterView(
         job_id=job_id,
-        composition=composition,
+        composition=short_name(composition),
         recruits=list(answer.decision.expert_ids) if answer.decision else [],
         reasons=decision_view(answer.decision) if answer.decision else None,
         votes=[_vote_view(vote) for vote in answer.votes],

@@ -38,6 +38,11 @@ def model_name(composition: str) -> str:
     return expert if expert != composition else _PUBLIC_PREFIX + composition
 
 
+def short_name(composition: str) -> str:
+    """The composition by the shortest name that a request may give it: its own, or the id of its one expert."""
+    return composition.removeprefix(EXPERT_PREFIX)
+
+
 def model_names(compositions: Collection[str], experts: Collection[str]) -> tuple[str, ...]:
     """Every name of `/v1/models`: `auto`, the other compositions, the experts."""
     others = (model_name(name) for name in compositions if name != AUTO)

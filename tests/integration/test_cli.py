@@ -199,7 +199,7 @@ def test_ask_prints_the_answer_with_votes(profiled: Path, capsys: Captured) -> N
 
 def test_ask_of_one_expert(profiled: Path, capsys: Captured) -> None:
     muster = run_json(profiled, capsys, "ask", *ask_words(7), "-c", "org/beta")["muster"]
-    assert (muster["composition"], muster["n_calls"]) == ("expert:org/beta", 1)
+    assert (muster["composition"], muster["n_calls"]) == ("org/beta", 1)
 
 
 @pytest.mark.parametrize("command", ["ask", "route"])

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.names import composition_of, model_name, model_names
+from orchestrator.domain.names import composition_of, model_name, model_names, short_name
 from orchestrator.errors import UnknownNameError
 
 COMPOSITIONS = ("auto", "knn", "org/mix")
@@ -68,3 +68,8 @@ def test_every_name_there_is_is_listed_once_auto_first() -> None:
 @given(st.sampled_from(model_names(COMPOSITIONS, EXPERTS)))
 def test_a_listed_name_comes_back_from_its_composition(model: str) -> None:
     assert model_name(resolved(model)) == model
+
+
+@pytest.mark.parametrize("model", ["auto", "knn", "org/mix", "alpha", "org/beta", "expert:odd"])
+def test_short_names_name_the_same_composition_again(model: str) -> None:
+    assert short_name(resolved(model)) == model
