@@ -49,11 +49,13 @@ def _print_text(ctx: typer.Context, text: str) -> None:
 def doctor(ctx: typer.Context) -> None:
     """Check what a question needs to be answered; exit code 1 when something is missing."""
     from api.cli.tables import checks_table
+    from orchestrator.bootstrap.checks import sandbox_layers
 
     session = session_of(ctx)
     with session.app() as app:
         checks = app.checks.diagnose()
     is_well = all(check.ok for check in checks)
+    checks = [*checks, *sandbox_layers()]
     session.emit({"ok": is_well, "checks": [check._asdict() for check in checks]}, checks_table(checks))
     if not is_well:
         raise typer.Exit(1)

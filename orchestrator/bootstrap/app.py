@@ -28,7 +28,7 @@ from orchestrator.services.profiling import Profiling
 from orchestrator.services.submitting import Submitter
 from orchestrator.settings.schema import Settings
 from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database
-from skills.grading.grader import AnswerGrader
+from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from skills.profiler import Profiler, check_labelled
 from workers.backends.registry import REMOTE_BACKENDS, get_backend
 from workers.checkpoints.identity import weights_hash
@@ -55,7 +55,8 @@ class App:
         check_references(settings, self.pool)
         self._database = open_database(settings.database_url)
         self.store = SqlJobStore(self._database)
-        self._grader = AnswerGrader()
+        is_lenient = settings.muster.grading.isolation == "available"
+        self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
         cards = SqlCardStore(self._database)
         self.feedback = FeedbackDesk(

@@ -17,6 +17,7 @@ from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.ports.jobs import JobStore
 from orchestrator.settings.schema import CompositionSettings, Settings
+from skills.grading.sandbox import REMEDY, Sandbox
 from workers.backends.registry import get_backend
 from workers.checkpoints.identity import weights_hash
 
@@ -135,6 +136,20 @@ def _diagnosis(name: str, check: Callable[[], str]) -> Diagnosis:
         log.exception("check %s failed", name)
         detail = f"{type(error).__name__}: {error}"
         return Diagnosis(name, False, detail, required=name not in DISPENSABLE)
+
+
+def sandbox_layers() -> list[Diagnosis]:
+    """Layers of the code sandbox: grading code needs them, answering does not."""
+    return [
+        Diagnosis(
+            f"sandbox: {layer.name}",
+            layer.missing is None,
+            layer.purpose if layer.missing is None else f"{layer.missing} ({layer.purpose})",
+            None if layer.missing is None else REMEDY,
+            required=False,
+        )
+        for layer in Sandbox().layers()
+    ]
 
 
 def config_hash(settings: Settings, pool: Pool) -> str:

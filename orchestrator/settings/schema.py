@@ -208,6 +208,13 @@ class SkillSettings(Section):
     """Similarity from which a free name of the `llm` annotator is one of the cards'."""
 
 
+class GradingSettings(Section):
+    """Grading: what the sandbox of code answers must have."""
+
+    isolation: Literal["required", "available"] = "required"
+    """`available` grades code although layers of the sandbox are missing: what they stop is then open."""
+
+
 class CompositionSettings(Section):
     """A named way to answer: who is recruited, and how their responses become one answer.
 
@@ -319,6 +326,8 @@ class MusterSettings(BaseSettings):
     """Embedder by which questions are compared."""
     skills: SkillSettings = SkillSettings()
     """Skills of questions: how they are named."""
+    grading: GradingSettings = GradingSettings()
+    """How answers are graded."""
     compositions: dict[str, CompositionSettings] = Field(default_factory=dict)
     """Named ways to answer, beside the stock ones."""
     feedback: FeedbackSettings = FeedbackSettings()

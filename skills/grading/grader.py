@@ -30,6 +30,12 @@ GRADERS: Mapping[AnswerType, TypeGrader] = {
     AnswerType.CODE: CodeGrader(Sandbox()),
 }
 
+LENIENT_GRADERS: Mapping[AnswerType, TypeGrader] = {
+    **GRADERS,
+    AnswerType.CODE: CodeGrader(Sandbox(lenient=True)),
+}
+"""For `muster.grading.isolation: available`: code runs although layers of the sandbox are missing."""
+
 
 class AnswerGrader:
     """Reads and grades by the query's answer type.

@@ -1,40 +1,81 @@
-"""Runs model-written code with its unit tests in a child process that can hurt nobody.
+"""Runs model-written code with its unit tests where it can hurt nobody and forge nothing.
 
-Layers, each of which holds alone for accidents and together for malice: an isolated interpreter
-(`-I`), an environment without secrets, a temporary working directory, limits on CPU time, memory, file size
-and processes, a network namespace and Landlock file rules where the kernel permits them, an audit
-hook that refuses sockets, processes and files outside, a wall-clock limit that kills the process
-group. Code passes only if the runner writes back a random token after the tests: leaving early,
-with whatever exit status, is no pass.
+The kernel isolates, not the language: docs/sandbox.md lists the layers and what each one stops. The tests
+run in a process that the code never was in, and ask the code for values: `confined.judge`. Where a layer is
+missing, nothing is run unless the caller says otherwise.
 """
 
 import contextlib
 import json
 import os
-import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.errors import SkillError
 
-_RUNNER = Path(__file__).with_name("sandbox_runner.py")
-_MAX_REPORT_BYTES = 4_096
-_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+LAYERS: Mapping[str, str] = {
+    "user": "user namespace: no identity outside, no capabilities",
+    "mount": "mount namespace: no files but the interpreter's and an empty folder of limited size",
+    "pid": "PID namespace: no other processes, and none that outlives the run",
+    "net": "network namespace: no network, no abstract sockets",
+    "ipc": "IPC namespace: no shared memory, no message queues",
+    "uts": "UTS namespace: no host name to change",
+    "limits": "limits on processor time, memory, files and threads",
+    "privileges": "no capabilities and no new privileges",
+    "landlock": "Landlock: rules on files, TCP and signals",
+    "seccomp": "seccomp: a list of allowed system calls; no new processes, no sockets",
+}
+"""What must be there before code is run, with what it is for."""
+
+_LAUNCHER = Path(__file__).with_name("confined") / "launch.py"
+_ROOT = Path(__file__).parents[2]
+_MAX_REPORT_BYTES = 16_384
+_MAX_WORKSPACE_FILES = 4_096
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "HOME": "/box", "TMPDIR": "/box"}
+REMEDY = (
+    "Run where unprivileged user namespaces, seccomp and Landlock are allowed (docs/sandbox.md), or set "
+    "muster.grading.isolation: available."
+)
+_MODULES_WITH_LIBRARIES = "zlib _bz2 _lzma _hashlib _ssl _sqlite3 _ctypes _uuid pyexpat _decimal"
+_LIST_LIBRARIES = """
+import importlib, sys
+def mapped():
+    with open("/proc/self/maps") as maps:
+        return {line.split(maxsplit=5)[5].strip() for line in maps if ".so" in line}
+before = mapped()
+for name in sys.argv[1].split():
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+print("\\n".join(mapped() - before))
+"""
 
 
 class SandboxLimits(NamedTuple):
-    """`wall_s` covers the interpreter's start, too; `memory_bytes` is address space; `processes`
-    counts threads, and holds where the kernel permits user namespaces."""
+    """`wall_s` covers the interpreter's start, too. The code has one process: `memory_bytes` is its address
+    space, `processes` counts threads. `disk_bytes` bounds all its files together, `file_bytes` each."""
 
     cpu_s: int = 10
     wall_s: float = 20.0
     memory_bytes: int = 1 << 30
     file_bytes: int = 1 << 20
     processes: int = 64
+    disk_bytes: int = 16 << 20
+
+    def resources(self) -> dict[str, int]:
+        """By the names of the module `resource`."""
+        return {
+            "CPU": self.cpu_s, "AS": self.memory_bytes, "FSIZE": self.file_bytes, "NPROC": self.processes,
+            "NOFILE": 64, "CORE": 0, "STACK": 8 << 20, "MEMLOCK": 0, "MSGQUEUE": 0, "SIGPENDING": 64,
+        }  # fmt: skip
 
 
 class SandboxResult(NamedTuple):
@@ -44,82 +85,153 @@ class SandboxResult(NamedTuple):
     reason: str | None = None
 
 
-class Sandbox:
-    """Thread-safe; every run has its own process and directory."""
+class Layer(NamedTuple):
+    """`missing` says why the layer is not there; None when it is."""
 
-    def __init__(self, limits: SandboxLimits | None = None) -> None:
+    name: str
+    purpose: str
+    missing: str | None
+
+
+class Sandbox:
+    """Thread-safe; every run has processes, namespaces and files of its own, which end with it.
+
+    Args:
+        lenient: run code although layers are missing. What they stop is then open.
+        without: layers to leave out, as if the kernel had none.
+    """
+
+    def __init__(
+        self,
+        limits: SandboxLimits | None = None,
+        *,
+        lenient: bool = False,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self._limits = limits or SandboxLimits()
+        self._lenient = lenient
+        self._without = without
 
     def run(self, code: str, tests: str) -> SandboxResult:
-        """Execute `code`, then `tests` in the same namespace.
+        """Execute `code`, then `tests`, which find its names as if they stood below it.
 
         Raises:
-            SkillError: the child process cannot be started.
+            SkillError: a layer is missing, or the processes cannot be started.
         """
-        token = secrets.token_hex(16)
+        timed_out, report = self._execute(code, tests, lenient=self._lenient)
+        missing = report.get("missing")
+        if missing and not self._lenient:
+            raise SkillError(f"code is not run: the sandbox lacks {_listed(missing)}.", remedy=REMEDY)
+        return _result(report, timed_out=timed_out)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer, and why it is missing here."""
+        _, report = self._execute("", "", lenient=True)
+        missing = report.get("missing")
+        reasons = (
+            missing if isinstance(missing, dict) else dict.fromkeys(LAYERS, "the sandbox does not start")
+        )
+        return tuple(Layer(name, purpose, reasons.get(name)) for name, purpose in LAYERS.items())
+
+    def _execute(self, code: str, tests: str, *, lenient: bool) -> tuple[bool, dict[str, object]]:
+        task = json.dumps({"code": code, "tests": tests}).encode()
         limits = self._limits
-        task = {
-            "token": token,
-            "code": code,
-            "tests": tests,
-            "cpu_s": limits.cpu_s,
-            "memory_bytes": limits.memory_bytes,
-            "file_bytes": limits.file_bytes,
-            "processes": limits.processes,
-        }
-        with tempfile.TemporaryDirectory(prefix="muster-code-", ignore_cleanup_errors=True) as directory:
-            timed_out, report = self._execute(json.dumps(task).encode(), Path(directory))
-        return _result(report, token, timed_out=timed_out)
-
-    def _execute(self, task: bytes, directory: Path) -> tuple[bool, bytes]:
-        """The report goes to a file, whose size the kernel limits: no pipe to fill or to drain."""
-        workspace = directory / "work"
-        workspace.mkdir()
-        with (directory / "report").open("w+b") as report:
-            try:
-                child = subprocess.Popen(  # noqa: S603  (running untrusted code, confined, is the purpose)
-                    [sys.executable, "-I", str(_RUNNER)],
-                    stdin=subprocess.PIPE,
-                    stdout=report,
-                    stderr=subprocess.DEVNULL,
-                    cwd=workspace,
-                    env={**_ENVIRONMENT, "TMPDIR": str(workspace)},
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise SkillError(
-                    f"the code sandbox cannot start: {error}.", remedy="Check memory and process limits."
-                ) from error
-            timed_out = _communicate(child, task, self._limits.wall_s)
-            report.seek(0)
-            return timed_out, report.read(_MAX_REPORT_BYTES)
+        config = {
+            "off": sorted(self._without), "lenient": lenient, "limits": limits.resources(),
+            "disk_bytes": limits.disk_bytes, "files": _MAX_WORKSPACE_FILES, "libraries": _libraries(),
+        }  # fmt: skip
+        with _workspace(needed=lenient) as workspace:
+            child = _start({**config, "workspace": workspace})
+            return _communicate(child, task, limits.wall_s)
 
 
-def _communicate(child: subprocess.Popen[bytes], task: bytes, wall_s: float) -> bool:
-    """Hand the task over and wait; afterwards no process of the group is alive. True = timed out."""
+def _start(config: dict[str, object]) -> subprocess.Popen[bytes]:
     try:
-        child.communicate(task, timeout=wall_s)
-        return False
+        return subprocess.Popen(  # noqa: S603  (running untrusted code, confined, is the purpose)
+            [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(config), str(_ROOT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SkillError(
+            f"the code sandbox cannot start: {error}.", remedy="Check memory and process limits."
+        ) from error
+
+
+def _communicate(
+    child: subprocess.Popen[bytes], task: bytes, wall_s: float
+) -> tuple[bool, dict[str, object]]:
+    """Hand the task over and wait; afterwards no process of the run is alive. First: whether it timed out."""
+    timed_out, output = False, b""
+    try:
+        output, _ = child.communicate(task, timeout=wall_s)
     except subprocess.TimeoutExpired:
-        return True
+        timed_out = True
     finally:
-        _kill_group(child)
+        _kill(child)
+    try:
+        report = json.loads(output[:_MAX_REPORT_BYTES] or b"{}")
+    except ValueError:
+        report = {}
+    return timed_out, report if isinstance(report, dict) else {}
 
 
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):  # the group may have ended already
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """The group holds process 1 of the PID namespace, with which the kernel ends everything inside."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the group may have ended already
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    if child.stdin is not None:
-        child.stdin.close()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
-def _result(report: bytes, token: str, *, timed_out: bool) -> SandboxResult:
+@contextlib.contextmanager
+def _workspace(*, needed: bool) -> Iterator[str]:
+    """A folder for code that runs without the mount namespace; deep trees are removed without recursion."""
+    if not needed:
+        yield ""
+        return
+    folder = tempfile.mkdtemp(prefix="muster-code-")
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+    try:
+        yield folder
+    finally:
+        remover = shutil.which("rm") or "rm"
+        subprocess.run([remover, "-rf", "--", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
+
+
+def _listed(missing: object) -> str:
+    reasons = missing.items() if isinstance(missing, dict) else ()
+    return ", ".join(f"'{name}' ({reason})" for name, reason in reasons)
+
+
+def _result(report: Mapping[str, object], *, timed_out: bool) -> SandboxResult:
     if timed_out:
         return SandboxResult(False, "tests ran out of time")
-    passed, _, reason = report.decode(errors="replace").partition("\n")
-    if secrets.compare_digest(passed.encode(), f"{token} passed".encode()):
+    if report.get("passed") is True:
         return SandboxResult(True)
-    if passed == f"{token} failed":
+    reason = report.get("reason")
+    if isinstance(reason, str):
         return SandboxResult(False, f"tests failed: {reason.strip()}")
     return SandboxResult(False, "tests did not finish")
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> dict[str, tuple[str, ...]]:
+    """Shared libraries that extension modules of the standard library load: file -> names that link to it."""
+    command = [sys.executable, "-I", "-S", "-c", _LIST_LIBRARIES, _MODULES_WITH_LIBRARIES]
+    listing = subprocess.run(command, capture_output=True, check=False, text=True, env=_ENVIRONMENT)  # noqa: S603
+    loaded = [Path(line) for line in sorted(listing.stdout.splitlines()) if "lib-dynload" not in line]
+    return {str(file): _names_of(file) for file in loaded if file.is_file()}
+
+
+def _names_of(file: Path) -> tuple[str, ...]:
+    """A library is found by the name that others link to it under (`libz.so.1`)."""
+    stem = f"{file.name.partition('.so')[0]}.so."
+    links = (name for name in file.parent.glob(f"{stem}*") if name.is_symlink() and name.resolve() == file)
+    return tuple(sorted(link.name for link in links))

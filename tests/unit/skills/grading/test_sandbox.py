@@ -53,16 +53,17 @@ os._exit(0)
     assert run(code) == "tests did not finish"
 
 
-def test_the_token_is_in_no_frame_that_the_program_can_walk_to() -> None:
+def test_the_tests_are_nowhere_in_the_memory_of_the_program() -> None:
     code = """
-import sys
+import gc, sys
 frame, seen = sys._getframe(), []
 while frame is not None:
-    seen += [str(k) for k in frame.f_locals] + [str(k) for k in frame.f_globals]
+    seen += [repr(frame.f_locals), repr(frame.f_globals)]
     frame = frame.f_back
-found = "task" in seen or "token" in seen
+seen += [repr(o) for o in gc.get_objects() if isinstance(o, (dict, list, tuple))]
+found = any("needle" + str(-4711) in text for text in seen)
 """
-    assert SANDBOX.run(code, "assert not found").passed
+    assert SANDBOX.run(code, "assert not found, 'needle-4711'").passed
 
 
 def test_an_endless_loop_ends_at_the_processor_limit() -> None:
@@ -84,18 +85,20 @@ def test_a_memory_bomb_ends_at_the_memory_limit() -> None:
     [
         "import os\nwhile True: os.fork()",
         "import subprocess; subprocess.run(['sleep', '600'])",
-        "import os; os.system('sleep 600')",
+        "import os\nif os.system('sleep 600'): raise PermissionError",
         "import _posixsubprocess; _posixsubprocess.fork_exec()",
-        "import multiprocessing",
+        "import multiprocessing; multiprocessing.Process(target=print).start()",
     ],
 )
 def test_no_process_is_started(spawn: str) -> None:
-    reason = run(spawn) or ""
-    assert "sandbox" in reason
+    """The control in the code shows that it was this line that failed."""
+    reason = run(f"started = True\n{spawn}\nassert False, 'started'") or ""
+    assert "PermissionError" in reason or "TypeError" in reason
 
 
 def test_no_network() -> None:
-    assert "not allowed" in (run("import socket; socket.create_connection(('127.0.0.1', 9))") or "")
+    code = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    assert "PermissionError" in (run(code) or "")
 
 
 def test_no_secrets_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,25 +106,29 @@ def test_no_secrets_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SANDBOX.run("import os", "assert 'sk-secret' not in str(os.environ)").passed
 
 
-@pytest.mark.parametrize("path", ["/proc/self/environ", f"/proc/{os.getpid()}/environ", "/etc/passwd"])
-def test_files_outside_cannot_be_read(path: str) -> None:
-    assert "PermissionError" in (run(f"open({path!r}).read()") or "")
+@pytest.mark.parametrize(
+    "path", ["/proc/self/environ", f"/proc/{os.getpid()}/environ", "/etc/passwd", __file__, "/sys/kernel"]
+)
+def test_files_outside_are_not_there(path: str) -> None:
+    assert "FileNotFoundError" in (run(f"open({path!r}).read()") or "")
 
 
 def test_files_outside_cannot_be_written_or_removed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("whole")
     for attack in (f"open({str(victim)!r}, 'w')", f"import os; os.remove({str(victim)!r})"):
-        assert "PermissionError" in (run(attack) or "")
+        assert "FileNotFoundError" in (run(attack) or "")
     assert victim.read_text() == "whole"
 
 
-def test_a_link_out_of_the_workspace_is_not_followed() -> None:
-    assert "not allowed" in (run("import os; os.symlink('/etc/passwd', 'p'); open('p').read()") or "")
+def test_a_link_out_of_the_workspace_leads_nowhere() -> None:
+    attack = "import os; os.symlink('/etc/passwd', 'p'); open('p').read()"
+    assert "FileNotFoundError" in (run(attack) or "")
 
 
-def test_no_foreign_functions() -> None:
-    assert "not available" in (run("import ctypes") or "")
+def test_foreign_functions_reach_no_more_than_the_language() -> None:
+    code = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); left = libc.unshare(0x10000000)"
+    assert SANDBOX.run(code, "assert left == -1").passed
 
 
 def test_the_workspace_can_be_used() -> None:

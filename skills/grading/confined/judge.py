@@ -1,0 +1,153 @@
+"""The judge: runs the tests in a process that the program never was in, and says whether they passed.
+
+A name that the tests use and do not define is the program's, and asked for at each use. What the tests judge
+with stays theirs: built-in functions and modules of the standard library are never taken from the program,
+unless the tests name nothing else of it.
+"""
+
+import builtins
+import importlib
+import re
+import sys
+import types
+from collections.abc import Iterable, Mapping
+
+from skills.grading.confined.peer import OPERATIONS, Message, Operation, Peer
+from skills.grading.confined.wire import Encoder
+
+_MAX_REASON = 300
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_INNER = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_", "func_", "im_")
+_OPAQUE = (
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.FrameType,
+    types.CodeType, types.TracebackType,
+)  # fmt: skip
+_NOT_FOR_PROGRAMS = ("dir", "data", "delattr")
+
+
+class Names(dict[str, object]):
+    """The tests' built-in names; behind them the program's.
+
+    A dict with `__missing__` in the place of `__builtins__` is asked for what neither the tests nor
+    Python define.
+    """
+
+    def __init__(self, peer: Peer, tests: str, program_names: Iterable[str]) -> None:
+        super().__init__(vars(builtins))
+        self._peer, self._tests = peer, tests
+        used = set(_IDENTIFIER.findall(tests)).intersection(program_names)
+        subjects = [name for name in used if name not in self and name not in sys.stdlib_module_names]
+        hidden = [name for name in used if name in self]
+        if not subjects and len(hidden) == 1:
+            del self[hidden[0]]
+
+    def __missing__(self, name: str) -> object:
+        library = self._library(name)
+        if library is not None:
+            return library
+        try:
+            return self._peer.request("lookup", name)
+        except NameError:
+            raise KeyError(name) from None
+
+    def _library(self, name: str) -> types.ModuleType | None:
+        """The module that the tests mean by `name.attribute`, though only the program imported it."""
+        if name not in sys.stdlib_module_names:
+            return None
+        attributes = re.findall(rf"\b{name}\s*\.\s*(\w+)", self._tests)
+        if not attributes:
+            return None
+        module = importlib.import_module(name)
+        return module if all(hasattr(module, attribute) for attribute in attributes) else None
+
+
+class Judge:
+    """What the program may ask: to use what the tests handed to it, and the standard streams."""
+
+    def __init__(self) -> None:
+        self._own: Mapping[str, Operation] = {
+            "getattr": _get,
+            "setattr": _set,
+            "input": lambda prompt: builtins.input(prompt),
+            "stdin_read": lambda size: sys.stdin.read(size),
+            "stdin_readline": lambda size: sys.stdin.readline(size),
+            "write": _write,
+        }
+
+    def operation(self, name: str) -> Operation:
+        own = self._own.get(name)
+        if own is not None:
+            return own
+        if name in _NOT_FOR_PROGRAMS or name not in OPERATIONS:
+            raise PermissionError(f"{name} is not allowed on an object of the tests")
+        return OPERATIONS[name]
+
+
+def judge(peer: Peer, code: str, tests: str) -> str | None:
+    """None when code and tests ran to their end, else what stopped them."""
+    namespace: dict[str, object] = {"__name__": "tests"}
+    peer.extras = _Extras(namespace)
+    try:
+        program_names = peer.request("run", code)
+        names = [n for n in program_names if isinstance(n, str)] if isinstance(program_names, list) else []
+        namespace["__builtins__"] = Names(peer, tests, names)
+        exec(compile(tests, "tests.py", "exec"), namespace)  # noqa: S102  (tests are the question's own)
+    except BaseException as error:  # SystemExit is one way of leaving early
+        return _reason(error)
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"[:_MAX_REASON]
+    except BaseException:  # its message is the program's
+        return type(error).__name__
+
+
+class _Extras:
+    """Goes along with a request: whether output is captured, and classes that the tests have defined."""
+
+    def __init__(self, namespace: dict[str, object]) -> None:
+        self._namespace = namespace
+        self._streams = sys.stdout, sys.stderr
+        self._sent: set[str] = set()
+        self._looked_at = 0
+
+    def __call__(self, encoder: Encoder) -> Message:
+        captured = [
+            now is not before for now, before in zip((sys.stdout, sys.stderr), self._streams, strict=True)
+        ]
+        return {"captured": captured, "classes": self._new_classes(encoder)}
+
+    def _new_classes(self, encoder: Encoder) -> dict[str, object]:
+        if len(self._namespace) == self._looked_at:
+            return {}
+        self._looked_at = len(self._namespace)
+        new = {
+            name: encoder.word(value)
+            for name, value in self._namespace.items()
+            if isinstance(value, type) and value.__module__ == "tests" and name not in self._sent
+        }
+        self._sent.update(new)
+        return new
+
+
+def _get(target: object, name: str) -> object:
+    return getattr(target, _public(target, name))
+
+
+def _set(target: object, name: str, value: object) -> None:
+    if isinstance(target, type):
+        raise AttributeError(f"{name!r} of a class of the tests cannot be set")
+    setattr(target, _public(target, name), value)
+
+
+def _public(target: object, name: str) -> str:
+    if name.startswith(_INNER) or isinstance(target, _OPAQUE):
+        raise AttributeError(f"{name!r} is not open to the program")
+    return name
+
+
+def _write(stream: str, text: str) -> None:
+    target = sys.stderr if stream == "stderr" else sys.stdout
+    target.write(text)
