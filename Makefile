@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short zoo clean
+.PHONY: help setup lock demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -77,6 +77,12 @@ faults: setup ## break the running stack in every way of tests/faults/table.py (
 
 faults-short: setup ## the representative faults and ten random kills (about 4 minutes)
 	$(BIN)/python -m tests.faults --short
+
+sandbox: setup ## hostile programs in the code sandbox, with all layers and with each taken away (about 30 minutes)
+	$(BIN)/python -m tests.sandbox
+
+sandbox-short: setup ## the representative hostile programs (under a minute)
+	$(BIN)/python -m tests.sandbox --short
 
 zoo: setup ## train the zoo again from its seed (up to 90 minutes on 2 cores; resumable)
 	$(BIN)/python -m examples.zoo.train

@@ -327,7 +327,7 @@ class MusterSettings(BaseSettings):
     skills: SkillSettings = SkillSettings()
     """Skills of questions: how they are named."""
     grading: GradingSettings = GradingSettings()
-    """How answers are graded."""
+    """Grading of answers."""
     compositions: dict[str, CompositionSettings] = Field(default_factory=dict)
     """Named ways to answer, beside the stock ones."""
     feedback: FeedbackSettings = FeedbackSettings()

@@ -118,22 +118,21 @@ class Sandbox:
         Raises:
             SkillError: a layer is missing, or the processes cannot be started.
         """
-        timed_out, report = self._execute(code, tests, lenient=self._lenient)
-        missing = report.get("missing")
-        if missing and not self._lenient:
-            raise SkillError(f"code is not run: the sandbox lacks {_listed(missing)}.", remedy=REMEDY)
-        return _result(report, timed_out=timed_out)
+        report = self._execute(code, tests, lenient=self._lenient)
+        if report.missing and not self._lenient:
+            listed = ", ".join(f"'{name}' ({reason})" for name, reason in report.missing.items())
+            raise SkillError(f"code is not run: the sandbox lacks {listed}.", remedy=REMEDY)
+        return _result(report)
 
     def layers(self) -> tuple[Layer, ...]:
         """Every layer, and why it is missing here."""
-        _, report = self._execute("", "", lenient=True)
-        missing = report.get("missing")
-        reasons = (
-            missing if isinstance(missing, dict) else dict.fromkeys(LAYERS, "the sandbox does not start")
-        )
-        return tuple(Layer(name, purpose, reasons.get(name)) for name, purpose in LAYERS.items())
+        try:
+            missing = self._execute("", "", lenient=True).missing
+        except SkillError as error:
+            missing = dict.fromkeys(LAYERS, str(error))
+        return tuple(Layer(name, purpose, missing.get(name)) for name, purpose in LAYERS.items())
 
-    def _execute(self, code: str, tests: str, *, lenient: bool) -> tuple[bool, dict[str, object]]:
+    def _execute(self, code: str, tests: str, *, lenient: bool) -> "_Report":
         task = json.dumps({"code": code, "tests": tests}).encode()
         limits = self._limits
         config = {
@@ -161,22 +160,32 @@ def _start(config: dict[str, object]) -> subprocess.Popen[bytes]:
         ) from error
 
 
-def _communicate(
-    child: subprocess.Popen[bytes], task: bytes, wall_s: float
-) -> tuple[bool, dict[str, object]]:
-    """Hand the task over and wait; afterwards no process of the run is alive. First: whether it timed out."""
-    timed_out, output = False, b""
+class _Report(NamedTuple):
+    """What the child has said. `verdict` is None when the judge did not come to its end."""
+
+    missing: Mapping[str, str]
+    verdict: Mapping[str, object] | None
+    timed_out: bool
+
+
+def _communicate(child: subprocess.Popen[bytes], task: bytes, wall_s: float) -> _Report:
+    """Hand the task over and wait; afterwards no process of the run is alive."""
+    timed_out = False
     try:
         output, _ = child.communicate(task, timeout=wall_s)
-    except subprocess.TimeoutExpired:
-        timed_out = True
+    except subprocess.TimeoutExpired as error:
+        timed_out, output = True, error.output or b""
     finally:
         _kill(child)
+    first, _, second = output[:_MAX_REPORT_BYTES].partition(b"\n")
     try:
-        report = json.loads(output[:_MAX_REPORT_BYTES] or b"{}")
+        missing = json.loads(first)["missing"]
+        verdict = json.loads(second) if second else None
     except ValueError:
-        report = {}
-    return timed_out, report if isinstance(report, dict) else {}
+        raise SkillError(
+            "the code sandbox did not start.", remedy="Check memory, process limits and the machine's load."
+        ) from None
+    return _Report(missing, verdict, timed_out)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -196,7 +205,7 @@ def _workspace(*, needed: bool) -> Iterator[str]:
         yield ""
         return
     folder = tempfile.mkdtemp(prefix="muster-code-")
-    if os.geteuid() == 0:
+    with contextlib.suppress(OSError):  # root that may become nobody gives the folder to nobody
         os.chown(folder, 65534, 65534)
     try:
         yield folder
@@ -205,20 +214,19 @@ def _workspace(*, needed: bool) -> Iterator[str]:
         subprocess.run([remover, "-rf", "--", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
-def _listed(missing: object) -> str:
-    reasons = missing.items() if isinstance(missing, dict) else ()
-    return ", ".join(f"'{name}' ({reason})" for name, reason in reasons)
-
-
-def _result(report: Mapping[str, object], *, timed_out: bool) -> SandboxResult:
-    if timed_out:
+def _result(report: _Report) -> SandboxResult:
+    if report.timed_out:
         return SandboxResult(False, "tests ran out of time")
-    if report.get("passed") is True:
+    if report.verdict is None:
+        return SandboxResult(False, "tests did not finish")
+    if report.verdict["passed"] is True:
         return SandboxResult(True)
-    reason = report.get("reason")
-    if isinstance(reason, str):
-        return SandboxResult(False, f"tests failed: {reason.strip()}")
-    return SandboxResult(False, "tests did not finish")
+    return SandboxResult(False, f"tests failed: {_printable(str(report.verdict['reason'])).strip()}")
+
+
+def _printable(text: str) -> str:
+    """Without what a database or a terminal stumbles over: the program chose the text."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,10 @@ unless the tests name nothing else of it.
 """
 
 import builtins
+import functools
 import importlib
+import io
+import operator
 import re
 import sys
 import types
@@ -17,10 +20,10 @@ from skills.grading.confined.wire import Encoder
 
 _MAX_REASON = 300
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_INNER = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_", "func_", "im_")
-_OPAQUE = (
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.FrameType,
-    types.CodeType, types.TracebackType,
+_STREAMS = (io.StringIO, io.BytesIO)
+_CALLED = (
+    types.FunctionType, types.MethodType, functools.partial, type(functools.lru_cache(lambda: None)),
+    operator.itemgetter, operator.attrgetter, operator.methodcaller,
 )  # fmt: skip
 _NOT_FOR_PROGRAMS = ("dir", "data", "delattr")
 
@@ -35,16 +38,20 @@ class Names(dict[str, object]):
     def __init__(self, peer: Peer, tests: str, program_names: Iterable[str]) -> None:
         super().__init__(vars(builtins))
         self._peer, self._tests = peer, tests
+        self._only: str | None = None
         used = set(_IDENTIFIER.findall(tests)).intersection(program_names)
         subjects = [name for name in used if name not in self and name not in sys.stdlib_module_names]
         hidden = [name for name in used if name in self]
         if not subjects and len(hidden) == 1:
-            del self[hidden[0]]
+            self._only = hidden[0]
+            del self[self._only]
 
     def __missing__(self, name: str) -> object:
         library = self._library(name)
         if library is not None:
             return library
+        if self._only not in (None, name):
+            raise KeyError(name)  # the program had said that it has no such name
         try:
             return self._peer.request("lookup", name)
         except NameError:
@@ -66,6 +73,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._own: Mapping[str, Operation] = {
+            "call": _call,
             "getattr": _get,
             "setattr": _set,
             "input": lambda prompt: builtins.input(prompt),
@@ -132,6 +140,18 @@ class _Extras:
         return new
 
 
+def _call(target: object, *args: object, **kwargs: object) -> object:
+    """Functions that the tests handed over. Those of the language are not: `str.format` reads attributes."""
+    is_bound = isinstance(target, types.BuiltinFunctionType) and not isinstance(
+        target.__self__, types.ModuleType | type
+    )
+    is_mock = type(target).__module__ == "unittest.mock"
+    handed_over = is_bound or is_mock or _is_of_tests(target) or isinstance(target, _CALLED)
+    if not handed_over or not callable(target):
+        raise PermissionError("only what the tests handed over can be called")
+    return target(*args, **kwargs)
+
+
 def _get(target: object, name: str) -> object:
     return getattr(target, _public(target, name))
 
@@ -143,9 +163,15 @@ def _set(target: object, name: str, value: object) -> None:
 
 
 def _public(target: object, name: str) -> str:
-    if name.startswith(_INNER) or isinstance(target, _OPAQUE):
+    if name.startswith("_") or not (_is_of_tests(target) or isinstance(target, _STREAMS)):
         raise AttributeError(f"{name!r} is not open to the program")
     return name
+
+
+def _is_of_tests(target: object) -> bool:
+    """Whether it is a class that the tests define, or an instance of one."""
+    kind = target if isinstance(target, type) else type(target)
+    return kind.__module__ == "tests"
 
 
 def _write(stream: str, text: str) -> None:

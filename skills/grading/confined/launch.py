@@ -1,7 +1,7 @@
 """The child of `sandbox`: takes its own rights away, then parts into the judge and the program.
 
-Run by file path in an isolated interpreter. Reads the task as JSON from standard input and writes its report
-as one JSON line to standard output: which layers are missing, whether the tests passed, and why not.
+Run by file path in an isolated interpreter. Reads the task as JSON from standard input and writes two JSON
+lines to standard output: which layers are missing; whether the tests passed, and why not.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ def main() -> None:
     config = Config(**json.loads(sys.argv[1]))
     sys.argv = [""]
     missing = isolate(config)
+    _report(1, {"missing": missing})
     if missing and not config.lenient:
-        _report(1, {"missing": missing})
         return
     child = os.fork()
     if child == 0:
-        _first_process(missing, filtered="seccomp" not in missing)
+        _first_process(filtered="seccomp" not in missing)
     os.waitpid(child, 0)
     os._exit(0)
 
@@ -83,7 +83,7 @@ def _enter(config: Config, paths: list[str], missing: dict[str, str]) -> None:
         _quietly(_without_root)
     missing.update(namespaces.enter(frozenset(namespaces.FLAGS) - missing.keys()))
     _attempt("mount", build, missing)
-    if "mount" in missing:
+    if "mount" in missing and config.workspace:
         os.chdir(config.workspace)
 
 
@@ -107,7 +107,7 @@ def _quietly(step: Callable[[], None]) -> None:
         step()
 
 
-def _first_process(missing: Mapping[str, str], *, filtered: bool) -> NoReturn:
+def _first_process(*, filtered: bool) -> NoReturn:
     """Process 1 of its namespace: when it ends, the kernel ends every other one. It is the judge."""
     kernel.prctl("pdeathsig", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(
@@ -119,12 +119,15 @@ def _first_process(missing: Mapping[str, str], *, filtered: bool) -> NoReturn:
     os.close(to_program[0])
     os.close(to_judge[1])
     report = os.dup(1)
+    kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 0)  # the program may not look into it, filter or not
     task = json.loads(sys.stdin.buffer.read())
     _silence()
     if filtered:
         seccomp.install()
-    reason = judge(Peer(Channel(to_judge[0], to_program[1]), Judge()), task["code"], task["tests"])
-    _report(report, {"missing": dict(missing), "passed": reason is None, "reason": reason})
+    reason = judge(
+        Peer(Channel(to_judge[0], to_program[1]), Judge(), is_judge=True), task["code"], task["tests"]
+    )
+    _report(report, {"passed": reason is None, "reason": reason})
     os._exit(0)
 
 
@@ -133,7 +136,7 @@ def _run_program(channel: Channel, *, filtered: bool) -> NoReturn:
     if filtered:
         seccomp.install()
     program = Program()
-    program.serve(Peer(channel, program))
+    program.serve(Peer(channel, program, is_judge=False))
     os._exit(0)
 
 
@@ -155,7 +158,7 @@ def _silence() -> None:
 
 
 def _report(descriptor: int, report: Mapping[str, object]) -> None:
-    os.write(descriptor, json.dumps(report).encode())
+    os.write(descriptor, json.dumps(report).encode() + b"\n")
 
 
 if __name__ == "__main__":

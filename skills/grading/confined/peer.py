@@ -123,10 +123,14 @@ class Served(Protocol):
 
 
 class Peer:
-    """One end. `extras` writes what goes along with every request, `notice` reads it."""
+    """One end. `extras` writes what goes along with every request, `notice` reads it.
 
-    def __init__(self, channel: Channel, served: Served) -> None:
-        self._channel, self._served = channel, served
+    Args:
+        is_judge: functions of the standard library are named to the other side, and never taken from it.
+    """
+
+    def __init__(self, channel: Channel, served: Served, *, is_judge: bool) -> None:
+        self._channel, self._served, self._is_judge = channel, served, is_judge
         self._lock = threading.RLock()
         self._own: dict[int, object] = {}
         self._numbers: dict[int, int] = {}
@@ -225,10 +229,12 @@ class Peer:
         raise _exception(kind, args, itself) from None
 
     def _encoder(self, known: Known | None = None) -> Encoder:
-        return Encoder(self._describe, self.foreign_number, known)
+        return Encoder(self._describe, self.foreign_number, known, shares_library=self._is_judge)
 
     def _decoder(self, message: Message, known: Known | None = None) -> Decoder:
-        decoder = Decoder(message.get("nodes"), self._stand_in, self._own.__getitem__, known)
+        own = self._own.__getitem__
+        shares = not self._is_judge
+        decoder = Decoder(message.get("nodes"), self._stand_in, own, known, shares_library=shares)
         try:
             decoder.read()
         except WireError:

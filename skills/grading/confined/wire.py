@@ -10,7 +10,11 @@ import collections
 import datetime
 import decimal
 import fractions
+import functools
+import importlib
 import json
+import sys
+import types
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -58,6 +62,7 @@ class Encoder:
         handle_of: registers an object of this side and describes it.
         mine: number of an object of the other side that this side holds, or None.
         known: containers of the request that this message answers.
+        shares_library: functions of the standard library go by name; the other side uses its own.
     """
 
     def __init__(
@@ -65,8 +70,10 @@ class Encoder:
         handle_of: Callable[[object], Handle],
         mine: Callable[[object], int | None],
         known: Known | None = None,
+        *,
+        shares_library: bool = False,
     ) -> None:
-        self._handle_of, self._mine = handle_of, mine
+        self._handle_of, self._mine, self._shares_library = handle_of, mine, shares_library
         self._known = {id(value): number for number, value in (known or {}).items()}
         self._places: dict[int, int] = {}
         self._kept: list[object] = []
@@ -110,6 +117,8 @@ class Encoder:
         scalar = _SCALAR_FORMS.get(kind)
         if scalar is not None and (form := scalar(value)) is not None:
             return [kind.__name__, *form]
+        if self._shares_library and (names := _library_names(value)):
+            return ["library", *names]
         return ["handle", *self._handle_of(value)]
 
     def _content(self, value: object) -> Node:
@@ -121,6 +130,28 @@ class Encoder:
             return [[self.word(x) for x in value], value.maxlen]
         assert isinstance(value, list | tuple | set | frozenset)
         return [[self.word(x) for x in value]]
+
+
+def _library_names(value: object) -> tuple[str, str] | None:
+    """Module and qualified name of a function or class of the standard library."""
+    owner = value
+    if isinstance(value, types.MethodDescriptorType):
+        owner = value.__objclass__
+    elif isinstance(value, types.BuiltinFunctionType) and isinstance(value.__self__, type):
+        owner = value.__self__
+    elif not isinstance(value, types.BuiltinFunctionType | types.FunctionType | type):
+        return None
+    module, name = getattr(owner, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module not in sys.stdlib_module_names:
+        return None
+    try:
+        return (module, name) if _library_object(module, name) == value else None
+    except (AttributeError, ImportError):
+        return None
+
+
+def _library_object(module: str, name: str) -> object:
+    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
 
 
 def _time_zone(value: datetime.datetime | datetime.time) -> str | None:
@@ -200,6 +231,7 @@ class Decoder:
         foreign: what stands for an object of the other side.
         mine: an object of this side by its number.
         known: containers that this side sent in the request: they take their new content.
+        shares_library: functions of the standard library may be named.
     """
 
     def __init__(
@@ -208,7 +240,10 @@ class Decoder:
         foreign: Callable[[Handle], object],
         mine: Callable[[int], object],
         known: Known | None = None,
+        *,
+        shares_library: bool = False,
     ) -> None:
+        self._shares_library = shares_library
         if not isinstance(nodes, list):
             raise WireError("no nodes")
         self._nodes, self._foreign, self._mine, self._known = nodes, foreign, mine, known or {}
@@ -281,6 +316,8 @@ class Decoder:
             )
         if kind == "yours":
             return self._mine(int(str(rest[0])))
+        if kind == "library" and self._shares_library:
+            return _library_object(*map(_text, rest))
         return _READ[kind](*rest)
 
     def _fill(self, value: object, node: Node) -> None:

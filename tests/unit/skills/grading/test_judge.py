@@ -5,6 +5,7 @@
 import pytest
 
 from skills.grading.sandbox import Sandbox, SandboxLimits
+from tests.sandbox.verdict import FORGERIES
 
 SANDBOX = Sandbox(SandboxLimits(wall_s=60.0))
 
@@ -100,6 +101,20 @@ CASES = {
     "coroutines": ("async def f(x): return x + 1", "import asyncio\nassert asyncio.run(f(1)) == 2"),
     "callbacks": ("def f(g, x): return [g(y) for y in x]", "assert f(lambda y: y * 2, [1, 2]) == [2, 4]"),
     "built-in functions as arguments": ("def f(g, x): return g(x)", "assert f(max, [1, 2]) == 2 and f(str, 5) == '5'"),
+    "library functions as arguments": (
+        "def f(g, *x): return g(*x)",
+        "import math, operator, statistics, collections, functools\n"
+        "assert f(str.lower, 'A') == 'a' and f(math.gcd, 4, 6) == 2 and f(operator.add, 1, 2) == 3\n"
+        "assert f(statistics.mean, [1, 3]) == 2 and f(dict.fromkeys, 'a') == {'a': None}\n"
+        "assert f(collections.Counter, 'aa') == {'a': 2} and f(operator.itemgetter(1), [1, 2]) == 2\n"
+        "assert f(functools.partial(max, 5), 3) == 5",
+    ),
+    "methods and mocks as arguments": (
+        "def f(g): g(1); g(2)",
+        "from unittest.mock import Mock\nseen, m = [], Mock()\nf(seen.append)\nf(m)\n"
+        "assert seen == [1, 2] and m.call_count == 2",
+    ),
+    "streams as arguments": ("def f(s): s.write(s.read().upper())", "import io\ns = io.StringIO('ab')\nf(s)\nassert s.getvalue() == 'abAB'"),
     "classes of the tests": (
         "def total(node):\n    return node.val + total(node.next) if node else 0\n"
         "def build(v):\n    return ListNode(v[0], build(v[1:])) if v else None",
@@ -135,75 +150,6 @@ CASES = {
 @pytest.mark.parametrize(("code", "tests"), CASES.values(), ids=CASES)
 def test_tests_see_the_program_as_if_it_stood_above_them(code: str, tests: str) -> None:
     assert SANDBOX.run(code, tests) == (True, None)
-
-
-ALWAYS = """
-class Always:
-    def __getattr__(self, name): return Always()
-    def __call__(self, *a, **k): return self
-for name in "eq ne lt le gt ge contains bool".split():
-    setattr(Always, f"__{name}__", lambda self, *a: True)
-for name in "add sub mul radd rsub abs neg getitem".split():
-    setattr(Always, f"__{name}__", lambda self, *a: self)
-def f(*a): return Always()
-"""
-
-FORGERIES = {
-    "equal to everything": (ALWAYS, "assert f(1) == 2"),
-    "equal from the other side": (ALWAYS, "assert 2 == f(1)"),
-    "equal inside a list": (ALWAYS, "assert [f(1)] == [2]"),
-    "in a list": (ALWAYS, "assert f(1) in [2, 3]"),
-    "smaller than everything": (ALWAYS, "assert abs(f(1) - 2) < 1e-6"),
-    "holding everything": (ALWAYS, "assert 3 in f(1)"),
-    "a subclass that is equal": (
-        "class I(int):\n    def __eq__(self, o): return True\n    __hash__ = int.__hash__\ndef f(x): return I(7)",
-        "assert f(1) == 2",
-    ),
-    "a callable class": (ALWAYS + "class f(Always):\n    def __init__(self, *a): pass\n", "assert f(1) == 2"),
-    "a built-in function": (
-        "def f(x): return 0\ndef abs(x): return 0\ndef all(x): return True\ndef isinstance(*a): return True",
-        "assert abs(f(1) - 2) == 0 and all([f(1) == 2]) and isinstance(f(1), str)",
-    ),
-    "a built-in function in the module": (
-        "import builtins\nbuiltins.all = lambda x: True\ndef f(x): return 0",
-        "assert all(f(x) == 2 for x in [1])",
-    ),
-    "a library module": (
-        "class math:\n    isclose = staticmethod(lambda *a, **k: True)\ndef f(x): return 0",
-        "assert math.isclose(f(1), 2)",
-    ),
-    "StopIteration ends a loop of the tests": (
-        "def f(x): raise StopIteration",
-        "assert all(map(lambda c: f(c) == 2, [1, 2]))",
-    ),
-    "SkipTest": (
-        "import unittest\ndef f(x): raise unittest.SkipTest('x')",
-        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(1), 2)\n"
-        "assert unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(T)).wasSuccessful()",
-    ),
-    "leaving inside a swallowed exception": (
-        "import os\ndef f(x): os._exit(0)",
-        "try:\n    f(1)\nexcept BaseException:\n    pass",
-    ),
-    "leaving at the end": ("import os, atexit\natexit.register(os._exit, 0)\ndef f(x): return 1", "assert f(1) == 2"),
-    "the tests' own functions": (
-        "def f(x):\n    return reference(x)",
-        "def reference(x): return x + 1\nassert f(1) == reference(1)",
-    ),
-    "the tests' names through a callback": (
-        "def f(g): return g.__globals__['expected']",
-        "expected = 5\nassert f(lambda: 1) == expected",
-    ),
-    "the tests' names through an instance": (
-        "def f(b): return type(b).value.__globals__['expected'] if hasattr(type(b), 'value') else b.value.__func__",
-        "expected = 5\nclass B:\n    def value(self): return 1\nassert f(B()) == expected",
-    ),
-    "the frame of a generator": (
-        "def f(g): return g.gi_frame.f_globals['expected']",
-        "expected = 5\nassert f(x for x in [1]) == expected",
-    ),
-    "an argument that is not there": ("def f(x): x.clear()", "x = [1]\ny = [1, 2]\nf(x)\nassert x == y"),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(("code", "tests"), FORGERIES.values(), ids=FORGERIES)

@@ -1,11 +1,18 @@
 """Hostile programs. None may pass, harm, or outlive its run."""
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from skills.grading.sandbox import Sandbox, SandboxLimits
+from orchestrator.errors import SkillError
+from skills.grading.confined import landlock, seccomp
+from skills.grading.confined.syscalls import ARCHITECTURES
+from skills.grading.sandbox import LAYERS, Sandbox, SandboxLimits
 
 SANDBOX = Sandbox(SandboxLimits(cpu_s=10, wall_s=60.0))
 FAILING = "assert False"
@@ -153,3 +160,111 @@ with tempfile.TemporaryFile() as file:
     file.write(b"x")
 """
     assert SANDBOX.run(code, "assert Point(1, 2).x == 1") == (True, None)
+
+
+def test_every_layer_is_here() -> None:
+    assert [layer.name for layer in SANDBOX.layers() if layer.missing is None] == list(LAYERS)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_code_is_not_run_without_a_layer(layer: str) -> None:
+    with pytest.raises(SkillError, match=f"lacks '{layer}'") as error:
+        Sandbox(without=frozenset({layer})).run("x = 1", "assert x == 1")
+    assert "muster.grading.isolation" in str(error.value)
+
+
+def test_code_is_run_without_a_layer_where_that_is_allowed() -> None:
+    lenient = Sandbox(lenient=True, without=frozenset({"net", "uts"}))
+    assert lenient.run("x = 1", "assert x == 1").passed
+    assert [layer.name for layer in lenient.layers() if layer.missing] == ["net", "uts"]
+
+
+def test_deep_folders_do_no_harm_without_a_mount_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    folder.chmod(0o711)
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    deep = "import os\nfor _ in range(1500):\n    os.mkdir('d')\n    os.chdir('d')"
+    assert Sandbox(lenient=True, without=frozenset({"mount"})).run(deep, "").passed
+    folder.rmdir()  # it is empty
+
+
+def test_the_folder_is_limited_as_a_whole() -> None:
+    code = """
+for n in range(100):
+    with open(f"f{n}", "wb") as file:
+        file.write(bytes(1 << 20))
+"""
+    assert "No space left" in (run(code) or "")
+
+
+def test_reasons_are_fit_to_be_stored() -> None:
+    reason = run("raise ValueError('\\0 \\udcff \\x1b[2J x')") or ""
+    assert reason.replace("\N{REPLACEMENT CHARACTER}", "?") == "tests failed: ValueError: ? ? ?[2J x"
+
+
+def test_a_compressor_and_a_database_find_their_libraries() -> None:
+    code = "import bz2, ctypes, decimal, hashlib, lzma, sqlite3, ssl, uuid, zlib"
+    assert SANDBOX.run(code, "assert zlib.decompress(zlib.compress(b'x')) == b'x'") == (True, None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_ordinary_user_has_all_layers() -> None:
+    """With an interpreter that this user may read, which is not always the one that runs the tests."""
+    command = [
+        "from skills.grading.sandbox import Sandbox",
+        "assert all(layer.missing is None for layer in Sandbox().layers())",
+        "assert Sandbox().run('x = 1', 'assert x == 1').passed",
+    ]
+    for python in filter(None, (sys.executable, shutil.which("python3", path="/usr/bin"))):
+        arguments = [python, "-B", "-c", "\n".join(command)]
+        environment = {"PYTHONPATH": str(Path(__file__).parents[4])}
+        try:
+            done = subprocess.run(
+                arguments,
+                user=12345,
+                group=12345,
+                extra_groups=[],
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
+        except PermissionError:
+            continue
+        if "ModuleNotFoundError" in done.stderr:
+            continue
+        assert done.returncode == 0, done.stderr
+        return
+    pytest.skip("no interpreter and checkout that another user may read")
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_the_filter_ends_in_a_refusal_and_jumps_inside_itself(machine: str) -> None:
+    rows = seccomp.program(machine)
+    assert rows[-1][3] & 0xFFFF0000 == 0x00050000
+    assert all(
+        place + 1 + max(row[1], row[2]) < len(rows)
+        for place, row in enumerate(rows)
+        if row[0] in (0x15, 0x45)
+    )
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_the_filter_knows_no_call_that_starts_or_reaches_others(machine: str) -> None:
+    allowed = set(ARCHITECTURES[machine][1])
+    assert not allowed & {
+        "execve",
+        "execveat",
+        "fork",
+        "vfork",
+        "kill",
+        "tgkill",
+        "ptrace",
+        "mount",
+        "unshare",
+        "socket",
+    }
+
+
+@pytest.mark.parametrize(("version", "n_rights"), [(1, 13), (2, 14), (3, 15), (4, 15), (5, 16), (7, 16)])
+def test_landlock_handles_every_right_of_its_version(version: int, n_rights: int) -> None:
+    assert landlock.rights_on_files(version).bit_count() == n_rights

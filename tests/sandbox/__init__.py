@@ -1,0 +1,1 @@
+"""Hostile programs against the code sandbox: `python -m tests.sandbox`."""
