@@ -12,13 +12,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from orchestrator.errors import SkillError
 from skills.grading.sandbox import LAYERS, Sandbox, SandboxLimits
 from tests.sandbox.hostile import Hostile
 from tests.sandbox.outside import DISK_BYTES, Outside, outside, sandboxed, survivors
-from tests.sandbox.table import NOT_RUN_WITHOUT, OPEN_WITHOUT, PROGRAMS
+from tests.sandbox.table import OPEN_WITHOUT, PROGRAMS, is_shown
 
 LIMITS = SandboxLimits(cpu_s=2, wall_s=8.0, disk_bytes=DISK_BYTES)
 SHORT_LIMITS = SandboxLimits(cpu_s=1, wall_s=4.0, disk_bytes=DISK_BYTES)
@@ -97,20 +98,22 @@ def _run(sandbox: Sandbox, program: Hostile, world: Outside) -> Finding:
 def _refused(layer: str, programs: Sequence[Hostile]) -> str:
     """ "refused" when not one of the programs was run."""
     sandbox = Sandbox(LIMITS, without=frozenset({layer}))
-    for program in programs:
+
+    def is_refused(program: Hostile) -> bool:
         try:
             sandbox.run(program.code, program.tests)
         except SkillError as error:
-            if f"'{layer}'" in str(error):
-                continue
-        return f"{program.name}: run"
-    return "refused"
+            return f"'{layer}'" in str(error)
+        return False
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = dict(zip((p.name for p in programs), pool.map(is_refused, programs), strict=True))
+    return next((f"{name}: run" for name, refused in found.items() if not refused), "refused")
 
 
 def _allowed(layer: str, programs: Sequence[Hostile], world: Outside) -> list[Finding]:
     sandbox = Sandbox(SHORT_LIMITS, lenient=True, without=frozenset({layer}))
-    left_out = NOT_RUN_WITHOUT.get(layer)
-    return [_run(sandbox, program, world) for program in programs if program.kind != left_out]
+    return [_run(sandbox, program, world) for program in programs if is_shown(program, layer)]
 
 
 def _unexpected(layer: str, findings: Sequence[Finding]) -> list[str]:

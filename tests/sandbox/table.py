@@ -28,5 +28,11 @@ OPEN_WITHOUT: Mapping[str, frozenset[str]] = {
 """Layer -> programs that get through when a person allows runs without it. No entry lets anything reach the host's
 files, processes or network, forge a verdict or outlive its run, but for names of folders without `mount`."""
 
-NOT_RUN_WITHOUT: Mapping[str, str] = {"limits": "resources"}
-"""Layer -> kind of programs that would use up the machine without it."""
+
+def is_shown(program: Hostile, layer: str) -> bool:
+    """Whether a run without the layer is worth its time: what uses up resources meets the limits in any case."""
+    if program.kind != "resources":
+        return True
+    if layer == "limits":
+        return False  # it would use up the machine
+    return program.representative or layer in ("mount", "seccomp")

@@ -236,6 +236,20 @@ PROTOCOL = {
         "class F(float):\n    def __sub__(self, o): return 0.0\n    __rsub__ = __sub__\n    def __lt__(self, o): return True\n    __gt__ = __lt__\ndef f(x): return F(7)",
         "assert f(1) < 2 + 1e-9 and f(1) > 2 - 1e-9",
     ),
+    "two values at once": (
+        "import sys\noperations = sys.modules['skills.grading.confined.operations'].OPERATIONS\n"
+        "values = [1e9, -1e9]\noperations['data'] = lambda v: values.pop(0)\n"
+        "class F(float): pass\ndef f(x): return F(7)",
+        "assert 1.9 <= f(1) <= 2.1",
+    ),
+    "swallow the assertion in a with": (
+        "class C:\n    def __enter__(self): return 1\n    def __exit__(self, *a): return True\ndef f(x): return C()",
+        "with f(1) as value:\n    assert value == 2",
+    ),
+    "swallow the assertion of a callback": (
+        "def f(g):\n    try:\n        g(1)\n    except BaseException:\n        pass",
+        "def check(x): assert x == 2\nf(check)",
+    ),
     "not a number": ("def f(x): return float('nan')", "assert abs(f(1) - 2) < 1e-6"),
     "patched input and output": (
         "import builtins\nbuiltins.input = lambda *a: '2'\nbuiltins.print = lambda *a: None\ndef f(x): return 1",

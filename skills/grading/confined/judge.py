@@ -15,7 +15,9 @@ import sys
 import types
 from collections.abc import Iterable, Mapping
 
-from skills.grading.confined.peer import OPERATIONS, Message, Operation, Peer
+from skills.grading.confined.channel import Message
+from skills.grading.confined.operations import OPERATIONS, Operation
+from skills.grading.confined.peer import Peer
 from skills.grading.confined.wire import Encoder
 
 _MAX_REASON = 300
@@ -69,9 +71,14 @@ class Names(dict[str, object]):
 
 
 class Judge:
-    """What the program may ask: to use what the tests handed to it, and the standard streams."""
+    """Serves the program: it may use what the tests handed to it, and the standard streams.
+
+    `failed`: the assertion that failed in a function of the tests while the program called it. It counts
+    though the program swallows it.
+    """
 
     def __init__(self) -> None:
+        self.failed: AssertionError | None = None
         self._own: Mapping[str, Operation] = {
             "call": _call,
             "getattr": _get,
@@ -83,16 +90,21 @@ class Judge:
         }
 
     def operation(self, name: str) -> Operation:
-        own = self._own.get(name)
-        if own is not None:
-            return own
-        if name in _NOT_FOR_PROGRAMS or name not in OPERATIONS:
+        function = self._own.get(name) or OPERATIONS.get(name)
+        if function is None or name in _NOT_FOR_PROGRAMS:
             raise PermissionError(f"{name} is not allowed on an object of the tests")
-        return OPERATIONS[name]
+        return functools.partial(self._do, function)
+
+    def _do(self, function: Operation, /, *args: object, **kwargs: object) -> object:
+        try:
+            return function(*args, **kwargs)
+        except AssertionError as error:
+            self.failed = self.failed or error
+            raise
 
 
-def judge(peer: Peer, code: str, tests: str) -> str | None:
-    """None when code and tests ran to their end, else what stopped them."""
+def verdict(judge: Judge, peer: Peer, code: str, tests: str) -> str | None:
+    """None when code and tests ran to their end, else the reason why they did not."""
     namespace: dict[str, object] = {"__name__": "tests"}
     peer.extras = _Extras(namespace)
     try:
@@ -102,7 +114,7 @@ def judge(peer: Peer, code: str, tests: str) -> str | None:
         exec(compile(tests, "tests.py", "exec"), namespace)  # noqa: S102  (tests are the question's own)
     except BaseException as error:  # SystemExit is one way of leaving early
         return _reason(error)
-    return None
+    return None if judge.failed is None else _reason(judge.failed)
 
 
 def _reason(error: BaseException) -> str:

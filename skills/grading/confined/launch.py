@@ -15,8 +15,9 @@ from typing import NamedTuple, NoReturn
 sys.path.insert(0, sys.argv[2])
 
 from skills.grading.confined import kernel, landlock, namespaces, privileges, seccomp, view
-from skills.grading.confined.judge import Judge, judge
-from skills.grading.confined.peer import Channel, Peer
+from skills.grading.confined.channel import Channel
+from skills.grading.confined.judge import Judge, verdict
+from skills.grading.confined.peer import Peer
 from skills.grading.confined.program import Program
 
 sys.path.pop(0)
@@ -102,7 +103,7 @@ def _attempt(layer: str, step: Callable[[], None], missing: dict[str, str]) -> N
 
 
 def _quietly(step: Callable[[], None]) -> None:
-    """What may fail here shows later, as a missing layer."""
+    """Do what shows later as a missing layer if it fails."""
     with contextlib.suppress(OSError):
         step()
 
@@ -110,9 +111,8 @@ def _quietly(step: Callable[[], None]) -> None:
 def _first_process(*, filtered: bool) -> NoReturn:
     """Process 1 of its namespace: when it ends, the kernel ends every other one. It is the judge."""
     kernel.prctl("pdeathsig", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # from inside, signals without a handler do not reach process 1
+    # From inside, signals without a handler do not reach process 1.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     to_program, to_judge = os.pipe(), os.pipe()
     if os.fork() == 0:
         _run_program(Channel(*_keep(to_program[0], to_judge[1])), filtered=filtered)
@@ -124,9 +124,9 @@ def _first_process(*, filtered: bool) -> NoReturn:
     _silence()
     if filtered:
         seccomp.install()
-    reason = judge(
-        Peer(Channel(to_judge[0], to_program[1]), Judge(), is_judge=True), task["code"], task["tests"]
-    )
+    judge = Judge()
+    peer = Peer(Channel(to_judge[0], to_program[1]), judge, is_judge=True)
+    reason = verdict(judge, peer, task["code"], task["tests"])
     _report(report, {"passed": reason is None, "reason": reason})
     os._exit(0)
 

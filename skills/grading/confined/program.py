@@ -6,7 +6,9 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 
-from skills.grading.confined.peer import OPERATIONS, Message, Operation, Peer
+from skills.grading.confined.channel import Message
+from skills.grading.confined.operations import OPERATIONS, Operation
+from skills.grading.confined.peer import Peer
 from skills.grading.confined.wire import Decoder
 
 _STACK_BYTES = 64 << 20
@@ -78,7 +80,7 @@ class Input(io.TextIOBase):
 
 
 class Program:
-    """What the judge may ask: run the code, look up a name, and every operation on its objects."""
+    """Serves the judge: run the code, look up a name, and every operation on its objects."""
 
     def __init__(self) -> None:
         self._namespace: dict[str, object] = {"__name__": "solution", "__builtins__": builtins}

@@ -32,7 +32,7 @@ Instruction = tuple[int, int, int, int]
 
 
 def check() -> None:
-    """Whether a filter can be laid.
+    """Check that a filter can be laid.
 
     Raises:
         OSError: the kernel has no filters, or the architecture has no table here.

@@ -1,4 +1,4 @@
-"""What the process sees of files: the interpreter's, read-only, and an empty working directory.
+"""The view of files that the process has: the interpreter's, read-only, and an empty working directory.
 
 Everything lies in a tmpfs of limited size that ends with its mount namespace: nothing is cleaned up.
 """

@@ -38,7 +38,7 @@ _NAMED = {value.__name__: value for value in _BY_NAME}
 
 
 class WireError(Exception):
-    """What arrived is no message."""
+    """Something arrived that is no message."""
 
 
 class Handle(NamedTuple):
