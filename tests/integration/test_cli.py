@@ -411,7 +411,9 @@ def test_demo_reports_all_compositions_by_number_of_skills(
 
 def test_config_check_and_doctor(profiled: Path, capsys: Captured) -> None:
     assert run_json(profiled, capsys, "config", "check")["experts"] == list(EXPERTS)
-    assert run_json(profiled, capsys, "doctor")["ok"] is True
+    doctor = run_json(profiled, capsys, "doctor")
+    assert doctor["ok"] is True
+    assert "sandbox: seccomp" in [check["check"] for check in doctor["checks"]]
 
 
 def test_doctor_fails_with_a_remedy_before_profiling(pool: Path, capsys: Captured) -> None:

@@ -37,6 +37,7 @@ PROGRAMS = attacks(
         ),
         ("touch the interpreter", "os.utime(os.__file__, (0, 0))\nreturn True"),
         ("open the interpreter's rights", "os.chmod(os.__file__, 0o777)\nreturn True"),
+        ("a secret of the environment", "return 'canary-of-the-environment' in str(os.environ)"),
         ("environment through /proc", "return bool(open('/proc/self/environ').read())"),
         ("root of another process", "return bool(os.listdir('/proc/1/root/etc'))"),
         ("own file descriptors through /proc", "return bool(os.listdir('/proc/self/fd'))"),

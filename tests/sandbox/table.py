@@ -11,6 +11,7 @@ PROGRAMS: tuple[Hostile, ...] = (
 )  # fmt: skip
 
 OPEN_WITHOUT: Mapping[str, frozenset[str]] = {
+    "limits": frozenset({"thread bomb"}),
     "mount": frozenset({"walk to the root's folders", "fill the disk"}),
     "seccomp": frozenset(
         {

@@ -1,9 +1,10 @@
 import pytest
 
-from orchestrator.bootstrap.checks import check_references
+from orchestrator.bootstrap.checks import check_references, sandbox_layers
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import ConfigError
 from orchestrator.settings.schema import CompositionSettings, LitellmParams, Member, MusterSettings, Settings
+from skills.grading.sandbox import LAYERS
 
 KNN = CompositionSettings(router="knn", aggregator="majority")
 
@@ -31,3 +32,10 @@ def test_other_names_are_an_experts_own(expert_id: str) -> None:
 def test_a_composition_may_not_be_called_as_jobs_are_on_the_books(name: str) -> None:
     with pytest.raises(ConfigError, match=f"composition '{name}' has a name that Muster uses itself"):
         checked("alpha", name)
+
+
+def test_each_layer_of_the_sandbox_is_a_check_that_no_answer_needs() -> None:
+    checks = sandbox_layers()
+    assert [check.check for check in checks] == [f"sandbox: {name}" for name in LAYERS]
+    assert not any(check.required for check in checks)
+    assert all(check.ok or check.remedy for check in checks)
