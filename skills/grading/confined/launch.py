@@ -119,11 +119,9 @@ def _first_process(*, filtered: bool) -> NoReturn:
     os.close(to_program[0])
     os.close(to_judge[1])
     report = os.dup(1)
-    kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 0)  # the program may not look into it, filter or not
     task = json.loads(sys.stdin.buffer.read())
     _silence()
-    if filtered:
-        seccomp.install()
+    _close_up(filtered=filtered)
     judge = Judge()
     peer = Peer(Channel(to_judge[0], to_program[1]), judge, is_judge=True)
     reason = verdict(judge, peer, task["code"], task["tests"])
@@ -133,11 +131,17 @@ def _first_process(*, filtered: bool) -> NoReturn:
 
 def _run_program(channel: Channel, *, filtered: bool) -> NoReturn:
     kernel.prctl("pdeathsig", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if filtered:
-        seccomp.install()
+    _close_up(filtered=filtered)
     program = Program()
     program.serve(Peer(channel, program, is_judge=False))
     os._exit(0)
+
+
+def _close_up(*, filtered: bool) -> None:
+    """No process may look into this one, filter or not; the host's handler of core dumps is not called."""
+    kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 0)
+    if filtered:
+        seccomp.install()
 
 
 def _keep(*descriptors: int) -> tuple[int, int]:
