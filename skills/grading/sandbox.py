@@ -136,9 +136,14 @@ class Sandbox:
         task = json.dumps({"code": code, "tests": tests}).encode()
         limits = self._limits
         config = {
-            "off": sorted(self._without), "lenient": lenient, "limits": limits.resources(),
-            "disk_bytes": limits.disk_bytes, "files": _MAX_WORKSPACE_FILES, "libraries": _libraries(),
-        }  # fmt: skip
+            "grader": os.getpid(),
+            "off": sorted(self._without),
+            "lenient": lenient,
+            "limits": limits.resources(),
+            "disk_bytes": limits.disk_bytes,
+            "files": _MAX_WORKSPACE_FILES,
+            "libraries": _libraries(),
+        }
         with _workspace(needed=lenient) as workspace:
             child = _start({**config, "workspace": workspace})
             return _communicate(child, task, limits.wall_s)

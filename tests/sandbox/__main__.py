@@ -49,6 +49,10 @@ class Finding(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     os.environ["MUSTER_CANARY"] = "canary-of-the-environment"
+    missing = [layer for layer in Sandbox().layers() if layer.missing]
+    if missing:
+        print("\n".join(f"not here: {layer.name}: {layer.missing}" for layer in missing))
+        return 1
     programs = [p for p in PROGRAMS if (options.all or p.representative) and options.only in p.name]
     started = time.monotonic()
     with outside() as world:

@@ -30,6 +30,7 @@ def main() -> None:
     _report(1, {"missing": missing})
     if missing and not config.lenient:
         return
+    _end_with(config.grader)
     child = os.fork()
     if child == 0:
         _first_process(filtered="seccomp" not in missing)
@@ -40,6 +41,7 @@ def main() -> None:
 class Config(NamedTuple):
     """As the grader writes it: `sandbox.Sandbox`."""
 
+    grader: int
     off: list[str]
     lenient: bool
     limits: dict[str, int]
@@ -86,6 +88,13 @@ def _enter(config: Config, paths: list[str], missing: dict[str, str]) -> None:
     _attempt("mount", build, missing)
     if "mount" in missing and config.workspace:
         os.chdir(config.workspace)
+
+
+def _end_with(grader: int) -> None:
+    """End when the grader does: it keeps the time. Giving up rights clears this, so it comes last."""
+    kernel.prctl("pdeathsig", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != grader:
+        os._exit(1)
 
 
 def _without_root() -> None:

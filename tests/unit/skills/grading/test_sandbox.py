@@ -13,6 +13,7 @@ from orchestrator.errors import SkillError
 from skills.grading.confined import landlock, seccomp
 from skills.grading.confined.syscalls import ARCHITECTURES
 from skills.grading.sandbox import LAYERS, Sandbox, SandboxLimits
+from tests.sandbox.outside import DISK_BYTES, sandboxed, survivors
 
 SANDBOX = Sandbox(SandboxLimits(cpu_s=10, wall_s=60.0))
 FAILING = "assert False"
@@ -205,6 +206,20 @@ def test_reasons_are_fit_to_be_stored() -> None:
 def test_a_compressor_and_a_database_find_their_libraries() -> None:
     code = "import bz2, ctypes, decimal, hashlib, lzma, sqlite3, ssl, uuid, zlib"
     assert SANDBOX.run(code, "assert zlib.decompress(zlib.compress(b'x')) == b'x'") == (True, None)
+
+
+def test_a_run_ends_with_its_grader() -> None:
+    """Its time limit is the grader's: a grader that is killed cannot keep it."""
+    before = sandboxed()
+    script = "from skills.grading.sandbox import *\n" + (
+        f"Sandbox(SandboxLimits(wall_s=1e6, disk_bytes={DISK_BYTES})).run('import time; time.sleep(1e6)', '')"
+    )
+    grader = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[4])
+    while len(sandboxed() - before) < 3:  # launcher, judge, program
+        assert grader.poll() is None
+    grader.kill()
+    grader.wait()
+    assert survivors(before) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
