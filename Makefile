@@ -78,7 +78,7 @@ faults: setup ## break the running stack in every way of tests/faults/table.py (
 faults-short: setup ## the representative faults and ten random kills (about 4 minutes)
 	$(BIN)/python -m tests.faults --short
 
-sandbox: setup ## hostile programs in the code sandbox, with all layers and with each taken away (a quarter of an hour)
+sandbox: setup ## hostile programs in the code sandbox, with all layers and with each taken away (ten minutes)
 	$(BIN)/python -m tests.sandbox
 
 sandbox-short: setup ## the representative hostile programs (under a minute)

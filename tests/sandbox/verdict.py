@@ -236,6 +236,12 @@ PROTOCOL = {
         "class F(float):\n    def __sub__(self, o): return 0.0\n    __rsub__ = __sub__\n    def __lt__(self, o): return True\n    __gt__ = __lt__\ndef f(x): return F(7)",
         "assert f(1) < 2 + 1e-9 and f(1) > 2 - 1e-9",
     ),
+    "asked for its comparison": (ALWAYS, "assert f(1).__eq__(2) and not f(1).__ne__(2)"),
+    "asked for its order": (ALWAYS, "assert f(1).__lt__(2)"),
+    "almost equal": (
+        ALWAYS,
+        "import unittest\nt = unittest.TestCase()\nt.assertAlmostEqual(f(1), 2.0)",
+    ),
     "two values at once": (
         "import sys\noperations = sys.modules['skills.grading.confined.operations'].OPERATIONS\n"
         "values = [1e9, -1e9]\noperations['data'] = lambda v: values.pop(0)\n"

@@ -74,6 +74,7 @@ CASES = {
     "order of instances": (POINT, "assert sorted([Point(2), Point(1)])[0].x == 1 and Point(1) < Point(2)"),
     "iteration": (POINT, "assert list(Point(1, 2)) == [1, 2] and 2 in Point(1, 2) and 3 not in Point(1, 2)"),
     "named tuples": (POINT, "p = Pair(1, 2)\nassert p == (1, 2) and p.x == 1 and p[1] == 2 and p < (1, 3)"),
+    "the tests' own idea of equality": (POINT, "from unittest.mock import ANY\nassert Point(1) == ANY and ANY == Point(1) and [Point(1)] == [ANY]"),
     "enums": (POINT, "assert Color.RED is Color.RED and Color['RED'] == Color.RED != Color.BLUE"),
     "containers": (POINT, "s = Stack().push(1).push([2])\nassert len(s) == 2 and s[1] == [2] and s[0] == 1"),
     "classes": (POINT, "assert isinstance(Point(1), Point) and not isinstance(3, Point) and Point.__name__ == 'Point'"),
