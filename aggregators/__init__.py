@@ -1,0 +1,1 @@
+"""Aggregators: one answer of several experts, out of their `outputs`, their `logits` or their `weights`."""

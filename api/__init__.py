@@ -1,0 +1,1 @@
+"""Entry points: the REST API (`main`, `routes`) and the command line (`cli`)."""

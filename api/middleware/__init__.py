@@ -1,1 +1,1 @@
-"""Middleware: what every request passes before its route."""
+"""Middleware, and other checks that requests pass before their route: bodies, JSON, query parameters, ids."""

@@ -1,0 +1,1 @@
+"""Routes: one module a resource, mounted in `api.main`; its wire types in `schemas`, its views in `views`."""

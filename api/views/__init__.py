@@ -1,1 +1,1 @@
-"""Views: domain values to wire types, one module a resource."""
+"""Views: domain values to wire types and back, one module a resource. Pages for people are elsewhere."""

@@ -1,4 +1,4 @@
-"""The composition root: settings in, wired services out. The one module that names concrete classes."""
+"""The composition root: settings in, wired services out. Concrete classes are named in this folder only."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

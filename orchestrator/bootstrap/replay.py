@@ -1,4 +1,4 @@
-"""The composition root of replays: a replay set in, a report out. Builds what answers as `bootstrap` does."""
+"""The composition root of replays: a replay set in, a report out. Builds what answers as `app` does."""
 
 import multiprocessing
 import os

@@ -39,7 +39,7 @@ def model_name(composition: str) -> str:
 
 
 def short_name(composition: str) -> str:
-    """The composition by the shortest name that a request may give it: its own, or the id of its one expert."""
+    """The shortest name that a request may give a composition: its own, or the id of its one expert."""
     return composition.removeprefix(EXPERT_PREFIX)
 
 

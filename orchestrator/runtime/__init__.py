@@ -1,1 +1,1 @@
-"""Runtime: threads and garbage collection of this process."""
+"""Runtime: threads, garbage collection and atomic files of this process."""

@@ -96,8 +96,9 @@ class MemberOptions(Section):
     """
 
     engine: str = "transformers"
-    """`transformers` and `vllm` run in process; `server` asks an OpenAI-compatible server, `remote` a
-    provider over litellm; `scripted` is for tests. Default with `api_base` or `api_key`: `remote`."""
+    """Name of its backend: `transformers` loads it in Muster's own process, `vllm` in a child process;
+    `server` asks an OpenAI-compatible server, `remote` a provider over litellm; `scripted` is for tests.
+    Default with `api_base` or `api_key`: `remote`."""
     adapter: Literal["lora"] | None = None
     """`lora`: `model` is an adapter over `base_model`, whose engine it shares."""
     roles: tuple[Literal["expert", "aggregator", "annotator"], ...] = ("expert",)

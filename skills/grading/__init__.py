@@ -1,1 +1,1 @@
-"""Reads, compares and grades answers: one module per answer type, one table (`grader.GRADERS`)."""
+"""Graders: read, compare and grade answers, one module per answer type (`grader.GRADERS`); the sandbox."""

@@ -1,1 +1,1 @@
-"""Engines: one module per kind, one row each in `registry`. Heavy libraries load with the engine."""
+"""Backends: one per kind of engine, one row each in `registry`. Heavy libraries load with the engine."""

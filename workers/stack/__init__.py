@@ -1,1 +1,1 @@
-"""Means by which several processes share a job: bells, news, steps, sweeps, the canary."""
+"""Means by which several processes share a job: bells, news, steps, the beat, the canary."""

@@ -1,7 +1,7 @@
 """The Celery application of the stack: a doorbell, never a store of work.
 
 A message carries no more than the name of a bell and the version of its form. Losing one costs
-latency; receiving one twice is a no-op. The settings below follow docs/decisions/0009.
+latency; receiving one twice is a no-op. The settings below follow docs/decisions/0010.
 """
 
 from urllib.parse import urlsplit
