@@ -34,8 +34,11 @@ demo: setup ## profile the zoo, answer its held-out questions, compare the compo
 serve: setup ## answer questions over REST with the zoo (http://127.0.0.1:8321)
 	$(BIN)/muster --config $(ZOO) serve --profile examples/zoo/profile.jsonl
 
-test: setup ## all tests, with coverage
-	$(BIN)/pytest --cov --cov-report=term --durations=25
+test: setup ## all tests
+	$(BIN)/pytest --durations=25
+
+coverage: setup ## all tests, and the lines and branches that they leave out (on Python 3.11 half as dear again)
+	$(BIN)/pytest --cov --cov-report=term
 
 test-remote: ## the remote backend with the real litellm, also against Muster and vLLM (.venv-remote: it wants an older openai)
 	test -x .venv-remote/bin/python || $(PYTHON) -m venv .venv-remote
