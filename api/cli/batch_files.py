@@ -25,6 +25,8 @@ from orchestrator.runtime.files import replacing
 from orchestrator.services.jobs import OnProgress
 
 SUFFIX = ".answers.jsonl"
+DESCRIPTORS = ("/dev/fd", "/proc", "/dev/stdin", "/dev/stdout", "/dev/stderr")
+STANDARD_OUTPUTS = frozenset({STANDARD, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 
 class Batch(NamedTuple):
@@ -97,14 +99,16 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
     written = (json.dumps(line, ensure_ascii=False) for line in lines)
     try:
         if str(out) == STANDARD:
-            _write_stream(sys.stdout, written)
+            _write_stream(_standard_output(), written)
         elif _is_stream(out):
-            with out.open("w", encoding="utf-8") as stream:
+            with out.open("a", encoding="utf-8") as stream:  # what stands behind a descriptor is kept
                 _write_stream(stream, written)
         else:
             with replacing(out) as file:
                 for line in written:
                     file.write(f"{line}\n".encode())
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise InputError(
             f"cannot write {out}: {error.strerror}.", remedy="Choose another file with -o."
@@ -112,9 +116,15 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
 
 
 def target_of(file: Path, out: Path | None) -> Path:
-    """Place of the answers: beside the file, unless something else is said; of a pipe to standard output."""
+    """Place of the answers: beside the file, unless something else is said; of a pipe to standard output.
+
+    Raises:
+        InputError: `file` names a folder, or nothing.
+    """
     if out is not None:
-        return out
+        return Path(STANDARD) if str(out) in STANDARD_OUTPUTS else out
+    if str(file) != STANDARD and not file.name:
+        raise InputError(f"'{file}' is no question file.", param="file", remedy="Name one, or - for a pipe.")
     is_pipe = str(file) == STANDARD or _is_stream(file)
     return Path(STANDARD) if is_pipe else file.with_suffix(SUFFIX)
 
@@ -125,6 +135,8 @@ def check_output(file: Path, out: Path) -> None:
     Raises:
         InputError: `out` is the question file, or not in a directory that can be written.
     """
+    if str(out) == STANDARD:
+        _standard_output()
     if str(out) == STANDARD or _is_stream(out):
         return
     if out.resolve() == file.resolve():
@@ -134,8 +146,20 @@ def check_output(file: Path, out: Path) -> None:
 
 
 def _is_stream(out: Path) -> bool:
-    """A pipe or a device, such as /dev/stdout: nothing that could be replaced by a file."""
+    """A pipe, a device, or an open descriptor whatever that leads to: nothing that a file could replace."""
+    if any(out.absolute().is_relative_to(place) for place in DESCRIPTORS):
+        return True
     return out.exists() and not out.is_file() and not out.is_dir()
+
+
+def _standard_output() -> IO[str]:
+    """
+    Raises:
+        InputError: it is closed.
+    """
+    if sys.stdout is None:
+        raise InputError("standard output is closed.", remedy="Give -o FILE.")
+    return sys.stdout
 
 
 def _write_stream(stream: IO[str], lines: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -128,6 +129,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_error(error)
         print(f"Error: {error}", file=sys.stderr)
         return BAD_USAGE if isinstance(error, ConfigError | InputError | SkillError) else FAILED
+    except BrokenPipeError:  # whoever read the output has enough
+        _forget_output()
+        return FAILED
     except Exception as error:  # the user gets a line to act on, not our stack
         return _report_bug(error, as_json=as_json, debug=debug)
     return 0
@@ -169,9 +173,17 @@ def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
     hint = "" if debug else " Run it again with --debug for details."
     failure = InternalError(f"unexpected {type(error).__name__}: {error}.{hint}")
     if as_json:
-        _print_error(failure)
+        with suppress(OSError):  # perhaps it is the output that cannot be written
+            _print_error(failure)
     print(f"Error: {failure}", file=sys.stderr)
+    _forget_output()
     return FAILED
+
+
+def _forget_output() -> None:
+    """What could not be written is not tried again when the interpreter ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

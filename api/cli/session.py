@@ -84,7 +84,8 @@ class Session:
         if self.as_json:
             print(json.dumps(payload, ensure_ascii=False, indent=2), flush=True)
             return
-        console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        console = Console(width=None if is_terminal else PIPE_WIDTH)
         for renderable in renderables:
             console.print(renderable)
 

@@ -16,6 +16,8 @@ from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX, composition_o
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.ports.jobs import JobStore
+from orchestrator.prompts import EXPERT_STYLES, SYNTHESIZE_STYLES
+from orchestrator.settings.load import raise_all
 from orchestrator.settings.schema import CompositionSettings, Settings
 from skills.grading.sandbox import REMEDY, Sandbox
 from workers.backends.registry import get_backend
@@ -173,37 +175,58 @@ def check_references(settings: Settings, pool: Pool) -> None:
     """Names that the file refers to must exist; found at start, not at the first question.
 
     Raises:
-        ConfigError: one does not, or one hides another.
+        ConfigError: with all that do not, or that hide another.
     """
+    raise_all(_reference_mistakes(settings, pool))
+
+
+def _reference_mistakes(settings: Settings, pool: Pool) -> Iterator[ConfigError]:
     annotator = settings.muster.skills.annotator_expert
     if settings.muster.skills.annotator == "llm" and annotator not in pool.by_id:
-        raise ConfigError(
-            f"muster.skills.annotator_expert '{annotator}' is not in the pool.",
+        what = "is missing" if annotator is None else f"'{annotator}' is not in the pool"
+        yield ConfigError(
+            f"muster.skills.annotator_expert {what}.",
             file=settings.source,
             param="muster.skills.annotator_expert",
             remedy=f"Name one of: {', '.join(pool.by_id)}.",
         )
-    for engine in pool.engines.values():
-        get_backend(engine.backend)
-    _check_compositions(settings)
-    _check_experts(settings, pool)
-    _check_allowed(settings, pool)
-    synthesized = [name for name, spec in settings.muster.compositions.items() if _asks_model(spec)]
-    if synthesized and not pool.aggregators:
-        raise ConfigError(
-            f"composition '{synthesized[0]}' synthesizes, but no member has the role 'aggregator'.",
-            file=settings.source,
-            param=f"muster.compositions.{synthesized[0]}.aggregator",
-            remedy="Add `roles: [expert, aggregator]` to a member's model_info.muster.",
+    yield from _unknown_names(settings, pool)
+    yield from _hidden_compositions(settings)
+    yield from _hidden_experts(settings, pool)
+    yield from _unknown_experts(settings, pool)
+    for name, spec in settings.muster.compositions.items():
+        if _asks_model(spec) and not pool.aggregators:
+            yield ConfigError(
+                f"composition '{name}' synthesizes, but no member has the role 'aggregator'.",
+                file=settings.source,
+                param=f"muster.compositions.{name}.aggregator",
+                remedy="Add `roles: [expert, aggregator]` to a member's model_info.muster.",
+            )
+
+
+def _unknown_names(settings: Settings, pool: Pool) -> Iterator[ConfigError]:
+    """Backends and prompts of members that are in no table."""
+    members = {member.model_name: index for index, member in enumerate(settings.model_list)}
+    for expert in pool.experts:
+        section = f"model_list.{members.get(expert.id, 0)}.model_info.muster"
+        looks = (
+            ("engine", lambda name=expert.engine.backend: get_backend(name)),
+            ("prompt", lambda name=expert.prompt: EXPERT_STYLES.find(name)),
+            ("synthesize_prompt", lambda name=expert.synthesize_prompt: SYNTHESIZE_STYLES.find(name)),
         )
+        for key, look in looks:
+            try:
+                look()
+            except UnknownNameError as error:
+                yield ConfigError(f"{expert.id}: {error}", file=settings.source, param=f"{section}.{key}")
 
 
-def _check_compositions(settings: Settings) -> None:
+def _hidden_compositions(settings: Settings) -> Iterator[ConfigError]:
     """Names that jobs use on the books would never reach the composition of the file."""
     internal = (EXPERT_PREFIX, ROUTE_PREFIX)
     for name in settings.muster.compositions:
         if name.startswith(internal) or name in (ROLL_CALL, EXAM, ANNOTATE):
-            raise ConfigError(
+            yield ConfigError(
                 f"composition '{name}' has a name that Muster uses itself.",
                 file=settings.source,
                 param=f"muster.compositions.{name}",
@@ -211,17 +234,19 @@ def _check_compositions(settings: Settings) -> None:
             )
 
 
-def _check_experts(settings: Settings, pool: Pool) -> None:
+def _hidden_experts(settings: Settings, pool: Pool) -> Iterator[ConfigError]:
     """`model` of a request names a composition before an expert."""
     names = {*STOCK_COMPOSITIONS, *settings.muster.compositions}
-    hidden = next((expert.id for expert in pool.experts if _is_hidden(expert.id, names)), None)
-    if hidden is not None:
-        raise ConfigError(
-            f"expert '{hidden}' has the name of a composition and could not be asked by it.",
-            file=settings.source,
-            param=f"model_list.{[m.model_name for m in settings.model_list].index(hidden)}.model_name",
-            remedy="Give it another model_name.",
-        )
+    members = [member.model_name for member in settings.model_list]
+    for expert in pool.experts:
+        if _is_hidden(expert.id, names):
+            place = members.index(expert.id) if expert.id in members else 0
+            yield ConfigError(
+                f"expert '{expert.id}' has the name of a composition and could not be asked by it.",
+                file=settings.source,
+                param=f"model_list.{place}.model_name",
+                remedy="Give it another model_name.",
+            )
 
 
 def _is_hidden(expert_id: str, compositions: Collection[str]) -> bool:
@@ -229,12 +254,12 @@ def _is_hidden(expert_id: str, compositions: Collection[str]) -> bool:
     return named != EXPERT_PREFIX + expert_id
 
 
-def _check_allowed(settings: Settings, pool: Pool) -> None:
+def _unknown_experts(settings: Settings, pool: Pool) -> Iterator[ConfigError]:
     answerers = [expert.id for expert in pool.answerers]
     for name, spec in settings.muster.compositions.items():
         unknown = sorted(set(spec.experts or ()).difference(answerers))
         if unknown:
-            raise ConfigError(
+            yield ConfigError(
                 f"muster.compositions.{name}.experts: '{unknown[0]}' is no expert of the pool.",
                 file=settings.source,
                 param=f"muster.compositions.{name}.experts",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.experts import Pool
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, MistakesError
 from orchestrator.pool import backend_of, locate
 from orchestrator.settings.load import load_with_lines, name_of, raise_all
 from orchestrator.settings.schema import EmbedderSettings, Member, Settings
@@ -55,7 +55,8 @@ def check_pool_file(path: Path) -> CheckedFile:
                 mistakes += _composition_mistakes(app, settings, document)
                 checked = CheckedFile(settings, app.pool, tuple(app.catalogue.names))
         except ConfigError as error:
-            raise_all([*mistakes, _with_line(error, document)])
+            found = error.mistakes if isinstance(error, MistakesError) else (error,)
+            raise_all([*mistakes, *(_with_line(one, document) for one in found)])
             raise
     raise_all(mistakes)
     return checked

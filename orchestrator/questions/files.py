@@ -151,6 +151,8 @@ def spooled(path: Path, *, max_bytes: int = MAX_SPOOL_BYTES) -> Iterator[Source]
 def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
     try:
         if str(path) == STANDARD:
+            if sys.stdin is None:
+                raise InputError("standard input is closed.", remedy="Give a file.")
             yield sys.stdin.buffer
         else:
             with path.open("rb") as file:

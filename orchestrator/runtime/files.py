@@ -1,6 +1,8 @@
 """Files that appear complete or not at all."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +14,23 @@ from typing import IO
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write in place of `path`: a reader sees the old one or the new one, never a part.
 
-    It takes its name when the block ends, is on the disk by then, and may be read by whom a newly created
-    file could be. A block that raises leaves the old file.
+    It takes its name when the block ends, is on the disk by then, and has the permissions of the old file or
+    those of any new one. A block that raises leaves the old file. Links are followed.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or `path` is no file (a device is never replaced).
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            os.fchmod(file.fileno(), mode)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

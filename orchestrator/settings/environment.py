@@ -78,6 +78,23 @@ def malformed_variables(environment: Mapping[str, str], model: type[BaseModel]) 
     ]
 
 
+PROTECTING = {"MUSTER_MASTER_KEY": "keys", "MUSTER_API_KEY": "keys"}
+"""Variables that would protect the server if anybody read them."""
+
+
+def refused_variables(environment: Mapping[str, str]) -> list[ConfigError]:
+    """Variables that would protect something and are read by nobody."""
+    return [
+        ConfigError(
+            f"{name}: there are no {what} yet, and so nothing is protected by it.",
+            param=name,
+            remedy="Unset it, and keep the server on loopback or behind a proxy that checks keys.",
+        )
+        for name, value in sorted(environment.items())
+        if value and (what := PROTECTING.get(name.upper()))
+    ]
+
+
 def variable_of(place: tuple[str | int, ...], environment: Mapping[str, str]) -> str | None:
     """The variable that sets a place in the `muster` section: its own, or one that holds all around it."""
     upper = {name.upper(): name for name, value in environment.items() if value}

@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError, MistakesError
 from orchestrator.settings.environment import (
     REFERENCE,
     malformed_variables,
+    refused_variables,
     section_of,
     unknown_variables,
     variable_of,
@@ -112,6 +113,7 @@ class _Reading:
     def _section(self, section: JsonValue) -> MusterSettings:
         """The `muster` section under its variables; the defaults where it has mistakes."""
         malformed = malformed_variables(self._environment, MusterSettings)
+        malformed += refused_variables(self._environment)
         self._mistakes += malformed
         if not isinstance(section, dict):
             self._tell(Fault(("muster",), "`muster` must be a mapping."))
@@ -198,7 +200,7 @@ class _Reading:
             reason = "is missing" if kind == "missing" else "has no member"
             return Fault(place, f"the pool is empty: `model_list` {reason}. List at least one model.")
         if not place and "model_name" in details["msg"]:
-            return Fault(("model_list",), f"model_list: {_plain(details['msg'])}.")
+            return Fault(self._second_of_a_name(), f"model_list: {_plain(details['msg'])}.")
         if kind == "missing":
             return Fault(place, f"{name_of(place)} is missing.")
         if kind in _WANTS_TEXT and not isinstance(details["input"], str | list | dict):
@@ -206,6 +208,17 @@ class _Reading:
             if without_quotes is not None:
                 return Fault(known, *_quotes_missing(known, without_quotes, details["input"]))
         return Fault(place, f"{name_of(place) or 'file'}: {_plain(details['msg'])}.")
+
+    def _second_of_a_name(self) -> KeyPath:
+        """Place of the first member whose name stands before it already."""
+        rows = self._document.data.get("model_list")
+        seen: set[str] = set()
+        for index, row in enumerate(rows if isinstance(rows, list) else ()):
+            name = str(row.get("model_name")) if isinstance(row, dict) else ""
+            if name in seen:
+                return ("model_list", index, "model_name")
+            seen.add(name)
+        return ("model_list",)
 
     def _unknown_key(self, place: KeyPath, model: type[BaseModel] | None) -> None:
         key = str(place[-1])

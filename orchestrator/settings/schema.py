@@ -318,7 +318,7 @@ class MusterSettings(BaseSettings):
     """Redis, Valkey or RabbitMQ; makes every command a part of the stack. None = one process does all."""
     device: str = "auto"
     """`auto`, `cpu`, or `cuda:0`."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """Seed of sampling, induction and ties."""
     profile_set: UserPath | None = None
     """Labelled questions, relative to this file: what `muster profile` and `muster serve` measure on by
@@ -374,7 +374,10 @@ class Settings(Section):
         seen: set[str] = set()
         for member in self.model_list:
             if member.model_name in seen:
-                raise ValueError(f"model_name '{member.model_name}' stands twice; rename one")
+                raise ValueError(
+                    f"model_name '{member.model_name}' stands twice; rename one "
+                    "(deployments under one name are not balanced here)"
+                )
             seen.add(member.model_name)
         return self
 

@@ -18,9 +18,18 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random,
+    wait_random_exponential,
+)
 
-from orchestrator.errors import StoreError, StoreUnavailableError
+from orchestrator.errors import ConfigError, StoreError, StoreUnavailableError
 from orchestrator.store.migrations import upgrade
 
 BUSY_TIMEOUT_S = 30
@@ -165,11 +174,16 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except exc.ArgumentError:
-        raise StoreError(f"'{url}' is not a database URL.", remedy="Write sqlite:///FILE.") from None
+        # Not shown: with a typo in it, it may still hold a password.
+        raise ConfigError(
+            "the database URL cannot be read.",
+            param="muster.database_url",
+            remedy="Write sqlite:///FILE or postgresql://USER@HOST/DATABASE.",
+        ) from None
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
-        raise StoreError(
+        raise ConfigError(
             f"database '{parsed.drivername}' is not supported.",
             remedy="Use sqlite:///FILE or postgresql://...",
         )
@@ -180,13 +194,13 @@ def _engine(url: URL) -> Engine:
     if url.drivername == "postgresql+psycopg":
         return _postgresql_engine(url)
     if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
-        raise StoreError(
+        raise ConfigError(
             "an in-memory database cannot be shared between threads or resumed.", remedy="Name a file."
         )
     try:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot make the folder of database '{url.database}': {error}.") from error
+        raise ConfigError(f"cannot make the folder of database '{url.database}': {error}.") from error
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -209,8 +223,28 @@ def _postgresql_engine(url: URL) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16384"):
+    _write_ahead(connection)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16384"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _is_busy(error: BaseException) -> bool:
+    return (
+        isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    )
+
+
+@retry(
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(BUSY_TIMEOUT_S),
+    wait=wait_random(0.005, 0.05),
+    reraise=True,
+)
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on. SQLite does not wait for others who do so: it says "locked" at once."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        connection.execute("PRAGMA journal_mode=WAL").close()
 
 
 def _begin_sqlite(conn: Connection) -> None:

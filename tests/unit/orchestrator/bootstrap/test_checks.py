@@ -2,7 +2,7 @@ import pytest
 
 from orchestrator.bootstrap.checks import check_references, sandbox_layers
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, MistakesError
 from orchestrator.settings.schema import CompositionSettings, LitellmParams, Member, MusterSettings, Settings
 from skills.grading.sandbox import LAYERS
 
@@ -39,3 +39,26 @@ def test_each_layer_of_the_sandbox_is_a_check_that_no_answer_needs() -> None:
     assert [check.check for check in checks] == [f"sandbox: {name}" for name in LAYERS]
     assert not any(check.required for check in checks)
     assert all(check.ok or check.remedy for check in checks)
+
+
+def test_all_names_that_lead_nowhere_are_told_at_once() -> None:
+    engine = EngineSpec(id="engine", backend="nosuch", model="/w")
+    expert = Expert(id="auto", engine=engine, prompt="odd", synthesize_prompt="odder")
+    spec = CompositionSettings(router="knn", aggregator="synthesize", experts=("nobody",))
+    settings = Settings(
+        model_list=(Member(model_name="auto", litellm_params=LitellmParams(model="/w")),),
+        muster=MusterSettings(compositions={"exam": KNN, "mine": spec}),
+    )
+    with pytest.raises(MistakesError) as told:
+        check_references(settings, Pool(experts=(expert,)))
+    message = str(told.value)
+    for part in (
+        "unknown engine 'nosuch'",
+        "unknown prompt 'odd'",
+        "unknown synthesize_prompt 'odder'",
+        "composition 'exam' has a name that Muster uses",
+        "expert 'auto' has the name of a composition",
+        "'nobody' is no expert of the pool",
+        "composition 'mine' synthesizes",
+    ):
+        assert part in message

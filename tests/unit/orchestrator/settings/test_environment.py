@@ -162,3 +162,28 @@ def test_all_mistakes_of_the_environment_are_told_at_once(
         load(tmp_path)
 
     assert [mistake.param for mistake in caught.value.mistakes] == ["MUSTER_SERVER", "MUSTER_SKILLS"]
+
+
+@pytest.mark.parametrize("name", ["MUSTER_MASTER_KEY", "MUSTER_API_KEY", "muster_master_key"])
+def test_a_variable_that_would_protect_and_does_not_is_refused_without_its_value(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "s3cret")
+    with pytest.raises(ConfigError, match="nothing is protected") as refused:
+        load(tmp_path)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63)])
+def test_a_seed_that_no_library_takes_is_told_with_its_variable(
+    seed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_SEED", seed)
+    with pytest.raises(ConfigError, match="MUSTER_SEED"):
+        load(tmp_path)
+
+
+def test_a_name_that_stands_twice_is_told_with_the_line_of_the_second(tmp_path: Path) -> None:
+    member = "  - {model_name: one, litellm_params: {model: m}}\n"
+    with pytest.raises(ConfigError, match=r"muster.yaml:3: .*'one' stands twice"):
+        load(tmp_path, "model_list:\n" + member + member)

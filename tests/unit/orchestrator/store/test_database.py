@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, select, text
 
 from orchestrator.domain.assignments import Job
-from orchestrator.errors import StoreError, StoreUnavailableError
+from orchestrator.errors import ConfigError, StoreError, StoreUnavailableError
 from orchestrator.store import SqlJobStore, migrations, open_database
 from orchestrator.store.database import chunked, db_now
 from orchestrator.store.tables import METADATA
@@ -76,7 +76,7 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     "url", ["", "nonsense", "mysql://root@localhost/x", "sqlite://", "sqlite:///:memory:"]
 )
 def test_urls_that_cannot_work_are_refused(url: str) -> None:
-    with pytest.raises(StoreError):
+    with pytest.raises(ConfigError):
         open_database(url)
 
 
@@ -169,3 +169,10 @@ def test_a_large_job_is_stored_and_read_in_little_memory(tmp_path: Path) -> None
     tracemalloc.stop()
     store.close()
     assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("url", ["s3cret", "postgres//me:s3cret@host/db", "mysql://me:s3cret@host/db"])
+def test_a_url_that_cannot_be_used_is_a_configuration_error_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        open_database(url)
+    assert "s3cret" not in str(refused.value)
