@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool
 from orchestrator.errors import ConfigError
+from orchestrator.settings.litellm_keys import PROVIDERS
 from orchestrator.settings.schema import Member, MemberOptions, Settings
 
 N = TypeVar("N", int, float)
@@ -160,9 +161,11 @@ def _engine_spec(member: Member, base: str, remote: Container[str]) -> EngineSpe
 
 
 def backend_of(member: Member) -> str:
-    """As configured; a row in LiteLLM's own form that says where the model is, is a remote one."""
+    """As configured; a row in LiteLLM's own form that says where the model is, or whose, is a remote one."""
     options, params = member.model_info.muster, member.litellm_params
-    is_elsewhere = params.api_base is not None or params.api_key is not None
+    provider, _, name = params.model.partition("/")
+    is_of_provider = name != "" and provider in PROVIDERS
+    is_elsewhere = params.api_base is not None or params.api_key is not None or is_of_provider
     return "remote" if is_elsewhere and "engine" not in options.model_fields_set else options.engine
 
 

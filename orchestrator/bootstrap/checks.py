@@ -190,6 +190,7 @@ def _reference_mistakes(settings: Settings, pool: Pool) -> Iterator[ConfigError]
             param="muster.skills.annotator_expert",
             remedy=f"Name one of: {', '.join(pool.by_id)}.",
         )
+    yield from _wildcards(settings)
     yield from _unknown_names(settings, pool)
     yield from _hidden_compositions(settings)
     yield from _hidden_experts(settings, pool)
@@ -201,6 +202,18 @@ def _reference_mistakes(settings: Settings, pool: Pool) -> Iterator[ConfigError]
                 file=settings.source,
                 param=f"muster.compositions.{name}.aggregator",
                 remedy="Add `roles: [expert, aggregator]` to a member's model_info.muster.",
+            )
+
+
+def _wildcards(settings: Settings) -> Iterator[ConfigError]:
+    """LiteLLM's `openai/*` stands for every model of a provider; experts are measured one by one."""
+    for index, member in enumerate(settings.model_list):
+        if "*" in member.model_name or "*" in member.litellm_params.model:
+            yield ConfigError(
+                f"'{member.model_name}' is a wildcard, and an expert is one model.",
+                file=settings.source,
+                param=f"model_list.{index}.model_name",
+                remedy="List the models that may be asked, one by one.",
             )
 
 

@@ -12,6 +12,17 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+PROVIDERS = _words(
+    """
+    anthropic azure azure_ai bedrock cerebras cloudflare cohere_chat dashscope deepinfra fireworks_ai
+    friendliai gemini github groq hosted_vllm lm_studio mistral moonshot nebius novita nvidia_nim oci
+    ollama ollama_chat openrouter perplexity replicate sagemaker sagemaker_chat sambanova together_ai
+    vercel_ai_gateway vertex_ai vertex_ai_beta volcengine watsonx xai
+"""
+)
+"""Prefixes of a `model` that only a provider serves. Organisations of model hubs of the same name (openai,
+databricks, deepseek) are not among them: those need a key or an address."""
+
 TOP = _words(
     """
     litellm_settings environment_variables callback_settings finetune_settings files_settings

@@ -98,7 +98,7 @@ class MemberOptions(Section):
     engine: str = "transformers"
     """Name of its backend: `transformers` loads it in Muster's own process, `vllm` in a child process;
     `server` asks an OpenAI-compatible server, `remote` a provider over litellm; `scripted` is for tests.
-    Default with `api_base` or `api_key`: `remote`."""
+    Default with `api_base`, `api_key` or a provider's prefix (`bedrock/…`): `remote`."""
     adapter: Literal["lora"] | None = None
     """`lora`: `model` is an adapter over `base_model`, whose engine it shares."""
     roles: tuple[Literal["expert", "aggregator", "annotator"], ...] = ("expert",)

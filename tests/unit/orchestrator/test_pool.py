@@ -129,3 +129,25 @@ def test_the_context_of_a_model_elsewhere_is_unknown_unless_the_file_says() -> N
     stated = {**elsewhere("b", "n"), "model_info": {"muster": said}}
     pool = pool_of(elsewhere("a"), stated, member("c", "local"))
     assert [e.engine.max_model_len for e in pool.experts] == [LONGEST_CONTEXT, 4096, 4096]
+
+
+@pytest.mark.parametrize(
+    ("model", "backend"),
+    [
+        ("bedrock/anthropic.claude-3-5-sonnet", "remote"),
+        ("vertex_ai/gemini-1.5-pro", "remote"),
+        ("azure/my-deployment", "remote"),
+        ("groq/llama-3.3-70b", "remote"),
+        ("openai/gpt-oss-20b", "transformers"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "transformers"),
+        ("groq", "transformers"),
+        ("/models/bedrock/weights", "transformers"),
+    ],
+)
+def test_a_model_that_only_a_provider_serves_is_remote(model: str, backend: str) -> None:
+    assert pool_of(member("a", model)).experts[0].engine.backend == backend
+
+
+def test_the_engine_that_a_member_names_is_the_one_it_gets() -> None:
+    named = member("a", "groq/llama", muster={"engine": "scripted"})
+    assert pool_of(named).experts[0].engine.backend == "scripted"

@@ -62,3 +62,11 @@ def test_all_names_that_lead_nowhere_are_told_at_once() -> None:
         "composition 'mine' synthesizes",
     ):
         assert part in message
+
+
+@pytest.mark.parametrize(("name", "model"), [("openai/*", "openai/*"), ("*", "*"), ("any", "anthropic/*")])
+def test_a_wildcard_is_no_expert(name: str, model: str) -> None:
+    settings = Settings(model_list=(Member(model_name=name, litellm_params=LitellmParams(model=model)),))
+    engine = EngineSpec(id="engine", backend="remote", model=model)
+    with pytest.raises(ConfigError, match="is a wildcard"):
+        check_references(settings, Pool(experts=(Expert(id=name, engine=engine),)))
