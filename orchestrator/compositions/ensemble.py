@@ -118,6 +118,7 @@ class Ensemble:
         return tuple(calls)
 
     def _aggregate(self, state: QueryState) -> Step:
+        state = self._without_gone(state)
         responses = [r for r in state.responses if r.role is CallRole.EXPERT]
         try:
             step = self._judge(state, responses)
@@ -129,11 +130,20 @@ class Ensemble:
         if isinstance(step, Ask):
             return step
         recruits = state.decision.expert_ids if state.decision else ()
-        notes = length_notes(self._job, [self._pool.by_id[expert_id] for expert_id in recruits])
+        by_id = self._pool.by_id
+        notes = length_notes(self._job, [by_id[expert_id] for expert_id in recruits if expert_id in by_id])
         answer = step.answer.model_copy(
             update={"decision": state.decision, "notes": (*step.answer.notes, *notes)}
         )
         return Done(answer=withheld(answer, below=self._abstain_below))
+
+    def _without_gone(self, state: QueryState) -> QueryState:
+        """The query, with no reserve that has left the pool since the decision: it could not be asked."""
+        decision = state.decision
+        if decision is None or all(r.expert_id in self._pool.by_id for r in decision.reserves):
+            return state
+        left = tuple(r for r in decision.reserves if r.expert_id in self._pool.by_id)
+        return state.model_copy(update={"decision": decision.model_copy(update={"reserves": left})})
 
     def _judge(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:
         """The aggregator's step, or the decision with more reserves recruited."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.compositions.calls import aggregate_call, expert_call
+from orchestrator.compositions.calls import aggregate_call, error_answer, expert_call
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
     Ask,
@@ -52,7 +52,10 @@ class RollCall:
     def _step(self, state: QueryState) -> Step:
         if state.stage > 0:
             return Done(answer=Answer(text="", aggregator=self.name, n_calls=len(state.responses)))
-        experts = [self._pool.by_id[expert_id] for expert_id in self._job.experts]
+        by_id = self._pool.by_id
+        experts = [by_id[expert_id] for expert_id in self._job.experts if expert_id in by_id]
+        if not experts:
+            return Done(answer=error_answer("expert_unavailable", "none of its experts is in the pool."))
         return Ask(calls=tuple(self._call(expert, state.query) for expert in experts))
 
     def _call(self, expert: Expert, query: Query) -> Call:

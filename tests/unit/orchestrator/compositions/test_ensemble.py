@@ -358,3 +358,51 @@ def test_a_response_shorter_than_asked_for_is_told(asked: int | None, notes: tup
 
     assert isinstance(done, Done)
     assert done.answer.notes == notes
+
+
+def decided(*recruits: str, reserves: tuple[str, ...] = ()) -> Decision:
+    made = [Recruit(expert_id=e, weight=0.5, score=1, accuracy=0.5) for e in (*recruits, *reserves)]
+    return Decision(router="r", recruits=tuple(made[: len(recruits)]), reserves=tuple(made[len(recruits) :]))
+
+
+def test_a_recruit_that_left_the_pool_does_not_hold_up_the_others_answer() -> None:
+    """Its call has failed on the books; nothing else is known of it any more."""
+    failed = response("gone", "").model_copy(update={"error_code": "expert_unavailable"})
+    asked = state(stage=1, decision=decided("one", "gone"), responses=(response("one", "B"), failed))
+    [done] = ensemble("one").step([asked])
+    assert isinstance(done, Done)
+    assert done.answer.error_code is None
+    assert done.answer.text.startswith("B")
+
+
+def test_a_reserve_that_left_the_pool_is_passed_over() -> None:
+    wavering = Wavering()
+    built = Ensemble(
+        "auto",
+        pool=POOL,
+        reader=SkillReader(NoSkills(), None, None),
+        router=Always("one"),
+        aggregator=wavering,
+        job=JOB,
+        waves=Waves(wavering, WaveOptions()),
+    )
+    asked = state(
+        stage=1, decision=decided("one", reserves=("gone", "two")), responses=(response("one", "unsure"),)
+    )
+    [step] = built.step([asked])
+    assert isinstance(step, Ask)
+    assert [call.expert_id for call in step.calls] == ["two"]
+
+
+@pytest.mark.parametrize(("experts", "asked"), [(("one", "gone"), ["one"]), (("gone",), None)])
+def test_a_roll_call_asks_those_who_are_still_in_the_pool(
+    experts: tuple[str, ...], asked: list[str] | None
+) -> None:
+    job = Job(id="j", composition="roll_call", experts=experts)
+    [step] = RollCall("roll_call", pool=POOL, job=job).step([state()])
+    if asked is None:
+        assert isinstance(step, Done)
+        assert step.answer.error_code == "expert_unavailable"
+    else:
+        assert isinstance(step, Ask)
+        assert [call.expert_id for call in step.calls] == asked
