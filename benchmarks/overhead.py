@@ -34,7 +34,7 @@ from orchestrator.domain.requests import AskOptions
 from orchestrator.questions.files import read_questions
 
 ZOO = Path(__file__).parent.parent / "examples" / "zoo"
-COMPOSITION = "auto"
+COMPOSITION = "auto_k3"
 OPTIONS = AskOptions(model=COMPOSITION)
 
 
