@@ -182,6 +182,8 @@ def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
 
 def _forget_output() -> None:
     """What could not be written is not tried again when the interpreter ends."""
+    if sys.stdout is None:  # it was closed before we began
+        return
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
