@@ -9,7 +9,6 @@ from pydantic import JsonValue
 from aggregators.outputs.votes import Group, expert_answer, group_equivalent, no_answer, read_ballots
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
-from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Aggregator
 
@@ -31,7 +30,7 @@ class MajorityVote:
 
     def __init__(self, context: AggregatorContext, options: MajorityOptions) -> None:
         self._grader = context.grader
-        self._seed = context.seed
+        self._seed_of = context.seed_of
         self._options = options
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Done:
@@ -39,18 +38,18 @@ class MajorityVote:
         groups = group_equivalent(self._grader, state.query, ballots)
         if not groups:
             return Done(answer=no_answer(self.name, state, expert_responses, ballots))
-        winner = self._winner(groups, state.query).best
+        winner = self._winner(groups, state).best
         answer = expert_answer(
             self.name, state, expert_responses, ballots, winner=winner, weight=lambda _: 1.0
         )
         return Done(answer=answer)
 
-    def _winner(self, groups: Sequence[Group], query: Query) -> Group:
+    def _winner(self, groups: Sequence[Group], state: QueryState) -> Group:
         if self._options.ties == "weight":
             return max(groups, key=_standing)
         most = max(len(group.ballots) for group in groups)
         tied = sorted((g for g in groups if len(g.ballots) == most), key=lambda g: g.value)
-        return random.Random(f"{self._seed}:{query.content_hash}").choice(tied)
+        return random.Random(f"{self._seed_of(state)}:{state.query.content_hash}").choice(tied)
 
 
 def _standing(group: Group) -> tuple[int, float]:

@@ -90,8 +90,9 @@ class Synthesize:
 
     def _ask(self, state: QueryState, readable: list[Ballot]) -> Ask:
         texts = [self._candidate(ballot) for ballot in readable]
-        random.Random(f"{self._context.seed}:{state.query.content_hash}").shuffle(texts)
-        call = aggregate_call(self.choose(state), state.query, texts, seed=self._context.seed)
+        seed = self._context.seed_of(state)
+        random.Random(f"{seed}:{state.query.content_hash}").shuffle(texts)
+        call = aggregate_call(self.choose(state), state.query, texts, seed=seed)
         return Ask(calls=(call,))
 
     def _candidate(self, ballot: Ballot) -> str:

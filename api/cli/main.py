@@ -21,6 +21,7 @@ import typer
 from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, replay, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
+from orchestrator.runtime.logs import setup_logs
 from orchestrator.runtime.threads import wait_passively
 
 FAILED, BAD_USAGE = 1, 2
@@ -89,11 +90,7 @@ def root(
 
     These options may stand anywhere on the line.
     """
-    logging.basicConfig(
-        level=logging.INFO if debug else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    setup_logs(level=logging.INFO if debug else logging.WARNING)
     ctx.obj = Session(config=config, as_json=as_json, debug=debug)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO, Annotated
 
@@ -17,8 +17,10 @@ from api.errors import IdempotencyMismatchError, MediaTypeError
 from api.schemas.jobs import JobList, JobView, PlanView
 from api.views.events import HEADERS, MEDIA_TYPE
 from api.views.jobs import job_events, job_view, own_line, plan_view
+from orchestrator.domain.names import PUBLIC_PREFIX
 from orchestrator.domain.requests import AskOptions
-from orchestrator.errors import StoreError, StoreUnavailableError
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import NotFoundError, StoreError, StoreUnavailableError
 from orchestrator.questions.files import parse_questions
 from orchestrator.services.jobs import Jobs
 
@@ -43,15 +45,20 @@ async def submit_job(
     """Store a question set, one JSON object a line, as one job: all of it, or nothing.
 
     `composition` is a name of `/v1/models`. `Idempotency-Key`: the same key and content give the same
-    job. The body is kept in a file while it arrives, so a slow client holds no transaction.
+    job, also after the configuration has changed. The body is kept in a file while it arrives, so a slow
+    client holds no transaction.
     """
     _require_jsonl(request)
-    app.asking.resolve(composition)  # a wrong name is told before the body is read
-    options = AskOptions(model=composition, job_id=_job_id(idempotency_key))
+    job_id = _job_id(idempotency_key)
+    is_known = idempotency_key is not None and await run_in_threadpool(_is_known, app.jobs, job_id)
+    if not is_known:
+        app.asking.resolve(composition)  # a wrong name is told before the body is read
+    fingerprint = content_hash([composition.removeprefix(PUBLIC_PREFIX), deadline_s])
+    options = AskOptions(model=composition, job_id=job_id, fingerprint=fingerprint)
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         await _receive(request, spool)
-        submit = partial(_submit, app.jobs, spool, options, label=label, deadline_s=deadline_s)
-        job_id = await run_in_threadpool(submit)
+        new = None if is_known else partial(app.jobs.submit, label=label, deadline_s=deadline_s)
+        await run_in_threadpool(_submit, app.jobs, spool, options, new)
     response.headers["location"] = f"{PATH}/{job_id}"
     return job_view(await run_in_threadpool(app.jobs.job, job_id))
 
@@ -132,12 +139,27 @@ async def _receive(request: Request, spool: IO[bytes]) -> None:
         ) from error
 
 
-def _submit(
-    jobs: Jobs, spool: IO[bytes], options: AskOptions, *, label: str, deadline_s: float | None
-) -> str:
-    queries = parse_questions(spool, "the body")
+def _is_known(jobs: Jobs, job_id: str) -> bool:
     try:
-        return jobs.submit(queries, options, label=label, deadline_s=deadline_s)
+        jobs.job(job_id)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _submit(jobs: Jobs, spool: IO[bytes], options: AskOptions, new: Callable[..., str] | None) -> None:
+    """`new`: submits what is not known yet; None = it is known."""
+    if new is not None:
+        try:
+            new(parse_questions(spool, "the body"), options)
+        except StoreError as error:
+            if error.param != "id":
+                raise
+            spool.seek(0)  # the same key came at the same time
+        else:
+            return
+    try:
+        jobs.repeat(parse_questions(spool, "the body"), options)
     except StoreError as error:
         if error.param != "id":
             raise

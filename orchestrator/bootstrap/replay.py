@@ -218,6 +218,7 @@ class SeedReplay:
             matcher=lambda _: None,
             cards=lambda: knowledge.cards,
             knowledge=lambda: knowledge,
+            seed=self._seed,
         )
 
     @cached_property

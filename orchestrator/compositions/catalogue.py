@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,16 +13,15 @@ from orchestrator.compositions.reading import SkillReader
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL, AnnotationRound, RollCall
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
-from orchestrator.compositions.waves import make_waves
+from orchestrator.compositions.waves import Waves, make_waves
 from orchestrator.domain.assignments import CallRole, Job
 from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
 from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import AUTO, EXPERT_PREFIX, ROUTE_PREFIX
-from orchestrator.domain.values import content_hash
 from orchestrator.errors import MusterError, UnknownNameError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.composing import Composition
+from orchestrator.ports.composing import Aggregator, Composition, Router
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.settings.schema import CompositionSettings, Settings
@@ -53,6 +53,26 @@ class Knowledge(NamedTuple):
 
 NOTHING = Knowledge({}, None)
 
+MOST_KEPT = 4096
+"""Compositions whose parts are kept; more than any configuration has."""
+
+
+class Parts(NamedTuple):
+    """Parts of a composition: chosen and fitted once, whatever its jobs ask for.
+
+    Attributes:
+        reader: None where the router reads no text.
+        temperature: of the recruits' sampling, unless a job sets its own; None = each expert's.
+    """
+
+    reader: SkillReader | None
+    router: Router
+    aggregator: Aggregator
+    quotes: bool
+    waves: Waves | None
+    temperature: float | None
+    abstain_below: float | None
+
 
 class Catalogue:
     """Builds compositions by name from the cards of the moment. For any number of threads."""
@@ -72,10 +92,12 @@ class Catalogue:
         measured: Callable[[], Mapping[str, CompetenceCard]] | None = None,
         conditions: Callable[[], Conditions] = Conditions,
         clock: Clock = time.monotonic,
+        seed: int | None = None,
     ) -> None:
         """
         Args:
             aggregators: the table of aggregators.
+            seed: of what is fitted once; None = the settings'. What is drawn for a query has its job's.
             measured: the cards without feedback; None = `cards` hold none.
             conditions: the engines at the moment.
         """
@@ -90,6 +112,7 @@ class Catalogue:
         self._load_knowledge = knowledge
         self._conditions = conditions
         self._clock = clock
+        self._seed = settings.muster.seed if seed is None else seed
         self._checked_at = clock()
         self._fed_at = -math.inf
         self._lock = threading.RLock()
@@ -102,11 +125,17 @@ class Catalogue:
         with self._lock:
             self._knowledge: Knowledge | None = None
             self._reader: SkillReader | None = None
-            self._built: dict[str, Composition] = {}
+            self._kept: OrderedDict[str, Parts] = OrderedDict()
+            self._rounds: AnnotationRound | None = None
 
     @property
     def names(self) -> Sequence[str]:
         return tuple(self._specs)
+
+    @property
+    def n_kept(self) -> int:
+        """Compositions whose parts are in memory."""
+        return len(self._kept)
 
     def refresh(self) -> None:
         """Follow what was profiled and judged since, by any process; looks every `REFRESH_S`."""
@@ -116,7 +145,7 @@ class Catalogue:
                 return
             self._checked_at = now
             if known is None:
-                self._built = {}  # of what needs no profile
+                self._kept.clear()  # of what needs no profile
             elif measured_version(self._load_measured()) != measured_version(known.cards):
                 self.forget()
             elif now >= self._fed_at + FEEDBACK_S:
@@ -127,7 +156,7 @@ class Catalogue:
         cards = self._load_cards()
         if deck_hash(cards) != deck_hash(known.cards):
             self._knowledge = known._replace(cards=cards)
-            self._built = {}
+            self._kept.clear()
 
     @property
     def cards(self) -> Mapping[str, CompetenceCard]:
@@ -142,72 +171,90 @@ class Catalogue:
             return self._knowledge
 
     def build(self, job: Job) -> Composition:
-        """The composition of a job; equal jobs share one.
+        """The composition of a job. Jobs of one composition share its parts; what a job asks of its calls
+        (seed, temperature, longest response) is not kept.
 
         Raises:
             UnknownNameError: no such composition.
             ConfigError: options that its router or aggregator refuses.
         """
         self.refresh()
-        key = content_hash(job.model_dump(mode="json", include=_SHAPING_FIELDS))
         with self._lock:
-            if key not in self._built:
-                self._built[key] = self._make(job)
-            return self._built[key]
+            return self._make(job)
 
     def _make(self, job: Job) -> Composition:
-        if job.composition in (ROLL_CALL, EXAM):
-            role = CallRole.AGGREGATE if job.composition == EXAM else CallRole.EXPERT
-            return RollCall(job.composition, pool=self._pool, job=job, role=role)
-        if job.composition == ANNOTATE:
-            return AnnotationRound(self._annotator(NOTHING))
-        if job.composition.startswith(ROUTE_PREFIX):
-            inner = job.model_copy(update={"composition": job.composition.removeprefix(ROUTE_PREFIX)})
-            return DryRun(job.composition, self.build(inner))
-        only = (
-            job.composition.removeprefix(EXPERT_PREFIX) if job.composition.startswith(EXPERT_PREFIX) else None
+        name = job.composition
+        if name in (ROLL_CALL, EXAM):
+            role = CallRole.AGGREGATE if name == EXAM else CallRole.EXPERT
+            return RollCall(name, pool=self._pool, job=job, role=role)
+        if name == ANNOTATE:
+            self._rounds = self._rounds or AnnotationRound(self._annotator(NOTHING))
+            return self._rounds
+        if name.startswith(ROUTE_PREFIX):
+            return DryRun(name, self._make(job.replaced(composition=name.removeprefix(ROUTE_PREFIX))))
+        return self._ensemble(job, self._parts(name))
+
+    def _ensemble(self, job: Job, parts: Parts) -> Ensemble:
+        if job.temperature is None and parts.temperature is not None:
+            job = job.model_copy(update={"temperature": parts.temperature})
+        return Ensemble(
+            job.composition,
+            pool=self._pool,
+            reader=parts.reader,
+            router=parts.router,
+            aggregator=parts.aggregator,
+            job=job,
+            quotes=parts.quotes,
+            waves=parts.waves,
+            abstain_below=parts.abstain_below,
         )
-        if only is not None:
+
+    def _parts(self, name: str) -> Parts:
+        if name in self._kept:
+            self._kept.move_to_end(name)
+            return self._kept[name]
+        made = self._kept[name] = self._fit(name)
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+    def _fit(self, name: str) -> Parts:
+        if name.startswith(EXPERT_PREFIX):
             # Nothing is chosen or voted on: no profile is read, and no text is embedded.
-            return self._ensemble(ONLY, job, expert_ids=(only,), known=Knowledge(self._load_cards(), None))
-        if job.composition not in self._specs:
-            raise UnknownNameError("composition", job.composition, self._specs, param="composition")
-        spec = self._specs[job.composition]
+            only = name.removeprefix(EXPERT_PREFIX)
+            return self._fitted(ONLY, expert_ids=(only,), known=Knowledge(self._load_cards(), None))
+        if name not in self._specs:
+            raise UnknownNameError("composition", name, self._specs, param="composition")
+        spec = self._specs[name]
         if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.profile is None:
             spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
         answerers = [e.id for e in self._pool.answerers]
         allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
-        return self._ensemble(spec, job, expert_ids=allowed, known=self.knowledge)
+        return self._fitted(spec, expert_ids=allowed, known=self.knowledge)
 
-    def _ensemble(
-        self, spec: CompositionSettings, job: Job, *, expert_ids: tuple[str, ...], known: Knowledge
-    ) -> Ensemble:
+    def _fitted(self, spec: CompositionSettings, *, expert_ids: tuple[str, ...], known: Knowledge) -> Parts:
         cards, profile = known
         routing = RouterContext(
             cards=cards,
             profile=profile,
             expert_ids=expert_ids,
-            seed=job.seed,
+            seed=self._seed,
             experts=self._pool.by_id,
             conditions=self._conditions,
         )
         voting = AggregatorContext(
-            grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=job.seed
+            grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=self._seed
         )
         row = self._aggregator_row(spec)
         aggregator = row.make(voting, spec.aggregator_options)
         router = make_router(spec.router, routing, spec.router_options)
-        if job.temperature is None and spec.temperature is not None:
-            job = job.model_copy(update={"temperature": spec.temperature})
-        return Ensemble(
-            job.composition,
-            pool=self._pool,
+        return Parts(
             reader=self._skill_reader() if router.reads_text else None,
             router=router,
             aggregator=aggregator,
-            job=job,
             quotes=row.quotes_one and spec.waves is None and spec.abstain_below is None,
             waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
+            temperature=spec.temperature,
             abstain_below=spec.abstain_below,
         )
 
@@ -244,6 +291,3 @@ class Catalogue:
             known = self.knowledge
             self._reader = SkillReader(self._annotator(known), self._matcher(known), self._embedder())
         return self._reader
-
-
-_SHAPING_FIELDS = {"composition", "seed", "max_tokens", "temperature", "experts", "stream"}

@@ -118,7 +118,7 @@ class Ensemble:
         return tuple(calls)
 
     def _aggregate(self, state: QueryState) -> Step:
-        state = self._without_gone(state)
+        state = self._without_gone(state).model_copy(update={"seed": self._job.seed})
         responses = [r for r in state.responses if r.role is CallRole.EXPERT]
         try:
             step = self._judge(state, responses)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from orchestrator.domain.assignments import QueryState
 from orchestrator.domain.cards import CompetenceCard, Profile
 from orchestrator.domain.experts import Pool
 from orchestrator.ports.composing import Aggregator
@@ -17,7 +18,7 @@ class AggregatorContext(NamedTuple):
         grader: reads and compares answers.
         pool, cards: who may be asked to write the final answer, and how well they do that.
         profile: responses on the profile questions, for what learns from them; None = not profiled here.
-        seed: shuffles candidates, per query.
+        seed: of what is fitted once, and of draws per query where the query's state has none.
     """
 
     grader: Grader
@@ -25,6 +26,10 @@ class AggregatorContext(NamedTuple):
     cards: Mapping[str, CompetenceCard]
     profile: Profile | None = None
     seed: int = 0
+
+    def seed_of(self, state: QueryState) -> int:
+        """The seed of what is drawn for one query."""
+        return self.seed if state.seed is None else state.seed
 
 
 AggregatorFactory = Callable[[AggregatorContext, Mapping[str, JsonValue]], Aggregator]

@@ -114,7 +114,8 @@ class Response(Value):
 class QueryState(Value):
     """A query in flight: everything a composition may look at to take its next step.
 
-    `stage` counts the steps taken; `responses` are those of all stages so far, in call order.
+    `stage` counts the steps taken; `responses` are those of all stages so far, in call order. `seed`: the
+    job's, of what an aggregator draws for this query; None = the aggregator's own.
     """
 
     id: int
@@ -123,6 +124,7 @@ class QueryState(Value):
     stage: int = 0
     decision: Decision | None = None
     responses: tuple[Response, ...] = ()
+    seed: int | None = None
 
 
 class Ask(Value):
@@ -149,7 +151,7 @@ class JobState(StrEnum):
 class Job(Value):
     """A user's submission. `composition` names what answers it. `deadline_s`: seconds after its submission
     at which it expires; None = never. `stream`: somebody reads its one answer while it is written, where
-    it is in one expert's words."""
+    it is in one expert's words. `fingerprint`: of the request, where the same request may come twice."""
 
     id: str
     kind: str = "batch"
@@ -163,6 +165,7 @@ class Job(Value):
     label: str = ""
     deadline_s: float | None = Field(default=None, gt=0)
     stream: bool = False
+    fingerprint: str = ""
 
 
 class JobProgress(Value):

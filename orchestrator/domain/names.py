@@ -12,7 +12,8 @@ EXPERT_PREFIX = "expert:"
 ROUTE_PREFIX = "route:"
 """`route:<composition>` ends with the decision of that composition; on the books only."""
 
-_PUBLIC_PREFIX = "muster/"
+PUBLIC_PREFIX = "muster/"
+"""May stand before the name of a composition in a request."""
 
 
 def composition_of(model: str, *, compositions: Collection[str], experts: Collection[str]) -> str:
@@ -22,7 +23,7 @@ def composition_of(model: str, *, compositions: Collection[str], experts: Collec
     Raises:
         UnknownNameError: listing what there is.
     """
-    name = model.removeprefix(_PUBLIC_PREFIX)
+    name = model.removeprefix(PUBLIC_PREFIX)
     if name in compositions:
         return name
     if model in experts:
@@ -35,7 +36,7 @@ def model_name(composition: str) -> str:
     if composition == AUTO:
         return composition
     expert = composition.removeprefix(EXPERT_PREFIX)
-    return expert if expert != composition else _PUBLIC_PREFIX + composition
+    return expert if expert != composition else PUBLIC_PREFIX + composition
 
 
 def short_name(composition: str) -> str:

@@ -12,6 +12,7 @@ class AskOptions(Value):
         max_tokens: of each expert's response; never more than the expert's own limit.
         temperature: of the experts.
         job_id: under which the work is stored; None = a new one.
+        fingerprint: of the request as it came, where it may come twice; "" = it is not compared.
     """
 
     model: str = AUTO
@@ -19,6 +20,7 @@ class AskOptions(Value):
     max_tokens: int | None = None
     temperature: float | None = None
     job_id: str | None = None
+    fingerprint: str = ""
 
 
 DEFAULT_OPTIONS = AskOptions()

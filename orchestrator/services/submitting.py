@@ -81,6 +81,7 @@ class Submitter:
             label=label,
             deadline_s=deadline_s,
             stream=stream,
+            fingerprint=options.fingerprint,
         )
 
     def put(self, job: Job, queries: Iterable[Query]) -> None:

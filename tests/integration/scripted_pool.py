@@ -46,6 +46,7 @@ def write_pool(
     server: Mapping[str, object] | None = None,
     delay_s: float = 0.0,
     tokens_per_s: float | None = None,
+    **muster: object,
 ) -> Path:
     """`pool.yaml` with one engine per expert; every load, rule and generation goes to `log.jsonl`.
 
@@ -55,6 +56,7 @@ def write_pool(
         rules: exceptions of the first expert's engine.
         delay_s: how much later than at once every engine replies.
         tokens_per_s: how fast it writes then; None = at once.
+        muster: further keys of the `muster:` section.
     """
     # One object: the file then spells the table out once, and is read by every process of the tests.
     answers = {question(number): RIGHT for number in range(N_KNOWN)}
@@ -73,6 +75,7 @@ def write_pool(
             "data_dir": "data",
             "embedder": {"model": "hash"},
             "server": dict(server or {}),
+            **muster,
         },
     }
     path = folder / "pool.yaml"

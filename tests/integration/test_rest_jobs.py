@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,50 @@ def test_the_answers_of_questions_in_a_file_of_the_batch_command_are_served_too(
     assert response.status_code == 202
     app.jobs.run(response.json()["id"])
     assert client.get(f"{JOBS}/{response.json()['id']}/answers").text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "same"),
+    [
+        ("seed", True),
+        ("pool", True),
+        ("renamed composition", True),
+        ("other questions", False),
+        ("other deadline", False),
+        ("other composition", False),
+    ],
+)
+def test_a_key_stands_for_its_request_whatever_the_configuration_has_become(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, same: bool
+) -> None:
+    """The API is started again with another configuration, between a request and its repetition."""
+    monkeypatch.chdir(tmp_path)
+    own = {"mine": {"router": "all", "aggregator": "majority"}}
+    with served(tmp_path, compositions=own) as client:
+        first = client.post(f"{JOBS}?composition=mine", content=lines(1, 2), headers={**JSONL, **KEY})
+        assert first.status_code == 202
+    if what == "pool":
+        own = {"mine": {"router": "all", "aggregator": "weighted"}}
+    elif what == "renamed composition":
+        own = {"yours": own["mine"]}
+    seed = 5 if what == "seed" else 0
+    content = lines(1, 3) if what == "other questions" else lines(1, 2)
+    query = "composition=majority_all" if what == "other composition" else "composition=mine"
+    query += "&deadline_s=900" if what == "other deadline" else ""
+    with served(tmp_path, compositions=own, seed=seed) as client:
+        again = client.post(f"{JOBS}?{query}", content=content, headers={**JSONL, **KEY})
+    assert again.status_code == (202 if same else 422), again.text
+    if same:
+        assert again.json()["id"] == first.json()["id"]
+    else:
+        assert again.json()["error"]["code"] == "idempotency_key_reused"
+
+
+KEY = {"idempotency-key": "order-67"}
+
+
+@contextmanager
+def served(folder: Path, **muster: object) -> Iterator[TestClient]:
+    """An API over a scripted pool; nobody answers its jobs."""
+    with open_app(load_settings(write_pool(folder, **muster))) as app, TestClient(create_app(app)) as client:
+        yield client

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.errors import EngineLoadError, UnknownNameError
+from orchestrator.runtime.logs import setup_logs
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(MODELS))
     parser.add_argument("target_dir", type=Path)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    setup_logs(level=logging.INFO, form="%(message)s")
     try:
         fetch(arguments.name, arguments.target_dir)
     except EngineLoadError as error:

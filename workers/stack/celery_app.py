@@ -6,7 +6,7 @@ latency; receiving one twice is a no-op. The settings below follow docs/decision
 
 from urllib.parse import urlsplit
 
-from celery import Celery
+from celery import Celery, signals
 from kombu import Exchange, Queue
 
 from orchestrator.errors import ConfigError, MusterError
@@ -31,6 +31,7 @@ def make_celery(settings: Settings) -> Celery:
         ConfigError: no broker is configured, or one of another kind.
     """
     url = broker_url(settings)
+    signals.setup_logging.connect(_leave_logs_alone, weak=False, dispatch_uid="muster.logs")
     celery = Celery("muster", broker=url, set_as_current=False)
     celery.conf.update(
         # What a stranger puts into the queue is at worst JSON that no task understands.
@@ -78,6 +79,10 @@ def broker_url(settings: Settings) -> str:
             remedy=f"Use {', '.join(f'{name}://' for name in SCHEMES)}.",
         )
     return url
+
+
+def _leave_logs_alone(**_: object) -> None:
+    """Celery makes no handlers where somebody listens to this signal: its records go the way of ours."""
 
 
 def check_broker(settings: Settings) -> str:

@@ -9,13 +9,16 @@ import pytest
 from aggregators.outputs import AGGREGATORS
 from orchestrator.compositions.catalogue import FEEDBACK_S, REFRESH_S, Catalogue, Knowledge
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.assignments import Ask, Job, QueryState
+from orchestrator.domain.assignments import Ask, Done, Job, QueryState
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert, ExpertRole, Pool
 from orchestrator.domain.queries import Query
+from orchestrator.ports.skills import Grader
 from orchestrator.settings.load import load_settings
 from orchestrator.settings.schema import CompositionSettings, Settings
 from tests.fakes.app import make_card, make_expert
+from tests.fakes.ballots import OPEN, says, state
+from tests.fakes.grader import FakeGrader
 from tests.fakes.packages import install, put_on_path
 from tests.integration.scripted_pool import write_pool
 
@@ -53,12 +56,13 @@ def catalogue_of(
     experts: Sequence[Expert],
     *,
     read_text: Callable[..., None] = lambda *_: None,
+    grader: Grader | None = None,
 ) -> Catalogue:
     return Catalogue(
         settings,
         pool=Pool(experts=tuple(experts)),
         aggregators=AGGREGATORS,
-        grader=None,
+        grader=grader,
         embedder=read_text,
         annotator=read_text,
         matcher=lambda known: None,
@@ -168,3 +172,59 @@ def test_an_expert_by_name_is_as_good_as_its_card_says_at_the_moment(tmp_path: P
     world.now_s = REFRESH_S
     catalogue.refresh()
     assert alone(catalogue).recruits[0].accuracy > before.recruits[0].accuracy
+
+
+def test_what_requests_ask_of_their_calls_is_not_kept(tmp_path: Path) -> None:
+    """A client that sends another seed, temperature or length with each question costs no memory."""
+    _, catalogue = make(tmp_path)
+    for n in range(200):
+        for name in ("expert:alpha", "route:expert:alpha"):
+            asked = {"seed": n, "max_tokens": 1 + n, "temperature": n / 200, "stream": n % 2 == 0}
+            catalogue.build(Job(id=f"j{n}", composition=name, **asked))
+    assert catalogue.n_kept == 1
+
+
+def test_jobs_of_one_composition_differ_in_what_they_ask_of_their_calls(tmp_path: Path) -> None:
+    _, catalogue = make(tmp_path)
+    fresh = QueryState(id=0, job_id="j", query=Query(id="q", question="What is 2 plus 2?"))
+    asked = {}
+    for seed in (3, 4):
+        job = Job(id="j", composition="expert:alpha", seed=seed, max_tokens=seed, temperature=seed / 10)
+        [step] = catalogue.build(job).step([fresh])
+        assert isinstance(step, Ask)
+        asked[seed] = step.calls[0].sampling
+    assert [(asked[n].max_tokens, asked[n].temperature) for n in (3, 4)] == [(3, 0.3), (4, 0.4)]
+    assert asked[3].seed != asked[4].seed
+
+
+def answer_of(catalogue: Catalogue, job: Job) -> str | None:
+    """The winner of two answers that tie."""
+    tied = state({"alpha": 0.5, "beta": 0.5}, query=OPEN, responses=[says("alpha", "4"), says("beta", "5")])
+    [step] = catalogue.build(job).step([tied])
+    assert isinstance(step, Done)
+    return step.answer.value
+
+
+def test_names_that_nobody_knows_are_not_kept_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs of experts that have left the pool may be on the books."""
+    monkeypatch.setattr("orchestrator.compositions.catalogue.MOST_KEPT", 8)
+    _, catalogue = make(tmp_path)
+    for n in range(50):
+        catalogue.build(Job(id="j", composition=f"expert:gone-{n}"))
+    assert catalogue.n_kept == 8
+
+
+def test_a_draw_follows_the_seed_of_its_job(tmp_path: Path) -> None:
+    """`random` ties: 2 answers, 40 seeds; what is fitted once has the configuration's seed."""
+    settings = load_settings(write_pool(tmp_path))
+    drawn = CompositionSettings(router="all", aggregator="majority", aggregator_options={"ties": "random"})
+    muster = settings.muster.model_copy(update={"compositions": {"drawn": drawn}})
+    settings = settings.model_copy(update={"muster": muster})
+    experts = [make_expert("alpha"), make_expert("beta")]
+    catalogue = catalogue_of(World({}), settings, experts, grader=FakeGrader())
+    winners = {answer_of(catalogue, Job(id="j", composition="drawn", seed=seed)) for seed in range(40)}
+    assert winners == {"4", "5"}
+    assert len({answer_of(catalogue, Job(id="j", composition="drawn", seed=7)) for _ in range(5)}) == 1
+    assert catalogue.n_kept == 1

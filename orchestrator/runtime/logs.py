@@ -1,0 +1,52 @@
+"""Logs that cannot be forged: whatever a record says, it is one line of printable characters.
+
+A path, a header, an expert's text or an error's message may hold line breaks, escape codes of terminals, or
+marks that turn the direction of writing. All processes of Muster write their records through this module.
+"""
+
+import logging
+import sys
+import unicodedata
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_INDENT = "    "
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Unicode categories: controls, formats (bidi, zero width), surrogates, private use, separators of lines."""
+
+
+def setup_logs(*, level: int, form: str = FORMAT) -> None:
+    """Records of this process go to stderr, unless whoever runs it has set logging up already."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine(form))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class OneLine(logging.Formatter):
+    """A record as one line. A stack trace follows, each of its lines indented: none looks like a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        return "\n".join([escaped(self.formatMessage(record)), *self._traces(record)])
+
+    def _traces(self, record: logging.LogRecord) -> list[str]:
+        """Not `exc_text`: another handler may have left it there as it is."""
+        texts = [
+            self.formatException(record.exc_info) if record.exc_info else record.exc_text,
+            self.formatStack(record.stack_info) if record.stack_info else None,
+        ]
+        return [f"{_INDENT}{escaped(line)}" for text in texts if text for line in text.split("\n")]
+
+
+def escaped(text: str) -> str:
+    """The text with everything that is not shown as itself written as Python would (`\\n`, `\\x1b`)."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) not in _HIDDEN:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
