@@ -71,7 +71,13 @@ def broker_url(settings: Settings) -> str:
             param="muster.broker_url",
             remedy="Set muster.broker_url or MUSTER_BROKER_URL, e.g. redis://127.0.0.1:6379/0.",
         )
-    scheme = urlsplit(url).scheme
+    scheme, is_sound = _scheme_of(url)
+    if scheme in SCHEMES and not is_sound:
+        raise ConfigError(
+            "muster.broker_url cannot be read: '//' is missing, or its port is no number.",
+            param="muster.broker_url",
+            remedy=f"Write {scheme}://HOST:PORT/0 (or amqp://USER@HOST:PORT//).",
+        )
     if scheme not in SCHEMES:
         raise ConfigError(
             f"muster.broker_url: '{scheme}' is not supported.",
@@ -83,6 +89,15 @@ def broker_url(settings: Settings) -> str:
 
 def _leave_logs_alone(**_: object) -> None:
     """Celery makes no handlers where somebody listens to this signal: its records go the way of ours."""
+
+
+def _scheme_of(url: str) -> tuple[str, bool]:
+    """Scheme of a URL, and whether the rest can be read."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, "://" in url and parts.port != 0
+    except ValueError:
+        return url.partition(":")[0], False
 
 
 def check_broker(settings: Settings) -> str:
