@@ -37,14 +37,16 @@ A message says what is wrong and what to do about it. `code` is a stable string 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from orchestrator.redaction import redact
+
 
 class MusterError(Exception):
-    """Base of every deliberate error; `str(error)` is fit for the user's eyes."""
+    """Base of every deliberate error; `str(error)` is fit for the user's eyes: secrets are redacted."""
 
     code = "muster_error"
 
     def __init__(self, message: str, *, param: str | None = None, remedy: str | None = None) -> None:
-        super().__init__(message if remedy is None else f"{message} {remedy}")
+        super().__init__(redact(message if remedy is None else f"{message} {remedy}"))
         self.message = str(self)
         self.param = param
 

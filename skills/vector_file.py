@@ -10,6 +10,7 @@ from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.values import content_hash
 from orchestrator.ports.skills import Embedder
 from orchestrator.runtime.files import replacing
+from orchestrator.runtime.private import private_folder, tighten_file
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class FileBackedEmbedder:
 
 
 def _read(path: Path, n_rows: int) -> FloatMatrix | None:
+    tighten_file(path)
     try:
         matrix = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -62,8 +64,9 @@ def _read(path: Path, n_rows: int) -> FloatMatrix | None:
 def _write(path: Path, matrix: FloatMatrix) -> None:
     """Atomic; a folder that cannot be written is not an error, only slower next time."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        private_folder(path.parent.parent)
+        private_folder(path.parent)
+        with replacing(path, private=True) as file:
             np.save(file, matrix, allow_pickle=False)
     except OSError as error:
         logger.warning("vectors are not kept: %s", error)

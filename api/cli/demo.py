@@ -72,7 +72,8 @@ def _settings(zoo: Path) -> "Settings":
 
 
 def _prepare(out: Path, *, keep: bool) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.mkdir(mode=0o700, exist_ok=True)
     if not keep:
         for old in out.glob(f"{DATABASE}*"):
             old.unlink()

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,8 @@ import typer
 from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, replay, serve, system, worker
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
-from orchestrator.runtime.logs import setup_logs
+from orchestrator.redaction import remember_environment
+from orchestrator.runtime.logs import safe_traceback, setup_logs
 from orchestrator.runtime.threads import wait_passively
 
 FAILED, BAD_USAGE = 1, 2
@@ -113,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json, debug = "--json" in line.front, "--debug" in line.front
     # Progress bars of libraries would mix with ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    remember_environment(os.environ)
     wait_passively()
     try:
         app([*line.front, *line.rest], prog_name="muster")
@@ -166,7 +167,7 @@ def _print_error(error: MusterError) -> None:
 
 def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        print(safe_traceback(error), file=sys.stderr, end="")
     hint = "" if debug else " Run it again with --debug for details."
     failure = InternalError(f"unexpected {type(error).__name__}: {error}.{hint}")
     if as_json:

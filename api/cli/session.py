@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console, RenderableType
 
+from orchestrator.redaction import redact, without_known
+
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
     from orchestrator.settings.schema import MusterSettings, Settings
@@ -82,7 +84,7 @@ class Session:
     def emit(self, payload: object, *renderables: RenderableType) -> None:
         """The result of a command: `payload` as the JSON document with --json, else what is for people."""
         if self.as_json:
-            print(json.dumps(payload, ensure_ascii=False, indent=2), flush=True)
+            print(without_known(json.dumps(payload, ensure_ascii=False, indent=2)), flush=True)
             return
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         console = Console(width=None if is_terminal else PIPE_WIDTH)
@@ -91,7 +93,7 @@ class Session:
 
     def remark(self, text: str) -> None:
         """A line for people, on stderr."""
-        Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+        Console(stderr=True, soft_wrap=True, highlight=False).print(redact(text), markup=False)
 
 
 def profile_path(settings: "Settings", given: Path | None) -> Path | None:

@@ -18,6 +18,7 @@ from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.dispatch import Piece
 from orchestrator.ports.skills import Grader
+from orchestrator.runtime.private import tighten_folder
 from orchestrator.services.asking import Asking
 from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.experts import Experts
@@ -53,6 +54,7 @@ class App:
         self.settings = settings
         self.pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS)
         check_references(settings, self.pool)
+        tighten_folder(settings.muster.data_dir)
         self._database = open_database(settings.database_url)
         self.store = SqlJobStore(self._database)
         is_lenient = settings.muster.grading.isolation == "available"

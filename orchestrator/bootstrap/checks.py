@@ -17,6 +17,7 @@ from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.ports.jobs import JobStore
 from orchestrator.prompts import EXPERT_STYLES, SYNTHESIZE_STYLES
+from orchestrator.redaction import redact
 from orchestrator.settings.load import raise_all
 from orchestrator.settings.schema import CompositionSettings, Settings
 from skills.grading.sandbox import REMEDY, Sandbox
@@ -60,6 +61,19 @@ class Checks:
             return found
         note = Diagnosis("profile", False, measuring, required=False)
         return [note, *(d._replace(required=d.required and d.check not in UNMEASURED) for d in found)]
+
+    def composition_mistakes(self) -> Iterator[tuple[str, MusterError]]:
+        """Compositions of the file that name a router, an aggregator or an option that does not exist.
+
+        They are built, as far as that needs no profile.
+        """
+        for name in self._settings.muster.compositions:
+            try:
+                self._catalogue.build(Job(id="check", composition=name))
+            except NotProfiledError:
+                continue
+            except (ConfigError, UnknownNameError) as error:
+                yield name, error
 
     def _checks(self) -> Mapping[str, Callable[[], str]]:
         if self._settings.is_stack:  # the workers embed, load and route; this process only looks
@@ -123,7 +137,7 @@ def _diagnosis(name: str, check: Callable[[], str]) -> Diagnosis:
         return Diagnosis(name, False, str(error), required=name not in DISPENSABLE)
     except Exception as error:  # a broken part must not hide the state of the others
         log.exception("check %s failed", name)
-        detail = f"{type(error).__name__}: {error}"
+        detail = redact(f"{type(error).__name__}: {error}")
         return Diagnosis(name, False, detail, required=name not in DISPENSABLE)
 
 
@@ -156,20 +170,6 @@ def _content_of(path: Path) -> str:
 
 def _model_of(name: str) -> str:
     return (weights_hash(name) or name) if Path(name).is_dir() else name
-
-
-def composition_mistakes(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[str, MusterError]]:
-    """Compositions of the file that name a router, an aggregator or an option that does not exist.
-
-    They are built, as far as that needs no profile.
-    """
-    for name in settings.muster.compositions:
-        try:
-            catalogue.build(Job(id="check", composition=name))
-        except NotProfiledError:
-            continue
-        except (ConfigError, UnknownNameError) as error:
-            yield name, error
 
 
 def check_references(settings: Settings, pool: Pool) -> None:

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from orchestrator.runtime.private import FILE_MODE
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """A file to write in place of `path`: a reader sees the old one or the new one, never a part.
 
     It takes its name when the block ends, is on the disk by then, and has the permissions of the old file or
-    those of any new one. A block that raises leaves the old file. Links are followed.
+    those of any new one, or is its owner's only (`private`). A block that raises leaves the old file. Links
+    are followed.
 
     Raises:
         OSError: it cannot be written, or `path` is no file (a device is never replaced).
@@ -24,6 +27,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is no file")
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    mode = FILE_MODE if private else mode
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:

@@ -1,4 +1,4 @@
-"""Logs that cannot be forged: whatever a record says, it is one line of printable characters.
+"""Logs that cannot be forged and show no secret: whatever a record says, it is one printable line.
 
 A path, a header, an expert's text or an error's message may hold line breaks, escape codes of terminals, or
 marks that turn the direction of writing. All processes of Muster write their records through this module.
@@ -6,7 +6,12 @@ marks that turn the direction of writing. All processes of Muster write their re
 
 import logging
 import sys
+import threading
+import traceback
 import unicodedata
+from types import TracebackType
+
+from orchestrator.redaction import redact
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _INDENT = "    "
@@ -19,13 +24,20 @@ def setup_logs(*, level: int, form: str = FORMAT) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(form))
     logging.basicConfig(level=level, handlers=[handler])
+    sys.excepthook = _write_uncaught
+    threading.excepthook = _log_uncaught
+
+
+def safe_traceback(error: BaseException) -> str:
+    """The traceback of an error without secrets, for people."""
+    return redact("".join(traceback.format_exception(error)))
 
 
 class OneLine(logging.Formatter):
     """A record as one line. A stack trace follows, each of its lines indented: none looks like a record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
+        record.message = redact(record.getMessage())
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
         return "\n".join([escaped(self.formatMessage(record)), *self._traces(record)])
@@ -36,7 +48,25 @@ class OneLine(logging.Formatter):
             self.formatException(record.exc_info) if record.exc_info else record.exc_text,
             self.formatStack(record.stack_info) if record.stack_info else None,
         ]
-        return [f"{_INDENT}{escaped(line)}" for text in texts if text for line in text.split("\n")]
+        return [f"{_INDENT}{escaped(line)}" for text in texts if text for line in redact(text).split("\n")]
+
+
+def _write_uncaught(
+    kind: type[BaseException],  # noqa: ARG001 -- the hook's form
+    error: BaseException,
+    trace: TracebackType | None,  # noqa: ARG001
+) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(safe_traceback(error))
+
+
+def _log_uncaught(arguments: threading.ExceptHookArgs) -> None:
+    """Of a thread that ended by an error."""
+    error, thread = arguments.exc_value, arguments.thread
+    if error is not None and not isinstance(error, SystemExit):
+        logging.getLogger(__name__).critical(
+            "thread %s ended", thread.name if thread else "?", exc_info=error
+        )
 
 
 def escaped(text: str) -> str:

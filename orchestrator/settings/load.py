@@ -11,13 +11,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import ConfigError, MistakesError
+from orchestrator.redaction import is_secret, remember_environment, remember_mapping
 from orchestrator.settings.environment import (
     REFERENCE,
     malformed_variables,
     refused_variables,
     section_of,
     unknown_variables,
-    variable_name,
     variable_of,
 )
 from orchestrator.settings.pasted import (
@@ -90,9 +90,12 @@ class _Reading:
 
     def settings(self) -> Settings:
         """The settings, or a ConfigError that holds all mistakes."""
+        remember_environment(self._environment)
+        remember_mapping(self._document.data)
         pasted = without_idle(self._document.data)
         for fault in (*pasted.faults, *_shared_secrets(self._path, self._document.data)):
-            self._tell(fault)
+            if fault.place not in self._told:
+                self._tell(fault)
         data = without_empty(self._with_environment(pasted.data), Settings)
         assert isinstance(data, dict), "a mapping stays one"
         muster = self._section(without_empty(data.pop("muster", None) or {}, MusterSettings))
@@ -106,6 +109,7 @@ class _Reading:
         filled, missing = with_environment(
             data, self._environment, theirs if isinstance(theirs, dict) else {}
         )
+        remember_mapping(filled)
         for fault in missing:
             self._tell(fault)
         assert isinstance(filled, dict), "a mapping stays one"
@@ -114,7 +118,7 @@ class _Reading:
     def _section(self, section: JsonValue) -> MusterSettings:
         """The `muster` section under its variables; the defaults where it has mistakes."""
         malformed = malformed_variables(self._environment, MusterSettings)
-        malformed += refused_variables(self._environment)
+        malformed += refused_variables(self._environment, MusterSettings)
         self._mistakes += malformed
         if not isinstance(section, dict):
             self._tell(Fault(("muster",), "`muster` must be a mapping."))
@@ -187,22 +191,13 @@ class _Reading:
             place = (*prefix, *inner)
             if place in self._told:
                 continue
-            variable = self._variable(prefix, inner)
             if details["type"] == "extra_forbidden":
-                self._unknown_key(place, _model_at(model, inner[:-1]), variable)
-            elif variable is not None:
-                where = f" ({name_of(inner)})" if variable != variable_name(inner) else ""
-                message = f"{variable}: {_plain(details['msg'])}{where}."
+                self._unknown_key(place, _model_at(model, inner[:-1]))
+            elif prefix and (variable := variable_of(inner, self._environment)) is not None:
+                message = f"{variable}: {_plain(details['msg'])}."
                 self._mistakes.append(ConfigError(message, param=variable))
             else:
                 self._tell(self._fault(place, details))
-
-    def _variable(self, prefix: KeyPath, inner: KeyPath) -> str | None:
-        """The variable that a mistake in the `muster` section stands in; None = it stands in the file."""
-        if not prefix:
-            return None
-        place = (*prefix, *inner)
-        return variable_of(inner, self._environment, stands_in_file=self._document.known(place) == place)
 
     def _fault(self, place: KeyPath, details: ErrorDetails) -> Fault:
         known, kind = self._document.known(place), details["type"]
@@ -230,21 +225,13 @@ class _Reading:
             seen.add(name)
         return ("model_list",)
 
-    def _unknown_key(
-        self, place: KeyPath, model: type[BaseModel] | None, variable: str | None = None
-    ) -> None:
-        """`variable`: the one that holds the key."""
+    def _unknown_key(self, place: KeyPath, model: type[BaseModel] | None) -> None:
         key = str(place[-1])
         ours = sorted(set(model.model_fields) - INTERNAL) if model else []
         near = get_close_matches(key, ours, n=1, cutoff=0.4)
         near = get_close_matches(key, [*ours, *litellms_keys(place[:-1])], n=1, cutoff=0.75) or near
         hint = f"Did you mean '{near[0]}'?" if near else f"Valid here: {', '.join(ours)}."
-        if variable is None:
-            self._tell(Fault(place, f"unknown key '{name_of(place)}'.", hint))
-        else:
-            self._told.add(place)
-            message = f"{variable}: unknown key '{name_of(place)}'."
-            self._mistakes.append(ConfigError(message, param=variable, remedy=hint))
+        self._tell(Fault(place, f"unknown key '{name_of(place)}'.", hint))
 
 
 def without_empty(data: JsonValue, annotation: object) -> JsonValue:
@@ -298,16 +285,31 @@ def _model_at(model: type[BaseModel], place: KeyPath) -> type[BaseModel] | None:
 
 
 def _shared_secrets(path: Path, data: Mapping[str, JsonValue]) -> Iterator[Fault]:
-    """A file that holds a literal key must not be readable by everyone on the machine."""
-    members = data.get("model_list")
-    for index, member in enumerate(members if isinstance(members, list) else ()):
-        params = member.get("litellm_params") if isinstance(member, dict) else None
-        key = params.get("api_key") if isinstance(params, dict) else None
-        if not isinstance(key, str) or key.startswith(REFERENCE):
-            continue
-        if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            yield Fault(
-                ("model_list", index, "litellm_params", "api_key"),
-                "holds an api_key and other users can read it.",
-                "Use `api_key: os.environ/NAME`, or `chmod 600` the file.",
-            )
+    """A file that holds a literal secret, under whatever key, must not be readable by other users."""
+    is_private = not path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    for place in () if is_private else _secrets(dict(data), ()):
+        yield Fault(
+            place,
+            f"holds {_kind(place)} and other users can read it.",
+            f"Use `{_named(place)}: os.environ/NAME`, or `chmod 600` the file.",
+        )
+
+
+def _secrets(data: JsonValue, place: KeyPath) -> Iterator[KeyPath]:
+    """Places of literal secrets."""
+    pairs = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in pairs:
+        yield from _secrets(value, (*place, key))
+    is_literal = isinstance(data, str) and not data.startswith(REFERENCE)
+    if is_literal and _named(place) != "api_base" and is_secret(_named(place), str(data)):
+        yield place  # credentials in an api_base are refused in any file
+
+
+def _named(place: KeyPath) -> str:
+    """The key that a value stands under."""
+    return next((part for part in reversed(place) if isinstance(part, str)), "")
+
+
+def _kind(place: KeyPath) -> str:
+    name = _named(place)
+    return f"{'an' if name[:1].lower() in tuple('aeiou') else 'a'} {name}"

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from orchestrator.redaction import redact, remember, remember_url
 from orchestrator.settings.environment import ENV_PREFIX, NESTED, REFERENCE, KnownVariables, referred
 
 _UNSET = re.compile(r"\$(\w+|\{[^}]*\})")
@@ -40,12 +41,28 @@ def _expanded(path: object) -> object:
     return full
 
 
+def _remembered(url: object) -> object:
+    """A URL whose password is shown nowhere."""
+    if isinstance(url, str):
+        remember_url(url)
+    return url
+
+
 UserPath = Annotated[Path, BeforeValidator(_expanded)]
 PathOrName = Annotated[str, BeforeValidator(_expanded)]
+SecretUrl = Annotated[str, BeforeValidator(_remembered)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    def __repr__(self) -> str:
+        return redact(super().__repr__())
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class LitellmParams(Section):
@@ -79,11 +96,11 @@ class LitellmParams(Section):
     @field_validator("api_key", mode="before")
     @classmethod
     def _key_from_environment(cls, key: object) -> object:
-        if not isinstance(key, str) or not key.startswith(REFERENCE):
-            return key
-        value = referred(key)
-        if value is None:
+        value = referred(key) if isinstance(key, str) and key.startswith(REFERENCE) else key
+        if value is None and isinstance(key, str):
             raise ValueError(f"environment variable {key.removeprefix(REFERENCE)} is not set; export it")
+        if isinstance(value, str):
+            remember(value, shown="[api_key]")
         return value
 
 
@@ -170,7 +187,7 @@ class RouterSettings(Section):
 class GeneralSettings(Section):
     """LiteLLM's section."""
 
-    database_url: str | None = None
+    database_url: SecretUrl | None = None
     """Used where `muster.database_url` is not set."""
 
 
@@ -307,14 +324,15 @@ class MusterSettings(BaseSettings):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: UserPath = Path(".muster")
     """Folder of the database and the embedded texts, relative to the working directory."""
-    database_url: str | None = None
+    database_url: SecretUrl | None = None
     """`sqlite:///…` or `postgresql://…`. None = `general_settings.database_url`, or SQLite in
     `data_dir`."""
-    broker_url: str | None = None
+    broker_url: SecretUrl | None = None
     """Redis, Valkey or RabbitMQ; makes every command a part of the stack. None = one process does all."""
     device: str = "auto"
     """`auto`, `cpu`, or `cuda:0`."""
@@ -348,6 +366,12 @@ class MusterSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return KnownVariables(settings_cls), init_settings
+
+    def __repr__(self) -> str:
+        return redact(super().__repr__())
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class Settings(Section):

@@ -6,11 +6,12 @@ for a server that went silent are all bounded, and end in StoreUnavailableError.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import BindParameter, Connection, Double, Engine, Table, create_engine, event, exc, literal
 from sqlalchemy.dialects import postgresql, sqlite
@@ -30,6 +31,7 @@ from tenacity import (
 )
 
 from orchestrator.errors import ConfigError, StoreError, StoreUnavailableError
+from orchestrator.runtime.private import private_file, private_folder, tighten_file
 from orchestrator.store.migrations import upgrade
 
 BUSY_TIMEOUT_S = 30
@@ -173,7 +175,7 @@ def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):  # ValueError: of a port that is none
         # Not shown: with a typo in it, it may still hold a password.
         raise ConfigError(
             "the database URL cannot be read.",
@@ -197,14 +199,28 @@ def _engine(url: URL) -> Engine:
         raise ConfigError(
             "an in-memory database cannot be shared between threads or resumed.", remedy="Name a file."
         )
-    try:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot make the folder of database '{url.database}': {error}.") from error
+    _make_private(_sqlite_file(url.database))
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _sqlite_file(database: str) -> Path:
+    """The file of a path, or of a `file:` URI."""
+    return Path(unquote(urlsplit(database).path) if database.startswith("file:") else database)
+
+
+def _make_private(path: Path) -> None:
+    """The file, and what SQLite puts beside it with the same permissions, belong to their owner only."""
+    try:
+        private_folder(path.parent)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder of database '{path}': {error}.") from error
+    with suppress(OSError):  # SQLite says better what is wrong
+        private_file(path)
+    for beside in ("-wal", "-shm", "-journal"):
+        tighten_file(path.with_name(path.name + beside))
 
 
 def _postgresql_engine(url: URL) -> Engine:

@@ -13,6 +13,7 @@ from orchestrator.domain.experts import Expert
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.redaction import redact
 from workers.pieces import OnText, Writers
 
 log = logging.getLogger(__name__)
@@ -236,7 +237,7 @@ def failed_ending(assignment: Assignment, code: str, error: str, *, latency_ms: 
         finish_reason=FinishReason.ERROR,
         latency_ms=latency_ms,
         error_code=code,
-        error=_storable(error),
+        error=_storable(redact(error)),
     )
     return Ending(assignment, response)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from orchestrator.errors import BackendError, EngineCrashedError, MusterError, UnsupportedError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Backend, Engine, Failed, Tokens
+from orchestrator.redaction import remember_environment
 from orchestrator.runtime.logs import setup_logs
 from workers.engine_host import wire
 from workers.engine_host.channel import Channel
@@ -158,6 +159,7 @@ def serve(arguments: Arguments) -> None:
         os.set_inheritable(descriptor, False)
     die_with(arguments.lifeline)
     os.dup2(2, 1)  # what libraries print is not for the worker's own output
+    remember_environment(os.environ)
     setup_logs(level=logging.WARNING, form="%(levelname)s %(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=arguments.channel))
     code = _survive(channel, lambda: _run(channel, arguments))

@@ -9,6 +9,7 @@ import httpx
 from pydantic import JsonValue, SecretStr
 
 from orchestrator.ports.engines import GenerationRequest
+from orchestrator.redaction import remember
 from workers.backends.http.calls import OnText, Reply
 from workers.backends.http.failures import (
     CallError,
@@ -65,6 +66,8 @@ class ServerEndpoint:
         # Compressed replies are not asked for: their size would be known only after unpacking.
         headers = {"accept-encoding": "identity", **({"authorization": f"Bearer {key}"} if key else {})}
         self._secret = key
+        if key:
+            remember(key, shown="[api_key]")
         self._client = httpx.AsyncClient(
             headers=headers,
             follow_redirects=False,
