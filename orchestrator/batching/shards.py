@@ -47,7 +47,12 @@ def shard_size(
     return max(low, min(high, wanted))
 
 
+MOST_SUSPECTS = 8
+
+
 def retry_limit(limit: int, *, attempt: int) -> int:
     """Shard size for assignments already claimed `attempt` times without a result: an eighth of the
-    shard, then one by one, so that a prompt that kills its engine ends alone."""
-    return max(1, limit >> (3 * attempt)) if attempt < 2 else 1
+    shard, `MOST_SUSPECTS` at most, then one by one, so that a prompt that kills its engine ends alone."""
+    if attempt == 0:
+        return limit
+    return max(1, min(MOST_SUSPECTS, limit >> 3)) if attempt == 1 else 1

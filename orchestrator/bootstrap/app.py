@@ -160,6 +160,11 @@ class App:
 
         return open_news(self.settings)
 
+    @property
+    def remote_engine_ids(self) -> frozenset[str]:
+        """Engines of the pool that run elsewhere."""
+        return frozenset(e.id for e in self.pool.engines.values() if e.backend in REMOTE_BACKENDS)
+
     def close(self) -> None:
         self.dispatcher.stop()
         self._database.close()
@@ -178,9 +183,7 @@ class App:
             knowledge=self.profiling.knowledge,
             conditions=EngineWatch(
                 self.store,
-                engine_ids=frozenset(
-                    e.id for e in self.pool.engines.values() if e.backend not in REMOTE_BACKENDS
-                ),
+                engine_ids=frozenset(self.pool.engines) - self.remote_engine_ids,
                 loop_of=loop_of,
                 clock=time.monotonic,
             ),

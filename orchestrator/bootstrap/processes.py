@@ -204,6 +204,7 @@ def run_beat(settings: Settings) -> int:
                 clock=time.monotonic,
                 grace_s=scheduler.lease_s,
                 max_attempts=scheduler.max_attempts,
+                harmless=app.remote_engine_ids,
             ),
         )
         beat.run(stopping)

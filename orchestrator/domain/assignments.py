@@ -115,7 +115,8 @@ class QueryState(Value):
     """A query in flight: everything a composition may look at to take its next step.
 
     `stage` counts the steps taken; `responses` are those of all stages so far, in call order. `seed`: the
-    job's, of what an aggregator draws for this query; None = the aggregator's own.
+    job's, of what an aggregator draws for this query; None = the aggregator's own. `attempt`: how often the
+    present step has failed.
     """
 
     id: int
@@ -125,6 +126,7 @@ class QueryState(Value):
     decision: Decision | None = None
     responses: tuple[Response, ...] = ()
     seed: int | None = None
+    attempt: int = 0
 
 
 class Ask(Value):

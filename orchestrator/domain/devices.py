@@ -15,15 +15,22 @@ FAILED_S = 60.0
 REMOTE = "remote"
 """The device of engines that run elsewhere."""
 
-DeviceState = Literal["idle", "loading", "resident", "failed"]
+STEPS = "steps"
+"""The device of processes that only take steps: none."""
+
+DeviceState = Literal["idle", "loading", "resident", "cooling", "down"]
 
 
 class DeviceReport(Value):
     """One device as its owner (the lease owner of its loop) last reported it.
 
     `engine_id` is what is loaded or loading, None when idle; `seen_s` the report's age in seconds,
-    `state_s` for how long it has said the same. A loop reports an engine that it could not load as
-    "failed", under an owner of its own beside those of its places.
+    `state_s` for how long it has said the same. A loop reports an engine that it cannot serve now as
+    "cooling" or "down", under an owner of its own beside those of its places: with the error's `code`, `why`,
+    what would `heal` it, and in how many seconds it is tried again (None = when somebody mended it).
+
+    `config_hash`: of the configuration that it runs with; `serves`: the engines that stand there, None = not
+    known.
     """
 
     owner: str
@@ -33,6 +40,12 @@ class DeviceReport(Value):
     host: str = ""
     seen_s: float = 0.0
     state_s: float = 0.0
+    config_hash: str | None = None
+    serves: tuple[str, ...] | None = None
+    code: str | None = None
+    why: str | None = None
+    heal: str | None = None
+    next_try_s: float | None = None
 
 
 class Conditions(NamedTuple):
@@ -40,7 +53,7 @@ class Conditions(NamedTuple):
 
     Attributes:
         cold_s: seconds that loading takes, of each engine that needs a device and is on none.
-        down: engines that no live device can load.
+        down: engines that no live device can serve before somebody mends them.
     """
 
     cold_s: Mapping[str, float] = MappingProxyType({})

@@ -6,7 +6,7 @@ attempt + 1); writes with an outdated attempt are ignored; a response per assign
 are unique; a query advances only from the stage its step was computed for.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from orchestrator.domain.answers import Answer
@@ -144,10 +144,21 @@ class StepStore(Protocol):
     """Steps of queries: taken from here, computed, stored."""
 
     def take_ready(
-        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
+        self,
+        *,
+        limit: int,
+        for_s: float,
+        job_id: str | None = None,
+        without: Collection[str] = (),
+        min_priority: int = BATCH,
     ) -> list[QueryState]:
-        """Ready queries that nobody took, and nobody else is given these for `for_s` seconds or until
-        `advance`. With `for_s` 0 nothing is marked: for a database that one process uses."""
+        """Ready queries that nobody took and that are not postponed, of all jobs but `without`; nobody else
+        is given these for `for_s` seconds or until `advance`. With `for_s` 0 nothing is marked: for a
+        database that one process uses."""
+
+    def postpone(self, states: Sequence[QueryState], *, for_s: float, counted: bool) -> int:
+        """The present step of these is tried again, in `for_s` seconds at the earliest; `counted`: their
+        `attempt` grows. Skips queries no longer at that stage; returns the number of the others."""
 
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
         """Store steps: Ask inserts assignments (`engine_of`: expert id to engine id) and moves the
@@ -155,7 +166,7 @@ class StepStore(Protocol):
 
 
 class LeaseStore(Protocol):
-    """Leases of assignments."""
+    """Leases of assignments, and their end."""
 
     def claim(
         self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
@@ -178,19 +189,30 @@ class LeaseStore(Protocol):
     def lease_owners(self) -> list[str]:
         """Owners of leases now, expired ones included."""
 
-    def sweep(self, *, max_attempts: int) -> SweepReport:
-        """Return expired leases to the queue; after `max_attempts` claims the assignment fails as poison.
-        The open queries of a job past its deadline end as `batch_expired`."""
+    def bury(self, owner: str, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+        """An owner is dead: its leases return to the queue. After `max_attempts` claims the assignment fails
+        as poison, if its owner held nothing else that could have been the cause; work of `harmless` engines
+        could not, and its attempt is refunded."""
+
+    def sweep(self, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+        """Return expired leases to the queue, as `bury` does. The open queries of a job past its deadline end
+        as `batch_expired`."""
+
+    def give_up(
+        self, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int
+    ) -> int:
+        """Fail up to `limit` assignments that wait for an engine: those of at least that priority, on the
+        books for so long; returns how many."""
 
 
 class DeviceReader(Protocol):
     """Devices as they report themselves."""
 
     def devices(self, max_age_s: float) -> list[DeviceReport]:
-        """Devices heard of in the last `max_age_s` seconds, by owner; failed loads are left out."""
+        """Devices heard of in the last `max_age_s` seconds, by owner; their faults are left out."""
 
-    def failed_loads(self, max_age_s: float) -> list[DeviceReport]:
-        """Loads that were reported as failed in the last `max_age_s` seconds, by owner."""
+    def faults(self, max_age_s: float) -> list[DeviceReport]:
+        """Engines that devices cannot serve now, as told in the last `max_age_s` seconds, by owner."""
 
 
 class DeviceStore(DeviceReader, Protocol):

@@ -61,6 +61,6 @@ class EngineWatch:
         """Engines that every live loop tried to load of late, and could not; none while no loop lives."""
         alive = {self._loop_of(report.owner) for report in devices if report.device != REMOTE}
         tried: dict[str, set[str]] = {}
-        for report in self._work.failed_loads(FAILED_S):
+        for report in self._work.faults(FAILED_S):
             tried.setdefault(report.engine_id or "", set()).add(self._loop_of(report.owner))
         return frozenset(engine_id for engine_id, loops in tried.items() if alive and alive <= loops)

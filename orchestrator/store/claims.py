@@ -1,13 +1,14 @@
 """Leases: claim, renew, complete, release, sweep. The fence is (owner, attempt).
 
 A claim takes assignments of one engine, one priority and one attempt. Those that were claimed before
-and came back (their worker or engine died) go first and in ever smaller shards, so that a prompt that
-kills its engine is alone by its last attempt and takes no neighbour with it.
+and came back (their worker or engine died) go last and in ever smaller shards, so that a prompt that
+kills its engine is alone by its last attempt and takes no neighbour with it: a death counts as the fault
+of a prompt only if that was all its worker held.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
@@ -45,7 +46,13 @@ _WITH_PROMPT = (
 _LOCKABLE = (
     select(
         *(_a.pk, _a.query_pk, _a.job_pk, _a.expert_id, _a.role, _a.stage, _a.sample_ix),
-        *(_a.state, _a.lease_owner, _a.attempt, (_a.lease_expires_at < db_now()).label("is_expired")),
+        *(
+            _a.state,
+            _a.engine_id,
+            _a.lease_owner,
+            _a.attempt,
+            (_a.lease_expires_at < db_now()).label("is_expired"),
+        ),
     )
     .join(t.query, t.query.c.pk == _a.query_pk)
     .where(among(_a.pk, "pks"))
@@ -103,7 +110,8 @@ def is_waiting(conn: Connection, engine_id: str, *, min_priority: int) -> bool:
 def claim(
     conn: Connection, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int
 ) -> tuple[Assignment, ...]:
-    head = conn.execute(_head(engine_id, min_priority).with_for_update(skip_locked=True)).first()
+    top = conn.execute(_head(engine_id, min_priority).with_for_update(skip_locked=True)).first()
+    head = top and conn.execute(_freshest(engine_id, top.priority).with_for_update(skip_locked=True)).first()
     if head is None:
         return ()
     a = t.assignment.c
@@ -158,26 +166,81 @@ def lease_owners(conn: Connection) -> list[str]:
     return sorted(conn.execute(owners).scalars())
 
 
-def sweep(conn: Connection, *, max_attempts: int) -> SweepReport:
+def bury(conn: Connection, owner: str, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+    pks = conn.execute(select(t.assignment.c.pk).where(_leased_by(owner))).scalars()
+    return _end_leases(
+        conn, pks, lambda row: row.lease_owner == owner, max_attempts=max_attempts, harmless=harmless
+    )
+
+
+def sweep(conn: Connection, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
     a = t.assignment.c
-    expired = (a.state == inline(t.LEASED)) & (a.lease_expires_at < db_now())
-    worn_out = (a.state == inline(t.WAITING)) & (a.attempt > inline(0)) & (a.attempt >= max_attempts)
-    counts = Counts()
     devices.forget_gone(conn)
-    n_released = n_poisoned = 0
-    for due in (expired, worn_out):
-        pks = sorted(conn.execute(select(a.pk).where(due)).scalars())
-        for chunk in chunked(pks, CHUNK):
-            rows = [row for row in _locked(conn, chunk, skip_locked=True) if _is_due(row, max_attempts)]
-            poison = [row for row in rows if row.attempt >= max_attempts]
-            _poison(conn, poison, counts)
-            back = [row.pk for row in rows if row.attempt < max_attempts]
-            values = {"state": t.WAITING, **_UNLEASED}
-            conn.execute(update(t.assignment).where(among(a.pk, back)).values(values))
-            n_poisoned += len(poison)
-            n_released += len(back)
+    expired = select(a.pk).where(a.state == inline(t.LEASED), a.lease_expires_at < db_now())
+    swept = _end_leases(
+        conn,
+        conn.execute(expired).scalars(),
+        lambda row: row.is_expired,
+        max_attempts=max_attempts,
+        harmless=harmless,
+    )
+    return swept._replace(n_expired=expire(conn))
+
+
+def give_up(
+    conn: Connection, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int
+) -> int:
+    a = t.assignment.c
+    old = _is_waiting_for(engine_id) & (a.priority >= min_priority) & (a.created_at <= db_now() - waited_s)
+    pks = sorted(conn.execute(select(a.pk).where(old).limit(limit)).scalars())
+    rows = [row for row in _locked(conn, pks, skip_locked=True) if row.state == t.WAITING]
+    counts = Counts()
+    _fail(conn, rows, counts, code=code, error=error)
     add_counts(conn, counts)
-    return SweepReport(n_released, n_poisoned, n_expired=expire(conn))
+    return len(rows)
+
+
+def _end_leases(
+    conn: Connection,
+    pks: Iterable[int],
+    is_over: Callable[[Any], bool],
+    *,
+    max_attempts: int,
+    harmless: Collection[str],
+) -> SweepReport:
+    """Take leases from owners that are dead, or seem so. `is_over` is asked again under lock: somebody else
+    may have done it meanwhile."""
+    lone, counts = _lone(conn, harmless), Counts()
+    n_released = n_poisoned = 0
+    for chunk in chunked(sorted(pks), CHUNK):
+        locked = _locked(conn, chunk, skip_locked=True)
+        rows = [row for row in locked if row.state == t.LEASED and is_over(row)]
+        poison = [row for row in rows if row.pk in lone and row.attempt >= max_attempts]
+        _poison(conn, poison, counts)
+        _take_back(conn, [row for row in rows if row not in poison], harmless)
+        n_poisoned += len(poison)
+        n_released += len(rows) - len(poison)
+    add_counts(conn, counts)
+    return SweepReport(n_released, n_poisoned)
+
+
+def _lone(conn: Connection, harmless: Collection[str]) -> set[int]:
+    """Assignments beside which their owner holds nothing that could have killed it."""
+    a = t.assignment.c
+    leased = select(func.min(a.pk)).where(a.state == inline(t.LEASED))
+    if harmless:
+        leased = leased.where(a.engine_id.not_in(sorted(harmless)))
+    return set(conn.execute(leased.group_by(a.lease_owner).having(func.count() == inline(1))).scalars())
+
+
+def _take_back(conn: Connection, rows: Sequence[Any], harmless: Collection[str]) -> None:
+    """To the queue; the attempt counts, unless the engine is one that no prompt can kill a worker by."""
+    a = t.assignment.c
+    waiting = {"state": t.WAITING, **_UNLEASED}
+    free = [row.pk for row in rows if row.engine_id in harmless]
+    counted = [row.pk for row in rows if row.engine_id not in harmless]
+    conn.execute(update(t.assignment).where(among(a.pk, counted)).values(waiting))
+    conn.execute(update(t.assignment).where(among(a.pk, free)).values(waiting | {"attempt": a.attempt - 1}))
 
 
 def _waiting(row: Any) -> EngineBacklog:
@@ -193,9 +256,20 @@ def _waiting(row: Any) -> EngineBacklog:
 def _head(engine_id: str, min_priority: int) -> Select[Any]:
     a = t.assignment.c
     return (
-        select(a.priority, a.attempt)
+        select(a.priority)
         .where(_is_waiting_for(engine_id), a.priority >= min_priority)
         .order_by(a.engine_id.desc(), a.priority.desc(), a.attempt.desc())
+        .limit(1)
+    )
+
+
+def _freshest(engine_id: str, priority: int) -> Select[Any]:
+    """What was claimed least often. A query of its own: one sort in two directions would read all rows."""
+    a = t.assignment.c
+    return (
+        select(a.priority, a.attempt)
+        .where(_is_waiting_for(engine_id), a.priority == priority)
+        .order_by(a.engine_id, a.priority, a.attempt)
         .limit(1)
     )
 
@@ -245,15 +319,12 @@ def _complete_chunk(conn: Connection, owner: str, completions: Sequence[Completi
     return len(accepted)
 
 
-def _is_due(row: Any, max_attempts: int) -> bool:
-    """Whether the sweeper's business with it was not done by somebody else meanwhile."""
-    if row.state == t.LEASED:
-        return bool(row.is_expired)
-    return bool(row.state == t.WAITING and row.attempt >= max(1, max_attempts))
-
-
 def _poison(conn: Connection, rows: Iterable[Any], counts: Counts) -> None:
     error = "Every worker that tried this prompt died; it is not tried again."
+    _fail(conn, rows, counts, code="poison", error=error)
+
+
+def _fail(conn: Connection, rows: Iterable[Any], counts: Counts, *, code: str, error: str) -> None:
     _store_responses(
         conn,
         [
@@ -264,7 +335,7 @@ def _poison(conn: Connection, rows: Iterable[Any], counts: Counts) -> None:
                     role=row.role,
                     stage=row.stage,
                     sample_ix=row.sample_ix,
-                    code="poison",
+                    code=code,
                     error=error,
                 ),
             )

@@ -1,6 +1,7 @@
 """Devices: what each serves, which engine it may load next, and what loads and work cost there."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, text, update
@@ -14,7 +15,7 @@ from orchestrator.store.database import db_now, upsert
 _ANNOUNCING = 0x6D757375
 """PostgreSQL's advisory lock of `announce`; on SQLite the write lock serves."""
 
-_FAILED: Final[DeviceState] = "failed"
+_FAULTY: Final[tuple[DeviceState, ...]] = ("cooling", "down")
 _HOLDING: Final[tuple[DeviceState, ...]] = ("loading", "resident")
 
 _FORGET_S = 3600.0
@@ -25,7 +26,7 @@ def report(conn: Connection, device: DeviceReport) -> None:
     names = {name: checked_name(name, getattr(device, name)) for name in ("owner", "device", "host")}
     engine_id = None if device.engine_id is None else checked_name("engine", device.engine_id)
     now = {"engine_id": engine_id, "state": device.state, "seen_at": db_now(), "since": db_now()}
-    statement = upsert(conn, t.device).values(**names, **now)
+    statement = upsert(conn, t.device).values(**names, **now, **_told(device))
     d, new = t.device.c, statement.excluded
     is_same = (d.state == new.state) & d.engine_id.is_not_distinct_from(new.engine_id)
     values: dict[str, ColumnElement[Any]] = {c.name: new[c.name] for c in t.device.c if not c.primary_key}
@@ -33,25 +34,49 @@ def report(conn: Connection, device: DeviceReport) -> None:
     conn.execute(statement.on_conflict_do_update(index_elements=list(t.device.primary_key), set_=values))
 
 
+def _told(device: DeviceReport) -> dict[str, Any]:
+    """What a device says beside its state; texts of errors as the database takes them."""
+    texts = {name: getattr(device, name) for name in ("config_hash", "code", "why", "heal")}
+    storable = {name: text and text.replace("\x00", " ") for name, text in texts.items()}
+    serves = None if device.serves is None else json.dumps(device.serves)
+    next_try_at = None if device.next_try_s is None else db_now() + device.next_try_s
+    return {**storable, "serves": serves, "next_try_at": next_try_at}
+
+
 def touch(conn: Connection, owners: Sequence[str]) -> None:
     conn.execute(update(t.device).where(t.device.c.owner.in_(owners)).values(seen_at=db_now()))
 
 
-def seen(conn: Connection, max_age_s: float, *, failed: bool = False) -> list[DeviceReport]:
-    """Engines that devices hold, or else that they failed to load."""
+def seen(conn: Connection, max_age_s: float, *, faulty: bool = False) -> list[DeviceReport]:
+    """Engines that devices hold, or else that they cannot serve now."""
     d = t.device.c
-    is_wanted = (d.state == _FAILED) if failed else (d.state != _FAILED)
-    age = (db_now() - d.seen_at).label("seen_s")
-    state_s = (db_now() - d.since).label("state_s")
-    columns = (d.owner, d.device, d.engine_id, d.state, d.host, age, state_s)
-    found = select(*columns).where(_seen_within(max_age_s), is_wanted).order_by(d.owner)
-    rows = conn.execute(found).mappings()
-    return [
-        DeviceReport.model_validate(
-            {**row, "seen_s": max(0.0, row["seen_s"]), "state_s": max(0.0, row["state_s"])}
-        )
-        for row in rows
-    ]
+    is_wanted = d.state.in_(_FAULTY) if faulty else d.state.not_in(_FAULTY)
+    times = {
+        "seen_s": db_now() - d.seen_at,
+        "state_s": db_now() - d.since,
+        "next_try_s": d.next_try_at - db_now(),
+    }
+    columns = (
+        d.owner,
+        d.device,
+        d.engine_id,
+        d.state,
+        d.host,
+        d.config_hash,
+        d.serves,
+        d.code,
+        d.why,
+        d.heal,
+    )
+    found = select(*columns, *(time.label(name) for name, time in times.items()))
+    rows = conn.execute(found.where(_seen_within(max_age_s), is_wanted).order_by(d.owner)).mappings()
+    return [_report(row, times) for row in rows]
+
+
+def _report(row: Mapping[Any, Any], times: Iterable[str]) -> DeviceReport:
+    passed = {name: None if row[name] is None else max(0.0, row[name]) for name in times}
+    serves = None if row["serves"] is None else json.loads(row["serves"])
+    return DeviceReport.model_validate({**row, **passed, "serves": serves})
 
 
 def forget(conn: Connection, owner: str) -> None:

@@ -1,6 +1,6 @@
 """The job store: all of `ports.jobs` over SQLite or PostgreSQL. Each method is one transaction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
@@ -26,7 +26,16 @@ from orchestrator.ports.jobs import (
 )
 from orchestrator.store import claims, devices, reading, submission
 from orchestrator.store.database import Database
-from orchestrator.store.steps import advance, is_ready, is_routing, ready, take_ready
+from orchestrator.store.steps import (
+    Wanted,
+    advance,
+    free_ready,
+    is_ready,
+    is_routing,
+    postpone,
+    ready,
+    take_ready,
+)
 
 
 class SqlJobStore:
@@ -68,17 +77,23 @@ class SqlJobStore:
         return self._db.fetch(lambda conn: ready(conn, limit=limit, job_id=job_id))
 
     def take_ready(
-        self, *, limit: int, for_s: float, job_id: str | None = None, min_priority: int = BATCH
+        self,
+        *,
+        limit: int,
+        for_s: float,
+        job_id: str | None = None,
+        without: Collection[str] = (),
+        min_priority: int = BATCH,
     ) -> list[QueryState]:
+        wanted = Wanted(job_id, frozenset(without), min_priority)
         if for_s <= 0:
-            return self._db.fetch(
-                lambda conn: ready(conn, limit=limit, job_id=job_id, min_priority=min_priority)
-            )
-        if not self._db.fetch(lambda conn: is_ready(conn, job_id, min_priority=min_priority)):
+            return self._db.fetch(lambda conn: free_ready(conn, limit=limit, wanted=wanted))
+        if not self._db.fetch(lambda conn: is_ready(conn, wanted)):
             return []
-        return self._db.transact(
-            lambda conn: take_ready(conn, limit=limit, for_s=for_s, job_id=job_id, min_priority=min_priority)
-        )
+        return self._db.transact(lambda conn: take_ready(conn, limit=limit, for_s=for_s, wanted=wanted))
+
+    def postpone(self, states: Sequence[QueryState], *, for_s: float, counted: bool) -> int:
+        return self._db.transact(lambda conn: postpone(conn, states, for_s=for_s, counted=counted))
 
     def is_routing(self) -> bool:
         return self._db.fetch(is_routing)
@@ -118,8 +133,30 @@ class SqlJobStore:
     def lease_owners(self) -> list[str]:
         return self._db.fetch(claims.lease_owners)
 
-    def sweep(self, *, max_attempts: int) -> SweepReport:
-        return self._db.transact(lambda conn: claims.sweep(conn, max_attempts=max_attempts))
+    def bury(self, owner: str, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+        return self._db.transact(
+            lambda conn: claims.bury(conn, owner, max_attempts=max_attempts, harmless=harmless)
+        )
+
+    def sweep(self, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+        return self._db.transact(
+            lambda conn: claims.sweep(conn, max_attempts=max_attempts, harmless=harmless)
+        )
+
+    def give_up(
+        self, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int
+    ) -> int:
+        return self._db.transact(
+            lambda conn: claims.give_up(
+                conn,
+                engine_id,
+                code=code,
+                error=error,
+                min_priority=min_priority,
+                waited_s=waited_s,
+                limit=limit,
+            )
+        )
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         self.job(job_id)
@@ -164,8 +201,8 @@ class SqlJobStore:
     def devices(self, max_age_s: float) -> list[DeviceReport]:
         return self._db.fetch(lambda conn: devices.seen(conn, max_age_s))
 
-    def failed_loads(self, max_age_s: float) -> list[DeviceReport]:
-        return self._db.fetch(lambda conn: devices.seen(conn, max_age_s, failed=True))
+    def faults(self, max_age_s: float) -> list[DeviceReport]:
+        return self._db.fetch(lambda conn: devices.seen(conn, max_age_s, faulty=True))
 
     def forget_device(self, owner: str) -> None:
         self._db.transact(lambda conn: devices.forget(conn, owner))

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, select, update
 
@@ -69,29 +69,52 @@ _DECISIONS = select(t.prompt.c.stage, t.prompt.c.query_pk, t.prompt.c.decision).
 )
 
 
-def ready(conn: Connection, *, limit: int, job_id: str | None, min_priority: int = BATCH) -> list[QueryState]:
+def ready(conn: Connection, *, limit: int, job_id: str | None) -> list[QueryState]:
     """Open queries that wait for no call, of the highest priority there is, in submission order."""
-    return _states(
-        conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries(), min_priority=min_priority)
-    )
+    return _states(conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries()))
 
 
-def take_ready(
-    conn: Connection, *, limit: int, for_s: float, job_id: str | None, min_priority: int
-) -> list[QueryState]:
-    """As `ready`, without those that somebody took; they are the caller's for `for_s` seconds."""
+class Wanted(NamedTuple):
+    """Ready queries that somebody would step: of one job (None = of all) but `without` these jobs, and of at
+    least so much priority."""
+
+    job_id: str | None
+    without: frozenset[str]
+    min_priority: int
+
+
+def free_ready(conn: Connection, *, limit: int, wanted: Wanted) -> list[QueryState]:
+    """As `ready`, without those that somebody took, or that wait to be tried again."""
+    return _states(conn, _free_rows(conn, _queries(), limit=limit, wanted=wanted))
+
+
+def take_ready(conn: Connection, *, limit: int, for_s: float, wanted: Wanted) -> list[QueryState]:
+    """As `free_ready`; they are the caller's for `for_s` seconds."""
     q = t.query.c
-    free = _queries().where(_is_free()).with_for_update(of=t.query, skip_locked=True)
-    rows = _ready_rows(conn, limit=limit, job_id=job_id, wanted=free, min_priority=min_priority)
+    lockable = _queries().with_for_update(of=t.query, skip_locked=True)
+    rows = _free_rows(conn, lockable, limit=limit, wanted=wanted)
     mark = update(t.query).where(among(q.pk, [row.pk for row in rows]))
     conn.execute(mark.values(stepped_until=db_now() + for_s))
     return _states(conn, rows)
 
 
-def is_ready(conn: Connection, job_id: str | None, *, min_priority: int) -> bool:
+def is_ready(conn: Connection, wanted: Wanted) -> bool:
     """True if `take_ready` would find something."""
-    free = _queries().where(_is_free())
-    return bool(_ready_rows(conn, limit=1, job_id=job_id, wanted=free, min_priority=min_priority))
+    return bool(_free_rows(conn, _queries(), limit=1, wanted=wanted))
+
+
+def postpone(conn: Connection, states: Sequence[QueryState], *, for_s: float, counted: bool) -> int:
+    q = t.query.c
+    n = 0
+    for chunk in chunked(sorted(states, key=lambda state: state.id), CHUNK):
+        locked = conn.execute(_LOCKED, {"pks": [state.id for state in chunk]})
+        stage_of = {row.pk: row.stage for row in locked if row.state == t.OPEN and row.n_outstanding == 0}
+        pks = [state.id for state in chunk if stage_of.get(state.id) == state.stage]
+        values = {"stepped_until": db_now() + for_s} | (
+            {"step_attempt": q.step_attempt + 1} if counted else {}
+        )
+        n += conn.execute(update(t.query).where(among(q.pk, pks)).values(values)).rowcount
+    return n
 
 
 def is_routing(conn: Connection) -> bool:
@@ -109,6 +132,7 @@ def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
             stage=row.stage,
             decision=decisions.get(row.pk),
             responses=tuple(responses.get(row.pk, ())),
+            attempt=row.step_attempt,
         )
         for row in rows
     ]
@@ -169,7 +193,14 @@ def advance(conn: Connection, steps: Sequence[tuple[QueryState, Step]], engine_o
 
 def _queries() -> Select[Any]:
     q = t.query.c
-    return select(q.pk, q.payload, q.stage, t.job.c.id.label("job_id")).join(t.job)
+    return select(q.pk, q.payload, q.stage, q.step_attempt, t.job.c.id.label("job_id")).join(t.job)
+
+
+def _free_rows(conn: Connection, queries: Select[Any], *, limit: int, wanted: Wanted) -> list[Any]:
+    free = queries.where(_is_free())
+    if wanted.without:
+        free = free.where(t.job.c.id.not_in(sorted(wanted.without)))
+    return _ready_rows(conn, limit=limit, job_id=wanted.job_id, wanted=free, min_priority=wanted.min_priority)
 
 
 def _is_free() -> ColumnElement[bool]:
@@ -267,7 +298,7 @@ def _move_on(conn: Connection, asks: Sequence[tuple[Any, Ask]]) -> None:
     for row, ask in asks:
         by_n[len(ask.calls)].append(row.pk)
     for n, pks in by_n.items():
-        moved = {"stage": t.query.c.stage + 1, "n_outstanding": n, "stepped_until": None}
+        moved = {"stage": t.query.c.stage + 1, "n_outstanding": n, "stepped_until": None, "step_attempt": 0}
         conn.execute(update(t.query).where(among(t.query.c.pk, pks)).values(moved))
 
 

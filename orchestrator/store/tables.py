@@ -97,7 +97,8 @@ class OutboxRow(StoredRow, table=True):
 class QueryRow(StoredRow, table=True):
     """`n_outstanding` counts calls without a response; an open query at 0 is ready for its next step.
 
-    Somebody computes that step now where `stepped_until` is in the future."""
+    Somebody computes that step now where `stepped_until` is in the future, or it failed and is tried again
+    then: `step_attempt` times so far."""
 
     __table_args__ = (
         UniqueConstraint("job_pk", "ix"),
@@ -114,6 +115,7 @@ class QueryRow(StoredRow, table=True):
     state: str = Field(sa_type=Text)
     n_outstanding: int
     stepped_until: float | None = Field(sa_type=Double)
+    step_attempt: int = Field(sa_column_kwargs={"server_default": "0"})
 
 
 class PromptRow(StoredRow, table=True):
@@ -143,7 +145,6 @@ class AssignmentRow(StoredRow, table=True):
             condition="state = 'waiting'",
         ),
         _partial("ix_assignment_leased", "lease_owner", condition="state = 'leased'"),
-        _partial("ix_assignment_retried", "attempt", condition="state = 'waiting' AND attempt > 0"),
     )
 
     pk: int = Field(primary_key=True, sa_type=Key)
@@ -196,7 +197,8 @@ class EngineLoadRow(StoredRow, table=True):
 
 
 class DeviceRow(StoredRow, table=True):
-    """The last report of each device: see `domain.devices.DeviceReport`; `since` it is so."""
+    """The last report of each device: see `domain.devices.DeviceReport`; `since` it is so. `serves`: engine
+    ids as a JSON list."""
 
     owner: str = Field(primary_key=True, sa_type=Text)
     device: str = Field(sa_type=Text)
@@ -205,6 +207,12 @@ class DeviceRow(StoredRow, table=True):
     host: str = Field(sa_type=Text)
     seen_at: float = Field(sa_type=Double)
     since: float = Field(sa_type=Double)
+    config_hash: str | None = Field(sa_type=Text)
+    serves: str | None = Field(sa_type=Text)
+    code: str | None = Field(sa_type=Text)
+    why: str | None = Field(sa_type=Text)
+    heal: str | None = Field(sa_type=Text)
+    next_try_at: float | None = Field(sa_type=Double)
 
 
 class RateRow(StoredRow, table=True):

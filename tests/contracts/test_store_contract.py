@@ -401,16 +401,26 @@ def test_everything_of_a_dead_owner_goes_back_at_once(store: SqlJobStore) -> Non
     assert store.lease_owners() == ["alive"]
 
 
-def test_what_came_back_is_claimed_first_in_shards_that_shrink_to_one(store: SqlJobStore) -> None:
-    """Of shards of 16: 16, then 16 >> 3 = 2, then one by one; the untouched ones keep their attempt."""
+def test_what_came_back_is_claimed_last_in_shards_that_shrink_to_one(store: SqlJobStore) -> None:
+    """Of 20 and shards of 16: 16, the untouched 4, then ten times 16 >> 3 = 2, then one by one."""
     submit(store, 20)
     route(store)
     sizes = []
-    for _ in range(3):
+    for _ in range(13):
         claimed = claim(store, limit=16)
         sizes.append((len(claimed), claimed[0].attempt))
         store.release("me", [a.id for a in claimed], refund_attempt=False)
-    assert sizes == [(16, 1), (2, 2), (1, 3)]
+    assert sizes == [(16, 1), (4, 1), *[(2, 2)] * 10, (1, 3)]
+
+
+def test_of_two_priorities_the_higher_goes_first_however_often_it_came_back(store: SqlJobStore) -> None:
+    submit(store, 2, job_id="batch")
+    submit(store, 2, job_id="question", priority=INTERACTIVE)
+    route(store)
+    for _ in range(3):
+        claimed = claim(store)
+        assert {a.job_id for a in claimed} == {"question"}
+        store.release("me", [a.id for a in claimed], refund_attempt=False)
 
 
 def test_after_the_last_attempt_the_assignment_fails_and_the_query_goes_on(store: SqlJobStore) -> None:
@@ -425,12 +435,78 @@ def test_after_the_last_attempt_the_assignment_fails_and_the_query_goes_on(store
     assert store.job("job").n_responses == 1
 
 
-def test_released_work_without_attempts_left_is_poison_too(store: SqlJobStore) -> None:
+def test_what_the_dead_held_without_attempts_left_is_poison_too(store: SqlJobStore) -> None:
     submit(store, 1)
     route(store, ["a/0"])
-    (a,) = claim(store)
-    store.release("me", [a.id], refund_attempt=False)
-    assert store.sweep(max_attempts=1) == (0, 1, 0)
+    claim(store)
+    assert store.bury("me", max_attempts=1) == (0, 1, 0)
+    assert store.lease_owners() == []
+
+
+def test_who_died_in_company_is_no_poison_until_it_was_alone(store: SqlJobStore) -> None:
+    """Two are claimed together, then one by one; each is alone at its third death."""
+    submit(store, 2)
+    route(store, ["a/0"])
+    seen = []
+    for _ in range(5):
+        n = len(claim(store, owner="dead", limit=16))
+        seen.append((n, *store.bury("dead", max_attempts=2)[:2]))
+    assert seen == [(2, 2, 0), (2, 2, 0), (1, 0, 1), (1, 0, 1), (0, 0, 0)]
+
+
+def test_of_an_owner_with_work_of_two_engines_nobody_knows_which_one_killed_it(store: SqlJobStore) -> None:
+    submit(store, 1)
+    route(store, PAIR)
+    for _ in range(4):
+        assert [len(claim(store, engine, owner="dead")) for engine in "ab"] == [1, 1]
+        assert store.bury("dead", max_attempts=1) == (2, 0, 0)
+
+
+def test_work_that_cannot_have_killed_its_worker_gets_its_attempt_back(store: SqlJobStore) -> None:
+    """`b` runs elsewhere: the prompt of `a`, alone on the device, is the poison."""
+    submit(store, 1)
+    route(store, PAIR)
+    for engine in "ab":
+        claim(store, engine, owner="dead", lease_s=-1)
+    assert store.sweep(max_attempts=1, harmless={"b"}) == (1, 1, 0)
+    assert claim(store, "b")[0].attempt == 1
+
+
+def test_waiting_work_is_given_up_by_priority_and_by_its_time_on_the_books(store: SqlJobStore) -> None:
+    submit(store, 2, job_id="batch")
+    submit(store, 1, job_id="question", priority=INTERACTIVE)
+    route(store, PAIR)
+    why = {"code": "engine_load_failed", "error": "no room.", "limit": 9}
+    assert store.give_up("a", **why, min_priority=INTERACTIVE, waited_s=60) == 0
+    assert store.give_up("a", **why, min_priority=INTERACTIVE, waited_s=0) == 1
+    assert store.give_up("a", **why, min_priority=BATCH, waited_s=60) == 0
+    assert [len(claim(store, engine)) for engine in "ab"] == [2, 1]
+    assert store.give_up("a", **why, min_priority=BATCH, waited_s=0) == 0, "somebody has it"
+    [(_, (given_up,))] = store.responses("question")
+    assert (given_up.error_code, given_up.error) == ("engine_load_failed", "no room.")
+
+
+def test_a_step_is_tried_again_when_its_time_has_come_and_counts_its_failures(
+    store: SqlJobStore, database: Database
+) -> None:
+    submit(store, 3)
+    first, second, third = store.take_ready(limit=3, for_s=60)
+    assert store.postpone([first, second], for_s=30, counted=True) == 2
+    assert store.postpone([third], for_s=0, counted=False) == 1
+    for for_s in (0, 60):
+        assert [(s.id, s.attempt) for s in store.take_ready(limit=9, for_s=for_s)] == [(third.id, 0)]
+    with database.write() as conn:
+        conn.execute(update(query).values(stepped_until=query.c.stepped_until - 61))
+    assert [s.attempt for s in store.take_ready(limit=9, for_s=60)] == [1, 1, 0]
+    store.advance([(first, ask(first))], ENGINE_OF)
+    assert store.postpone([first], for_s=0, counted=True) == 0, "it has moved on"
+
+
+def test_jobs_can_be_left_to_others(store: SqlJobStore) -> None:
+    submit(store, 1, job_id="known")
+    submit(store, 1, job_id="unknown", priority=INTERACTIVE)
+    for for_s in (0, 60):
+        assert [s.job_id for s in store.take_ready(limit=9, for_s=for_s, without={"unknown"})] == ["known"]
 
 
 def test_a_response_given_twice_in_one_write_is_stored_once(store: SqlJobStore) -> None:
@@ -667,15 +743,15 @@ def test_a_failed_load_is_told_apart_from_what_devices_hold(store: SqlJobStore, 
     submit(store, 1)
     route(store)
     report(store, "x")
-    report(store, "x+failed a", "a", "failed")
+    report(store, "x+failed a", "a", "down")
     assert [d.owner for d in store.devices(30)] == ["x"]
-    assert [(d.owner, d.engine_id) for d in store.failed_loads(30)] == [("x+failed a", "a")]
+    assert [(d.owner, d.engine_id) for d in store.faults(30)] == [("x+failed a", "a")]
     assert [item.n_devices_elsewhere for item in store.backlog(owner="me")] == [0, 0]
     report(store, "me")
     assert store.announce("me", "a", n_elsewhere=0)
     with database.write() as conn:
         conn.execute(update(device).values(seen_at=device.c.seen_at - 31))
-    assert store.failed_loads(30) == []
+    assert store.faults(30) == []
 
 
 def test_an_engine_is_announced_unless_more_devices_took_it_meanwhile(store: SqlJobStore) -> None:

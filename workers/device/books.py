@@ -132,7 +132,7 @@ class Books:
         """An engine does not load here: it is left alone for a while, and the others are told."""
         self._kit.faults.load_failed(engine_id, error, is_alone=not self._others)
         owner = berth_of(self._kit.owner, f"failed {engine_id}")
-        report = DeviceReport(owner=owner, device=device, engine_id=engine_id, state="failed")
+        report = DeviceReport(owner=owner, device=device, engine_id=engine_id, state="down")
         self._kit.ledger.note(lambda: self._kit.stores.devices.report_device(report))
         self._kit.timers.due_now("backlog")
 
@@ -160,7 +160,7 @@ class Books:
         """Whether no live device is left that might load an engine."""
         if fault.is_final:
             return True
-        failed = self._kit.stores.devices.failed_loads(self._kit.pace.cool_down_s)
+        failed = self._kit.stores.devices.faults(self._kit.pace.cool_down_s)
         return self._others <= {loop_of(report.owner) for report in failed if report.engine_id == engine_id}
 
     def _fault(self, engine_id: str) -> Fault | None:

@@ -26,7 +26,7 @@ class Lane:
 
     Args:
         room: see `Room`.
-        max_attempts: claims after which an assignment whose engine dies fails for good.
+        max_attempts: claims after which an assignment that is alone when its engine dies fails for good.
 
     Attributes:
         died: why the engine is gone; nothing can be claimed then.
@@ -140,10 +140,10 @@ class Lane:
         log.warning("engine %s: crashed under %d requests: %s", self.engine_id, len(lost), error)
         self._ledger.give_back(self._held, refund_attempt=True)
         self.forget()
-        last = [a for a in lost if a.attempt >= self._max_attempts]
-        self._ledger.add(failed_ending(a, error.code, str(error)) for a in last)
-        again = [a for a in lost if a.attempt < self._max_attempts]
-        self._ledger.give_back(again, refund_attempt=False)
+        if len(lost) == 1 and lost[0].attempt >= self._max_attempts:
+            self._ledger.add([failed_ending(lost[0], error.code, str(error))])
+        else:  # who died in company is not known to be the cause
+            self._ledger.give_back(lost, refund_attempt=False)
 
 
 def shard_room(seat: Seat, *, width: int | None, target_s: float, pace: Pace, waiting: Waiting) -> int:

@@ -109,6 +109,10 @@ class DeviceLoop:
         self._timers.due_now("advance", "jobs", "backlog")
         self._is_woken = True
 
+    def bury_the_dead(self) -> None:
+        """Take over at once what processes of this host held that have ended."""
+        self._sweeper.bury_the_dead()
+
     def leave_below(self, min_priority: int) -> None:
         """Leave work of lower priority to others, from the next tick on."""
         self._ledger.min_priority = min_priority

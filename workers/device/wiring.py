@@ -1,6 +1,6 @@
 """A device loop, made from its parts."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from functools import partial
 from typing import NamedTuple
 
@@ -93,7 +93,7 @@ def make_device_loop(
         shelf=shelf,
         loader=loader,
         measured=measured,
-        sweeper=_sweeper(kit),
+        sweeper=_sweeper(kit, harmless=remote),
         advancer=None if setup.compositions is None else _advancer(setup, setup.compositions),
         engine_ids=tuple(pool.engines),
         remote=remote,
@@ -101,13 +101,14 @@ def make_device_loop(
     return DeviceLoop(parts, on_committed=on_committed)
 
 
-def _sweeper(kit: Kit) -> Sweeper:
+def _sweeper(kit: Kit, *, harmless: Collection[str]) -> Sweeper:
     return Sweeper(
         leases=kit.stores.leases,
         devices=kit.stores.devices,
         clock=kit.clock,
         grace_s=kit.settings.lease_s,
         max_attempts=kit.settings.max_attempts,
+        harmless=harmless,
     )
 
 

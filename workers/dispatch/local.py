@@ -16,7 +16,6 @@ from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
 from workers.device.wiring import DeviceSetup, make_device_loop
 from workers.leases.owners import new_owner
-from workers.leases.sweeper import bury_the_dead
 from workers.pieces import OnPiece, Settled, Watch, Watches, follow, writers
 
 log = logging.getLogger(__name__)
@@ -177,7 +176,7 @@ class LocalDispatcher:
         return self._stopping.is_set() or self._clock() >= until
 
     def _work(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
-        bury_the_dead(self._stores.leases, self._stores.devices)
+        self._loop.bury_the_dead()
         progress, shown_at = self._stores.jobs.job(job_id), self._clock()
         clean = False
         try:

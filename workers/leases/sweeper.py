@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Collection
 
 from orchestrator.domain.devices import FAILED_S, LIVE_S
 from orchestrator.ports.clock import Clock
@@ -20,6 +21,7 @@ class Sweeper:
 
     Args:
         grace_s: as long as a lease.
+        harmless: engines by which no prompt can kill a worker: they run elsewhere.
     """
 
     def __init__(
@@ -30,12 +32,14 @@ class Sweeper:
         clock: Clock,
         grace_s: float,
         max_attempts: int,
+        harmless: Collection[str] = (),
     ) -> None:
         self._leases = leases
         self._devices = devices
         self._clock = clock
         self._grace_s = grace_s
         self._max_attempts = max_attempts
+        self._harmless = harmless
         self._away_at = -math.inf
 
     def was_away(self) -> None:
@@ -48,18 +52,17 @@ class Sweeper:
         Raises:
             StoreUnavailableError: call `was_away`, and sweep again later.
         """
-        bury_the_dead(self._leases, self._devices)
+        self.bury_the_dead()
         if self._clock() - self._away_at < self._grace_s:
             return SweepReport()
-        return self._leases.sweep(max_attempts=self._max_attempts)
+        return self._leases.sweep(max_attempts=self._max_attempts, harmless=self._harmless)
 
-
-def bury_the_dead(leases: LeaseStore, devices: DeviceStore) -> None:
-    """Processes of this host that ended need not be waited for. The attempt counts: they may have died
-    of it."""
-    for owner in filter(is_dead, leases.lease_owners()):
-        n = leases.release_owner(owner, refund_attempt=False)
-        log.info("owner %s is dead: %d assignments go back to the queue", owner, n)
-    for report in (*devices.devices(LIVE_S), *devices.failed_loads(FAILED_S)):
-        if is_dead(report.owner):
-            devices.forget_device(report.owner)
+    def bury_the_dead(self) -> None:
+        """Processes of this host that ended need not be waited for. The attempt counts: they may have died
+        of it."""
+        for owner in filter(is_dead, self._leases.lease_owners()):
+            buried = self._leases.bury(owner, max_attempts=self._max_attempts, harmless=self._harmless)
+            log.info("owner %s is dead: %s", owner, buried)
+        for report in (*self._devices.devices(LIVE_S), *self._devices.faults(FAILED_S)):
+            if is_dead(report.owner):
+                self._devices.forget_device(report.owner)

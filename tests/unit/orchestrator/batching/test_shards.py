@@ -32,7 +32,7 @@ def test_a_shard_is_five_seconds_of_work_within_its_limits(per_s: float | None, 
     assert shard_size(per_s=per_s) == expected
 
 
-@pytest.mark.parametrize(("attempt", "expected"), [(0, 256), (1, 32), (2, 1), (3, 1), (500, 1)])
+@pytest.mark.parametrize(("attempt", "expected"), [(0, 256), (1, 8), (2, 1), (3, 1), (500, 1)])
 def test_retried_shards_shrink_to_one(attempt: int, expected: int) -> None:
     assert retry_limit(256, attempt=attempt) == expected
 

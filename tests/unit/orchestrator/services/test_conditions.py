@@ -39,7 +39,7 @@ def report(store: SqlJobStore, owner: str, engine_id: str | None, state: DeviceS
 
 
 def failed(store: SqlJobStore, owner: str, engine_id: str) -> None:
-    report(store, f"{owner}+failed {engine_id}", engine_id, "failed")
+    report(store, f"{owner}+failed {engine_id}", engine_id, "down")
 
 
 def test_what_no_device_has_takes_as_long_as_it_was_measured_to(store: SqlJobStore, clock: Clock) -> None:

@@ -43,12 +43,12 @@ def test_what_a_dead_process_of_this_host_held_goes_back_at_once_and_its_places_
     dead, alive = dead_owner(), new_owner()
     for owner in (dead, berth_of(dead, "1"), alive):
         store.report_device(DeviceReport(owner=owner, device="cpu"))
-    failed = DeviceReport(owner=berth_of(dead, "failed a"), device="cpu", engine_id="a", state="failed")
+    failed = DeviceReport(owner=berth_of(dead, "failed a"), device="cpu", engine_id="a", state="down")
     store.report_device(failed)
     store.claim("a", owner=dead, limit=3, lease_s=3600)
     store.claim("a", owner=alive, limit=1, lease_s=3600)
     assert sweeper_of(store, HandClock()).sweep() == SweepReport()
-    assert store.failed_loads(60) == [], "whoever starts anew may load it anew"
+    assert store.faults(60) == [], "whoever starts anew may load it anew"
     assert store.lease_owners() == [alive]
     assert [report.owner for report in store.devices(30)] == [alive]
     assert {a.attempt for a in store.claim("a", owner=alive, limit=9, lease_s=9).assignments} == {2}
