@@ -21,6 +21,7 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/cuda.txt scripts/inst
 	scripts/install-locked.sh $(BIN)/python requirements/dev.txt
 	$(BIN)/python -m pip install $(SELF) --editable .
 	$(BIN)/python -m pip check --disable-pip-version-check
+	$(BIN)/python -m compileall -q orchestrator skills workers aggregators api
 	@touch $(STAMP)
 
 lock: ## write requirements/*.txt anew from pyproject.toml; versions stay where they fit, UPGRADE=1 takes the newest

@@ -62,19 +62,6 @@ class Checks:
         note = Diagnosis("profile", False, measuring, required=False)
         return [note, *(d._replace(required=d.required and d.check not in UNMEASURED) for d in found)]
 
-    def composition_mistakes(self) -> Iterator[tuple[str, MusterError]]:
-        """Compositions of the file that name a router, an aggregator or an option that does not exist.
-
-        They are built, as far as that needs no profile.
-        """
-        for name in self._settings.muster.compositions:
-            try:
-                self._catalogue.build(Job(id="check", composition=name))
-            except NotProfiledError:
-                continue
-            except (ConfigError, UnknownNameError) as error:
-                yield name, error
-
     def _checks(self) -> Mapping[str, Callable[[], str]]:
         if self._settings.is_stack:  # the workers embed, load and route; this process only looks
             return {"database": self._database, "cards": self._cards, "broker": self._broker}
@@ -170,6 +157,20 @@ def _content_of(path: Path) -> str:
 
 def _model_of(name: str) -> str:
     return (weights_hash(name) or name) if Path(name).is_dir() else name
+
+
+def composition_mistakes(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[str, MusterError]]:
+    """Compositions of the file that name a router, an aggregator or an option that does not exist.
+
+    They are built, as far as that needs no profile.
+    """
+    for name in settings.muster.compositions:
+        try:
+            catalogue.build(Job(id="check", composition=name))
+        except NotProfiledError:
+            continue
+        except (ConfigError, UnknownNameError) as error:
+            yield name, error
 
 
 def check_references(settings: Settings, pool: Pool) -> None:

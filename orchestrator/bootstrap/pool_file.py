@@ -1,20 +1,28 @@
 """Check of a pool file: all that can be found out without loading a model, each mistake with its line."""
 
 import json
+import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from orchestrator.bootstrap.app import App, open_app
+from aggregators.outputs import AGGREGATORS
+from orchestrator.bootstrap.annotators import SkillParts
+from orchestrator.bootstrap.checks import check_references, composition_mistakes
+from orchestrator.compositions.catalogue import NOTHING, Catalogue
 from orchestrator.domain.experts import Pool
-from orchestrator.errors import ConfigError, MistakesError
-from orchestrator.pool import backend_of, locate
+from orchestrator.errors import ConfigError, EngineLoadError, MistakesError
+from orchestrator.pool import backend_of, build_pool, locate
+from orchestrator.settings.environment import variable_of
 from orchestrator.settings.load import load_with_lines, name_of, raise_all
 from orchestrator.settings.schema import EmbedderSettings, Member, Settings
 from orchestrator.settings.yaml_lines import Document, KeyPath
+from skills.grading.grader import GRADERS, AnswerGrader
 from skills.vocabulary import load_vocabulary
+from workers.backends.registry import REMOTE_BACKENDS, check_options
+from workers.checkpoints.identity import weights_hash
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 WEIGHED = frozenset({"transformers", "vllm"})
@@ -34,32 +42,26 @@ class CheckedFile(NamedTuple):
 
 
 def check_pool_file(path: Path) -> CheckedFile:
-    """Open the pool over a database of its own that is gone afterwards.
+    """Find all mistakes of a pool file; no database is opened, and nothing is connected to.
 
     Raises:
         ConfigError: with all mistakes, their lines and what to do.
     """
     settings, document = load_with_lines(path)
     mistakes = list(_file_mistakes(settings, document))
-    with tempfile.TemporaryDirectory() as scratch:
-        # Options of routers and votes do not depend on skills: no model is loaded for these.
-        stand_in = {
-            "database_url": f"sqlite:///{Path(scratch) / 'check.sqlite3'}",
-            "data_dir": Path(scratch),
-            "embedder": EmbedderSettings(model="hash"),
-            "skills": settings.muster.skills.model_copy(update={"vocabulary": "builtin"}),
-        }
-        muster = settings.muster.model_copy(update=stand_in)
-        try:
-            with open_app(settings.model_copy(update={"muster": muster})) as app:
-                mistakes += _composition_mistakes(app, settings, document)
-                checked = CheckedFile(settings, app.pool, tuple(app.catalogue.names))
-        except ConfigError as error:
-            found = error.mistakes if isinstance(error, MistakesError) else (error,)
-            raise_all([*mistakes, *(_with_line(one, document) for one in found)])
-            raise
+    try:
+        pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS)
+        check_references(settings, pool)
+    except ConfigError as error:
+        found = error.mistakes if isinstance(error, MistakesError) else (error,)
+        raise_all([*mistakes, *(_with_line(one, document) for one in found)])
+        raise
+    catalogue = _unmeasured_catalogue(settings, pool)
+    mistakes += _option_mistakes(settings, pool, document)
+    mistakes += _composition_mistakes(settings, catalogue, document)
+    mistakes += _stack_mistakes(settings, document)
     raise_all(mistakes)
-    return checked
+    return CheckedFile(settings, pool, tuple(catalogue.names))
 
 
 def context_of(folder: Path) -> int | None:
@@ -103,8 +105,17 @@ def _member_mistakes(
     if backend_of(member) == "server" and params.api_base is None:
         message = f"'{member.model_name}' is asked over a server and has no api_base."
         yield _mistake(settings, document, (*place, "litellm_params"), message, "Give the server's URL.")
+    if params.api_base is not None and not _is_url(params.api_base):
+        message = f"'{member.model_name}': api_base is no URL."
+        key = (*place, "litellm_params", "api_base")
+        yield _mistake(settings, document, key, message, "Write http://HOST:PORT/v1 or https://...")
     if backend_of(member) not in WEIGHED:
         return
+    weights = info.base_model if info.muster.adapter is not None else params.model
+    if weights is not None and _is_without_config(Path(locate(weights, settings.base_dir))):
+        message = f"'{weights}' holds no config.json."
+        key = (*place, "litellm_params", "model")
+        yield _mistake(settings, document, key, message, "Name the folder with the model's weights.")
     paths: list[tuple[KeyPath, str]] = [((*place, "litellm_params", "model"), params.model)]
     if info.base_model is not None and info.muster.adapter is not None:
         paths.append(((*place, "model_info", "base_model"), info.base_model))
@@ -134,6 +145,9 @@ def _context_mistakes(
 
 def _muster_paths(settings: Settings, document: Document) -> Iterator[ConfigError]:
     muster = settings.muster
+    if muster.data_dir.exists() and not muster.data_dir.is_dir():
+        message = f"'{muster.data_dir}' is no folder."
+        yield _mistake(settings, document, ("muster", "data_dir"), message, "Name a folder.")
     if muster.profile_set is not None and not (settings.base_dir / muster.profile_set).exists():
         message = f"there is no '{muster.profile_set}'."
         yield _mistake(settings, document, ("muster", "profile_set"), message, "Mend the path.")
@@ -149,8 +163,55 @@ def _muster_paths(settings: Settings, document: Document) -> Iterator[ConfigErro
         yield _mistake(settings, document, ("muster", "embedder", "model"), message, "Mend the path.")
 
 
-def _composition_mistakes(app: App, settings: Settings, document: Document) -> Iterator[ConfigError]:
-    for name, error in app.checks.composition_mistakes():
+def _unmeasured_catalogue(settings: Settings, pool: Pool) -> Catalogue:
+    """The compositions of a pool that was never profiled: options of routers and votes do not depend on
+    skills, so no model is loaded for these."""
+    stand_in = {
+        "embedder": EmbedderSettings(model="hash"),
+        "skills": settings.muster.skills.model_copy(update={"vocabulary": "builtin"}),
+    }
+    muster = settings.muster.model_copy(update=stand_in)
+    parts = SkillParts(settings.model_copy(update={"muster": muster}))
+    return Catalogue(
+        settings,
+        pool=pool,
+        aggregators=AGGREGATORS,
+        grader=AnswerGrader(GRADERS),
+        embedder=lambda: parts.embedder,
+        annotator=parts.annotator,
+        matcher=parts.matcher,
+        cards=dict,
+        knowledge=lambda: NOTHING,
+    )
+
+
+def _option_mistakes(settings: Settings, pool: Pool, document: Document) -> Iterator[ConfigError]:
+    """Options that a member's backend refuses: engines are loaded late, their options are read now."""
+    for index, member in enumerate(settings.model_list):
+        place = ("model_list", _place_in_file(document, member, index), "model_info", "muster")
+        try:
+            check_options(pool.by_id[member.model_name].engine)
+        except EngineLoadError as error:
+            key = tuple(int(part) if part.isdecimal() else part for part in (error.param or "").split("."))
+            at = (*place, *key) if document.line_of((*place, *key)) is not None else place
+            yield _mistake(settings, document, at, f"{error}")
+
+
+def _stack_mistakes(settings: Settings, document: Document) -> Iterator[ConfigError]:
+    if not settings.is_stack:
+        return
+    from workers.stack.celery_app import broker_url
+
+    try:
+        broker_url(settings)
+    except ConfigError as error:
+        yield _mistake(settings, document, ("muster", "broker_url"), str(error))
+
+
+def _composition_mistakes(
+    settings: Settings, catalogue: Catalogue, document: Document
+) -> Iterator[ConfigError]:
+    for name, error in composition_mistakes(settings, catalogue):
         section = ("muster", "compositions", name)
         below = [
             place for place in document.lines if place[: len(section)] == section and place[-1] == error.param
@@ -174,6 +235,11 @@ def _with_line(error: ConfigError, document: Document) -> ConfigError:
 def _mistake(
     settings: Settings, document: Document, place: KeyPath, message: str, remedy: str | None = None
 ) -> ConfigError:
+    inner = place[1:] if place[0] == "muster" else ()
+    stands_in_file = document.known(place) == place
+    variable = variable_of(inner, os.environ, stands_in_file=stands_in_file) if inner else None
+    if variable is not None:
+        return ConfigError(f"{variable}: {message}", param=variable, remedy=remedy)
     line = document.line_of(place)
     return ConfigError(message, file=settings.source, line=line, param=name_of(place), remedy=remedy)
 
@@ -196,6 +262,18 @@ def _is_missing(model: str, base_dir: Path) -> bool:
     first, *rest = Path(model).parts
     is_no_name = Path(model).is_absolute() or model.startswith(".") or len(rest) > 1
     return is_no_name or (len(rest) == 1 and (base_dir / first).is_dir())
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_without_config(folder: Path) -> bool:
+    return folder.is_dir() and not (folder / "config.json").is_file()
 
 
 def _blank(name: str) -> str:

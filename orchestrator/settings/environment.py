@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from itertools import accumulate
 from typing import get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
@@ -14,6 +15,7 @@ from orchestrator.errors import ConfigError
 
 ENV_PREFIX = "MUSTER_"
 NESTED = "__"
+MAX_DEPTH = 32
 REFERENCE = "os.environ/"
 OTHER_VARIABLES = frozenset(
     {
@@ -99,11 +101,25 @@ def refused_variables(environment: Mapping[str, str], model: type[BaseModel]) ->
     ]
 
 
-def variable_of(place: tuple[str | int, ...], environment: Mapping[str, str]) -> str | None:
-    """The variable that sets a place in the `muster` section: its own, or one that holds all around it."""
-    upper = {name.upper(): name for name, value in environment.items() if value}
-    names = [NESTED.join(str(part) for part in place[:end]).upper() for end in range(len(place), 0, -1)]
-    return next((upper[ENV_PREFIX + name] for name in names if ENV_PREFIX + name in upper), None)
+def variable_of(
+    place: tuple[str | int, ...], environment: Mapping[str, str], *, stands_in_file: bool
+) -> str | None:
+    """The variable that sets a place in the `muster` section: its own, one whose JSON holds it, or one of the
+    sections around it where the file does not hold it either."""
+    upper = {name.upper(): (name, value) for name, value in environment.items() if value}
+    around = [
+        (*upper[variable_name(place[:end])], place[end:])
+        for end in range(len(place), 0, -1)
+        if variable_name(place[:end]) in upper
+    ]
+    holding = [name for name, value, rest in around if _holds(value, rest)]
+    candidates = holding or ([] if stands_in_file else [name for name, _, _ in around])
+    return candidates[0] if candidates else None
+
+
+def variable_name(place: tuple[str | int, ...]) -> str:
+    """The variable of a place in the `muster` section."""
+    return ENV_PREFIX + NESTED.join(str(part) for part in place).upper()
 
 
 def referred(value: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -161,7 +177,11 @@ def _mapping_in(annotation: object) -> object | None:
 def _expected(name: str, value: str, model: type[BaseModel]) -> str | None:
     """Form that a variable should have, where it does not hold JSON of that kind."""
     annotation = _annotation(_path(name), model)
-    if annotation is None or annotation is JsonValue or not (kind := _json_kind(annotation)):
+    if annotation is None:
+        return None
+    if _is_nested_deeply(value):
+        return f"is nested deeper than {MAX_DEPTH} levels."
+    if annotation is JsonValue or not (kind := _json_kind(annotation)):
         return None
     try:
         parsed = json.loads(value)
@@ -178,6 +198,30 @@ def _expected(name: str, value: str, model: type[BaseModel]) -> str | None:
     return (
         f'must be a JSON object, such as {{"{inner}": …}}; or set one member: {name}{NESTED}{inner.upper()}=…'
     )
+
+
+def _holds(value: str, rest: tuple[str | int, ...]) -> bool:
+    """Whether a variable's JSON has something at a place; every value has something at its own."""
+    if not rest:
+        return True
+    try:
+        inner = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    try:
+        for part in rest:
+            inner = inner[part]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _is_nested_deeply(value: str) -> bool:
+    """Of JSON; brackets inside its texts count, too."""
+    if not value.lstrip().startswith(("[", "{")):
+        return False
+    depths = accumulate((char in "[{") - (char in "]}") for char in value)
+    return max(depths) > MAX_DEPTH
 
 
 def _json_kind(annotation: object) -> str:

@@ -18,6 +18,7 @@ from orchestrator.settings.environment import (
     refused_variables,
     section_of,
     unknown_variables,
+    variable_name,
     variable_of,
 )
 from orchestrator.settings.pasted import (
@@ -191,13 +192,22 @@ class _Reading:
             place = (*prefix, *inner)
             if place in self._told:
                 continue
+            variable = self._variable(prefix, inner)
             if details["type"] == "extra_forbidden":
-                self._unknown_key(place, _model_at(model, inner[:-1]))
-            elif prefix and (variable := variable_of(inner, self._environment)) is not None:
-                message = f"{variable}: {_plain(details['msg'])}."
+                self._unknown_key(place, _model_at(model, inner[:-1]), variable)
+            elif variable is not None:
+                where = f" ({name_of(inner)})" if variable != variable_name(inner) else ""
+                message = f"{variable}: {_plain(details['msg'])}{where}."
                 self._mistakes.append(ConfigError(message, param=variable))
             else:
                 self._tell(self._fault(place, details))
+
+    def _variable(self, prefix: KeyPath, inner: KeyPath) -> str | None:
+        """The variable that a mistake in the `muster` section stands in; None = it stands in the file."""
+        if not prefix:
+            return None
+        place = (*prefix, *inner)
+        return variable_of(inner, self._environment, stands_in_file=self._document.known(place) == place)
 
     def _fault(self, place: KeyPath, details: ErrorDetails) -> Fault:
         known, kind = self._document.known(place), details["type"]
@@ -225,13 +235,21 @@ class _Reading:
             seen.add(name)
         return ("model_list",)
 
-    def _unknown_key(self, place: KeyPath, model: type[BaseModel] | None) -> None:
+    def _unknown_key(
+        self, place: KeyPath, model: type[BaseModel] | None, variable: str | None = None
+    ) -> None:
+        """`variable`: the one that holds the key."""
         key = str(place[-1])
         ours = sorted(set(model.model_fields) - INTERNAL) if model else []
         near = get_close_matches(key, ours, n=1, cutoff=0.4)
         near = get_close_matches(key, [*ours, *litellms_keys(place[:-1])], n=1, cutoff=0.75) or near
         hint = f"Did you mean '{near[0]}'?" if near else f"Valid here: {', '.join(ours)}."
-        self._tell(Fault(place, f"unknown key '{name_of(place)}'.", hint))
+        if variable is None:
+            self._tell(Fault(place, f"unknown key '{name_of(place)}'.", hint))
+        else:
+            self._told.add(place)
+            message = f"{variable}: unknown key '{name_of(place)}'."
+            self._mistakes.append(ConfigError(message, param=variable, remedy=hint))
 
 
 def without_empty(data: JsonValue, annotation: object) -> JsonValue:

@@ -16,6 +16,8 @@ KeyPath = tuple[str | int, ...]
 
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
+_NO_JSON = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("binary", "omap", "pairs", "set"))
+"""What YAML can hold and a pool file has no use for."""
 
 
 class Document(NamedTuple):
@@ -111,6 +113,10 @@ def _collect(node: yaml.Node, path: KeyPath, into: Document, name: str) -> None:
     overruled by keys beside it."""
     if len(path) > MAX_DEPTH:
         raise ConfigError("is nested too deeply.", file=name, line=node.start_mark.line + 1)
+    if node.tag in _NO_JSON:
+        kind = node.tag.rpartition(":")[2]
+        remedy = "Write plain keys, lists and texts."
+        raise ConfigError(f"'!!{kind}' is not read.", file=name, line=node.start_mark.line + 1, remedy=remedy)
     if isinstance(node, yaml.MappingNode):
         merged = [value for key, value in node.value if key.tag == _MERGE]
         own = [(key, value) for key, value in node.value if key.tag != _MERGE]

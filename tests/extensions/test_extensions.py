@@ -6,15 +6,16 @@ import pytest
 import yaml
 
 from orchestrator.bootstrap.app import App
+from orchestrator.bootstrap.checks import composition_mistakes
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import AnswerType, Message, Query
 from orchestrator.domain.requests import AskOptions
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, EngineLoadError
 from orchestrator.ports.engines import EngineEvent, Finished, GenerationRequest
 from orchestrator.settings.load import load_settings
 from tests.fakes.packages import install, put_on_path
-from workers.backends.registry import get_backend
+from workers.backends.registry import check_options, get_backend
 from workers.engine_host.backend import HostedBackend
 
 ALGEBRA = Query(id="q", question="How much algebra is 3 + 4?", answer_type=AnswerType.NUMBER)
@@ -86,9 +87,17 @@ def test_options_of_a_packages_rows_are_checked_with_the_configuration(tmp_path:
     muster = app(
         tmp_path, near={"router": "nearest_name", "router_options": {"kk": 1}, "aggregator": "terse"}
     )
-    [(name, mistake)] = muster.checks.composition_mistakes()
+    [(name, mistake)] = composition_mistakes(muster.settings, muster.catalogue)
     assert name == "near"
     assert str(mistake).startswith("router 'nearest_name' has no option 'kk'.")
+    muster.close()
+
+
+def test_options_of_a_packages_backend_are_checked_with_the_pool_file(tmp_path: Path) -> None:
+    muster = app(tmp_path)
+    engine = muster.pool.by_id["parrot"].engine
+    with pytest.raises(EngineLoadError, match="option 'befor' of backend"):
+        check_options(engine.model_copy(update={"options": {"befor": "x"}}))
     muster.close()
 
 

@@ -48,3 +48,14 @@ def test_no_heavy_library_is_imported(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     *light, alone = (" ".join(command) for command in COMMANDS)
     assert json.loads(done.stdout) == {**{command: [0, []] for command in light}, alone: [0, ["scipy"]]}
+
+
+def test_a_configuration_is_checked_without_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_CONFIG", str(write_pool(tmp_path)))
+    words = [json.dumps([["config", "check"]]), json.dumps([*HEAVY, "sqlalchemy", "alembic", "scipy"])]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {"config check": [0, []]}

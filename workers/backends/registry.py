@@ -6,12 +6,14 @@ its own.
 
 import importlib
 from collections.abc import Callable, Container, Mapping
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
+from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.pool import EngineAccess
 from orchestrator.ports.engines import Backend
 from orchestrator.tables import Extension, NameTable
+from workers.backends.options import read_options
 
 
 class Inner(NamedTuple):
@@ -36,12 +38,15 @@ class BackendRow(NamedTuple):
         is_remote: its engines run elsewhere and need no device.
         width: requests that an engine batches at once where its options do not say (`max_num_seqs`).
         inner: for engines in child processes; None = it is not made for them.
+        options: `module:class` of its `workers.backends.options.Options`, so that a pool file is checked
+            without loading an engine; None = they are read at load only.
     """
 
     path: str
     is_remote: bool = False
     width: int | None = None
     inner: Inner | None = None
+    options: str | None = None
 
 
 def _is_row(row: object) -> TypeGuard[BackendRow]:
@@ -52,6 +57,7 @@ _OURS: Mapping[str, BackendRow] = {
     "scripted": BackendRow(
         "workers.backends.scripted:ScriptedBackend",
         inner=Inner("workers.backends.scripted:ScriptedBackend"),
+        options="workers.backends.scripted:ScriptedOptions",
     ),
     "transformers": BackendRow(
         "workers.backends.transformers:TransformersBackend",
@@ -64,6 +70,7 @@ _OURS: Mapping[str, BackendRow] = {
                 "workers.backends.decoding.engine",
             ),
         ),
+        options="workers.backends.transformers:TransformersOptions",
     ),
     "vllm": BackendRow(
         "workers.backends.vllm.backend:vllm_backend",
@@ -78,9 +85,18 @@ _OURS: Mapping[str, BackendRow] = {
                 "workers.backends.vllm.loading",
             ),
         ),
+        options="workers.backends.vllm.backend:VllmOptions",
     ),
-    "remote": BackendRow("workers.backends.remote:RemoteBackend", is_remote=True),
-    "server": BackendRow("workers.backends.server:ServerBackend", is_remote=True),
+    "remote": BackendRow(
+        "workers.backends.remote:RemoteBackend",
+        is_remote=True,
+        options="workers.backends.remote:RemoteOptions",
+    ),
+    "server": BackendRow(
+        "workers.backends.server:ServerBackend",
+        is_remote=True,
+        options="workers.backends.server:ServerOptions",
+    ),
 }
 
 BACKENDS = NameTable(
@@ -109,21 +125,33 @@ def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> 
         ConfigError: the row of a package that is refused (`NameTable.find`), or leads nowhere.
     """
     row = BACKENDS.find(name)
-    make = _import(name, row.path)
+    make: Callable[..., Backend] = _import(name, row.path)
     return make(access or {}) if row.is_remote else make()
 
 
-def _import(name: str, path: str) -> Callable[..., Backend]:
+def check_options(spec: EngineSpec) -> None:
+    """Read an engine's options as its backend will, without loading it.
+
+    Raises:
+        UnknownNameError: the table has no such row.
+        ConfigError: the row of a package that is refused (`NameTable.find`), or leads nowhere.
+        EngineLoadError: an option that the backend does not have, or a value out of range.
+    """
+    row = BACKENDS.find(spec.backend)
+    if row.options is not None:
+        read_options(_import(spec.backend, row.options), spec)
+
+
+def _import(name: str, path: str) -> Any:
     module, _, attribute = path.partition(":")
     try:
-        make: Callable[..., Backend] = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"engine '{name}': {path} cannot be imported: {error}.",
             param="muster.engine",
             remedy="Mend the row, or install what it needs.",
         ) from error
-    return make
 
 
 def width_of(name: str) -> int | None:

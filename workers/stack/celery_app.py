@@ -71,14 +71,13 @@ def broker_url(settings: Settings) -> str:
             param="muster.broker_url",
             remedy="Set muster.broker_url or MUSTER_BROKER_URL, e.g. redis://127.0.0.1:6379/0.",
         )
-    if not _is_readable(url):
-        # Neither the URL is shown nor what its parser says of it: both may hold a part of a password.
+    scheme, is_sound = _scheme_of(url)
+    if scheme in SCHEMES and not is_sound:
         raise ConfigError(
-            "muster.broker_url cannot be read.",
+            "muster.broker_url cannot be read: '//' is missing, or its port is no number.",
             param="muster.broker_url",
-            remedy="Write redis://:PASSWORD@HOST:PORT/0, with %40 for @ and %2F for / in the password.",
+            remedy=f"Write {scheme}://HOST:PORT/0 (or amqp://USER@HOST:PORT//).",
         )
-    scheme = urlsplit(url).scheme
     if scheme not in SCHEMES:
         raise ConfigError(
             f"muster.broker_url: '{scheme}' is not supported.",
@@ -90,6 +89,15 @@ def broker_url(settings: Settings) -> str:
 
 def _leave_logs_alone(**_: object) -> None:
     """Celery makes no handlers where somebody listens to this signal: its records go the way of ours."""
+
+
+def _scheme_of(url: str) -> tuple[str, bool]:
+    """Scheme of a URL, and whether the rest can be read."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, "://" in url and parts.port != 0
+    except ValueError:
+        return url.partition(":")[0], False
 
 
 def check_broker(settings: Settings) -> str:
@@ -107,15 +115,6 @@ def check_broker(settings: Settings) -> str:
                 remedy="Work goes on by looking at the database, more slowly.",
             ) from error
         return str(connection.as_uri())
-
-
-def _is_readable(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        has_database = not is_redis(url) or int(parts.path.strip("/") or 0) >= 0
-        return parts.port != 0 and has_database
-    except ValueError:
-        return False
 
 
 def is_redis(url: str) -> bool:

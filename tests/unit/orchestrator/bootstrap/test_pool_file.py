@@ -102,6 +102,70 @@ def test_the_default_context_is_told_where_a_model_has_less(folder: Path) -> Non
     assert "max_model_len 4096, its default, is beyond the 1024" in str(mistake)
 
 
+@pytest.mark.parametrize(
+    ("muster", "line", "part"),
+    [
+        ("{engine: transformers, max_model_len: 16, options: {max_bach: 2}}", 3, "option 'max_bach'"),
+        ("{max_model_len: 16, options: {device: gpu}}", 3, "option 'device'"),
+        ("{engine: scripted, options: {accuracy: 2}}", 3, "option 'accuracy'"),
+        ("{engine: vllm, max_model_len: 16, options: {no: 1}}", 3, "option 'no'"),
+        ("{engine: server, options: {stall_timeout_s: soon}}", 3, "option 'stall_timeout_s'"),
+        ("{engine: remote, options: {extra: 1}}", 3, "option 'extra'"),
+    ],
+)
+def test_options_are_read_as_the_backend_will_without_loading_it(
+    folder: Path, muster: str, line: int, part: str
+) -> None:
+    params = "{model: models/one, api_base: 'http://h/v1'}"
+    text = f"model_list:\n- model_name: a\n  model_info: {{muster: {muster}}}\n  litellm_params: {params}\n"
+
+    [mistake] = mistakes(folder, text)
+
+    assert (mistake.line, part in str(mistake)) == (line, True)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "h/v1", "http://", "http://h:port/v1", "ftp://h/v1"])
+def test_an_api_base_that_is_no_url_is_told_with_its_line(folder: Path, url: str) -> None:
+    text = f"model_list:\n- model_name: a\n  litellm_params:\n    model: m\n    api_base: {url}\n"
+
+    [mistake] = mistakes(folder, text)
+
+    assert (mistake.line, "api_base is no URL" in str(mistake)) == (5, True)
+
+
+def test_a_folder_that_holds_no_model_is_told(folder: Path) -> None:
+    (folder / "empty").mkdir()
+
+    [mistake] = mistakes(folder, "model_list: [{model_name: a, litellm_params: {model: empty}}]\n")
+
+    assert "'empty' holds no config.json" in str(mistake)
+
+
+def test_a_data_folder_that_is_a_file_is_told(folder: Path) -> None:
+    (folder / "data").write_text("")
+    member = "{model_name: a, litellm_params: {model: org/model}}"
+
+    [mistake] = mistakes(folder, f"model_list: [{member}]\nmuster:\n  data_dir: data\n")
+
+    assert (mistake.line, "'data' is no folder" in str(mistake)) == (3, True)
+
+
+def test_a_broker_of_another_kind_is_told_with_its_line(folder: Path) -> None:
+    member = "{model_name: a, litellm_params: {model: org/model}}"
+
+    [mistake] = mistakes(folder, f"model_list: [{member}]\nmuster:\n  broker_url: kafka://h\n")
+
+    assert (mistake.line, "'kafka' is not supported" in str(mistake)) == (3, True)
+
+
+def test_a_check_makes_no_files(folder: Path) -> None:
+    (folder / "pool.yaml").write_text("model_list: [{model_name: a, litellm_params: {model: org/model}}]\n")
+
+    check_pool_file(folder / "pool.yaml")
+
+    assert sorted(path.name for path in folder.iterdir()) == ["models", "pool.yaml"]
+
+
 def test_hub_ids_and_names_of_servers_are_no_paths(folder: Path) -> None:
     (folder / "pool.yaml").write_text(
         "model_list:\n- {model_name: hub, litellm_params: {model: org/model}}\n"

@@ -152,6 +152,41 @@ def test_a_bad_value_is_blamed_on_its_variable_where_the_file_sets_the_key_too(
     assert caught.value.line is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("MUSTER_SERVER", '{"prt": 1}', "unknown key 'muster.server.prt'. Did you mean 'port'?"),
+        ("MUSTER_COMPOSITIONS", '{"a": {"router": 5}}', "(compositions.a.router)"),
+        ("MUSTER_COMPOSITIONS__A", '{"router": 5}', "(compositions.A.router)"),
+        ("MUSTER_COMPOSITIONS", '{"a": {"aggregator": "first"}}', "Field required (compositions.a.router)"),
+        ("MUSTER_COMPOSITIONS__X__ROUTER_OPTIONS", "[" * 50 + "]" * 50, "nested deeper than 32"),
+        ("MUSTER_COMPOSITIONS__X__ROUTER_OPTIONS__K", '{"a":' * 5000 + "1" + "}" * 5000, "nested deeper"),
+    ],
+)
+def test_a_mistake_inside_a_variable_names_it_and_the_member(
+    name: str, value: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, POOL + "muster:\n  server: {port: 80}\n")
+
+    assert str(caught.value).startswith(f"{name}: ")
+    assert told.lower() in str(caught.value).lower()
+    assert (caught.value.line, caught.value.param) == (None, name)
+
+
+def test_a_mistake_of_the_file_is_not_blamed_on_a_variable_of_the_same_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_SERVER", '{"port": 1}')
+
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, POOL + "muster:\n  server:\n    hosst: a\n")
+
+    assert (caught.value.param, caught.value.line is None) == ("muster.server.hosst", False)
+
+
 def test_all_mistakes_of_the_environment_are_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,19 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "stands twice" in str(refused(tmp_path, POOL + POOL.removeprefix("model_list:\n")))
 
 
+@pytest.mark.parametrize(
+    "value", ["!!set {a}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!binary aGk=", "[!!set {b}]"]
+)
+def test_kinds_of_yaml_that_are_no_json_are_refused_with_their_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "pool.yaml"
+    path.write_text(f"x-none: 1\nmodel_list: {value}\n")
+
+    with pytest.raises(ConfigError, match="is not read") as caught:
+        load_settings(path)
+
+    assert caught.value.line == 2
+
+
 def test_alias_bombs_are_refused(tmp_path: Path) -> None:
     aliases = ", ".join(["*a"] * 100)
 

@@ -63,4 +63,4 @@ class ParrotBackend:
 
 
 HERE = "muster_example.parrot:ParrotBackend"
-ROW = BackendRow(HERE, inner=Inner(HERE))
+ROW = BackendRow(HERE, inner=Inner(HERE), options="muster_example.parrot:ParrotOptions")
