@@ -1,7 +1,7 @@
 """Runs model-written code with its unit tests where it can hurt nobody and forge nothing.
 
 The kernel isolates, not the language: docs/sandbox.md lists the layers and what each one stops. The tests
-run in a process that the code never was in, and ask the code for values: `confined.judge`. Where a layer is
+run in a process that the code never was in, and ask the code for values: `confined.tester`. Where a layer is
 missing, nothing is run unless the caller says otherwise.
 """
 
@@ -166,7 +166,7 @@ def _start(config: dict[str, object]) -> subprocess.Popen[bytes]:
 
 
 class _Report(NamedTuple):
-    """What the child has said. `verdict` is None when the judge did not come to its end."""
+    """What the child has said. `verdict` is None when the tester did not come to its end."""
 
     missing: Mapping[str, str]
     verdict: Mapping[str, object] | None

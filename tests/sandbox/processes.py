@@ -57,25 +57,25 @@ PROGRAMS = attacks(
                 "fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)\nos.write(w, b'x')\nreturn True",
             ),
             ("trace a process of the host", "return call('ptrace', 16, {victim}, 0, 0) == 0"),
-            ("trace the judge", "return call('ptrace', 16, 1, 0, 0) == 0"),
+            ("trace the tester", "return call('ptrace', 16, 1, 0, 0) == 0"),
             ("be traced", "return call('ptrace', 0, 0, 0, 0) == 0"),
             (
-                "read memory of the judge",
+                "read memory of the tester",
                 "import ctypes, struct\nroom = ctypes.create_string_buffer(16)\n"
                 "mine = ctypes.create_string_buffer(struct.pack('=QQ', ctypes.addressof(room), 16))\n"
                 "there = ctypes.create_string_buffer(struct.pack('=QQ', id(None), 16))\n"
                 "return call('vm_readv', os.getppid(), mine, 1, there, 1, 0) > 0",
             ),
             (
-                "write memory of the judge",
+                "write memory of the tester",
                 "import ctypes, struct\nroom = ctypes.create_string_buffer(16)\n"
                 "mine = ctypes.create_string_buffer(struct.pack('=QQ', ctypes.addressof(room), 16))\n"
                 "there = ctypes.create_string_buffer(struct.pack('=QQ', id(None), 16))\n"
                 "return call('vm_writev', os.getppid(), mine, 1, there, 1, 0) > 0",
             ),
-            ("memory file of the judge", "return bool(open(f'/proc/{os.getppid()}/mem', 'r+b'))"),
+            ("memory file of the tester", "return bool(open(f'/proc/{os.getppid()}/mem', 'r+b'))"),
             ("own memory file", "return bool(open('/proc/self/mem', 'r+b'))"),
-            ("take a descriptor of the judge", "return call('pidfd_getfd', call('pidfd_open', 1, 0), 0, 0) >= 0"),
+            ("take a descriptor of the tester", "return call('pidfd_getfd', call('pidfd_open', 1, 0), 0, 0) >= 0"),
             (
                 "see processes",
                 "def exists(pid):\n    try:\n        os.kill(pid, 0)\n    except ProcessLookupError:\n        return False\n    return True\n"
@@ -83,5 +83,5 @@ PROGRAMS = attacks(
             ),
             ("a session of its own", "os.setsid()\nreturn True"),
         ],
-        short=("fork", "daemon", "fork bomb", "signal a process of the host", "trace the judge", "become another program"),
+        short=("fork", "daemon", "fork bomb", "signal a process of the host", "trace the tester", "become another program"),
 )  # fmt: skip

@@ -157,12 +157,12 @@ PROTOCOL = {
         "def f(x): return peer.request('lookup', 'expected')",
         "expected = 2\nassert f(1) == expected",
     ),
-    "ask the judge to run code": (
+    "ask the tester to run code": (
         "import gc\npeer = next(o for o in gc.get_objects() if type(o).__name__ == 'Peer')\n"
         "def f(x): return peer.request('run', 'import os; os._exit(0)')",
         WRONG,
     ),
-    "call a name of the judge": (
+    "call a name of the tester": (
         "import gc\npeer = next(o for o in gc.get_objects() if type(o).__name__ == 'Peer')\n"
         "def f(x): return peer.request('call', 'expected')",
         "def expected(): return 2\nassert f(1) == expected()",
@@ -261,11 +261,11 @@ PROTOCOL = {
         "import builtins\nbuiltins.input = lambda *a: '2'\nbuiltins.print = lambda *a: None\ndef f(x): return 1",
         WRONG,
     ),
-    "kill the judge": (
+    "kill the tester": (
         "import os, signal\ndef f(x):\n    for s in range(1, 65):\n        try:\n            os.kill(1, s)\n        except OSError:\n            pass\n    return 1",
         WRONG,
     ),
-    "a callback that is the judge's": (
+    "a callback that is the tester's": (
         "def f(g):\n    for name in ('__globals__', '__code__', '__closure__', '__self__', 'f_globals'):\n        try:\n            return getattr(g, name)['expected']\n        except Exception:\n            pass",
         "expected = 2\nassert f(lambda: 0) == expected",
     ),

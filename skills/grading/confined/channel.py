@@ -1,4 +1,4 @@
-"""Messages between judge and program, over two pipes."""
+"""Messages between tester and program, over two pipes."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""The child of `sandbox`: takes its own rights away, then parts into the judge and the program.
+"""The child of `sandbox`: takes its own rights away, then parts into the tester and the program.
 
 Run by file path in an isolated interpreter. Reads the task as JSON from standard input and writes two JSON
 lines to standard output: which layers are missing; whether the tests passed, and why not.
@@ -16,9 +16,9 @@ sys.path.append(sys.argv[2])  # last: packages of that folder must not hide the 
 
 from skills.grading.confined import kernel, landlock, namespaces, privileges, seccomp, view
 from skills.grading.confined.channel import Channel
-from skills.grading.confined.judge import Judge, verdict
 from skills.grading.confined.peer import Peer
 from skills.grading.confined.program import Program
+from skills.grading.confined.tester import Tester, verdict
 
 sys.path.pop()
 
@@ -118,22 +118,22 @@ def _quietly(step: Callable[[], None]) -> None:
 
 
 def _first_process(*, filtered: bool) -> NoReturn:
-    """Process 1 of its namespace: when it ends, the kernel ends every other one. It is the judge."""
+    """Process 1 of its namespace: when it ends, the kernel ends every other one. It is the tester."""
     kernel.prctl("pdeathsig", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     # From inside, signals without a handler do not reach process 1.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    to_program, to_judge = os.pipe(), os.pipe()
+    to_program, to_tester = os.pipe(), os.pipe()
     if os.fork() == 0:
-        _run_program(Channel(*_keep(to_program[0], to_judge[1])), filtered=filtered)
+        _run_program(Channel(*_keep(to_program[0], to_tester[1])), filtered=filtered)
     os.close(to_program[0])
-    os.close(to_judge[1])
+    os.close(to_tester[1])
     report = os.dup(1)
     task = json.loads(sys.stdin.buffer.read())
     _silence()
     _close_up(filtered=filtered)
-    judge = Judge()
-    peer = Peer(Channel(to_judge[0], to_program[1]), judge, is_judge=True)
-    reason = verdict(judge, peer, task["code"], task["tests"])
+    tester = Tester()
+    peer = Peer(Channel(to_tester[0], to_program[1]), tester, is_tester=True)
+    reason = verdict(tester, peer, task["code"], task["tests"])
     _report(report, {"passed": reason is None, "reason": reason})
     os._exit(0)
 
@@ -142,7 +142,7 @@ def _run_program(channel: Channel, *, filtered: bool) -> NoReturn:
     kernel.prctl("pdeathsig", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _close_up(filtered=filtered)
     program = Program()
-    program.serve(Peer(channel, program, is_judge=False))
+    program.serve(Peer(channel, program, is_tester=False))
     os._exit(0)
 
 

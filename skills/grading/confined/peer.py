@@ -1,4 +1,4 @@
-"""One end of the talk between judge and program: calls, and who holds which object.
+"""One end of the talk between tester and program: calls, and who holds which object.
 
 Lists, sets and dicts that a call was given take the content that the call left in them.
 """
@@ -33,11 +33,11 @@ class Peer:
     """One end. `extras` writes what goes along with every request, `notice` reads it.
 
     Args:
-        is_judge: functions of the standard library are named to the other side, and never taken from it.
+        is_tester: functions of the standard library are named to the other side, and never taken from it.
     """
 
-    def __init__(self, channel: Channel, served: Served, *, is_judge: bool) -> None:
-        self._channel, self._served, self._is_judge = channel, served, is_judge
+    def __init__(self, channel: Channel, served: Served, *, is_tester: bool) -> None:
+        self._channel, self._served, self._is_tester = channel, served, is_tester
         self._lock = threading.RLock()
         self._own: dict[int, object] = {}
         self._numbers: dict[int, int] = {}
@@ -136,11 +136,11 @@ class Peer:
         raise exception(kind, args, itself) from None
 
     def _encoder(self, known: Known | None = None) -> Encoder:
-        return Encoder(self._describe, self.foreign_number, known, shares_library=self._is_judge)
+        return Encoder(self._describe, self.foreign_number, known, shares_library=self._is_tester)
 
     def _decoder(self, message: Message, known: Known | None = None) -> Decoder:
         own = self._own.__getitem__
-        shares = not self._is_judge
+        shares = not self._is_tester
         decoder = Decoder(message.get("nodes"), self._stand_in, own, known, shares_library=shares)
         try:
             decoder.read()

@@ -1,4 +1,4 @@
-"""The program's side: runs the code and does what the judge asks of it. The judge trusts nothing here."""
+"""The program's side: runs the code and does what the tester asks of it. The tester trusts nothing here."""
 
 import builtins
 import io
@@ -16,7 +16,7 @@ _MAX_PENDING = 1 << 16
 
 
 class Output(io.TextIOBase):
-    """A standard stream: its text goes to the judge's stream of that name while tests capture it."""
+    """A standard stream: its text goes to the tester's stream of that name while tests capture it."""
 
     def __init__(self, name: str, tell: Callable[[str, str], None]) -> None:
         self._stream, self._tell = name, tell
@@ -60,7 +60,7 @@ class BytesOutput(io.RawIOBase):
 
 
 class Input(io.TextIOBase):
-    """Standard input: the judge's, which tests may have replaced."""
+    """Standard input: the tester's, which tests may have replaced."""
 
     def __init__(self, ask: Callable[..., object]) -> None:
         self._ask = ask
@@ -80,7 +80,7 @@ class Input(io.TextIOBase):
 
 
 class Program:
-    """Serves the judge: run the code, look up a name, and every operation on its objects."""
+    """Serves the tester: run the code, look up a name, and every operation on its objects."""
 
     def __init__(self) -> None:
         self._namespace: dict[str, object] = {"__name__": "solution", "__builtins__": builtins}

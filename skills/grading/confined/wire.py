@@ -1,4 +1,4 @@
-"""Values as JSON between the judge and the program. What arrives is checked data; nothing is executed.
+"""Values as JSON between the tester and the program. What arrives is checked data; nothing is executed.
 
 A message holds a flat table of nodes, so that shared and cyclic containers stay so and nesting costs no
 recursion. Plain scalars stand for themselves; `[k]` is node k. An object without a data form crosses as a

@@ -215,7 +215,7 @@ def test_a_run_ends_with_its_grader() -> None:
         f"Sandbox(SandboxLimits(wall_s=1e6, disk_bytes={DISK_BYTES})).run('import time; time.sleep(1e6)', '')"
     )
     grader = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[4])
-    while len(sandboxed() - before) < 3:  # launcher, judge, program
+    while len(sandboxed() - before) < 3:  # launcher, tester, program
         assert grader.poll() is None
     grader.kill()
     grader.wait()

@@ -1,4 +1,4 @@
-"""The judge: runs the tests in a process that the program never was in, and says whether they passed.
+"""The tester: runs the tests in a process that the program never was in, and says whether they passed.
 
 A name that the tests use and do not define is the program's, and asked for at each use. What the tests judge
 with stays theirs: built-in functions and modules of the standard library are never taken from the program,
@@ -70,7 +70,7 @@ class Names(dict[str, object]):
         return module if all(hasattr(module, attribute) for attribute in attributes) else None
 
 
-class Judge:
+class Tester:
     """Serves the program: it may use what the tests handed to it, and the standard streams.
 
     `failed`: the assertion that failed in a function of the tests while the program called it. It counts
@@ -103,7 +103,7 @@ class Judge:
             raise
 
 
-def verdict(judge: Judge, peer: Peer, code: str, tests: str) -> str | None:
+def verdict(tester: Tester, peer: Peer, code: str, tests: str) -> str | None:
     """None when code and tests ran to their end, else the reason why they did not."""
     namespace: dict[str, object] = {"__name__": "tests"}
     peer.extras = _Extras(namespace)
@@ -114,7 +114,7 @@ def verdict(judge: Judge, peer: Peer, code: str, tests: str) -> str | None:
         exec(compile(tests, "tests.py", "exec"), namespace)  # noqa: S102  (tests are the question's own)
     except BaseException as error:  # SystemExit is one way of leaving early
         return _reason(error)
-    return None if judge.failed is None else _reason(judge.failed)
+    return None if tester.failed is None else _reason(tester.failed)
 
 
 def _reason(error: BaseException) -> str:
