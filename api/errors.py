@@ -86,6 +86,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "invalid_idempotency_key": ErrorStatus(400, _REQUEST),
     "idempotency_key_reused": ErrorStatus(422, _REQUEST),
     "already_judged": ErrorStatus(409, _REQUEST),
+    "job_running": ErrorStatus(409, _REQUEST),
     "method_not_allowed": ErrorStatus(405, _REQUEST),
     "unknown_name": ErrorStatus(404, _MISSING),
     "not_found": ErrorStatus(404, _MISSING),
@@ -150,7 +151,7 @@ def error_response(error: MusterError) -> JSONResponse:
 def _retry_headers(status: ErrorStatus) -> dict[str, str]:
     if status.retry_after_s is not None:
         return {"retry-after": str(status.retry_after_s), "x-should-retry": "true"}
-    return {"x-should-retry": "false"} if status.status >= 500 or status.status == 422 else {}
+    return {"x-should-retry": "false"} if status.status >= 500 or status.status in (409, 422) else {}
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -7,7 +7,8 @@
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
     │   ├── LimitError               larger than a documented limit
-    │   └── AlreadyJudgedError       feedback that contradicts earlier feedback under the same key
+    │   ├── AlreadyJudgedError       feedback that contradicts earlier feedback under the same key
+    │   └── JobRunningError          asked of a job that has not ended
     ├── SkillError                   annotation, profiling, grading, cards; exit code 2
     │   └── CardError                cards that do not fit the pool or the schema
     ├── RoutingError
@@ -130,6 +131,12 @@ class LimitError(InputError):
 
 class AlreadyJudgedError(InputError):
     code = "already_judged"
+
+
+class JobRunningError(InputError):
+    """Only a job that has ended can be tried again or deleted."""
+
+    code = "job_running"
 
 
 class SkillError(MusterError):

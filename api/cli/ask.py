@@ -40,6 +40,8 @@ def ask(
         name = app.asking.resolve(composition)
         options = AskOptions(model=composition, job_id=job_id)
         answer = app.asking.ask(query, options, timeout_s=timeout_s)
+        if not app.settings.is_stack:  # there the beat does it
+            app.upkeep.round()
     if answer.error_code is not None:
         raise answer_error(answer)
     payload = {

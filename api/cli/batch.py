@@ -26,6 +26,9 @@ def batch(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Only continue a job that exists.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run what failed before again; what is answered stays.")
+    ] = False,
     job: Annotated[
         str | None, typer.Option("--job", help="Job id. Default: from file, composition, pool and cards.")
     ] = None,
@@ -38,7 +41,7 @@ def batch(
     Ctrl-C leaves a job that can be resumed (exit code 130); in the stack the workers go on with it.
     Exit code 1: some questions failed; their lines say why.
     """
-    from api.cli.batch_files import check_output, open_batch, run_batch, target_of, write_answers
+    from api.cli.batch_files import check_output, open_batch, retry_batch, run_batch, target_of, write_answers
     from api.cli.progress import job_progress
     from orchestrator.errors import InputError
     from orchestrator.questions.files import STANDARD, spooled
@@ -52,6 +55,8 @@ def batch(
         if source.n_spooled is not None:
             session.remark(f"{source.n_spooled} bytes read from {source.name}.")
         opened = open_batch(app, source, composition=composition, job_id=job, resume=resume)
+        if retry_failed:
+            session.remark(f"{retry_batch(app, opened)} questions run again.")
         try:
             with job_progress(app, Path(source.name).name) as on_progress:
                 progress = run_batch(app, opened, on_progress=on_progress)

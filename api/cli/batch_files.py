@@ -14,11 +14,11 @@ from api.views.chat import Heading, chat_completion, muster_view
 from api.views.chat_requests import BatchBodies
 from api.views.jobs import answer_failure, own_line
 from orchestrator.bootstrap.app import App
-from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.assignments import JobProgress, JobState
 from orchestrator.domain.names import model_name
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import InputError, NotFoundError
+from orchestrator.errors import InputError, JobRunningError, NotFoundError
 from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.questions.files import STANDARD, Source, check_questions, iter_questions
 from orchestrator.runtime.files import replacing
@@ -77,6 +77,16 @@ def _require_job(app: App, job_id: str) -> None:
             remedy="The file, the composition, the configuration or the cards changed since; "
             "leave --resume out to start anew, or give the old job with --job.",
         ) from None
+
+
+def retry_batch(app: App, batch: Batch) -> int:
+    """Run what failed again, if the job has ended; returns how many queries."""
+    if app.jobs.job(batch.job_id).state is JobState.RUNNING:
+        return 0
+    try:
+        return app.ended.retry(batch.job_id)
+    except JobRunningError:  # somebody else was faster
+        return 0
 
 
 def run_batch(app: App, batch: Batch, *, on_progress: OnProgress | None = None) -> JobProgress:

@@ -1,4 +1,4 @@
-"""`jobs`: what was submitted, how far it is, and how to end it."""
+"""`jobs`: what was submitted, how far it is, how to end it, run it again and delete it; `vacuum`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,14 +48,66 @@ def jobs_cancel(ctx: typer.Context, job_id: JobId) -> None:
     session.emit(view.model_dump(mode="json"), _table("Job", [view]))
 
 
+def jobs_retry(
+    ctx: typer.Context,
+    job_id: JobId,
+    failed_only: Annotated[
+        bool,
+        typer.Option(
+            "--failed-only/--and-degraded",
+            help="And degraded: answers that had to do without somebody who was asked are replaced, too.",
+        ),
+    ] = True,
+    deadline_s: Annotated[
+        float | None, typer.Option(min=1, help="Seconds from now. Default: no deadline any more.")
+    ] = None,
+) -> None:
+    """Run what failed in a job that has ended again; what is answered stays.
+
+    What was cancelled or came too late goes on where it was. Without a stack this command does the work, and
+    Ctrl-C leaves a job that `muster batch` resumes. Exit code 1: some questions failed again.
+    """
+    from api.cli.progress import job_progress
+    from api.views.jobs import job_view
+
+    session = session_of(ctx)
+    with session.app() as app:
+        n = app.ended.retry(job_id, failed_only=failed_only, deadline_s=deadline_s)
+        session.remark(f"{n} questions run again." if n else "Nothing to run again.")
+        if n and not app.settings.is_stack:
+            with job_progress(app, job_id) as on_progress:
+                app.jobs.run(job_id, on_progress=on_progress)
+        view = job_view(app.jobs.job(job_id))
+    session.emit(view.model_dump(mode="json"), _table("Job", [view]))
+    if view.state != "running" and view.counts.failed:
+        raise typer.Exit(1)
+
+
+def jobs_delete(ctx: typer.Context, job_id: JobId) -> None:
+    """Delete a job that has ended, with its questions, prompts, responses, answers and feedback, for good."""
+    session = session_of(ctx)
+    with session.app() as app:
+        app.ended.delete(job_id)
+    session.emit({"id": job_id, "deleted": True}, f"{job_id} is deleted.")
+
+
+def vacuum(ctx: typer.Context) -> None:
+    """Delete jobs that were kept for long enough (`muster.retention`), and give free space back."""
+    session = session_of(ctx)
+    with session.app() as app:
+        n = app.ended.vacuum()
+    session.emit(
+        {"deleted": n}, f"{n} jobs were kept for long enough and are deleted; free space is given back."
+    )
+
+
 def _table(title: str, views: "list[JobView]") -> "Table":
     from api.cli.tables import table
 
-    numbers = ["questions", "answered", "failed", "calls", "loads"]
+    numbers = ["questions", "answered", "failed", "calls", "loads", "retries"]
     result = table(title, "id", "state", "model", *numbers, "label", numbers=numbers, whole=["id"])
     for view in views:
         counts = (view.counts.total, view.counts.completed, view.counts.failed)
-        result.add_row(
-            view.id, view.state, view.model, *map(str, (*counts, view.calls, view.loads)), view.label
-        )
+        numbers_of = (*counts, view.calls, view.loads, view.retries)
+        result.add_row(view.id, view.state, view.model, *map(str, numbers_of), view.label)
     return result

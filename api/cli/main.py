@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "serve": serve.serve,
     "worker": worker.worker,
     "beat": worker.beat,
+    "vacuum": jobs.vacuum,
     "doctor": system.doctor,
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
@@ -57,7 +58,13 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
     ),
     "jobs": (
         "What was submitted.",
-        {"list": jobs.jobs_list, "show": jobs.jobs_show, "cancel": jobs.jobs_cancel},
+        {
+            "list": jobs.jobs_list,
+            "show": jobs.jobs_show,
+            "cancel": jobs.jobs_cancel,
+            "retry": jobs.jobs_retry,
+            "delete": jobs.jobs_delete,
+        },
     ),
     "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
 }

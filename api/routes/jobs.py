@@ -1,4 +1,4 @@
-"""`/v1/jobs`: question sets as jobs: submit, look, follow, plan, cancel, read the answers."""
+"""`/v1/jobs`: question sets as jobs: submit, look, follow, plan, cancel, read the answers, retry, delete."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 
 from api.deps import AppDep, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
-from api.schemas.jobs import JobList, JobView, PlanView
+from api.schemas.jobs import JobDeletedView, JobList, JobView, PlanView
 from api.views.events import HEADERS, MEDIA_TYPE
 from api.views.jobs import job_events, job_view, own_line, plan_view
 from orchestrator.domain.names import PUBLIC_PREFIX
@@ -79,6 +79,32 @@ def cancel_job(job_id: str, app: AppDep) -> JobView:
     """Cancel a job: what is answered is kept. One that has ended stays as it is."""
     app.jobs.cancel(job_id)
     return job_view(app.jobs.job(job_id))
+
+
+@router.post(PATH + "/{job_id}/retry", status_code=202)
+def retry_job(
+    job_id: str,
+    app: AppDep,
+    failed_only: Annotated[
+        bool, Query(description="False: also answers that had to do without somebody who was asked.")
+    ] = True,
+    deadline_s: Annotated[float | None, Query(ge=MIN_DEADLINE_S, le=MAX_DEADLINE_S)] = None,
+) -> JobView:
+    """Run what failed in a job that has ended again; what is answered stays. 409 while it runs.
+
+    What a cancellation or a deadline ended goes on where it was. Without a new deadline the job has none;
+    with nothing to run again it stays as it is.
+    """
+    app.ended.retry(job_id, failed_only=failed_only, deadline_s=deadline_s)
+    return job_view(app.jobs.job(job_id))
+
+
+@router.delete(PATH + "/{job_id}")
+def delete_job(job_id: str, app: AppDep) -> JobDeletedView:
+    """Delete a job that has ended with its questions, prompts, responses, answers and feedback. 409 while it
+    runs: cancel it first. When this is answered, nothing is left."""
+    app.ended.delete(job_id)
+    return JobDeletedView(id=job_id)
 
 
 @router.get(PATH + "/{job_id}/plan")

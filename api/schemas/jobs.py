@@ -43,8 +43,8 @@ class JobCounts(Wire):
 
 
 class JobView(Wire):
-    """A submission. `calls` are generations on the books so far, `responses` those that came back;
-    times in seconds since 1970."""
+    """A submission. `calls` are generations on the books so far, `responses` those that came back; `retries`:
+    how often what failed was run again; times in seconds since 1970."""
 
     id: str
     object: Literal["muster.job"] = "muster.job"
@@ -56,9 +56,18 @@ class JobView(Wire):
     calls: int
     responses: int
     loads: int
+    retries: int
     created_at: int
     finished_at: int | None
     deadline_at: int | None
+
+
+class JobDeletedView(Wire):
+    """A job that is gone, in OpenAI's form."""
+
+    id: str
+    object: Literal["muster.job"] = "muster.job"
+    deleted: Literal[True] = True
 
 
 class JobList(Wire):

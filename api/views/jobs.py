@@ -40,6 +40,7 @@ def job_view(progress: JobProgress) -> JobView:
         calls=progress.n_assignments,
         responses=progress.n_responses,
         loads=progress.n_loads,
+        retries=progress.n_retries,
         created_at=int(progress.created_at),
         finished_at=None if progress.finished_at is None else int(progress.finished_at),
         deadline_at=None if progress.deadline_at is None else int(progress.deadline_at),

@@ -21,12 +21,14 @@ from orchestrator.ports.skills import Grader
 from orchestrator.runtime.private import tighten_folder
 from orchestrator.services.asking import Asking
 from orchestrator.services.conditions import EngineWatch
+from orchestrator.services.ended import EndedJobs
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
 from orchestrator.services.submitting import Submitter
+from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
 from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
@@ -46,7 +48,7 @@ class App:
     """The services over a configuration. Heavy parts (embedder, engines) are made when they are first needed.
 
     Attributes:
-        asking, jobs, experts, profiling, feedback, evaluation, checks: what entry points speak to.
+        asking, jobs, ended, experts, profiling, feedback, evaluation, checks: what entry points speak to.
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
@@ -106,6 +108,10 @@ class App:
             later_engines=self.catalogue.later_engines,
             cards=self.experts.cards,
         )
+        self.ended = EndedJobs(
+            store=self.store, dispatcher=self.dispatcher, retention=settings.muster.retention
+        )
+        self.upkeep = Upkeep(self.ended)
         self.evaluation = PoolEvaluation(
             bench=Bench(
                 service=self.jobs,
@@ -166,6 +172,7 @@ class App:
         return frozenset(e.id for e in self.pool.engines.values() if e.backend in REMOTE_BACKENDS)
 
     def close(self) -> None:
+        self.upkeep.stop()
         self.dispatcher.stop()
         self._database.close()
 
@@ -231,6 +238,8 @@ def open_app(settings: Settings, *, background: bool = False) -> Iterator[App]:
     try:
         if background:
             app.dispatcher.start()
+        if background and not settings.is_stack:  # there the beat does it
+            app.upkeep.start()
         yield app
     finally:
         app.close()

@@ -198,6 +198,7 @@ def run_beat(settings: Settings) -> int:
             waiting=app.store,
             bells=Bells(celery),
             every_s=scheduler.sweep_s,
+            upkeep=app.ended.tidy,
             sweeper=Sweeper(
                 leases=app.store,
                 devices=app.store,

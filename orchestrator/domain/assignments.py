@@ -171,7 +171,8 @@ class Job(Value):
 
 
 class JobProgress(Value):
-    """Counts of a job; completed + failed + waiting == total at every moment.
+    """Counts of a job; completed + failed + waiting == total at every moment. `n_retries`: how often its
+    failed queries were opened again.
 
     Times are seconds since the epoch by the database's clock.
     """
@@ -188,6 +189,7 @@ class JobProgress(Value):
     created_at: float = 0.0
     finished_at: float | None = None
     deadline_at: float | None = None
+    n_retries: int = 0
 
     @property
     def waiting(self) -> int:

@@ -118,6 +118,35 @@ class JobStore(JobReader, ResultReader, Protocol):
         """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
 
 
+class EndedJobStore(Protocol):
+    """Jobs that have ended: run again, or deleted."""
+
+    def retry(self, job_id: str, *, failed_only: bool, deadline_s: float | None) -> int:
+        """Open the failed queries of a job again, and without `failed_only` the degraded ones; returns how
+        many. What is answered stays; with none the job stays as it is. `deadline_s`: from now, None = none.
+
+        Raises:
+            JobRunningError: it has not ended.
+        """
+
+    def begin_deleting(self, job_id: str) -> int:
+        """Take a job from everybody's eyes, and free its id; returns a number for `purge`.
+
+        Raises:
+            JobRunningError: it has not ended.
+        """
+
+    def begin_deleting_old(self, days: Mapping[str, float], *, limit: int) -> int:
+        """The same for up to `limit` jobs that ended longer ago than their kind is kept; returns how many."""
+
+    def purge(self, number: int | None = None, *, limit: int) -> bool:
+        """Delete what up to `limit` queries of a deleted job left, by default of the first there is; whether
+        there may be more."""
+
+    def vacuum(self) -> None:
+        """Drop what is derived and no longer asked for, and give free space back."""
+
+
 class Outbox(Protocol):
     """Bells that are owed for submitted jobs."""
 

@@ -276,6 +276,16 @@ class FeedbackSettings(Section):
     """Judged answers in the window, before drift is spoken of."""
 
 
+class RetentionSettings(Section):
+    """Retention: days after its end for which a job is kept, with its questions, prompts, responses, answers
+    and feedback. None = until a person deletes it."""
+
+    question_days: float | None = Field(default=30, gt=0, le=36_500)
+    """Single questions, and dry runs of routing."""
+    batch_days: float | None = Field(default=None, gt=0, le=36_500)
+    """Question sets, those of profiles included."""
+
+
 class SchedulerSettings(Section):
     """Times in seconds; see docs/decisions (0013) for the defaults.
 
@@ -351,6 +361,8 @@ class MusterSettings(BaseSettings):
     """Named ways to answer, beside the stock ones."""
     feedback: FeedbackSettings = FeedbackSettings()
     """Feedback of users: how it counts."""
+    retention: RetentionSettings = RetentionSettings()
+    """Retention of jobs that have ended."""
     scheduler: SchedulerSettings = SchedulerSettings()
     """Times of the scheduler."""
     server: ServerSettings = ServerSettings()

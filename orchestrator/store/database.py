@@ -58,6 +58,9 @@ _KEEPALIVE = {
     "tcp_user_timeout": 25_000,
 }
 
+_SQLITE_VACUUM: Final = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+_POSTGRES_VACUUM: Final = ("SET statement_timeout = 0", "VACUUM (ANALYZE)")
+
 _ROLLED_BACK: Final = frozenset({"40001", "40P01", "55P03", "25P03"})
 """SQLSTATE of serialization failure, deadlock, lock timeout, and a transaction that stood still: PostgreSQL
 rolled it back."""
@@ -138,6 +141,28 @@ class Database:
         """One transaction. On SQLite it holds the write lock from the start, so it cannot fail half-way."""
         with _transaction(self._writers) as conn:
             yield conn
+
+    def vacuum(self) -> None:
+        """Give free space back to the file system; waits for others as long as a write would.
+
+        Raises:
+            StoreUnavailableError: they hold the database.
+        """
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        raw = self._engine.raw_connection()
+        try:
+            driver: Any = raw.driver_connection
+            for statement in _SQLITE_VACUUM if is_sqlite else _POSTGRES_VACUUM:
+                if not is_sqlite:
+                    driver.autocommit = True
+                driver.execute(statement)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            raise StoreUnavailableError(
+                f"the database cannot be vacuumed now: {error}.", remedy="It is safe to try again."
+            ) from error
+        finally:
+            raw.invalidate()  # its settings are not for others
+            raw.close()
 
     def close(self) -> None:
         self._engine.dispose()
@@ -240,7 +265,8 @@ def _postgresql_engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
     _write_ahead(connection)
-    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16384"):
+    # What is deleted is overwritten, not merely forgotten.
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16384", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -24,7 +24,7 @@ from orchestrator.ports.jobs import (
     QueryRecord,
     SweepReport,
 )
-from orchestrator.store import claims, devices, reading, submission
+from orchestrator.store import claims, deleting, devices, reading, retrying, submission
 from orchestrator.store.database import Database
 from orchestrator.store.steps import (
     Wanted,
@@ -72,6 +72,24 @@ class SqlJobStore:
 
     def cancel(self, job_id: str) -> None:
         self._db.transact(lambda conn: submission.cancel(conn, job_id))
+
+    def retry(self, job_id: str, *, failed_only: bool, deadline_s: float | None) -> int:
+        return self._db.transact(
+            lambda conn: retrying.retry(conn, job_id, failed_only=failed_only, deadline_s=deadline_s)
+        )
+
+    def begin_deleting(self, job_id: str) -> int:
+        return self._db.transact(lambda conn: deleting.begin(conn, job_id))
+
+    def begin_deleting_old(self, days: Mapping[str, float], *, limit: int) -> int:
+        return self._db.transact(lambda conn: deleting.begin_old(conn, days, limit=limit))
+
+    def purge(self, number: int | None = None, *, limit: int) -> bool:
+        return self._db.transact(lambda conn: deleting.purge(conn, number, limit=limit))
+
+    def vacuum(self) -> None:
+        self._db.transact(deleting.drop_derived)
+        self._db.vacuum()
 
     def ready(self, *, limit: int, job_id: str | None = None) -> list[QueryState]:
         return self._db.fetch(lambda conn: ready(conn, limit=limit, job_id=job_id))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, exists, func, select
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job, JobProgress, JobState, Response
@@ -33,7 +33,8 @@ def newest(conn: Connection, *, limit: int) -> list[JobProgress]:
     newest_first = _jobs().order_by(t.job.c.pk.desc())
     running = t.job.c.state == inline(JobState.RUNNING.value)
     rows = list(conn.execute(newest_first.where(running).limit(limit)))
-    rows += conn.execute(newest_first.where(~running).limit(limit - len(rows)))
+    kept = t.job.c.state != inline(t.DELETED)
+    rows += conn.execute(newest_first.where(~running, kept).limit(limit - len(rows)))
     return [_progress(row) for row in rows]
 
 
@@ -126,6 +127,7 @@ def _progress(row: Any) -> JobProgress:
         created_at=row.created_at,
         finished_at=row.finished_at,
         deadline_at=row.deadline_at,
+        n_retries=row.n_retries,
     )
 
 
@@ -142,9 +144,11 @@ def _answer(row: Any) -> Answer:
 
 
 def _pages(database: Database, job_id: str, wanted: Select[Any]) -> Iterator[Sequence[Any]]:
-    """Rows of a job's queries in submission order; no transaction is held between pages."""
+    """Rows of a job's queries in submission order; no transaction is held between pages. Of a job that is
+    deleted meanwhile there are no more."""
     job_pk = database.fetch(lambda conn: job_pk_of(conn, job_id))
-    of_job = wanted.where(t.query.c.job_pk == job_pk).order_by(t.query.c.ix).limit(PAGE)
+    is_there = exists().where(t.job.c.pk == job_pk, t.job.c.id == job_id)
+    of_job = wanted.where(t.query.c.job_pk == job_pk, is_there).order_by(t.query.c.ix).limit(PAGE)
     after = -1
     while rows := database.fetch(partial(_rows, of_job.where(t.query.c.ix > after))):
         yield rows

@@ -100,6 +100,7 @@ def _end(conn: Connection, job_pk: int, state: JobState, note: Answer) -> int:
     conn.execute(
         update(t.query).where(t.query.c.job_pk == job_pk, t.query.c.state == t.OPEN).values(state=t.FAILED)
     )
+    _owe_no_bell(conn, job_pk)
     return conn.execute(
         update(t.job)
         .where(t.job.c.pk == job_pk, t.job.c.state == JobState.RUNNING)
@@ -119,11 +120,19 @@ def add_counts(conn: Connection, counts: Counts) -> None:
 
 def close_if_finished(conn: Connection, job_pk: int) -> None:
     finished = t.job.c.n_completed + t.job.c.n_failed == t.job.c.n_total
-    conn.execute(
+    closed = conn.execute(
         update(t.job)
         .where(t.job.c.pk == job_pk, t.job.c.state == JobState.RUNNING, finished)
         .values(state=JobState.DONE, finished_at=db_now())
     )
+    if closed.rowcount:
+        _owe_no_bell(conn, job_pk)
+
+
+def _owe_no_bell(conn: Connection, job_pk: int) -> None:
+    """Nobody needs to be told of a job that has ended; without a broker nobody would take its bell away."""
+    owed = select(t.outbox.c.pk).where(t.outbox.c.job_pk == job_pk).with_for_update(skip_locked=True)
+    conn.execute(delete(t.outbox).where(t.outbox.c.pk.in_(owed)))
 
 
 def job_pk_of(conn: Connection, job_id: str) -> int:
@@ -137,8 +146,9 @@ def job_pk_of(conn: Connection, job_id: str) -> int:
 
 
 def _insert_job(conn: Connection, job: Job) -> int | None:
-    zero = dict.fromkeys(("n_total", *COUNTERS), 0)
-    row = {"id": checked_name("job", job.id), "payload": to_json(job), "content_hash": "", **zero}
+    zero = dict.fromkeys(("n_total", "n_retries", *COUNTERS), 0)
+    names = {"id": checked_name("job", job.id), "kind": job.kind}
+    row = {**names, "payload": to_json(job), "content_hash": "", **zero}
     deadline_at = None if job.deadline_s is None else db_now() + job.deadline_s
     statement = insert_or_ignore(conn, t.job).values(
         created_at=db_now(), deadline_at=deadline_at, state=JobState.RUNNING, **row

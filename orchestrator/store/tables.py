@@ -29,6 +29,9 @@ OPEN, COMPLETED, FAILED = "open", "completed", "failed"
 WAITING, LEASED, DONE, CANCELLED = "waiting", "leased", "done", "cancelled"
 """States of an assignment, beside FAILED (its response carries an error)."""
 
+DELETED = "deleted"
+"""State of a job that is gone for everybody: it has lost its name, and its rows follow."""
+
 METADATA: Final = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -59,6 +62,10 @@ class StoredRow(SQLModel):
         return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__.removesuffix("Row")).lower()
 
 
+NUMBERED_ONCE: Final = {"sqlite_autoincrement": True}
+"""Options of a table whose row numbers are not given again after a deletion; PostgreSQL never does."""
+
+
 def _partial(name: str, *columns: str, condition: str) -> Index:
     """SQLite uses a partial index only for statements that spell its condition with the same literals."""
     return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
@@ -67,9 +74,13 @@ def _partial(name: str, *columns: str, condition: str) -> Index:
 class JobRow(StoredRow, table=True):
     """A submission and its counters; n_completed + n_failed + its open queries == n_total.
 
-    The sweeper expires it at `deadline_at`."""
+    The sweeper expires it at `deadline_at`. `kind` is the payload's, for retention."""
 
-    __table_args__ = (_partial("ix_job_running", "pk", condition="state = 'running'"),)
+    __table_args__ = (
+        _partial("ix_job_running", "pk", condition="state = 'running'"),
+        _partial("ix_job_ended", "kind", "finished_at", condition="finished_at IS NOT NULL"),
+        _partial("ix_job_deleted", "pk", condition="state = 'deleted'"),
+    )
 
     pk: int = Field(primary_key=True, sa_type=Key)
     id: str = Field(unique=True, sa_type=Text)
@@ -85,10 +96,14 @@ class JobRow(StoredRow, table=True):
     created_at: float = Field(sa_type=Double)
     finished_at: float | None = Field(sa_type=Double)
     deadline_at: float | None = Field(sa_type=Double)
+    kind: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "batch"})
+    n_retries: int = Field(sa_column_kwargs={"server_default": "0"})
 
 
 class OutboxRow(StoredRow, table=True):
-    """A job that was submitted and not announced yet; written with the job, deleted once rung."""
+    """A job that was submitted and not announced yet; written with the job, deleted once rung, or ended."""
+
+    __table_args__ = (Index("ix_outbox_job_pk", "job_pk"),)
 
     pk: int = Field(primary_key=True, sa_type=Key)
     job_pk: int = Field(foreign_key="job.pk", sa_type=Key)
@@ -98,11 +113,13 @@ class QueryRow(StoredRow, table=True):
     """`n_outstanding` counts calls without a response; an open query at 0 is ready for its next step.
 
     Somebody computes that step now where `stepped_until` is in the future, or it failed and is tried again
-    then: `step_attempt` times so far."""
+    then: `step_attempt` times so far. Its number is never used again: a step that was computed for a query
+    that is gone must not reach another one."""
 
     __table_args__ = (
         UniqueConstraint("job_pk", "ix"),
         _partial("ix_query_ready", "priority", "pk", condition="state = 'open' AND n_outstanding = 0"),
+        NUMBERED_ONCE,
     )
 
     pk: int = Field(primary_key=True, sa_type=Key)
@@ -134,8 +151,8 @@ class PromptRow(StoredRow, table=True):
 class AssignmentRow(StoredRow, table=True):
     """A call on the books. A claim takes rows of one engine, one priority and one attempt, by `pk`;
     `ix_assignment_waiting` serves the claim and, with its last columns, the backlog. `response` is set
-    when the state is DONE or FAILED. Rows are written under the lock of their query, which is never
-    deleted: foreign keys would only cost."""
+    when the state is DONE or FAILED. Rows are written, and deleted, under the lock of their query: foreign
+    keys would only cost. Their numbers are never used again, for a worker may still hold one that is gone."""
 
     __table_args__ = (
         UniqueConstraint("query_pk", "stage", "expert_id", "sample_ix"),
@@ -145,6 +162,7 @@ class AssignmentRow(StoredRow, table=True):
             condition="state = 'waiting'",
         ),
         _partial("ix_assignment_leased", "lease_owner", condition="state = 'leased'"),
+        NUMBERED_ONCE,
     )
 
     pk: int = Field(primary_key=True, sa_type=Key)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from orchestrator.batching import Rates
 from orchestrator.domain.assignments import JobState
-from orchestrator.errors import MusterError, StoreUnavailableError
+from orchestrator.errors import MusterError, NotFoundError, StoreUnavailableError
 from workers.device.berth import Berth
 from workers.device.books import Books
 from workers.device.feeding import Feeder
@@ -220,9 +220,15 @@ class DeviceLoop:
 
     def _stop_ended_jobs(self) -> None:
         job_ids = {assignment.job_id for lane in self._lanes for assignment in lane.seat.running}
-        ended = {job_id for job_id in job_ids if self._stores.jobs.job(job_id).state is not JobState.RUNNING}
+        ended = {job_id for job_id in job_ids if not self._runs(job_id)}
         for lane in self._lanes:
             lane.stop_jobs(ended)
+
+    def _runs(self, job_id: str) -> bool:
+        try:
+            return self._stores.jobs.job(job_id).state is JobState.RUNNING
+        except NotFoundError:  # deleted since
+            return False
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────────
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import BATCH, Ask, Done, QueryState, Step
-from orchestrator.errors import MusterError, StoreError, StoreUnavailableError
+from orchestrator.errors import MusterError, NotFoundError, StoreError, StoreUnavailableError
 from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.jobs import JobReader, StepStore
 
@@ -93,6 +93,8 @@ class Advancer:
             composition = self._compositions(self._jobs.job(job_id).job)
             steps = composition.step(states)
             return [(state, self._checked(step)) for state, step in zip(states, steps, strict=True)]
+        except NotFoundError:
+            return []  # its job was deleted since
         except StoreError:
             raise
         except Exception as error:  # the loop must survive any composition

@@ -22,11 +22,23 @@ class Sender(Protocol):
 
 
 class Beat:
-    """Sweeps, empties the outbox, and rings again for work that nobody seems to have heard of."""
+    """Sweeps, empties the outbox, and rings again for work that nobody seems to have heard of.
+
+    Args:
+        upkeep: one short turn of what has all the time in the world.
+    """
 
     def __init__(
-        self, *, outbox: Outbox, waiting: WaitingReader, bells: Sender, every_s: float, sweeper: Sweeper
+        self,
+        *,
+        outbox: Outbox,
+        waiting: WaitingReader,
+        bells: Sender,
+        every_s: float,
+        sweeper: Sweeper,
+        upkeep: Callable[[], object] = lambda: None,
     ) -> None:
+        self._upkeep = upkeep
         self._outbox = outbox
         self._waiting = waiting
         self._bells = bells
@@ -45,6 +57,7 @@ class Beat:
             "sweep": self._sweep,
             "outbox": self._empty_outbox,
             "ring": self._ring_again,
+            "upkeep": self._tidy,
         }
         for name, part in parts.items():
             try:
@@ -66,6 +79,9 @@ class Beat:
             if not self._bells.send(ADVANCE):
                 return
             self._outbox.rung([bell.id for bell in owed])
+
+    def _tidy(self) -> None:
+        self._upkeep()
 
     def _ring_again(self) -> None:
         if self._waiting.ready(limit=1):
