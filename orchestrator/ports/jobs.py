@@ -205,6 +205,9 @@ class LeaseStore(Protocol):
     def renew(self, owner: str, *, lease_s: float) -> int:
         """Extend everything an owner holds; returns how many assignments."""
 
+    def held(self, owner: str) -> frozenset[int]:
+        """Assignments that an owner holds."""
+
     def complete(self, owner: str, completions: Sequence[Completion]) -> int:
         """Store responses whose lease is still current; returns how many were accepted. Responses
         that already exist are counted as regenerated and ignored."""

@@ -143,6 +143,10 @@ def renew(conn: Connection, owner: str, *, lease_s: float) -> int:
     ).rowcount
 
 
+def held(conn: Connection, owner: str) -> frozenset[int]:
+    return frozenset(conn.execute(select(t.assignment.c.pk).where(_leased_by(owner))).scalars())
+
+
 def complete(conn: Connection, owner: str, completions: Sequence[Completion]) -> int:
     counts = Counts()
     n = sum(_complete_chunk(conn, owner, chunk, counts) for chunk in chunked(completions, CHUNK))

@@ -139,6 +139,9 @@ class SqlJobStore:
     def renew(self, owner: str, *, lease_s: float) -> int:
         return self._db.transact(lambda conn: claims.renew(conn, owner, lease_s=lease_s))
 
+    def held(self, owner: str) -> frozenset[int]:
+        return self._db.fetch(lambda conn: claims.held(conn, owner))
+
     def complete(self, owner: str, completions: Sequence[Completion]) -> int:
         return self._db.transact(lambda conn: claims.complete(conn, owner, completions))
 

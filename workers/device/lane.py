@@ -1,7 +1,7 @@
 """An engine's way through a device loop: work claimed for it, run in its seat, handed to the ledger."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from orchestrator.batching import estimated_tokens, shard_size
 from orchestrator.domain.assignments import INTERACTIVE, Assignment, EngineBacklog
@@ -102,10 +102,10 @@ class Lane:
         self._ledger.add(endings)
         return endings
 
-    def stop_jobs(self, job_ids: set[str]) -> None:
-        """Abort the requests of these jobs."""
+    def stop_lost(self, held: Collection[int]) -> None:
+        """Abort the requests of assignments that are not among these."""
         try:
-            self.seat.stop_jobs(job_ids)
+            self.seat.stop_lost(held)
         except EngineCrashedError as error:
             self._die(error)
 

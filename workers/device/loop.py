@@ -12,8 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from typing import NamedTuple
 
 from orchestrator.batching import Rates
-from orchestrator.domain.assignments import JobState
-from orchestrator.errors import MusterError, NotFoundError, StoreUnavailableError
+from orchestrator.errors import MusterError, StoreUnavailableError
 from workers.device.berth import Berth
 from workers.device.books import Books
 from workers.device.feeding import Feeder
@@ -212,23 +211,17 @@ class DeviceLoop:
         lease_s = self._kit.settings.lease_s
         if self._n_held and self._timers.is_due("renew", self._kit.pace.renewal_s(lease_s)):
             if self._stores.leases.renew(self.owner, lease_s=lease_s) < self._n_held:
-                self._stop_ended_jobs()
+                self._stop_lost()
         elif self._is_doubtful and not self._n_held:
             # A claim may have been committed although its reply was lost.
             self._stores.leases.release_owner(self.owner, refund_attempt=True)
             self._is_doubtful = False
 
-    def _stop_ended_jobs(self) -> None:
-        job_ids = {assignment.job_id for lane in self._lanes for assignment in lane.seat.running}
-        ended = {job_id for job_id in job_ids if not self._runs(job_id)}
+    def _stop_lost(self) -> None:
+        """What was cancelled, deleted or taken over is not worth an engine's time."""
+        held = self._stores.leases.held(self.owner)
         for lane in self._lanes:
-            lane.stop_jobs(ended)
-
-    def _runs(self, job_id: str) -> bool:
-        try:
-            return self._stores.jobs.job(job_id).state is JobState.RUNNING
-        except NotFoundError:  # deleted since
-            return False
+            lane.stop_lost(held)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────────
 

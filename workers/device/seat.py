@@ -1,7 +1,7 @@
 """The device's seat: one loaded engine and the requests that run on it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -167,10 +167,10 @@ class Seat:
         self._stop_overdue(now)
         return endings
 
-    def stop_jobs(self, job_ids: set[str]) -> None:
-        """Abort the requests of these jobs."""
+    def stop_lost(self, held: Collection[int]) -> None:
+        """Abort the requests of assignments that are not among these: nobody waits for them."""
         for request_id, running in self._running.items():
-            if running.assignment.job_id in job_ids:
+            if running.assignment.id not in held:
                 self._stop(request_id, running, "cancelled")
 
     def close(self) -> None:
