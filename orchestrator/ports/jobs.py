@@ -162,6 +162,9 @@ class WaitingReader(Protocol):
     def backlog(self, *, owner: str) -> list[EngineBacklog]:
         """Open calls by engine; to `owner`, all devices but its own are others."""
 
+    def held(self, owner: str) -> frozenset[int]:
+        """Assignments under an owner's lease."""
+
     def is_routing(self) -> bool:
         """True while queries wait for their first step."""
 
@@ -204,9 +207,6 @@ class LeaseStore(Protocol):
 
     def renew(self, owner: str, *, lease_s: float) -> int:
         """Extend everything an owner holds; returns how many assignments."""
-
-    def held(self, owner: str) -> frozenset[int]:
-        """Assignments that an owner holds."""
 
     def complete(self, owner: str, completions: Sequence[Completion]) -> int:
         """Store responses whose lease is still current; returns how many were accepted. Responses

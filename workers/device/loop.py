@@ -219,7 +219,7 @@ class DeviceLoop:
 
     def _stop_lost(self) -> None:
         """What was cancelled, deleted or taken over is not worth an engine's time."""
-        held = self._stores.leases.held(self.owner)
+        held = self._stores.waiting.held(self.owner)
         for lane in self._lanes:
             lane.stop_lost(held)
 
