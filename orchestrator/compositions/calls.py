@@ -41,12 +41,16 @@ def length_notes(job: Job, experts: Sequence[Expert]) -> tuple[str, ...]:
 
 
 def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, seed: int) -> Call:
-    """The call that asks an aggregator to write the final answer from candidate answers."""
-    fence = f"{call_seed(seed, query, expert.id, 0):08x}"
+    """The call that asks an aggregator to write the final answer from candidate answers.
+
+    Its fence is new with every call, and its seed is not.
+    """
     return Call(
         expert_id=expert.id,
         role=CallRole.AGGREGATE,
-        messages=prompts.synthesize(query, candidates, style=expert.synthesize_prompt, fence=fence),
+        messages=prompts.synthesize(
+            query, candidates, style=expert.synthesize_prompt, fence=prompts.draw_fence()
+        ),
         sampling=Sampling(
             max_tokens=expert.max_tokens,
             temperature=expert.temperature,

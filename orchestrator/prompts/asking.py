@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from orchestrator.domain.queries import AnswerType, Message, Query
-from orchestrator.prompts.defusing import defuse
+from orchestrator.prompts.defusing import defuse, defused
 from orchestrator.tables import NameTable
 
 ANSWER_FORMS: Mapping[AnswerType, str] = {
@@ -43,4 +43,4 @@ def expert(query: Query, *, style: str, system_prompt: str | None = None) -> tup
     """
     system = (Message(role="system", content=system_prompt),) if system_prompt else ()
     question = Message(role="user", content=EXPERT_STYLES.find(style)(query))
-    return (*system, *query.context, question)
+    return (*system, *defused(query.context), question)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.domain.queries import Message, Query
 from orchestrator.prompts.asking import ANSWER_FORMS
-from orchestrator.prompts.defusing import defuse
+from orchestrator.prompts.defusing import defuse, defused
 from orchestrator.tables import NameTable
 
 
@@ -50,4 +50,4 @@ def synthesize(query: Query, candidates: Sequence[str], *, style: str, fence: st
         UnknownNameError: no such style.
     """
     content = SYNTHESIZE_STYLES.find(style)(query, candidates, fence)
-    return (*query.context, Message(role="user", content=content))
+    return (*defused(query.context), Message(role="user", content=content))

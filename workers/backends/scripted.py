@@ -24,6 +24,7 @@ from orchestrator.domain.values import content_hash
 from orchestrator.errors import BackendError, ContextExceededError, EngineCrashedError, EngineLoadError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.prompts import without_fence
 from workers.backends.options import Options, read_options
 from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop
@@ -83,7 +84,7 @@ class ScriptedOptions(Options):
         default: reply where `answers` has none: `answer` = "answer-<hash>", which depends on engine,
             adapter, prompt and (with a temperature) seed; `echo` = the last message.
         accuracy: share of `answers` that are given; the others become `wrong` replies. The choice is
-            a fixed function of `seed`, engine, adapter, prompt and sampling.
+            a fixed function of `seed`, engine, adapter, prompt (but for its fence) and sampling.
         wrong: replies to choose from when wrong; without any, "answer-<hash>".
         load_s: how long loading takes.
         fail_load: loading fails with this reason.
@@ -281,7 +282,7 @@ class ScriptedEngine:
                 event="generation",
                 request=event.id,
                 adapter=request.adapter,
-                prompt=content_hash(request.messages[-1].content),
+                prompt=content_hash(without_fence(request.messages[-1].content)),
             )
 
     def _break_down(self, rule: Rule) -> None:
@@ -309,7 +310,7 @@ class ScriptedEngine:
         return _finished(request, text, n_prompt=n_prompt, truncate=rule.truncate)
 
     def _reply(self, request: GenerationRequest) -> str:
-        question = request.messages[-1].content
+        question = without_fence(request.messages[-1].content)
         answer = _lookup(self._options.answers, question)
         if answer is None:
             return question if self._options.default == "echo" else f"answer-{self._digest(request)[:12]}"
@@ -327,7 +328,7 @@ class ScriptedEngine:
             self._spec.id,
             request.adapter or "",
             str(sampling.seed) if sampling.temperature > 0 else "greedy",
-            *(message.content for message in request.messages),
+            *(without_fence(message.content) for message in request.messages),
         ]
         return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,10 +1,19 @@
-"""Messages to prompts, tokens to text."""
+"""Messages to prompts, tokens to text.
 
-from collections.abc import Sequence
+Control tokens come from the chat template only. What a message holds is data: where it spells out a control
+string of the tokenizer, it is encoded in parts, so that ordinary tokens come of it. Other messages are
+encoded as ever, token for token.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchestrator.domain.queries import Message
 from orchestrator.errors import InputError
+from orchestrator.prompts import is_control
 from workers.backends.stop_strings import cut_at_stop
 
 if TYPE_CHECKING:
@@ -43,18 +52,76 @@ class Texts:
         return ids
 
     def _render(self, messages: Sequence[Message]) -> list[int]:
+        seam = _seam(messages)
+        parts = [self._in_parts(message.content, seam) for message in messages]
         if self._template is None:
-            text = "\n\n".join(message.content for message in messages)
+            text = "\n\n".join(parts)
         else:
             text = self._tokenizer.apply_chat_template(
-                [{"role": m.role, "content": m.content} for m in messages],
+                [{"role": m.role, "content": part} for m, part in zip(messages, parts, strict=True)],
                 chat_template=self._template,
                 add_generation_prompt=True,
                 tokenize=False,
             )
+        first, *rest = text.split(seam)
         # A chat template writes the special tokens itself.
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=self._template is None)
+        ids: list[int] = self._tokenizer.encode(first, add_special_tokens=self._template is None)
+        for part in rest:
+            ids += self._tokenizer.encode(part, add_special_tokens=False)
         return ids
+
+    def _in_parts(self, content: str, seam: str) -> str:
+        """The content with a seam inside each control string of the tokenizer."""
+        if self._controls is None:
+            return content
+        text = self._normalized(content)
+        if self._controls.search(text) is None:
+            return content
+        return self._controls.sub(lambda match: f"{match[0]}{seam}", text)
+
+    @cached_property
+    def _controls(self) -> "re.Pattern[str] | None":
+        """Finds where a control string begins: its first character, with the rest ahead.
+
+        So those that overlap are all found, and no part holds one.
+        """
+        rests: dict[str, set[str]] = {}
+        for word in self._control_words:
+            rests.setdefault(word[0], set()).add(word[1:])
+        if not rests:
+            return None
+        return re.compile(
+            "|".join(
+                f"{re.escape(first)}(?={'|'.join(map(re.escape, sorted(found)))})"
+                for first, found in sorted(rests.items())
+            )
+        )
+
+    @cached_property
+    def _control_words(self) -> set[str]:
+        """Special tokens, and others that were added in the form of control strings (`<tool_call>`)."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        words = {token.content for token in added if token.special or is_control(token.content)}
+        words |= set(self._tokenizer.all_special_tokens)
+        if self._normalize is not None:
+            words |= {self._normalize(word) for word in words}
+        return {word for word in words if len(word) > 1 and not word.isspace()}
+
+    def _normalized(self, content: str) -> str:
+        """The text in which the tokenizer looks for control strings, where it finds some there only."""
+        if self._normalize is None or self._controls is None:
+            return content
+        text = self._normalize(content)
+        return text if self._controls.search(text) else content
+
+    @cached_property
+    def _normalize(self) -> Callable[[str], str] | None:
+        """How texts are rewritten (wide letters, capitals) before control strings are looked for."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        if not any(token.normalized and (token.special or is_control(token.content)) for token in added):
+            return None
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)  # of those that are written in Python
+        return None if backend is None or backend.normalizer is None else backend.normalizer.normalize_str
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
@@ -66,3 +133,11 @@ class Texts:
             return False
         n_tail = max(len(word.encode()) for word in stop) + STOP_MARGIN
         return cut_at_stop(self.decode(ids[-n_tail:]), stop).stopped
+
+
+def _seam(messages: Sequence[Message]) -> str:
+    """Text that stands in no message and is cut out again before anything is encoded."""
+    while True:
+        seam = f"\ue000{secrets.token_hex(8)}\ue001"
+        if not any(seam in message.content for message in messages):
+            return seam

@@ -2,6 +2,7 @@ import pytest
 
 from aggregators.outputs import make_aggregator
 from aggregators.outputs.synthesize import Synthesize, SynthesizeOptions
+from orchestrator import prompts
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Response
@@ -37,8 +38,19 @@ def test_candidates_are_anonymous() -> None:
     assert "Max" not in content
 
 
+def without_fence(call: Call) -> Call:
+    messages = [m.model_copy(update={"content": prompts.without_fence(m.content)}) for m in call.messages]
+    return call.model_copy(update={"messages": tuple(messages)})
+
+
 def test_the_prompt_does_not_depend_on_the_order_of_responses() -> None:
-    assert ask(SPLIT) == ask(SPLIT[::-1])
+    assert without_fence(ask(SPLIT)) == without_fence(ask(SPLIT[::-1]))
+
+
+def test_two_calls_for_the_same_question_have_fences_of_their_own() -> None:
+    calls = [ask(SPLIT) for _ in range(3)]
+    assert len({call.messages for call in calls}) == 3
+    assert len({call.sampling.seed for call in calls}) == 1
 
 
 def test_unreadable_responses_are_not_shown() -> None:
