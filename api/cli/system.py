@@ -50,10 +50,15 @@ def doctor(ctx: typer.Context) -> None:
     """Check what a question needs to be answered; exit code 1 when something is missing."""
     from api.cli.tables import checks_table
     from orchestrator.bootstrap.checks import sandbox_layers
+    from orchestrator.domain.diagnoses import Diagnosis
+    from orchestrator.errors import StoreError
 
     session = session_of(ctx)
-    with session.app() as app:
-        checks = app.checks.diagnose()
+    try:
+        with session.app() as app:
+            checks = app.checks.diagnose()
+    except StoreError as error:  # without a database nothing else can be looked at but this machine
+        checks = [Diagnosis("database", False, str(error))]
     is_well = all(check.ok for check in checks)
     checks = [*checks, *sandbox_layers()]
     session.emit({"ok": is_well, "checks": [check._asdict() for check in checks]}, checks_table(checks))

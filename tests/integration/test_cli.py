@@ -459,6 +459,18 @@ def test_a_composition_recruits_only_whom_it_may(profiled: Path, capsys: Capture
     assert [recruit["expert"] for recruit in decision["recruits"]] == ["alpha", "gamma"]
 
 
+def test_doctor_names_a_database_that_is_away_and_what_this_machine_has(
+    pool: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+
+    checks = run_json(pool, capsys, "doctor", code=1)["checks"]
+
+    assert checks[0]["check"] == "database"
+    assert "cannot be used now" in checks[0]["detail"]
+    assert "sandbox: seccomp" in [check["check"] for check in checks]
+
+
 def test_doctor_names_weights_that_are_not_there(pool: Path, capsys: Captured) -> None:
     config = yaml.safe_load(pool.read_text())
     config["model_list"].append({"model_name": "delta", "litellm_params": {"model": "/no/such/weights"}})
