@@ -50,7 +50,7 @@ def batch(
     target = target_of(file, out)
     if str(target) == STANDARD and session.as_json:
         raise InputError("--json has standard output for its summary.", param="out", remedy="Give -o FILE.")
-    check_output(file, target)
+    check_output(target, inputs=(file, session.config_path()))
     with spooled(file) as source, session.app() as app:
         if source.n_spooled is not None:
             session.remark(f"{source.n_spooled} bytes read from {source.name}.")

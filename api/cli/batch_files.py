@@ -139,18 +139,18 @@ def target_of(file: Path, out: Path | None) -> Path:
     return Path(STANDARD) if is_pipe else file.with_suffix(SUFFIX)
 
 
-def check_output(file: Path, out: Path) -> None:
+def check_output(out: Path, *, inputs: Iterable[Path]) -> None:
     """Find out before the work, not after it, that the answers cannot be written.
 
     Raises:
-        InputError: `out` is the question file, or not in a directory that can be written.
+        InputError: `out` is one of the inputs, or not in a directory that can be written.
     """
     if str(out) == STANDARD:
         _standard_output()
     if str(out) == STANDARD or _is_stream(out):
         return
-    if out.resolve() == file.resolve():
-        raise InputError("the answers would replace the questions.", remedy="Choose another file with -o.")
+    if replaced := [file for file in inputs if out.resolve() == file.resolve()]:
+        raise InputError(f"the answers would replace {replaced[0]}.", remedy="Choose another file with -o.")
     if out.is_dir() or not os.access(out.parent, os.W_OK):
         raise InputError(f"cannot write {out}.", remedy="Choose another file with -o.")
 

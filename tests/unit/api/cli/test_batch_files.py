@@ -67,7 +67,7 @@ def test_answer_files_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
     assert len(modes) == 1
 
 
-@pytest.mark.parametrize("out", ["in.jsonl", "./x/../in.jsonl", "no/where.jsonl", "x"])
+@pytest.mark.parametrize("out", ["in.jsonl", "./x/../in.jsonl", "pool.yaml", "no/where.jsonl", "x"])
 def test_impossible_outputs_are_found_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
@@ -75,7 +75,7 @@ def test_impossible_outputs_are_found_before_the_work(
     Path("in.jsonl").touch()
     Path("x").mkdir()
     with pytest.raises(InputError):
-        check_output(Path("in.jsonl"), Path(out))
+        check_output(Path(out), inputs=(Path("in.jsonl"), Path("pool.yaml")))
 
 
 def openai_line(custom_id: str, **body: object) -> str:
