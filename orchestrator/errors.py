@@ -30,6 +30,7 @@
         ├── NotFoundError            no such job, query, card
         ├── StaleLeaseError          a write whose lease was taken over
         └── StoreUnavailableError    the database cannot be reached
+            └── SchemaChangedError   somebody migrated it to another revision than this process knows
 
 A message says what is wrong and what to do about it. `code` is a stable string for machines;
 `param` names the field at fault.
@@ -229,3 +230,7 @@ class StaleLeaseError(StoreError):
 
 class StoreUnavailableError(StoreError):
     code = "store_unavailable"
+
+
+class SchemaChangedError(StoreUnavailableError):
+    code = "schema_changed"

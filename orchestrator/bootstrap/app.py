@@ -137,6 +137,7 @@ class App:
             pool=self.pool,
             store=self.store,
             catalogue=self.catalogue,
+            revision=self.store.require_revision,
             measuring=self.preparation.note,
         )
 

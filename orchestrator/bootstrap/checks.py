@@ -44,9 +44,15 @@ class Checks:
         pool: Pool,
         store: JobStore,
         catalogue: Catalogue,
+        revision: Callable[[], None],
         measuring: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`measuring`: how far the profile is that this process makes; None = it makes none."""
+        """
+        Args:
+            revision: raises SchemaChangedError where the database is of another one.
+            measuring: how far the profile is that this process makes; None = it makes none.
+        """
+        self._revision = revision
         self._measuring = measuring
         self._settings = settings
         self._pool = pool
@@ -64,9 +70,15 @@ class Checks:
 
     def _checks(self) -> Mapping[str, Callable[[], str]]:
         if self._settings.is_stack:  # the workers embed, load and route; this process only looks
-            return {"database": self._database, "cards": self._cards, "broker": self._broker}
+            return {
+                "database": self._database,
+                "schema": self._schema,
+                "cards": self._cards,
+                "broker": self._broker,
+            }
         return {
             "database": self._database,
+            "schema": self._schema,
             "backends": self._backends,
             "weights": self._weights,
             "cards": self._cards,
@@ -75,6 +87,10 @@ class Checks:
 
     def _database(self) -> str:
         return f"{len(self._store.jobs(limit=1000))} jobs"
+
+    def _schema(self) -> str:
+        self._revision()
+        return "as this version writes it"
 
     def _backends(self) -> str:
         names = sorted({engine.backend for engine in self._pool.engines.values()})

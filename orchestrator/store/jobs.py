@@ -26,6 +26,7 @@ from orchestrator.ports.jobs import (
 )
 from orchestrator.store import claims, deleting, devices, reading, retrying, submission
 from orchestrator.store.database import Database
+from orchestrator.store.revision import RevisionWatch
 from orchestrator.store.steps import (
     Wanted,
     advance,
@@ -41,13 +42,15 @@ from orchestrator.store.steps import (
 class SqlJobStore:
     """Jobs, queries, assignments, responses and answers; safe for many threads and processes.
 
-    Every method raises StoreUnavailableError when the database cannot be reached (nothing was written
-    then, unless the reply to COMMIT was lost: see `Database`), StoreError when it refuses, NotFoundError
-    for an unknown job.
+    While the database is of another revision than this program, nothing is claimed, stepped or swept, and
+    what changes a job raises SchemaChangedError. Every method raises StoreUnavailableError when the database
+    cannot be reached (nothing was written then, unless the reply to COMMIT was lost: see `Database`),
+    StoreError when it refuses, NotFoundError for an unknown job.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, revision: RevisionWatch | None = None) -> None:
         self._db = database
+        self._revision = revision or RevisionWatch(database)
 
     @property
     def device_stores(self) -> DeviceStores:
@@ -55,6 +58,7 @@ class SqlJobStore:
         return DeviceStores(jobs=self, waiting=self, steps=self, leases=self, devices=self, costs=self)
 
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
+        self._revision.require()
         with self._db.write() as conn:  # `queries` can be read once only: nothing to try again with
             return submission.submit(conn, job, queries)
 
@@ -71,23 +75,33 @@ class SqlJobStore:
         return self._db.fetch(lambda conn: reading.newest(conn, limit=limit))
 
     def cancel(self, job_id: str) -> None:
+        self._revision.require()
         self._db.transact(lambda conn: submission.cancel(conn, job_id))
 
     def retry(self, job_id: str, *, failed_only: bool, deadline_s: float | None) -> int:
+        self._revision.require()
         return self._db.transact(
             lambda conn: retrying.retry(conn, job_id, failed_only=failed_only, deadline_s=deadline_s)
         )
 
     def begin_deleting(self, job_id: str) -> int:
+        self._revision.require()
         return self._db.transact(lambda conn: deleting.begin(conn, job_id))
 
     def begin_deleting_old(self, days: Mapping[str, float], *, limit: int) -> int:
+        if not self._revision.fits():
+            return 0
         return self._db.transact(lambda conn: deleting.begin_old(conn, days, limit=limit))
 
     def purge(self, number: int | None = None, *, limit: int) -> bool:
+        if number is not None:  # somebody waits for it
+            self._revision.require()
+        elif not self._revision.fits():
+            return False
         return self._db.transact(lambda conn: deleting.purge(conn, number, limit=limit))
 
     def vacuum(self) -> None:
+        self._revision.require()
         self._db.transact(deleting.drop_derived)
         self._db.vacuum()
 
@@ -103,6 +117,8 @@ class SqlJobStore:
         without: Collection[str] = (),
         min_priority: int = BATCH,
     ) -> list[QueryState]:
+        if not self._revision.fits():
+            return []
         wanted = Wanted(job_id, frozenset(without), min_priority)
         if for_s <= 0:
             return self._db.fetch(lambda conn: free_ready(conn, limit=limit, wanted=wanted))
@@ -125,9 +141,9 @@ class SqlJobStore:
     def claim(
         self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
     ) -> Claim:
-        if limit < 1 or not self._db.fetch(
-            lambda conn: claims.is_waiting(conn, engine_id, min_priority=min_priority)
-        ):
+        if limit < 1 or not self._revision.fits():
+            return Claim(owner, ())
+        if not self._db.fetch(lambda conn: claims.is_waiting(conn, engine_id, min_priority=min_priority)):
             return Claim(owner, ())
         claimed = self._db.transact(
             lambda conn: claims.claim(
@@ -155,11 +171,15 @@ class SqlJobStore:
         return self._db.fetch(claims.lease_owners)
 
     def bury(self, owner: str, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+        if not self._revision.fits():
+            return SweepReport()
         return self._db.transact(
             lambda conn: claims.bury(conn, owner, max_attempts=max_attempts, harmless=harmless)
         )
 
     def sweep(self, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+        if not self._revision.fits():
+            return SweepReport()
         return self._db.transact(
             lambda conn: claims.sweep(conn, max_attempts=max_attempts, harmless=harmless)
         )
@@ -167,6 +187,8 @@ class SqlJobStore:
     def give_up(
         self, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int
     ) -> int:
+        if not self._revision.fits():
+            return 0
         return self._db.transact(
             lambda conn: claims.give_up(
                 conn,
@@ -240,6 +262,13 @@ class SqlJobStore:
         self._db.transact(
             lambda conn: devices.record_rate(conn, engine_id, device, Rate(load_s, tokens_per_s))
         )
+
+    def require_revision(self) -> None:
+        """
+        Raises:
+            SchemaChangedError: somebody migrated the database since this process began.
+        """
+        self._revision.require()
 
     def close(self) -> None:
         self._db.close()

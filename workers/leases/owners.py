@@ -1,17 +1,47 @@
-"""Owners of leases: names that tell, on the same host, whether their process still lives."""
+"""Owners of leases: names that tell, on the same machine, whether their process still lives."""
 
 import itertools
 import os
 import re
 import socket
+import uuid
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
 
 _numbers = itertools.count(1)
 
 
-def new_owner() -> str:
-    """`host|process namespace|pid|start|n`: unique among all loops of all processes."""
-    return "|".join([*_place(), str(os.getpid()), _start_of(os.getpid()) or "?", str(next(_numbers))])
+class Machine(NamedTuple):
+    """Place whose process numbers mean the same to all: two machines may share a name, and two containers of
+    one machine number their processes alike.
+
+    Attributes:
+        name: of the host, for people.
+        boot: the kernel's number of this run of the machine; elsewhere, that of its network card.
+        namespace: of process numbers.
+    """
+
+    name: str
+    boot: str
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"{self.name}|{self.boot}/{self.namespace}"
+
+
+def this_machine() -> Machine:
+    """The machine, or container, of this process."""
+    return Machine(re.sub(r"[|+]", "-", socket.gethostname()), _boot(), _namespace())
+
+
+def new_owner(machine: Machine | None = None) -> str:
+    """`host|boot/process namespace|pid|start|n`: unique among all loops of all processes."""
+    place = str(machine or this_machine())
+    return "|".join([place, str(os.getpid()), _start_of(os.getpid()) or "?", str(next(_numbers))])
 
 
 def berth_of(owner: str, name: str) -> str:
@@ -24,22 +54,32 @@ def loop_of(owner: str) -> str:
     return owner.partition("+")[0]
 
 
-def is_dead(owner: str) -> bool:
-    """True if the owner provably is a process of this host that has ended. Doubt means no."""
+def is_dead(owner: str, machine: Machine | None = None) -> bool:
+    """True if the owner provably is a process of this machine that has ended. Doubt means no."""
     parts = loop_of(owner).split("|")
-    if len(parts) != 5 or parts[:2] != _place() or not parts[2].isdigit():
+    if len(parts) != 5 or not parts[2].isdigit():
+        return False
+    if "|".join(parts[:2]) != str(machine or this_machine()):
         return False
     pid = int(parts[2])
     return not _exists(pid) or (parts[3] != "?" and _start_of(pid) != parts[3])
 
 
-def _place() -> list[str]:
-    """Host and process namespace (two containers may share a host name, and number processes alike)."""
+@cache
+def _boot() -> str:
     try:
-        namespace = str(Path("/proc/self/ns/pid").readlink())
+        return _BOOT_ID.read_text().strip()
+    except (
+        OSError
+    ):  # no Linux; without a network card each process has a number of its own, and nobody is sure
+        return f"{uuid.getnode():x}"
+
+
+def _namespace() -> str:
+    try:
+        return str(_NAMESPACE.readlink())
     except OSError:
-        namespace = "-"
-    return [re.sub(r"[|+]", "-", socket.gethostname()), namespace]
+        return "-"
 
 
 def _exists(pid: int) -> bool:
