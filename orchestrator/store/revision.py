@@ -1,7 +1,6 @@
 """The schema's revision, looked at while a process runs: another one may have migrated the database."""
 
 import logging
-import math
 import threading
 import time
 
@@ -27,7 +26,7 @@ class RevisionWatch:
         self._clock = clock
         self._every_s = every_s
         self._lock = threading.Lock()
-        self._looked_at = -math.inf
+        self._looked_at = clock()  # whoever opens a database brings it up to date
         self._found: str | None = HEAD
 
     def fits(self) -> bool:

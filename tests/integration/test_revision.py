@@ -67,8 +67,8 @@ def test_doctor_says_that_the_database_is_newer(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     pool = str(write_pool(tmp_path))
-    main(["--config", pool, "doctor"])
+    main(["--config", pool, "doctor", "--json"])
     assert "schema" in capsys.readouterr().out
     migrate(tmp_path, "9999")
-    assert main(["--config", pool, "doctor"]) != 0
-    assert "Upgrade Muster" in capsys.readouterr().err
+    assert main(["--config", pool, "doctor", "--json"]) != 0
+    assert "Upgrade Muster" in capsys.readouterr().out
