@@ -30,7 +30,7 @@ from orchestrator.services.profiling import Profiling
 from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
-from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database
+from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database, shared_key
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from skills.profiler import Profiler, check_labelled
 from workers.backends.registry import REMOTE_BACKENDS, get_backend
@@ -165,7 +165,7 @@ class App:
         """The channel on which this process tells and hears of answers, in the stack."""
         from workers.stack.news import open_news
 
-        return open_news(self.settings)
+        return open_news(self.settings, key=lambda: shared_key(self._database, "news"))
 
     @property
     def remote_engine_ids(self) -> frozenset[str]:

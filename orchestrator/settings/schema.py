@@ -344,6 +344,9 @@ class MusterSettings(BaseSettings):
     `data_dir`."""
     broker_url: SecretUrl | None = None
     """Redis, Valkey or RabbitMQ; makes every command a part of the stack. None = one process does all."""
+    broker_password_file: UserPath | None = None
+    """File with the broker's password, relative to this file, so that it stands in no URL and no environment;
+    others must not be able to read it."""
     device: str = "auto"
     """`auto`, `cpu`, or `cuda:0`."""
     seed: int = Field(default=0, ge=0, le=2**63 - 1)

@@ -4,5 +4,6 @@ from orchestrator.store.cards import SqlCardStore
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.feedback import SqlFeedbackStore
 from orchestrator.store.jobs import SqlJobStore
+from orchestrator.store.keys import shared_key
 
-__all__ = ["Database", "SqlCardStore", "SqlFeedbackStore", "SqlJobStore", "open_database"]
+__all__ = ["Database", "SqlCardStore", "SqlFeedbackStore", "SqlJobStore", "open_database", "shared_key"]

@@ -286,7 +286,16 @@ class FeedbackCountRow(StoredRow, table=True):
     n_abstain: float = Field(sa_type=Double)
 
 
+class SharedKeyRow(StoredRow, table=True):
+    """A key that the processes of a stack share, hexadecimal; gone with its row, and drawn anew."""
+
+    purpose: str = Field(primary_key=True, sa_type=Text)
+    value: str = Field(sa_type=Text)
+    created_at: float = Field(sa_type=Double)
+
+
 job = METADATA.tables["job"]
+shared_key = METADATA.tables["shared_key"]
 outbox = METADATA.tables["outbox"]
 query = METADATA.tables["query"]
 prompt = METADATA.tables["prompt"]

@@ -102,17 +102,22 @@ class Redis:
 
     Args:
         password: what it asks for; None = nothing.
+        rules: who may do what, as its access list has it; `user` is the one whom we are.
     """
 
-    def __init__(self, folder: Path, *, password: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, password: str | None = None, user: str = "", rules: str | None = None
+    ) -> None:
         self.port = free_port()
         self._folder = folder
         self._password = password
+        self._user = user
+        self._rules = rules
         self._process: Process | None = None
 
     @property
     def url(self) -> str:
-        login = f":{self._password}@" if self._password else ""
+        login = f"{self._user}:{self._password}@" if self._password else ""
         return f"redis://{login}127.0.0.1:{self.port}/0"
 
     @property
@@ -123,7 +128,12 @@ class Redis:
     def start(self, *options: str) -> None:
         command = [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--appendonly", "no", "--dir", str(self._folder)]
-        command += ["--requirepass", self._password] if self._password else []
+        if self._rules is not None:
+            access = self._folder / "users.acl"
+            access.write_text(self._rules)
+            command += ["--aclfile", str(access)]
+        elif self._password:
+            command += ["--requirepass", self._password]
         self._process = Process("redis", [*command, *options], env={}, log=self._folder / "redis.log").start()
         wait_for("redis answers", self._answers, within_s=10)
 

@@ -10,6 +10,7 @@ from celery import Celery, signals
 from kombu import Exchange, Queue
 
 from orchestrator.errors import ConfigError, MusterError
+from orchestrator.settings.passwords import with_password
 from orchestrator.settings.schema import Settings
 from workers.stack.redis_transport import TRANSPORT
 
@@ -84,7 +85,10 @@ def broker_url(settings: Settings) -> str:
             param="muster.broker_url",
             remedy=f"Use {', '.join(f'{name}://' for name in SCHEMES)}.",
         )
-    return url
+    file = settings.muster.broker_password_file
+    if file is None:
+        return url
+    return with_password(url, settings.base_dir / file, param="muster.broker_password_file")
 
 
 def _leave_logs_alone(**_: object) -> None:

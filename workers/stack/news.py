@@ -1,26 +1,26 @@
 """News of jobs, from whoever works to whoever waits: new answers, and pieces of those being written.
-Lossy on purpose.
+Lossy on purpose, and sealed: whoever else reaches the broker is not heard.
 
 Over Redis there is a channel of pub/sub for each; over other brokers there are none, and waiting means
 polling.
 """
 
-import json
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import redis
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from orchestrator.ports.dispatch import Piece
 from orchestrator.settings.schema import Settings
 from workers.pieces import Watch, Watches
 from workers.stack.celery_app import broker_url, is_redis
+from workers.stack.seals import PROCESS_KEY, Seals
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,12 @@ class RedisNews:
     wait for Redis.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, key: bytes = PROCESS_KEY) -> None:
+        """
+        Args:
+            key: what messages are sealed with; only who has the same is heard.
+        """
+        self.seals = Seals(key)
         self._client = redis.Redis.from_url(
             url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S, socket_keepalive=True
         )
@@ -104,7 +109,7 @@ class RedisNews:
 
     def tell(self, job_ids: Collection[str]) -> None:
         try:
-            self._client.publish(self._channel, json.dumps(sorted(job_ids)))
+            self._client.publish(self._channel, self.seals.seal(self._channel, sorted(job_ids)))
         except redis.RedisError as error:
             log.debug("news of %d jobs was not told: %s", len(job_ids), error)
 
@@ -150,9 +155,10 @@ class RedisNews:
             pieces = [self._outgoing.get()]
             while not self._outgoing.empty():
                 pieces.append(self._outgoing.get())
-            told = [piece for piece in pieces if piece is not None]
+            told = [list(piece) for piece in pieces if piece is not None]
             try:
-                self._client.publish(self._pieces_channel, json.dumps(told))
+                message = self.seals.seal(self._pieces_channel, told)
+                self._client.publish(self._pieces_channel, message)
             except redis.RedisError as error:
                 log.debug("%d pieces were not told: %s", len(told), error)
             if None in pieces:
@@ -170,31 +176,32 @@ class RedisNews:
         if kind == "subscribe" and channel == self._channel:
             self._live.set()
             self._watches.move(None)  # what was told before is not told again
-        elif kind == "message" and channel == self._channel:
-            self._watches.move(_job_ids(data))
-        elif kind == "message":
-            for piece in _pieces(data):
-                self._watches.add(piece)
+        elif kind == "message" and (said := self.seals.unseal(channel, data)) is not None:
+            if channel == self._channel:
+                self._watches.move(_job_ids(said))
+            else:
+                for piece in _pieces(said):
+                    self._watches.add(piece)
 
 
-def open_news(settings: Settings) -> News:
-    """The news of the configured broker; nothing is connected yet."""
+def open_news(settings: Settings, *, key: Callable[[], bytes]) -> News:
+    """The news of the configured broker; nothing is connected yet.
+
+    Args:
+        key: asked for where messages are to be sealed.
+    """
     url = broker_url(settings)
-    return RedisNews(url) if is_redis(url) else NoNews()
+    return RedisNews(url, key=key()) if is_redis(url) else NoNews()
 
 
-def _job_ids(data: bytes) -> list[str]:
-    """Garbage is no news."""
-    try:
-        names = json.loads(data)
-    except ValueError:
-        return []
+def _job_ids(names: JsonValue) -> list[str]:
+    """Of a process of another version, perhaps: what is no list of names is no news."""
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def _pieces(data: bytes) -> list[Piece]:
+def _pieces(said: JsonValue) -> list[Piece]:
     """Garbage is no news."""
     try:
-        return _PIECES.validate_json(data)
+        return _PIECES.validate_python(said)
     except ValidationError:
         return []
