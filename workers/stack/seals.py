@@ -42,7 +42,7 @@ class Seals:
         return f"{self._signature(channel, body.encode())}{body}"
 
     def unseal(self, channel: str, message: bytes) -> JsonValue:
-        """What a message says; None = it is not one of ours, or was heard before."""
+        """Data of a message; None = it is not one of ours, or was heard before."""
         data = self._checked(channel, message)
         if data is None:
             with self._lock:
