@@ -198,7 +198,7 @@ class Measurer:
 
     def _has_ended(self, job_id: str) -> bool:
         try:
-            return self._jobs.job(job_id).state is not JobState.RUNNING
+            return self._jobs.job(job_id).state.is_over
         except NotFoundError:
             return False
 

@@ -49,7 +49,7 @@ class JobView(Wire):
     id: str
     object: Literal["muster.job"] = "muster.job"
     kind: str
-    state: Literal["running", "done", "cancelled", "expired"]
+    state: Literal["running", "cancelling", "expiring", "done", "cancelled", "expired"]
     model: str
     label: str
     counts: JobCounts

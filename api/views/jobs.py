@@ -12,7 +12,7 @@ from api.views.chat import muster_view
 from api.views.events import PING, PING_S
 from orchestrator.batching import JobPlan
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.assignments import JobProgress, JobState
 from orchestrator.domain.names import model_name
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.jobs import AnsweredQuery
@@ -116,7 +116,7 @@ async def job_events(
     view = first
     yield event("progress", view)
     said_at = time.monotonic()
-    while view.state == "running":
+    while not JobState(view.state).is_over:
         await asyncio.sleep(look_s)
         try:
             seen = await look()

@@ -64,7 +64,7 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
     Raises:
         ConfigError: `exact` without OR-Tools.
     """
-    if given.progress.state is not JobState.RUNNING:
+    if given.progress.state.is_over:
         return _record(given)
     rates = Rates.over_devices(given.rates)
     rates = rates.extended({*later, *(item.engine_id for item in given.backlog)})

@@ -15,7 +15,7 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX, composition_of
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
-from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.jobs import StoreHealth
 from orchestrator.prompts import EXPERT_STYLES, SYNTHESIZE_STYLES
 from orchestrator.redaction import redact
 from orchestrator.settings.load import raise_all
@@ -30,6 +30,9 @@ DISPENSABLE = frozenset({"broker", "workers"})
 """Checks of the stack that may fail while questions are still taken."""
 
 
+MOST_JOBS = 1000
+"""More jobs are not counted: telling that the database answers must cost the same whatever is in it."""
+
 UNMEASURED = frozenset({"cards", "compositions"})
 """Checks that may fail while the profile is being made: questions are answered without it."""
 
@@ -42,7 +45,7 @@ class Checks:
         settings: Settings,
         *,
         pool: Pool,
-        store: JobStore,
+        store: StoreHealth,
         catalogue: Catalogue,
         revision: Callable[[], None],
         measuring: Callable[[], str | None] = lambda: None,
@@ -86,7 +89,8 @@ class Checks:
         }
 
     def _database(self) -> str:
-        return f"{len(self._store.jobs(limit=1000))} jobs"
+        n = self._store.n_under_way(limit=MOST_JOBS)
+        return f"{n}{'+' if n == MOST_JOBS else ''} jobs under way"
 
     def _schema(self) -> str:
         self._revision()

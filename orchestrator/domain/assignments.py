@@ -144,10 +144,24 @@ Step = Ask | Done
 
 
 class JobState(StrEnum):
+    """A job that is ended early is on its way there for a while: nothing of it is claimed any more, and what
+    is open is closed bit by bit."""
+
     RUNNING = "running"
+    CANCELLING = "cancelling"
+    EXPIRING = "expiring"
     DONE = "done"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+
+    @property
+    def is_over(self) -> bool:
+        """True if every query of the job has ended."""
+        return self not in UNDER_WAY
+
+
+UNDER_WAY = (JobState.RUNNING, JobState.CANCELLING, JobState.EXPIRING)
+"""States of a job that has not ended."""
 
 
 class Job(Value):

@@ -6,6 +6,7 @@ attempt + 1); writes with an outdated attempt are ignored; a response per assign
 are unique; a query advances only from the stage its step was computed for.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -46,6 +47,13 @@ class SweepReport(NamedTuple):
     n_expired: int = 0
 
 
+class LeaseTimes(NamedTuple):
+    """The database's clock at one moment, and when the last lease of each owner ends by it."""
+
+    now_s: float
+    until_s: Mapping[str, float]
+
+
 class Bell(NamedTuple):
     """A row of the outbox: `job_id` was submitted and nobody was told yet."""
 
@@ -83,6 +91,13 @@ class JobReader(Protocol):
         """Running jobs first, then the others; newest first within both."""
 
 
+class StoreHealth(Protocol):
+    """Health of the books."""
+
+    def n_under_way(self, *, limit: int) -> int:
+        """Jobs that have not ended; of more than `limit`, no more are counted."""
+
+
 class ResultReader(Protocol):
     """Outcomes of jobs."""
 
@@ -115,7 +130,8 @@ class JobStore(JobReader, ResultReader, Protocol):
         queries. A job id that exists with equal content is a no-op."""
 
     def cancel(self, job_id: str) -> None:
-        """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
+        """End a job: nothing of it is claimed any more, and its open queries fail as `cancelled`, those of a
+        large one after this returns. One that has ended stays as it is."""
 
 
 class EndedJobStore(Protocol):
@@ -218,17 +234,31 @@ class LeaseStore(Protocol):
     def release_owner(self, owner: str, *, refund_attempt: bool) -> int:
         """Give back everything an owner holds; returns how many assignments."""
 
-    def lease_owners(self) -> list[str]:
-        """Owners of leases now, expired ones included."""
+    def lease_times(self) -> LeaseTimes:
+        """Ends of the leases of each owner."""
 
     def bury(self, owner: str, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
         """An owner is dead: its leases return to the queue. After `max_attempts` claims the assignment fails
         as poison, if its owner held nothing else that could have been the cause; work of `harmless` engines
         could not, and its attempt is refunded."""
 
-    def sweep(self, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+    def sweep(
+        self,
+        *,
+        max_attempts: int,
+        harmless: Collection[str] = (),
+        spared: Collection[str] = (),
+        max_lease_s: float = math.inf,
+        for_s: float = 1.0,
+    ) -> SweepReport:
         """Return expired leases to the queue, as `bury` does. The open queries of a job past its deadline end
-        as `batch_expired`."""
+        as `batch_expired`, and those of a job that was cancelled, for about `for_s` seconds; the rest next
+        time. One sweeps at a time, the others do nothing.
+
+        Args:
+            spared: owners whose leases stay; with any, no deadline passes either.
+            max_lease_s: leases that end later than so many seconds from now end by then.
+        """
 
     def give_up(
         self, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int

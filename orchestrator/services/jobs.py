@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from orchestrator.batching import JobPlan, PlanInput, job_plan
-from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
+from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, LoadPlan
 from orchestrator.domain.cards import CompetenceCard, measured_version
 from orchestrator.domain.devices import LIVE_S
 from orchestrator.domain.queries import Query
@@ -137,7 +137,7 @@ class Jobs:
             NotFoundError: no such job.
         """
         progress = self._store.job(job_id)
-        if progress.state is not JobState.RUNNING:
+        if progress.state.is_over:
             return NOTHING_LEFT
         return self._dispatcher.plan(later=self._later_engines(progress.job))
 

@@ -1,34 +1,35 @@
-"""Leases: claim, renew, complete, release, sweep. The fence is (owner, attempt).
+"""Leases: claim, renew, complete, release. The fence is (owner, attempt).
 
-A claim takes assignments of one engine, one priority and one attempt. Those that were claimed before
-and came back (their worker or engine died) go last and in ever smaller shards, so that a prompt that
-kills its engine is alone by its last attempt and takes no neighbour with it: a death counts as the fault
-of a prompt only if that was all its worker held.
+A claim takes assignments of one engine and one attempt. Fresh ones are divided fairly among the jobs that
+wait for the engine (`batching.shares`). Those that were claimed before and came back (their worker or engine
+died) go last and in ever smaller shards, so that a prompt that kills its engine is alone by its last attempt
+and takes no neighbour with it: a death counts as the fault of a prompt only if that was all its worker held.
 """
 
-import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select, update
 
 from orchestrator.batching import retry_limit
-from orchestrator.domain.assignments import Assignment, EngineBacklog, Response
-from orchestrator.ports.jobs import Completion, SweepReport
-from orchestrator.store import devices
+from orchestrator.batching.shares import Share, divided, rank_of
+from orchestrator.domain.assignments import Assignment, Response
+from orchestrator.ports.jobs import Completion
 from orchestrator.store import tables as t
+from orchestrator.store.audit import recount
 from orchestrator.store.bulk import among, update_rows
-from orchestrator.store.codec import (
-    checked_name,
-    failed_response,
-    to_json,
-)
-from orchestrator.store.database import chunked, db_now, inline
+from orchestrator.store.codec import checked_name, to_json
+from orchestrator.store.database import db_now, inline
+from orchestrator.store.picking import of_each_job
 from orchestrator.store.steps import call_of
-from orchestrator.store.submission import Counts, add_counts, expire
+from orchestrator.store.tally import Counts, add_counts, in_order
 
-CHUNK = 500
+JOBS_AT_ONCE = 64
+"""Jobs that a claim is divided among; the others have had more turns."""
+
+_COUNTED = ("job_pk", "engine_id", "priority", "attempt", "est_tokens", "created_at")
+"""Columns that `Counts` reads."""
 
 _UNLEASED = {"lease_owner": None, "lease_expires_at": None}
 
@@ -45,14 +46,9 @@ _WITH_PROMPT = (
 )
 _LOCKABLE = (
     select(
-        *(_a.pk, _a.query_pk, _a.job_pk, _a.expert_id, _a.role, _a.stage, _a.sample_ix),
-        *(
-            _a.state,
-            _a.engine_id,
-            _a.lease_owner,
-            _a.attempt,
-            (_a.lease_expires_at < db_now()).label("is_expired"),
-        ),
+        *(_a.pk, _a.query_pk, _a.job_pk, _a.expert_id, _a.role, _a.stage, _a.sample_ix, _a.engine_id),
+        *(_a.priority, _a.est_tokens, _a.created_at, _a.state, _a.lease_owner, _a.attempt),
+        (_a.lease_expires_at < db_now()).label("is_expired"),
     )
     .join(t.query, t.query.c.pk == _a.query_pk)
     .where(among(_a.pk, "pks"))
@@ -67,222 +63,176 @@ _LOCKED = _LOCKABLE.with_for_update(of=[t.query, t.assignment])
 _LOCKED_OR_SKIPPED = _LOCKABLE.with_for_update(of=[t.query, t.assignment], skip_locked=True)
 
 
-def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
-    a = t.assignment.c
-    waiting = conn.execute(
-        select(
-            a.engine_id,
-            func.count().label("n"),
-            func.sum(a.est_tokens).label("est_tokens"),
-            func.max(a.priority).label("top_priority"),
-            (db_now() - func.min(a.created_at)).label("oldest_wait_s"),
-        )
-        .where(a.state == inline(t.WAITING))
-        .group_by(a.engine_id)
-    ).all()
-    leased = conn.execute(
-        select(a.engine_id, func.count().label("n"), func.sum(a.est_tokens).label("est_tokens"))
-        .where(a.state == inline(t.LEASED))
-        .group_by(a.engine_id)
-    ).all()
-    elsewhere, unserved = devices.elsewhere(conn, owner), devices.unserved_s(conn)
-    found = {row.engine_id: _waiting(row) for row in waiting}
-    for row in leased:
-        item = found.get(row.engine_id, EngineBacklog(engine_id=row.engine_id, n_waiting=0))
-        counted = {"n_leased": row.n, "leased_tokens": int(row.est_tokens)}
-        found[row.engine_id] = item.model_copy(update=counted)
-    return [
-        _with_devices(found[engine_id], elsewhere.get(engine_id), unserved.get(engine_id, math.inf))
-        for engine_id in sorted(found)
-    ]
-
-
-def _with_devices(item: EngineBacklog, there: devices.Elsewhere | None, unserved_s: float) -> EngineBacklog:
-    n_devices, loading_s = there or devices.Elsewhere()
-    seen = {"n_devices_elsewhere": n_devices, "loading_s": loading_s, "unserved_s": unserved_s}
-    return item.model_copy(update=seen)
-
-
 def is_waiting(conn: Connection, engine_id: str, *, min_priority: int) -> bool:
-    return conn.execute(_head(engine_id, min_priority)).first() is not None
+    return bool(_shares(conn, engine_id, min_priority, limit=1)) or (
+        conn.execute(_retried_head(engine_id, min_priority)).first() is not None
+    )
 
 
 def claim(
     conn: Connection, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int
 ) -> tuple[Assignment, ...]:
-    top = conn.execute(_head(engine_id, min_priority).with_for_update(skip_locked=True)).first()
-    head = top and conn.execute(_freshest(engine_id, top.priority).with_for_update(skip_locked=True)).first()
-    if head is None:
-        return ()
-    a = t.assignment.c
-    picked = (
-        select(a.pk)
-        .where(_is_waiting_for(engine_id), a.priority == head.priority, a.attempt == head.attempt)
-        .order_by(a.pk)
-        .limit(retry_limit(limit, attempt=head.attempt))
-        .with_for_update(skip_locked=True)
-        .cte("picked")
-    )
-    leased = conn.execute(
-        update(t.assignment)
-        .where(a.pk.in_(select(picked.c.pk)))
-        .values(
-            state=t.LEASED,
-            attempt=a.attempt + 1,
-            lease_owner=checked_name("owner", owner),
-            lease_expires_at=db_now() + lease_s,
-        )
-        .returning(a.pk)
-    )
-    return _assignments(conn, [row.pk for row in leased])
+    shares = _shares(conn, engine_id, min_priority, limit=JOBS_AT_ONCE)
+    retried = conn.execute(_retried_head(engine_id, min_priority)).scalar()
+    pks: list[int] = []
+    if shares and (retried is None or rank_of(shares[0].priority) >= rank_of(retried)):
+        pks = _pick_fresh(conn, engine_id, divided(shares, limit))
+        if not pks:
+            recount(conn, [(share.job, engine_id) for share in shares])
+    if not pks and retried is not None:
+        pks = _pick_retried(conn, engine_id, priority=retried, limit=limit)
+    if pks:
+        _lease(conn, pks, owner=checked_name("owner", owner), lease_s=lease_s)
+    return _assignments(conn, pks)
 
 
 def renew(conn: Connection, owner: str, *, lease_s: float) -> int:
-    return conn.execute(
-        update(t.assignment).where(_leased_by(owner)).values(lease_expires_at=db_now() + lease_s)
-    ).rowcount
+    pks = [row.pk for row in _held(conn, owner)]
+    renewed = {"lease_expires_at": db_now() + lease_s}
+    conn.execute(update(t.assignment).where(among(t.assignment.c.pk, pks)).values(renewed))
+    return len(pks)
 
 
 def held(conn: Connection, owner: str) -> frozenset[int]:
-    return frozenset(conn.execute(select(t.assignment.c.pk).where(_leased_by(owner))).scalars())
+    return frozenset(conn.execute(select(t.assignment.c.pk).where(leased_by(owner))).scalars())
 
 
 def complete(conn: Connection, owner: str, completions: Sequence[Completion]) -> int:
-    counts = Counts()
-    n = sum(_complete_chunk(conn, owner, chunk, counts) for chunk in chunked(completions, CHUNK))
+    rows, counts = {row.pk: row for row in _locked(conn, [c.assignment_id for c in completions])}, Counts()
+    accepted: dict[int, tuple[Any, Response]] = {}
+    for completion in completions:
+        row = rows.get(completion.assignment_id)
+        if row is None:
+            continue
+        if row.pk in accepted or row.state in (t.DONE, t.FAILED):
+            counts[row.job_pk, "n_regenerated"] += 1
+        elif (row.state, row.lease_owner, row.attempt) == (t.LEASED, owner, completion.attempt):
+            accepted[row.pk] = (row, completion.response)
+    store_responses(conn, accepted.values(), counts)
     add_counts(conn, counts)
-    return n
+    return len(accepted)
 
 
 def release(conn: Connection, owner: str, assignment_pks: Sequence[int] | None, *, refund: bool) -> int:
     """Give back the named assignments, or all of the owner; returns how many were its own."""
-    a = t.assignment.c
-    back = {"state": t.WAITING, **_UNLEASED} | ({"attempt": a.attempt - 1} if refund else {})
-    mine = update(t.assignment).where(_leased_by(owner)).values(back)
-    if assignment_pks is None:
-        return conn.execute(mine).rowcount
-    return conn.execute(mine.where(among(a.pk, assignment_pks))).rowcount
-
-
-def lease_owners(conn: Connection) -> list[str]:
-    a = t.assignment.c
-    owners = select(a.lease_owner).where(a.state == inline(t.LEASED)).distinct()
-    return sorted(conn.execute(owners).scalars())
-
-
-def bury(conn: Connection, owner: str, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
-    pks = conn.execute(select(t.assignment.c.pk).where(_leased_by(owner))).scalars()
-    return _end_leases(
-        conn, pks, lambda row: row.lease_owner == owner, max_attempts=max_attempts, harmless=harmless
-    )
-
-
-def sweep(conn: Connection, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
-    a = t.assignment.c
-    devices.forget_gone(conn)
-    expired = select(a.pk).where(a.state == inline(t.LEASED), a.lease_expires_at < db_now())
-    swept = _end_leases(
-        conn,
-        conn.execute(expired).scalars(),
-        lambda row: row.is_expired,
-        max_attempts=max_attempts,
-        harmless=harmless,
-    )
-    return swept._replace(n_expired=expire(conn))
-
-
-def give_up(
-    conn: Connection, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int
-) -> int:
-    a = t.assignment.c
-    old = _is_waiting_for(engine_id) & (a.priority >= min_priority) & (a.created_at <= db_now() - waited_s)
-    pks = sorted(conn.execute(select(a.pk).where(old).limit(limit)).scalars())
-    rows = [row for row in _locked(conn, pks, skip_locked=True) if row.state == t.WAITING]
-    counts = Counts()
-    _fail(conn, rows, counts, code=code, error=error)
+    rows, counts = _held(conn, owner, assignment_pks), Counts()
+    give_back(conn, rows, counts, refund=refund)
     add_counts(conn, counts)
     return len(rows)
 
 
-def _end_leases(
-    conn: Connection,
-    pks: Iterable[int],
-    is_over: Callable[[Any], bool],
-    *,
-    max_attempts: int,
-    harmless: Collection[str],
-) -> SweepReport:
-    """Take leases from owners that are dead, or seem so. `is_over` is asked again under lock: somebody else
-    may have done it meanwhile."""
-    lone, counts = _lone(conn, harmless), Counts()
-    n_released = n_poisoned = 0
-    for chunk in chunked(sorted(pks), CHUNK):
-        locked = _locked(conn, chunk, skip_locked=True)
-        rows = [row for row in locked if row.state == t.LEASED and is_over(row)]
-        poison = [row for row in rows if row.pk in lone and row.attempt >= max_attempts]
-        _poison(conn, poison, counts)
-        _take_back(conn, [row for row in rows if row not in poison], harmless)
-        n_poisoned += len(poison)
-        n_released += len(rows) - len(poison)
+def give_back(conn: Connection, rows: Sequence[Any], counts: Counts, *, refund: bool = False) -> None:
+    """Leased assignments that are locked wait again."""
+    a = t.assignment.c
+    back = {"state": t.WAITING, **_UNLEASED} | ({"attempt": a.attempt - 1} if refund else {})
+    conn.execute(update(t.assignment).where(among(a.pk, [row.pk for row in rows])).values(back))
+    for row in rows:
+        counts.returned(row, attempt=row.attempt - refund)
+
+
+def lock(conn: Connection, pks: Sequence[int]) -> list[Any]:
+    """Assignments under lock, each after its query; without those that somebody else has locked."""
+    return list(conn.execute(_LOCKED_OR_SKIPPED, {"pks": pks}))
+
+
+def store_responses(conn: Connection, pairs: Iterable[tuple[Any, Response]], counts: Counts) -> None:
+    """Close locked assignments with their responses and count down their queries."""
+    pairs = list(pairs)
+    if not pairs:
+        return
+    rows = [(row.pk, t.FAILED if response.failed else t.DONE, to_json(response)) for row, response in pairs]
+    gone = "lease_owner = NULL, lease_expires_at = NULL"
+    update_rows(conn, t.assignment, ("pk", "state", "response"), rows, also=gone)
+    _count_down(conn, Counter(row.query_pk for row, _ in pairs))
+    counts.update((row.job_pk, "n_responses") for row, _ in pairs)
+    for row, _ in pairs:
+        counts.gone(row)
+
+
+def _shares(conn: Connection, engine_id: str, min_priority: int, *, limit: int) -> list[Share]:
+    """Shares with fresh work of the highest rank there is, those with the smallest turns."""
+    e = t.share.c
+    fresh = (e.engine_id == engine_id) & (e.n_waiting > e.n_retried) & (e.priority >= min_priority)
+    top = conn.execute(
+        select(e.rank).where(fresh).order_by(e.engine_id.desc(), e.rank.desc(), e.turn.desc()).limit(1)
+    ).scalar()
+    if top is None:
+        return []
+    wanted = select(e.job_pk, e.priority, e.n_waiting - e.n_retried, e.turn).where(fresh, e.rank == top)
+    rows = conn.execute(wanted.order_by(e.engine_id, e.rank, e.turn).limit(limit))
+    return [Share(*row) for row in rows]
+
+
+def _retried_head(engine_id: str, min_priority: int) -> Select[Any]:
+    """The highest priority of what came back."""
+    return (
+        _retried(t.assignment.c.priority, engine_id)
+        .where(t.assignment.c.priority >= min_priority)
+        .order_by(t.assignment.c.engine_id.desc(), t.assignment.c.priority.desc())
+        .limit(1)
+    )
+
+
+def _pick_retried(conn: Connection, engine_id: str, *, priority: int, limit: int) -> list[int]:
+    """Of what was claimed least often."""
+    a = t.assignment.c
+    of_priority = a.priority == priority
+    least = _retried(a.attempt, engine_id).where(of_priority).order_by(a.engine_id, a.priority, a.attempt)
+    free = least.limit(1).with_for_update(of=t.assignment, skip_locked=True)
+    attempt = conn.execute(free).scalar()
+    if attempt is None:
+        return []
+    mine = _retried(a.pk, engine_id).where(of_priority, a.attempt == attempt).order_by(a.pk)
+    some = mine.limit(retry_limit(limit, attempt=attempt))
+    return list(conn.execute(some.with_for_update(of=t.assignment, skip_locked=True)).scalars())
+
+
+def _retried(column: ColumnElement[int], engine_id: str) -> Select[Any]:
+    """Only what has a share counts: the job is not being ended."""
+    a, s = t.assignment.c, t.share.c
+    return (
+        select(column)
+        .join(t.share, (s.job_pk == a.job_pk) & (s.engine_id == a.engine_id))
+        .where(a.state == inline(t.WAITING), a.attempt > inline(0), a.engine_id == engine_id)
+    )
+
+
+def _pick_fresh(conn: Connection, engine_id: str, n_of: Mapping[int, int]) -> list[int]:
+    """So many fresh assignments of each job, in order; those that somebody else has locked are passed by."""
+    a = t.assignment.c
+    fresh = (a.state == inline(t.WAITING)) & (a.attempt == inline(0)) & (a.engine_id == engine_id)
+    wanted = select(a.pk).where(fresh).with_for_update(skip_locked=True)
+    return [row.pk for row in of_each_job(conn, wanted, job_pk=a.job_pk, pk=a.pk, n_of=n_of)]
+
+
+def _lease(conn: Connection, pks: Sequence[int], *, owner: str, lease_s: float) -> None:
+    a, counts = t.assignment.c, Counts()
+    leased = conn.execute(
+        update(t.assignment)
+        .where(among(a.pk, pks))
+        .values(
+            state=t.LEASED,
+            attempt=a.attempt + 1,
+            lease_owner=owner,
+            lease_expires_at=db_now() + lease_s,
+        )
+        .returning(*(a[name] for name in _COUNTED if name != "attempt"), (a.attempt - 1).label("attempt"))
+    )
+    for row in leased:
+        counts.claimed(row)
     add_counts(conn, counts)
-    return SweepReport(n_released, n_poisoned)
 
 
-def _lone(conn: Connection, harmless: Collection[str]) -> set[int]:
-    """Assignments beside which their owner holds nothing that could have killed it."""
+def _held(conn: Connection, owner: str, pks: Sequence[int] | None = None) -> list[Any]:
+    """What an owner has leased, locked in the order of everybody."""
     a = t.assignment.c
-    leased = select(func.min(a.pk)).where(a.state == inline(t.LEASED))
-    if harmless:
-        leased = leased.where(a.engine_id.not_in(sorted(harmless)))
-    return set(conn.execute(leased.group_by(a.lease_owner).having(func.count() == inline(1))).scalars())
+    mine = select(a.pk, *(a[name] for name in _COUNTED)).where(leased_by(owner))
+    if pks is not None:
+        mine = mine.where(among(a.pk, pks))
+    return list(conn.execute(mine.order_by(*in_order()).with_for_update(key_share=True)))
 
 
-def _take_back(conn: Connection, rows: Sequence[Any], harmless: Collection[str]) -> None:
-    """To the queue; the attempt counts, unless the engine is one that no prompt can kill a worker by."""
-    a = t.assignment.c
-    waiting = {"state": t.WAITING, **_UNLEASED}
-    free = [row.pk for row in rows if row.engine_id in harmless]
-    counted = [row.pk for row in rows if row.engine_id not in harmless]
-    conn.execute(update(t.assignment).where(among(a.pk, counted)).values(waiting))
-    conn.execute(update(t.assignment).where(among(a.pk, free)).values(waiting | {"attempt": a.attempt - 1}))
-
-
-def _waiting(row: Any) -> EngineBacklog:
-    return EngineBacklog(
-        engine_id=row.engine_id,
-        n_waiting=row.n,
-        est_tokens=int(row.est_tokens),
-        oldest_wait_s=max(0.0, row.oldest_wait_s),
-        top_priority=row.top_priority,
-    )
-
-
-def _head(engine_id: str, min_priority: int) -> Select[Any]:
-    a = t.assignment.c
-    return (
-        select(a.priority)
-        .where(_is_waiting_for(engine_id), a.priority >= min_priority)
-        .order_by(a.engine_id.desc(), a.priority.desc(), a.attempt.desc())
-        .limit(1)
-    )
-
-
-def _freshest(engine_id: str, priority: int) -> Select[Any]:
-    """What was claimed least often. A query of its own: one sort in two directions would read all rows."""
-    a = t.assignment.c
-    return (
-        select(a.priority, a.attempt)
-        .where(_is_waiting_for(engine_id), a.priority == priority)
-        .order_by(a.engine_id, a.priority, a.attempt)
-        .limit(1)
-    )
-
-
-def _is_waiting_for(engine_id: str) -> ColumnElement[bool]:
-    return (t.assignment.c.state == inline(t.WAITING)) & (t.assignment.c.engine_id == engine_id)
-
-
-def _leased_by(owner: str) -> ColumnElement[bool]:
+def leased_by(owner: str) -> ColumnElement[bool]:
     return (t.assignment.c.state == inline(t.LEASED)) & (t.assignment.c.lease_owner == owner)
 
 
@@ -303,62 +253,9 @@ def _assignment(row: Any) -> Assignment:
     )
 
 
-def _locked(conn: Connection, pks: Sequence[int], *, skip_locked: bool = False) -> list[Any]:
-    """Assignments under lock, each after its query (see `submission` for the order)."""
-    return list(conn.execute(_LOCKED_OR_SKIPPED if skip_locked else _LOCKED, {"pks": pks}))
-
-
-def _complete_chunk(conn: Connection, owner: str, completions: Sequence[Completion], counts: Counts) -> int:
-    rows = {row.pk: row for row in _locked(conn, [c.assignment_id for c in completions])}
-    accepted: dict[int, tuple[Any, Response]] = {}
-    for completion in completions:
-        row = rows.get(completion.assignment_id)
-        if row is None:
-            continue
-        if row.pk in accepted or row.state in (t.DONE, t.FAILED):
-            counts[row.job_pk, "n_regenerated"] += 1
-        elif (row.state, row.lease_owner, row.attempt) == (t.LEASED, owner, completion.attempt):
-            accepted[row.pk] = (row, completion.response)
-    _store_responses(conn, accepted.values(), counts)
-    return len(accepted)
-
-
-def _poison(conn: Connection, rows: Iterable[Any], counts: Counts) -> None:
-    error = "Every worker that tried this prompt died; it is not tried again."
-    _fail(conn, rows, counts, code="poison", error=error)
-
-
-def _fail(conn: Connection, rows: Iterable[Any], counts: Counts, *, code: str, error: str) -> None:
-    _store_responses(
-        conn,
-        [
-            (
-                row,
-                failed_response(
-                    expert_id=row.expert_id,
-                    role=row.role,
-                    stage=row.stage,
-                    sample_ix=row.sample_ix,
-                    code=code,
-                    error=error,
-                ),
-            )
-            for row in rows
-        ],
-        counts,
-    )
-
-
-def _store_responses(conn: Connection, pairs: Iterable[tuple[Any, Response]], counts: Counts) -> None:
-    """Close locked assignments with their responses and count down their queries."""
-    pairs = list(pairs)
-    if not pairs:
-        return
-    rows = [(row.pk, t.FAILED if response.failed else t.DONE, to_json(response)) for row, response in pairs]
-    gone = "lease_owner = NULL, lease_expires_at = NULL"
-    update_rows(conn, t.assignment, ("pk", "state", "response"), rows, also=gone)
-    _count_down(conn, Counter(row.query_pk for row, _ in pairs))
-    counts.update((row.job_pk, "n_responses") for row, _ in pairs)
+def _locked(conn: Connection, pks: Sequence[int]) -> list[Any]:
+    """Assignments under lock, each after its query (see `tally` for the order)."""
+    return list(conn.execute(_LOCKED, {"pks": pks}))
 
 
 def _count_down(conn: Connection, answered: Counter[int]) -> None:

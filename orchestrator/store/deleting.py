@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, select, update
 
-from orchestrator.domain.assignments import JobState
+from orchestrator.domain.assignments import UNDER_WAY
 from orchestrator.errors import JobRunningError, NotFoundError
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
@@ -36,7 +36,7 @@ def begin(conn: Connection, job_id: str) -> int:
     ).first()
     if row is None:
         raise NotFoundError(f"no job '{job_id}'.", remedy="List the jobs to see their ids.")
-    if row.state == JobState.RUNNING:
+    if row.state in UNDER_WAY:
         raise JobRunningError(f"job '{job_id}' still runs.", param="id", remedy="Cancel it first.")
     blank = {"id": f"deleted-{uuid.uuid4().hex}", "payload": "{}", "content_hash": "", "state": t.DELETED}
     conn.execute(update(t.job).where(t.job.c.pk == row.pk).values(**blank, finished_at=None))

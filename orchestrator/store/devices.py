@@ -44,7 +44,10 @@ def _told(device: DeviceReport) -> dict[str, Any]:
 
 
 def touch(conn: Connection, owners: Sequence[str]) -> None:
-    conn.execute(update(t.device).where(t.device.c.owner.in_(owners)).values(seen_at=db_now()))
+    d = t.device.c
+    locked = select(d.owner).where(d.owner.in_(owners)).order_by(d.owner).with_for_update()
+    found = list(conn.execute(locked).scalars())
+    conn.execute(update(t.device).where(d.owner.in_(found)).values(seen_at=db_now()))
 
 
 def seen(conn: Connection, max_age_s: float, *, faulty: bool = False) -> list[DeviceReport]:
@@ -84,7 +87,9 @@ def forget(conn: Connection, owner: str) -> None:
 
 
 def forget_gone(conn: Connection) -> None:
-    conn.execute(delete(t.device).where(~_seen_within(_FORGET_S)))
+    d = t.device.c
+    gone = select(d.owner).where(d.seen_at < db_now() - _FORGET_S).with_for_update(skip_locked=True)
+    conn.execute(delete(t.device).where(d.owner.in_(list(conn.execute(gone).scalars()))))
 
 
 class Elsewhere(NamedTuple):
@@ -164,4 +169,6 @@ def record_leave(conn: Connection, owner: str) -> None:
 
 
 def _seen_within(seconds: float) -> ColumnElement[bool]:
-    return t.device.c.seen_at >= db_now() - seconds
+    """One from the future was made before the clock was set back: the next one tells whether it lives."""
+    seen_at = t.device.c.seen_at
+    return (seen_at >= db_now() - seconds) & (seen_at <= db_now() + LIVE_S)

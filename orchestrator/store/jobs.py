@@ -1,5 +1,8 @@
-"""The job store: all of `ports.jobs` over SQLite or PostgreSQL. Each method is one transaction."""
+"""The job store: all of `ports.jobs` over SQLite or PostgreSQL. Each method is one transaction, but for those
+that end much at once."""
 
+import math
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.domain.answers import Answer
@@ -21,10 +24,21 @@ from orchestrator.ports.jobs import (
     Claim,
     Completion,
     DeviceStores,
+    LeaseTimes,
     QueryRecord,
     SweepReport,
 )
-from orchestrator.store import claims, deleting, devices, reading, retrying, submission
+from orchestrator.store import (
+    backlog,
+    claims,
+    deleting,
+    devices,
+    ending,
+    reading,
+    retrying,
+    submission,
+    sweeping,
+)
 from orchestrator.store.database import Database
 from orchestrator.store.revision import RevisionWatch
 from orchestrator.store.steps import (
@@ -37,6 +51,9 @@ from orchestrator.store.steps import (
     ready,
     take_ready,
 )
+
+AUDIT_S = 60.0
+"""Between two looks of one process at whether the counters are right."""
 
 
 class SqlJobStore:
@@ -51,6 +68,7 @@ class SqlJobStore:
     def __init__(self, database: Database, *, revision: RevisionWatch | None = None) -> None:
         self._db = database
         self._revision = revision or RevisionWatch(database)
+        self._audit_at = time.monotonic() + AUDIT_S
 
     @property
     def device_stores(self) -> DeviceStores:
@@ -74,9 +92,15 @@ class SqlJobStore:
     def jobs(self, *, limit: int = 100) -> list[JobProgress]:
         return self._db.fetch(lambda conn: reading.newest(conn, limit=limit))
 
+    def n_under_way(self, *, limit: int) -> int:
+        return self._db.fetch(lambda conn: reading.n_under_way(conn, limit=limit))
+
     def cancel(self, job_id: str) -> None:
         self._revision.require()
-        self._db.transact(lambda conn: submission.cancel(conn, job_id))
+        job_pk = self._db.fetch(lambda conn: submission.job_pk_of(conn, job_id))
+        self._db.transact(lambda conn: ending.cancel(conn, job_pk))
+        self._db.transact(lambda conn: ending.end_leased(conn, job_pk))
+        self._db.transact(lambda conn: ending.end_some(conn, job_pk, patient=True))
 
     def retry(self, job_id: str, *, failed_only: bool, deadline_s: float | None) -> int:
         self._revision.require()
@@ -136,7 +160,7 @@ class SqlJobStore:
         return self._db.transact(lambda conn: advance(conn, steps, engine_of))
 
     def backlog(self, *, owner: str) -> list[EngineBacklog]:
-        return self._db.fetch(lambda conn: claims.backlog(conn, owner=owner))
+        return self._db.fetch(lambda conn: backlog.backlog(conn, owner=owner))
 
     def claim(
         self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
@@ -168,21 +192,30 @@ class SqlJobStore:
         return self._db.transact(lambda conn: claims.release(conn, owner, None, refund=refund_attempt))
 
     def lease_owners(self) -> list[str]:
-        return self._db.fetch(claims.lease_owners)
+        return sorted(self.lease_times().until_s)
+
+    def lease_times(self) -> LeaseTimes:
+        return self._db.fetch(sweeping.lease_times)
 
     def bury(self, owner: str, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
         if not self._revision.fits():
             return SweepReport()
-        return self._db.transact(
-            lambda conn: claims.bury(conn, owner, max_attempts=max_attempts, harmless=harmless)
-        )
+        return sweeping.bury(self._db, owner, sweeping.Limits(max_attempts, frozenset(harmless)))
 
-    def sweep(self, *, max_attempts: int, harmless: Collection[str] = ()) -> SweepReport:
+    def sweep(
+        self,
+        *,
+        max_attempts: int,
+        harmless: Collection[str] = (),
+        spared: Collection[str] = (),
+        max_lease_s: float = math.inf,
+        for_s: float = 1.0,
+    ) -> SweepReport:
         if not self._revision.fits():
             return SweepReport()
-        return self._db.transact(
-            lambda conn: claims.sweep(conn, max_attempts=max_attempts, harmless=harmless)
-        )
+        limits = sweeping.Limits(max_attempts, frozenset(harmless), frozenset(spared), max_lease_s)
+        report = sweeping.sweep(self._db, limits, audited=self._is_audit_due())
+        return report._replace(n_expired=sweeping.end_jobs(self._db, for_s=for_s, deadlines=not spared))
 
     def give_up(
         self, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int
@@ -190,7 +223,7 @@ class SqlJobStore:
         if not self._revision.fits():
             return 0
         return self._db.transact(
-            lambda conn: claims.give_up(
+            lambda conn: sweeping.give_up(
                 conn,
                 engine_id,
                 code=code,
@@ -200,6 +233,13 @@ class SqlJobStore:
                 limit=limit,
             )
         )
+
+    def _is_audit_due(self) -> bool:
+        now = time.monotonic()
+        if now < self._audit_at:
+            return False
+        self._audit_at = now + AUDIT_S
+        return True
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         self.job(job_id)

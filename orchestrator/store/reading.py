@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, exists, func, select
 
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import Job, JobProgress, JobState, Response
+from orchestrator.domain.assignments import UNDER_WAY, Job, JobProgress, JobState, Response
 from orchestrator.domain.devices import EngineLoad
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotFoundError
@@ -31,11 +31,16 @@ def progress(conn: Connection, job_id: str) -> JobProgress:
 def newest(conn: Connection, *, limit: int) -> list[JobProgress]:
     """Running jobs first, then the others; newest first within both."""
     newest_first = _jobs().order_by(t.job.c.pk.desc())
-    running = t.job.c.state == inline(JobState.RUNNING.value)
+    running = t.job.c.state.in_([inline(state.value) for state in UNDER_WAY])
     rows = list(conn.execute(newest_first.where(running).limit(limit)))
     kept = t.job.c.state != inline(t.DELETED)
     rows += conn.execute(newest_first.where(~running, kept).limit(limit - len(rows)))
     return [_progress(row) for row in rows]
+
+
+def n_under_way(conn: Connection, *, limit: int) -> int:
+    some = select(t.job.c.pk).where(t.job.c.state.in_([inline(state.value) for state in UNDER_WAY]))
+    return conn.execute(select(func.count()).select_from(some.limit(limit).subquery())).scalar_one()
 
 
 def answers(database: Database, job_id: str) -> Iterator[AnsweredQuery]:

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from orchestrator.domain.assignments import JobState
+from orchestrator.domain.assignments import UNDER_WAY, JobState
 from orchestrator.errors import JobRunningError
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.database import chunked, db_now
 from orchestrator.store.steps import ASSIGNMENT_COLUMNS
 from orchestrator.store.submission import job_pk_of
+from orchestrator.store.tally import Counts, Listed, add_counts
 
 CHUNK = 2000
 
@@ -57,22 +58,24 @@ def retry(conn: Connection, job_id: str, *, failed_only: bool, deadline_s: float
     )
     rows = conn.execute(closed.order_by(t.query.c.pk).with_for_update()).all()
     _require_end(conn, job_pk, job_id, lock=True)
-    opened = sum((_reopen(conn, chunk) for chunk in chunked(rows, CHUNK)), _Reopened())
+    counts = Counts()
+    opened = sum((_reopen(conn, chunk, counts) for chunk in chunked(rows, CHUNK)), _Reopened())
     n = opened.n_failed + opened.n_completed
     if n:
         _run_again(conn, job_pk, opened, deadline_s=deadline_s)
+        add_counts(conn, counts)
     return n
 
 
 def _require_end(conn: Connection, job_pk: int, job_id: str, *, lock: bool = False) -> None:
     state = select(t.job.c.state).where(t.job.c.pk == job_pk)
-    if conn.execute(state.with_for_update() if lock else state).scalar() == JobState.RUNNING:
+    if conn.execute(state.with_for_update() if lock else state).scalar() in UNDER_WAY:
         raise JobRunningError(
             f"job '{job_id}' still runs.", param="id", remedy="Wait for its end, or cancel it first."
         )
 
 
-def _reopen(conn: Connection, rows: Sequence[Any]) -> _Reopened:
+def _reopen(conn: Connection, rows: Sequence[Any], counts: Counts) -> _Reopened:
     answers = select(t.answer.c.query_pk, t.answer.c.payload).where(
         among(t.answer.c.query_pk, [row.pk for row in rows])
     )
@@ -90,12 +93,12 @@ def _reopen(conn: Connection, rows: Sequence[Any]) -> _Reopened:
             anew.append(row.pk)
     again = [*interrupted, *anew]
     conn.execute(delete(t.answer).where(among(t.answer.c.query_pk, again)))
-    _go_on(conn, interrupted)
+    _go_on(conn, interrupted, counts)
     n_assignments, n_responses = _begin_anew(conn, anew)
     return _Reopened(len(again) - n_completed, n_completed, n_assignments, n_responses)
 
 
-def _go_on(conn: Connection, query_pks: Sequence[int]) -> None:
+def _go_on(conn: Connection, query_pks: Sequence[int], counts: Counts) -> None:
     """Calls that were taken off the books are put there again, as new rows: who still holds an old one
     cannot be mistaken for who claims it next."""
     a = t.assignment.c
@@ -106,6 +109,9 @@ def _go_on(conn: Connection, query_pks: Sequence[int]) -> None:
     now = conn.execute(select(db_now())).scalar_one()
     rows = [_waiting(call[1:], now) for call in sorted(calls, key=itemgetter(0))]
     insert_rows(conn, t.assignment, ASSIGNMENT_COLUMNS, rows)
+    counts.is_asking = True
+    for call in calls:
+        counts.waits(Listed(call.job_pk, call.engine_id, call.priority, call.est_tokens, now))
     n_calls = Counter(call.query_pk for call in calls)
     by_n: dict[int, list[int]] = defaultdict(list)
     for query_pk in query_pks:

@@ -1,5 +1,7 @@
 """Queries move on: which are ready for their next step, and what that step leaves on the books."""
 
+import math
+import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
@@ -9,7 +11,18 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, se
 
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.assignments import BATCH, Ask, Call, CallRole, Done, QueryState, Response, Step
+from orchestrator.domain.assignments import (
+    BATCH,
+    INTERACTIVE,
+    Ask,
+    Call,
+    CallRole,
+    Done,
+    JobState,
+    QueryState,
+    Response,
+    Step,
+)
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
 from orchestrator.ports.jobs import AnsweredCall
@@ -23,10 +36,17 @@ from orchestrator.store.codec import (
     sampling_from_json,
     to_json,
 )
-from orchestrator.store.database import chunked, db_now, inline, insert_or_ignore
-from orchestrator.store.submission import Counts, add_counts
+from orchestrator.store.database import chunked, db_now, inline
+from orchestrator.store.picking import of_each_job, ready_jobs
+from orchestrator.store.tally import Counts, Listed, add_counts
 
 CHUNK = 2000
+
+LONGEST_S = 600.0
+"""A mark that ends later was made by a clock that has been set back since."""
+
+JOBS_AT_ONCE = 64
+"""Batches that steps are divided among, at least."""
 
 PROMPT_COLUMNS = ("query_pk", "stage", "ix", "messages", "decision")
 ASSIGNMENT_COLUMNS = (
@@ -118,7 +138,8 @@ def postpone(conn: Connection, states: Sequence[QueryState], *, for_s: float, co
 
 
 def is_routing(conn: Connection) -> bool:
-    return bool(_ready_rows(conn, limit=1, job_id=None, wanted=_queries().where(t.query.c.stage == 0)))
+    routing = select(t.query.c.pk).where(_is_waiting(), t.query.c.stage == inline(0))
+    return conn.execute(routing.limit(1)).first() is not None
 
 
 def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
@@ -186,14 +207,19 @@ def _decisions_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, Decis
 def advance(conn: Connection, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
     """Apply steps to the queries that still are where the step was computed; returns how many."""
     counts = Counts()
-    n = sum(_advance_chunk(conn, chunk, engine_of, counts) for chunk in chunked(steps, CHUNK))
+    in_order = sorted(steps, key=lambda taken: taken[0].id)
+    n = sum(_advance_chunk(conn, chunk, engine_of, counts) for chunk in chunked(in_order, CHUNK))
     add_counts(conn, counts)
     return n
 
 
 def _queries() -> Select[Any]:
     q = t.query.c
-    return select(q.pk, q.payload, q.stage, q.step_attempt, t.job.c.id.label("job_id")).join(t.job)
+    return (
+        select(q.pk, q.payload, q.stage, q.step_attempt, t.job.c.id.label("job_id"))
+        .join(t.job)
+        .where(t.job.c.state == inline(JobState.RUNNING.value))
+    )
 
 
 def _free_rows(conn: Connection, queries: Select[Any], *, limit: int, wanted: Wanted) -> list[Any]:
@@ -205,7 +231,7 @@ def _free_rows(conn: Connection, queries: Select[Any], *, limit: int, wanted: Wa
 
 def _is_free() -> ColumnElement[bool]:
     until = t.query.c.stepped_until
-    return until.is_(None) | (until < db_now())
+    return until.is_(None) | (until < db_now()) | (until > db_now() + LONGEST_S)
 
 
 def _ready_rows(
@@ -216,22 +242,50 @@ def _ready_rows(
     wanted: Select[Any],
     min_priority: int = BATCH,
 ) -> list[Any]:
-    """The top priority is read in index order; the lower ones are sorted, and only when nothing of the
-    top is wanted: a question is not stepped together with a batch."""
+    """Of the highest priority of which there are any: a question is not stepped together with a batch."""
     q = t.query.c
     if job_id is not None:
         wanted = wanted.where(t.job.c.id == job_id)
-    wanted = wanted.where(q.state == inline(t.OPEN), q.n_outstanding == inline(0))
-    top = conn.execute(
-        select(func.max(q.priority)).where(q.state == inline(t.OPEN), q.n_outstanding == inline(0))
-    ).scalar()
-    if top is None or top < min_priority:
-        return []
-    rows = list(conn.execute(wanted.where(q.priority == top).order_by(q.pk).limit(limit)))
-    if rows or top == min_priority:
-        return rows
-    rest = wanted.where(q.priority < top, q.priority >= min_priority).order_by(q.priority.desc(), q.pk)
-    return list(conn.execute(rest.limit(limit)))
+    top = select(func.max(q.priority)).where(_is_waiting())
+    priority = conn.execute(top).scalar()
+    while priority is not None and priority >= min_priority:
+        pick = _interactive_rows if priority >= INTERACTIVE else _batch_rows
+        if rows := pick(conn, wanted, priority, limit=limit):
+            return rows
+        priority = conn.execute(top.where(q.priority < priority)).scalar()
+    return []
+
+
+def _interactive_rows(conn: Connection, wanted: Select[Any], priority: int, *, limit: int) -> list[Any]:
+    """First come, first served."""
+    q = t.query.c
+    first = wanted.where(_is_waiting(), q.priority == priority).order_by(q.job_pk, q.pk)
+    return list(conn.execute(first.limit(limit)))
+
+
+def _batch_rows(conn: Connection, wanted: Select[Any], priority: int, *, limit: int) -> list[Any]:
+    """As many of each job. Of more jobs than are looked at together, those after one drawn by lot come
+    first."""
+    q = t.query.c
+    most = max(limit, JOBS_AT_ONCE)
+    found = ready_jobs(conn, priority, after=-1, most=most)
+    if len(found) == most:
+        last = conn.execute(select(func.max(t.job.c.pk))).scalar_one()
+        found = ready_jobs(conn, priority, after=random.randrange(last), most=most) or found
+    while found:
+        jobs = [row.job_pk for row in found if row.state == JobState.RUNNING][:limit]
+        of_priority = wanted.where(_is_waiting(), q.priority == priority)
+        n_of = dict.fromkeys(jobs, math.ceil(limit / max(1, len(jobs))))
+        rows = of_each_job(conn, of_priority, job_pk=q.job_pk, pk=q.pk, n_of=n_of) if jobs else []
+        if rows or len(found) < most:
+            return sorted(rows, key=lambda row: row.pk)[:limit]
+        found = ready_jobs(conn, priority, after=found[-1].job_pk, most=most)
+    return []
+
+
+def _is_waiting() -> ColumnElement[bool]:
+    q = t.query.c
+    return (q.state == inline(t.OPEN)) & (q.n_outstanding == inline(0))
 
 
 def _advance_chunk(
@@ -259,7 +313,7 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, 
     now = conn.execute(select(db_now())).scalar_one()
     prompts: list[Record] = []
     assignments: list[Record] = []
-    engines: set[tuple[int, str]] = set()
+    counts.is_asking = True
     for row, ask in asks:
         decision = None if ask.decision is None else to_json(ask.decision)
         texts: dict[str, int] = {}
@@ -269,12 +323,12 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, 
                 prompts.append((row.pk, row.stage, len(texts), text, None if texts else decision))
                 texts[text] = len(texts)
             assignments.append(_assignment_row(row, call, engine_of, prompt_ix=texts[text], now=now))
-            engines.add((row.job_pk, engine_of[call.expert_id]))
+            counts.waits(
+                Listed(row.job_pk, engine_of[call.expert_id], row.priority, estimated_tokens(call), now)
+            )
         counts[row.job_pk, "n_assignments"] += len(ask.calls)
     insert_rows(conn, t.prompt, PROMPT_COLUMNS, prompts)
     insert_rows(conn, t.assignment, ASSIGNMENT_COLUMNS, assignments)
-    rows = [{"job_pk": job_pk, "engine_id": engine_id} for job_pk, engine_id in sorted(engines)]
-    conn.execute(insert_or_ignore(conn, t.job_engine), rows)
     _move_on(conn, asks)
 
 

@@ -65,6 +65,10 @@ class StoredRow(SQLModel):
 NUMBERED_ONCE: Final = {"sqlite_autoincrement": True}
 """Options of a table whose row numbers are not given again after a deletion; PostgreSQL never does."""
 
+READY = "state = 'open' AND n_outstanding = 0"
+WAITING_FRESH = "state = 'waiting' AND attempt = 0"
+WAITING_RETRIED = "state = 'waiting' AND attempt > 0"
+
 
 def _partial(name: str, *columns: str, condition: str) -> Index:
     """SQLite uses a partial index only for statements that spell its condition with the same literals."""
@@ -77,7 +81,8 @@ class JobRow(StoredRow, table=True):
     The sweeper expires it at `deadline_at`. `kind` is the payload's, for retention."""
 
     __table_args__ = (
-        _partial("ix_job_running", "pk", condition="state = 'running'"),
+        Index("ix_job_state", "state", "pk"),
+        _partial("ix_job_deadline", "deadline_at", condition="state = 'running'"),
         _partial("ix_job_ended", "kind", "finished_at", condition="finished_at IS NOT NULL"),
         _partial("ix_job_deleted", "pk", condition="state = 'deleted'"),
     )
@@ -118,7 +123,8 @@ class QueryRow(StoredRow, table=True):
 
     __table_args__ = (
         UniqueConstraint("job_pk", "ix"),
-        _partial("ix_query_ready", "priority", "pk", condition="state = 'open' AND n_outstanding = 0"),
+        _partial("ix_query_ready", "priority", "job_pk", "pk", condition=READY),
+        _partial("ix_query_routing", "pk", condition=f"{READY} AND stage = 0"),
         NUMBERED_ONCE,
     )
 
@@ -149,17 +155,16 @@ class PromptRow(StoredRow, table=True):
 
 
 class AssignmentRow(StoredRow, table=True):
-    """A call on the books. A claim takes rows of one engine, one priority and one attempt, by `pk`;
-    `ix_assignment_waiting` serves the claim and, with its last columns, the backlog. `response` is set
-    when the state is DONE or FAILED. Rows are written, and deleted, under the lock of their query: foreign
-    keys would only cost. Their numbers are never used again, for a worker may still hold one that is gone."""
+    """A call on the books. A claim takes rows of one engine and one attempt: fresh ones job by job, by `pk`,
+    those that came back by priority. `response` is set when the state is DONE or FAILED. Rows are written,
+    and deleted, under the lock of their query: foreign keys would only cost. Their numbers are never used
+    again, for a worker may still hold one that is gone."""
 
     __table_args__ = (
         UniqueConstraint("query_pk", "stage", "expert_id", "sample_ix"),
+        _partial("ix_assignment_fresh", "engine_id", "job_pk", "pk", condition=WAITING_FRESH),
         _partial(
-            "ix_assignment_waiting",
-            *("engine_id", "priority", "attempt", "pk", "est_tokens", "created_at", "state"),
-            condition="state = 'waiting'",
+            "ix_assignment_retried", "engine_id", "priority", "attempt", "pk", condition=WAITING_RETRIED
         ),
         _partial("ix_assignment_leased", "lease_owner", condition="state = 'leased'"),
         NUMBERED_ONCE,
@@ -200,10 +205,51 @@ class JobEngineRow(StoredRow, table=True):
     engine_id: str = Field(primary_key=True, sa_type=Text)
 
 
+class ShareRow(StoredRow, table=True):
+    """A running job's share of an engine that it has assignments on; one that is being ended has none, and
+    nothing of it is claimed.
+
+    `n_waiting` of its assignments wait, `n_retried` of them after an attempt; the oldest, as far as is known,
+    since `since`. Claims serve shares of the highest `rank` (`batching.shares.rank_of`), those with the
+    smallest `turn` first."""
+
+    __table_args__ = (
+        _partial("ix_share_turn", "engine_id", "rank", "turn", condition="n_waiting > n_retried"),
+        _partial("ix_share_waiting", "engine_id", "job_pk", condition="n_waiting > 0"),
+    )
+
+    job_pk: int = Field(primary_key=True, sa_type=Key)
+    engine_id: str = Field(primary_key=True, sa_type=Text)
+    priority: int
+    rank: int
+    n_waiting: int
+    n_retried: int
+    waiting_tokens: int = Field(sa_type=BigInteger)
+    turn: float = Field(sa_type=Double)
+    since: float = Field(sa_type=Double)
+
+
+class EngineWorkRow(StoredRow, table=True):
+    """Sums over an engine's open assignments of one priority: what waits in shares, what is leased. A
+    job counts in the stripe of its number, so that few transactions wait for the same row."""
+
+    engine_id: str = Field(primary_key=True, sa_type=Text)
+    priority: int = Field(primary_key=True)
+    stripe: int = Field(primary_key=True)
+    n_waiting: int
+    waiting_tokens: int = Field(sa_type=BigInteger)
+    n_leased: int
+    leased_tokens: int = Field(sa_type=BigInteger)
+
+
 class EngineLoadRow(StoredRow, table=True):
     """A load; `at` is when it was done, `left_at` when the engine left its device."""
 
-    __table_args__ = (Index("ix_engine_load_at", "at"), Index("ix_engine_load_owner", "owner"))
+    __table_args__ = (
+        Index("ix_engine_load_at", "at"),
+        Index("ix_engine_load_engine", "engine_id", "at"),
+        Index("ix_engine_load_owner", "owner"),
+    )
 
     pk: int = Field(primary_key=True, sa_type=Key)
     engine_id: str = Field(sa_type=Text)
@@ -302,6 +348,8 @@ prompt = METADATA.tables["prompt"]
 assignment = METADATA.tables["assignment"]
 answer = METADATA.tables["answer"]
 job_engine = METADATA.tables["job_engine"]
+share = METADATA.tables["share"]
+engine_work = METADATA.tables["engine_work"]
 engine_load = METADATA.tables["engine_load"]
 device = METADATA.tables["device"]
 rate = METADATA.tables["rate"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.batching import plan
-from orchestrator.domain.assignments import BATCH, JobProgress, JobState, LoadPlan
+from orchestrator.domain.assignments import BATCH, JobProgress, LoadPlan
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.dispatch import Piece
@@ -144,7 +144,7 @@ class LocalDispatcher:
         self.notify()
         yield from follow(
             watch,
-            has_ended=lambda: self._stores.jobs.job(job_id).state is not JobState.RUNNING,
+            has_ended=lambda: self._stores.jobs.job(job_id).state.is_over,
             pause_s=lambda: LISTEN_S,
             until=until,
             clock=self._clock,
@@ -156,7 +156,7 @@ class LocalDispatcher:
         """Work, or watch while another thread of this process works."""
         progress = self._stores.jobs.job(job_id)
         self.notify()
-        while progress.state is JobState.RUNNING and not self._is_over(until):
+        while not progress.state.is_over and not self._is_over(until):
             if self._driving.acquire(blocking=False):
                 try:
                     self._loop.leave_below(min_priority)
@@ -181,7 +181,7 @@ class LocalDispatcher:
         clean = False
         try:
             with self._pulse:
-                while progress.state is JobState.RUNNING and not self._is_over(until):
+                while not progress.state.is_over and not self._is_over(until):
                     self._round()
                     progress = self._stores.jobs.job(job_id)
                     if on_progress is not None and self._clock() - shown_at >= PROGRESS_S:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.batching import Rates, plan
-from orchestrator.domain.assignments import JobProgress, JobState, LoadPlan
+from orchestrator.domain.assignments import JobProgress, LoadPlan
 from orchestrator.domain.devices import LIVE_S
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
@@ -102,7 +102,7 @@ class StackDispatcher:
                 if on_progress is not None:
                     on_progress(progress)
                 now = self._clock()
-                if progress.state is not JobState.RUNNING or now >= until:
+                if progress.state.is_over or now >= until:
                     return progress
                 pause_s = PROGRESS_S if on_progress is not None else self._pause_s(now - since)
                 self._await(watch, min(pause_s, until - now))
@@ -117,7 +117,7 @@ class StackDispatcher:
         since = self._clock()
         return follow(
             watch,
-            has_ended=lambda: self._look(job_id, until=until).state is not JobState.RUNNING,
+            has_ended=lambda: self._look(job_id, until=until).state.is_over,
             pause_s=lambda: self._pause_s(self._clock() - since),
             until=until,
             clock=self._clock,

@@ -2,14 +2,20 @@
 
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from orchestrator.domain.devices import FAILED_S, LIVE_S
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import DeviceStore, LeaseStore, SweepReport
+from workers.leases.doubts import Doubts
 from workers.leases.owners import is_dead
 
 log = logging.getLogger(__name__)
+
+LONGEST_LEASES = 2.0
+"""A lease that ends later than after so many leases was given before the clock was set back."""
+
+ENDING_S = 0.25
 
 
 class Sweeper:
@@ -17,11 +23,13 @@ class Sweeper:
     at once, others when they ran out.
 
     Whoever could not reach the database cannot tell the dead from those that could not renew their leases
-    either: everybody gets `grace_s` after that, so that an outage burns no attempts.
+    either: everybody gets `grace_s` after that, so that an outage burns no attempts. So it is when the
+    database's clock was set (`Doubts`).
 
     Args:
         grace_s: as long as a lease.
         harmless: engines by which no prompt can kill a worker: they run elsewhere.
+        ending_s: seconds of a sweep for jobs that end early.
     """
 
     def __init__(
@@ -33,6 +41,7 @@ class Sweeper:
         grace_s: float,
         max_attempts: int,
         harmless: Collection[str] = (),
+        ending_s: float = ENDING_S,
     ) -> None:
         self._leases = leases
         self._devices = devices
@@ -40,7 +49,9 @@ class Sweeper:
         self._grace_s = grace_s
         self._max_attempts = max_attempts
         self._harmless = harmless
+        self._ending_s = ending_s
         self._away_at = -math.inf
+        self._doubts = Doubts(clock, grace_s=grace_s)
 
     def was_away(self) -> None:
         """The database could not be reached just now."""
@@ -52,15 +63,28 @@ class Sweeper:
         Raises:
             StoreUnavailableError: call `was_away`, and sweep again later.
         """
-        self.bury_the_dead()
+        times = self._leases.lease_times()
+        self._bury(times.until_s)
+        if self._doubts.has_stepped(times):
+            self.was_away()
+        spared = self._doubts.spared(times)
         if self._clock() - self._away_at < self._grace_s:
             return SweepReport()
-        return self._leases.sweep(max_attempts=self._max_attempts, harmless=self._harmless)
+        return self._leases.sweep(
+            max_attempts=self._max_attempts,
+            harmless=self._harmless,
+            spared=spared,
+            max_lease_s=LONGEST_LEASES * self._grace_s,
+            for_s=self._ending_s,
+        )
 
     def bury_the_dead(self) -> None:
         """Processes of this host that ended need not be waited for. The attempt counts: they may have died
         of it."""
-        for owner in filter(is_dead, self._leases.lease_owners()):
+        self._bury(self._leases.lease_times().until_s)
+
+    def _bury(self, owners: Iterable[str]) -> None:
+        for owner in filter(is_dead, sorted(owners)):
             buried = self._leases.bury(owner, max_attempts=self._max_attempts, harmless=self._harmless)
             log.info("owner %s is dead: %s", owner, buried)
         for report in (*self._devices.devices(LIVE_S), *self._devices.faults(FAILED_S)):

@@ -123,8 +123,10 @@ def test_the_database_clock_tells_the_time_in_seconds(tmp_path: Path) -> None:
     [
         (lambda store: store.ready(limit=5), "ix_query_ready"),
         (lambda store: store.take_ready(limit=5, for_s=9), "ix_query_ready"),
-        (lambda store: store.claim("a", owner="me", limit=5, lease_s=9), "ix_assignment_waiting"),
-        (lambda store: store.backlog(owner="me"), "COVERING INDEX ix_assignment_waiting"),
+        (lambda store: store.is_routing(), "ix_query_routing"),
+        (lambda store: store.claim("a", owner="me", limit=5, lease_s=9), "ix_share_turn"),
+        (lambda store: store.claim("a", owner="me", limit=5, lease_s=9), "ix_assignment_retried"),
+        (lambda store: store.backlog(owner="me"), "ix_share_waiting"),
         (lambda store: store.renew("me", lease_s=9), "ix_assignment_leased"),
         (lambda store: store.sweep(max_attempts=3), "ix_assignment_leased"),
     ],
@@ -148,6 +150,26 @@ def test_the_hot_path_uses_its_partial_indices(tmp_path: Path, use: Use, index: 
     assert any(index in plan for plan in plans), plans
     scans = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan]
     assert scans in ([], ["SCAN device"]), plans  # a row per worker: no index needed
+
+
+def test_looking_at_the_backlog_and_the_jobs_under_way_touches_no_rows_of_work(tmp_path: Path) -> None:
+    database = open_database(fresh_sqlite(tmp_path))
+    statements: list[str] = []
+
+    def note(conn, cursor, statement, parameters, context, many) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        store = SqlJobStore(database)
+        store.backlog(owner="me")
+        store.n_under_way(limit=5)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+        database.close()
+    words = set(" ".join(statements).replace(".", " ").split())
+    assert {"engine_work", "share", "job"} <= words
+    assert words.isdisjoint({"assignment", "query", "prompt"})
 
 
 def test_chunks_keep_every_item_in_order() -> None:

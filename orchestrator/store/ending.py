@@ -1,0 +1,128 @@
+"""Jobs end early: cancelled, or past their deadline.
+
+First a job is marked and its shares are closed: from then on nothing of it is claimed or stepped. Then its
+open queries are ended, some at a time, each time in a transaction of its own, by whoever comes by.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import JobState
+from orchestrator.store import tables as t
+from orchestrator.store.bulk import among, insert_rows
+from orchestrator.store.codec import to_json
+from orchestrator.store.database import db_now, inline
+from orchestrator.store.steps import ANSWER_COLUMNS
+from orchestrator.store.tally import Counts, add_counts, close_if_finished, close_shares, in_order
+
+CHUNK = 500
+"""Queries that are ended in one transaction."""
+
+JOBS_AT_ONCE = 100
+"""Jobs that are marked in one transaction."""
+
+_NOTES = {
+    JobState.CANCELLING: Answer(
+        text="", error_code="cancelled", error="The job was cancelled before this was answered."
+    ),
+    JobState.EXPIRING: Answer(
+        text="",
+        error_code="batch_expired",
+        error="This request could not be executed before the completion window expired.",
+    ),
+}
+
+
+def cancel(conn: Connection, job_pk: int) -> None:
+    """Mark a job; one that has ended, or is about to, is left alone."""
+    _mark(conn, [job_pk], JobState.CANCELLING)
+
+
+def expire(conn: Connection) -> int:
+    """Mark jobs that are past their deadline, up to `JOBS_AT_ONCE`; returns how many."""
+    j = t.job.c
+    overdue = select(j.pk).where(j.state == inline(JobState.RUNNING.value), j.deadline_at < db_now())
+    pks = conn.execute(overdue.order_by(j.deadline_at).limit(JOBS_AT_ONCE)).scalars()
+    return _mark(conn, sorted(pks), JobState.EXPIRING)
+
+
+def ending(conn: Connection) -> list[int]:
+    """Some of the jobs that are marked, those of cancelling people first."""
+    found: list[int] = []
+    for state in _NOTES:
+        marked = select(t.job.c.pk).where(t.job.c.state == inline(state.value)).order_by(t.job.c.pk)
+        found += conn.execute(marked.limit(JOBS_AT_ONCE)).scalars()
+    return found
+
+
+def end_some(conn: Connection, job_pk: int, *, after: int = -1, patient: bool = False) -> int | None:
+    """End up to `CHUNK` of a marked job's open queries, those after a line of it; the last line that was
+    looked at, None = there are no more. Queries that somebody holds are left for the next time, unless
+    `patient`."""
+    state = conn.execute(select(t.job.c.state).where(t.job.c.pk == job_pk)).scalar()
+    if state not in _NOTES:
+        return None
+    q = t.query.c
+    of_job = select(q.pk, q.ix).where(q.job_pk == job_pk, q.ix > after, q.state == inline(t.OPEN))
+    rows = conn.execute(
+        of_job.order_by(q.ix).limit(CHUNK).with_for_update(key_share=True, skip_locked=not patient)
+    ).all()
+    if not rows:
+        close_if_finished(conn, job_pk)
+        return None
+    _end(conn, job_pk, [row.pk for row in rows], _NOTES[JobState(state)])
+    return int(rows[-1].ix)
+
+
+def end_leased(conn: Connection, job_pk: int) -> None:
+    """End up to `CHUNK` of a marked job's queries that engines are at work on, so that these stop."""
+    state = conn.execute(select(t.job.c.state).where(t.job.c.pk == job_pk)).scalar()
+    if state not in _NOTES:
+        return
+    a, q = t.assignment.c, t.query.c
+    leased = select(a.query_pk).where(a.state == inline(t.LEASED), a.job_pk == job_pk).distinct()
+    at_work = sorted(conn.execute(leased).scalars())[:CHUNK]
+    still_open = select(q.pk).where(among(q.pk, at_work), q.state == inline(t.OPEN)).order_by(q.pk)
+    pks = list(conn.execute(still_open.with_for_update(key_share=True)).scalars())
+    if pks:
+        _end(conn, job_pk, pks, _NOTES[JobState(state)])
+
+
+def _mark(conn: Connection, job_pks: list[int], state: JobState) -> int:
+    j = t.job.c
+    running = (
+        select(j.pk)
+        .where(among(j.pk, job_pks), j.state == inline(JobState.RUNNING.value))
+        .order_by(j.pk)
+        .with_for_update(key_share=True)
+    )
+    pks = list(conn.execute(running).scalars())
+    if pks:
+        conn.execute(update(t.job).where(among(j.pk, pks)).values(state=state))
+        close_shares(conn, pks)
+    return len(pks)
+
+
+def _end(conn: Connection, job_pk: int, query_pks: list[int], note: Answer) -> None:
+    """Queries that are locked fail with `note`; their assignments leave the books."""
+    counts = Counts()
+    a = t.assignment.c
+    open_calls = (
+        select(a.pk, a.job_pk, a.state, a.engine_id, a.priority, a.attempt, a.est_tokens, a.created_at)
+        .where(among(a.query_pk, query_pks), a.state.in_([t.WAITING, t.LEASED]))
+        .order_by(*in_order())
+        .with_for_update()
+    )
+    calls: list[Any] = list(conn.execute(open_calls))
+    gone = {"state": t.CANCELLED, "lease_owner": None, "lease_expires_at": None}
+    conn.execute(update(t.assignment).where(among(a.pk, [call.pk for call in calls])).values(gone))
+    for call in calls:
+        counts.gone(call)
+    text = to_json(note)
+    insert_rows(conn, t.answer, ANSWER_COLUMNS, [(pk, False, text) for pk in query_pks])
+    failed = {"state": t.FAILED, "stepped_until": None}
+    conn.execute(update(t.query).where(among(t.query.c.pk, query_pks)).values(failed))
+    counts[job_pk, "n_failed"] += len(query_pks)
+    add_counts(conn, counts)

@@ -1,0 +1,309 @@
+"""Counters: of jobs, of their shares of engines, of engines. Nobody counts rows to look at the books.
+
+One lock order for all statements, so that no two transactions wait for each other:
+
+1. queries by `pk`, each before its assignments, and those by `pk`;
+2. jobs by `pk`; 3. shares by job and engine; 4. `engine_work` by its key.
+
+Whoever needs several rows of a kind locks them in one statement, in order. What is taken with SKIP LOCKED
+waits for nobody, and may come in any order as long as nothing after it is locked yet. The counters come last,
+through `add_counts`, once in a transaction.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, cast, delete, func, select, update
+
+from orchestrator.batching.shares import rank_of, weight_of
+from orchestrator.domain.assignments import UNDER_WAY, JobState
+from orchestrator.store import tables as t
+from orchestrator.store.bulk import among
+from orchestrator.store.database import db_now, inline, insert_or_ignore, upsert
+
+COUNTERS = ("n_completed", "n_failed", "n_assignments", "n_responses", "n_regenerated")
+
+N_STRIPES = 8
+
+ShareKey = tuple[int, str]
+"""Job and engine."""
+
+WorkKey = tuple[str, int, int]
+"""Engine, priority, stripe."""
+
+
+class Listed(NamedTuple):
+    """An assignment, as far as it is counted; rows of the table will do as well."""
+
+    job_pk: int
+    engine_id: str
+    priority: int
+    est_tokens: int
+    created_at: float
+    attempt: int = 0
+    state: str = t.WAITING
+
+
+class Moved:
+    """Sums of what a transaction does to one share."""
+
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
+        self.n_waiting = self.n_retried = self.waiting_tokens = 0
+        self.n_leased = self.leased_tokens = 0
+        self.n_served = 0
+        self.joined_at: float | None = None
+        """When the oldest of those that now wait was put on the books."""
+        self.served_to: float | None = None
+        """When the newest of those that were claimed was put on the books."""
+
+
+class Counts(Counter[tuple[int, str]]):
+    """Counts that a transaction adds to jobs, (job pk, one of `COUNTERS`) -> n, and to shares of engines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved: dict[ShareKey, Moved] = {}
+        self.is_asking = False
+        """Whether shares may be new."""
+
+    def waits(self, row: Any, *, n: int = 1, attempt: int | None = None) -> None:
+        """An assignment waits from now on, or with `n` -1 no longer. `row`: as it is on the books; `attempt`:
+        what it is if not the row's."""
+        moved = self._of(row)
+        moved.n_waiting += n
+        moved.waiting_tokens += n * row.est_tokens
+        if (row.attempt if attempt is None else attempt) > 0:
+            moved.n_retried += n
+        if n > 0:
+            moved.joined_at = min(moved.joined_at or row.created_at, row.created_at)
+
+    def leased(self, row: Any, *, n: int = 1) -> None:
+        """An assignment is leased from now on, or with `n` -1 no longer."""
+        moved = self._of(row)
+        moved.n_leased += n
+        moved.leased_tokens += n * row.est_tokens
+
+    def claimed(self, row: Any) -> None:
+        """A waiting assignment is leased from now on; its attempt is still that from before."""
+        self.waits(row, n=-1)
+        self.leased(row)
+        moved = self._of(row)
+        moved.n_served += 1
+        if row.attempt == 0:
+            self.looked_at(row)
+
+    def looked_at(self, row: Any) -> None:
+        """Nothing waits any more that was put on the books before this assignment."""
+        moved = self._of(row)
+        moved.served_to = max(moved.served_to or row.created_at, row.created_at)
+
+    def returned(self, row: Any, *, attempt: int) -> None:
+        """A leased assignment waits again."""
+        self.leased(row, n=-1)
+        self.waits(row, attempt=attempt)
+
+    def gone(self, row: Any) -> None:
+        """An assignment that waited or was leased is neither from now on."""
+        if row.state == t.LEASED:
+            self.leased(row, n=-1)
+        elif row.state == t.WAITING:
+            self.waits(row, n=-1)
+
+    def _of(self, row: Any) -> Moved:
+        key = (row.job_pk, row.engine_id)
+        if key not in self.moved:
+            self.moved[key] = Moved(row.priority)
+        return self.moved[key]
+
+
+def in_order() -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """Assignments as everybody locks them. An expression, lest an index is walked for the sake of order."""
+    return t.assignment.c.query_pk + inline(0), t.assignment.c.pk
+
+
+def add_counts(conn: Connection, counts: Counts) -> None:
+    """Add to the counters, in their order, and close the jobs whose last query was answered."""
+    for job_pk, group in groupby(sorted(counts.items()), key=lambda item: item[0][0]):
+        added = {name: n for (_, name), n in group}
+        values = {name: t.job.c[name] + n for name, n in added.items()}
+        conn.execute(update(t.job).where(t.job.c.pk == job_pk).values(**values))
+        if "n_completed" in added or "n_failed" in added:
+            close_if_finished(conn, job_pk)
+    waiting = {key: moved for key, moved in sorted(counts.moved.items()) if _is_of_share(moved)}
+    if counts.is_asking:
+        open_shares(conn, ((*key, moved.priority) for key, moved in waiting.items()))
+    is_open = _lock(conn, waiting)
+    _move_shares(conn, {key: moved for key, moved in waiting.items() if key in is_open})
+    move_work(conn, _work(counts.moved, is_open))
+
+
+def close_if_finished(conn: Connection, job_pk: int) -> None:
+    """End a job all of whose queries have ended, as what it was on its way to."""
+    finished = t.job.c.n_completed + t.job.c.n_failed == t.job.c.n_total
+    ended = case(
+        (t.job.c.state == JobState.CANCELLING, JobState.CANCELLED.value),
+        (t.job.c.state == JobState.EXPIRING, JobState.EXPIRED.value),
+        else_=JobState.DONE.value,
+    )
+    closed = conn.execute(
+        update(t.job)
+        .where(t.job.c.pk == job_pk, t.job.c.state.in_(UNDER_WAY), finished)
+        .values(state=ended, finished_at=db_now())
+    )
+    if closed.rowcount:
+        _owe_no_bell(conn, job_pk)
+        conn.execute(delete(t.share).where(t.share.c.job_pk == job_pk))
+
+
+def _owe_no_bell(conn: Connection, job_pk: int) -> None:
+    """Nobody needs to be told of a job that has ended; without a broker nobody would take its bell away."""
+    owed = select(t.outbox.c.pk).where(t.outbox.c.job_pk == job_pk).with_for_update(skip_locked=True)
+    conn.execute(delete(t.outbox).where(t.outbox.c.pk.in_(owed)))
+
+
+def close_shares(conn: Connection, job_pks: Iterable[int]) -> None:
+    """Nothing of these jobs can be claimed any more, nor counts as waiting. Their rows are locked."""
+    pks, shares = list(job_pks), t.share.c
+    mine = among(shares.job_pk, pks)
+    closed = conn.execute(
+        select(shares.job_pk, shares.engine_id, shares.priority, shares.n_waiting, shares.waiting_tokens)
+        .where(mine)
+        .order_by(shares.job_pk, shares.engine_id)
+        .with_for_update()
+    ).all()
+    work: dict[WorkKey, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for share in closed:
+        sums = work[work_key(share.job_pk, share.engine_id, share.priority)]
+        sums[0] -= share.n_waiting
+        sums[1] -= share.waiting_tokens
+    conn.execute(delete(t.share).where(mine))
+    move_work(conn, work)
+
+
+def open_shares(conn: Connection, shares: Iterable[tuple[int, str, int]]) -> None:
+    """Shares (job, engine, priority; in order) that are not there yet, of jobs that run and are locked."""
+    wanted = list(shares)
+    if not wanted:
+        return
+    of_jobs = among(t.job.c.pk, {job_pk for job_pk, _, _ in wanted})
+    running = of_jobs & (t.job.c.state == inline(JobState.RUNNING.value))
+    pks = set(conn.execute(select(t.job.c.pk).where(running)).scalars())
+    keys = [{"job_pk": job_pk, "engine_id": engine_id} for job_pk, engine_id, _ in wanted]
+    conn.execute(insert_or_ignore(conn, t.job_engine), keys)
+    zero = {"n_waiting": 0, "n_retried": 0, "waiting_tokens": 0, "turn": 0.0, "since": 0.0}
+    rows = [
+        {**key, "priority": priority, "rank": rank_of(priority), **zero}
+        for key, (job_pk, _, priority) in zip(keys, wanted, strict=True)
+        if job_pk in pks
+    ]
+    if rows:
+        conn.execute(insert_or_ignore(conn, t.share), rows)
+
+
+def _is_of_share(moved: Moved) -> bool:
+    return bool(moved.n_waiting or moved.n_retried or moved.n_served or moved.joined_at is not None)
+
+
+def _lock(conn: Connection, waiting: Iterable[ShareKey]) -> set[ShareKey]:
+    """Locks those of these shares that are there, in order."""
+    keys = list(waiting)
+    if not keys:
+        return set()
+    s = t.share.c
+    rows = conn.execute(
+        select(s.job_pk, s.engine_id)
+        .where(
+            among(s.job_pk, sorted({job_pk for job_pk, _ in keys})),
+            s.engine_id.in_(sorted({engine_id for _, engine_id in keys})),
+        )
+        .order_by(s.job_pk, s.engine_id)
+        .with_for_update()
+    )
+    return {(row.job_pk, row.engine_id) for row in rows}
+
+
+def _share_update() -> Any:
+    """A share that had nothing waiting joins at the smallest turn that waits for its engine."""
+    e, other = t.share.c, t.share.alias("other")
+    joined = cast(bindparam("joined_at"), Double)
+    served = cast(bindparam("served_to"), Double)
+    smallest = (
+        select(func.min(other.c.turn))
+        .where(
+            other.c.engine_id == e.engine_id,
+            other.c.rank == e.rank,
+            other.c.n_waiting > other.c.n_retried,
+        )
+        .correlate(t.share)
+        .scalar_subquery()
+    )
+    is_new = (e.n_waiting == 0) & joined.is_not(None)
+    return (
+        update(t.share)
+        .where(e.job_pk == bindparam("job"), e.engine_id == bindparam("engine"))
+        .values(
+            n_waiting=e.n_waiting + bindparam("waiting"),
+            n_retried=e.n_retried + bindparam("retried"),
+            waiting_tokens=e.waiting_tokens + bindparam("tokens"),
+            turn=case((is_new & (smallest > e.turn), smallest), else_=e.turn) + bindparam("served"),
+            since=case(
+                (is_new | (joined < e.since), joined),
+                (served > e.since, served),
+                else_=e.since,
+            ),
+        )
+    )
+
+
+_SHARE_UPDATE = _share_update()
+
+
+def _move_shares(conn: Connection, waiting: dict[ShareKey, Moved]) -> None:
+    if waiting:
+        conn.execute(
+            _SHARE_UPDATE,
+            [
+                {
+                    "job": job_pk,
+                    "engine": engine_id,
+                    "waiting": moved.n_waiting,
+                    "retried": moved.n_retried,
+                    "tokens": moved.waiting_tokens,
+                    "served": moved.n_served / weight_of(moved.priority),
+                    "joined_at": moved.joined_at,
+                    "served_to": moved.served_to,
+                }
+                for (job_pk, engine_id), moved in waiting.items()
+            ],
+        )
+
+
+def _work(moved: dict[ShareKey, Moved], is_open: set[ShareKey]) -> dict[WorkKey, list[int]]:
+    """What waits of a job without a share was subtracted when that was closed."""
+    work: dict[WorkKey, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for (job_pk, engine_id), change in moved.items():
+        sums = work[work_key(job_pk, engine_id, change.priority)]
+        if (job_pk, engine_id) in is_open:
+            sums[0] += change.n_waiting
+            sums[1] += change.waiting_tokens
+        sums[2] += change.n_leased
+        sums[3] += change.leased_tokens
+    return work
+
+
+def work_key(job_pk: int, engine_id: str, priority: int) -> WorkKey:
+    return engine_id, priority, job_pk % N_STRIPES
+
+
+def move_work(conn: Connection, work: dict[WorkKey, list[int]]) -> None:
+    names = ("engine_id", "priority", "stripe", "n_waiting", "waiting_tokens", "n_leased", "leased_tokens")
+    rows = [dict(zip(names, (*key, *sums), strict=True)) for key, sums in sorted(work.items()) if any(sums)]
+    if not rows:
+        return
+    statement = upsert(conn, t.engine_work)
+    sums = {name: t.engine_work.c[name] + statement.excluded[name] for name in names[3:]}
+    keys = list(t.engine_work.primary_key)
+    conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), rows)
