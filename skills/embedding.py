@@ -20,6 +20,8 @@ from orchestrator.ports.skills import Embedder
 from orchestrator.runtime.threads import Threaded, threads_of
 from skills.sentence_bert import SentenceBert, plain_config
 
+_WORD = re.compile(r"\w+")
+
 logger = logging.getLogger(__name__)
 
 MINILM, HASH = "minilm", "hash"
@@ -215,7 +217,7 @@ class HashEmbedder:
 
 
 def _features(text: str) -> list[str]:
-    words = re.findall(r"\w+", text.casefold())
+    words = _WORD.findall(text.casefold())
     trigrams = [f"#{word}#"[i : i + 3] for word in words for i in range(len(word))]
     return [*words, *trigrams] or [text]
 

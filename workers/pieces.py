@@ -17,8 +17,15 @@ OnText = Callable[[str], None]
 Writers = Callable[[Assignment], OnText | None]
 """Asked when an assignment starts; None = nobody reads along."""
 
-Settled = Callable[[str], str]
-"""How an answer begins, given a response that may still grow: it only grows with the response."""
+Settled = Callable[[], Callable[[str], str]]
+"""Made for each response: given its pieces one by one, what each adds to the beginning of the answer that is
+certain by then."""
+
+
+def as_it_is() -> Callable[[str], str]:
+    """The answer is the response."""
+    return str
+
 
 OnPiece = Callable[[Piece], None]
 
@@ -129,14 +136,12 @@ class _Writer:
     def __init__(self, job_id: str, settled: Settled, on_piece: OnPiece) -> None:
         self._job_id = job_id
         self._id = uuid.uuid4().hex
-        self._settled = settled
+        self._settle = settled()
         self._on_piece = on_piece
-        self._response = ""
         self._n_told = 0
 
     def __call__(self, text: str) -> None:
-        self._response += text
-        words = self._settled(self._response)
-        if len(words) > self._n_told:
-            self._on_piece(Piece(self._job_id, self._id, self._n_told, words[self._n_told :]))
-            self._n_told = len(words)
+        words = self._settle(text)
+        if words:
+            self._on_piece(Piece(self._job_id, self._id, self._n_told, words))
+            self._n_told += len(words)

@@ -18,7 +18,11 @@ CONTEXT_EXCEEDED = ContextExceededError.code
 
 _TRUNCATED = "truncated before an answer"
 _REASONING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+_OPEN_TAG = re.compile(r"<think>", re.IGNORECASE)
+_CLOSE_TAG = re.compile(r"</think>", re.IGNORECASE)
 _BEGUN_TAG = re.compile(r"<(?:t(?:h(?:i(?:nk?)?)?)?)?\Z", re.IGNORECASE)
+_BEGUN_CLOSE = re.compile(r"<(?:/(?:t(?:h(?:i(?:nk?)?)?)?)?)?\Z", re.IGNORECASE)
+_TAG_CHARS = len("</think>")
 
 
 class Ballot(NamedTuple):
@@ -142,10 +146,36 @@ def without_reasoning(text: str) -> str:
     return _REASONING.sub("", text).strip()
 
 
-def settled_words(text: str) -> str:
-    """Beginning of `without_reasoning` whatever follows an unfinished text: no open block, no tag that
-    may become one, no blanks that may be its last."""
-    return without_reasoning(_BEGUN_TAG.sub("", text))
+class SettledWords:
+    """Beginning of `without_reasoning` whatever follows an unfinished text: no open block, no tag that may
+    become one, no blanks that may be its last. Called with the text's pieces, it gives what each adds."""
+
+    def __init__(self) -> None:
+        self._rest = ""  # what may become a tag
+        self._blanks: list[str] = []
+        self._is_open = self._has_begun = False
+
+    def __call__(self, piece: str) -> str:
+        text, said = self._rest + piece, []
+        while (tag := (_CLOSE_TAG if self._is_open else _OPEN_TAG).search(text)) is not None:
+            said.append("" if self._is_open else text[: tag.start()])
+            self._is_open, text = not self._is_open, text[tag.end() :]
+        begun = (_BEGUN_CLOSE if self._is_open else _BEGUN_TAG).search(text[-_TAG_CHARS:])
+        self._rest = begun.group() if begun else ""
+        if not self._is_open:
+            said.append(text[: len(text) - len(self._rest)])
+        return self._without_last_blanks("".join(said))
+
+    def _without_last_blanks(self, text: str) -> str:
+        """The text with the blanks before it; those at its end wait for what follows."""
+        text = text if self._has_begun else text.lstrip()
+        words = text.rstrip()
+        blanks = text[len(words) :]
+        if not words:
+            self._blanks.append(blanks)
+            return ""
+        before, self._blanks, self._has_begun = "".join(self._blanks), [blanks], True
+        return before + words
 
 
 def used(state: QueryState, responses: Sequence[Response]) -> list[Response]:

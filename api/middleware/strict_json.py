@@ -7,8 +7,7 @@ accepted.
 """
 
 import json
-import math
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import NoReturn
 
 from fastapi import Request, Response
@@ -17,10 +16,16 @@ from pydantic import JsonValue
 
 from api.errors import MalformedBodyError, MediaTypeError
 from orchestrator.errors import InputError
+from orchestrator.questions.json_checks import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    Flaw,
+    RepeatedKeyError,
+    first_flaw,
+    unique_keys,
+)
 
-MAX_DEPTH = 64
-
-Place = tuple[str | int, ...]
+__all__ = ["MAX_DEPTH", "StrictRequest", "StrictRoute", "loads"]
 
 
 def loads(raw: bytes) -> JsonValue:
@@ -34,66 +39,35 @@ def loads(raw: bytes) -> JsonValue:
         raise MalformedBodyError("the body is empty.", remedy="Send a JSON object.")
     try:
         document: JsonValue = json.loads(
-            raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant
+            raw.decode("utf-8-sig"), object_pairs_hook=unique_keys, parse_constant=_refuse_constant
         )
     except UnicodeDecodeError:
         raise MalformedBodyError("the body is not UTF-8 text.") from None
     except RecursionError:
-        raise MalformedBodyError(f"the body is nested deeper than {MAX_DEPTH} levels.") from None
+        raise MalformedBodyError(f"the body {TOO_DEEP}.") from None
     except json.JSONDecodeError as error:
         raise MalformedBodyError(
             f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
+    except RepeatedKeyError as error:
+        raise MalformedBodyError(f"{error}.", remedy="Keep one of them.") from None
     except ValueError:
         raise MalformedBodyError("the body holds a number with too many digits.") from None
-    for place, value in _leaves(document):
-        _check_leaf(place, value)
+    flaw = first_flaw(document)
+    if flaw is not None:
+        raise _refusal(flaw)
     return document
 
 
-def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedBodyError(f"key '{_printable(twice)}' stands twice.", remedy="Keep one of them.")
-    return result
+def _refusal(flaw: Flaw) -> InputError:
+    kind = MalformedBodyError if flaw.is_unreadable else InputError
+    if flaw.text == TOO_DEEP:
+        return kind(f"the body {TOO_DEEP}.", param=flaw.place)
+    return kind(f"{flaw.place}: {flaw.text}.", param=flaw.place, remedy="Remove it.")
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise InputError(f"{name} is not a JSON number.")
-
-
-def _leaves(document: JsonValue) -> Iterator[tuple[Place, JsonValue]]:
-    """Keys and scalar values with where they stand; iterative, so that depth costs no stack."""
-    waiting: list[tuple[Place, JsonValue]] = [((), document)]
-    while waiting:
-        place, value = waiting.pop()
-        if len(place) > MAX_DEPTH:
-            raise MalformedBodyError(f"the body is nested deeper than {MAX_DEPTH} levels.")
-        if isinstance(value, dict):
-            yield from ((place, key) for key in value)
-            waiting.extend(((*place, key), item) for key, item in value.items())
-        elif isinstance(value, list):
-            waiting.extend(((*place, index), item) for index, item in enumerate(value))
-        else:
-            yield place, value
-
-
-def _check_leaf(place: Place, value: JsonValue) -> None:
-    param = ".".join(_printable(str(part)) for part in place) or None
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{param}: the number is beyond the range of float64.", param=param)
-    if not isinstance(value, str):
-        return
-    if "\x00" in value:
-        raise InputError(f"{param}: the text holds a NUL character.", param=param, remedy="Remove it.")
-    if not value.isascii() and _printable(value) != value:
-        raise MalformedBodyError(f"{param}: the text holds a lone surrogate.", param=param)
-
-
-def _printable(text: str) -> str:
-    return text.encode(errors="replace").decode()
 
 
 class StrictRequest(Request):

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from aggregators.outputs import AGGREGATORS
-from aggregators.outputs.votes import settled_words
+from aggregators.outputs.votes import SettledWords
 from orchestrator.bootstrap.annotators import SkillParts, make_annotator
 from orchestrator.bootstrap.checks import Checks, check_references, config_hash
 from orchestrator.compositions.catalogue import Catalogue
@@ -158,7 +158,7 @@ class App:
             settings=self.settings.muster.scheduler,
             device=self.settings.muster.device,
         )
-        return LocalDispatcher(setup, settled=settled_words, on_piece=on_piece, on_committed=on_committed)
+        return LocalDispatcher(setup, settled=SettledWords, on_piece=on_piece, on_committed=on_committed)
 
     @cached_property
     def news(self) -> "News":

@@ -1,6 +1,5 @@
 """Check of a pool file: all that can be found out without loading a model, each mistake with its line."""
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from orchestrator.compositions.catalogue import NOTHING, Catalogue
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import ConfigError, EngineLoadError, MistakesError
 from orchestrator.pool import backend_of, build_pool, locate
+from orchestrator.runtime.files import read_json
 from orchestrator.settings.environment import variable_of
 from orchestrator.settings.load import load_with_lines, name_of, raise_all
 from orchestrator.settings.schema import EmbedderSettings, Member, Settings
@@ -67,14 +67,14 @@ def check_pool_file(path: Path) -> CheckedFile:
 def context_of(folder: Path) -> int | None:
     """Longest context that a model's `config.json` states, in tokens, as far as it is scaled there."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError):
         return None
     if not isinstance(config, dict):
         return None
     inner = config.get("text_config")
     texts = {**config, **inner} if isinstance(inner, dict) else config
-    stated = next((texts[key] for key in CONTEXT_KEYS if isinstance(texts.get(key), int)), None)
+    stated = next((n for key in CONTEXT_KEYS if isinstance(n := texts.get(key), int)), None)
     return None if stated is None else round(stated * _scaling(texts))
 
 

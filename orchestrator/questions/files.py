@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
+from pydantic import JsonValue
+
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, LimitError
 from orchestrator.questions.chats import conversation, parse_messages
 from orchestrator.questions.fields import parse_query
+from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
 
 MAX_LINE_BYTES = 1_000_000
 MAX_LINES = 50_000
@@ -314,16 +317,24 @@ def parse_object(raw: bytes) -> dict[str, object]:
     data = _parse_json(raw)
     if not isinstance(data, dict):
         raise InputError(f"is {_json_kind(data)}, not an object")
-    return data
+    flaw = first_flaw(data)
+    if flaw is not None:
+        raise InputError(f"{flaw.place}: {flaw.text}" if flaw.place else flaw.text, param=flaw.place)
+    return {**data}
 
 
-def _parse_json(raw: bytes) -> object:
+def _parse_json(raw: bytes) -> JsonValue:
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        document: JsonValue = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_refuse_constant
+        )
+        return document
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text") from None
     except RecursionError:
         raise InputError("is nested too deeply") from None
+    except RepeatedKeyError as error:
+        raise InputError(str(error), param=error.key) from None
     except ValueError as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         raise InputError(f"is not JSON ({reason})") from None

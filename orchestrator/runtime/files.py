@@ -1,6 +1,7 @@
-"""Files that appear complete or not at all."""
+"""Files: written so that they appear complete or not at all; read within bounds."""
 
 import errno
+import json
 import os
 import stat
 import tempfile
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from pydantic import JsonValue
 
 from orchestrator.runtime.private import FILE_MODE
 
@@ -38,6 +41,25 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+MAX_JSON_BYTES = 16 << 20
+
+
+def read_json(path: Path) -> JsonValue:
+    """A small JSON document that somebody else wrote: a model's or an adapter's configuration.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or larger or deeper than such a file is.
+    """
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_JSON_BYTES >> 20} MiB")
+    try:
+        document: JsonValue = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
+    return document
 
 
 def _umask() -> int:

@@ -27,13 +27,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from orchestrator.redaction import redact, remember, remember_url
 from orchestrator.settings.environment import ENV_PREFIX, NESTED, REFERENCE, KnownVariables, referred
 
-_UNSET = re.compile(r"\$(\w+|\{[^}]*\})")
+_UNSET = re.compile(r"\$(\w+|\{[^${}]*\})")
+MAX_PATH_CHARS = 4096
 
 
 def _expanded(path: object) -> object:
     """A path with its `~` and `$VAR`."""
     if not isinstance(path, str):
         return path
+    if len(path) > MAX_PATH_CHARS:
+        raise ValueError(f"longer than {MAX_PATH_CHARS} characters, which no path is")
     full = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111 -- what may be a hub id is no Path
     unset = _UNSET.search(full)
     if unset is not None:

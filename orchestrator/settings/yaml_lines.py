@@ -11,6 +11,9 @@ from orchestrator.errors import ConfigError
 MAX_FILE_BYTES = 4_000_000
 MAX_ALIASES = 64
 MAX_DEPTH = 32
+MAX_NODES = 1_000_000
+"""Values of a file with its aliases written out."""
+MAX_NUMBER_CHARS = 1000
 
 KeyPath = tuple[str | int, ...]
 
@@ -86,6 +89,8 @@ def _parsed(text: str, name: str) -> Document:
             return Document({}, {}, {})
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError("must be a mapping with `model_list` at the top.", file=name, line=1)
+        if _size(node, {}) > MAX_NODES:
+            raise ConfigError("is too large with its aliases written out; write fewer.", file=name)
         document = Document({}, {}, {})
         _collect(node, (), document, name)
         document.data.update(loader.construct_document(node))
@@ -108,6 +113,23 @@ def _refuse_bombs(text: str, name: str) -> None:
             raise ConfigError("is nested too deeply.", file=name, line=line)
 
 
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values in a node with its aliases written out: each node is looked at once, however often it stands."""
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES + 1  # as long as it is not known: what holds itself has no end
+        inside = [child for item in node.value for child in _children(item)] if _holds(node) else []
+        known[id(node)] = min(MAX_NODES + 1, 1 + sum(_size(child, known) for child in inside))
+    return known[id(node)]
+
+
+def _holds(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode | yaml.SequenceNode)
+
+
+def _children(item: yaml.Node | tuple[yaml.Node, yaml.Node]) -> tuple[yaml.Node, ...]:
+    return item if isinstance(item, tuple) else (item,)
+
+
 def _collect(node: yaml.Node, path: KeyPath, into: Document, name: str) -> None:
     """Lines and words of a node and of what is in it. What `<<` brings in stands at its own place, and is
     overruled by keys beside it."""
@@ -120,18 +142,25 @@ def _collect(node: yaml.Node, path: KeyPath, into: Document, name: str) -> None:
     if isinstance(node, yaml.MappingNode):
         merged = [value for key, value in node.value if key.tag == _MERGE]
         own = [(key, value) for key, value in node.value if key.tag != _MERGE]
+        if len(merged) > 1:
+            line = node.start_mark.line + 1
+            raise ConfigError("key '<<' stands twice.", file=name, line=line, remedy="Give it a list.")
         _collect_keys(own, path, into, name)
         for value in merged:
             for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 brought = Document({}, {}, {})
                 _collect(part, path, brought, name)
-                into.lines.update({**brought.lines, **into.lines})
-                into.words.update({**brought.words, **into.words})
+                for place, at in brought.lines.items():
+                    into.lines.setdefault(place, at)
+                for place, word in brought.words.items():
+                    into.words.setdefault(place, word)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             into.lines[(*path, index)] = item.start_mark.line + 1
             _collect(item, (*path, index), into, name)
     elif isinstance(node, yaml.ScalarNode) and not node.style:
+        if node.tag != _TEXT and len(node.value) > MAX_NUMBER_CHARS:  # `1:1:1…` takes time by its square
+            raise ConfigError("is longer than any number.", file=name, line=node.start_mark.line + 1)
         into.words[path] = node.value
 
 

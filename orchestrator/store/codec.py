@@ -12,6 +12,8 @@ from orchestrator.domain.queries import Message
 from orchestrator.domain.values import Value
 from orchestrator.errors import StoreError
 
+SHOWN_CHARS = 512
+
 _MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
 
 
@@ -78,9 +80,19 @@ def checked_name(kind: str, name: str) -> str:
     Raises:
         StoreError: it holds NUL or a lone surrogate.
     """
-    if "\x00" in name or not (name.isascii() or _is_unicode(name)):
+    if not is_name(name):
         raise StoreError(f"{kind} {name!r} has characters that cannot be stored.", remedy="Rename it.")
     return name
+
+
+def is_name(name: str) -> bool:
+    """False if no row can have this name: it holds NUL or a lone surrogate."""
+    return "\x00" not in name and (name.isascii() or _is_unicode(name))
+
+
+def shown(name: str) -> str:
+    """The beginning of any name, for a message: without lone surrogates, which no reply can carry."""
+    return name[:SHOWN_CHARS].encode(errors="replace").decode()
 
 
 def _is_unicode(text: str) -> bool:

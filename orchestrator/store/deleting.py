@@ -14,6 +14,7 @@ from orchestrator.domain.assignments import UNDER_WAY
 from orchestrator.errors import JobRunningError, NotFoundError
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
+from orchestrator.store.codec import is_name, shown
 from orchestrator.store.database import db_now, inline
 
 DAY_S = 86_400.0
@@ -31,11 +32,10 @@ def begin(conn: Connection, job_id: str) -> int:
         NotFoundError: no such job.
         JobRunningError: it has not ended.
     """
-    row = conn.execute(
-        select(t.job.c.pk, t.job.c.state).where(t.job.c.id == job_id).with_for_update()
-    ).first()
+    wanted = select(t.job.c.pk, t.job.c.state).where(t.job.c.id == job_id).with_for_update()
+    row = conn.execute(wanted).first() if is_name(job_id) else None
     if row is None:
-        raise NotFoundError(f"no job '{job_id}'.", remedy="List the jobs to see their ids.")
+        raise NotFoundError(f"no job '{shown(job_id)}'.", remedy="List the jobs to see their ids.")
     if row.state in UNDER_WAY:
         raise JobRunningError(f"job '{job_id}' still runs.", param="id", remedy="Cancel it first.")
     blank = {"id": f"deleted-{uuid.uuid4().hex}", "payload": "{}", "content_hash": "", "state": t.DELETED}

@@ -13,7 +13,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ports.jobs import AnsweredCall, AnsweredQuery, QueryRecord
 from orchestrator.store import tables as t
-from orchestrator.store.codec import answer_from_json
+from orchestrator.store.codec import answer_from_json, is_name
 from orchestrator.store.database import Database, db_now, inline
 from orchestrator.store.steps import calls_of, decision_of_query, responses_of
 from orchestrator.store.submission import job_pk_of
@@ -64,7 +64,8 @@ def query_record(conn: Connection, job_id: str, query_id: str | None) -> QueryRe
         InputError: None, and the job has several.
     """
     mine = _with_answer().where(t.query.c.job_pk == job_pk_of(conn, job_id)).order_by(t.query.c.ix).limit(2)
-    rows = conn.execute(mine if query_id is None else mine.where(t.query.c.custom_id == query_id)).all()
+    wanted = mine if query_id is None else mine.where(t.query.c.custom_id == query_id)
+    rows = conn.execute(wanted).all() if query_id is None or is_name(query_id) else []
     if not rows:
         raise NotFoundError(
             f"job '{job_id}' has no query{'' if query_id is None else f' {query_id!r}'}.", param="query"

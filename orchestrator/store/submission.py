@@ -11,7 +11,7 @@ from orchestrator.errors import NotFoundError, StoreError
 from orchestrator.ports.jobs import Bell
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
-from orchestrator.store.codec import checked_name, to_json
+from orchestrator.store.codec import checked_name, is_name, shown, to_json
 from orchestrator.store.database import chunked, db_now, insert_or_ignore
 from orchestrator.store.tally import COUNTERS, close_if_finished
 
@@ -61,9 +61,10 @@ def job_pk_of(conn: Connection, job_id: str) -> int:
     """Raises:
     NotFoundError: no such job.
     """
-    pk = conn.execute(select(t.job.c.pk).where(t.job.c.id == job_id)).scalar()
+    found = conn.execute(select(t.job.c.pk).where(t.job.c.id == job_id)) if is_name(job_id) else None
+    pk = None if found is None else found.scalar()
     if pk is None:
-        raise NotFoundError(f"no job '{job_id}'.", remedy="List the jobs to see their ids.")
+        raise NotFoundError(f"no job '{shown(job_id)}'.", remedy="List the jobs to see their ids.")
     return int(pk)
 
 

@@ -23,6 +23,8 @@ from sqlalchemy.orm import declared_attr
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
+_WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
+
 OPEN, COMPLETED, FAILED = "open", "completed", "failed"
 """States of a query."""
 
@@ -59,7 +61,7 @@ class StoredRow(SQLModel):
 
     @declared_attr.directive
     def __tablename__(cls) -> str:  # noqa: N805
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__.removesuffix("Row")).lower()
+        return _WORD_START.sub("_", cls.__name__.removesuffix("Row")).lower()
 
 
 NUMBERED_ONCE: Final = {"sqlite_autoincrement": True}

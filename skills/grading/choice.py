@@ -24,6 +24,7 @@ _CONFIRMED = re.compile(
     r"(?<![A-Za-z])[(\[]?([A-Z])[)\]]? is (?:the )?(?:correct|right|best)\b", re.MULTILINE
 )
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
+_LONE = re.compile(rf"\A(?:option\s+)?{_OPEN}([A-Za-z]){_CLOSE}[.:]?", re.IGNORECASE)
 _REASONED = re.compile(r"^\s*(?:because|since|as|which|due|for|with)\b", re.IGNORECASE)
 
 
@@ -91,7 +92,7 @@ def _in_range(query: Query, letter: str, rest: str) -> Reading:
 
 def _bare(query: Query, text: str) -> Reading:
     """An answer without "the answer is": the option's text, a lone letter, or one labelled line."""
-    lone = re.fullmatch(rf"\s*(?:option\s+)?{_OPEN}([A-Za-z]){_CLOSE}[.:]?\s*", text, re.IGNORECASE)
+    lone = _LONE.fullmatch(text.strip())
     if lone:
         return _in_range(query, lone.group(1).upper(), "")
     by_text = _by_option_text(query, text)

@@ -7,13 +7,13 @@ import warnings
 from orchestrator.domain.queries import Query
 from orchestrator.errors import SkillError
 from skills.grading.base import Reading, Verdict
+from skills.grading.fences import FENCE, fenced_blocks
 from skills.grading.sandbox import Sandbox
 
 MAX_CHARS = 50_000
 MAX_BLOCKS = 20
 
-_FENCE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
-_OPEN_FENCE = re.compile(r"```")
+_TAG = re.compile(r"\A[ \t]*(?:(?:python3?|py)[ \t]*)?\Z", re.IGNORECASE)
 
 
 class CodeGrader:
@@ -25,8 +25,8 @@ class CodeGrader:
     def read(self, _query: Query, text: str, *, truncated: bool) -> Reading:
         if len(text) > MAX_CHARS:
             return Reading(None, f"longer than {MAX_CHARS} characters")
-        blocks = _FENCE.findall(text)
-        if not blocks and (truncated or _OPEN_FENCE.search(text)):
+        blocks = list(fenced_blocks(text, opens=_TAG))
+        if not blocks and (truncated or FENCE in text):
             return Reading(None, "no complete code block")
         programs = [
             p for block in (blocks[-MAX_BLOCKS:] or [text]) if (p := normalised_program(block)) is not None

@@ -9,13 +9,15 @@ from pydantic import JsonValue
 from orchestrator.domain.queries import Query
 from orchestrator.errors import SkillError
 from skills.grading.base import Reading, Verdict
+from skills.grading.fences import fenced_blocks
 
 MAX_CHARS = 200_000
 MAX_DEPTH = 64
 MAX_STARTS = 64
 """Places in a text where a value is looked for: bounds the work on a text of open brackets."""
 
-_FENCE = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\n(.*?)```", re.DOTALL)
+_TAG = re.compile(r"\A[A-Za-z0-9_-]*[ \t]*\Z")
+_BRACKET = re.compile(r"[][{}]")
 
 
 class JsonGrader:
@@ -24,7 +26,7 @@ class JsonGrader:
     def read(self, _query: Query, text: str, *, truncated: bool) -> Reading:
         if len(text) > MAX_CHARS:
             return Reading(None, f"longer than {MAX_CHARS} characters")
-        fenced = (body for body in _FENCE.findall(text))
+        fenced = fenced_blocks(text, opens=_TAG)
         found = next((v for body in fenced if (v := _first_value(body, scalars=True))), None)
         found = found or _first_value(text, scalars=not truncated)
         return Reading(found) if found else Reading(None, "no JSON value")
@@ -53,7 +55,7 @@ def _first_value(text: str, *, scalars: bool) -> str | None:
 def _starts(text: str) -> Iterator[int]:
     """Where an outermost bracket opens: what stands inside a broken value is not the answer."""
     depth = n_found = 0
-    for match in re.finditer(r"[][{}]", text):
+    for match in _BRACKET.finditer(text):
         if match.group() in "[{":
             if depth == 0 and n_found < MAX_STARTS:
                 n_found += 1

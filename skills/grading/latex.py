@@ -17,6 +17,9 @@ _TIDY = (
     (re.compile(r"\\[dt]frac"), r"\\frac"),
     (re.compile(r"\s+"), " "),
 )
+_COMMAND = re.compile(r"\\[A-Za-z]+(?:\s*\{[A-Za-z ]*\})?")
+_WORD = re.compile(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])")
+_NUMERAL = re.compile(r"\A[-+\d.,/ ]+\Z")
 _MATHS = re.compile(r"[\d\\^_=+*/<>]|^\s*\(?[A-Za-z]\)?\s*$")
 
 
@@ -71,10 +74,9 @@ def tidy(said: str) -> str | None:
 
 def _is_prose(value: str) -> bool:
     """More than two plain words: a sentence that happens to hold a sign or a digit."""
-    without_text = re.sub(r"\\[A-Za-z]+(?:\s*\{[A-Za-z ]*\})?", " ", value)
-    return len(re.findall(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])", without_text)) > 2
+    return len(_WORD.findall(_COMMAND.sub(" ", value))) > 2
 
 
 def _as_number(value: str) -> Fraction | None:
     """A plain number; anything with a unit or a symbol is left to math-verify."""
-    return number.stated_number(value) if re.fullmatch(r"[-+\d.,/ ]+", value) else None
+    return number.stated_number(value) if _NUMERAL.match(value) else None

@@ -27,13 +27,17 @@ _LATEX = (
     (re.compile(r"[−–](?=\s?[\d.])"), "-"),
 )
 _NUMBER = re.compile(
-    r"(?P<sign>[-+]?)\s*[€£¥]?\s*(?P<digits>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+    r"\A(?P<sign>[-+]?)\s*(?:[€£¥]\s*)?(?P<digits>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
     r"(?:[eE](?P<exponent>[-+]?\d+)(?![\w.]))?(?:\s*/\s*(?P<sign2>[-+]?)(?P<below>\d+(?:\.\d+)?))?"
 )
 _GLUED = re.compile(r"^(?:[eE][-+]?\d|[,.:/^*+=-]\s?\d|[\^*+=(×]|\s+[-+*/×^=]\s*\S|,\d)")
 _CLAUSE_END = re.compile(r"[.;,(!?]|\b(?:because|since|as|which|so|for)\b", re.IGNORECASE)
-_POWER_UNIT = re.compile(r"[A-Za-zµ°]+\^?\{?-?\d\}?")
-_CONCLUDES = re.compile(r"(?:=|≈|\b(?:is|are|equals)\b)\s*(?P<tail>[^=≈]*)$", re.IGNORECASE)
+_POWER_UNIT = re.compile(r"(?<![A-Za-zµ°])[A-Za-zµ°]+\^?\{?-?\d\}?")
+_VERB = re.compile(r"\b(?:is|are|equals)\b", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z]{2}")
+_DIGIT = re.compile(r"\d")
+_OR = re.compile(r"\A\s*(?:or|and|to)\b", re.IGNORECASE)
+_NEXT = re.compile(r"\A\s*,\s*\d")
 _LEAD = re.compile(r"^(?:[=≈:]|about\b|approximately\b|roughly\b|exactly\b|equal to\b)\s*", re.IGNORECASE)
 
 
@@ -107,7 +111,7 @@ def _plain_number(text: str) -> str:
 def _after_equals(text: str) -> str:
     """`6 * 7 = 42` -> `42`; an equation after the number ("42 because 6*7 = 42") stays."""
     head, sign, tail = text.rpartition("=")
-    formula = not re.search(r"[A-Za-z]{2,}", head)
+    formula = not _WORD.search(head)
     return tail.strip() if sign and formula else text
 
 
@@ -128,9 +132,8 @@ def _parse(text: str) -> _Parsed | None:
 def _is_unit(rest: str) -> bool:
     """Up to the end of the clause: a few words without a further number."""
     clause = _POWER_UNIT.sub("u", _CLAUSE_END.split(rest, maxsplit=1)[0])
-    alternatives = re.match(r"^\s*(?:or|and|to)\b", rest, re.IGNORECASE)
-    continues = re.match(r"^\s*,\s*\d", rest)
-    return not alternatives and not continues and not re.search(r"\d", clause) and len(clause.split()) <= 6
+    goes_on = _OR.match(rest) or _NEXT.match(rest) or _DIGIT.search(clause)
+    return not goes_on and len(clause.split()) <= 6
 
 
 def _bare(text: str) -> Fraction | None:
@@ -140,5 +143,14 @@ def _bare(text: str) -> Fraction | None:
         return whole
     *_, last_line = text.strip().splitlines() or [""]
     last = _plain_number(last_line[-4 * MAX_CHARS :])
-    conclusion = _CONCLUDES.search(last.rstrip("."))
-    return stated_number(conclusion["tail"]) if conclusion else None
+    conclusion = _concluded(last.rstrip("."))
+    return None if conclusion is None else stated_number(conclusion)
+
+
+def _concluded(line: str) -> str | None:
+    """What a line comes to: the rest after its last sign of equality, else after its first verb."""
+    at = max(line.rfind("="), line.rfind("≈"))
+    if at >= 0:
+        return line[at + 1 :].lstrip()
+    verb = _VERB.search(line)
+    return line[verb.end() :].lstrip() if verb else None

@@ -117,6 +117,21 @@ def test_names_that_no_database_takes_are_refused(store: SqlJobStore) -> None:
     assert store.jobs() == []
 
 
+@pytest.mark.parametrize("name", ["a\x00b", "\x00", "\ud800", "x" * 100_000, "a\nb", "\u202e"])
+@pytest.mark.parametrize("method", ["job", "answer", "answers", "responses", "calls", "cancel"])
+def test_a_job_of_any_name_that_is_not_there_is_not_found(store: SqlJobStore, method: str, name: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        getattr(store, method)(name)
+    assert len(str(caught.value).encode()) < 3_000
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800"])
+def test_a_query_of_any_name_that_is_not_there_is_not_found(store: SqlJobStore, name: str) -> None:
+    submit(store, 1)
+    with pytest.raises(NotFoundError):
+        store.query_record("job", name)
+
+
 @pytest.mark.parametrize("method", ["job", "answer", "answers", "responses", "calls"])
 def test_an_unknown_job_is_reported_at_once(store: SqlJobStore, method: str) -> None:
     with pytest.raises(NotFoundError, match="'nobody'"):

@@ -29,6 +29,8 @@ from workers.backends.options import Options, read_options
 from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop
 
+_TOKEN = re.compile(r"\s*\S+|\s+\Z")
+
 Sleep = Callable[[float], None]
 
 
@@ -342,7 +344,7 @@ def _lookup(answers: dict[str, str], question: str) -> str | None:
 
 def _pieces(text: str) -> list[str]:
     """Words with the blanks before them; joined they give the text."""
-    return re.findall(r"\s*\S+|\s+$", text)
+    return _TOKEN.findall(text)
 
 
 def _finished(request: GenerationRequest, text: str, *, n_prompt: int, truncate: int | None) -> Finished:

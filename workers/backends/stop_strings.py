@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 REPLACEMENT = "\ufffd"
+MOST_UNFINISHED = 3
+"""Bytes of a character that is not whole yet, each of which a decoder may show as one REPLACEMENT."""
 
 
 class Cut(NamedTuple):
@@ -21,4 +23,6 @@ def held_back(text: str, stop: Sequence[str]) -> str:
     """The part of an unfinished text that later tokens cannot take back: whole characters, and
     nothing that may grow into a stop string."""
     margin = max((len(word) for word in stop), default=1) - 1
-    return text[: max(0, len(text) - margin)].rstrip(REPLACEMENT)
+    kept = text[: max(0, len(text) - margin)]
+    whole = kept[-MOST_UNFINISHED:].rstrip(REPLACEMENT)
+    return kept[: len(kept) - len(kept[-MOST_UNFINISHED:])] + whole

@@ -16,7 +16,7 @@ from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
 from workers.device.wiring import DeviceSetup, make_device_loop
 from workers.leases.owners import new_owner
-from workers.pieces import OnPiece, Settled, Watch, Watches, follow, writers
+from workers.pieces import OnPiece, Settled, Watch, Watches, as_it_is, follow, writers
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class LocalDispatcher:
     Several processes may work on one database: leases keep them apart.
 
     Args:
-        settled: how an answer begins, given an unfinished response.
+        settled: how an answer begins, given the pieces of an unfinished response.
         on_piece: called, from the loop's thread, with pieces of answers that somebody reads along with;
             None = those who listen here are told.
         on_committed: as of `make_device_loop`.
@@ -46,7 +46,7 @@ class LocalDispatcher:
         *,
         clock: Clock = time.monotonic,
         pace: Pace = DEFAULT_PACE,
-        settled: Settled = str,
+        settled: Settled = as_it_is,
         on_piece: OnPiece | None = None,
         on_committed: Callable[[], None] | None = None,
     ) -> None:

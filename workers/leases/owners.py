@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import re
 import socket
 import uuid
 from functools import cache
@@ -35,7 +34,7 @@ class Machine(NamedTuple):
 
 def this_machine() -> Machine:
     """The machine, or container, of this process."""
-    return Machine(re.sub(r"[|+]", "-", socket.gethostname()), _boot(), _namespace())
+    return Machine(socket.gethostname().replace("|", "-").replace("+", "-"), _boot(), _namespace())
 
 
 def new_owner(machine: Machine | None = None) -> str:

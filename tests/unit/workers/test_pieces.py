@@ -1,17 +1,18 @@
 """Pieces of answers, from the engine's text to whoever reads along."""
 
+import re
 import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregators.outputs.votes import settled_words, without_reasoning
+from aggregators.outputs.votes import SettledWords, without_reasoning
 from orchestrator.domain.assignments import Assignment, Call, CallRole, Sampling
 from orchestrator.domain.queries import Message
 from orchestrator.ports.dispatch import Piece
 from orchestrator.services.drafts import Draft
 from tests.fakes.work import HandClock
-from workers.pieces import Heard, Watch, Watches, follow, writers
+from workers.pieces import Heard, Watch, Watches, as_it_is, follow, writers
 
 
 def assignment(*, stream: bool = True) -> Assignment:
@@ -26,7 +27,7 @@ def assignment(*, stream: bool = True) -> Assignment:
 
 def told_of(*texts: str) -> list[Piece]:
     told: list[Piece] = []
-    write = writers(settled_words, told.append)(assignment())
+    write = writers(SettledWords, told.append)(assignment())
     assert write is not None
     for text in texts:
         write(text)
@@ -34,7 +35,7 @@ def told_of(*texts: str) -> list[Piece]:
 
 
 def test_only_what_somebody_reads_has_a_writer() -> None:
-    assert writers(str, print)(assignment(stream=False)) is None
+    assert writers(as_it_is, print)(assignment(stream=False)) is None
 
 
 def test_pieces_follow_each_other_under_one_name_and_a_second_run_has_another() -> None:
@@ -68,6 +69,14 @@ def test_pieces_are_the_beginning_of_the_final_words(parts: list[str]) -> None:
     draft = Draft()
     assert draft.add(told) == text
     assert text + draft.finish(whole) == whole
+
+
+@given(PARTS)
+def test_all_that_is_certain_is_told_at_once(parts: list[str]) -> None:
+    """Certain: the words so far without an open block, a tag that has only begun, and blanks at the end."""
+    told = "".join(p.text for p in told_of(*parts))
+    begun = re.sub(r"<(?:t(?:h(?:i(?:nk?)?)?)?)?\Z", "", "".join(parts), flags=re.IGNORECASE)
+    assert told == without_reasoning(begun)
 
 
 def test_a_waiter_hears_of_its_job_only_and_nothing_twice() -> None:

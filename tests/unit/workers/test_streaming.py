@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aggregators.outputs.votes import settled_words, without_reasoning
+from aggregators.outputs.votes import SettledWords, without_reasoning
 from orchestrator.domain.answers import Answer, FinishReason, Usage
 from orchestrator.domain.assignments import Ask, Call, Done, Job, JobState, QueryState, Sampling, Step
 from orchestrator.domain.experts import EngineSpec
@@ -107,7 +107,7 @@ def make_asking(store: SqlJobStore, backend: FakeBackend) -> tuple[Asking, Local
     pool = make_pool("a")
     compose: Any = Quoting
     setup = make_setup(store, pool, backend)._replace(compositions=compose)
-    dispatcher = LocalDispatcher(setup, pace=PACE, settled=settled_words)
+    dispatcher = LocalDispatcher(setup, pace=PACE, settled=SettledWords)
     submitter = Submitter(pool=pool, compositions=tuple, store=store, dispatcher=dispatcher)
     return Asking(submitter=submitter, store=store, dispatcher=dispatcher, compositions=compose), dispatcher
 

@@ -5,7 +5,6 @@ the number of adapters; a gate [R, 1, K] zeroes the ranks that are not the row's
 adapters). Rows on base weights get exactly zero added.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from orchestrator.errors import EngineLoadError
+from orchestrator.runtime.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-_KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight")
+_KEY = re.compile(r"\Abase_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight")
 
 
 class AdapterConfig(BaseModel):
@@ -79,7 +79,7 @@ def read_adapter(folder: str) -> Adapter:
     from safetensors.torch import load_file
 
     try:
-        config = AdapterConfig.model_validate(json.loads((Path(folder) / CONFIG_FILE).read_text()))
+        config = AdapterConfig.model_validate(read_json(Path(folder) / CONFIG_FILE))
         weights: dict[str, Tensor] = load_file(Path(folder) / WEIGHTS_FILE)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
         raise _refused(folder, f"cannot be read: {error}") from error

@@ -143,6 +143,8 @@ class Caller:
             granted = (
                 passes.pop() if passes else await self._gate.pass_by(estimated_tokens(request), until=until)
             )
+            if tell is not None:
+                tell.begin()
             return await self._attempt(request, granted, until=until, tell=tell)
 
         retry = retrying(retries=self._policy.retries, deadline_s=self._policy.deadline_s, rng=self._rng)
@@ -160,7 +162,7 @@ class Caller:
         try:
             async with asyncio.timeout(timeout_s):
                 reply = await self._endpoint.complete(
-                    request, timeout_s=timeout_s, on_text=tell.so_far if tell else _ignore
+                    request, timeout_s=timeout_s, on_text=tell.more if tell else _ignore
                 )
         except TimeoutError:
             error = timed_out(f"no whole answer within {timeout_s:.3g} s.")
@@ -182,22 +184,47 @@ class Caller:
 
 class _Teller:
     """Reports a text as it grows. A second attempt is reported from where the first one ended, and
-    only as long as it says the same."""
+    only as long as it says the same. The work is linear in the pieces."""
 
     def __init__(self, emit: Emit, request: GenerationRequest) -> None:
         self._emit = emit
         self._id = request.id
         self._stop = request.sampling.stop
-        self._told = ""
+        self._told: list[str] = []
+        self.begin()
 
-    def so_far(self, text: str) -> None:
-        text, stopped = cut_at_stop(text, self._stop)
-        self.rest(text if stopped else held_back(text, self._stop))
+    def begin(self) -> None:
+        """Another attempt writes the text from its beginning."""
+        self._before = "".join(self._told)
+        self._at = 0
+        self._held = ""
+        self._is_over = False
+
+    def more(self, piece: str) -> None:
+        """What may still become a stop string waits for the next piece."""
+        if self._is_over:
+            return
+        text, self._is_over = cut_at_stop(self._held + piece, self._stop)
+        safe = text if self._is_over else held_back(text, self._stop)
+        self._held = text[len(safe) :]
+        self._pass(safe)
 
     def rest(self, text: str) -> None:
-        if len(text) > len(self._told) and text.startswith(self._told):
-            self._emit(Tokens(self._id, text[len(self._told) :]))
-            self._told = text
+        """The whole text at last."""
+        told = "".join(self._told)
+        if len(text) > len(told) and text.startswith(told):
+            self._emit(Tokens(self._id, text[len(told) :]))
+            self._told.append(text[len(told) :])
+
+    def _pass(self, text: str) -> None:
+        same = self._before[self._at : self._at + len(text)]
+        if not text.startswith(same):
+            self._is_over = True
+            return
+        self._at += len(text)
+        if len(text) > len(same):
+            self._told.append(text[len(same) :])
+            self._emit(Tokens(self._id, text[len(same) :]))
 
 
 def estimated_tokens(request: GenerationRequest) -> int:

@@ -45,7 +45,7 @@ class Reply(NamedTuple):
 
 
 OnText = Callable[[str], None]
-"""Gets the whole text so far, each time it has grown."""
+"""Gets the text of one attempt, piece by piece."""
 
 
 class Endpoint(Protocol):

@@ -2,11 +2,17 @@
 
 
 class SseDecoder:
-    """Collects the `data` of events; other fields and comments are ignored."""
+    """Collects the `data` of events; other fields and comments are ignored. What has come of a line is kept
+    in pieces until it ends: a line without end costs no more than its bytes."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._begun: list[bytes] = []
         self._data: list[str] = []
+
+    @property
+    def n_pieces(self) -> int:
+        """Pieces of the line that has not ended."""
+        return len(self._begun)
 
     def feed(self, chunk: bytes) -> list[str]:
         """Data of the events that `chunk` completes.
@@ -14,7 +20,12 @@ class SseDecoder:
         Raises:
             UnicodeDecodeError: a line is not UTF-8.
         """
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        head, *rest = chunk.split(b"\n")
+        self._begun.append(head)
+        if not rest:
+            return []
+        lines = [b"".join(self._begun), *rest[:-1]]
+        self._begun = rest[-1:]
         return [data for line in lines if (data := self._line(line.rstrip(b"\r").decode())) is not None]
 
     def _line(self, line: str) -> str | None:

@@ -107,7 +107,7 @@ class StreamReader:
     def __init__(self, *, prompt_chars: int, on_text: OnText) -> None:
         self._prompt_chars = prompt_chars
         self._on_text = on_text
-        self._text: str | None = None
+        self._parts: list[str] | None = None
         self._reason: str | None = None
         self._usage: UsageWire | None = None
         self.is_done = False
@@ -126,8 +126,9 @@ class StreamReader:
         for choice in chunk.choices[:1]:
             self._reason = choice.finish_reason or self._reason
             if choice.delta is not None and choice.delta.content is not None:
-                self._text = (self._text or "") + choice.delta.content
-                self._on_text(self._text)
+                self._parts = self._parts or []
+                self._parts.append(choice.delta.content)
+                self._on_text(choice.delta.content)
 
     def reply(self) -> Reply:
         """The completion, at the end of the stream.
@@ -137,7 +138,8 @@ class StreamReader:
         """
         if self._reason is None and not self.is_done:
             raise cut_stream()
-        return _reply(self._text, self._reason or "stop", self._usage, prompt_chars=self._prompt_chars)
+        text = None if self._parts is None else "".join(self._parts)
+        return _reply(text, self._reason or "stop", self._usage, prompt_chars=self._prompt_chars)
 
 
 def read_models(body: bytes) -> Sequence[str]:

@@ -5,10 +5,12 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from api.errors import MalformedBodyError
 from api.middleware.strict_json import MAX_DEPTH, loads
 from orchestrator.errors import InputError
+from orchestrator.questions.json_checks import RepeatedKeyError, unique_keys
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=8)
 NUMBER = st.integers(-(2**80), 2**80) | st.floats(allow_nan=False, allow_infinity=False)
@@ -87,3 +89,21 @@ def test_byte_order_mark_and_unusual_text_are_kept_as_they_are() -> None:
 
 def test_deepest_allowed_nesting_is_read() -> None:
     assert loads(b"[" * MAX_DEPTH + b"0" + b"]" * MAX_DEPTH) is not None
+
+
+def test_a_repeated_key_among_many_is_found_in_one_pass() -> None:
+    """Counted: a key is compared with others only where their hashes meet."""
+    compared = 0
+
+    class Key(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, str(other))
+
+        __hash__ = str.__hash__
+
+    pairs: list[tuple[str, JsonValue]] = [(Key(f"k{n}"), n) for n in range(2_000)]
+    with pytest.raises(RepeatedKeyError, match="k7"):
+        unique_keys([*pairs, (Key("k7"), 0)])
+    assert compared < 100

@@ -97,6 +97,26 @@ def test_alias_bombs_are_refused(tmp_path: Path) -> None:
     assert "aliases" in str(refused(tmp_path, f"a: &a [1]\nb: [{aliases}]\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 31)), "aliases"),
+        ("a: &a [*a]\n", "aliases"),
+        ("a: &a {b: *a}\n", "aliases"),
+        ("a: {<<: {b: 1}, <<: {c: 1}}\n", "'<<' stands twice"),
+        ("a: 1" + ":1" * 2000 + "\n", "longer than any number"),
+        ("a: 0x" + "1" * 2000 + "\n", "longer than any number"),
+    ],
+)
+def test_what_grows_when_it_is_written_out_is_refused(tmp_path: Path, text: str, part: str) -> None:
+    """31 levels of 2 are two thousand million values; a sum of 60s takes time by the square of its parts."""
+    assert part in str(refused(tmp_path, text))
+
+
+def test_a_path_is_no_longer_than_paths_are(tmp_path: Path) -> None:
+    assert "no path" in str(refused(tmp_path, POOL.replace("models/one", "'" + "${" * 3000 + "'")))
+
+
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     assert "deep" in str(refused(tmp_path, "a: " + "[" * 200 + "]" * 200 + "\n"))
 

@@ -215,7 +215,7 @@ def test_text_is_told_as_it_grows_but_not_what_a_stop_string_may_take_back() -> 
     async def scene(bench: Bench) -> None:
         bench.add("a", priority=INTERACTIVE, stop=("END",))
         await bench.settle()
-        for text in ("one E", "one END two"):
+        for text in ("one E", "ND two"):
             bench.endpoint.on_text["a"](text)
         bench.endpoint.answer("a", "one END two")
         await bench.settle()

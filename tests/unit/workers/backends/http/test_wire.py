@@ -82,11 +82,11 @@ def test_what_is_no_answer_is_a_bad_response(body: bytes) -> None:
     assert not caught.value.transient
 
 
-def test_a_stream_gives_its_text_so_far_and_then_the_whole() -> None:
+def test_a_stream_gives_its_text_in_pieces_and_then_the_whole() -> None:
     seen: list[str] = []
     usage = json.dumps({"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 2}})
     read = reader(delta(""), delta("So "), delta("so."), delta(reason="stop"), usage, "[DONE]", seen=seen)
-    assert seen == ["", "So ", "So so."]
+    assert seen == ["", "So ", "so."]
     assert read.reply() == ("So so.", FinishReason.STOP, Usage(prompt_tokens=4, completion_tokens=2))
 
 
