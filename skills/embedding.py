@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.domain.cards import FloatMatrix
+from orchestrator.domain.origins import PICKLED, objection, pickled_weights
 from orchestrator.errors import ConfigError
 from orchestrator.ports.skills import Embedder
 from orchestrator.runtime.threads import Threaded, threads_of
@@ -84,11 +85,12 @@ class SentenceEmbedder:
     Args:
         model: `minilm` = all-MiniLM-L6-v2 from an installed package, with no network; else a
             directory or a hub id.
+        revision: of a hub id, which needs one.
         cache_size: rows kept, >= 0; 20,000 rows of 384 are 31 MB.
     """
 
-    def __init__(self, model: str = MINILM, *, cache_size: int = 20_000) -> None:
-        self.name = model
+    def __init__(self, model: str = MINILM, *, revision: str | None = None, cache_size: int = 20_000) -> None:
+        self.name = model if revision is None else f"{model}@{revision}"
         self._cache = RowCache(cache_size)
         self._model: _SentenceModel | None = None
         self._lock = threading.Lock()
@@ -141,18 +143,50 @@ def minilm_directory() -> Path:
 def _load(model: str) -> _SentenceModel:
     if model == MINILM and (config := plain_config(minilm_directory())) is not None:
         return SentenceBert(minilm_directory(), config, max_tokens=MAX_TOKENS)
-    return load_sentence_transformer(str(minilm_directory()) if model == MINILM else model)
+    return load_sentence_transformer(minilm_directory() if model == MINILM else _folder(model))
 
 
-def load_sentence_transformer(path: str) -> _SentenceModel:
-    """Any model that sentence-transformers knows.
-
-    Args:
-        path: a directory or a hub id.
+def _folder(name: str) -> Path:
+    """The folder of a model; of `owner/name@revision`, as the hub has it.
 
     Raises:
-        ConfigError: it cannot be loaded.
+        ConfigError: there is none.
     """
+    model, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+    against = objection(model, revision or None)
+    if against is not None:
+        raise ConfigError(
+            f"the embedding model: {against.why}.", param="muster.embedder.model", remedy=against.remedy
+        )
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    ignored = [f"*{ending}" for ending in PICKLED]
+    try:
+        return Path(snapshot_download(model, revision=revision, ignore_patterns=ignored))
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        raise ConfigError(
+            f"the embedding model '{model}' at '{revision}' cannot be fetched: {error}.",
+            param="muster.embedder.model",
+            remedy="Give 'minilm', 'hash', a directory, or a hub id that this machine can reach.",
+        ) from error
+
+
+def load_sentence_transformer(path: str | Path) -> _SentenceModel:
+    """Any model that sentence-transformers knows, of a folder with safetensors.
+
+    Raises:
+        ConfigError: it cannot be loaded, or would run what a pickle holds.
+    """
+    pickle = pickled_weights(Path(path))
+    if pickle is not None:
+        raise ConfigError(
+            f"the embedding model '{path}' holds pickled weights ({pickle.name}), which can run code.",
+            param="muster.embedder.model",
+            remedy="Convert them to safetensors on a machine you can lose (save_pretrained); remove them.",
+        )
     from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
@@ -163,7 +197,11 @@ def load_sentence_transformer(path: str) -> _SentenceModel:
         disable_progress_bar()
     try:
         loaded: _SentenceModel = SentenceTransformer(
-            path, device="cpu", local_files_only=Path(path).is_dir(), trust_remote_code=False
+            str(path),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
         )
     except (OSError, ValueError) as error:
         raise ConfigError(
@@ -228,8 +266,8 @@ def _feature_hash(feature: str) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
-def embedder_of(model: str, *, cache_size: int = 20_000) -> Embedder:
+def embedder_of(model: str, *, revision: str | None = None, cache_size: int = 20_000) -> Embedder:
     """`hash`, `minilm`, a directory or a hub id to the embedder that serves it."""
     if model == HASH:
         return HashEmbedder(cache_size=cache_size)
-    return SentenceEmbedder(model, cache_size=cache_size)
+    return SentenceEmbedder(model, revision=revision, cache_size=cache_size)

@@ -40,7 +40,8 @@ class SkillParts:
 
 def file_backed_embedder(settings: MusterSettings) -> FileBackedEmbedder:
     """The embedder of the settings, with the vectors that lie in `data_dir`."""
-    inner = embedder_of(settings.embedder.model, cache_size=settings.embedder.cache_size)
+    chosen = settings.embedder
+    inner = embedder_of(chosen.model, revision=chosen.revision, cache_size=chosen.cache_size)
     return FileBackedEmbedder(inner, settings.data_dir / "vectors")
 
 

@@ -13,6 +13,7 @@ from orchestrator.domain.assignments import Job
 from orchestrator.domain.diagnoses import Diagnosis
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX, composition_of
+from orchestrator.domain.origins import objection
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
 from orchestrator.ports.jobs import StoreHealth
@@ -33,6 +34,8 @@ DISPENSABLE = frozenset({"broker", "workers"})
 MOST_JOBS = 1000
 """More jobs are not counted: telling that the database answers must cost the same whatever is in it."""
 
+WEIGHED = frozenset({"transformers", "vllm"})
+"""Backends whose `model` is weights: a directory or a hub id."""
 UNMEASURED = frozenset({"cards", "compositions"})
 """Checks that may fail while the profile is being made: questions are answered without it."""
 
@@ -112,6 +115,10 @@ class Checks:
         missing = sorted(f for f in folders if f and Path(f).is_absolute() and not Path(f).exists())
         if missing:
             raise ConfigError(f"not on this machine: {', '.join(missing)}.", remedy="Mend the pool file.")
+        for engine in self._pool.engines.values():
+            against = objection(engine.model, engine.revision) if engine.backend in WEIGHED else None
+            if against is not None:
+                raise ConfigError(f"engine '{engine.id}': {against.why}.", remedy=against.remedy)
         return f"{len(folders - {None})} models"
 
     def _cards(self) -> str:

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from aggregators.outputs import AGGREGATORS
 from orchestrator.bootstrap.annotators import SkillParts
-from orchestrator.bootstrap.checks import check_references, composition_mistakes
+from orchestrator.bootstrap.checks import WEIGHED, check_references, composition_mistakes
 from orchestrator.compositions.catalogue import NOTHING, Catalogue
 from orchestrator.domain.experts import Pool
+from orchestrator.domain.origins import objection
 from orchestrator.errors import ConfigError, EngineLoadError, MistakesError
 from orchestrator.pool import backend_of, build_pool, locate
 from orchestrator.runtime.files import read_json
@@ -25,8 +26,6 @@ from workers.backends.registry import REMOTE_BACKENDS, check_options
 from workers.checkpoints.identity import weights_hash
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
-WEIGHED = frozenset({"transformers", "vllm"})
-"""Backends whose `model` is weights: a directory or a hub id."""
 SCALED = frozenset({"yarn", "linear", "dynamic"})
 _BLANK = re.compile(r"\s")
 _VOCABULARIES = frozenset({"induced", "builtin"})
@@ -123,6 +122,10 @@ def _member_mistakes(
         if _is_missing(path, settings.base_dir):
             message = f"there is no '{path}'."
             yield _mistake(settings, document, key, message, "Mend the path, or fetch the model.")
+        elif path == weights and (
+            against := objection(locate(path, settings.base_dir), info.muster.revision)
+        ):
+            yield _mistake(settings, document, key, f"{against.why}.", against.remedy)
     yield from _context_mistakes(member, settings, document, place)
 
 
@@ -161,6 +164,9 @@ def _muster_paths(settings: Settings, document: Document) -> Iterator[ConfigErro
     if embedder not in _EMBEDDERS and _is_missing(embedder, Path()):
         message = f"there is no '{embedder}'."
         yield _mistake(settings, document, ("muster", "embedder", "model"), message, "Mend the path.")
+    elif embedder not in _EMBEDDERS and (against := objection(embedder, muster.embedder.revision)):
+        key = ("muster", "embedder", "model")
+        yield _mistake(settings, document, key, f"{against.why}.", against.remedy)
 
 
 def _unmeasured_catalogue(settings: Settings, pool: Pool) -> Catalogue:

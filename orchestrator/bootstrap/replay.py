@@ -288,7 +288,8 @@ class SeedReplay:
         return make_annotator(self._settings, self._embedder, texts=texts)
 
     def _inner(self) -> Embedder:
-        return embedder_of(self._plan.muster.embedder.model)
+        chosen = self._plan.muster.embedder
+        return embedder_of(chosen.model, revision=chosen.revision)
 
     def _oracle(self) -> Trial:
         """Right where any expert of the pool was; asks them all."""

@@ -139,8 +139,8 @@ class MemberOptions(Section):
     """Longest prompt plus response, in tokens. Default of `server` and `remote`: left to the server."""
     chat_template: str | None = None
     """Jinja text in place of the tokenizer's own template."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub id."""
+    revision: str | None = Field(default=None, min_length=1)
+    """Commit, tag or branch of a hub id, which needs one; a branch moves, and the expert with it."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options that only this engine understands; see docs/vllm.md for `vllm`."""
 
@@ -199,6 +199,8 @@ class EmbedderSettings(Section):
 
     model: PathOrName = "minilm"
     """`minilm` (weights from a package, offline), `hash` (no model), or a directory or hub id."""
+    revision: str | None = Field(default=None, min_length=1)
+    """Commit, tag or branch of a hub id, which needs one; a branch moves, and vectors with it."""
     cache_size: int = Field(default=20_000, ge=0)
     """Texts whose vectors are kept in memory."""
 

@@ -4,27 +4,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.origins import PICKLED, objection
 from orchestrator.errors import EngineLoadError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def require_safetensors(spec: EngineSpec) -> None:
     """Refuse a local directory without safetensors; of a hub id, the loader must ask for them.
 
     Raises:
-        EngineLoadError: pickled weights, which can run code, or none at all.
+        EngineLoadError: pickled weights, which can run code, or none at all; a path where nothing is; a hub
+            id without its revision; an adapter in place of weights.
     """
+    against = objection(spec.model, spec.revision)
+    if against is not None:
+        raise EngineLoadError(f"engine '{spec.id}': {against.why}.", param="model", remedy=against.remedy)
     folder = Path(spec.model)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+    if not folder.is_dir():
+        return
+    if (folder / ADAPTER_CONFIG).exists():
+        # A loader would fetch the base weights that the adapter names, from wherever that says.
+        raise EngineLoadError(
+            f"engine '{spec.id}': '{folder}' holds an adapter.",
+            param="model",
+            remedy="Set `adapter: lora` and `base_model` at the member.",
+        )
+    if not any(folder.glob("*.safetensors")):
         raise _no_safetensors(spec, folder)
 
 
+def require_adapter(folder: str) -> None:
+    """Refuse an adapter that is no folder with safetensors.
+
+    Raises:
+        EngineLoadError: no such folder, or pickled weights.
+    """
+    path = Path(folder)
+    remedy = f"Give a directory with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}."
+    if not path.is_dir():
+        raise EngineLoadError(
+            f"adapter '{folder}' cannot be read: it is no folder.", param="adapter", remedy=remedy
+        )
+    if (path / ADAPTER_WEIGHTS).is_file():
+        return
+    pickles = _pickles(path)
+    if pickles:
+        raise EngineLoadError(
+            f"adapter '{folder}' holds pickled weights ({pickles[0]}), which can run code.",
+            param="adapter",
+            remedy="Convert them to safetensors (save_pretrained on a machine you can lose).",
+        )
+    raise EngineLoadError(f"adapter '{folder}' holds no {ADAPTER_WEIGHTS}.", param="adapter", remedy=remedy)
+
+
+def _pickles(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
+
+
 def _no_safetensors(spec: EngineSpec, folder: Path) -> EngineLoadError:
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    pickles = _pickles(folder)
     if pickles:
         return EngineLoadError(
             f"engine '{spec.id}': '{folder}' holds pickled weights ({pickles[0]}), which can run code.",

@@ -18,6 +18,7 @@ from torch.nn.functional import linear, pad
 
 from orchestrator.errors import EngineLoadError
 from orchestrator.runtime.files import read_json
+from workers.checkpoints.formats import require_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,6 +76,7 @@ def read_adapter(folder: str) -> Adapter:
     Raises:
         EngineLoadError: files missing or broken, or a kind of adapter that is not plain LoRA.
     """
+    require_adapter(folder)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

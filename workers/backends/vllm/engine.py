@@ -22,6 +22,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, TokenLogprobs, Tokens
 from workers.backends.decoding.texts import Texts
 from workers.backends.vllm.sampling import sampling_params, token_logprobs
+from workers.checkpoints.formats import require_adapter
 from workers.engine_host.wire import EngineStats
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ class VllmEngine:
                 param="options.enable_lora",
                 remedy="Set options.enable_lora.",
             )
+        require_adapter(path)
         # Ids are never used twice: vLLM's caches know adapters and their prompts by them.
         self._n_adapters_ever += 1
         adapter = LoRARequest(path, self._n_adapters_ever, path)

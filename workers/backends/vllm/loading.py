@@ -23,7 +23,7 @@ from workers.backends.options import read_options
 from workers.backends.vllm.backend import VllmOptions
 from workers.backends.vllm.cpu_lora import correct_base_rows
 from workers.backends.vllm.engine import Serving, VllmEngine, one_line
-from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors
+from workers.checkpoints.formats import load_error, load_tokenizer, require_adapter, require_safetensors
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig
@@ -133,6 +133,8 @@ def lora_args(options: VllmOptions, adapters: Sequence[str]) -> dict[str, Any]:
     """Room for the pool's adapters, and as configured for those that come later."""
     if not adapters and not options.enable_lora:
         return {}
+    for adapter in adapters:
+        require_adapter(adapter)
     rank = options.max_lora_rank or max(map(adapter_rank, adapters), default=LORA_RANKS[2])
     max_loras = options.max_loras or max(1, len(adapters))
     return {
@@ -149,6 +151,7 @@ def adapter_rank(folder: str) -> int:
     Raises:
         EngineLoadError: its configuration cannot be read.
     """
+    require_adapter(folder)
     try:
         config = PEFTHelper.from_local_dir(folder, max_position_embeddings=None)
     except Exception as error:  # whatever is wrong with the file

@@ -143,7 +143,7 @@ def test_a_folder_that_holds_no_model_is_told(folder: Path) -> None:
 
 def test_a_data_folder_that_is_a_file_is_told(folder: Path) -> None:
     (folder / "data").write_text("")
-    member = "{model_name: a, litellm_params: {model: org/model}}"
+    member = "{model_name: a, litellm_params: {model: models/one}, model_info: {muster: {max_model_len: 64}}}"
 
     [mistake] = mistakes(folder, f"model_list: [{member}]\nmuster:\n  data_dir: data\n")
 
@@ -151,7 +151,7 @@ def test_a_data_folder_that_is_a_file_is_told(folder: Path) -> None:
 
 
 def test_a_broker_of_another_kind_is_told_with_its_line(folder: Path) -> None:
-    member = "{model_name: a, litellm_params: {model: org/model}}"
+    member = "{model_name: a, litellm_params: {model: models/one}, model_info: {muster: {max_model_len: 64}}}"
 
     [mistake] = mistakes(folder, f"model_list: [{member}]\nmuster:\n  broker_url: kafka://h\n")
 
@@ -159,16 +159,32 @@ def test_a_broker_of_another_kind_is_told_with_its_line(folder: Path) -> None:
 
 
 def test_a_check_makes_no_files(folder: Path) -> None:
-    (folder / "pool.yaml").write_text("model_list: [{model_name: a, litellm_params: {model: org/model}}]\n")
+    (folder / "pool.yaml").write_text(
+        "model_list: [{model_name: a, litellm_params: {model: models/one}, "
+        "model_info: {muster: {max_model_len: 64}}}]\n"
+    )
 
     check_pool_file(folder / "pool.yaml")
 
     assert sorted(path.name for path in folder.iterdir()) == ["models", "pool.yaml"]
 
 
+def test_a_hub_id_without_a_revision_is_told_and_so_is_a_mistyped_folder(folder: Path) -> None:
+    text = (
+        "model_list:\n- {model_name: a, litellm_params: {model: org/model}}\n"
+        "- {model_name: b, litellm_params: {model: onee}}\n"
+        "- {model_name: c, litellm_params: {model: models/one, api_base: 'http://h/v1'}}\n"
+        "muster: {embedder: {model: org/embedder}}\n"
+    )
+    found = mistakes(folder, text)
+    assert [mistake.line for mistake in found] == [2, 3, 5]
+    assert all("set `revision` to a commit" in str(mistake) for mistake in found)
+
+
 def test_hub_ids_and_names_of_servers_are_no_paths(folder: Path) -> None:
     (folder / "pool.yaml").write_text(
-        "model_list:\n- {model_name: hub, litellm_params: {model: org/model}}\n"
+        "model_list:\n- model_name: hub\n  litellm_params: {model: org/model}\n"
+        "  model_info: {muster: {revision: 0f2b5c1}}\n"
         "- {model_name: far, litellm_params: {model: a/b/c, api_base: 'http://h/v1'}}\n"
     )
 
