@@ -15,14 +15,14 @@ _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 
 
 class Objection(NamedTuple):
-    """What is wrong with an origin, and what to do about it."""
+    """Fault of an origin, and its remedy."""
 
     why: str
     remedy: str
 
 
 def objection(model: str, revision: str | None) -> Objection | None:
-    """What speaks against loading weights from there; None = nothing does.
+    """Fault of an origin of weights; None = it has none.
 
     Args:
         model: a folder, or `owner/name` of the hub.
