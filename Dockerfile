@@ -1,5 +1,6 @@
 # One image for every process of the stack: `muster serve`, `muster worker`, `muster beat`.
-FROM python:3.12-slim
+ARG PYTHON_IMAGE=python:3.12-slim
+FROM ${PYTHON_IMAGE}
 
 RUN useradd --uid 10001 --create-home muster && mkdir /data && chown muster: /data
 WORKDIR /app

@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short sandbox sandbox-short zoo clean
+.PHONY: help setup lock lock-images demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ lock: ## write requirements/*.txt anew from pyproject.toml; versions stay where 
 	test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
 	.venv-lock/bin/python scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+lock-images: ## write docker/images.env: the images of docker-compose.yml by digest (needs Docker)
+	$(PYTHON) scripts/lock_images.py
 
 demo: setup ## profile the zoo, answer its held-out questions, compare the compositions (build/demo/)
 	$(BIN)/muster demo

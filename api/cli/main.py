@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "beat": worker.beat,
     "vacuum": jobs.vacuum,
     "doctor": system.doctor,
+    "migrate": system.migrate,
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
     "config": (

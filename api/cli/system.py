@@ -66,6 +66,14 @@ def doctor(ctx: typer.Context) -> None:
         raise typer.Exit(1)
 
 
+def migrate(ctx: typer.Context) -> None:
+    """Bring the database's schema up to date, as the owner of its tables; others then need no such right."""
+    from orchestrator.bootstrap.app import migrate as bring_up_to_date
+
+    revision = bring_up_to_date(session_of(ctx).settings())
+    session_of(ctx).emit({"revision": revision}, f"The database's schema is at revision {revision}.")
+
+
 def models_list(ctx: typer.Context) -> None:
     """List the small models that can be fetched."""
     from api.cli.tables import table

@@ -31,6 +31,7 @@ from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
 from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database, shared_key
+from orchestrator.store.migrations import HEAD
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from skills.profiler import Profiler, check_labelled
 from workers.backends.registry import REMOTE_BACKENDS, get_backend
@@ -226,6 +227,16 @@ class App:
             ) from error
         bells = Bells(make_celery(self.settings))
         return StackDispatcher(jobs=self.store, work=self.store, bells=bells, news=self.news)
+
+
+def migrate(settings: Settings) -> str:
+    """Bring the schema of the database up to date; its revision.
+
+    Raises:
+        StoreError: the database cannot be used, or its user may not change tables.
+    """
+    open_database(settings.database_url).close()
+    return HEAD
 
 
 @contextmanager

@@ -65,6 +65,9 @@ _ROLLED_BACK: Final = frozenset({"40001", "40P01", "55P03", "25P03"})
 """SQLSTATE of serialization failure, deadlock, lock timeout, and a transaction that stood still: PostgreSQL
 rolled it back."""
 
+_NO_RIGHT: Final = "42501"
+RIGHTS_REMEDY: Final = "If its tables are older than this version: run `muster migrate` as their owner."
+
 _AWAY: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
 _WRITES = "muster_writes"
@@ -324,7 +327,8 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
             committing = True
     except exc.SQLAlchemyError as error:
         if not isinstance(error, _AWAY) and _sqlstate(error) not in _ROLLED_BACK:
-            raise StoreError(f"the database refused a statement: {_reason(error)}.") from error
+            remedy = RIGHTS_REMEDY if _sqlstate(error) == _NO_RIGHT else None
+            raise StoreError(f"the database refused a statement: {_reason(error)}.", remedy=remedy) from error
         kind = _NotDoneError if _is_not_done(error, committing=committing) else StoreUnavailableError
         raise kind(
             f"the database cannot be used now: {_reason(error)}.", remedy="It is safe to try again."

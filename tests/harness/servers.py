@@ -78,7 +78,7 @@ class Postgres:
             self.stop("immediate")
 
     def _run(self, tool: str, *arguments: str) -> None:
-        command = [_postgres_tool(tool), *arguments]
+        command = [postgres_tool(tool), *arguments]
         if os.geteuid() == 0:
             command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True)
@@ -86,15 +86,24 @@ class Postgres:
             raise subprocess.CalledProcessError(done.returncode, tool, done.stdout, done.stderr)
 
 
-def _postgres_tool(name: str) -> str:
-    found = shutil.which(name) or next(
-        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None
-    )
+def postgres_is_installed() -> bool:
+    return _found_tool("initdb") is not None
+
+
+def postgres_tool(name: str) -> str:
+    """Path of a program of PostgreSQL."""
+    found = _found_tool(name)
     if found is None:
         raise FileNotFoundError(
             f"{name} is not installed: the fault suite needs PostgreSQL's server programs"
         )
     return found
+
+
+def _found_tool(name: str) -> str | None:
+    return shutil.which(name) or next(
+        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None
+    )
 
 
 class Redis:

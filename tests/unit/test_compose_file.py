@@ -10,6 +10,7 @@ import yaml
 
 from api.cli.main import app
 from orchestrator.settings.schema import ENV_PREFIX, MusterSettings
+from scripts.lock_images import images, locked
 from workers.stack.celery_app import SCHEMES
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ OURS = [name for name, service in SERVICES.items() if service.get("image") == "m
 
 def test_every_process_of_the_stack_is_a_service() -> None:
     started = {SERVICES[name]["command"][1] for name in OURS}
-    assert started == {"serve", "worker", "beat"}
+    assert started == {"migrate", "serve", "worker", "beat"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -72,6 +73,94 @@ def test_named_volumes_and_dependencies_are_declared() -> None:
         assert set(service.get("depends_on", ())) <= set(SERVICES)
         for needed, how in service.get("depends_on", {}).items():
             assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[needed]
+
+
+def networks(name: str) -> set[str]:
+    return set(SERVICES[name].get("networks", ()))
+
+
+def test_no_network_of_the_published_port_or_of_the_way_out_leads_to_the_database_or_the_broker() -> None:
+    outside = {name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")}
+    published = set().union(*(networks(name) for name, service in SERVICES.items() if "ports" in service))
+    assert published & outside
+    for name in ("postgres", "valkey"):
+        assert networks(name)
+        assert not networks(name) & outside
+        assert "ports" not in SERVICES[name]
+    assert not networks("postgres") & networks("valkey")
+    for name, service in SERVICES.items():  # none is on the default network, which leads everywhere
+        assert networks(name) or service.get("network_mode") == "none", name
+        assert networks(name) <= set(COMPOSE["networks"])
+        assert not networks(name) & outside or "ports" in service, name
+
+
+def test_who_asks_whom_shares_a_network() -> None:
+    for name in OURS:
+        assert networks(name) & networks("postgres"), name
+        assert name == "migrate" or networks(name) & networks("valkey"), name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_confined_and_limited(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] <= 1024
+    assert service["mem_limit"]
+    assert not service.get("privileged")
+    assert set(service.get("cap_add", ())) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+    assert not [v for v in service.get("volumes", ()) if "docker.sock" in v]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_services_of_muster_need_no_capability_and_no_superuser(name: str) -> None:
+    service = SERVICES[name]
+    assert "cap_add" not in service
+    user = urlsplit(service["environment"]["MUSTER_DATABASE_URL"]).username
+    assert user == ("muster_owner" if name == "migrate" else "muster_app")
+    assert user != SERVICES["postgres"]["environment"]["POSTGRES_USER"]
+    credentials = {v.split(":")[0] for v in service["volumes"] if "credentials" in v}
+    assert credentials == {"owner-credentials" if name == "migrate" else "app-credentials"}
+    if name != "migrate":
+        assert service["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_each_file_of_credentials_is_seen_by_one_kind_of_service_and_written_by_one() -> None:
+    for volume in (name for name in COMPOSE["volumes"] if name.endswith("credentials")):
+        seen = {
+            name: mount
+            for name, s in SERVICES.items()
+            for mount in s.get("volumes", ())
+            if mount.startswith(volume)
+        }
+        assert not seen.pop("credentials").endswith(":ro")
+        assert all(mount.endswith(":ro") for mount in seen.values())
+        assert set(seen) in ({"postgres"}, {"valkey"}, {"migrate"}, set(OURS) - {"migrate"})
+
+
+def test_the_broker_knows_one_user_by_a_password_and_nobody_else() -> None:
+    assert "--aclfile" in SERVICES["valkey"]["command"]
+    nobody, muster = (ROOT / "docker" / "broker-rules").read_text().splitlines()
+    assert nobody == "user default off"
+    assert muster.startswith("user muster on #@DIGEST@ ")
+    assert {"-@admin", "-@dangerous"} <= set(muster.split())
+    for name in OURS:
+        assert SERVICES[name]["environment"]["MUSTER_BROKER_PASSWORD_FILE"].startswith("/run/secrets/")
+
+
+def test_every_image_of_others_can_be_given_by_digest() -> None:
+    tags = images((ROOT / "docker-compose.yml").read_text())
+    assert set(tags) == {"POSTGRES_IMAGE", "VALKEY_IMAGE", "PYTHON_IMAGE"}
+    for name, service in SERVICES.items():
+        assert service["image"] == "muster:local" or re.match(r"\$\{[A-Z]+_IMAGE:-", service["image"]), name
+    from_lines = re.findall("^FROM (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert from_lines == ["${PYTHON_IMAGE}"]
+    digest = f"sha256:{'0f' * 32}"
+    text = locked(tags, lambda _: digest)
+    assert f"VALKEY_IMAGE=valkey/valkey:8-alpine@{digest}\n" in text
+    with pytest.raises(ValueError, match="no digest"):
+        locked(tags, lambda _: "latest")
 
 
 def test_the_image_holds_every_package_and_the_stack() -> None:
