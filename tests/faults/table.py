@@ -8,6 +8,7 @@ from tests.faults import (
     api_faults,
     broker_faults,
     database_faults,
+    ended_faults,
     expert_faults,
     system_faults,
     worker_faults,
@@ -222,6 +223,43 @@ FAULTS: tuple[Fault, ...] = (
         "Redis that accepts connections and says nothing",
         "submissions do not wait for it",
         broker_faults.silent,
+    ),
+    Fault(
+        "F71",
+        "questions that fail once, some of a job's and all of it; then a retry",
+        "what failed is answered, the rest stays to the letter",
+        ended_faults.after_failures,
+        short=True,
+    ),
+    Fault(
+        "F72",
+        "a deadline passes; then a retry",
+        "all is answered under the new deadline",
+        ended_faults.after_deadline,
+    ),
+    Fault(
+        "F73",
+        "cancelled in the middle and run again at once, three times",
+        "it goes on where it was",
+        ended_faults.after_cancelling,
+    ),
+    Fault(
+        "F74",
+        "four retries at once, the API killed under them, then a worker",
+        "one retry, and all is answered",
+        ended_faults.kills_during_retry,
+    ),
+    Fault(
+        "F75",
+        "the API killed under a deletion, while others work",
+        "the beat finishes it; no table shows its texts",
+        ended_faults.deletion_killed,
+    ),
+    Fault(
+        "F76",
+        "two hosts of one name, whose processes do not see each other",
+        "nobody declares the other's worker dead",
+        ended_faults.hosts_of_one_name,
     ),
 )
 

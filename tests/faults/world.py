@@ -40,12 +40,15 @@ class Lab:
 
     Attributes:
         wanted: ids of the faults of this run.
+
+    Args:
+        address: of this host, where others reach its servers; None = only this host does.
     """
 
-    def __init__(self, folder: Path, *, wanted: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, *, wanted: Collection[str] = (), address: str | None = None) -> None:
         self.folder = folder
-        self.postgres = Postgres(folder)
-        self.redis = Redis(folder, password=BROKER_PASSWORD)
+        self.postgres = Postgres(folder, address=address)
+        self.redis = Redis(folder, password=BROKER_PASSWORD, address=address)
         self.wanted = wanted
         self._numbers = itertools.count(1)
         self._done: dict[str, Any] = {}

@@ -22,9 +22,13 @@ USER = "muster"
 
 
 class Postgres:
-    """A throw-away cluster; as root its server runs as user `postgres`."""
+    """A throw-away cluster; as root its server runs as user `postgres`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        address: where it is reached from other hosts, too.
+    """
+
+    def __init__(self, folder: Path, *, address: str | None = None) -> None:
         self.port = free_port()
         self._data = folder / "postgres"
         self._log = folder / "postgres.log"
@@ -37,7 +41,7 @@ class Postgres:
             folder.parent.chmod(0o755)
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
         settings = {
-            "listen_addresses": "'127.0.0.1'",
+            "listen_addresses": f"'{','.join(filter(None, ['127.0.0.1', address]))}'",
             "port": str(self.port),
             "unix_socket_directories": f"'{self._data}'",
             "fsync": "off",  # the machine does not crash here, only processes do
@@ -45,6 +49,9 @@ class Postgres:
         }
         with (self._data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{key} = {value}\n" for key, value in settings.items())
+        if address is not None:
+            with (self._data / "pg_hba.conf").open("a") as access:
+                access.write("host all all samenet trust\n")
 
     def url(self, database: str) -> str:
         """With a password, which trust authentication ignores: it must never show up in a log."""
@@ -112,11 +119,19 @@ class Redis:
     Args:
         password: what it asks for; None = nothing.
         rules: who may do what, as its access list has it; `user` is the one whom we are.
+        address: where it is reached from other hosts, too.
     """
 
     def __init__(
-        self, folder: Path, *, password: str | None = None, user: str = "", rules: str | None = None
+        self,
+        folder: Path,
+        *,
+        password: str | None = None,
+        user: str = "",
+        rules: str | None = None,
+        address: str | None = None,
     ) -> None:
+        self._bound = ["127.0.0.1", *([address] if address else [])]
         self.port = free_port()
         self._folder = folder
         self._password = password
@@ -135,7 +150,7 @@ class Redis:
         return self._process
 
     def start(self, *options: str) -> None:
-        command = [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command = [redis_program(), "--port", str(self.port), "--bind", *self._bound, "--save", ""]
         command += ["--appendonly", "no", "--dir", str(self._folder)]
         if self._rules is not None:
             access = self._folder / "users.acl"
