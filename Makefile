@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock lock-images demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short sandbox sandbox-short zoo clean
+.PHONY: help setup lock lock-images demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,9 @@ faults: setup ## break the running stack in every way of tests/faults/table.py (
 
 faults-short: setup ## the representative faults and ten random kills (about 4 minutes)
 	$(BIN)/python -m tests.faults --short
+
+faults-hosts: setup ## partitions, slow lines and vanishing hosts, in network namespaces (as root, about ten minutes; says so where it may not)
+	$(BIN)/python -m tests.faults.hosts
 
 sandbox: setup ## hostile programs in the code sandbox, with all layers and with each taken away (ten minutes)
 	$(BIN)/python -m tests.sandbox

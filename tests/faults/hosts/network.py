@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.hosts.switch import Weather
+from tests.faults.machines import on_machine
 from tests.harness.processes import ROOT
 from tests.harness.waiting import wait_for
 
 PREFIX = "muster-hosts"
 HUB = "hub"
 WORKERS = ("one", "two")
-HOST_NAME = "node"
 ROUND_TRIP_MS = 20.0
 
 
@@ -76,11 +76,7 @@ class Network:
     def on(self, host: Host) -> list[str]:
         """What goes before a command that is to run on a host: its network, its name and its boot; a table of
         processes of its own, so that the others' are not seen."""
-        boot = self._folder / f"boot-{host.name}"
-        boot.write_text(f"{host.boot}\n")
-        script = f'hostname {HOST_NAME} && mount --bind {boot} /proc/sys/kernel/random/boot_id && exec "$@"'
-        apart = ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        return ["ip", "netns", "exec", host.namespace, *apart, "sh", "-c", script, "host"]
+        return ["ip", "netns", "exec", host.namespace, *on_machine(self._folder, host.boot)]
 
     def inside_hub(self) -> list[str]:
         return ["ip", "netns", "exec", self.hub.namespace]

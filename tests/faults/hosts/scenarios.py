@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.hosts.network import HUB, Host, Network
+from tests.faults.machines import FIRST_NAMESPACE
 from tests.faults.pools import Json, scripted
 from tests.faults.report import Report
 from tests.faults.world import MAJORITY, N_QUERIES, QUICK, Lab, World, living
@@ -73,20 +74,10 @@ def _worker(world: World, network: Network, name: str) -> Process:
         "MUSTER_BROKER_URL": world.env["MUSTER_BROKER_URL"].replace("127.0.0.1", address),
         "PYTHONPATH": f"{world.folder}:{world.env['PYTHONPATH']}",
     }
-    (world.folder / "sitecustomize.py").write_text(_FIRST_NAMESPACE)
+    (world.folder / "sitecustomize.py").write_text(FIRST_NAMESPACE)
     worker = world.device_worker(f"worker-{name}", env=env)
     worker.command = [*network.on(network.hosts[name]), *worker.command]
     return worker
-
-
-_FIRST_NAMESPACE = """
-import pathlib
-_real = pathlib.Path.readlink
-def _readlink(self):
-    # These hosts number their processes apart; a machine's first namespace has one number on all machines.
-    return pathlib.Path("pid:[4026531836]") if str(self) == "/proc/self/ns/pid" else _real(self)
-pathlib.Path.readlink = _readlink
-"""
 
 
 def partition(lab: Lab, network: Network, report: Report) -> None:
