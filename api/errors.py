@@ -53,6 +53,24 @@ class IdempotencyMismatchError(InputError):
     code = "idempotency_key_reused"
 
 
+class HostError(InputError):
+    """A request under a name that is not this server's."""
+
+    code = "host_not_allowed"
+
+
+class OriginError(InputError):
+    """A request of a page that may not use this server."""
+
+    code = "origin_not_allowed"
+
+
+class SlowRequestError(InputError):
+    """A body that took too long to come."""
+
+    code = "request_timeout"
+
+
 class OverloadedError(MusterError):
     """As many requests as allowed are being answered."""
 
@@ -83,6 +101,9 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "unsupported_media_type": ErrorStatus(415, _REQUEST),
     "request_too_large": ErrorStatus(413, _REQUEST),
     "limit_exceeded": ErrorStatus(413, _REQUEST),
+    "host_not_allowed": ErrorStatus(403, _REQUEST),
+    "origin_not_allowed": ErrorStatus(403, _REQUEST),
+    "request_timeout": ErrorStatus(408, _REQUEST),
     "invalid_idempotency_key": ErrorStatus(400, _REQUEST),
     "idempotency_key_reused": ErrorStatus(422, _REQUEST),
     "already_judged": ErrorStatus(409, _REQUEST),

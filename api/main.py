@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, params
+from starlette.middleware.cors import CORSMiddleware
 
 from api.errors import install_error_handlers
 from api.middleware.limits import BodyLimit, InFlightLimit
+from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
 from api.routes import chat, experts, feedback, health, jobs, models, route
@@ -45,7 +47,7 @@ def create_app(app: App) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Handlers wait in threads for their answers; look-ups must still find a free one.
         limiter = anyio.to_thread.current_default_thread_limiter()
-        limiter.total_tokens = server.max_in_flight + SPARE_THREADS
+        limiter.total_tokens = 2 * server.max_in_flight + SPARE_THREADS
         yield
 
     web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
@@ -56,9 +58,28 @@ def create_app(app: App) -> FastAPI:
     install_error_handlers(web)
     # The middleware added last sees a request first.
     web.add_middleware(
-        BodyLimit, max_bytes=server.max_body_bytes, larger={jobs.PATH: server.max_upload_bytes}
+        InFlightLimit,
+        max_in_flight=server.max_in_flight,
+        max_streams=server.max_streams,
+        max_uploads=server.max_uploads,
+        uploads=jobs.PATH,
     )
-    web.add_middleware(InFlightLimit, max_in_flight=server.max_in_flight)
+    web.add_middleware(
+        BodyLimit,
+        max_bytes=server.max_body_bytes,
+        timeout_s=server.body_timeout_s,
+        larger={jobs.PATH: server.max_upload_bytes},
+    )
+    web.add_middleware(AllowedOrigins, origins=server.allowed_origins)
+    if server.allowed_origins:
+        web.add_middleware(
+            CORSMiddleware,
+            allow_origins=server.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
+    web.add_middleware(AllowedHosts, names=server.allowed_hosts)
     web.add_middleware(RequestIds)
     return web
 

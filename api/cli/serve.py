@@ -42,7 +42,8 @@ def serve(
     """
     import uvicorn
 
-    from api.cli.descriptors import secure_descriptors
+    from api.cli.descriptors import SPARE, secure_descriptors
+    from api.connections import bounded_protocol
     from api.main import create_app
     from orchestrator.bootstrap.app import open_app
     from orchestrator.errors import InputError
@@ -54,7 +55,8 @@ def serve(
     if bind[0] not in LOOPBACK:
         log.warning("listening on %s without authentication: whoever reaches it may use it", bind[0])
     _check_free(*bind)
-    secure_descriptors(settings.muster.server.max_in_flight)
+    server = settings.muster.server
+    n_free = secure_descriptors(server.max_in_flight) - server.max_in_flight - SPARE
     if profile is not None and settings.is_stack:
         raise InputError("--profile is for one process.", param="profile", remedy="Run `muster profile`.")
     questions = _labelled(settings, profile)
@@ -65,6 +67,9 @@ def serve(
             port=bind[1],
             log_config=None,
             server_header=False,
+            http=bounded_protocol(
+                most=min(server.max_connections, n_free), header_timeout_s=server.header_timeout_s
+            ),
             timeout_graceful_shutdown=GRACE_S,  # event streams end with their clients, not with us
         )
         listener = config.bind_socket()

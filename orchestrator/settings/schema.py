@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -314,6 +315,26 @@ class SchedulerSettings(Section):
     """Seconds between looks for workers that died."""
 
 
+def _host_name(name: str) -> str:
+    if name != "*" and (not name.strip() or any(c in "/@?# " for c in name)):
+        raise ValueError("is no name of a host; write it without scheme and path")
+    return name.lower()
+
+
+def _origin(origin: str) -> str:
+    """As browsers write it."""
+    if origin == "*":
+        return origin
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("is no origin; write https://name or https://name:port")
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
 class ServerSettings(Section):
     host: str = "127.0.0.1"
     """Nobody is asked for a key: keep it on loopback, or put a proxy in front."""
@@ -326,7 +347,22 @@ class ServerSettings(Section):
     max_upload_bytes: int = Field(default=200_000_000, ge=1024, le=200_000_000)
     """Largest question set at `/v1/jobs`."""
     max_in_flight: int = Field(default=256, ge=1, le=100_000)
-    """Requests at once; further ones get 429."""
+    """Questions that are answered at once, and as many look-ups; further ones get 429."""
+    max_streams: int = Field(default=2048, ge=1, le=100_000)
+    """Event streams of jobs at once; further ones get 429."""
+    max_uploads: int = Field(default=8, ge=1, le=1000)
+    """Question sets that come in at once, each on disk until it is stored; further ones get 429."""
+    max_connections: int = Field(default=4096, ge=8, le=1_000_000)
+    """Connections at once; for a further one, that which has said nothing for longest is closed."""
+    header_timeout_s: float = Field(default=10, gt=0, le=3600)
+    """Seconds in which the head of a request must have come."""
+    body_timeout_s: float = Field(default=30, gt=0, le=3600)
+    """Seconds in which a body must have come, and longest pause in it; at 16 KiB/s it has more."""
+    allowed_hosts: tuple[HostName, ...] = ()
+    """Names under which the server may be called, beside the loopback's and its own address, without ports;
+    `*` = any, which lets pages of any site use it by a name of their own."""
+    allowed_origins: tuple[Origin, ...] = ()
+    """Origins (`https://name:port`) whose pages may use the server from a browser (CORS); `*` = any."""
 
 
 class MusterSettings(BaseSettings):

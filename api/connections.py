@@ -1,0 +1,84 @@
+"""Connections of the server: how many there may be, and how long one may take to say what it wants.
+
+uvicorn has a limit that refuses everybody while slow clients hold connections, and no deadline for the head
+of a request; both are here.
+"""
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+def bounded_protocol(*, most: int, header_timeout_s: float) -> type[asyncio.Protocol]:
+    """The protocol of one server.
+
+    Args:
+        most: connections at once; for a further one, that which has been without a request for longest goes.
+        header_timeout_s: from a connection's beginning, or a further request's first byte, to the end of its
+            head.
+    """
+
+    class Bounded(BoundedProtocol):
+        pass
+
+    Bounded.most = most
+    Bounded.header_timeout_s = header_timeout_s
+    Bounded.idle = {}
+    return Bounded
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection with a deadline for each head."""
+
+    most: ClassVar[int]
+    header_timeout_s: ClassVar[float]
+    idle: ClassVar[dict[H11Protocol, None]]
+    """Connections without a request, that which has been so for longest first."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            longest = next(iter(self.idle), self)
+            self.idle.pop(longest, None)
+            longest.transport.abort()
+        if not transport.is_closing():
+            self.idle[self] = None
+            self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self in self.idle:
+            self._arm()
+        super().data_received(data)
+        if self._is_answering:
+            self._disarm()
+            self.idle.pop(self, None)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and not self._is_answering:
+            self.idle[self] = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self.idle.pop(self, None)
+        super().connection_lost(exc)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.header_timeout_s, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if not self._is_answering:
+            self.transport.abort()
