@@ -1,4 +1,5 @@
-"""What the job store costs alone: `python -m benchmarks.store --url postgresql://HOST/EMPTY_DATABASE`.
+"""What the job store costs alone: `python -m benchmarks.store --url postgresql://HOST/EMPTY_DATABASE`; and
+where much waits: `python -m benchmarks.store --rows 10000000` (see `store_at_size`).
 
 One process takes a job of `--queries` queries through its life as the workers do, in their chunk sizes:
 submit, take_ready and advance to three calls each, claim, complete, take_ready with the responses,
@@ -30,6 +31,7 @@ from orchestrator.ports.jobs import Completion
 from orchestrator.store import SqlJobStore, open_database
 
 STEPS, SHARD, COMMIT = 512, 256, 64
+ROWS = 200_000
 OWNER = "bench:0"
 ENGINE_OF = {f"expert-{i}": f"engine-{i}" for i in range(3)}
 SKILLS = ("algebra", "number theory", "unit conversion")
@@ -157,7 +159,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = option_parser(__doc__)
     parser.add_argument("--url", help="database; default: a SQLite file in a temporary folder")
     parser.add_argument("--queries", type=int, default=10_000)
+    parser.add_argument(
+        "--rows",
+        type=int,
+        nargs="?",
+        const=ROWS,
+        help=f"look at books with so many waiting calls instead (default {ROWS:,}); without --url on a"
+        " PostgreSQL server of its own",
+    )
     options = parser.parse_args(argv)
+    if options.rows is not None:
+        from benchmarks.store_at_size import measure
+
+        finish(measure(options.url, options.rows))
+        return
     with tempfile.TemporaryDirectory() as folder:
         store = SqlJobStore(open_database(options.url or f"sqlite:///{folder}/bench.db"))
         watch = Stopwatch()

@@ -91,21 +91,19 @@ def _fill_jobs(conn: Connection, per_job: int) -> None:
         " n_regenerated, created_at, finished_at"
     )
     now = "extract(epoch FROM now())"
-    payload = """'{"id": "' || %s || '", "composition": "any"}'"""
-    past, running = ("'past' || j", payload % "past' || j || '"), ("'job' || j", payload % "job' || j || '")
-    conn.execute(
-        text(
-            f"INSERT INTO job ({columns}) SELECT {past[0]}, {past[1]}, 'h', 'done', 'ask',"
-            f" 1, 1, 0, 1, 1, 0, {now} - 10, {now} FROM generate_series(1, {N_PAST_JOBS}) AS j"
+    for prefix, n, values in (
+        ("past", N_PAST_JOBS, f"'h', 'done', 'ask', 1, 1, 0, 1, 1, 0, {now} - 10, {now}"),
+        (
+            "job",
+            N_JOBS,
+            f"'h', 'running', 'batch', {per_job}, 0, 0, {per_job * CALLS_PER_QUERY}, 0, 0, {now}, NULL",
+        ),
+    ):
+        payload = f"""'{{"id": "{prefix}' || j || '", "composition": "any"}}'"""
+        conn.exec_driver_sql(
+            f"INSERT INTO job ({columns}) SELECT '{prefix}' || j, {payload}, {values}"
+            f" FROM generate_series(1, {n}) AS j"
         )
-    )
-    conn.execute(
-        text(
-            f"INSERT INTO job ({columns}) SELECT {running[0]}, {running[1]}, 'h', 'running', 'batch',"
-            f" {per_job}, 0, 0, {per_job * CALLS_PER_QUERY}, 0, 0, {now}, NULL"
-            f" FROM generate_series(1, {N_JOBS}) AS j"
-        )
-    )
 
 
 def _fill_work(conn: Connection, per_job: int) -> None:

@@ -23,8 +23,8 @@ class Share(NamedTuple):
 
 
 def rank_of(priority: int) -> int:
-    """Work of a higher rank is served before any of a lower one; batches share one rank."""
-    return priority if priority >= INTERACTIVE else BATCH
+    """Work of a smaller rank is served before any of a larger one; batches share the last."""
+    return -priority if priority >= INTERACTIVE else BATCH
 
 
 def weight_of(priority: int) -> int:

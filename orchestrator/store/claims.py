@@ -25,7 +25,7 @@ from orchestrator.store.picking import of_each_job
 from orchestrator.store.steps import call_of
 from orchestrator.store.tally import Counts, add_counts, in_order
 
-JOBS_AT_ONCE = 64
+JOBS_AT_ONCE = 32
 """Jobs that a claim is divided among; the others have had more turns."""
 
 _COUNTED = ("job_pk", "engine_id", "priority", "attempt", "est_tokens", "created_at")
@@ -75,7 +75,7 @@ def claim(
     shares = _shares(conn, engine_id, min_priority, limit=JOBS_AT_ONCE)
     retried = conn.execute(_retried_head(engine_id, min_priority)).scalar()
     pks: list[int] = []
-    if shares and (retried is None or rank_of(shares[0].priority) >= rank_of(retried)):
+    if shares and (retried is None or rank_of(shares[0].priority) <= rank_of(retried)):
         pks = _pick_fresh(conn, engine_id, divided(shares, limit))
         if not pks:
             recount(conn, [(share.job, engine_id) for share in shares])
@@ -150,17 +150,13 @@ def store_responses(conn: Connection, pairs: Iterable[tuple[Any, Response]], cou
 
 
 def _shares(conn: Connection, engine_id: str, min_priority: int, *, limit: int) -> list[Share]:
-    """Shares with fresh work of the highest rank there is, those with the smallest turns."""
-    e = t.share.c
-    fresh = (e.engine_id == engine_id) & (e.n_waiting > e.n_retried) & (e.priority >= min_priority)
-    top = conn.execute(
-        select(e.rank).where(fresh).order_by(e.engine_id.desc(), e.rank.desc(), e.turn.desc()).limit(1)
-    ).scalar()
-    if top is None:
-        return []
-    wanted = select(e.job_pk, e.priority, e.n_waiting - e.n_retried, e.turn).where(fresh, e.rank == top)
-    rows = conn.execute(wanted.order_by(e.engine_id, e.rank, e.turn).limit(limit))
-    return [Share(*row) for row in rows]
+    """Shares with fresh work of the first rank there is, those with the smallest turns."""
+    s = t.share.c
+    n_fresh = s.n_waiting - s.n_retried
+    fresh = (s.engine_id == engine_id) & (s.n_waiting > s.n_retried) & (s.priority >= min_priority)
+    wanted = select(s.rank, s.job_pk, s.priority, n_fresh, s.turn).where(fresh)
+    rows = conn.execute(wanted.order_by(s.engine_id, s.rank, s.turn).limit(limit)).all()
+    return [Share(*row[1:]) for row in rows if row.rank == rows[0].rank]
 
 
 def _retried_head(engine_id: str, min_priority: int) -> Select[Any]:

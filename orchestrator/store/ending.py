@@ -20,6 +20,9 @@ from orchestrator.store.tally import Counts, add_counts, close_if_finished, clos
 CHUNK = 500
 """Queries that are ended in one transaction."""
 
+AT_ONCE = 250
+"""Queries of a cancelled job that are ended before the call returns: a smaller job has ended by then."""
+
 JOBS_AT_ONCE = 100
 """Jobs that are marked in one transaction."""
 
@@ -59,15 +62,17 @@ def ending(conn: Connection) -> list[int]:
 
 def end_some(conn: Connection, job_pk: int, *, after: int = -1, patient: bool = False) -> int | None:
     """End up to `CHUNK` of a marked job's open queries, those after a line of it; the last line that was
-    looked at, None = there are no more. Queries that somebody holds are left for the next time, unless
-    `patient`."""
+    looked at, None = there are no more. Queries that somebody holds are left for the next time. `patient`:
+    they are waited for, and only `AT_ONCE` are ended."""
     state = conn.execute(select(t.job.c.state).where(t.job.c.pk == job_pk)).scalar()
     if state not in _NOTES:
         return None
     q = t.query.c
     of_job = select(q.pk, q.ix).where(q.job_pk == job_pk, q.ix > after, q.state == inline(t.OPEN))
     rows = conn.execute(
-        of_job.order_by(q.ix).limit(CHUNK).with_for_update(key_share=True, skip_locked=not patient)
+        of_job.order_by(q.ix)
+        .limit(AT_ONCE if patient else CHUNK)
+        .with_for_update(key_share=True, skip_locked=not patient)
     ).all()
     if not rows:
         close_if_finished(conn, job_pk)
@@ -77,13 +82,13 @@ def end_some(conn: Connection, job_pk: int, *, after: int = -1, patient: bool = 
 
 
 def end_leased(conn: Connection, job_pk: int) -> None:
-    """End up to `CHUNK` of a marked job's queries that engines are at work on, so that these stop."""
+    """End up to `AT_ONCE` of a marked job's queries that engines are at work on, so that these stop."""
     state = conn.execute(select(t.job.c.state).where(t.job.c.pk == job_pk)).scalar()
     if state not in _NOTES:
         return
     a, q = t.assignment.c, t.query.c
     leased = select(a.query_pk).where(a.state == inline(t.LEASED), a.job_pk == job_pk).distinct()
-    at_work = sorted(conn.execute(leased).scalars())[:CHUNK]
+    at_work = sorted(conn.execute(leased).scalars())[:AT_ONCE]
     still_open = select(q.pk).where(among(q.pk, at_work), q.state == inline(t.OPEN)).order_by(q.pk)
     pks = list(conn.execute(still_open.with_for_update(key_share=True)).scalars())
     if pks:

@@ -212,7 +212,7 @@ class ShareRow(StoredRow, table=True):
     nothing of it is claimed.
 
     `n_waiting` of its assignments wait, `n_retried` of them after an attempt; the oldest, as far as is known,
-    since `since`. Claims serve shares of the highest `rank` (`batching.shares.rank_of`), those with the
+    since `since`. Claims serve shares of the smallest `rank` (`batching.shares.rank_of`), those with the
     smallest `turn` first."""
 
     __table_args__ = (

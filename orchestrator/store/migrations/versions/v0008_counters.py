@@ -79,7 +79,7 @@ def _count() -> None:
     """Ranks: interactive work (10 and above) by its priority, all batches alike. Stripes: job number by 8."""
     op.execute(
         "INSERT INTO share SELECT job_pk, engine_id, priority,"
-        " CASE WHEN priority >= 10 THEN priority ELSE 0 END, count(*),"
+        " CASE WHEN priority >= 10 THEN -priority ELSE 0 END, count(*),"
         " sum(CASE WHEN attempt > 0 THEN 1 ELSE 0 END), sum(est_tokens), 0, min(created_at)"
         " FROM assignment WHERE state = 'waiting' GROUP BY job_pk, engine_id, priority"
     )

@@ -36,4 +36,4 @@ def test_nothing_is_given_of_what_does_not_wait() -> None:
 
 
 def test_batches_share_a_rank_and_questions_come_before_them() -> None:
-    assert rank_of(BATCH) == rank_of(INTERACTIVE - 1) < rank_of(INTERACTIVE) < rank_of(INTERACTIVE + 1)
+    assert rank_of(BATCH) == rank_of(INTERACTIVE - 1) > rank_of(INTERACTIVE) > rank_of(INTERACTIVE + 1)
