@@ -3,7 +3,7 @@
 import math
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -45,8 +45,8 @@ CHUNK = 2000
 LONGEST_S = 600.0
 """A mark that ends later was made by a clock that has been set back since."""
 
-JOBS_AT_ONCE = 64
-"""Batches that steps are divided among, at least."""
+JOBS_AT_ONCE, FEW_JOBS = 64, 16
+"""Batches that are looked for together, and that steps are taken of together, at least."""
 
 PROMPT_COLUMNS = ("query_pk", "stage", "ix", "messages", "decision")
 ASSIGNMENT_COLUMNS = (
@@ -264,23 +264,37 @@ def _interactive_rows(conn: Connection, wanted: Select[Any], priority: int, *, l
 
 
 def _batch_rows(conn: Connection, wanted: Select[Any], priority: int, *, limit: int) -> list[Any]:
-    """As many of each job. Of more jobs than are looked at together, those after one drawn by lot come
-    first."""
+    """As many of each job."""
     q = t.query.c
-    most = max(limit, JOBS_AT_ONCE)
-    found = ready_jobs(conn, priority, after=-1, most=most)
-    if len(found) == most:
-        last = conn.execute(select(func.max(t.job.c.pk))).scalar_one()
-        found = ready_jobs(conn, priority, after=random.randrange(last), most=most) or found
-    while found:
-        jobs = [row.job_pk for row in found if row.state == JobState.RUNNING][:limit]
-        of_priority = wanted.where(_is_waiting(), q.priority == priority)
-        n_of = dict.fromkeys(jobs, math.ceil(limit / max(1, len(jobs))))
-        rows = of_each_job(conn, of_priority, job_pk=q.job_pk, pk=q.pk, n_of=n_of) if jobs else []
-        if rows or len(found) < most:
-            return sorted(rows, key=lambda row: row.pk)[:limit]
-        found = ready_jobs(conn, priority, after=found[-1].job_pk, most=most)
+    of_priority = wanted.where(_is_waiting(), q.priority == priority)
+    for jobs in _batches(conn, priority, most=max(limit, JOBS_AT_ONCE)):
+        for some in chunked(jobs, max(limit, FEW_JOBS)):
+            n_of = dict.fromkeys(some, math.ceil(limit / len(some)))
+            rows = of_each_job(conn, of_priority, job_pk=q.job_pk, pk=q.pk, n_of=n_of)
+            if rows:
+                return sorted(rows, key=lambda row: row.pk)[:limit]
     return []
+
+
+def _batches(conn: Connection, priority: int, *, most: int) -> Iterator[list[int]]:
+    """Running jobs with ready queries, up to `most` together; of more, those after one drawn by lot first."""
+    first = ready_jobs(conn, priority, after=-1, most=most)
+    if len(first) < most:
+        yield _running(first)
+        return
+    start = random.randrange(conn.execute(select(func.max(t.job.c.pk))).scalar_one())
+    after = start
+    while found := ready_jobs(conn, priority, after=after, most=most):
+        yield _running(found)
+        after = found[-1].job_pk
+    after = -1
+    while (found := ready_jobs(conn, priority, after=after, most=most)) and found[0].job_pk <= start:
+        yield _running(found)
+        after = found[-1].job_pk
+
+
+def _running(jobs: Sequence[Any]) -> list[int]:
+    return [row.job_pk for row in jobs if row.state == JobState.RUNNING]
 
 
 def _is_waiting() -> ColumnElement[bool]:
