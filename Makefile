@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock lock-images demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
+.PHONY: help setup lock licences lock-images demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ lock: ## write requirements/*.txt anew from pyproject.toml; versions stay where 
 	test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
 	.venv-lock/bin/python scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+licences: setup ## write docs/licences.md from the metadata of the locked packages (WHEELS=folders of wheels that are not installed)
+	$(BIN)/python scripts/licences.py $(WHEELS)
 
 lock-images: ## write docker/images.env: the images of docker-compose.yml by digest (needs Docker)
 	$(PYTHON) scripts/lock_images.py
