@@ -73,7 +73,7 @@ def redact(text: str) -> str:
 
 def without_known(text: str) -> str:
     """A text without known secrets: for results, where other people's words are left as they are."""
-    for secret, shown in tuple(_known.items()):
+    for secret, shown in _known.items():
         if secret in text:
             text = _replaced(text, secret, shown)
     return text
@@ -81,13 +81,13 @@ def without_known(text: str) -> str:
 
 def remember(secret: str, *, shown: str = REDACTED) -> None:
     """Replace this value in every text from now on, also as URLs, JSON and Python write it."""
+    global _known  # replaced in one step: other threads redact meanwhile
     if len(secret) < 2 or secret.isspace() or (secret in _known and shown == REDACTED):
         return
     forms = {secret, unquote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret)}
     forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
     merged = {**_known, **dict.fromkeys(forms, shown)}
-    _known.clear()
-    _known.update(sorted(merged.items(), key=lambda form: -len(form[0])))
+    _known = dict(sorted(merged.items(), key=lambda form: -len(form[0])))
 
 
 def remember_url(url: str) -> None:

@@ -23,7 +23,7 @@ _ANGLED = _any_of(
     start_of_audio end_of_audio think thinking thought reasoning reflection answer_start tool_call
     tool_response tool_calls function_call function_response tool_output minimax:tool_call
     beginoftext endoftext endofturn end_of_text begin_of_text fim_prefix fim_middle fim_suffix fim_pad
-    file_sep gh_stars issue_start issue_comment issue_closed jupyter_start jupyter_text
+    file_sep filename gh_stars issue_start issue_comment issue_closed jupyter_start jupyter_text
     jupyter_code jupyter_output jupyter_script empty_output repo_name reponame commit_before commit_msg
     commit_after box_start box_end quad_start quad_end im_start im_end
 """

@@ -195,3 +195,17 @@ def test_exit_rule_ends_the_process_at_once(tmp_path: Path) -> None:
         "engine.poll(0)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 41
+
+
+def test_a_reply_does_not_depend_on_the_fence_of_its_prompt() -> None:
+    """Fences are random; accuracies of a scripted pool are the same in every run."""
+    answers = {"What?": "right"}
+    replies = []
+    for fence in ("0123456789abcdef", "fedcba9876543210"):
+        engine = load(accuracy=0.5, wrong=["wrong"], answers=answers)
+        prompts = [f"What?\n[candidate 1 {fence}]\n{n}\n[end of candidate 1 {fence}]" for n in range(40)]
+        replies.append([reply(engine, prompt) for prompt in prompts])
+        replies.append([reply(load(), prompt) for prompt in prompts])
+    assert replies[0] == replies[2]
+    assert replies[1] == replies[3]
+    assert set(replies[0]) == {"right", "wrong"}
