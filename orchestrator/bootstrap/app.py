@@ -139,6 +139,7 @@ class App:
             store=self.store,
             catalogue=self.catalogue,
             revision=self.store.require_revision,
+            devices=self.store,
             measuring=self.preparation.note,
         )
 

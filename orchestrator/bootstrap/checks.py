@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aggregators.outputs import AGGREGATORS
@@ -10,13 +10,20 @@ from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.assignments import Job
+from orchestrator.domain.devices import LIVE_S, DeviceReport
 from orchestrator.domain.diagnoses import Diagnosis
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX, composition_of
 from orchestrator.domain.origins import objection
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import ConfigError, MusterError, NotProfiledError, UnknownNameError
-from orchestrator.ports.jobs import StoreHealth
+from orchestrator.errors import (
+    ConfigError,
+    MusterError,
+    NotProfiledError,
+    SchemaChangedError,
+    UnknownNameError,
+)
+from orchestrator.ports.jobs import DeviceReader, StoreHealth
 from orchestrator.prompts import EXPERT_STYLES, SYNTHESIZE_STYLES
 from orchestrator.redaction import redact
 from orchestrator.settings.load import raise_all
@@ -51,6 +58,7 @@ class Checks:
         store: StoreHealth,
         catalogue: Catalogue,
         revision: Callable[[], None],
+        devices: DeviceReader,
         measuring: Callable[[], str | None] = lambda: None,
     ) -> None:
         """
@@ -59,6 +67,7 @@ class Checks:
             measuring: how far the profile is that this process makes; None = it makes none.
         """
         self._revision = revision
+        self._devices = devices
         self._measuring = measuring
         self._settings = settings
         self._pool = pool
@@ -81,6 +90,7 @@ class Checks:
                 "schema": self._schema,
                 "cards": self._cards,
                 "broker": self._broker,
+                "workers": self._workers,
             }
         return {
             "database": self._database,
@@ -98,6 +108,9 @@ class Checks:
     def _schema(self) -> str:
         self._revision()
         return "as this version writes it"
+
+    def _workers(self) -> str:
+        return heard_of(self._devices.devices(LIVE_S))
 
     def _backends(self) -> str:
         names = sorted({engine.backend for engine in self._pool.engines.values()})
@@ -142,6 +155,20 @@ class Checks:
                 waiting.append(name)
         without = f", but not without a profile: {', '.join(waiting)}" if waiting else ""
         return f"{len(self._catalogue.names)} compositions{without}"
+
+
+def heard_of(devices: Sequence[DeviceReport]) -> str:
+    """
+    Raises:
+        SchemaChangedError: some of them take no work any more.
+    """
+    outdated = [report for report in devices if report.code == SchemaChangedError.code]
+    if outdated:
+        places = sorted({f"{report.device} of {report.host or 'a host'}" for report in outdated})
+        raise SchemaChangedError(
+            f"{', '.join(places)} takes no work: {outdated[0].why}", remedy=outdated[0].heal
+        )
+    return f"{len({report.owner for report in devices})} places of devices"
 
 
 def _diagnosis(name: str, check: Callable[[], str]) -> Diagnosis:

@@ -276,7 +276,8 @@ class SqlJobStore:
         return self._db.fetch(lambda conn: reading.engine_loads(conn, job_id))
 
     def report_device(self, report: DeviceReport) -> None:
-        self._db.transact(lambda conn: devices.report(conn, report))
+        told = self._revision.marked(report)
+        self._db.transact(lambda conn: devices.report(conn, told))
 
     def touch_devices(self, owners: Sequence[str]) -> None:
         self._db.transact(lambda conn: devices.touch(conn, owners))

@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
+from orchestrator.bootstrap.checks import heard_of
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, Done, Job
+from orchestrator.domain.devices import DeviceReport
 from orchestrator.errors import SchemaChangedError
 from orchestrator.ports.jobs import SweepReport
 from orchestrator.store import Database, SqlJobStore
@@ -108,6 +110,21 @@ def test_a_database_without_a_revision_is_none_of_ours(
     clock.now += LOOK_S
     with pytest.raises(SchemaChangedError, match="revision unknown"):
         store.require_revision()
+
+
+def test_a_device_of_an_outdated_process_says_so_to_the_others(
+    store: SqlJobStore, database: Database
+) -> None:
+    report = DeviceReport(owner="me", device="cpu", host="node")
+    outdated = SqlJobStore(database, revision=RevisionWatch(database, every_s=0, head="0001"))
+    outdated.report_device(report)
+    [seen] = store.devices(60)
+    assert seen.code == "schema_changed"
+    with pytest.raises(SchemaChangedError, match=f"cpu of node takes no work: .* revision {HEAD}") as says:
+        heard_of([seen])
+    assert "Restart this process" in str(says.value)
+    store.report_device(report)
+    assert heard_of(store.devices(60)) == "1 places of devices"
 
 
 def test_the_revision_is_looked_at_now_and_then_only(

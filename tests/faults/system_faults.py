@@ -18,6 +18,34 @@ BOUND_S = 120.0
 N_RESTARTS = 20
 
 
+def migrated_under_way(lab: Lab, report: Report) -> None:
+    """The schema of a live system becomes another one, as after an upgrade elsewhere, and its own again."""
+    with living(lab, report, TWO, workers=2) as world:
+        [(head,)] = world.sql("SELECT version_num FROM alembic_version")
+        job = world.submit(4 * N_QUERIES)
+        world.await_responses(job, 1)
+        world.sql_do("UPDATE alembic_version SET version_num = '9999'")
+        stopped = becomes_true(lambda: not world.n_leased(), within_s=60, every_s=0.2)
+        report.expect("workers finish what they hold and take nothing more", stopped)
+        said = becomes_true(lambda: {"schema", "workers"} <= _failing(world), within_s=30, every_s=0.5)
+        report.expect("/health/ready says so, of the API and of the workers", said, seen=_failing(world))
+        refused = world.try_submit(questions(1))
+        report.expect("submissions are 503", refused.status_code == 503, seen=refused.text[:200])
+        before = world.counters(job).responses
+        report.expect("work was left", before < 2 * 4 * N_QUERIES, seen=before)
+        logged = [p.name for p in world.workers if "Restart this process" in p.output()]
+        report.expect("each worker's log says so", len(logged) == len(world.workers), seen=logged)
+        world.sql_do(f"UPDATE alembic_version SET version_num = '{head}'")
+        report.expect("I4 the job ends when the schema fits again", world.ends(job, within_s=BOUND_S))
+        counts = world.counters(job)
+        report.expect("every query answered", counts.completed == counts.total, seen=counts)
+
+
+def _failing(world: World) -> set[str]:
+    """Names of checks of /health/ready that do not hold."""
+    return {str(c["check"]) for c in world.get("/health/ready").json()["checks"] if not c["ok"]}
+
+
 def model_removed(lab: Lab, report: Report) -> None:
     """Everything is restarted with a pool that lacks an expert whose work is queued."""
     with living(

@@ -261,6 +261,12 @@ FAULTS: tuple[Fault, ...] = (
         "nobody declares the other's worker dead",
         ended_faults.hosts_of_one_name,
     ),
+    Fault(
+        "F77",
+        "the schema of a live system is migrated, and its own again",
+        "nothing is claimed meanwhile; log and health say so; then all is answered",
+        system_faults.migrated_under_way,
+    ),
 )
 
 NOT_SHOWN: Mapping[str, str] = {
