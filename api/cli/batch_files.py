@@ -150,7 +150,8 @@ def check_output(out: Path, *, inputs: Iterable[Path]) -> None:
     if str(out) == STANDARD or _is_stream(out):
         return
     if replaced := [file for file in inputs if out.resolve() == file.resolve()]:
-        raise InputError(f"the answers would replace {replaced[0]}.", remedy="Choose another file with -o.")
+        message = f"the answers would replace the questions or the pool: {replaced[0]}."
+        raise InputError(message, remedy="Choose another file with -o.")
     if out.is_dir() or not os.access(out.parent, os.W_OK):
         raise InputError(f"cannot write {out}.", remedy="Choose another file with -o.")
 
