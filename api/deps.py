@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.errors import IdempotencyKeyError
+from api.views.feed import JobFeed
 from orchestrator.bootstrap.app import App
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -14,6 +15,12 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 def get_app(request: Request) -> App:
     app: App = request.app.state.muster
     return app
+
+
+def get_feed(request: Request) -> JobFeed:
+    """The feed of jobs that all event streams of this server read."""
+    feed: JobFeed = request.app.state.feed
+    return feed
 
 
 def get_started(request: Request) -> int:
@@ -36,4 +43,5 @@ def checked_key(key: str) -> str:
 
 
 AppDep = Annotated[App, Depends(get_app)]
+FeedDep = Annotated[JobFeed, Depends(get_feed)]
 StartedDep = Annotated[int, Depends(get_started)]

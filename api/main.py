@@ -1,13 +1,15 @@
 """The REST server: routes, limits and errors around an `App`."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, params
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
 from api.errors import install_error_handlers
@@ -16,6 +18,9 @@ from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
 from api.routes import chat, experts, feedback, health, jobs, models, route
+from api.schemas.jobs import JobView
+from api.views.feed import JobFeed
+from api.views.jobs import job_view
 from orchestrator.bootstrap.app import App
 
 SPARE_THREADS = 8
@@ -52,6 +57,7 @@ def create_app(app: App) -> FastAPI:
 
     web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
+    web.state.feed = JobFeed(partial(_views, app))
     web.state.started = int(time.time())
     for mount in MOUNTS:
         web.include_router(mount.router, dependencies=mount.dependencies)
@@ -82,6 +88,11 @@ def create_app(app: App) -> FastAPI:
     web.add_middleware(AllowedHosts, names=server.allowed_hosts)
     web.add_middleware(RequestIds)
     return web
+
+
+async def _views(app: App, job_ids: Collection[str]) -> Mapping[str, JobView]:
+    found = await run_in_threadpool(app.following.progress_of, list(job_ids))
+    return {job_id: job_view(progress) for job_id, progress in found.items()}
 
 
 def _version() -> str:

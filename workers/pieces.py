@@ -109,7 +109,7 @@ def follow(
 ) -> Iterator[tuple[Piece, ...]]:
     """Pieces told of a job until it has ended, or `until` by `clock`.
 
-    The books are looked at when the job moved and when nothing was told for `pause_s`, not for each piece.
+    The end is asked for when the job moved and when nothing was told for `pause_s`, not for each piece.
     """
     while not has_ended() and clock() < until:
         heard = watch.wait(min(pause_s(), until - clock()))

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.deps import AppDep, checked_key
+from api.deps import AppDep, FeedDep, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
 from api.schemas.jobs import JobDeletedView, JobList, JobView, PlanView
 from api.views.events import HEADERS, MEDIA_TYPE
-from api.views.jobs import job_events, job_view, own_line, plan_view
+from api.views.jobs import job_view, own_line, plan_view
 from orchestrator.domain.names import PUBLIC_PREFIX
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import content_hash
@@ -127,15 +127,10 @@ def get_answers(job_id: str, app: AppDep) -> StreamingResponse:
 
 
 @router.get(PATH + "/{job_id}/events")
-async def get_events(job_id: str, app: AppDep) -> StreamingResponse:
+async def get_events(job_id: str, app: AppDep, feed: FeedDep) -> StreamingResponse:
     """Server-sent events: `progress` whenever the job moved, and `done` when it has ended."""
     first = await run_in_threadpool(app.jobs.job, job_id)
-
-    async def look() -> JobView:
-        return job_view(await run_in_threadpool(app.jobs.job, job_id))
-
-    events = job_events(job_view(first), look)
-    return StreamingResponse(events, media_type=MEDIA_TYPE, headers=HEADERS)
+    return StreamingResponse(feed.events(job_view(first)), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
 def _require_jsonl(request: Request) -> None:

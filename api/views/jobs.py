@@ -1,26 +1,18 @@
 """Jobs, their plans, answers and events as they are shown."""
 
-import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 from pydantic import JsonValue
 
 from api.schemas.jobs import JobCounts, JobView, PlanView, StayView
 from api.views.chat import muster_view
-from api.views.events import PING, PING_S
 from orchestrator.batching import JobPlan
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import JobProgress, JobState
+from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.names import model_name
-from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.jobs import AnsweredQuery
 
 log = logging.getLogger(__name__)
-
-LOOK_S = 0.5
-"""How often a job that is followed is looked at."""
 
 
 def job_view(progress: JobProgress) -> JobView:
@@ -103,36 +95,3 @@ def _muster(answer: Answer, *, job_id: str, composition: str) -> dict[str, JsonV
             "cost_usd": usage.cost_usd,
         },
     }
-
-
-async def job_events(
-    first: JobView, look: Callable[[], Awaitable[JobView]], *, look_s: float = LOOK_S, ping_s: float = PING_S
-) -> AsyncIterator[str]:
-    """Server-sent events: `progress` of what changed, pings in between, and `done` at the end of the job.
-
-    A client that reconnects gets the present state, so events have no ids. The database may be away in the
-    meantime; the stream goes on when it is back.
-    """
-    view = first
-    yield event("progress", view)
-    said_at = time.monotonic()
-    while not JobState(view.state).is_over:
-        await asyncio.sleep(look_s)
-        try:
-            seen = await look()
-        except StoreUnavailableError as error:
-            log.warning("events of job %s: %s", view.id, error)
-            seen = view
-        if seen != view:
-            view = seen
-            yield event("progress", view)
-        elif time.monotonic() - said_at >= ping_s:
-            yield PING
-        else:
-            continue
-        said_at = time.monotonic()
-    yield event("done", view)
-
-
-def event(name: str, view: JobView) -> str:
-    return f"event: {name}\ndata: {view.model_dump_json()}\n\n"

@@ -24,6 +24,7 @@ from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.ended import EndedJobs
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
+from orchestrator.services.following import Following
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
@@ -49,7 +50,8 @@ class App:
     """The services over a configuration. Heavy parts (embedder, engines) are made when they are first needed.
 
     Attributes:
-        asking, jobs, ended, experts, profiling, feedback, evaluation, checks: what entry points speak to.
+        asking, jobs, ended, following, experts, profiling, feedback, evaluation, checks: what entry points
+            speak to.
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
@@ -113,6 +115,7 @@ class App:
             store=self.store, dispatcher=self.dispatcher, retention=settings.muster.retention
         )
         self.upkeep = Upkeep(self.ended)
+        self.following = Following(self.store)
         self.evaluation = PoolEvaluation(
             bench=Bench(
                 service=self.jobs,

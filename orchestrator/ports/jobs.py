@@ -18,6 +18,7 @@ from orchestrator.domain.assignments import (
     EngineBacklog,
     Job,
     JobProgress,
+    JobState,
     QueryState,
     Response,
     Step,
@@ -89,6 +90,14 @@ class JobReader(Protocol):
 
     def jobs(self, *, limit: int = 100) -> list[JobProgress]:
         """Running jobs first, then the others; newest first within both."""
+
+
+class JobWatcher(JobReader, Protocol):
+    """Jobs as those who wait for them see them: many in one look. Unknown ones are left out."""
+
+    def states_of(self, job_ids: Collection[str]) -> dict[str, JobState]: ...
+
+    def progress_of(self, job_ids: Collection[str]) -> dict[str, JobProgress]: ...
 
 
 class StoreHealth(Protocol):
@@ -336,7 +345,7 @@ class WorkReader(WaitingReader, DeviceReader, CostReader, Protocol):
 class DeviceStores(NamedTuple):
     """Stores of a device's loop: what it reads and writes, by topic; one object may be all of them."""
 
-    jobs: JobReader
+    jobs: JobWatcher
     waiting: WaitingReader
     steps: StepStore
     leases: LeaseStore

@@ -11,6 +11,7 @@ from orchestrator.domain.assignments import (
     EngineBacklog,
     Job,
     JobProgress,
+    JobState,
     QueryState,
     Response,
     Step,
@@ -88,6 +89,12 @@ class SqlJobStore:
 
     def job(self, job_id: str) -> JobProgress:
         return self._db.fetch(lambda conn: reading.progress(conn, job_id))
+
+    def states_of(self, job_ids: Collection[str]) -> dict[str, JobState]:
+        return self._db.fetch(lambda conn: reading.states_of(conn, job_ids))
+
+    def progress_of(self, job_ids: Collection[str]) -> dict[str, JobProgress]:
+        return self._db.fetch(lambda conn: reading.progress_of(conn, job_ids))
 
     def jobs(self, *, limit: int = 100) -> list[JobProgress]:
         return self._db.fetch(lambda conn: reading.newest(conn, limit=limit))

@@ -1,6 +1,6 @@
 """A job as users see it: progress, answers and responses, streamed page by page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ports.jobs import AnsweredCall, AnsweredQuery, QueryRecord
 from orchestrator.store import tables as t
 from orchestrator.store.codec import answer_from_json, is_name
-from orchestrator.store.database import Database, db_now, inline
+from orchestrator.store.database import Database, chunked, db_now, inline
 from orchestrator.store.steps import calls_of, decision_of_query, responses_of
 from orchestrator.store.submission import job_pk_of
 
@@ -26,6 +26,24 @@ def progress(conn: Connection, job_id: str) -> JobProgress:
     NotFoundError: no such job.
     """
     return _progress(conn.execute(_jobs().where(t.job.c.pk == job_pk_of(conn, job_id))).one())
+
+
+def states_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobState]:
+    """States of these jobs, without those that there are not."""
+    found: dict[str, JobState] = {}
+    for names in chunked(filter(is_name, job_ids), PAGE):
+        rows = conn.execute(select(t.job.c.id, t.job.c.state).where(t.job.c.id.in_(names)))
+        found |= {name: JobState(state) for name, state in rows}
+    return found
+
+
+def progress_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobProgress]:
+    """Progress of these jobs, without those that there are not."""
+    found: dict[str, JobProgress] = {}
+    for names in chunked(filter(is_name, job_ids), PAGE):
+        rows = conn.execute(_jobs().where(t.job.c.id.in_(names)))
+        found |= {row.id: _progress(row) for row in rows}
+    return found
 
 
 def newest(conn: Connection, *, limit: int) -> list[JobProgress]:

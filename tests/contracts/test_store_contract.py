@@ -117,6 +117,15 @@ def test_names_that_no_database_takes_are_refused(store: SqlJobStore) -> None:
     assert store.jobs() == []
 
 
+def test_many_jobs_are_looked_at_at_once(store: SqlJobStore) -> None:
+    for job_id, n in [("runs", 2), ("ended", 0)]:
+        submit(store, n, job_id=job_id)
+    wanted = ["ended", "runs", "nobody", "a\x00b", "\ud800", *(f"n{n}" for n in range(1200))]
+    assert store.states_of(wanted) == {"runs": JobState.RUNNING, "ended": JobState.DONE}
+    assert store.progress_of(wanted) == {name: store.job(name) for name in ("runs", "ended")}
+    assert store.states_of([]) == store.progress_of([]) == {}
+
+
 @pytest.mark.parametrize("name", ["a\x00b", "\x00", "\ud800", "x" * 100_000, "a\nb", "\u202e"])
 @pytest.mark.parametrize("method", ["job", "answer", "answers", "responses", "calls", "cancel"])
 def test_a_job_of_any_name_that_is_not_there_is_not_found(store: SqlJobStore, method: str, name: str) -> None:

@@ -68,6 +68,7 @@ class DeviceLoop:
         self.owner = parts.kit.owner
         self.n_generated = 0
         self.n_steps = 0
+        self._moved: frozenset[str] = frozenset()
         self._on_committed = on_committed
         self._kit = kit = parts.kit
         self._stores, self._ledger, self._timers, self._clock = kit.stores, kit.ledger, kit.timers, kit.clock
@@ -111,6 +112,11 @@ class DeviceLoop:
     def bury_the_dead(self) -> None:
         """Take over at once what processes of this host held that have ended."""
         self._sweeper.bury_the_dead()
+
+    def take_moved(self) -> frozenset[str]:
+        """Jobs whose queries took a step since this was asked before: they may have ended."""
+        moved, self._moved = self._moved, frozenset()
+        return moved
 
     def leave_below(self, min_priority: int) -> None:
         """Leave work of lower priority to others, from the next tick on."""
@@ -230,6 +236,7 @@ class DeviceLoop:
             return False
         advanced = self._advancer.run(between=self._keep_alive)
         self.n_steps += advanced.n_steps
+        self._moved |= advanced.job_ids
         if advanced.n_asked:
             self._timers.due_now("backlog", "jobs")
         return advanced.n_steps > 0

@@ -15,14 +15,17 @@ from orchestrator.ports.dispatch import Piece
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
 from workers.device.wiring import DeviceSetup, make_device_loop
+from workers.dispatch.lookout import Lookout
 from workers.leases.owners import new_owner
 from workers.pieces import OnPiece, Settled, Watch, Watches, as_it_is, follow, writers
 
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.2
-NEWS_S = 0.25
-LISTEN_S = 1.0
+TURN_S = 0.25
+"""How often who waits sees whether nobody works any more."""
+LISTEN_S = LOOK_S = 1.0
+"""How long others' news (a job cancelled, answered by another process) may take to arrive."""
 STORE_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 OnProgress = Callable[[JobProgress], None]
@@ -65,8 +68,7 @@ class LocalDispatcher:
         self._pulse = Pulse(self._loop.beat, every_s=pace.look_s)
         self._driving = threading.Lock()
         self._bell = threading.Event()
-        self._news = threading.Condition()
-        self._n_seen_steps = 0
+        self._lookout = Lookout(setup.stores.jobs.states_of, pause_s=lambda: LOOK_S)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -142,13 +144,14 @@ class LocalDispatcher:
             urgency = self._stores.jobs.job(job_id).job.priority
             self._drive(job_id, until=until, min_priority=urgency, on_progress=None)
         self.notify()
-        yield from follow(
-            watch,
-            has_ended=lambda: self._stores.jobs.job(job_id).state.is_over,
-            pause_s=lambda: LISTEN_S,
-            until=until,
-            clock=self._clock,
-        )
+        with self._lookout.waiting(job_id, wake=watch.move) as ending:
+            yield from follow(
+                watch,
+                has_ended=lambda: ending.is_over,
+                pause_s=lambda: LISTEN_S,
+                until=until,
+                clock=self._clock,
+            )
 
     def _drive(
         self, job_id: str, *, until: float, min_priority: int, on_progress: OnProgress | None
@@ -165,12 +168,19 @@ class LocalDispatcher:
                     self._loop.leave_below(BATCH)
                     self._driving.release()
             else:
-                with self._news:
-                    self._news.wait(max(0.0, min(NEWS_S, until - self._clock())))
+                self._await_turn(job_id, until=until if on_progress is None else self._clock() + PROGRESS_S)
                 progress = self._stores.jobs.job(job_id)
                 if on_progress is not None:
                     on_progress(progress)
         return progress
+
+    def _await_turn(self, job_id: str, *, until: float) -> None:
+        """Until the job has ended, the time is up, or nobody works any more. The books are not looked at."""
+        watch = Watch()
+        with self._lookout.waiting(job_id, wake=watch.move) as ending:
+            while not ending.is_over and not self._is_over(until) and self._driving.locked():
+                turn_s = LOOK_S if self.is_serving else TURN_S
+                watch.wait(max(0.0, min(turn_s, until - self._clock())))
 
     def _is_over(self, until: float) -> bool:
         return self._stopping.is_set() or self._clock() >= until
@@ -220,10 +230,6 @@ class LocalDispatcher:
                 self._stopping.wait(delay_s)
         else:
             busy = self._loop.tick()
-        with self._news:
-            self._news.notify_all()
-        if self._loop.n_steps > self._n_seen_steps:
-            self._n_seen_steps = self._loop.n_steps
-            self._watches.move(None)
+        self._lookout.moved(self._loop.take_moved())
         if not busy:
             self._bell.wait(self._pace.look_s)

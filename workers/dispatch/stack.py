@@ -2,7 +2,6 @@
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from orchestrator.domain.devices import LIVE_S
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.dispatch import Piece
-from orchestrator.ports.jobs import JobReader, WorkReader
+from orchestrator.ports.jobs import JobWatcher, WorkReader
+from workers.dispatch.lookout import Ending, Lookout
 from workers.pieces import Watch, follow
 from workers.stack.bells import ADVANCE, Ringer
 from workers.stack.news import News
@@ -23,11 +23,8 @@ log = logging.getLogger(__name__)
 PROGRESS_S = 0.5
 LOOK_S = 1.0
 """With news: how long a lost one may delay an answer."""
-POLL_S, SLOW_POLL_S = 0.05, 0.25
-"""Without news: at first, and for who has waited longer than `PATIENT_S`."""
-PATIENT_S = 30.0
-LOOKS_PER_S = 200
-"""Most looks at the database that all waiters of a process take together."""
+POLL_S = 0.05
+"""Without news: how often all jobs that are waited for are looked at, in one look."""
 STORE_BACKOFF_S = 0.5
 
 OnProgress = Callable[[JobProgress], None]
@@ -39,7 +36,7 @@ class StackDispatcher:
     def __init__(
         self,
         *,
-        jobs: JobReader,
+        jobs: JobWatcher,
         work: WorkReader,
         bells: Ringer,
         news: News,
@@ -50,8 +47,7 @@ class StackDispatcher:
         self._bells = bells
         self._news = news
         self._clock = clock
-        self._n_waiting = 0
-        self._lock = threading.Lock()
+        self._lookout = Lookout(jobs.states_of, pause_s=lambda: LOOK_S if news.is_live else POLL_S)
 
     def start(self) -> None:
         self._news.start()
@@ -79,7 +75,7 @@ class StackDispatcher:
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
-        with self._counted(), self._news.watch(job_id) as watch:
+        with self._news.watch(job_id) as watch:
             yield self._follow(job_id, watch, until=self._clock() + timeout_s)
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
@@ -95,33 +91,32 @@ class StackDispatcher:
         """The devices are the workers' own; there is nothing here to free."""
 
     def _watch(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
-        since = self._clock()
-        with self._counted(), self._news.watch(job_id) as watch:
+        with self._news.watch(job_id) as watch, self._lookout.waiting(job_id, wake=watch.move) as ending:
             while True:
+                now = self._clock()
+                self._await(watch, ending, until if on_progress is None else min(until, now + PROGRESS_S))
                 progress = self._look(job_id, until=until)
                 if on_progress is not None:
                     on_progress(progress)
-                now = self._clock()
-                if progress.state.is_over or now >= until:
+                if progress.state.is_over or self._clock() >= until:
                     return progress
-                pause_s = PROGRESS_S if on_progress is not None else self._pause_s(now - since)
-                self._await(watch, min(pause_s, until - now))
 
-    def _await(self, watch: Watch, pause_s: float) -> None:
-        """Until the job moves; what is told of its answer is for others."""
-        until = self._clock() + pause_s
-        while not watch.wait(max(0.0, until - self._clock())).moved and self._clock() < until:
-            pass
+    def _await(self, watch: Watch, ending: Ending, until: float) -> None:
+        """Until the job has ended; what is told of its answer is for others."""
+        while not ending.is_over and (left_s := until - self._clock()) > 0:
+            if watch.wait(min(left_s, LOOK_S)).moved:
+                self._lookout.moved([ending.job_id])
 
     def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
-        since = self._clock()
-        return follow(
-            watch,
-            has_ended=lambda: self._look(job_id, until=until).state.is_over,
-            pause_s=lambda: self._pause_s(self._clock() - since),
-            until=until,
-            clock=self._clock,
-        )
+        with self._lookout.waiting(job_id, wake=watch.move) as ending:
+
+            def has_ended() -> bool:
+                self._lookout.moved([] if ending.is_over else [job_id])
+                return ending.is_over
+
+            yield from follow(
+                watch, has_ended=has_ended, pause_s=lambda: LOOK_S, until=until, clock=self._clock
+            )
 
     def _look(self, job_id: str, *, until: float) -> JobProgress:
         while True:
@@ -132,20 +127,3 @@ class StackDispatcher:
                     raise
                 log.warning("job %s: the database is away: %s", job_id, error)
                 time.sleep(STORE_BACKOFF_S)
-
-    def _pause_s(self, waited_s: float) -> float:
-        if self._news.is_live:
-            return LOOK_S
-        own_s = POLL_S if waited_s < PATIENT_S else SLOW_POLL_S
-        return max(own_s, self._n_waiting / LOOKS_PER_S)
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """One more waiter, for as long as the block runs."""
-        with self._lock:
-            self._n_waiting += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_waiting -= 1

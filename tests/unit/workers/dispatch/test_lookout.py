@@ -1,0 +1,92 @@
+"""One look at the books for all who wait."""
+
+import threading
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+
+from orchestrator.domain.assignments import JobState
+from orchestrator.errors import StoreUnavailableError
+from workers.dispatch.lookout import Ending, Lookout
+
+
+class Books:
+    """Counts looks; `ended` are over, and so is what nobody knows."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = set(known)
+        self.ended: set[str] = set()
+        self.looks: list[frozenset[str]] = []
+        self.is_away = 0
+        self.looked = threading.Semaphore(0)
+
+    def states_of(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
+        self.looks.append(frozenset(job_ids))
+        self.looked.release()
+        if self.is_away:
+            self.is_away -= 1
+            raise StoreUnavailableError("away")
+        return {
+            name: JobState.DONE if name in self.ended else JobState.RUNNING
+            for name in job_ids
+            if name in self.known
+        }
+
+
+def test_three_hundred_who_wait_cost_one_look_each_and_then_one_for_all() -> None:
+    books, woken = Books("a", "b"), threading.Semaphore(0)
+    lookout = Lookout(books.states_of, pause_s=lambda: 3600.0)
+    with ExitStack() as stack:
+        endings = [stack.enter_context(lookout.waiting("ab"[n % 2], wake=woken.release)) for n in range(300)]
+        books.looked.acquire(timeout=30)
+        n_looks = len(books.looks)
+        assert n_looks <= 300
+        books.ended = {"a"}
+        lookout.moved(["a", "somebody else's"])
+        for _ in range(150):
+            assert woken.acquire(timeout=30)
+        assert [ending.is_over for ending in endings] == [n % 2 == 0 for n in range(300)]
+        assert books.looks[-1] == {"a"}
+        assert len(books.looks) <= n_looks + 2
+
+
+def test_all_that_are_waited_for_are_looked_at_now_and_then() -> None:
+    """What another process did is told by nobody."""
+    books = Books("a", "b")
+    lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
+    with ExitStack() as stack:
+        endings = [expected(stack, lookout, name) for name in "ab"]
+        books.ended = {"a", "b"}
+        assert all(come.wait(30) for _, come in endings)
+    assert frozenset("ab") in books.looks or {frozenset("a"), frozenset("b")} <= set(books.looks)
+
+
+def test_a_job_that_is_gone_is_over() -> None:
+    lookout = Lookout(Books().states_of, pause_s=lambda: 3600.0)
+    with ExitStack() as stack:
+        _, come = expected(stack, lookout, "deleted")
+        assert come.wait(30)
+
+
+def test_a_database_that_is_away_ends_nobodys_waiting() -> None:
+    books = Books("a")
+    books.is_away, books.ended = 2, {"a"}
+    lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
+    with ExitStack() as stack:
+        _, come = expected(stack, lookout, "a")
+        assert come.wait(30)
+    assert len(books.looks) == 3
+
+
+def test_its_thread_begins_again_after_nobody_waited() -> None:
+    books = Books("a", "b")
+    books.ended = {"a", "b"}
+    lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
+    for name in "ab":
+        with ExitStack() as stack:
+            _, come = expected(stack, lookout, name)
+            assert come.wait(30)
+
+
+def expected(stack: ExitStack, lookout: Lookout, name: str) -> tuple[Ending, threading.Event]:
+    come = threading.Event()
+    return stack.enter_context(lookout.waiting(name, wake=come.set)), come

@@ -1,0 +1,109 @@
+"""The lookout: tells all who wait for jobs in this process when these have ended, by one look for all."""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from orchestrator.domain.assignments import JobState
+from orchestrator.errors import MusterError
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 5.0
+"""How long its thread stays with nobody waiting."""
+BACKOFF_S = 0.5
+
+StatesOf = Callable[[Collection[str]], Mapping[str, JobState]]
+
+
+class Ending:
+    """End of a job, as one waiter expects it.
+
+    Attributes:
+        is_over: the job has ended, or is gone.
+    """
+
+    def __init__(self, job_id: str, wake: Callable[[], None]) -> None:
+        self.job_id = job_id
+        self.is_over = False
+        self._wake = wake
+
+    def come(self) -> None:
+        self.is_over = True
+        self._wake()
+
+
+class Lookout:
+    """Looks at the books in a thread of its own, which lives while somebody waits.
+
+    Args:
+        states_of: one look at many jobs.
+        pause_s: how often all that are waited for are looked at; those that moved are looked at sooner.
+    """
+
+    def __init__(self, states_of: StatesOf, *, pause_s: Callable[[], float]) -> None:
+        self._states_of = states_of
+        self._pause_s = pause_s
+        self._changed = threading.Condition()
+        self._waiting: dict[Ending, None] = {}
+        self._moved: set[str] = set()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def waiting(self, job_id: str, *, wake: Callable[[], None]) -> Iterator[Ending]:
+        """One more who waits; the job is looked at at once.
+
+        Args:
+            wake: called, from the lookout's thread, when the job has ended.
+        """
+        ending = Ending(job_id, wake)
+        with self._changed:
+            self._waiting[ending] = None
+            self._moved.add(job_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="muster-lookout", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        try:
+            yield ending
+        finally:
+            with self._changed:
+                self._waiting.pop(ending, None)
+
+    def moved(self, job_ids: Collection[str]) -> None:
+        """These jobs may have ended."""
+        with self._changed:
+            if self._waiting and job_ids:
+                self._moved.update(job_ids)
+                self._changed.notify_all()
+
+    def _run(self) -> None:
+        while (job_ids := self._next()) is not None:
+            try:
+                states = self._states_of(job_ids) if job_ids else {}
+            except MusterError as error:
+                log.warning("nobody who waits is told anything: %s", error)
+                threading.Event().wait(BACKOFF_S)
+                continue
+            self._tell({name for name in job_ids if name not in states or states[name].is_over})
+
+    def _next(self) -> set[str] | None:
+        """Jobs to look at: those that moved, or all after a pause; None when nobody waits any more."""
+        with self._changed:
+            pause_s = self._pause_s() if self._waiting else IDLE_S
+            has_moved = self._changed.wait_for(lambda: self._moved, pause_s)
+            moved, self._moved = self._moved, set()
+            if not self._waiting and not has_moved:
+                self._thread = None
+                return None
+            wanted = {ending.job_id for ending in self._waiting}
+            return wanted & moved if has_moved else wanted
+
+    def _tell(self, job_ids: set[str]) -> None:
+        with self._changed:
+            ended = [ending for ending in self._waiting if ending.job_id in job_ids]
+            for ending in ended:
+                del self._waiting[ending]
+        for ending in ended:
+            ending.come()
