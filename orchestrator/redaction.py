@@ -25,7 +25,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _NO_SECRET_NAME = re.compile(
-    r"^(?:key|.*(?:bos|eos|pad|unk|sep|cls|mask|per|think|first|last|end|start|next)[_-]?token|token)$",
+    r"^(?:key|.*(?:bos|eos|pad|unk|sep|cls|mask|per|think|first|last|end|start|next)[_-]?token)$",
     re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(
@@ -53,6 +53,7 @@ _NAMED = re.compile(
     r"(?!os\.environ/)(?!\*{3})(?!SecretStr\()(?![\"'\[])[^\s\"',;&}\])]+",
     re.IGNORECASE,
 )
+_QUERY = re.compile(r"[?&]([\w.-]{1,80})=([^&#\s]+)")
 _WORD = re.compile(r"[^\s\"'<>`]+")
 _HTTP = re.compile(r"https?:/*$|wss?:/*$", re.IGNORECASE)
 
@@ -99,6 +100,9 @@ def remember_url(url: str) -> None:
         for part in parts if len(parts) > 1 else ():
             if len(part) >= SHORTEST and not part.isalpha():
                 remember(part)
+    for name, value in _QUERY.findall(url):
+        if is_secret(name, value):
+            remember(value)
 
 
 def remember_mapping(data: object, name: str = "") -> None:
@@ -106,7 +110,7 @@ def remember_mapping(data: object, name: str = "") -> None:
     for value in _secrets_in(data, name):
         remember(value)
     for value in _texts_in(data):
-        if "@" in value:
+        if "@" in value or "://" in value:
             remember_url(value)
 
 

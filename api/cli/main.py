@@ -21,7 +21,7 @@ from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, re
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
 from orchestrator.redaction import remember_environment
-from orchestrator.runtime.logs import safe_traceback, setup_logs
+from orchestrator.runtime.logs import safe_stderr, safe_traceback, setup_logs
 from orchestrator.runtime.threads import wait_passively
 
 FAILED, BAD_USAGE = 1, 2
@@ -117,11 +117,16 @@ _register()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code and never raises."""
+    remember_environment(os.environ)
+    with safe_stderr():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     line = hoisted(sys.argv[1:] if argv is None else argv)
     as_json, debug = "--json" in line.front, "--debug" in line.front
     # Progress bars of libraries would mix with ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    remember_environment(os.environ)
     wait_passively()
     try:
         app([*line.front, *line.rest], prog_name="muster")

@@ -9,7 +9,10 @@ import sys
 import threading
 import traceback
 import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import Any, TextIO, cast
 
 from orchestrator.redaction import redact
 
@@ -19,9 +22,44 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories: controls, formats (bidi, zero width), surrogates, private use, separators of lines."""
 
 
+class SafeStream:
+    """A stream whose texts are redacted: for what libraries write past logging, such as their tracebacks.
+
+    Attributes:
+        inner: where the texts go.
+    """
+
+    def __init__(self, inner: TextIO) -> None:
+        self.inner = inner
+
+    def write(self, text: str) -> int:
+        self.inner.write(redact(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@contextmanager
+def safe_stderr() -> Iterator[None]:
+    """Redact all that is written to stderr inside, by whomever, also in processes that are forked there."""
+    before = sys.stderr
+    if before is not None:  # it may be closed from the start
+        sys.stderr = cast(TextIO, SafeStream(before))
+    try:
+        yield
+    finally:
+        sys.stderr = before
+
+
 def setup_logs(*, level: int, form: str = FORMAT) -> None:
     """Records of this process go to stderr, unless whoever runs it has set logging up already."""
-    handler = logging.StreamHandler(sys.stderr)
+    # Records are redacted by their form already.
+    handler = logging.StreamHandler(sys.stderr.inner if isinstance(sys.stderr, SafeStream) else sys.stderr)
     handler.setFormatter(OneLine(form))
     logging.basicConfig(level=level, handlers=[handler])
     sys.excepthook = _write_uncaught

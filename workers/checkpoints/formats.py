@@ -58,7 +58,9 @@ def require_adapter(folder: str) -> None:
             param="adapter",
             remedy="Convert them to safetensors (save_pretrained on a machine you can lose).",
         )
-    raise EngineLoadError(f"adapter '{folder}' holds no {ADAPTER_WEIGHTS}.", param="adapter", remedy=remedy)
+    raise EngineLoadError(
+        f"adapter '{folder}' cannot be read: it holds no {ADAPTER_WEIGHTS}.", param="adapter", remedy=remedy
+    )
 
 
 def _pickles(folder: Path) -> list[str]:

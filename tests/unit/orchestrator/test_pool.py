@@ -37,6 +37,11 @@ def member(name: str, model: str = "m", **info: object) -> dict[str, object]:
     return {"model_name": name, "litellm_params": {"model": model}, "model_info": info}
 
 
+def test_another_revision_is_another_expert() -> None:
+    of_revision = [member("a", "org/model", muster={"revision": name}) for name in ("main", "0f2b5c1")]
+    assert len({pool_of(one).experts[0].fingerprint for one in of_revision}) == 2
+
+
 def test_adapters_of_one_base_share_its_engine() -> None:
     lora = {"base_model": "base", "muster": {"adapter": "lora"}}
 

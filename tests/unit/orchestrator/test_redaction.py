@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import sys
 import threading
+import traceback
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from orchestrator import redaction
 from orchestrator.errors import ConfigError, MusterError
 from orchestrator.redaction import redact
-from orchestrator.runtime.logs import OneLine, _log_uncaught, safe_traceback
+from orchestrator.runtime.logs import OneLine, _log_uncaught, safe_stderr, safe_traceback
 from orchestrator.settings.load import load_settings
 from orchestrator.settings.schema import GeneralSettings, MusterSettings
 
@@ -133,6 +135,7 @@ model_list:
       api_key: {SECRET}-1
       aws_secret_access_key: {SECRET}-2
       azure_ad_token: {SECRET}-3
+      token: {SECRET}-9
       extra_headers: {{x-api-key: {SECRET}-4}}
 environment_variables:
   OPENAI_API_KEY: {SECRET}-5
@@ -170,7 +173,7 @@ def test_a_readable_file_with_a_secret_under_any_name_is_refused_and_shows_none(
 def test_settings_of_a_private_file_show_no_secret_and_make_all_of_them_known(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, PASTED, mode=0o600))
     assert SECRET not in f"{settings!r} {settings} {settings.general_settings!r} {settings.model_list[0]}"
-    for number in range(1, 9):
+    for number in range(1, 10):
         assert SECRET not in redact(f"it said {SECRET}-{number}.")
 
 
@@ -198,6 +201,30 @@ def test_values_of_referred_variables_become_known(tmp_path: Path, monkeypatch: 
     settings = load_settings(written(tmp_path, text, mode=0o644))
     assert settings.model_list[0].litellm_params.api_key is not None
     assert redact(f"wrong key {SECRET}") == "wrong key [api_key]"
+
+
+@pytest.mark.parametrize("url", [f"postgresql://h/d?user=u&password={SECRET}", f"redis://h/0?token={SECRET}"])
+def test_a_secret_in_the_query_of_a_url_becomes_known(url: str) -> None:
+    redaction.remember_url(url)
+    assert redact(f"said {SECRET}") == "said [redacted]"
+
+
+def test_what_libraries_write_past_logging_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Here the traceback of a process, as multiprocessing prints it."""
+    redaction.remember(SECRET)
+    with safe_stderr():
+        try:
+            raise ValueError(SECRET)
+        except ValueError:
+            traceback.print_exc()
+        sys.stderr.write(f"also {SECRET}\n")
+        sys.stderr.writelines([f"{SECRET}\n"])
+        assert sys.stderr.isatty() is False
+    sys.stderr.write("after\n")
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert said.count("[redacted]") == 3
+    assert said.endswith("after\n")
 
 
 def test_an_error_that_nobody_caught_in_a_thread_is_redacted(caplog: pytest.LogCaptureFixture) -> None:
