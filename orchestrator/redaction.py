@@ -54,6 +54,9 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _QUERY = re.compile(r"[?&]([\w.-]{1,80})=([^&#\s]+)")
+_URL_NAME = re.compile(r"(?:^|[_.-])(?:url|uri|dsn)s?$", re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://\S+")
+_PATH = re.compile(r"[~./]|[^\s]*\.json$")
 _WORD = re.compile(r"[^\s\"'<>`]+")
 _HTTP = re.compile(r"https?:/*$|wss?:/*$", re.IGNORECASE)
 
@@ -109,8 +112,8 @@ def remember_mapping(data: object, name: str = "") -> None:
     """Replace what a configuration holds of secrets: by the names of keys, or by how a value is written."""
     for value in _secrets_in(data, name):
         remember(value)
-    for value in _texts_in(data):
-        if "@" in value or "://" in value:
+    for key, value in _texts_in(data, name):
+        if _is_url(key, value):
             remember_url(value)
 
 
@@ -121,8 +124,16 @@ def remember_environment(environment: Mapping[str, str]) -> None:
 
 def is_secret(name: str, value: str) -> bool:
     """True if a setting of this name and value holds a secret."""
-    named = _SECRET_NAME.search(name) is not None and _NO_SECRET_NAME.match(name) is None
-    return bool(value) and (named or _SECRET_VALUE.match(value) is not None or bool(_credentials(value)[1]))
+    if not value or ("credential" in name.lower() and _PATH.match(value)):
+        return False
+    if _SECRET_NAME.search(name) is not None and _NO_SECRET_NAME.match(name) is None:
+        return True
+    return _SECRET_VALUE.match(value) is not None or (_is_url(name, value) and bool(_credentials(value)[1]))
+
+
+def _is_url(name: str, value: str) -> bool:
+    """True if a setting is a URL, by its name or its form: lists of paths and prose hold `:` and `@`, too."""
+    return _URL_NAME.search(name) is not None or _URL.fullmatch(value) is not None
 
 
 def _secrets_in(data: object, name: str) -> Iterator[str]:
@@ -138,15 +149,16 @@ def _secrets_in(data: object, name: str) -> Iterator[str]:
             yield data.split(None, 1)[-1] if with_scheme else data
 
 
-def _texts_in(data: object) -> Iterator[str]:
+def _texts_in(data: object, name: str) -> Iterator[tuple[str, str]]:
+    """Texts, each with the key that it stands under."""
     if isinstance(data, Mapping):
-        for value in data.values():
-            yield from _texts_in(value)
+        for key, value in data.items():
+            yield from _texts_in(value, str(key))
     elif isinstance(data, list | tuple):
         for value in data:
-            yield from _texts_in(value)
+            yield from _texts_in(value, name)
     elif isinstance(data, str):
-        yield data
+        yield name, data
 
 
 def _replaced(text: str, secret: str, shown: str) -> str:

@@ -203,6 +203,27 @@ def test_values_of_referred_variables_become_known(tmp_path: Path, monkeypatch: 
     assert redact(f"wrong key {SECRET}") == "wrong key [api_key]"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("system_prompt", "Contact: bob@example.org. Never say a:b@c."),
+        ("PATH", "/usr/bin:/opt/tools/bin:/opt/node@18/bin"),
+        ("PS1", "\\u@\\h:\\w$ "),
+        ("max_tokens", "512"),
+        ("eos_token", "</s>"),
+        ("key", "gpt-4o"),
+        ("vertex_credentials", "/etc/keys/vertex.json"),
+        ("model", "org/model@0f2b5c1"),
+        ("api_base", "http://host:8000/v1"),
+        ("database_url", "postgresql://muster@db/muster"),
+    ],
+)
+def test_what_only_resembles_a_secret_is_none_and_stays_to_be_seen(name: str, value: str) -> None:
+    assert not redaction.is_secret(name, value)
+    redaction.remember_mapping({name: value, "other": [{name: value}]})
+    assert redaction._known == {}
+
+
 @pytest.mark.parametrize("url", [f"postgresql://h/d?user=u&password={SECRET}", f"redis://h/0?token={SECRET}"])
 def test_a_secret_in_the_query_of_a_url_becomes_known(url: str) -> None:
     redaction.remember_url(url)
