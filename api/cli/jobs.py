@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.cli.batch import INTERRUPTED
 from api.cli.session import session_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def jobs_retry(
     """Run what failed in a job that has ended again; what is answered stays.
 
     What was cancelled or came too late goes on where it was. Without a stack this command does the work, and
-    Ctrl-C leaves a job that `muster batch` resumes. Exit code 1: some questions failed again.
+    Ctrl-C leaves a job that its `muster batch` resumes (exit code 130). Exit code 1: some failed again.
     """
     from api.cli.progress import job_progress
     from api.views.jobs import job_view
@@ -75,8 +76,14 @@ def jobs_retry(
         n = app.ended.retry(job_id, failed_only=failed_only, deadline_s=deadline_s)
         session.remark(f"{n} questions run again." if n else "Nothing to run again.")
         if n and not app.settings.is_stack:
-            with job_progress(app, job_id) as on_progress:
-                app.jobs.run(job_id, on_progress=on_progress)
+            try:
+                with job_progress(app, job_id) as on_progress:
+                    app.jobs.run(job_id, on_progress=on_progress)
+            except KeyboardInterrupt:
+                session.remark(
+                    f"Interrupted. {job_id} goes on with its `muster batch`, or with `muster serve`."
+                )
+                raise typer.Exit(INTERRUPTED) from None
         view = job_view(app.jobs.job(job_id))
     session.emit(view.model_dump(mode="json"), _table("Job", [view]))
     if view.state != "running" and view.counts.failed:

@@ -9,10 +9,11 @@ from sqlalchemy import Connection, Text, func, select, update
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, Done, Job, JobProgress, JobState, QueryState
+from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.feedback import Feedback
 from orchestrator.errors import JobRunningError, NotFoundError
 from orchestrator.ports.jobs import Completion
-from orchestrator.store import Database, SqlFeedbackStore, SqlJobStore
+from orchestrator.store import Database, SqlCardStore, SqlFeedbackStore, SqlJobStore
 from orchestrator.store import tables as t
 from tests.fakes.work import answered, make_call, make_queries, make_response
 
@@ -339,6 +340,34 @@ def test_others_work_while_a_job_is_deleted(store: SqlJobStore, database: Databa
         assert texts(store, f"job{n}") == ["fine"]
     thread.join()
     check_books(database)
+
+
+def test_vacuum_drops_what_is_derived_and_asked_for_no_more(store: SqlJobStore, database: Database) -> None:
+    """Two cards of one expert: the newer counts. A load of long ago: no job that is kept saw it. A judgement
+    whose job is gone."""
+    ended_job(store, Answer(text="fine"))
+    cards = SqlCardStore(database)
+    for n_right in (1, 2):
+        tally = Tally(n_right=n_right)
+        cards.save_card(
+            CompetenceCard(
+                expert_id="a/0", fingerprint="f", profile_hash="p", outcomes_hash="o", total=tally, skills={}
+            )
+        )
+    for _ in range(2):
+        store.record_load(engine_id="a", device="cpu", owner="me", seconds=1)
+    with database.write() as conn:
+        conn.execute(update(t.engine_load).where(t.engine_load.c.pk == 1).values(at=1000.0))
+    SqlFeedbackStore(database).save_feedback(Feedback(job_id="gone", query_id="q", score=1, day=1), [])
+    store.vacuum()
+    with database.read() as conn:
+        n = {
+            name: conn.execute(select(func.count()).select_from(t.METADATA.tables[name])).scalar()
+            for name in ("card", "engine_load", "feedback", "job", "answer")
+        }
+    assert n == {"card": 1, "engine_load": 1, "feedback": 0, "job": 1, "answer": 1}
+    assert cards.cards()["a/0"].total.n_right == 2
+    assert texts(store) == ["fine"]
 
 
 def delete(store: SqlJobStore, job_id: str, *, limit: int = 100) -> None:

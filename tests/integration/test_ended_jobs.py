@@ -1,7 +1,11 @@
 """Jobs that have ended, by command line and over HTTP: what failed is run again, what is deleted is gone."""
 
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from api.cli.main import main
 from api.main import create_app
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.settings.load import load_settings
+from tests.harness.processes import ROOT
 from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import events, question, write_pool, write_questions
 
@@ -104,6 +109,29 @@ def test_jobs_retry_does_the_work_and_says_what_became_of_it(
     again = run_json(pool, capsys, "jobs", "retry", job_id)
     assert again["retries"] == 1, "nothing to run again"
     assert run_json(pool, capsys, "jobs", "retry", "nobody", code=1)["error"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_retry_that_was_interrupted_is_finished_by_its_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, number: signal.Signals
+) -> None:
+    """All three fail once; then one hangs once, and there the retry is interrupted."""
+    monkeypatch.chdir(tmp_path)
+    all_fail = {"regex": ".", "fail": "backend_error", "times": 3}
+    pool = write_pool(tmp_path, rules=[all_fail, {"match": question(1), "hang": True, "times": 1}])
+    words = ("batch", str(write_questions(tmp_path / "q.jsonl", range(3))), "-c", "alpha", "-o", "a.jsonl")
+    job_id = str(run_json(pool, capsys, *words, code=1)["job_id"])
+    program = [sys.executable, "-m", "api.cli.main", "--config", str(pool), "jobs", "retry", job_id]
+    process = subprocess.Popen(program, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    wait_for("one hangs", lambda: len(events(tmp_path, "rule")) == 4, within_s=60)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    if number is signal.SIGINT:
+        assert process.returncode == 130
+        assert b"Interrupted" in said
+    again = run_json(pool, capsys, *words)
+    assert (again["job_id"], again["completed"]) == (job_id, 3)
+    assert run_json(pool, capsys, "jobs", "show", job_id)["retries"] == 1
 
 
 def test_degraded_answers_are_run_again_on_demand(pool: Path, tmp_path: Path, capsys: Captured) -> None:
