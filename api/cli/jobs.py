@@ -45,6 +45,7 @@ def jobs_cancel(ctx: typer.Context, job_id: JobId) -> None:
     session = session_of(ctx)
     with session.app() as app:
         app.jobs.cancel(job_id)
+        app.endings.complete(job_id)
         view = job_view(app.jobs.job(job_id))
     session.emit(view.model_dump(mode="json"), _table("Job", [view]))
 

@@ -22,6 +22,7 @@ from orchestrator.runtime.private import tighten_folder
 from orchestrator.services.asking import Asking
 from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.ended import EndedJobs
+from orchestrator.services.endings import Endings
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.services.following import Following
@@ -103,7 +104,9 @@ class App:
             compositions=self.catalogue.build,
             routes_here=not settings.is_stack,
         )
+        self.endings = Endings(self.store)
         self.jobs = Jobs(
+            end=self.endings.begin,
             submitter=submitter,
             store=self.store,
             dispatcher=self.dispatcher,
@@ -179,6 +182,7 @@ class App:
 
     def close(self) -> None:
         self.upkeep.stop()
+        self.endings.stop()
         self.dispatcher.stop()
         self._database.close()
 

@@ -35,6 +35,9 @@ from workers.stack.tasks import Hands, register
 
 log = logging.getLogger(__name__)
 
+BEAT_ENDING_S = 3.0
+"""Of each sweep of the beat, for jobs that end early: it has nothing else to do but to ring."""
+
 GRACE_S = 25.0
 """From SIGTERM to the end; docker waits 30 s where compose says so."""
 RESTART_S = 1.0
@@ -206,6 +209,7 @@ def run_beat(settings: Settings) -> int:
                 grace_s=scheduler.lease_s,
                 max_attempts=scheduler.max_attempts,
                 harmless=app.remote_engine_ids,
+                ending_s=BEAT_ENDING_S,
             ),
         )
         beat.run(stopping)

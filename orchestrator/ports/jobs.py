@@ -143,6 +143,14 @@ class JobStore(JobReader, ResultReader, Protocol):
         large one after this returns. One that has ended stays as it is."""
 
 
+class EndingStore(Protocol):
+    """Jobs on their way to an early end."""
+
+    def end_some(self, job_id: str) -> bool:
+        """End some of the open queries of a job that was cancelled or is past its deadline, in a transaction
+        of bounded size; whether there are more. Of any other job there are none."""
+
+
 class EndedJobStore(Protocol):
     """Jobs that have ended: run again, or deleted."""
 

@@ -27,6 +27,7 @@ class Jobs:
 
     Args:
         later_engines: engines that a later stage of a job may need.
+        end: called with a job that was cancelled, of which something may be left to end.
         cards: what is known of the pool at the moment.
     """
 
@@ -40,6 +41,7 @@ class Jobs:
         later_engines: Callable[[Job], Iterable[str]],
         cards: Callable[[], Mapping[str, CompetenceCard]],
         now_s: EpochClock = time.time,
+        end: Callable[[str], None] = lambda _job_id: None,
     ) -> None:
         self._submitter = submitter
         self._store = store
@@ -48,6 +50,7 @@ class Jobs:
         self._engines_of_later_stages = later_engines
         self._cards = cards
         self._now_s = now_s
+        self._end = end
 
     def submit(
         self,
@@ -124,8 +127,11 @@ class Jobs:
         return self._store.answers(job_id)
 
     def cancel(self, job_id: str) -> None:
-        """End a job: its open queries fail as `cancelled`. One that has ended stays as it is."""
+        """End a job: nothing of it is begun any more, and its open queries fail as `cancelled`, those of a
+        large one after this returns. One that has ended stays as it is."""
         self._store.cancel(job_id)
+        if not self._store.job(job_id).state.is_over:
+            self._end(job_id)
         self._dispatcher.notify()
 
     def left(self, job_id: str) -> LoadPlan:

@@ -60,19 +60,19 @@ def ending(conn: Connection) -> list[int]:
     return found
 
 
-def end_some(conn: Connection, job_pk: int, *, after: int = -1, patient: bool = False) -> int | None:
-    """End up to `CHUNK` of a marked job's open queries, those after a line of it; the last line that was
-    looked at, None = there are no more. Queries that somebody holds are left for the next time. `patient`:
-    they are waited for, and only `AT_ONCE` are ended."""
+def end_some(
+    conn: Connection, job_pk: int, *, after: int = -1, limit: int = CHUNK, patient: bool = False
+) -> int | None:
+    """End up to `limit` of a marked job's open queries, those after a line of it; the last line that was
+    looked at, None = there are no more. Queries that somebody holds are left for the next time; `patient`:
+    they are waited for."""
     state = conn.execute(select(t.job.c.state).where(t.job.c.pk == job_pk)).scalar()
     if state not in _NOTES:
         return None
     q = t.query.c
     of_job = select(q.pk, q.ix).where(q.job_pk == job_pk, q.ix > after, q.state == inline(t.OPEN))
     rows = conn.execute(
-        of_job.order_by(q.ix)
-        .limit(AT_ONCE if patient else CHUNK)
-        .with_for_update(key_share=True, skip_locked=not patient)
+        of_job.order_by(q.ix).limit(limit).with_for_update(key_share=True, skip_locked=not patient)
     ).all()
     if not rows:
         close_if_finished(conn, job_pk)

@@ -107,16 +107,22 @@ class SqlJobStore:
         job_pk = self._db.fetch(lambda conn: submission.job_pk_of(conn, job_id))
         self._db.transact(lambda conn: ending.cancel(conn, job_pk))
         self._db.transact(lambda conn: ending.end_leased(conn, job_pk))
-        self._db.transact(lambda conn: ending.end_some(conn, job_pk, patient=True))
+        self._db.transact(lambda conn: ending.end_some(conn, job_pk, limit=ending.AT_ONCE, patient=True))
+
+    def end_some(self, job_id: str) -> bool:
+        job_pk = self._db.fetch(lambda conn: submission.job_pk_of(conn, job_id))
+        return self._db.transact(lambda conn: ending.end_some(conn, job_pk, patient=True)) is not None
 
     def retry(self, job_id: str, *, failed_only: bool, deadline_s: float | None) -> int:
         self._revision.require()
+        self._end_fully(job_id)
         return self._db.transact(
             lambda conn: retrying.retry(conn, job_id, failed_only=failed_only, deadline_s=deadline_s)
         )
 
     def begin_deleting(self, job_id: str) -> int:
         self._revision.require()
+        self._end_fully(job_id)
         return self._db.transact(lambda conn: deleting.begin(conn, job_id))
 
     def begin_deleting_old(self, days: Mapping[str, float], *, limit: int) -> int:
@@ -240,6 +246,11 @@ class SqlJobStore:
                 limit=limit,
             )
         )
+
+    def _end_fully(self, job_id: str) -> None:
+        """A job that is on its way to an early end is brought there; any other stays as it is."""
+        while self.end_some(job_id):
+            pass
 
     def _is_audit_due(self) -> bool:
         now = time.monotonic()

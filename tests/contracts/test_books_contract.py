@@ -221,6 +221,21 @@ def test_a_large_job_that_is_cancelled_says_so_and_is_left_alone_from_then_on(
     assert counted(database) == by_rows(database)
 
 
+@pytest.mark.parametrize("again", ["retry", "delete"])
+def test_a_large_job_can_be_run_again_or_deleted_as_soon_as_it_was_cancelled(
+    store: SqlJobStore, again: str
+) -> None:
+    lines(store, LARGE, job_id="large")
+    store.cancel("large")
+    if again == "delete":
+        store.begin_deleting("large")
+        assert store.jobs() == []
+        return
+    assert store.retry("large", failed_only=True, deadline_s=None) == LARGE
+    assert store.job("large").state is JobState.RUNNING
+    assert len(claim(store, limit=LARGE)) == LARGE
+
+
 def test_what_comes_back_to_a_job_that_is_being_cancelled_is_not_claimed(
     store: SqlJobStore, database: Database
 ) -> None:

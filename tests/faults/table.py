@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tests.faults import (
     api_faults,
+    book_faults,
     broker_faults,
     database_faults,
     ended_faults,
@@ -266,6 +267,31 @@ FAULTS: tuple[Fault, ...] = (
         "the schema of a live system is migrated, and its own again",
         "nothing is claimed meanwhile; log and health say so; then all is answered",
         system_faults.migrated_under_way,
+    ),
+    Fault(
+        "F81",
+        "three jobs of 8,000 queries reach their deadlines together",
+        "they expire bit by bit; a job beside them is answered",
+        book_faults.overdue_large,
+    ),
+    Fault(
+        "F82",
+        "a job of 16,000 queries is cancelled amid its work",
+        "it says so at once and nothing of it runs; the job behind it is answered",
+        book_faults.cancelled_large,
+    ),
+    Fault(
+        "F83",
+        "the database's clock set an hour forward",
+        "no lease of who lives ends, no attempt is burnt",
+        book_faults.clock_forward,
+        short=True,
+    ),
+    Fault(
+        "F84",
+        "the database's clock set an hour back, under a worker that stands still",
+        "what it held is taken over in time",
+        book_faults.clock_back,
     ),
 )
 
