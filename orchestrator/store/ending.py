@@ -21,7 +21,7 @@ CHUNK = 500
 """Queries that are ended in one transaction."""
 
 AT_ONCE = 250
-"""Queries of a cancelled job that are ended before the call returns: a smaller job has ended by then."""
+"""Open queries of a job that is ended before its cancellation returns; a larger one is only marked by then."""
 
 JOBS_AT_ONCE = 100
 """Jobs that are marked in one transaction."""
@@ -38,9 +38,12 @@ _NOTES = {
 }
 
 
-def cancel(conn: Connection, job_pk: int) -> None:
-    """Mark a job; one that has ended, or is about to, is left alone."""
+def cancel(conn: Connection, job_pk: int) -> bool:
+    """Mark a job; one that has ended, or is about to, is left alone. True if it is small."""
     _mark(conn, [job_pk], JobState.CANCELLING)
+    j = t.job.c
+    n_open = select(j.n_total - j.n_completed - j.n_failed).where(j.pk == job_pk)
+    return bool(conn.execute(n_open).scalar_one() <= AT_ONCE)
 
 
 def expire(conn: Connection) -> int:
@@ -79,20 +82,6 @@ def end_some(
         return None
     _end(conn, job_pk, [row.pk for row in rows], _NOTES[JobState(state)])
     return int(rows[-1].ix)
-
-
-def end_leased(conn: Connection, job_pk: int) -> None:
-    """End up to `AT_ONCE` of a marked job's queries that engines are at work on, so that these stop."""
-    state = conn.execute(select(t.job.c.state).where(t.job.c.pk == job_pk)).scalar()
-    if state not in _NOTES:
-        return
-    a, q = t.assignment.c, t.query.c
-    leased = select(a.query_pk).where(a.state == inline(t.LEASED), a.job_pk == job_pk).distinct()
-    at_work = sorted(conn.execute(leased).scalars())[:AT_ONCE]
-    still_open = select(q.pk).where(among(q.pk, at_work), q.state == inline(t.OPEN)).order_by(q.pk)
-    pks = list(conn.execute(still_open.with_for_update(key_share=True)).scalars())
-    if pks:
-        _end(conn, job_pk, pks, _NOTES[JobState(state)])
 
 
 def _mark(conn: Connection, job_pks: list[int], state: JobState) -> int:

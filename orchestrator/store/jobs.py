@@ -105,9 +105,8 @@ class SqlJobStore:
     def cancel(self, job_id: str) -> None:
         self._revision.require()
         job_pk = self._db.fetch(lambda conn: submission.job_pk_of(conn, job_id))
-        self._db.transact(lambda conn: ending.cancel(conn, job_pk))
-        self._db.transact(lambda conn: ending.end_leased(conn, job_pk))
-        self._db.transact(lambda conn: ending.end_some(conn, job_pk, limit=ending.AT_ONCE, patient=True))
+        if self._db.transact(lambda conn: ending.cancel(conn, job_pk)):
+            self._db.transact(lambda conn: ending.end_some(conn, job_pk, patient=True))
 
     def end_some(self, job_id: str) -> bool:
         job_pk = self._db.fetch(lambda conn: submission.job_pk_of(conn, job_id))
