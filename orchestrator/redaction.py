@@ -53,6 +53,7 @@ _NAMED = re.compile(
     r"(?!os\.environ/)(?!\*{3})(?!SecretStr\()(?![\"'\[])[^\s\"',;&}\])]+",
     re.IGNORECASE,
 )
+_NAMING = ("key", "pass", "pwd", "secret", "token", "credential")
 _QUERY = re.compile(r"[?&]([\w.-]{1,80})=([^&#\s]+)")
 _URL_NAME = re.compile(r"(?:^|[_.-])(?:url|uri|dsn)s?$", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://\S+")
@@ -67,10 +68,15 @@ _known: dict[str, str] = {}
 def redact(text: str) -> str:
     """A text for others to read: without known secrets, and without what is written like one."""
     text = without_known(text)
-    text = _PRIVATE_KEY.sub(REDACTED, text)
-    text = _AUTHORIZATION.sub(rf"\g<name>{REDACTED}", text)
-    text = _BEARER.sub(rf"\g<name> {REDACTED}", text)
-    text = _NAMED.sub(rf"\g<name>{REDACTED}", text)
+    lowered = text.lower()  # most texts hold none of these words, and looking for them is cheap
+    if "private key" in lowered:
+        text = _PRIVATE_KEY.sub(REDACTED, text)
+    if "authorization" in lowered:
+        text = _AUTHORIZATION.sub(rf"\g<name>{REDACTED}", text)
+    if "bearer" in lowered or "basic" in lowered:
+        text = _BEARER.sub(rf"\g<name> {REDACTED}", text)
+    if any(word in lowered for word in _NAMING):
+        text = _NAMED.sub(rf"\g<name>{REDACTED}", text)
     text = _SECRET_VALUE.sub(REDACTED, text)
     return _WORD.sub(_without_password, text) if "@" in text else text
 
