@@ -233,6 +233,31 @@ def test_cancelling_stops_the_requests_of_the_job(store: SqlJobStore) -> None:
     assert answer_codes(store) == {"slow": "cancelled"}
 
 
+def test_requests_whose_calls_were_deleted_or_run_again_are_stopped_too(store: SqlJobStore) -> None:
+    """One job is deleted; the other runs again, with calls of new numbers: the old ones end."""
+    clock = HandClock()
+    loop = make_loop(store, make_pool("a"), FakeBackend(clock=clock), clock=clock)
+    for job_id in ("gone", "again"):
+        submit(store, [Query(id=job_id, question=f"hang {job_id}")], job_id=job_id)
+    for _ in range(3):
+        loop.tick()
+    assert len(store.held("loop")) == 2
+    first = store.held("loop")
+    for job_id in ("gone", "again"):
+        store.cancel(job_id)
+    number = store.begin_deleting("gone")
+    while store.purge(number, limit=9):
+        pass
+    store.retry("again", failed_only=True, deadline_s=None)
+    clock.now += 6
+    for _ in range(3):
+        loop.tick()
+    held = store.held("loop")
+    assert len(held) == 1
+    assert not held & first
+    assert [a.id for lane in loop._lanes for a in lane.seat.running] == list(held)
+
+
 def test_shutting_down_refunds_attempts_and_keeps_what_is_finished(store: SqlJobStore) -> None:
     loop = make_loop(store, make_pool("a"), FakeBackend(batch=1), pace=Pace(look_s=0.0, commit_s=math.inf))
     submit(store, make_queries(10))
