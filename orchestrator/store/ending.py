@@ -21,7 +21,7 @@ CHUNK = 500
 """Queries that are ended in one transaction."""
 
 AT_ONCE = 250
-"""Open queries of a job that is ended before its cancellation returns; a larger one is only marked by then."""
+"""Open queries of a job that is ended before its cancellation returns; a larger one is only marked then."""
 
 JOBS_AT_ONCE = 100
 """Jobs that are marked in one transaction."""
