@@ -47,7 +47,7 @@ _AUTHORIZATION = re.compile(
 _BEARER = re.compile(r"\b(?P<name>bearer|basic)\s+(?=[^\s\"']{0,200}[0-9=._])[^\s\"',;]{6,}", re.IGNORECASE)
 # In prose, `api_key: …` introduces a sentence more often than a key: a value there must look like one.
 _NAMED = re.compile(
-    r"(?P<name>(?:api[_-]?key|password|passwd|passphrase|pwd|secret|token|credentials?|(?:access|private|master|"
+    r"(?P<name>(?:(?<=[?&])key|api[_-]?key|password|passwd|passphrase|pwd|secret|token|credentials?|(?:access|private|master|"
     r"account)[_-]?key)(?:=[\"']?|[\"']\s{0,4}[:=]\s{0,4}b?[\"']|[\"']?\]?\s{0,4}=\s{0,4}[\"']"
     r"|:\s{0,4}(?=[A-Za-z_+/=-]{0,80}[0-9])(?=[^\s\"',;&}\])]{12})))"
     r"(?!os\.environ/)(?!\*{3})(?!SecretStr\()(?![\"'\[])[^\s\"',;&}\])]+",

@@ -1,15 +1,20 @@
 """Secrets in every setting, and every command: none is in what is printed, logged or left in files."""
 
 import json
+import re
 import stat
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
+from tests.fakes.bad_server import BadServer, refuses
+from tests.harness.processes import ROOT, Process
+from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import write_pool
 
 SCRIPT = """
@@ -117,6 +122,42 @@ def test_no_command_shows_a_secret(tmp_path: Path, variables: Mapping[str, str])
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.name != "pool.yaml":
             assert MARK.encode() not in path.read_bytes(), path
+
+
+def test_a_server_shows_no_secret_of_its_own_or_of_its_callers(tmp_path: Path) -> None:
+    """Failing calls, odd paths and headers, and an endpoint that quotes the key it was sent."""
+    refusal = refuses(401, f"wrong key {secret('key')}, said Bearer {secret('key')}")
+    quoting = BadServer(refusal, models=("m",))
+    with quoting as endpoint:
+        pool = planted_pool(tmp_path)
+        pool.write_text(pool.read_text().replace("http://127.0.0.1:9/v1", endpoint.url))
+        words = ["--debug", "serve", "--port", "0"]
+        log = tmp_path / "serve.log"
+        server = Process(
+            "serve",
+            [sys.executable, "-m", "api.cli.main", *words],
+            env={"PYTHONPATH": str(ROOT), "MUSTER_CONFIG": str(pool)},
+            log=log,
+            cwd=tmp_path,
+            ready="Muster listens",
+        ).start()
+        try:
+            wait_for("it listens", lambda: "Muster listens" in log.read_text(), within_s=120)
+            url = re.search(r"http://[\d.:]+", log.read_text())
+            assert url is not None
+            mine = {"authorization": f"Bearer {secret('caller')}", "x-api-key": secret("caller")}
+            body = {"model": "elsewhere", "messages": [{"role": "user", "content": "2 + 2?"}]}
+            with httpx.Client(base_url=url[0], headers=mine, timeout=60) as client:
+                said = client.post("/v1/chat/completions", json=body).text
+                assert "[api_key]" in said
+                said += client.get(f"/v1/models?api_key={secret('query')}").text
+                said += client.get("/health/ready").text + client.get("/v1/experts").text
+                client.get(f"/nowhere?key={secret('query')}&access_token={secret('query')}")
+                client.post("/v1/chat/completions", content=b"{")
+        finally:
+            server.stop()
+    assert MARK not in said
+    assert [line for line in log.read_text().splitlines() if MARK in line] == []
 
 
 def test_everything_in_the_data_folder_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_passwords_of_urls_are_hidden_however_the_url_is_written(url: str, aroun
         f"api_key: {SECRET}",
         f"https://h/v1?api_key={SECRET}&x=1",
         f"x-api-key: {SECRET}",
+        f"GET /v1/models?key={SECRET} HTTP/1.1",
+        f"GET /v1/models?x=1&access_token={SECRET} HTTP/1.1",
         f"sk-proj-{SECRET}",
         f"hf_{SECRET}",
         "AKIAIOSFODNN7EXAMPLE",
