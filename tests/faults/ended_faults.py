@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import httpx
 
+from tests.fakes.bad_server import ActingHandler, BadServer, completion, refuses, says
 from tests.faults import checker, machines
-from tests.faults.pools import questions, scripted
+from tests.faults.pools import questions, scripted, served
 from tests.faults.report import Report
 from tests.faults.world import N_QUERIES, Lab, World, living
 from tests.harness.waiting import becomes_true, wait_for
@@ -44,6 +45,27 @@ def after_deadline(lab: Lab, report: Report) -> None:
         again = _retry(world, job, deadline_s=3600).json()
         report.expect("a new deadline counts from now", again.get("deadline_at"), seen=again)
         _runs_to_the_end(world, report, job)
+
+
+def after_outage(lab: Lab, report: Report) -> None:
+    """A model server is away for longer than the job's deadline; then it is back."""
+    is_back = threading.Event()
+    well, away = says(completion("The answer is (A).")), refuses(503, "away")
+
+    def act(handler: ActingHandler) -> None:
+        (well if is_back.is_set() else away)(handler)
+
+    with BadServer(act) as server:
+        pool = (served("remote", server.url, max_concurrent=8, stream=False),)
+        with living(lab, report, pool, workers=2) as world:
+            job = world.submit(deadline_s=10)
+            report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
+            counts = world.counters(job)
+            report.expect("nothing was answered", counts.failed == counts.total, seen=counts)
+            is_back.set()
+            reply = _retry(world, job)
+            report.expect("the retry is accepted", reply.status_code == 202, seen=reply.text[:200])
+            _runs_to_the_end(world, report, job)
 
 
 def after_cancelling(lab: Lab, report: Report) -> None:

@@ -269,6 +269,12 @@ FAULTS: tuple[Fault, ...] = (
         system_faults.migrated_under_way,
     ),
     Fault(
+        "F78",
+        "a model server away for longer than a job's deadline; back, and a retry",
+        "all is answered",
+        ended_faults.after_outage,
+    ),
+    Fault(
         "F81",
         "three jobs of 8,000 queries reach their deadlines together",
         "they expire bit by bit; a job beside them is answered",
