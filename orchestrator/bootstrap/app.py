@@ -147,6 +147,7 @@ class App:
             revision=self.store.require_revision,
             devices=self.store,
             measuring=self.preparation.note,
+            refused=lambda: self.news.n_refused,
         )
 
     def device_driver(

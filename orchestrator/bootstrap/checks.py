@@ -60,12 +60,15 @@ class Checks:
         revision: Callable[[], None],
         devices: DeviceReader,
         measuring: Callable[[], str | None] = lambda: None,
+        refused: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         Args:
             revision: raises SchemaChangedError where the database is of another one.
             measuring: how far the profile is that this process makes; None = it makes none.
+            refused: messages of the broker that strangers wrote, and nobody heard.
         """
+        self._refused = refused
         self._revision = revision
         self._devices = devices
         self._measuring = measuring
@@ -121,7 +124,9 @@ class Checks:
     def _broker(self) -> str:
         from workers.stack.celery_app import check_broker
 
-        return check_broker(self._settings)
+        n = self._refused()
+        strange = f"; {n} messages of others, or sent again by others, were ignored" if n else ""
+        return f"{check_broker(self._settings)}{strange}"
 
     def _weights(self) -> str:
         folders = {e.engine.model for e in self._pool.experts} | {e.adapter for e in self._pool.experts}

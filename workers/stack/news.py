@@ -39,6 +39,10 @@ class News(Protocol):
     def is_live(self) -> bool:
         """True while news arrives at present; else look more often."""
 
+    @property
+    def n_refused(self) -> int:
+        """Messages that were not heard, as somebody else had written them, or sent them again."""
+
     def tell(self, job_ids: Collection[str]) -> None:
         """Say that these jobs have new answers; never fails."""
 
@@ -57,6 +61,7 @@ class NoNews:
     """A broker without pub/sub."""
 
     is_live = False
+    n_refused = 0
 
     def tell(self, job_ids: Collection[str]) -> None:
         pass
@@ -106,6 +111,10 @@ class RedisNews:
     @property
     def is_live(self) -> bool:
         return self._live.is_set()
+
+    @property
+    def n_refused(self) -> int:
+        return self.seals.n_refused
 
     def tell(self, job_ids: Collection[str]) -> None:
         try:
