@@ -3,6 +3,7 @@
     MusterError
     ├── ConfigError                  settings or pool file; exit code 2
     │   ├── MistakesError            several at once
+    │   ├── EmbedderError            an embedding model that cannot be loaded
     │   └── NotProfiledError         a router that reads profile outcomes, where there are none
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
@@ -51,6 +52,7 @@ class MusterError(Exception):
         super().__init__(redact(message if remedy is None else f"{message} {remedy}"))
         self.message = str(self)
         self.param = param
+        self.remedy = None if remedy is None else redact(remedy)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors of worker processes arrive as they were raised; by default the message would be taken for
@@ -100,6 +102,10 @@ class MistakesError(ConfigError):
         self.file = first.file
         self.line = first.line
         self.mistakes = tuple(mistakes)
+
+
+class EmbedderError(ConfigError):
+    """An embedding model that cannot be loaded."""
 
 
 class NotProfiledError(ConfigError):
@@ -161,7 +167,20 @@ class BackendError(MusterError):
 
 
 class EngineLoadError(BackendError):
+    """An engine that is not loaded. A wait may heal it: a server that is away, too little memory.
+
+    Args:
+        is_lasting: no wait can: no such weights, a kind of model that the engine does not know, options that
+            it refuses.
+    """
+
     code = "engine_load_failed"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, remedy: str | None = None, is_lasting: bool = False
+    ) -> None:
+        super().__init__(message, param=param, remedy=remedy)
+        self.is_lasting = is_lasting
 
 
 class EngineCrashedError(BackendError):

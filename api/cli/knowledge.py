@@ -96,14 +96,16 @@ def cards(
 
 def experts(ctx: typer.Context) -> None:
     """List the pool."""
-    from api.cli.tables import experts_table
+    from api.cli.tables import engine_lines, experts_table
     from api.views.experts import expert_view
 
     session = session_of(ctx)
     with session.app() as app:
-        known = app.experts.cards()
-        payload = [expert_view(e, known.get(e.id)).model_dump(mode="json") for e in app.experts.pool.experts]
-        session.emit(payload, experts_table(app.experts.pool, known))
+        known, states = app.experts.cards(), app.engines.states()
+        views = [expert_view(e, known.get(e.id), states[e.engine.id]) for e in app.experts.pool.experts]
+        lines = engine_lines(states.values())
+        table = experts_table(app.experts.pool, known, states)
+        session.emit([view.model_dump(mode="json") for view in views], table, *lines)
 
 
 def _import_cards(session: Session, app: "App", path: Path) -> None:

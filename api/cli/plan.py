@@ -19,10 +19,12 @@ def plan(
     The lower bound is what no schedule could beat; of a job that has ended, the ratio says how close it
     came.
     """
-    from api.cli.tables import plan_lines, plan_table
+    from api.cli.tables import engine_lines, plan_lines, plan_table
     from api.views.jobs import plan_view
 
     session = session_of(ctx)
     with session.app() as app:
         made = app.jobs.plan(job, exact=exact)
-    session.emit(plan_view(made).model_dump(mode="json"), plan_table(made), plan_lines(made))
+        waits_for = app.jobs.waits_for(job)
+    payload = plan_view(made, waits_for).model_dump(mode="json")
+    session.emit(payload, plan_table(made), plan_lines(made), *engine_lines(waits_for))

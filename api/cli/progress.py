@@ -6,7 +6,7 @@ On a terminal it is a bar; where stderr is piped, a line now and then.
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
     from orchestrator.domain.assignments import JobProgress, LoadPlan
+    from orchestrator.domain.engines import EngineState
 
 
 LINE_S = 10.0
@@ -33,6 +34,7 @@ class JobLines:
 
     Args:
         left: what is left of a job.
+        waits_for: engines of a job that cannot be served now.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class JobLines:
         write: Callable[[str], object],
         *,
         left: "Callable[[str], LoadPlan]",
+        waits_for: "Callable[[str], Sequence[EngineState]]" = lambda _: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write = write
         self._left = left
+        self._waits_for = waits_for
         self._clock = clock
         self._title = ""
         self._written_at = -math.inf
@@ -54,7 +58,9 @@ class JobLines:
             return
         self._title, self._written_at = title, self._clock()
         calls = f"{progress.n_responses} of {progress.n_assignments} calls"
-        self._write(f"{title}: {calls}, {progress_line(progress, left=self._left(progress.job.id))}\n")
+        job_id = progress.job.id
+        line = progress_line(progress, left=self._left(job_id), waits_for=self._waits_for(job_id))
+        self._write(f"{title}: {calls}, {line}\n")
 
 
 class JobBar:
@@ -71,14 +77,22 @@ class JobBar:
             description=title,
             total=progress.n_assignments or None,
             completed=progress.n_responses,
-            detail=progress_line(progress, left=self._app.jobs.left(progress.job.id)),
+            detail=progress_line(
+                progress,
+                left=self._app.jobs.left(progress.job.id),
+                waits_for=self._app.jobs.waits_for(progress.job.id),
+            ),
         )
 
 
 @contextmanager
 def job_bar(app: "App") -> Iterator[OnJobs]:
     if not sys.stderr.isatty():
-        yield JobLines(lambda line: print(line, end="", file=sys.stderr, flush=True), left=app.jobs.left)
+        yield JobLines(
+            lambda line: print(line, end="", file=sys.stderr, flush=True),
+            left=app.jobs.left,
+            waits_for=app.jobs.waits_for,
+        )
         return
     columns = (
         TextColumn("{task.description}"),
@@ -97,14 +111,19 @@ def job_progress(app: "App", title: str) -> Iterator[Callable[["JobProgress"], N
         yield lambda progress: bar.update(title, progress)
 
 
-def progress_line(progress: "JobProgress", *, left: "LoadPlan") -> str:
-    """`12/20 queries, 1 failed, 3 loads, 2 more, about 1:05 left`."""
+def progress_line(
+    progress: "JobProgress", *, left: "LoadPlan", waits_for: "Sequence[EngineState]" = ()
+) -> str:
+    """`12/20 queries, 1 failed, 3 loads, 2 more, about 1:05 left`, and what it waits for."""
+    from api.views.experts import engine_line
+
     done = progress.completed + progress.failed
     parts = [f"{done}/{progress.total} queries"]
     parts += [f"{progress.failed} failed"] if progress.failed else []
     parts.append(f"{progress.n_loads} loads")
     parts += [f"{left.loads_left} more"] if left.loads_left else []
     parts += [f"about {duration(left.seconds_left)} left"] if left.seconds_left else []
+    parts += [f"waits for {state.engine_id}: {engine_line(state)}: {state.why}" for state in waits_for]
     return ", ".join(parts)
 
 

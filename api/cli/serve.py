@@ -123,7 +123,9 @@ def _prepared(session: Session, app: "App", questions: "list[Query]") -> Iterato
     """
     from api.cli.progress import JobLines
 
-    lines = JobLines(lambda line: session.remark(line.rstrip()), left=app.jobs.left)
+    lines = JobLines(
+        lambda line: session.remark(line.rstrip()), left=app.jobs.left, waits_for=app.jobs.waits_for
+    )
     if not app.settings.is_stack:  # the workers embed and route
         app.preparation.start(
             questions, on_progress=lambda p: lines.update("profiling", p), tell=session.remark

@@ -1,6 +1,7 @@
 """Results as tables for people. Nothing here decides anything."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.answers import Answer, Decision, Recruit
     from orchestrator.domain.cards import CompetenceCard, Tally
     from orchestrator.domain.diagnoses import Diagnosis
+    from orchestrator.domain.engines import EngineState
     from orchestrator.domain.experts import Pool
     from orchestrator.domain.feedback import Drift, Feedback
     from orchestrator.evaluation.bench import BenchReport
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.evaluation.replay.results import ReplayReport
     from orchestrator.evaluation.swiss import Standing
 
+NO_STATES: Mapping[str, "EngineState"] = MappingProxyType({})
 TOP_SKILLS = 3
 
 
@@ -38,15 +41,40 @@ def table(title: str, *columns: str, numbers: Iterable[str] = (), whole: Iterabl
     return result
 
 
-def experts_table(pool: "Pool", cards: Mapping[str, "CompetenceCard"]) -> Table:
-    result = table("Experts", "expert", "engine", "backend", "roles", "accuracy", numbers=["accuracy"])
+def experts_table(
+    pool: "Pool", cards: Mapping[str, "CompetenceCard"], states: Mapping[str, "EngineState"] = NO_STATES
+) -> Table:
+    columns = ("expert", "engine", "backend", "roles", "accuracy", "state")
+    result = table("Experts", *columns, numbers=["accuracy"])
     for expert in pool.experts:
         card = cards.get(expert.id)
         known = measured(card.total) if card else "not profiled"
         result.add_row(
-            expert.id, expert.engine.id, expert.engine.backend, ", ".join(sorted(expert.roles)), known
+            expert.id,
+            expert.engine.id,
+            expert.engine.backend,
+            ", ".join(sorted(expert.roles)),
+            known,
+            states[expert.engine.id].state if expert.engine.id in states else "–",
         )
     return result
+
+
+def engine_lines(states: Iterable["EngineState"]) -> list[Text]:
+    """A line for each engine that cannot be served now: since when, why, the next try, what heals it."""
+    from api.views.experts import engine_line
+
+    return [
+        Text.assemble((f"{s.engine_id}: ", "bold"), engine_line(s), (f": {_reason(s)}" if s.why else ""))
+        for s in states
+        if not s.is_well
+    ]
+
+
+def _reason(state: "EngineState") -> str:
+    """Why, with the remedy unless that says it already."""
+    why, heal = state.why or "", state.heal or ""
+    return why if not heal or heal in why else f"{why} {heal}"
 
 
 def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:

@@ -12,8 +12,9 @@ router = APIRouter(prefix="/v1/experts", tags=["experts"])
 
 @router.get("")
 def list_experts(app: AppDep) -> ExpertList:
-    cards = app.experts.cards()
-    return ExpertList(data=[expert_view(e, cards.get(e.id)) for e in app.experts.pool.experts])
+    cards, states = app.experts.cards(), app.engines.states()
+    experts = app.experts.pool.experts
+    return ExpertList(data=[expert_view(e, cards.get(e.id), states[e.engine.id]) for e in experts])
 
 
 @router.get("/{expert_id:path}/card")
@@ -30,4 +31,5 @@ def get_card(expert_id: str, app: AppDep) -> CardView:
 @router.get("/{expert_id:path}")
 def get_expert(expert_id: str, app: AppDep) -> ExpertView:
     expert = app.experts.expert(expert_id)
-    return expert_view(expert, app.experts.cards().get(expert.id))
+    state = app.engines.states(among=[expert.engine.id])[expert.engine.id]
+    return expert_view(expert, app.experts.cards().get(expert.id), state)

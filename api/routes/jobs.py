@@ -71,7 +71,7 @@ def list_jobs(app: AppDep, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> J
 
 @router.get(PATH + "/{job_id}")
 def get_job(job_id: str, app: AppDep) -> JobView:
-    return job_view(app.jobs.job(job_id))
+    return job_view(app.jobs.job(job_id), app.jobs.waits_for(job_id))
 
 
 @router.post(PATH + "/{job_id}/cancel")
@@ -114,7 +114,7 @@ def get_plan(
     exact: Annotated[bool, Query(description="The shortest schedule; takes up to 5 s.")] = False,
 ) -> PlanView:
     """Loads and seconds of a job, done and left, device by device."""
-    return plan_view(app.jobs.plan(job_id, exact=exact))
+    return plan_view(app.jobs.plan(job_id, exact=exact), app.jobs.waits_for(job_id))
 
 
 @router.get(PATH + "/{job_id}/answers")

@@ -1,12 +1,26 @@
-"""Wire types of `/v1/experts`: experts and their cards."""
+"""Wire types of `/v1/experts`: experts, their engines and their cards."""
 
 from typing import Literal
 
 from api.schemas.base import Wire
 
 
+class EngineView(Wire):
+    """An engine. `cooling`: its work waits, and it is tried again in `next_try_s` seconds. `down`: only what
+    `remedy` says heals it. `since_s`: for how many seconds it has been so, where known."""
+
+    engine: str
+    state: Literal["ready", "loading", "cooling", "down"]
+    code: str | None
+    why: str | None
+    remedy: str | None
+    since_s: float | None
+    next_try_s: float | None
+
+
 class ExpertView(Wire):
-    """`accuracy` on the profile questions; None = not profiled. Costs are USD per token."""
+    """`accuracy` on the profile questions; None = not profiled. Costs are USD per token. `state`: of its
+    engine at the moment."""
 
     id: str
     object: Literal["muster.expert"] = "muster.expert"
@@ -20,6 +34,7 @@ class ExpertView(Wire):
     output_cost_per_token: float
     fingerprint: str
     accuracy: float | None
+    state: EngineView
 
 
 class ExpertList(Wire):

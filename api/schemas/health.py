@@ -3,6 +3,7 @@
 from typing import Literal
 
 from api.schemas.base import Wire
+from api.schemas.experts import EngineView
 
 
 class CheckView(Wire):
@@ -16,6 +17,9 @@ class CheckView(Wire):
 
 
 class ReadyView(Wire):
+    """`engines`: those that cannot be served now."""
+
     status: Literal["ready", "not_ready"]
     degraded: bool
     checks: list[CheckView]
+    engines: list[EngineView]

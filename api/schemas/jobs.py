@@ -2,7 +2,10 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from api.schemas.base import Wire
+from api.schemas.experts import EngineView
 
 
 class StayView(Wire):
@@ -31,6 +34,7 @@ class PlanView(Wire):
     ratio: float | None
     optimal: bool
     stays: list[StayView]
+    waits_for: list[EngineView] = Field(default_factory=list)
 
 
 class JobCounts(Wire):
@@ -44,7 +48,8 @@ class JobCounts(Wire):
 
 class JobView(Wire):
     """A submission. `calls` are generations on the books so far, `responses` those that came back; `retries`:
-    how often what failed was run again; times in seconds since 1970."""
+    how often what failed was run again; times in seconds since 1970. `waits_for`: engines of a single
+    job that cannot be served now."""
 
     id: str
     object: Literal["muster.job"] = "muster.job"
@@ -60,6 +65,7 @@ class JobView(Wire):
     created_at: int
     finished_at: int | None
     deadline_at: int | None
+    waits_for: list[EngineView] = Field(default_factory=list)
 
 
 class JobDeletedView(Wire):

@@ -1,14 +1,15 @@
-"""Experts, cards and drifts as they are shown."""
+"""Experts, their engines, cards and drifts as they are shown."""
 
 from collections.abc import Iterable, Mapping
 
-from api.schemas.experts import CardView, DriftView, ExpertView, TallyView
+from api.schemas.experts import CardView, DriftView, EngineView, ExpertView, TallyView
 from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.feedback import ALL_SKILLS, Drift
 
 
-def expert_view(expert: Expert, card: CompetenceCard | None) -> ExpertView:
+def expert_view(expert: Expert, card: CompetenceCard | None, state: EngineState) -> ExpertView:
     """Leaves out where the weights are: a path says more about the machine than about the expert."""
     return ExpertView(
         id=expert.id,
@@ -22,6 +23,7 @@ def expert_view(expert: Expert, card: CompetenceCard | None) -> ExpertView:
         output_cost_per_token=expert.output_cost_per_token,
         fingerprint=expert.fingerprint,
         accuracy=card.total.accuracy if card and card.total.n else None,
+        state=engine_view(state),
     )
 
 
@@ -63,3 +65,28 @@ def _tally_view(tally: Tally) -> TallyView:
     return TallyView(
         n_right=tally.n_right, n_wrong=tally.n_wrong, n_abstain=tally.n_abstain, accuracy=tally.accuracy
     )
+
+
+def engine_view(state: EngineState) -> EngineView:
+    return EngineView(
+        engine=state.engine_id,
+        state=state.state,
+        code=state.code,
+        why=state.why,
+        remedy=state.heal,
+        since_s=state.since_s,
+        next_try_s=state.next_try_s,
+    )
+
+
+def engine_views(states: Iterable[EngineState]) -> list[EngineView]:
+    return [engine_view(state) for state in states]
+
+
+def engine_line(state: EngineState) -> str:
+    """`cooling for 12 s, next try in 3 s`; `ready`."""
+    if state.is_well:
+        return state.state
+    since = "" if state.since_s is None else f" for {state.since_s:.0f} s"
+    tried = "" if state.next_try_s is None else f", next try in {state.next_try_s:.0f} s"
+    return f"{state.state}{since}{tried}"

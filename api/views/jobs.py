@@ -1,21 +1,25 @@
 """Jobs, their plans, answers and events as they are shown."""
 
 import logging
+from collections.abc import Iterable
 
 from pydantic import JsonValue
 
 from api.schemas.jobs import JobCounts, JobView, PlanView, StayView
 from api.views.chat import muster_view
+from api.views.experts import engine_views
 from orchestrator.batching import JobPlan
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.engines import EngineState
 from orchestrator.domain.names import model_name
 from orchestrator.ports.jobs import AnsweredQuery
 
 log = logging.getLogger(__name__)
 
 
-def job_view(progress: JobProgress) -> JobView:
+def job_view(progress: JobProgress, waits_for: Iterable[EngineState] = ()) -> JobView:
+    """`waits_for`: engines of the job that cannot be served now."""
     job = progress.job
     return JobView(
         id=job.id,
@@ -36,10 +40,11 @@ def job_view(progress: JobProgress) -> JobView:
         created_at=int(progress.created_at),
         finished_at=None if progress.finished_at is None else int(progress.finished_at),
         deadline_at=None if progress.deadline_at is None else int(progress.deadline_at),
+        waits_for=engine_views(waits_for),
     )
 
 
-def plan_view(plan: JobPlan) -> PlanView:
+def plan_view(plan: JobPlan, waits_for: Iterable[EngineState] = ()) -> PlanView:
     return PlanView(
         job=plan.job_id,
         state=plan.state.value,
@@ -61,6 +66,7 @@ def plan_view(plan: JobPlan) -> PlanView:
             )
             for stay in plan.stays
         ],
+        waits_for=engine_views(waits_for),
     )
 
 

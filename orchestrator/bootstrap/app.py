@@ -23,6 +23,7 @@ from orchestrator.services.asking import Asking
 from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.ended import EndedJobs
 from orchestrator.services.endings import Endings
+from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.services.following import Following
@@ -63,6 +64,7 @@ class App:
         tighten_folder(settings.muster.data_dir)
         self._database = open_database(settings.database_url)
         self.store = SqlJobStore(self._database)
+        self.config_hash = config_hash(settings, self.pool)
         is_lenient = settings.muster.grading.isolation == "available"
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
@@ -95,8 +97,9 @@ class App:
             store=self.store,
             dispatcher=self.dispatcher,
             seed=settings.muster.seed,
-            config_hash=config_hash(settings, self.pool),
+            config_hash=self.config_hash,
         )
+        self.engines = EngineBoard(self.store, engine_ids=self.pool.engines, loop_of=loop_of)
         self.asking = Asking(
             submitter=submitter,
             store=self.store,
@@ -113,6 +116,8 @@ class App:
             work=self.store,
             later_engines=self.catalogue.later_engines,
             cards=self.experts.cards,
+            engines=self.engines,
+            engines_of=self.store.engines_of,
         )
         self.ended = EndedJobs(
             store=self.store, dispatcher=self.dispatcher, retention=settings.muster.retention
@@ -148,6 +153,8 @@ class App:
             devices=self.store,
             measuring=self.preparation.note,
             refused=lambda: self.news.n_refused,
+            engines=self.engines,
+            config_hash=self.config_hash,
         )
 
     def device_driver(
@@ -166,6 +173,7 @@ class App:
             compositions=self.catalogue.build if steps else None,
             settings=self.settings.muster.scheduler,
             device=self.settings.muster.device,
+            config_hash=self.config_hash,
         )
         return LocalDispatcher(setup, settled=SettledWords, on_piece=on_piece, on_committed=on_committed)
 

@@ -21,11 +21,13 @@ from orchestrator.errors import (
     MusterError,
     NotProfiledError,
     SchemaChangedError,
+    StoreError,
     UnknownNameError,
 )
 from orchestrator.ports.jobs import DeviceReader, StoreHealth
 from orchestrator.prompts import EXPERT_STYLES, SYNTHESIZE_STYLES
 from orchestrator.redaction import redact
+from orchestrator.services.engines import EngineBoard
 from orchestrator.settings.load import raise_all
 from orchestrator.settings.schema import CompositionSettings, Settings
 from skills.grading.sandbox import REMEDY, Sandbox
@@ -59,6 +61,8 @@ class Checks:
         catalogue: Catalogue,
         revision: Callable[[], None],
         devices: DeviceReader,
+        engines: EngineBoard,
+        config_hash: str,
         measuring: Callable[[], str | None] = lambda: None,
         refused: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -76,11 +80,14 @@ class Checks:
         self._pool = pool
         self._store = store
         self._catalogue = catalogue
+        self._engines = engines
+        self._config_hash = config_hash
 
     def diagnose(self) -> list[Diagnosis]:
         """Check what a question needs to be answered; never raises."""
         measuring = self._measuring()
         found = [_diagnosis(name, check) for name, check in self._checks().items()]
+        found += [*self._at_work()]
         if measuring is None:
             return found
         note = Diagnosis("profile", False, measuring, required=False)
@@ -103,6 +110,24 @@ class Checks:
             "cards": self._cards,
             "compositions": self._compositions,
         }
+
+    def _at_work(self) -> Iterator[Diagnosis]:
+        """What the processes that live tell of themselves; nothing where the database is away."""
+        try:
+            unwell, strangers = self._engines.unwell(), self._engines.strangers(self._config_hash)
+        except StoreError:
+            return
+        why = "; ".join(f"{s.engine_id}: {s.state}: {s.why}" for s in unwell)
+        heal = "; ".join(dict.fromkeys(s.heal for s in unwell if s.heal)) or None
+        yield Diagnosis("engines", not unwell, why or "none is kept away", heal, required=False)
+        others = ", ".join(f"{report.device} of {_process(report)}" for report in strangers)
+        yield Diagnosis(
+            "configurations",
+            not strangers,
+            f"other than here: {others}" if strangers else "all that live run with this one",
+            "Give all processes the same pool file, and start those anew." if strangers else None,
+            required=False,
+        )
 
     def _database(self) -> str:
         n = self._store.n_under_way(limit=MOST_JOBS)
@@ -174,6 +199,12 @@ def heard_of(devices: Sequence[DeviceReport]) -> str:
             f"{', '.join(places)} takes no work: {outdated[0].why}", remedy=outdated[0].heal
         )
     return f"{len({report.owner for report in devices})} places of devices"
+
+
+def _process(report: DeviceReport) -> str:
+    """Host and process id of a device's owner."""
+    parts = report.owner.split("|")
+    return f"{report.host or parts[0]}" + (f", process {parts[2]}" if len(parts) > 2 else "")
 
 
 def _diagnosis(name: str, check: Callable[[], str]) -> Diagnosis:

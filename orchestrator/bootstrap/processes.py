@@ -25,12 +25,14 @@ from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.settings.schema import Settings
 from workers.dispatch.local import LocalDispatcher
 from workers.leases.advancing import Advancer
+from workers.leases.resting import patience_of
 from workers.leases.sweeper import Sweeper
 from workers.stack.beat import Beat
 from workers.stack.bells import ADVANCE, CANARY, WORK, Bells, payload
 from workers.stack.canary import Canary
 from workers.stack.celery_app import make_celery, private_queue, steps_queue, work_queue
 from workers.stack.steps import Steps
+from workers.stack.steps_place import StepsPlace
 from workers.stack.tasks import Hands, register
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class WorkerHands:
         self._on_heard = on_heard
         # A question does not wait for a chunk of a batch that is being stepped.
         self._steps = (self._make_steps(INTERACTIVE), self._make_steps(BATCH))
+        self._place = None if driver is not None else StepsPlace(app.store, config_hash=app.config_hash)
 
     def start_steps(self) -> None:
         for steps in self._steps:
@@ -65,6 +68,8 @@ class WorkerHands:
     def stop_steps(self, *, timeout_s: float) -> None:
         for steps in self._steps:
             steps.stop(timeout_s=timeout_s / len(self._steps))
+        if self._place is not None:
+            self._place.sign_off()
 
     def advance(self) -> None:
         for steps in self._steps:
@@ -85,14 +90,22 @@ class WorkerHands:
             compositions=app.catalogue.build,
             engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
             min_priority=min_priority,
+            config_hash=app.config_hash,
+            patience=patience_of(app.settings.muster.scheduler),
         )
         return Steps(
             advancer,
-            refresh=app.catalogue.refresh,
+            refresh=self._refresh,
             on_asked=self._ring_for_work,
             on_moved=app.news.tell,
             clock=time.monotonic,
         )
+
+    def _refresh(self) -> None:
+        """Before each slice: cards anew, and, where no device says it, that this process lives."""
+        self._app.catalogue.refresh()
+        if self._place is not None:
+            self._place.report()
 
     def _ring_for_work(self) -> None:
         self.work()

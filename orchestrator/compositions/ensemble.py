@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from orchestrator.compositions.calls import error_answer, expert_call, length_notes
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
+from orchestrator.compositions.stand_ins import with_stand_ins
 from orchestrator.compositions.waves import Waves
 from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
 from orchestrator.domain.assignments import (
@@ -19,7 +20,7 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
-from orchestrator.errors import MusterError
+from orchestrator.errors import AggregationError, RoutingError
 from orchestrator.ports.composing import Aggregator, Router, RoutingInput
 
 
@@ -85,7 +86,7 @@ class Ensemble:
         try:
             inputs = self._inputs([s.query for s in states], [s.responses for s in states])
             decisions = self._router.recruit(inputs, rng=random.Random(self._job.seed))
-        except MusterError as error:
+        except RoutingError as error:
             return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
         return {
             state.id: self._opening(state, decision)
@@ -120,9 +121,11 @@ class Ensemble:
     def _aggregate(self, state: QueryState) -> Step:
         state = self._without_gone(state).model_copy(update={"seed": self._job.seed})
         responses = [r for r in state.responses if r.role is CallRole.EXPERT]
+        aggregating = any(r.role is CallRole.AGGREGATE for r in state.responses)
         try:
-            step = self._judge(state, responses)
-        except MusterError as error:
+            replaced = None if aggregating else self._replaced(state, responses)
+            step = self._judge(state, responses) if replaced is None else replaced
+        except AggregationError as error:
             return Done(answer=error_answer(error.code, str(error)))
         if isinstance(step, Decision):
             asked = step.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
@@ -136,6 +139,12 @@ class Ensemble:
             update={"decision": state.decision, "notes": (*step.answer.notes, *notes)}
         )
         return Done(answer=withheld(answer, below=self._abstain_below))
+
+    def _replaced(self, state: QueryState, responses: Sequence[Response]) -> Decision | None:
+        """The decision with stand-ins for experts that could not be asked; None = there are none."""
+        if state.decision is None or all(not response.failed for response in responses):
+            return None
+        return with_stand_ins(state.decision, responses, self._pool)
 
     def _without_gone(self, state: QueryState) -> QueryState:
         """The query, with no reserve that has left the pool since the decision: it could not be asked."""

@@ -33,7 +33,8 @@ class Recruit(Value):
 
     `weight` is the router's share for it (weights of a decision sum to 1 over its recruits; a reserve's is on
     the same scale);
-    `accuracy` its estimated probability of being right on this query, in [0, 1].
+    `accuracy` its estimated probability of being right on this query, in [0, 1]. `in_place_of`: an expert
+    that could not be asked.
     """
 
     expert_id: str
@@ -42,6 +43,7 @@ class Recruit(Value):
     accuracy: float = Field(ge=0, le=1)
     evidence: tuple[SkillEvidence, ...] = ()
     note: str | None = None
+    in_place_of: str | None = None
 
 
 class Decision(Value):

@@ -9,9 +9,6 @@ from orchestrator.domain.values import Value
 LIVE_S = 15.0
 """A device that was not heard of for this many seconds counts as gone: three of its reports are missing."""
 
-FAILED_S = 60.0
-"""For how long an engine that could not be loaded is left alone; then somebody may try again."""
-
 REMOTE = "remote"
 """The device of engines that run elsewhere."""
 

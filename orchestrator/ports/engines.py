@@ -7,6 +7,7 @@ from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import (
     Sampling,
 )
+from orchestrator.domain.engines import Blame
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
 
@@ -57,11 +58,16 @@ class Finished(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A request that yields no text: bad prompt, context exceeded, abort. The engine lives on."""
+    """A request that yields no text: bad prompt, context exceeded, abort. The engine lives on.
+
+    `blame`: whose fault it is; `rest_s`: for how long the engine asks to be left alone.
+    """
 
     id: str
     error_code: str
     error: str
+    blame: Blame = "prompt"
+    rest_s: float | None = None
 
 
 EngineEvent = Tokens | Finished | Failed

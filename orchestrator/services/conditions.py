@@ -2,10 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from orchestrator.batching import Rates
-from orchestrator.domain.devices import FAILED_S, LIVE_S, REMOTE, Conditions, DeviceReport
+from orchestrator.domain.devices import LIVE_S, Conditions
+from orchestrator.domain.engines import engine_states
 from orchestrator.errors import StoreError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import WorkReader
@@ -52,15 +53,10 @@ class EngineWatch:
         held = {report.engine_id for report in devices if report.engine_id is not None}
         missing = self._engine_ids - held
         rates = Rates.over_devices(self._work.rates()).extended(self._engine_ids)
+        states = engine_states(
+            missing, devices=devices, faults=self._work.faults(LIVE_S), loop_of=self._loop_of
+        )
         return Conditions(
             cold_s={engine_id: rates.load(engine_id) for engine_id in sorted(missing)},
-            down=frozenset(missing & self._failing(devices)),
+            down=frozenset(engine_id for engine_id, state in states.items() if state.state == "down"),
         )
-
-    def _failing(self, devices: Iterable[DeviceReport]) -> frozenset[str]:
-        """Engines that every live loop tried to load of late, and could not; none while no loop lives."""
-        alive = {self._loop_of(report.owner) for report in devices if report.device != REMOTE}
-        tried: dict[str, set[str]] = {}
-        for report in self._work.faults(FAILED_S):
-            tried.setdefault(report.engine_id or "", set()).add(self._loop_of(report.owner))
-        return frozenset(engine_id for engine_id, loops in tried.items() if alive and alive <= loops)

@@ -1,12 +1,13 @@
 """Jobs: question sets submitted, run, followed, planned and ended."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from orchestrator.batching import JobPlan, PlanInput, job_plan
-from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, LoadPlan
+from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.cards import CompetenceCard, measured_version
-from orchestrator.domain.devices import LIVE_S
+from orchestrator.domain.devices import LIVE_S, STEPS
+from orchestrator.domain.engines import EngineState
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
 from orchestrator.domain.values import content_hash
@@ -14,6 +15,7 @@ from orchestrator.errors import StoreError
 from orchestrator.ports.clock import EpochClock
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import AnsweredQuery, JobStore, WorkReader
+from orchestrator.services.engines import EngineBoard
 from orchestrator.services.submitting import Submitter
 
 OnProgress = Callable[[JobProgress], None]
@@ -29,6 +31,7 @@ class Jobs:
         later_engines: engines that a later stage of a job may need.
         end: called with a job that was cancelled, of which something may be left to end.
         cards: what is known of the pool at the moment.
+        engines: how those of the pool are at the moment; `engines_of`: those that a job has had calls for.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Jobs:
         dispatcher: Dispatcher,
         later_engines: Callable[[Job], Iterable[str]],
         cards: Callable[[], Mapping[str, CompetenceCard]],
+        engines: EngineBoard,
+        engines_of: Callable[[str], Collection[str]],
         now_s: EpochClock = time.time,
         end: Callable[[str], None] = lambda _job_id: None,
     ) -> None:
@@ -49,6 +54,8 @@ class Jobs:
         self._dispatcher = dispatcher
         self._engines_of_later_stages = later_engines
         self._cards = cards
+        self._engines = engines
+        self._engines_of = engines_of
         self._now_s = now_s
         self._end = end
 
@@ -134,6 +141,16 @@ class Jobs:
             self._end(job_id)
         self._dispatcher.notify()
 
+    def waits_for(self, job_id: str) -> list[EngineState]:
+        """Engines that a running job has work on and that cannot be served now.
+
+        Raises:
+            NotFoundError: no such job.
+        """
+        if self._store.job(job_id).state is not JobState.RUNNING:
+            return []
+        return self._engines.unwell(among=self._engines_of(job_id))
+
     def left(self, job_id: str) -> LoadPlan:
         """The rest of a job: loads, seconds, and the order of engines.
 
@@ -161,7 +178,7 @@ class Jobs:
         given = PlanInput(
             progress=progress,
             backlog=self._work.backlog(owner=_NOBODY),
-            devices=self._work.devices(LIVE_S),
+            devices=[d for d in self._work.devices(LIVE_S) if d.device != STEPS],
             loads=self._work.engine_loads(job_id=job_id),
             rates=self._work.rates(),
             now_s=self._now_s(),

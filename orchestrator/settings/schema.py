@@ -307,6 +307,12 @@ class SchedulerSettings(Section):
     """Seconds of work taken at once."""
     max_attempts: int = Field(default=3, ge=1, le=100)
     """Times that a call is taken before it fails."""
+    engine_down_s: float = Field(default=3600, gt=0)
+    """Seconds that batch work waits for an engine that no worker can serve, before it fails."""
+    engine_down_interactive_s: float = Field(default=10, gt=0)
+    """Seconds of that after which a question goes on without the engine."""
+    interactive_wait_s: float = Field(default=10, gt=0)
+    """Seconds that a question waits for a batch on the device, before that is put back."""
     hang_timeout_s: float = Field(default=300, gt=0)
     """Seconds without a token after which an engine is started anew."""
     max_resident: int = Field(default=1, ge=1, le=64)

@@ -165,6 +165,9 @@ class SqlJobStore:
     def postpone(self, states: Sequence[QueryState], *, for_s: float, counted: bool) -> int:
         return self._db.transact(lambda conn: postpone(conn, states, for_s=for_s, counted=counted))
 
+    def engines_of(self, job_id: str) -> frozenset[str]:
+        return self._db.fetch(lambda conn: reading.engines_of(conn, job_id))
+
     def is_routing(self) -> bool:
         return self._db.fetch(is_routing)
 

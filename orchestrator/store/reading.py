@@ -109,6 +109,11 @@ def calls(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Answer
             yield Query.model_validate_json(row.payload), tuple(found.get(row.pk, ()))
 
 
+def engines_of(conn: Connection, job_id: str) -> frozenset[str]:
+    of_job = t.job_engine.c.job_pk == job_pk_of(conn, job_id)
+    return frozenset(conn.execute(select(t.job_engine.c.engine_id).where(of_job)).scalars())
+
+
 def n_loads(conn: Connection, job_id: str | None) -> int:
     if job_id is None:
         return conn.execute(select(func.count()).select_from(t.engine_load)).scalar_one()

@@ -32,6 +32,7 @@ from orchestrator.errors import MusterError, NotFoundError
 from orchestrator.ports.composing import Composition, RoutingInput
 from orchestrator.ports.dispatch import Piece
 from orchestrator.services.asking import Asking
+from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.submitting import Submitter
@@ -118,6 +119,12 @@ class FakeJobs:
 
     def devices(self, max_age_s: float) -> list[DeviceReport]:
         return []
+
+    def faults(self, max_age_s: float) -> list[DeviceReport]:
+        return []
+
+    def engines_of(self, job_id: str) -> frozenset[str]:
+        return frozenset({"beta-engine"})
 
     def engine_loads(self, *, job_id: str) -> list[EngineLoad]:
         return []
@@ -268,6 +275,7 @@ class FakeApp:
         self.checks = FakeChecks(diagnose)
         self.feedback = FakeFeedback()
         self.experts = FakeExperts(self.pool, {"org/alpha": make_card("org/alpha")})
+        self.engines = EngineBoard(self.store, engine_ids=self.pool.engines, loop_of=str)
         catalogue = FakeCatalogue(self.pool)
         submitter = Submitter(
             pool=self.pool,
@@ -288,4 +296,6 @@ class FakeApp:
             dispatcher=self.dispatcher,
             later_engines=catalogue.later_engines,
             cards=self.experts.cards,
+            engines=self.engines,
+            engines_of=self.store.engines_of,
         )

@@ -25,7 +25,7 @@ class ActingHandler(QuietHandler):
 class BadServer(LocalServer):
     """`asked` counts the completions asked for; `bodies` are their documents."""
 
-    def __init__(self, *acts: Act, models: tuple[str, ...] = ("base",)) -> None:
+    def __init__(self, *acts: Act, models: tuple[str, ...] = ("base",), port: int = 0) -> None:
         self.bodies: list[dict[str, object]] = []
         self.headers: list[Mapping[str, str]] = []
         self._closing = threading.Event()
@@ -43,7 +43,7 @@ class BadServer(LocalServer):
                 server.bodies.append(json.loads(self.read_body()))
                 next(script)(self)
 
-        super().__init__(Handler)
+        super().__init__(Handler, port=port)
 
     @property
     def asked(self) -> int:

@@ -17,10 +17,10 @@ MODEL = "base"
 
 
 class LocalServer:
-    """An HTTP server in a thread on a free loopback port, for a `with` block."""
+    """An HTTP server in a thread on a loopback port (0 = a free one), for a `with` block."""
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    def __init__(self, handler: type[BaseHTTPRequestHandler], *, port: int = 0) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 

@@ -163,15 +163,23 @@ class FakeEngine:
 
 
 class FakeBackend:
-    """`journal` lists loads, crashes and generations in order; `broken` engines do not load."""
+    """`journal` lists loads, crashes and generations in order; `broken` engines have no weights, `ailing`
+    ones do not load for now.
+    """
 
     def __init__(
-        self, *, batch: int = 1000, broken: Sequence[str] = (), clock: HandClock | None = None
+        self,
+        *,
+        batch: int = 1000,
+        broken: Sequence[str] = (),
+        ailing: Sequence[str] = (),
+        clock: HandClock | None = None,
     ) -> None:
         self.journal: list[str] = []
         self.adapters: dict[str, tuple[str, ...]] = {}
         self._batch = batch
         self._broken = broken
+        self.ailing = set(ailing)
         self._clock = clock
 
     def __call__(self, name: str) -> "FakeBackend":
@@ -181,7 +189,9 @@ class FakeBackend:
         self.journal.append(f"load {spec.id}")
         self.adapters[spec.id] = tuple(adapters)
         if spec.id in self._broken:
-            raise EngineLoadError(f"engine '{spec.id}' does not load.")
+            raise EngineLoadError(f"engine '{spec.id}' does not load.", is_lasting=True)
+        if spec.id in self.ailing:
+            raise EngineLoadError(f"engine '{spec.id}' is away.", remedy="Wait for it.")
         return FakeEngine(spec, self.journal, batch=self._batch, clock=self._clock)
 
     @property

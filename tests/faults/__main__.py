@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "kill_cycles": soaked.numbers.get("kill_cycles", 0),
         "lost": sum(report.n_lost for report in all_reports),
         "duplicated": sum(report.n_duplicated for report in all_reports),
+        "failed_needlessly": sum(report.n_failed_needlessly for report in all_reports),
         "worst_recovery_s": recovered.numbers.get("worst_recovery_s"),
         "redis_recovery_s": recovered.numbers.get("redis_recovery_s"),
     }

@@ -3,6 +3,7 @@
 I1 no acknowledged query is lost      I4 a terminal state within the bound (checked by who waits)
 I2 exactly one final answer per query I5 no secret in a log
 I3 the counters add up                I6 /health/live answers within a second (`prober`)
+and nothing failed that a wait would have healed
 """
 
 import json
@@ -99,6 +100,37 @@ def audit(conn: Connection, acknowledged: Mapping[str, Collection[str]]) -> Book
             problems.append(f"I2 answered twice in {job_id}: {len(twice)}, like {twice[0]}")
         problems += _uneven_counters(conn, job_id, found)
     return Books(problems, lost, duplicated)
+
+
+ENDED = ("cancelled", "batch_expired")
+"""Error codes of queries that somebody ended, or whose time was up."""
+
+
+def failed_needlessly(
+    conn: Connection, acknowledged: Collection[str], doomed: Mapping[str, Collection[str] | None]
+) -> list[tuple[str, str, str]]:
+    """Queries that failed although a wait would have healed that: job, custom id and error code of each.
+
+    Args:
+        acknowledged: job ids.
+        doomed: custom ids by job id, of what no wait heals; None = all of the job.
+    """
+    failed = rows(
+        conn,
+        "SELECT j.id, q.custom_id, a.payload::json ->> 'error_code' FROM query q"
+        " JOIN job j ON j.pk = q.job_pk JOIN answer a ON a.query_pk = q.pk"
+        " WHERE q.state = 'failed' AND j.id = ANY(%s)",
+        list(acknowledged),
+    )
+    return [
+        (job_id, custom_id, code)
+        for job_id, custom_id, code in failed
+        if code not in ENDED and not _is_doomed(custom_id, doomed.get(job_id, ()))
+    ]
+
+
+def _is_doomed(custom_id: str, doomed: Collection[str] | None) -> bool:
+    return doomed is None or custom_id in doomed
 
 
 _STATES = """

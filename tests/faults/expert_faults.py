@@ -24,11 +24,14 @@ from tests.fakes.bad_server import (
 )
 from tests.faults.pools import ANSWER, Json, scripted, served
 from tests.faults.report import Report
-from tests.faults.world import MAJORITY, N_QUERIES, Lab, living
+from tests.faults.world import MAJORITY, N_QUERIES, QUICK, Lab, living
 from tests.harness.processes import free_port
 
 HONEST = ("alpha", "beta")
 BOUND_S = 240.0
+IMPATIENT: Json = {**QUICK, "engine_down_s": 5}
+"""What is away in these faults never comes back."""
+
 RETRY_AFTER_S = 1
 N_BUSY = 3
 
@@ -122,6 +125,7 @@ def meet_rogues(fault: str, lab: Lab, report: Report) -> None:
     gauntlet: Gauntlet = lab.once("gauntlet", lambda: _run(lab))
     report.findings += gauntlet.report.findings
     report.n_lost, report.n_duplicated = gauntlet.report.n_lost, gauntlet.report.n_duplicated
+    report.n_failed_needlessly = gauntlet.report.n_failed_needlessly
     for rogue in (rogue for rogue in ROGUES if rogue.fault == fault):
         seen = gauntlet.seen[rogue.name]
         report.expect(
@@ -147,7 +151,7 @@ def _run(lab: Lab) -> Gauntlet:
         pool = [scripted(name, delay_s=0.2) for name in HONEST]
         pool += [_member(rogue, servers[rogue.name]) for rogue in rogues]
         retries = {"num_retries": 1, "allowed_fails": 3, "cooldown_time": 1}
-        with living(lab, report, pool, workers=2, router_settings=retries) as world:
+        with living(lab, report, pool, workers=2, router_settings=retries, scheduler=IMPATIENT) as world:
             job = world.submit()
             report.expect("I4 the job ends", world.ends(job, within_s=BOUND_S))
             answers = world.stored_answers(job)
@@ -253,7 +257,15 @@ def aggregator_down(lab: Lab, report: Report) -> None:
     )
     compositions = {"vote": {"router": "all", "aggregator": "synthesize"}}
     retries = {"num_retries": 1, "allowed_fails": 3, "cooldown_time": 1}
-    with living(lab, report, pool, workers=2, compositions=compositions, router_settings=retries) as world:
+    with living(
+        lab,
+        report,
+        pool,
+        workers=2,
+        compositions=compositions,
+        router_settings=retries,
+        scheduler=IMPATIENT,
+    ) as world:
         job = world.submit()
         report.expect("I4 the job ends", world.ends(job, within_s=90))
         answers = world.stored_answers(job)
@@ -266,9 +278,10 @@ def aggregator_down(lab: Lab, report: Report) -> None:
 def all_experts_down(lab: Lab, report: Report) -> None:
     pool = [served(f"down{n}", f"http://127.0.0.1:{free_port()}/v1") for n in range(2)]
     retries = {"num_retries": 1, "allowed_fails": 3, "cooldown_time": 1}
-    with living(lab, report, pool, workers=2, router_settings=retries) as world:
+    with living(lab, report, pool, workers=2, router_settings=retries, scheduler=IMPATIENT) as world:
         started = time.monotonic()
         job = world.submit()
+        world.doomed[job] = None
         report.expect("I4 the job ends", world.ends(job, within_s=90))
         counts = world.counters(job)
         report.expect("every query ends with an error", counts.failed == N_QUERIES, seen=counts)

@@ -19,6 +19,7 @@ class Report:
         self.numbers: dict[str, float] = {}
         self.n_lost = 0
         self.n_duplicated = 0
+        self.n_failed_needlessly = 0
 
     @property
     def is_as_expected(self) -> bool:

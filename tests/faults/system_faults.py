@@ -9,7 +9,7 @@ from functools import partial
 
 from tests.faults.pools import questions, scripted
 from tests.faults.report import Report
-from tests.faults.world import N_QUERIES, Lab, World, living
+from tests.faults.world import N_QUERIES, QUICK, Lab, World, living
 from tests.harness.processes import Process
 from tests.harness.waiting import becomes_true, wait_for
 
@@ -48,9 +48,8 @@ def _failing(world: World) -> set[str]:
 
 def model_removed(lab: Lab, report: Report) -> None:
     """Everything is restarted with a pool that lacks an expert whose work is queued."""
-    with living(
-        lab, report, (scripted("alpha", delay_s=2.0), scripted("beta", delay_s=2.0)), workers=2
-    ) as world:
+    pool = (scripted("alpha", delay_s=2.0), scripted("beta", delay_s=2.0))
+    with living(lab, report, pool, workers=2, scheduler={**QUICK, "engine_down_s": 5}) as world:
         job = world.submit(3 * N_QUERIES)
         world.await_responses(job, 1)
         for process in world.processes:

@@ -3,6 +3,7 @@
 /health/live within a second."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from tests.faults import (
     api_faults,
@@ -11,6 +12,7 @@ from tests.faults import (
     database_faults,
     ended_faults,
     expert_faults,
+    pause_faults,
     system_faults,
     worker_faults,
 )
@@ -224,6 +226,85 @@ FAULTS: tuple[Fault, ...] = (
         "Redis that accepts connections and says nothing",
         "submissions do not wait for it",
         broker_faults.silent,
+    ),
+    Fault(
+        "F47",
+        "three prompts of one job that crash their engine, beside another job",
+        "they fail alone",
+        partial(pause_faults.poison_beside_others, 3),
+        short=True,
+    ),
+    Fault(
+        "F48",
+        "ten prompts of one job that crash their engine, beside another job",
+        "they fail alone",
+        partial(pause_faults.poison_beside_others, 10),
+    ),
+    Fault("F49", "crashes spread over two jobs", "nobody else fails", pause_faults.crashes_over_two_jobs),
+    Fault(
+        "F50",
+        "a model server that is away when it is first asked",
+        "its work waits, and says why and until when",
+        pause_faults.away_at_load,
+        short=True,
+    ),
+    Fault(
+        "F51",
+        "a model server that goes away in the middle",
+        "its work waits",
+        partial(pause_faults.away_in_the_middle, 3.0),
+    ),
+    Fault(
+        "F52",
+        "a model server that is away for longer than a lease",
+        "its work waits",
+        partial(pause_faults.away_in_the_middle, 15.0),
+    ),
+    Fault(
+        "F53", "a host name that is not resolved for a while", "waits", pause_faults.no_such_host_for_a_while
+    ),
+    Fault("F54", "500, 502 and 503 for a while", "its work waits", pause_faults.errors_for_a_while),
+    Fault(
+        "F55",
+        "the only device worker has an older pool file",
+        "what it does not know waits for its restart; health says so",
+        pause_faults.stale_device_worker,
+    ),
+    Fault(
+        "F56",
+        "an engine that one of two workers does not know",
+        "the other one serves it",
+        pause_faults.engine_missing_on_one_of_two,
+    ),
+    Fault(
+        "F57",
+        "a steps worker with an older pool file",
+        "what it does not know waits for another one",
+        pause_faults.stale_steps_worker,
+    ),
+    Fault(
+        "F58",
+        "a step that fails for two queries whenever it is tried",
+        "they fail alone, after their attempts",
+        pause_faults.exception_in_a_step,
+    ),
+    Fault(
+        "F59",
+        "no memory for the embedder, for a while",
+        "the questions wait",
+        pause_faults.no_memory_for_steps,
+    ),
+    Fault(
+        "F60",
+        "requests that hang on the resident engine, and a question for another one",
+        "they are put back, uncounted; the question is answered in time",
+        pause_faults.hung_batch_before_a_question,
+    ),
+    Fault(
+        "F61",
+        "a question, and a batch, for an expert that is away",
+        "the question goes on without it, the batch waits",
+        pause_faults.question_without_its_expert,
     ),
     Fault(
         "F71",

@@ -195,6 +195,7 @@ def poison_query(lab: Lab, report: Report) -> None:
         asked = questions(N_QUERIES)
         asked[N_QUERIES // 2]["question"] = "Which letter is right for POISON?"
         job = world.submit(queries=asked)
+        world.doomed[job] = {str(asked[N_QUERIES // 2]["id"])}
         report.expect("I4 the job ends", world.ends(job, within_s=90, keep_alive=True))
         counts = world.counters(job)
         report.expect(

@@ -91,6 +91,7 @@ class World(Stack):
 
     Attributes:
         acknowledged: custom ids by job id, of what the API accepted.
+        doomed: custom ids by job id, of what no wait heals; None = all of the job.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class World(Stack):
         self.lab = lab
         self.name = lab.new_name()
         self.acknowledged: dict[str, list[str]] = {}
+        self.doomed: dict[str, set[str] | None] = {}
         folder = lab.folder / self.name
         (folder / "tmp").mkdir(parents=True)
         super().__init__(
@@ -145,11 +147,11 @@ class World(Stack):
     def engine_log(self) -> Path:
         return self.folder / LOG
 
-    def configure(self, members: Sequence[Json]) -> None:
+    def configure(self, members: Sequence[Json], *, compositions: Mapping[str, Json] | None = None) -> None:
         """Write the pool file; processes started from now on read it."""
-        write_pool(
-            self.folder / "pool.yaml", members, muster=self._muster, router_settings=self._router_settings
-        )
+        other = {} if compositions is None else {"compositions": dict(compositions)}
+        muster = {**self._muster, **other}
+        write_pool(self.folder / "pool.yaml", members, muster=muster, router_settings=self._router_settings)
 
     def device_worker(self, name: str, **more: Any) -> Process:
         return self.process(name, "worker", "--device", "cpu", **more)
@@ -291,10 +293,13 @@ class World(Stack):
     # ── the end ───────────────────────────────────────────────────────────────────────────────────
 
     def audit(self, report: Report) -> None:
-        """I1 to I3, I5 and I6."""
+        """I1 to I3, I5 and I6; and that nothing failed that a wait would have healed."""
         books = checker.audit(self.db, self.acknowledged)
         report.n_lost += books.lost
         report.n_duplicated += books.duplicated
+        needless = checker.failed_needlessly(self.db, self.acknowledged, self.doomed)
+        report.n_failed_needlessly += len(needless)
+        report.expect("nothing failed that a wait would have healed", not needless, seen=needless[:5])
         report.expect(
             "I1 I2 I3 nothing lost, nothing twice, counters add up", not books.problems, seen=books.problems
         )

@@ -32,4 +32,5 @@ def read_options(model: type[O], spec: EngineSpec) -> O:
             f"engine '{spec.id}': option '{field}' of backend '{spec.backend}': {first['msg'].lower()}.",
             param=f"options.{field}",
             remedy=f"Valid options: {', '.join(sorted(model.model_fields))}.",
+            is_lasting=True,
         ) from error

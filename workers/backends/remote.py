@@ -199,7 +199,9 @@ def import_litellm() -> LiteLlm:
     """
     if find_spec("litellm") is None:
         raise EngineLoadError(
-            "backend 'remote' needs litellm.", remedy="Install it: pip install 'muster[remote]'."
+            "backend 'remote' needs litellm.",
+            remedy="Install it: pip install 'muster[remote]'.",
+            is_lasting=True,
         )
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # else it reads a .env file into the environment
@@ -246,6 +248,7 @@ def _check_extra(spec: EngineSpec, options: RemoteOptions) -> None:
             f"engine '{spec.id}': extra_params may not set '{clash[0]}'.",
             param=f"options.extra_params.{clash[0]}",
             remedy="Set it in litellm_params.",
+            is_lasting=True,
         )
 
 
@@ -257,6 +260,7 @@ def _provider(spec: EngineSpec, library: LiteLlm) -> str:
             f"engine '{spec.id}': litellm knows no provider of '{spec.model}'.",
             param="model",
             remedy="Write PROVIDER/MODEL, as in openai/gpt-4o-mini or anthropic/claude-sonnet-4-5.",
+            is_lasting=True,
         ) from error
 
 
@@ -267,6 +271,7 @@ def _check_environment(spec: EngineSpec, library: LiteLlm) -> None:
             f"engine '{spec.id}': no key for '{spec.model}'.",
             param="api_key",
             remedy=f"Set litellm_params.api_key, or export {' and '.join(map(str, missing))}.",
+            is_lasting=True,
         )
 
 

@@ -127,6 +127,7 @@ class ScriptedBackend:
                 f"engine '{spec.id}': {options.fail_load}.",
                 param="options.fail_load",
                 remedy="The script asks for this; remove fail_load.",
+                is_lasting=True,
             )
         log = EventLog(options.log, spec.id)
         log.write(event="load")

@@ -93,6 +93,7 @@ class ServerBackend:
                 f"engine '{spec.id}': {address.url}/models: {error}",
                 param="api_base",
                 remedy="Start the server, or correct api_base (it usually ends in /v1) and api_key.",
+                is_lasting=error.lasting,
             ) from error
 
 
@@ -123,6 +124,7 @@ def _checked_url(spec: EngineSpec, url: str | None) -> str:
             + ("api_base is missing." if not url else "api_base is no plain http URL."),
             param="api_base",
             remedy="Set litellm_params.api_base to the server's address, like http://host:8000/v1.",
+            is_lasting=True,
         )
     return parts.geturl().rstrip("/")
 
@@ -140,4 +142,5 @@ def _check_offered(spec: EngineSpec, wanted: Sequence[str], offered: Sequence[st
             f"engine '{spec.id}': the server does not offer '{missing[0]}'. It offers: {listed}.",
             param="model",
             remedy="Name one of these in litellm_params.model, or load the model there.",
+            is_lasting=True,
         )

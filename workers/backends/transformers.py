@@ -93,12 +93,14 @@ def _check_spec(spec: EngineSpec) -> None:
             f"engine '{spec.id}': unknown dtype '{spec.dtype}'.",
             param="dtype",
             remedy=f"Valid: {', '.join(DTYPES)}.",
+            is_lasting=True,
         )
     if spec.tensor_parallel_size > 1:
         raise EngineLoadError(
             f"engine '{spec.id}': this backend uses one device.",
             param="tensor_parallel_size",
             remedy="Set tensor_parallel_size to 1 or use the engine 'vllm'.",
+            is_lasting=True,
         )
     require_safetensors(spec)
 
@@ -130,6 +132,7 @@ def _device(name: str) -> "torch.device":
             f"device '{name}' is asked for, but CUDA is not available.",
             param="options.device",
             remedy="Set options.device to auto or cpu.",
+            is_lasting=True,
         )
     return torch.device(name)
 
@@ -144,6 +147,7 @@ def _place(model: "PreTrainedModel", spec: EngineSpec, device: "torch.device") -
             f"engine '{spec.id}': {model.config.model_type} models keep a state other than keys and values.",
             param="engine",
             remedy="Serve it with the engine 'vllm'.",
+            is_lasting=True,
         )
     dtype = _dtype(
         spec.dtype, stored=model.dtype, n_params=model.num_parameters(), on_cpu=device.type == "cpu"

@@ -1,5 +1,6 @@
 """Checkpoints on disk or on the hub: what may be loaded, its tokenizer, and what went wrong."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,12 @@ def require_safetensors(spec: EngineSpec) -> None:
     """
     against = objection(spec.model, spec.revision)
     if against is not None:
-        raise EngineLoadError(f"engine '{spec.id}': {against.why}.", param="model", remedy=against.remedy)
+        raise EngineLoadError(
+            f"engine '{spec.id}': {against.why}.",
+            param="model",
+            remedy=against.remedy,
+            is_lasting=True,
+        )
     folder = Path(spec.model)
     if not folder.is_dir():
         return
@@ -32,6 +38,7 @@ def require_safetensors(spec: EngineSpec) -> None:
             f"engine '{spec.id}': '{folder}' holds an adapter.",
             param="model",
             remedy="Set `adapter: lora` and `base_model` at the member.",
+            is_lasting=True,
         )
     if not any(folder.glob("*.safetensors")):
         raise _no_safetensors(spec, folder)
@@ -47,7 +54,10 @@ def require_adapter(folder: str) -> None:
     remedy = f"Give a directory with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}."
     if not path.is_dir():
         raise EngineLoadError(
-            f"adapter '{folder}' cannot be read: it is no folder.", param="adapter", remedy=remedy
+            f"adapter '{folder}' cannot be read: it is no folder.",
+            param="adapter",
+            remedy=remedy,
+            is_lasting=True,
         )
     if (path / ADAPTER_WEIGHTS).is_file():
         return
@@ -57,9 +67,13 @@ def require_adapter(folder: str) -> None:
             f"adapter '{folder}' holds pickled weights ({pickles[0]}), which can run code.",
             param="adapter",
             remedy="Convert them to safetensors (save_pretrained on a machine you can lose).",
+            is_lasting=True,
         )
     raise EngineLoadError(
-        f"adapter '{folder}' cannot be read: it holds no {ADAPTER_WEIGHTS}.", param="adapter", remedy=remedy
+        f"adapter '{folder}' cannot be read: it holds no {ADAPTER_WEIGHTS}.",
+        param="adapter",
+        remedy=remedy,
+        is_lasting=True,
     )
 
 
@@ -74,11 +88,13 @@ def _no_safetensors(spec: EngineSpec, folder: Path) -> EngineLoadError:
             f"engine '{spec.id}': '{folder}' holds pickled weights ({pickles[0]}), which can run code.",
             param="model",
             remedy="Convert them to safetensors (save_pretrained on a machine you can lose).",
+            is_lasting=True,
         )
     return EngineLoadError(
         f"engine '{spec.id}': '{folder}' holds no *.safetensors file.",
         param="model",
         remedy="Point to a directory with config.json, tokenizer and safetensors weights.",
+        is_lasting=True,
     )
 
 
@@ -103,4 +119,24 @@ def load_error(spec: EngineSpec, what: str, error: Exception) -> EngineLoadError
         f"engine '{spec.id}': {what} of '{spec.model}' cannot be loaded: {reason}.",
         param="model",
         remedy="Check the path or the hub id and revision; models that bring their own code are refused.",
+        is_lasting=is_lasting(error),
     )
+
+
+_MAY_PASS = re.compile(
+    r"out of memory|cannot allocate|can't allocate|not enough (free )?memory|no available memory"
+    r"|couldn't connect|connection|timed? ?out|temporar|unavailable|too many requests|no space left"
+    r"|not in an offline|resource busy",
+    re.IGNORECASE,
+)
+_LASTING = (ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError, AssertionError)
+
+
+def is_lasting(error: BaseException) -> bool:
+    """False if a wait may heal what a library met while it loaded a model: too little memory, a hub or a disk
+    that did not answer. True for weights that are not there, or a model that it does not know."""
+    if isinstance(error, MemoryError | ConnectionError | TimeoutError) or _MAY_PASS.search(str(error)):
+        return False
+    if isinstance(error, OSError):  # transformers raises a bare one where files are missing
+        return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno is None
+    return isinstance(error, _LASTING) or "Safetensor" in type(error).__name__

@@ -93,7 +93,13 @@ class Berth:
     def report_of_now(self) -> DeviceReport:
         state: DeviceState = "loading" if self.is_loading else "idle" if self.lane is None else "resident"
         return DeviceReport(
-            owner=self.owner, device=self.device, engine_id=self.engine_id, state=state, host=HOST
+            owner=self.owner,
+            device=self.device,
+            engine_id=self.engine_id,
+            state=state,
+            host=HOST,
+            config_hash=self._kit.config_hash,
+            serves=self._kit.serves,
         )
 
     def report(self) -> None:
@@ -115,6 +121,7 @@ class Berth:
         """Begin to load, after whatever is here has left."""
         self.leave()
         self._loading = _Loading(engine_id, self.loader.load(engine_id))
+        self._kit.faults.tried(engine_id)
 
     def settle(self) -> LoadEnded | None:
         """Outcome of the load, once it has ended."""

@@ -4,24 +4,30 @@ import math
 from collections.abc import Container, Iterable, Set
 
 from orchestrator.batching import EngineChoice, Rates, choose_engine
-from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog, JobState
-from orchestrator.domain.devices import LIVE_S, REMOTE, DeviceReport
+from orchestrator.domain.assignments import BATCH, INTERACTIVE, EngineBacklog, JobState
+from orchestrator.domain.devices import LIVE_S, REMOTE, STEPS, DeviceReport
+from orchestrator.domain.engines import NOBODY_SERVES, START_ONE, serving_loops
 from orchestrator.ports.composing import LaterEngines
 from workers.device.faults import Fault
 from workers.device.kit import Kit
-from workers.device.seat import failed_ending
-from workers.leases.owners import berth_of, loop_of
+from workers.leases.owners import loop_of
 
-FAIL_CHUNK = 500
+GIVE_UP_CHUNK, GIVE_UP_CHUNKS = 500, 8
+"""Assignments given up in one transaction, and transactions of one look at the books."""
+
 RUNNING_JOBS = 32
 HOLD_SHARDS = 2
 """A change of engines waits for routing as long as its load, or so many shards, would take."""
+
+NOBODY = Fault("expert_unavailable", NOBODY_SERVES, START_ONE, 0.0, math.inf, is_lasting=False, n=0)
+"""The fault of an engine that no live worker knows."""
 
 
 class Books:
     """Waiting work by engine, refreshed every `Pace.look_s` and when `Timers` say so.
 
-    Work of engines that cannot be served fails with the reason.
+    Work of engines that cannot be served now is left alone. It is given up when no live device can serve
+    its engine, and either no wait heals that, or it has been so for longer than the settings allow.
 
     Args:
         engines: those of the pool; `remote`: those of them that need no device.
@@ -41,8 +47,9 @@ class Books:
         self._n_jobs = 0
         self._is_routing = False
         self._held_at: float | None = None
+        self._asked_at: dict[str, float] = {}
         self.n_devices = 1
-        self._others: frozenset[str] = frozenset()
+        self._others: list[DeviceReport] = []
 
     def look(self) -> None:
         """Refresh what is due."""
@@ -61,6 +68,13 @@ class Books:
             ]
             self._waiting = {item.engine_id: item for item in waiting if self._is_served(item)}
             self._is_routing = self._kit.stores.waiting.is_routing()
+            self._note_questions()
+
+    def is_pressed(self, *, besides: str | None) -> bool:
+        """True if a question has waited for longer than it may, for an engine that nobody serves; `besides`:
+        one that serves its questions itself."""
+        until = self._kit.clock() - self._kit.settings.interactive_wait_s
+        return any(since < until for e, since in self._asked_at.items() if e != besides)
 
     def waiting(self, engine_id: str) -> EngineBacklog | None:
         """Work that waits for an engine; None = there is none."""
@@ -87,12 +101,15 @@ class Books:
             resident: the engine there now, for `resident_s` seconds.
             taken: engines that the device holds in other places.
         """
+        items = [
+            item
+            for item in self._waiting.values()
+            if item.engine_id not in self._remote and item.engine_id not in taken
+        ]
+        if self.is_pressed(besides=None):
+            items = [item for item in items if item.top_priority >= INTERACTIVE] or items
         return choose_engine(
-            [
-                item
-                for item in self._waiting.values()
-                if item.engine_id not in self._remote and item.engine_id not in taken
-            ],
+            items,
             resident=resident,
             later=self._later,
             max_wait_s=self.max_wait_s,
@@ -128,12 +145,9 @@ class Books:
         """The device changes its engine."""
         self._held_at = None
 
-    def load_failed(self, engine_id: str, error: Exception, *, device: str) -> None:
+    def load_failed(self, engine_id: str, error: Exception) -> None:
         """An engine does not load here: it is left alone for a while, and the others are told."""
-        self._kit.faults.load_failed(engine_id, error, is_alone=not self._others)
-        owner = berth_of(self._kit.owner, f"failed {engine_id}")
-        report = DeviceReport(owner=owner, device=device, engine_id=engine_id, state="down")
-        self._kit.ledger.note(lambda: self._kit.stores.devices.report_device(report))
+        self._kit.faults.load_failed(engine_id, error)
         self._kit.timers.due_now("backlog")
 
     @property
@@ -145,34 +159,76 @@ class Books:
     def _has_urgent(self) -> bool:
         return any(item.top_priority >= INTERACTIVE for item in self._waiting.values())
 
+    def _note_questions(self) -> None:
+        """Since when questions wait for engines of the device that nobody serves."""
+        now = self._kit.clock()
+        self._asked_at = {
+            item.engine_id: self._asked_at.get(item.engine_id, now)
+            for item in self._waiting.values()
+            if item.top_priority >= INTERACTIVE
+            and item.engine_id not in self._remote
+            and not item.n_devices_elsewhere
+        }
+
     def _count(self, devices: Iterable[DeviceReport]) -> None:
-        others = [report for report in devices if loop_of(report.owner) != self._kit.owner]
-        self._others = frozenset(loop_of(report.owner) for report in others)
-        self.n_devices = 1 + len({loop_of(report.owner) for report in others if report.device != REMOTE})
+        self._others = [report for report in devices if loop_of(report.owner) != self._kit.owner]
+        no_device = (REMOTE, STEPS)
+        self.n_devices = 1 + len({loop_of(r.owner) for r in self._others if r.device not in no_device})
 
     def _is_served(self, item: EngineBacklog) -> bool:
-        fault = self._fault(item.engine_id)
-        if fault is not None and not item.n_devices_elsewhere and self._is_final(item.engine_id, fault):
-            self._fail(item.engine_id, fault)
-        return fault is None
+        """Whether this loop may serve an engine now; what nobody can is given up in time."""
+        is_known = item.engine_id in self._engines
+        fault = self._kit.faults.since_it_worked(item.engine_id) if is_known else None
+        is_tried = fault is not None and fault.is_tried
+        if (fault is not None or not is_known) and not is_tried and not item.n_devices_elsewhere:
+            self._give_up(item, fault)
+        return is_known and self._kit.faults.of(item.engine_id) is None
 
-    def _is_final(self, engine_id: str, fault: Fault) -> bool:
-        """Whether no live device is left that might load an engine."""
-        if fault.is_final:
-            return True
-        failed = self._kit.stores.devices.faults(self._kit.pace.cool_down_s)
-        return self._others <= {loop_of(report.owner) for report in failed if report.engine_id == engine_id}
+    def _give_up(self, item: EngineBacklog, fault: Fault | None) -> None:
+        """What has waited for too long, unless somebody else may still serve it."""
+        others = serving_loops(item.engine_id, self._others, loop_of=loop_of)
+        theirs = self._faults_of(item.engine_id, others) if others else []
+        if others > {loop_of(report.owner) for report in theirs}:
+            return
+        if fault is None:
+            if not others:
+                self._fail(item, NOBODY, for_s=math.inf)
+            return
+        for_s = min([self._kit.clock() - fault.since, *(report.state_s for report in theirs)])
+        is_lasting = fault.is_lasting and all(report.state == "down" for report in theirs)
+        self._fail(item, fault, for_s=for_s, at_once=is_lasting)
 
-    def _fault(self, engine_id: str) -> Fault | None:
-        if engine_id not in self._engines:
-            error = f"engine '{engine_id}' is not in the pool."
-            return Fault(math.inf, "expert_unavailable", error, is_final=True)
-        return self._kit.faults.of(engine_id)
+    def _faults_of(self, engine_id: str, loops: Set[str]) -> list[DeviceReport]:
+        told = self._kit.stores.devices.faults(LIVE_S)
+        return [r for r in told if r.engine_id == engine_id and loop_of(r.owner) in loops]
 
-    def _fail(self, engine_id: str, fault: Fault) -> None:
-        while assignments := self._kit.ledger.claim(engine_id, limit=FAIL_CHUNK):
-            self._kit.ledger.add(failed_ending(a, fault.code, fault.error) for a in assignments)
-            self._kit.ledger.settle()
+    def _fail(self, item: EngineBacklog, fault: Fault, *, for_s: float, at_once: bool = False) -> None:
+        """Fail the work of an engine that has been away `for_s` seconds, as far as it was on the books for
+        longer than a batch waits; a question waits no longer than its engine has been away."""
+        settings, is_known = self._kit.settings, fault is not NOBODY
+        if at_once:
+            self._end(item, fault, min_priority=BATCH, waited_s=0.0)
+            return
+        if item.top_priority >= INTERACTIVE and for_s > settings.engine_down_interactive_s:
+            waited_s = 0.0 if is_known else settings.engine_down_interactive_s
+            self._end(item, fault, min_priority=INTERACTIVE, waited_s=waited_s)
+        if item.oldest_wait_s > settings.engine_down_s and for_s > settings.engine_down_s:
+            self._end(item, fault, min_priority=BATCH, waited_s=settings.engine_down_s)
+
+    def _end(self, item: EngineBacklog, fault: Fault, *, min_priority: int, waited_s: float) -> None:
+        for _ in range(GIVE_UP_CHUNKS):
+            n = self._kit.stores.leases.give_up(
+                item.engine_id,
+                code=fault.code,
+                error=fault.why,
+                min_priority=min_priority,
+                waited_s=waited_s,
+                limit=GIVE_UP_CHUNK,
+            )
+            if n:
+                self._kit.timers.due_now("advance", "backlog")
+            if n < GIVE_UP_CHUNK:
+                return
 
 
 def _less(item: EngineBacklog, n: int) -> EngineBacklog:

@@ -8,31 +8,46 @@ from orchestrator.settings.schema import SchedulerSettings
 from workers.device.faults import Faults
 from workers.device.ledger import Ledger
 from workers.device.pace import Pace, Timers
+from workers.device.strangers import Strangers
 
 
 class Kit(NamedTuple):
-    """`owner`: the loop's name, under which it holds leases; `clock`: monotonic seconds."""
+    """`owner`: the loop's name, under which it holds leases; `clock`: monotonic seconds; `config_hash` and
+    `serves`: the configuration it runs with, and the engines that stand there."""
 
     stores: DeviceStores
     owner: str
     ledger: Ledger
     faults: Faults
+    strangers: Strangers
     timers: Timers
     clock: Clock
     pace: Pace
     settings: SchedulerSettings
+    config_hash: str
+    serves: tuple[str, ...]
 
 
 def make_kit(
-    stores: DeviceStores, *, owner: str, clock: Clock, pace: Pace, settings: SchedulerSettings
+    stores: DeviceStores,
+    *,
+    owner: str,
+    clock: Clock,
+    pace: Pace,
+    settings: SchedulerSettings,
+    config_hash: str,
+    serves: tuple[str, ...],
 ) -> Kit:
     return Kit(
         stores=stores,
         owner=owner,
         ledger=Ledger(stores.leases, owner=owner, lease_s=settings.lease_s, clock=clock, pace=pace),
-        faults=Faults(clock, pace),
+        faults=Faults(stores.devices, owner=owner, clock=clock, pace=pace),
+        strangers=Strangers(settings, clock),
         timers=Timers(clock),
         clock=clock,
         pace=pace,
         settings=settings,
+        config_hash=config_hash,
+        serves=serves,
     )

@@ -1,19 +1,27 @@
 """An engine's way through a device loop: work claimed for it, run in its seat, handed to the ledger."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from orchestrator.batching import estimated_tokens, shard_size
 from orchestrator.domain.assignments import INTERACTIVE, Assignment, EngineBacklog
 from orchestrator.errors import EngineCrashedError
+from workers.device.faults import Faults, Trouble
 from workers.device.ledger import Ledger
 from workers.device.pace import Pace
 from workers.device.seat import Ending, Seat, failed_ending
+from workers.device.strangers import Strangers
 
 log = logging.getLogger(__name__)
 
 Room = Callable[[Seat], int]
 """How many assignments an engine may be given now; 0 = it has enough."""
+
+_HEAL: Mapping[str, str] = {
+    "expert_misconfigured": "Correct api_base and api_key in the pool file, and start the worker anew.",
+    "rate_limited": "Look at the limits of the account, or wait.",
+}
 
 Waiting = Callable[[str], EngineBacklog | None]
 """Work that waits for an engine, as far as is known."""
@@ -22,20 +30,36 @@ Waiting = Callable[[str], EngineBacklog | None]
 class Lane:
     """Serves one loaded engine until it dies or is left.
 
-    What an engine died under before (attempts above the first) runs with nothing beside it.
+    What an engine died under before (attempts above the first) runs with nothing beside it. A call that
+    failed by the fault of its engine is given back, and the engine left alone for a while; the first call
+    after that is a single one.
 
     Args:
         room: see `Room`.
+        faults: what is known of the engine's, and told of them.
+        strangers: calls that others may know better.
         max_attempts: claims after which an assignment that is alone when its engine dies fails for good.
 
     Attributes:
         died: why the engine is gone; nothing can be claimed then.
     """
 
-    def __init__(self, seat: Seat, *, ledger: Ledger, pace: Pace, room: Room, max_attempts: int) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        *,
+        ledger: Ledger,
+        faults: Faults,
+        strangers: Strangers,
+        pace: Pace,
+        room: Room,
+        max_attempts: int,
+    ) -> None:
         self.seat = seat
         self.died: EngineCrashedError | None = None
         self._ledger = ledger
+        self._faults = faults
+        self._strangers = strangers
         self._pace = pace
         self._room = room
         self._max_attempts = max_attempts
@@ -63,21 +87,35 @@ class Lane:
     @property
     def room(self) -> int:
         """Number of assignments that it may claim now."""
-        return self._room(self.seat) if self._is_open else 0
+        return int(min(self._room(self.seat), self._most)) if self.is_open else 0
 
     @property
-    def _is_open(self) -> bool:
-        return self.died is None and not self._held and not (self._is_alone and self.seat.n_running)
+    def is_resting(self) -> bool:
+        """True while a fault keeps the engine away."""
+        return self._faults.of(self.engine_id) is not None or self._strangers.crowds(self.engine_id)
+
+    @property
+    def is_open(self) -> bool:
+        """True if more may be claimed beside what runs."""
+        is_taken = bool(self._held) or (self._is_alone and self.seat.n_running > 0)
+        return self.died is None and not is_taken and not self.is_resting and self._most > 0
+
+    @property
+    def _most(self) -> float:
+        """Of an engine that has not worked since its last fault, one request is known to be lost at most."""
+        is_on_trial = self._faults.since_it_worked(self.engine_id) is not None
+        return max(0, 1 - self.seat.n_running) if is_on_trial else math.inf
 
     def claim(self, limit: int) -> int:
         """Claim up to `limit` assignments and start them; returns how many there were."""
+        limit += self._strangers.beside(self.engine_id)
         return self._take(self._ledger.claim(self.engine_id, limit=limit))
 
     def join(self) -> int:
         """Claim interactive requests only: they do not wait for a shard to end."""
-        if not self._is_open:
+        if not self.is_open:
             return 0
-        limit = max(1, self._pace.min_shard)
+        limit = int(min(max(1, self._pace.min_shard), self._most))
         return self._take(self._ledger.claim(self.engine_id, limit=limit, min_priority=INTERACTIVE))
 
     def start_held(self) -> bool:
@@ -99,8 +137,11 @@ class Lane:
             self._die(error)
             return []
         self._is_alone = self._is_alone and self.seat.n_running > 0
-        self._ledger.add(endings)
-        return endings
+        if any(not ending.response.failed for ending in endings):
+            self._faults.worked(self.engine_id)
+        final = [ending for ending in endings if self._is_final(ending)]
+        self._ledger.add(final)
+        return final
 
     def stop_lost(self, held: Collection[int]) -> None:
         """Abort the requests of assignments that are not among these."""
@@ -109,11 +150,29 @@ class Lane:
         except EngineCrashedError as error:
             self._die(error)
 
+    def put_back(self, *, below: int) -> int:
+        """Give back all work of lower priority, uncounted; returns how many assignments."""
+        running = [a for a in self.seat.running if a.priority < below]
+        held = [a for a in self._held if a.priority < below]
+        try:
+            self.seat.drop(running)
+        except EngineCrashedError as error:
+            self._die(error)
+            return 0
+        self._held = [a for a in self._held if a.priority >= below]
+        self._is_alone = self._is_alone and self.seat.n_running > 0
+        self._ledger.give_back([*running, *held], refund_attempt=True)
+        return len(running) + len(held)
+
     def forget(self) -> None:
         """Drop what is held: its lease was given back."""
         self._held, self._is_alone = [], False
 
-    def _take(self, assignments: Sequence[Assignment]) -> int:
+    def _take(self, claimed: Sequence[Assignment]) -> int:
+        left = [a for a in claimed if not self.seat.knows(a) and self._strangers.is_left(a)]
+        assignments = [a for a in claimed if a not in left] if left else claimed
+        self._ledger.give_back(left, refund_attempt=True)
+        self._strangers.left(self.engine_id, len(left), of=len(claimed))
         if any(assignment.attempt > 1 for assignment in assignments):
             self._held = list(assignments)
             self.start_held()
@@ -133,13 +192,34 @@ class Lane:
             if refused is not None:
                 self._ledger.add([refused])
 
+    def _is_final(self, ending: Ending) -> bool:
+        """Whether a call has ended for good; else it is given back. Its attempt counts if its prompt may be
+        the cause, and ends it only where it surely is."""
+        if not ending.response.failed or ending.blame == "prompt":
+            return True
+        assignment, response = ending.assignment, ending.response
+        if self._faults.is_own_fault(self.engine_id, assignment.id, ending.blame, began_at=ending.began_at):
+            if assignment.attempt >= self._max_attempts:
+                return True
+        elif not self.is_resting:
+            code, why = response.error_code or "", response.error or ""
+            is_lasting = ending.blame == "setup"
+            self._faults.met(self.engine_id, Trouble(code, why, _HEAL.get(code), ending.rest_s, is_lasting))
+        self._ledger.give_back([assignment], refund_attempt=ending.blame != "unclear")
+        return False
+
     def _die(self, error: EngineCrashedError) -> None:
-        """Its requests are claimed again in smaller shards, or fail for good."""
+        """Its requests are claimed again in smaller shards; one that was alone may fail for good."""
         self.died = error
         lost = self.seat.running
         log.warning("engine %s: crashed under %d requests: %s", self.engine_id, len(lost), error)
         self._ledger.give_back(self._held, refund_attempt=True)
         self.forget()
+        trouble = Trouble(error.code, str(error), error.remedy)
+        if len(lost) == 1 and lost[0].attempt > 1:
+            self._faults.crashed_alone(self.engine_id, trouble)
+        else:
+            self._faults.met(self.engine_id, trouble)
         if len(lost) == 1 and lost[0].attempt >= self._max_attempts:
             self._ledger.add([failed_ending(lost[0], error.code, str(error))])
         else:  # who died in company is not known to be the cause

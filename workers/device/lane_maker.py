@@ -75,7 +75,15 @@ class LaneMaker:
 
     def _lane_of(self, seat: Seat, room: Room) -> Lane:
         max_attempts = self._kit.settings.max_attempts
-        return Lane(seat, ledger=self._kit.ledger, pace=self._kit.pace, room=room, max_attempts=max_attempts)
+        return Lane(
+            seat,
+            ledger=self._kit.ledger,
+            faults=self._kit.faults,
+            strangers=self._kit.strangers,
+            pace=self._kit.pace,
+            room=room,
+            max_attempts=max_attempts,
+        )
 
     def _seat(
         self, spec: EngineSpec, engine: Engine, *, request_timeout_s: float, hang_timeout_s: float

@@ -51,6 +51,7 @@ class LoopParts(NamedTuple):
     advancer: Advancer | None
     engine_ids: tuple[str, ...]
     remote: frozenset[str]
+    device: str
 
 
 class DeviceLoop:
@@ -77,6 +78,7 @@ class DeviceLoop:
         self._shelf, self._loader, self._measured = parts.shelf, parts.loader, parts.measured
         self._sweeper, self._advancer = parts.sweeper, parts.advancer
         self._engine_ids, self._remote = parts.engine_ids, parts.remote
+        self._device = parts.device
         self._alive_at = -math.inf
         self._is_doubtful = False
         self._n_seen_committed = self._n_seen_urgent = 0
@@ -165,6 +167,10 @@ class DeviceLoop:
         self._alive_at = -math.inf
         for berth in self._berths:
             berth.sign_off()
+        try:
+            self._kit.faults.sign_off()
+        except MusterError:  # they grow old
+            log.debug("owner %s: its faults are still told", self.owner, exc_info=True)
 
     def shut_down(self) -> None:
         """Commit what is finished, give back the rest with its attempt refunded, free the device."""
@@ -204,6 +210,7 @@ class DeviceLoop:
         """What must happen in time whatever else the loop is at."""
         for berth in self._berths:
             berth.report()
+        self._kit.faults.tell(self._device)
         self._keep_leases()
         if self._timers.is_due("sweep", self._kit.settings.sweep_s):
             self._sweeper.sweep()
@@ -269,10 +276,7 @@ class DeviceLoop:
     def _collect(self) -> bool:
         busy = [lane for lane in self._lanes if lane.n_running]
         for lane, timeout_s in self._patience(busy):
-            n = sum(not ending.response.failed for ending in lane.collect(timeout_s))
-            self.n_generated += n
-            if n:
-                self._kit.faults.worked(lane.engine_id)
+            self.n_generated += sum(not ending.response.failed for ending in lane.collect(timeout_s))
         self._bury_dead()
         if not busy:
             self._wait_for_loads()

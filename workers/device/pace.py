@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from orchestrator.domain.devices import FAILED_S
 from orchestrator.ports.clock import Clock
 
 
@@ -12,8 +11,9 @@ class Pace(NamedTuple):
     `look_s`: for what other processes put on the books; `renew_s`: leases, and whether work was
     cancelled; `report_s`: what this device holds, for the others; `stuck_s`: a tick that takes longer
     loses its leases; `record_s`: measured rates; `ring_s`: between two bells for committed responses;
-    `cool_down_s`: until an engine that could not be loaded, or crashed `max_crashes` times in a row, is
-    tried again; `idle_remote_s`: until a remote engine without work is closed.
+    `first_pause_s`: for which an engine that met a fault is left alone, twice as long after each further one,
+    `cool_down_s` at most; `step_pause_s`: before a failed step is tried again; `idle_remote_s`: until a
+    remote engine without work is closed.
     """
 
     poll_s: float = 0.05
@@ -28,9 +28,14 @@ class Pace(NamedTuple):
     min_shard: int = 16
     max_shard: int = 256
     request_timeout_s: float = 600.0
-    cool_down_s: float = FAILED_S
-    max_crashes: int = 5
+    first_pause_s: float = 1.0
+    step_pause_s: float = 2.0
+    cool_down_s: float = 60.0
     idle_remote_s: float = 60.0
+
+    def pause_s(self, n: int) -> float:
+        """Pause after the n-th fault in a row, from 1."""
+        return min(self.cool_down_s, self.first_pause_s * 2.0 ** min(n - 1, 32))
 
     def renewal_s(self, lease_s: float) -> float:
         """Leases are renewed so often that two renewals may fail."""

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 
 from orchestrator.domain.assignments import EngineBacklog
-from orchestrator.domain.devices import REMOTE
 from workers.device.berth import Berth
 from workers.device.books import Books
 from workers.device.feeding import Feeder
@@ -56,7 +55,7 @@ class RemoteLanes:
         for load in ended:
             if load.error is not None:
                 log.warning("engine %s: not reached: %s", load.engine_id, load.error, exc_info=load.error)
-                self._books.load_failed(load.engine_id, load.error, device=REMOTE)
+                self._books.load_failed(load.engine_id, load.error)
                 self._close(load.engine_id)
         return bool(ended)
 
@@ -64,7 +63,6 @@ class RemoteLanes:
         """Close the lanes of engines that died."""
         for lane in self.lanes:
             if lane.died is not None:
-                self._kit.faults.crashed(lane.engine_id, lane.died)
                 self._close(lane.engine_id)
                 self._kit.timers.due_now("backlog")
 
@@ -82,6 +80,9 @@ class RemoteLanes:
             berth.sign_off()
 
     def _is_unused(self, lane: Lane) -> bool:
+        """True also of one that rests: another worker may reach it meanwhile."""
+        if lane.is_resting:
+            return lane.n_held == 0
         idle_s = self._kit.clock() - lane.seat.used_at
         is_wanted = lane.n_held > 0 or self._books.waiting(lane.engine_id) is not None
         return not is_wanted and idle_s > self._kit.pace.idle_remote_s

@@ -1,7 +1,7 @@
 """The device's seat: one loaded engine and the requests that run on it."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import Assignment, Response
+from orchestrator.domain.engines import Blame
 from orchestrator.domain.experts import Expert
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
@@ -20,10 +21,14 @@ log = logging.getLogger(__name__)
 
 
 class Ending(NamedTuple):
-    """End of an assignment: its response."""
+    """End of an assignment: its response. Of one that failed: whose fault that was, for how long the engine
+    asks to be left alone, and when it began."""
 
     assignment: Assignment
     response: Response
+    blame: Blame = "prompt"
+    rest_s: float = 0.0
+    began_at: float = 0.0
 
 
 @dataclass
@@ -120,6 +125,10 @@ class Seat:
         self._noted = self._served
         return lately
 
+    def knows(self, assignment: Assignment) -> bool:
+        """True if the expert of a call is one of this engine's."""
+        return assignment.call.expert_id in self._experts
+
     def submit(self, assignment: Assignment) -> Ending | None:
         """Hand an assignment to the engine; an ending at once when it is refused.
 
@@ -173,6 +182,14 @@ class Seat:
             if running.assignment.id not in held:
                 self._stop(request_id, running, "cancelled")
 
+    def drop(self, assignments: Iterable[Assignment]) -> None:
+        """Stop the requests of these at once, without waiting for the engine to say so."""
+        dropped = {assignment.id for assignment in assignments}
+        for request_id, running in list(self._running.items()):
+            if running.assignment.id in dropped:
+                self._stop(request_id, running, "put_back")
+                self._running.pop(request_id, None)
+
     def close(self) -> None:
         try:
             self._engine.close()
@@ -191,7 +208,9 @@ class Seat:
         latency_ms = 1000 * (now - running.started_at)
         if isinstance(event, Failed):
             code = running.stopped_as or event.error_code
-            return failed_ending(running.assignment, code, event.error, latency_ms=latency_ms)
+            ending = failed_ending(running.assignment, code, event.error, latency_ms=latency_ms)
+            blame = "prompt" if running.stopped_as else event.blame
+            return ending._replace(blame=blame, rest_s=event.rest_s or 0.0, began_at=running.started_at)
         self._count(running.assignment, now)
         expert = self._experts[running.assignment.call.expert_id]
         return Ending(running.assignment, _response(running.assignment, event, expert, latency_ms))

@@ -3,6 +3,7 @@
 import logging
 
 from orchestrator.batching import EngineChoice
+from orchestrator.domain.assignments import INTERACTIVE
 from workers.device.berth import Berth
 from workers.device.books import Books
 from workers.device.feeding import Feeder
@@ -67,7 +68,6 @@ class DeviceSeats:
         """Free the places of engines that died."""
         for berth in self.berths:
             if berth.lane is not None and berth.lane.died is not None:
-                self._kit.faults.crashed(berth.lane.engine_id, berth.lane.died)
                 berth.leave()
                 self._kit.timers.due_now("backlog")
 
@@ -97,6 +97,8 @@ class DeviceSeats:
         """Claim for the engine in a berth, or change it for a better one."""
         lane = berth.lane
         if lane is not None:
+            if self._make_way(lane):
+                return True
             self._look_ahead(berth, lane)
             if lane.start_held():
                 return True
@@ -113,6 +115,16 @@ class DeviceSeats:
             self._loader.prepare(choice.engine_id)
             return lane is not None and self._feeder.join(lane)
         return self._change(berth, choice)
+
+    def _make_way(self, lane: Lane) -> bool:
+        """Put back the batch under which a question has waited for too long: for another engine, or for this
+        one while nothing may run beside what runs."""
+        if not self._books.is_pressed(besides=lane.engine_id if lane.is_open else None):
+            return False
+        n = lane.put_back(below=INTERACTIVE)
+        if n:
+            log.info("engine %s: a question waits; %d requests are put back", lane.engine_id, n)
+        return n > 0
 
     def _choose(self, berth: Berth) -> EngineChoice | None:
         lane = berth.lane
@@ -175,10 +187,10 @@ class DeviceSeats:
         return (lane.held_tokens + (item.est_tokens if item else 0)) / speed
 
     def _load_failed(self, engine_id: str, error: Exception) -> None:
-        """Its waiting work fails once, and it is left alone for a while."""
+        """It is left alone for a while."""
         log.warning("engine %s: load failed: %s", engine_id, error)
         log.debug("engine %s", engine_id, exc_info=error)
         if self.lanes and not self._is_crowded:
             self._is_crowded = True  # beside another engine there may be too little memory
             return
-        self._books.load_failed(engine_id, error, device=self.berths[0].device)
+        self._books.load_failed(engine_id, error)

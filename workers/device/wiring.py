@@ -25,6 +25,7 @@ from workers.device.remote_lanes import RemoteLanes
 from workers.device.seats import DeviceSeats
 from workers.leases.advancing import Advancer
 from workers.leases.owners import berth_of
+from workers.leases.resting import patience_of
 from workers.leases.sweeper import Sweeper
 from workers.pieces import Writers
 
@@ -38,6 +39,7 @@ class DeviceSetup(NamedTuple):
         compositions: takes queries through them; None = others do, and none is built here.
         device: its name, for the record of loads.
         remote: backends whose engines need no device.
+        config_hash: of the configuration that all this comes from.
     """
 
     stores: DeviceStores
@@ -48,6 +50,7 @@ class DeviceSetup(NamedTuple):
     settings: SchedulerSettings
     device: str
     remote: Container[str] = REMOTE_BACKENDS
+    config_hash: str = ""
 
 
 def make_device_loop(
@@ -69,7 +72,15 @@ def make_device_loop(
             work.
     """
     pool, device = setup.pool, setup.device
-    kit = make_kit(setup.stores, owner=owner, clock=clock, pace=pace, settings=setup.settings)
+    kit = make_kit(
+        setup.stores,
+        owner=owner,
+        clock=clock,
+        pace=pace,
+        settings=setup.settings,
+        config_hash=setup.config_hash,
+        serves=tuple(pool.engines),
+    )
     remote = frozenset(e.id for e in pool.engines.values() if e.backend in setup.remote)
     books = Books(kit, engines=pool.engines.keys(), remote=remote, later_engines=setup.later_engines)
     feeder, measured = Feeder(kit, books), Measurements(device)
@@ -94,9 +105,10 @@ def make_device_loop(
         loader=loader,
         measured=measured,
         sweeper=_sweeper(kit, harmless=remote),
-        advancer=None if setup.compositions is None else _advancer(setup, setup.compositions),
+        advancer=None if setup.compositions is None else _advancer(setup, setup.compositions, pace, clock),
         engine_ids=tuple(pool.engines),
         remote=remote,
+        device=device,
     )
     return DeviceLoop(parts, on_committed=on_committed)
 
@@ -112,11 +124,14 @@ def _sweeper(kit: Kit, *, harmless: Collection[str]) -> Sweeper:
     )
 
 
-def _advancer(setup: DeviceSetup, compositions: CompositionFactory) -> Advancer:
+def _advancer(setup: DeviceSetup, compositions: CompositionFactory, pace: Pace, clock: Clock) -> Advancer:
     return Advancer(
         jobs=setup.stores.jobs,
         steps=setup.stores.steps,
         compositions=compositions,
         engine_of={expert.id: expert.engine.id for expert in setup.pool.experts},
         exclusive_s=0.0,
+        config_hash=setup.config_hash,
+        patience=patience_of(setup.settings)._replace(first_pause_s=pace.step_pause_s),
+        clock=clock,
     )

@@ -202,7 +202,7 @@ class HostedBackend:
         if isinstance(reply, wire.Refused):
             child.kill()  # what a failed load left behind is unknown
             message = reply.message if spec.id in reply.message else f"engine '{spec.id}': {reply.message}"
-            raise EngineLoadError(message, param=reply.param)
+            raise EngineLoadError(message, param=reply.param, is_lasting=reply.is_lasting)
 
     def _pool(self, spec: EngineSpec) -> SparePool:
         python = self._python if isinstance(self._python, str) else self._python(spec)

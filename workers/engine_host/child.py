@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.errors import BackendError, EngineCrashedError, MusterError, UnsupportedError
+from orchestrator.errors import (
+    BackendError,
+    EngineCrashedError,
+    EngineLoadError,
+    MusterError,
+    UnsupportedError,
+)
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Backend, Engine, Failed, Tokens
 from orchestrator.redaction import remember_environment
@@ -98,7 +104,9 @@ class EngineServer:
         except EngineCrashedError:
             raise
         except MusterError as error:
-            self.report(wire.Refused(code=error.code, message=str(error), param=error.param))
+            lasting = isinstance(error, EngineLoadError) and error.is_lasting
+            refused = wire.Refused(code=error.code, message=str(error), param=error.param, is_lasting=lasting)
+            self.report(refused)
         except Exception as error:  # the worker must hear of it, whatever a library raises
             logger.exception("%s failed", command.kind)
             reason = " ".join(str(error).split())[:1000]

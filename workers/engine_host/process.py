@@ -78,6 +78,7 @@ class ChildProcess:
                 f"the interpreter '{launch.python}' cannot be started: {error.strerror}.",
                 param="options.python",
                 remedy="Name an existing Python interpreter.",
+                is_lasting=isinstance(error, FileNotFoundError | PermissionError),
             ) from error
         finally:
             theirs.close()

@@ -108,6 +108,7 @@ class Refused(Value):
     code: str
     message: str
     param: str | None = None
+    is_lasting: bool = False
 
 
 class TokensReport(Value):

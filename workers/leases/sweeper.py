@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Collection, Iterable
 
-from orchestrator.domain.devices import FAILED_S, LIVE_S
+from orchestrator.domain.devices import LIVE_S
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import DeviceStore, LeaseStore, SweepReport
 from workers.leases.doubts import Doubts
@@ -87,6 +87,6 @@ class Sweeper:
         for owner in filter(is_dead, sorted(owners)):
             buried = self._leases.bury(owner, max_attempts=self._max_attempts, harmless=self._harmless)
             log.info("owner %s is dead: %s", owner, buried)
-        for report in (*self._devices.devices(LIVE_S), *self._devices.faults(FAILED_S)):
+        for report in (*self._devices.devices(LIVE_S), *self._devices.faults(LIVE_S)):
             if is_dead(report.owner):
                 self._devices.forget_device(report.owner)

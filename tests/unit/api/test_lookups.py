@@ -8,6 +8,7 @@ from api.views.experts import expert_view
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.diagnoses import Diagnosis
+from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import ExpertRole, Pool
 from tests.fakes.app import FakeApp, make_card, make_expert
 
@@ -50,7 +51,7 @@ def test_a_member_that_only_aggregates_is_a_model_too() -> None:
 
 def test_an_expert_without_outcomes_has_no_accuracy() -> None:
     nothing_measured = make_card("writer").model_copy(update={"total": Tally()})
-    assert expert_view(make_expert("writer"), nothing_measured).accuracy is None
+    assert expert_view(make_expert("writer"), nothing_measured, EngineState(engine_id="e")).accuracy is None
 
 
 def test_experts_show_what_they_are_and_not_where(client: TestClient) -> None:

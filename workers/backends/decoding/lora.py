@@ -110,6 +110,7 @@ def _refused(folder: str, why: str) -> EngineLoadError:
         param="adapter",
         remedy=f"Give a directory with {CONFIG_FILE} and {WEIGHTS_FILE} of a plain LoRA over this base "
         "model, or merge the adapter into the weights first.",
+        is_lasting=True,
     )
 
 

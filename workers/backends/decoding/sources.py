@@ -140,4 +140,5 @@ def _unusable(engine_id: str, reason: str) -> EngineLoadError:
         f"engine '{engine_id}': {reason}, so it cannot decode with a cache of keys and values.",
         param="model",
         remedy="Install the transformers of the lock file, or serve the model with the engine 'vllm'.",
+        is_lasting=True,
     )

@@ -113,4 +113,11 @@ class Breaker:
 
 def _refusal(error: CallError) -> CallError:
     code = error.code if error.lasting or error.code == RATE_LIMITED else ExpertUnavailableError.code
-    return CallError(f"not asked, because the last call failed: {error}", code=code)
+    return CallError(
+        f"not asked, because the last call failed: {error}",
+        code=code,
+        outage=not error.lasting,
+        away=not error.lasting,
+        lasting=error.lasting,
+        retry_after_s=error.retry_after_s,
+    )

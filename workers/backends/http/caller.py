@@ -238,7 +238,7 @@ def _ignore(_: str) -> None:
 
 
 def _failed(request: GenerationRequest, error: CallError) -> Failed:
-    return Failed(request.id, error.code, str(error))
+    return Failed(request.id, error.code, str(error), error.blame, error.retry_after_s)
 
 
 def _aborted(request_id: str) -> Failed:

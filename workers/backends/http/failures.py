@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from orchestrator.domain.engines import Blame
 from orchestrator.errors import (
     BackendError,
     ContextExceededError,
@@ -38,6 +39,8 @@ class CallError(BackendError):
         code: `error_code` of the Failed event, unless another attempt succeeds.
         transient: the same call may succeed later.
         outage: nobody answered, or not sensibly: counts against the endpoint, not the request.
+        away: of outages, those that are surely none of the request's: nobody there, a gateway says so, or
+            the call was never made.
         lasting: no call can succeed until somebody repairs the configuration.
         retry_after_s: the endpoint's own wish.
         param: the field of the request that the endpoint complains about.
@@ -50,6 +53,7 @@ class CallError(BackendError):
         code: str,
         transient: bool = False,
         outage: bool = False,
+        away: bool = False,
         lasting: bool = False,
         retry_after_s: float | None = None,
         param: str | None = None,
@@ -58,8 +62,17 @@ class CallError(BackendError):
         self.code = code
         self.transient = transient
         self.outage = outage
+        self.away = away
         self.lasting = lasting
         self.retry_after_s = retry_after_s
+
+    @property
+    def blame(self) -> Blame:
+        if self.lasting:
+            return "setup"
+        if self.away or (self.code == RATE_LIMITED and self.transient):
+            return "engine"
+        return "unclear" if self.outage else "prompt"
 
 
 class ErrorDetails(NamedTuple):
@@ -93,6 +106,7 @@ def unreachable(reason: str) -> CallError:
         code=ExpertUnavailableError.code,
         transient=True,
         outage=True,
+        away=True,
     )
 
 
@@ -123,7 +137,9 @@ def error_of_status(
         return CallError(f"{says} (check api_base and the model's name)", code=MISCONFIGURED)
     if status == 429:
         hopeless = details.code in _HOPELESS_CODES
-        return CallError(says, code=RATE_LIMITED, transient=not hopeless, retry_after_s=wait_s)
+        return CallError(
+            says, code=RATE_LIMITED, transient=not hopeless, lasting=hopeless, retry_after_s=wait_s
+        )
     if status in (408, 504):
         return CallError(
             says, code=GenerationTimeoutError.code, transient=not final, outage=True, retry_after_s=wait_s
@@ -134,6 +150,7 @@ def error_of_status(
             code=ExpertUnavailableError.code,
             transient=not final,
             outage=not final,
+            away=not final and status in (502, 503),
             retry_after_s=wait_s,
         )
     if status >= 400:

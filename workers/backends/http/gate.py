@@ -67,7 +67,12 @@ class Gate:
             if isinstance(verdict, Refuse):
                 raise verdict.error
             if left_s <= 0:
-                raise CallError("no call was possible before the deadline.", code="generation_timeout")
+                raise CallError(
+                    "no call was possible before the deadline.",
+                    code="generation_timeout",
+                    outage=True,
+                    away=True,
+                )
             await self._changed.wait(min(left_s, math.inf if verdict.seconds is None else verdict.seconds))
         return self.enter(n_tokens)
 

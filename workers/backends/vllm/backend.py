@@ -115,4 +115,5 @@ def find_python(spec: EngineSpec) -> str:
         f"engine '{spec.id}': vLLM is not installed.",
         param="options.python",
         remedy=f"Run scripts/setup-vllm.sh, or name an interpreter that has it in {PYTHON_VARIABLE}.",
+        is_lasting=True,
     )

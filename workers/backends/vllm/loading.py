@@ -23,7 +23,13 @@ from workers.backends.options import read_options
 from workers.backends.vllm.backend import VllmOptions
 from workers.backends.vllm.cpu_lora import correct_base_rows
 from workers.backends.vllm.engine import Serving, VllmEngine, one_line
-from workers.checkpoints.formats import load_error, load_tokenizer, require_adapter, require_safetensors
+from workers.checkpoints.formats import (
+    is_lasting,
+    load_error,
+    load_tokenizer,
+    require_adapter,
+    require_safetensors,
+)
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig
@@ -71,6 +77,7 @@ class VllmBackend:
                 f"engine '{spec.id}': sleep_mode needs CUDA.",
                 param="options.sleep_mode",
                 remedy="Leave it out on the CPU.",
+                is_lasting=True,
             )
         texts = Texts(load_tokenizer(spec), template=spec.chat_template)
         arguments = engine_args(spec, options, adapters, on_cpu=on_cpu)
@@ -159,6 +166,7 @@ def adapter_rank(folder: str) -> int:
             f"adapter '{folder}' cannot be read: {one_line(error)}.",
             param="adapter",
             remedy="Give a directory with adapter_config.json and adapter_model.safetensors.",
+            is_lasting=True,
         ) from error
     ranks: list[int] = [config.r, *config.rank_pattern.values()]
     return max(ranks)
@@ -182,6 +190,7 @@ def _start(spec: EngineSpec, arguments: EngineArgs) -> LLMEngine:
             f"engine '{spec.id}': vLLM cannot load '{spec.model}': {one_line(error)}.",
             param="model",
             remedy="Check dtype, quantization, parallelism and sizes against this reason.",
+            is_lasting=is_lasting(error),
         ) from error
 
 
@@ -190,4 +199,8 @@ def _with_adapters(engine: LLMEngine, texts: Texts, serving: Serving, adapters: 
         return VllmEngine(engine, texts, serving, adapters=adapters)
     except BackendError as error:
         engine.engine_core.shutdown()
-        raise EngineLoadError(error.message, param=error.param) from error
+        raise EngineLoadError(
+            error.message,
+            param=error.param,
+            is_lasting=True,
+        ) from error

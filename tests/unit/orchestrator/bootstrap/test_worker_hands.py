@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.bootstrap.processes import WorkerHands
 from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.settings.schema import SchedulerSettings
 from workers.stack.news import NoNews
 
 
@@ -22,6 +23,10 @@ class SlowStore:
         self.looking, self.go_on = threading.Event(), threading.Event()
         self.looked_for_questions = threading.Event()
 
+    def report_device(self, report: object) -> None: ...
+
+    def forget_device(self, owner: str) -> None: ...
+
     def take_ready(self, *, min_priority: int, **_: object) -> list[object]:
         if min_priority == INTERACTIVE:
             self.looked_for_questions.set()
@@ -34,7 +39,12 @@ class SlowStore:
 def make_hands(store: SlowStore) -> WorkerHands:
     catalogue = SimpleNamespace(build=None, refresh=lambda: None)
     app: Any = SimpleNamespace(
-        store=store, catalogue=catalogue, pool=SimpleNamespace(experts=()), news=NoNews()
+        store=store,
+        catalogue=catalogue,
+        pool=SimpleNamespace(experts=()),
+        news=NoNews(),
+        config_hash="",
+        settings=SimpleNamespace(muster=SimpleNamespace(scheduler=SchedulerSettings())),
     )
     bells: Any = Quiet()
     return WorkerHands(app, bells, driver=None, on_heard=lambda: None)

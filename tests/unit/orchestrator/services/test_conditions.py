@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.devices import FAILED_S, DeviceReport, DeviceState
+from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.services.conditions import LOOK_S, EngineWatch
 from orchestrator.store import SqlJobStore, open_database
@@ -100,5 +100,5 @@ def test_while_the_database_is_away_the_last_state_stands(
         raise StoreUnavailableError(f"no answer for {max_age_s} s")
 
     monkeypatch.setattr(store, "devices", away)
-    clock.now = FAILED_S
+    clock.now = LIVE_S
     assert look() is before

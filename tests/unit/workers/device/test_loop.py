@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes import loops
 from tests.fakes.databases import fresh_sqlite
-from tests.fakes.loops import run, run_until, submit
+from tests.fakes.loops import passing, run, run_until, submit
 from tests.fakes.work import FakeBackend, HandClock, TextMajority, always, make_pool, make_queries
 from workers.device.pace import Pace
 from workers.leases.advancing import Advancer
 
-make_loop = partial(loops.make_loop, pace=Pace(look_s=0.0))
+make_loop = partial(loops.make_loop, pace=Pace(look_s=0.0, step_pause_s=0.0))
 
 
 @pytest.fixture
@@ -157,16 +157,18 @@ def test_a_prompt_that_kills_its_engine_fails_alone(store: SqlJobStore) -> None:
     assert company[0] > company[1] > company[2] == 1
 
 
-def test_an_engine_that_always_crashes_is_given_up(store: SqlJobStore) -> None:
-    backend = FakeBackend()
+def test_an_engine_that_always_crashes_is_given_up_in_the_end(store: SqlJobStore) -> None:
+    """After 0.05 s; it is loaded a few times only, for each pause is longer than the one before."""
+    backend, clock = FakeBackend(), HandClock()
     submit(store, [Query(id=f"bad{i}", question=f"crash {i}") for i in range(40)])
-    pace = Pace(look_s=0.0, max_crashes=2)
-    progress = run(make_loop(store, make_pool("a"), backend, pace=pace), store)
-    assert (progress.failed, len(backend.loads)) == (40, 2)
+    loop = make_loop(store, make_pool("a"), backend, clock=clock, engine_down_s=0.05)
+    run_until(loop, passing(clock, 0.5, lambda: store.job("job").state is not JobState.RUNNING))
+    assert store.job("job").failed == 40
+    assert len(backend.loads) < 12
 
 
 def test_an_engine_that_reports_nothing_counts_as_crashed(store: SqlJobStore) -> None:
-    clock = HandClock()
+    clock = HandClock(step_s=0.01)
     backend = FakeBackend(clock=clock)
     submit(store, [Query(id="bad", question="hang"), *make_queries(3)])
     loop = make_loop(store, make_pool("a"), backend, clock=clock, hang_timeout_s=1)
@@ -211,10 +213,16 @@ def test_a_call_to_an_expert_outside_the_pool_fails_the_query(store: SqlJobStore
     assert set(answer_codes(store).values()) == {"expert_unavailable"}
 
 
-def test_work_queued_for_an_engine_that_left_the_pool_fails_with_the_reason(store: SqlJobStore) -> None:
+def test_work_queued_for_an_engine_that_left_the_pool_fails_with_the_reason_in_the_end(
+    store: SqlJobStore,
+) -> None:
     submit(store, make_queries(2))
     make_loop(store, make_pool("a", "b"), FakeBackend(), pace=Pace(max_shard=1))._advance()
-    progress = run(make_loop(store, make_pool("a"), FakeBackend()), store)
+    loop = make_loop(store, make_pool("a"), FakeBackend())
+    for _ in range(50):
+        loop.tick()
+    assert store.job("job").n_responses == 2, "a worker that knows it may come yet"
+    progress = run(make_loop(store, make_pool("a"), FakeBackend(), engine_down_s=0.05), store)
     assert progress.completed == 2
     assert error_codes(store) == {None, "expert_unavailable"}
 

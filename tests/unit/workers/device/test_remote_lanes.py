@@ -89,8 +89,7 @@ def test_a_request_that_waits_long_for_its_turn_does_not_time_out(store: SqlJobS
 def test_a_remote_engine_that_reports_nothing_at_all_counts_as_crashed(store: SqlJobStore) -> None:
     clock = HandClock()
     backend = SlowFarBackend(clock, every_s=1e9)
-    pace = EAGER._replace(max_crashes=1)
-    loop = make_loop(store, mixed_pool(local=[], far=["x"]), backend, clock=clock, pace=pace)
+    loop = make_loop(store, mixed_pool(local=[], far=["x"]), backend, clock=clock)
     submit(store, make_queries(3))
     run_until(loop, passing(clock, 10, lambda: store.job("job").state is JobState.DONE))
     codes = {r.error_code for _, responses in store.responses("job") for r in responses}
