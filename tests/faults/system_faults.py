@@ -22,7 +22,7 @@ def migrated_under_way(lab: Lab, report: Report) -> None:
     """The schema of a live system becomes another one, as after an upgrade elsewhere, and its own again."""
     with living(lab, report, TWO, workers=2) as world:
         [(head,)] = world.sql("SELECT version_num FROM alembic_version")
-        job = world.submit(4 * N_QUERIES)
+        job = world.submit(16 * N_QUERIES)
         world.await_responses(job, 1)
         world.sql_do("UPDATE alembic_version SET version_num = '9999'")
         stopped = becomes_true(lambda: not world.n_leased(), within_s=60, every_s=0.2)
@@ -32,7 +32,7 @@ def migrated_under_way(lab: Lab, report: Report) -> None:
         refused = world.try_submit(questions(1))
         report.expect("submissions are 503", refused.status_code == 503, seen=refused.text[:200])
         before = world.counters(job).responses
-        report.expect("work was left", before < 2 * 4 * N_QUERIES, seen=before)
+        report.expect("work was left", before < 2 * 16 * N_QUERIES, seen=before)
         logged = [p.name for p in world.workers if "Restart this process" in p.output()]
         report.expect("each worker's log says so", len(logged) == len(world.workers), seen=logged)
         world.sql_do(f"UPDATE alembic_version SET version_num = '{head}'")
