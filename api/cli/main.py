@@ -18,6 +18,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, replay, serve, system, worker
+from api.cli.leaving import sigterm_interrupts
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
 from orchestrator.redaction import remember_environment
@@ -118,7 +119,7 @@ _register()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code and never raises."""
     remember_environment(os.environ)
-    with safe_stderr():
+    with safe_stderr(), sigterm_interrupts():
         return _run(argv)
 
 

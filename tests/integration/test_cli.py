@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -490,8 +491,9 @@ def test_config_check_names_file_line_and_key(tmp_path: Path, capsys: Captured) 
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_batch_resumes_without_repeating_finished_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, number: int
 ) -> None:
     """One call hangs, once. Ctrl-C ends the run; the next one finishes what is left."""
     monkeypatch.chdir(tmp_path)
@@ -504,7 +506,7 @@ def test_interrupted_batch_resumes_without_repeating_finished_work(
             lambda: len(events(tmp_path, "rule")) == 1 and len(events(tmp_path, "generation")) >= 11,
             within_s=PATIENCE_S,
         )
-        program.send_signal(signal.SIGINT)
+        program.send_signal(number)
         _, stderr = program.communicate(timeout=120)
     assert program.returncode == 130
     assert "--resume" in stderr
@@ -516,6 +518,27 @@ def test_interrupted_batch_resumes_without_repeating_finished_work(
     generated = Counter((event["engine"], event["prompt"]) for event in events(tmp_path, "generation"))
     assert len(generated) == 36
     assert set(generated.values()) == {1}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_ended_stores_what_engines_have_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """One call hangs: the job is under way when the signal comes."""
+    monkeypatch.chdir(tmp_path)
+    pool = write_pool(tmp_path, rules=[{"match": question(5), "hang": True}])
+    content = write_questions(tmp_path / "new.jsonl", range(12)).read_bytes()
+    with started("--config", str(pool), "serve", "--port", "0", "--json") as program:
+        url = f"{served_url(program)}/v1/jobs?composition=majority_all"
+        accepted = httpx.post(url, content=content, headers={"content-type": "application/jsonl"}, timeout=60)
+        wait_for("it works", lambda: len(events(tmp_path, "generation")) >= 11, within_s=PATIENCE_S)
+        program.send_signal(number)
+        program.communicate(timeout=120)
+    assert program.returncode == 0
+    with open_app(load_settings(pool)) as app:
+        assert app.jobs.job(accepted.json()["id"]).n_responses == len(events(tmp_path, "generation"))
+        assert app.store.lease_owners() == []
 
 
 @pytest.mark.timeout(600)

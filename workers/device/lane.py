@@ -164,6 +164,11 @@ class Lane:
         self._ledger.give_back([*running, *held], refund_attempt=True)
         return len(running) + len(held)
 
+    def finish(self, *, within_s: float) -> None:
+        """Collect what the engine has finished: nothing else is asked of it any more."""
+        if self.died is None and self.seat.n_running:
+            self._ledger.add(self.seat.finish(within_s=within_s))
+
     def forget(self) -> None:
         """Drop what is held: its lease was given back."""
         self._held, self._is_alone = [], False

@@ -7,6 +7,7 @@ long happens inside a tick: engines are loaded and closed in the background.
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
 from typing import NamedTuple
@@ -27,6 +28,8 @@ from workers.leases.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
+FINISH_S = 10.0
+"""How long `shut_down` waits for engines to say what they have finished."""
 UNLOAD_S = 20.0
 """How long `shut_down` waits for the device to be free."""
 
@@ -173,7 +176,8 @@ class DeviceLoop:
             log.debug("owner %s: its faults are still told", self.owner, exc_info=True)
 
     def shut_down(self) -> None:
-        """Commit what is finished, give back the rest with its attempt refunded, free the device."""
+        """Commit what engines have finished, give back the rest, its attempts refunded, free the device."""
+        self._finish()
         self._seats.leave()
         try:
             self._ledger.settle()
@@ -185,6 +189,14 @@ class DeviceLoop:
             self._remotes.leave()
             self.step_aside()
             self._loader.wait(UNLOAD_S)
+
+    def _finish(self) -> None:
+        until = time.monotonic() + FINISH_S
+        try:
+            for lane in self._lanes:
+                lane.finish(within_s=max(0.0, until - time.monotonic()))
+        except KeyboardInterrupt:  # whoever leaves is in a hurry
+            log.warning("owner %s: what engines have finished was not collected", self.owner)
 
     def close(self) -> None:
         """Shut down for good: what backends keep running ends, too."""

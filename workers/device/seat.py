@@ -1,6 +1,7 @@
 """The device's seat: one loaded engine and the requests that run on it."""
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +62,11 @@ class Served(NamedTuple):
             self.n_tokens - earlier.n_tokens,
             self.busy_s - earlier.busy_s,
         )
+
+
+LEFT = "left"
+"""Code of requests that are aborted because their worker leaves; never stored."""
+FINISH_POLL_S = 0.1
 
 
 class Seat:
@@ -189,6 +195,24 @@ class Seat:
             if running.assignment.id in dropped:
                 self._stop(request_id, running, "put_back")
                 self._running.pop(request_id, None)
+
+    def finish(self, *, within_s: float) -> list[Ending]:
+        """Endings of what the engine has finished by now. All else is aborted, and is to be given back; an
+        engine says of each of its requests which of the two it was.
+
+        Args:
+            within_s: for how long, in real seconds, an engine may take to say so.
+        """
+        endings: list[Ending] = []
+        until = time.monotonic() + within_s
+        try:
+            for request_id, running in self._running.items():
+                self._stop(request_id, running, LEFT)
+            while self._running and (left_s := until - time.monotonic()) > 0:
+                endings += self.poll(min(left_s, FINISH_POLL_S))
+        except EngineCrashedError as error:
+            log.warning("engine %s: ended while it was left: %s", self.engine_id, error)
+        return [ending for ending in endings if ending.response.error_code != LEFT]
 
     def close(self) -> None:
         try:

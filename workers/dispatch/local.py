@@ -2,10 +2,13 @@
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 
 from orchestrator.batching import plan
 from orchestrator.domain.assignments import BATCH, JobProgress, LoadPlan
@@ -22,6 +25,8 @@ from workers.pieces import OnPiece, Settled, Watch, Watches, as_it_is, follow, w
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.2
+INTERRUPTED = 130
+"""Exit code of a process that was interrupted twice."""
 TURN_S = 0.25
 """How often who waits sees whether nobody works any more."""
 LISTEN_S = LOOK_S = 1.0
@@ -70,6 +75,7 @@ class LocalDispatcher:
         self._bell = threading.Event()
         self._lookout = Lookout(setup.stores.jobs.states_of, pause_s=lambda: LOOK_S)
         self._stopping = threading.Event()
+        self._interrupted = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -163,7 +169,8 @@ class LocalDispatcher:
             if self._driving.acquire(blocking=False):
                 try:
                     self._loop.leave_below(min_priority)
-                    progress = self._work(job_id, until=until, on_progress=on_progress)
+                    work = partial(self._work, job_id, until=until, on_progress=on_progress)
+                    progress = self._aside(work)
                 finally:
                     self._loop.leave_below(BATCH)
                     self._driving.release()
@@ -174,6 +181,26 @@ class LocalDispatcher:
                     on_progress(progress)
         return progress
 
+    def _aside(self, work: Callable[[], JobProgress]) -> JobProgress:
+        """Work in a thread of its own while this one waits: an interruption, which may come at any moment of
+        this one, ends the work where nothing is lost. A second one ends the process."""
+        self._interrupted.clear()
+        done: Future[JobProgress] = Future()
+        threading.Thread(target=_run, args=(work, done), name="muster-drive", daemon=True).start()
+        try:
+            wait([done])
+        except BaseException:
+            self._interrupted.set()
+            self.notify()
+            log.info("leaving as soon as what engines have finished is stored")
+            try:
+                wait([done])
+            except KeyboardInterrupt:
+                logging.shutdown()
+                os._exit(INTERRUPTED)
+            raise
+        return done.result()
+
     def _await_turn(self, job_id: str, *, until: float) -> None:
         """Until the job has ended, the time is up, or nobody works any more. The books are not looked at."""
         watch = Watch()
@@ -183,7 +210,7 @@ class LocalDispatcher:
                 watch.wait(max(0.0, min(turn_s, until - self._clock())))
 
     def _is_over(self, until: float) -> bool:
-        return self._stopping.is_set() or self._clock() >= until
+        return self._stopping.is_set() or self._interrupted.is_set() or self._clock() >= until
 
     def _work(self, job_id: str, *, until: float, on_progress: OnProgress | None) -> JobProgress:
         self._loop.bury_the_dead()
@@ -233,3 +260,10 @@ class LocalDispatcher:
         self._lookout.moved(self._loop.take_moved())
         if not busy:
             self._bell.wait(self._pace.look_s)
+
+
+def _run(work: Callable[[], JobProgress], done: "Future[JobProgress]") -> None:
+    try:
+        done.set_result(work())
+    except BaseException as error:  # whatever it is, it is whose thread waits
+        done.set_exception(error)

@@ -1,18 +1,24 @@
 import os
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import INTERACTIVE, NOTHING_LEFT, Job, JobProgress, JobState
+from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Query
 from orchestrator.errors import NotFoundError, StoreUnavailableError
+from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest
+from orchestrator.ports.jobs import Completion
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
 from tests.fakes.loops import make_setup
-from tests.fakes.work import FakeBackend, make_pool, make_queries
+from tests.fakes.work import FakeBackend, FakeEngine, make_pool, make_queries
 from workers.device.pace import Pace
 from workers.dispatch import local as dispatch
 from workers.dispatch.local import LocalDispatcher
@@ -97,6 +103,106 @@ def test_an_interrupted_run_gives_its_leases_back_and_resumes(store: SqlJobStore
     assert store.job("job").state is JobState.RUNNING
     assert dispatcher.run("job").completed == 5
     assert {a.attempt for a in store.claim("a", owner="x", limit=9, lease_s=9).assignments} == set()
+
+
+class Unheard(FakeEngine):
+    """Finishes at once, as a child process may, but says nothing until it is told to stop."""
+
+    def __init__(self, spec: EngineSpec, *, n_finished: int, on_work: threading.Event) -> None:
+        super().__init__(spec, [], batch=4, clock=None)
+        self._n_finished = n_finished
+        self._on_work = on_work
+        self._requests: list[str] = []
+        self._said: list[EngineEvent] = []
+
+    def submit(self, request: GenerationRequest) -> None:
+        self._requests.append(request.id)
+        if len(self._requests) == 4:
+            self._on_work.set()
+
+    def poll(self, timeout_s: float) -> list[EngineEvent]:
+        said, self._said = self._said, []
+        return said
+
+    def abort(self, request_id: str) -> None:
+        if self._requests.index(request_id) < self._n_finished:
+            self._said.append(Finished(request_id, "yes", FinishReason.STOP, Usage()))
+        else:
+            self._said.append(Failed(request_id, "aborted", "stopped"))
+
+
+class UnheardBackend(FakeBackend):
+    """Its engines have finished some of four requests when they are left."""
+
+    def __init__(self, n_finished: int) -> None:
+        super().__init__()
+        self.n_finished = n_finished
+        self.has_work = threading.Event()
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Unheard:
+        return Unheard(spec, n_finished=self.n_finished, on_work=self.has_work)
+
+
+@pytest.mark.parametrize("n_finished", [0, 3, 4])
+def test_who_leaves_collects_what_engines_have_finished(store: SqlJobStore, n_finished: int) -> None:
+    """The rest is given back, its attempt refunded."""
+    submit(store, 4)
+    backend = UnheardBackend(n_finished)
+    dispatcher = make_dispatcher(store, backend)
+    dispatcher.start()
+    assert backend.has_work.wait(20)
+    dispatcher.stop()
+    assert store.job("job").n_responses == n_finished
+    assert store.lease_owners() == []
+    left = store.claim("a", owner="next", limit=9, lease_s=9).assignments
+    assert [a.attempt for a in left] == [1] * (4 - n_finished)
+
+
+def test_an_interruption_during_a_slow_commit_loses_nothing(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes while the first responses are being committed; the commit ends only after it was heard."""
+    heard, complete, committed = threading.Event(), store.complete, []
+
+    def slowly(owner: str, completions: Sequence[Completion]) -> int:
+        if not heard.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            assert heard.wait(60)
+        committed.extend(completions)
+        return complete(owner, completions)
+
+    monkeypatch.setattr(store, "complete", slowly)
+    monkeypatch.setattr(dispatch.log, "info", lambda *_: heard.set())
+    submit(store)
+    dispatcher = make_dispatcher(store, backend := FakeBackend())
+    with pytest.raises(KeyboardInterrupt):
+        dispatcher.run("job")
+    generated = [line for line in backend.journal if not line.startswith("load")]
+    assert store.job("job").n_responses == len(committed) == len(generated) > 0
+    assert store.lease_owners() == []
+    dispatcher.run("job")
+    assert store.job("job").n_regenerated == 0
+
+
+def test_a_second_interruption_leaves_at_once(tmp_path: Path) -> None:
+    """The commit never ends."""
+    code = f"""
+import os, signal, threading
+from pathlib import Path
+from tests.unit.workers.dispatch.test_local_dispatch import *
+store = SqlJobStore(open_database(fresh_sqlite(Path({str(tmp_path)!r}))))
+submit(store)
+pings = iter(range(2))
+def never(owner, completions):
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    threading.Event().wait()
+store.complete = never
+dispatch.log.info = lambda *_: signal.raise_signal(signal.SIGINT)
+make_dispatcher(store, FakeBackend()).run("job")
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    assert run.returncode in (-signal.SIGINT, dispatch.INTERRUPTED), run.stderr
 
 
 def test_leases_are_renewed_while_a_round_takes_long(
