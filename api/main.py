@@ -69,6 +69,7 @@ def create_app(app: App) -> FastAPI:
         max_streams=server.max_streams,
         max_uploads=server.max_uploads,
         uploads=jobs.PATH,
+        timeout_s=server.body_timeout_s,
     )
     web.add_middleware(
         BodyLimit,

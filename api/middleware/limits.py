@@ -5,6 +5,7 @@ keeps nobody waiting. The body is counted while it streams: a missing or false C
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import BodyTooLargeError, MediaTypeError, OverloadedError, SlowRequestError, error_response
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
 MIN_BYTES_PER_S = 16_384
@@ -47,12 +50,31 @@ def _shares(max_in_flight: int, max_streams: int, max_uploads: int, *, uploads: 
     )
 
 
+class SlowReaderError(Exception):
+    """A client that does not read."""
+
+
+def _taken(send: Send, timeout_s: float) -> Send:
+    async def taken(message: Message) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await send(message)
+        except TimeoutError:
+            raise SlowReaderError from None
+
+    return taken
+
+
 def _path(scope: Scope) -> str:
     return str(scope.get("path", ""))
 
 
 class InFlightLimit:
-    """At most so many requests of a kind at a time: of the first kind that a request is of."""
+    """At most so many requests of a kind at a time: of the first kind that a request is of.
+
+    Args:
+        timeout_s: a client that takes no part of its response for so long loses its place.
+    """
 
     def __init__(
         self,
@@ -62,8 +84,10 @@ class InFlightLimit:
         max_streams: int | None = None,
         max_uploads: int | None = None,
         uploads: str = "",
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.app = app
+        self._timeout_s = timeout_s
         self._kinds = _shares(
             max_in_flight, max_streams or max_in_flight, max_uploads or max_in_flight, uploads=uploads
         )
@@ -83,7 +107,9 @@ class InFlightLimit:
             return
         self._n_in_flight[own[0]] += 1
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _taken(send, self._timeout_s))
+        except SlowReaderError:
+            log.info("%s %s: the client does not read what it asked for", scope["method"], _path(scope))
         finally:
             self._n_in_flight[own[0]] -= 1
 

@@ -363,7 +363,8 @@ class ServerSettings(Section):
     header_timeout_s: float = Field(default=10, gt=0, le=3600)
     """Seconds in which the head of a request must have come."""
     body_timeout_s: float = Field(default=30, gt=0, le=3600)
-    """Seconds in which a body must have come, and longest pause in it; at 16 KiB/s it has more."""
+    """Seconds in which a body must have come, and longest pause in it; at 16 KiB/s it has more. Also the
+    longest pause of a client that reads its response."""
     allowed_hosts: tuple[HostName, ...] = ()
     """Names under which the server may be called, beside the loopback's and its own address, without ports;
     `*` = any, which lets pages of any site use it by a name of their own."""
