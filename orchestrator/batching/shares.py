@@ -35,6 +35,8 @@ def weight_of(priority: int) -> int:
 def divided(shares: Iterable[Share], limit: int) -> dict[int, int]:
     """The next `limit` assignments by job: how many each gets; those that get none are left out."""
     known = {share.job: share for share in shares if share.n_waiting > 0}
+    if len(known) == 1:
+        return {job: min(share.n_waiting, limit) for job, share in known.items()}
     turns = [(share.turn, share.job) for share in known.values()]
     heapq.heapify(turns)
     given: Counter[int] = Counter()

@@ -10,7 +10,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Double,
+    Select,
+    bindparam,
+    cast,
+    select,
+    update,
+)
 
 from orchestrator.batching import retry_limit
 from orchestrator.batching.shares import Share, divided, rank_of
@@ -54,6 +64,51 @@ _LOCKABLE = (
     .where(among(_a.pk, "pks"))
     .order_by(t.query.c.pk, _a.pk)
 )
+_s = t.share.c
+_SHARES = (
+    select(_s.rank, _s.job_pk, _s.priority, _s.n_waiting - _s.n_retried, _s.turn)
+    .where(
+        _s.engine_id == bindparam("engine"),
+        _s.n_waiting > _s.n_retried,
+        _s.priority >= bindparam("least"),
+    )
+    .order_by(_s.engine_id, _s.rank, _s.turn)
+    .limit(bindparam("most"))
+)
+
+
+def _retried(column: ColumnElement[int], engine_id: str | BindParameter[str]) -> Select[Any]:
+    """Only what has a share counts: the job is not being ended."""
+    a, s = t.assignment.c, t.share.c
+    return (
+        select(column)
+        .join(t.share, (s.job_pk == a.job_pk) & (s.engine_id == a.engine_id))
+        .where(a.state == inline(t.WAITING), a.attempt > inline(0), a.engine_id == engine_id)
+    )
+
+
+_RETRIED = (
+    _retried(_a.priority, bindparam("engine"))
+    .where(_a.priority >= bindparam("least"))
+    .order_by(_a.engine_id.desc(), _a.priority.desc())
+    .limit(1)
+)
+"""The highest priority of what came back."""
+
+_LEASE = (
+    update(t.assignment)
+    .where(among(_a.pk, "pks"))
+    .values(
+        state=t.LEASED,
+        attempt=_a.attempt + 1,
+        lease_owner=bindparam("owner"),
+        lease_expires_at=db_now() + cast(bindparam("lease_s"), Double),
+    )
+    .returning(
+        *(_a.job_pk, _a.engine_id, _a.priority, _a.est_tokens, _a.created_at),
+        (_a.attempt - 1).label("attempt"),
+    )
+)
 _COUNT_DOWN = (
     update(t.query)
     .where(among(t.query.c.pk, "pks"))
@@ -65,7 +120,7 @@ _LOCKED_OR_SKIPPED = _LOCKABLE.with_for_update(of=[t.query, t.assignment], skip_
 
 def is_waiting(conn: Connection, engine_id: str, *, min_priority: int) -> bool:
     return bool(_shares(conn, engine_id, min_priority, limit=1)) or (
-        conn.execute(_retried_head(engine_id, min_priority)).first() is not None
+        conn.execute(_RETRIED, {"engine": engine_id, "least": min_priority}).first() is not None
     )
 
 
@@ -73,7 +128,7 @@ def claim(
     conn: Connection, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int
 ) -> tuple[Assignment, ...]:
     shares = _shares(conn, engine_id, min_priority, limit=JOBS_AT_ONCE)
-    retried = conn.execute(_retried_head(engine_id, min_priority)).scalar()
+    retried = conn.execute(_RETRIED, {"engine": engine_id, "least": min_priority}).scalar()
     pks: list[int] = []
     if shares and (retried is None or rank_of(shares[0].priority) <= rank_of(retried)):
         pks = _pick_fresh(conn, engine_id, divided(shares, limit))
@@ -126,8 +181,7 @@ def give_back(conn: Connection, rows: Sequence[Any], counts: Counts, *, refund: 
     a = t.assignment.c
     back = {"state": t.WAITING, **_UNLEASED} | ({"attempt": a.attempt - 1} if refund else {})
     conn.execute(update(t.assignment).where(among(a.pk, [row.pk for row in rows])).values(back))
-    for row in rows:
-        counts.returned(row, attempt=row.attempt - refund)
+    counts.returned(rows, refunded=int(refund))
 
 
 def lock(conn: Connection, pks: Sequence[int]) -> list[Any]:
@@ -145,28 +199,14 @@ def store_responses(conn: Connection, pairs: Iterable[tuple[Any, Response]], cou
     update_rows(conn, t.assignment, ("pk", "state", "response"), rows, also=gone)
     _count_down(conn, Counter(row.query_pk for row, _ in pairs))
     counts.update((row.job_pk, "n_responses") for row, _ in pairs)
-    for row, _ in pairs:
-        counts.gone(row)
+    counts.gone([row for row, _ in pairs])
 
 
 def _shares(conn: Connection, engine_id: str, min_priority: int, *, limit: int) -> list[Share]:
     """Shares with fresh work of the first rank there is, those with the smallest turns."""
-    s = t.share.c
-    n_fresh = s.n_waiting - s.n_retried
-    fresh = (s.engine_id == engine_id) & (s.n_waiting > s.n_retried) & (s.priority >= min_priority)
-    wanted = select(s.rank, s.job_pk, s.priority, n_fresh, s.turn).where(fresh)
-    rows = conn.execute(wanted.order_by(s.engine_id, s.rank, s.turn).limit(limit)).all()
+    given = {"engine": engine_id, "least": min_priority, "most": limit}
+    rows = conn.execute(_SHARES, given).all()
     return [Share(*row[1:]) for row in rows if row.rank == rows[0].rank]
-
-
-def _retried_head(engine_id: str, min_priority: int) -> Select[Any]:
-    """The highest priority of what came back."""
-    return (
-        _retried(t.assignment.c.priority, engine_id)
-        .where(t.assignment.c.priority >= min_priority)
-        .order_by(t.assignment.c.engine_id.desc(), t.assignment.c.priority.desc())
-        .limit(1)
-    )
 
 
 def _pick_retried(conn: Connection, engine_id: str, *, priority: int, limit: int) -> list[int]:
@@ -183,16 +223,6 @@ def _pick_retried(conn: Connection, engine_id: str, *, priority: int, limit: int
     return list(conn.execute(some.with_for_update(of=t.assignment, skip_locked=True)).scalars())
 
 
-def _retried(column: ColumnElement[int], engine_id: str) -> Select[Any]:
-    """Only what has a share counts: the job is not being ended."""
-    a, s = t.assignment.c, t.share.c
-    return (
-        select(column)
-        .join(t.share, (s.job_pk == a.job_pk) & (s.engine_id == a.engine_id))
-        .where(a.state == inline(t.WAITING), a.attempt > inline(0), a.engine_id == engine_id)
-    )
-
-
 def _pick_fresh(conn: Connection, engine_id: str, n_of: Mapping[int, int]) -> list[int]:
     """So many fresh assignments of each job, in order; those that somebody else has locked are passed by."""
     a = t.assignment.c
@@ -202,20 +232,8 @@ def _pick_fresh(conn: Connection, engine_id: str, n_of: Mapping[int, int]) -> li
 
 
 def _lease(conn: Connection, pks: Sequence[int], *, owner: str, lease_s: float) -> None:
-    a, counts = t.assignment.c, Counts()
-    leased = conn.execute(
-        update(t.assignment)
-        .where(among(a.pk, pks))
-        .values(
-            state=t.LEASED,
-            attempt=a.attempt + 1,
-            lease_owner=owner,
-            lease_expires_at=db_now() + lease_s,
-        )
-        .returning(*(a[name] for name in _COUNTED if name != "attempt"), (a.attempt - 1).label("attempt"))
-    )
-    for row in leased:
-        counts.claimed(row)
+    counts = Counts()
+    counts.claimed(conn.execute(_LEASE, {"pks": pks, "owner": owner, "lease_s": lease_s}).all())
     add_counts(conn, counts)
 
 
@@ -233,7 +251,7 @@ def leased_by(owner: str) -> ColumnElement[bool]:
 
 
 def _assignments(conn: Connection, pks: Sequence[int]) -> tuple[Assignment, ...]:
-    return tuple(_assignment(row) for row in conn.execute(_WITH_PROMPT, {"pks": pks}))
+    return tuple(_assignment(row) for row in conn.execute(_WITH_PROMPT, {"pks": pks}).all())
 
 
 def _assignment(row: Any) -> Assignment:

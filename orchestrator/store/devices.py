@@ -89,7 +89,8 @@ def forget(conn: Connection, owner: str) -> None:
 def forget_gone(conn: Connection) -> None:
     d = t.device.c
     gone = select(d.owner).where(d.seen_at < db_now() - _FORGET_S).with_for_update(skip_locked=True)
-    conn.execute(delete(t.device).where(d.owner.in_(list(conn.execute(gone).scalars()))))
+    if owners := list(conn.execute(gone).scalars()):
+        conn.execute(delete(t.device).where(d.owner.in_(owners)))
 
 
 class Elsewhere(NamedTuple):

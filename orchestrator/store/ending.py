@@ -21,7 +21,7 @@ CHUNK = 500
 """Queries that are ended in one transaction."""
 
 AT_ONCE = 250
-"""Open queries of a job that is ended before its cancellation returns; a larger one is only marked then."""
+"""Open queries of a job that is ended before its cancellation returns; larger ones are only marked then."""
 
 JOBS_AT_ONCE = 100
 """Jobs that are marked in one transaction."""
@@ -112,8 +112,7 @@ def _end(conn: Connection, job_pk: int, query_pks: list[int], note: Answer) -> N
     calls: list[Any] = list(conn.execute(open_calls))
     gone = {"state": t.CANCELLED, "lease_owner": None, "lease_expires_at": None}
     conn.execute(update(t.assignment).where(among(a.pk, [call.pk for call in calls])).values(gone))
-    for call in calls:
-        counts.gone(call)
+    counts.gone(calls)
     text = to_json(note)
     insert_rows(conn, t.answer, ANSWER_COLUMNS, [(pk, False, text) for pk in query_pks])
     failed = {"state": t.FAILED, "stepped_until": None}

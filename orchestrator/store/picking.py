@@ -42,9 +42,9 @@ def of_each_job(
     first = wanted.order_by(pk)
     if len(n_of) == 1 or conn.dialect.name == "sqlite":
         picks = (first.where(job_pk == job).limit(n) for job, n in n_of.items())
-        return [row for pick in picks for row in conn.execute(pick)]
+        return [row for pick in picks for row in conn.execute(pick).all()]
     given = _GIVEN.subquery("given")
     picked = first.where(job_pk == given.c.job_pk).limit(given.c.n).lateral("picked")
     jobs, ns = ("{" + ",".join(map(str, values)) + "}" for values in (n_of.keys(), n_of.values()))
     both = select(*picked.c).select_from(given.join(picked, true()))
-    return list(conn.execute(both, {"jobs": jobs, "ns": ns}))
+    return list(conn.execute(both, {"jobs": jobs, "ns": ns}).all())

@@ -110,8 +110,7 @@ def _go_on(conn: Connection, query_pks: Sequence[int], counts: Counts) -> None:
     rows = [_waiting(call[1:], now) for call in sorted(calls, key=itemgetter(0))]
     insert_rows(conn, t.assignment, ASSIGNMENT_COLUMNS, rows)
     counts.is_asking = True
-    for call in calls:
-        counts.waits(Listed(call.job_pk, call.engine_id, call.priority, call.est_tokens, now))
+    counts.waits(Listed(c.job_pk, c.engine_id, c.priority, c.est_tokens, now) for c in calls)
     n_calls = Counter(call.query_pk for call in calls)
     by_n: dict[int, list[int]] = defaultdict(list)
     for query_pk in query_pks:

@@ -53,6 +53,7 @@ ASSIGNMENT_COLUMNS = (
     *("query_pk", "job_pk", "stage", "expert_id", "sample_ix", "engine_id", "role", "prompt_ix", "sampling"),
     *("est_tokens", "priority", "state", "attempt", "created_at"),
 )
+EST_TOKENS = ASSIGNMENT_COLUMNS.index("est_tokens")
 ANSWER_COLUMNS = ("query_pk", "decision_is_queries", "payload")
 
 Taken = tuple[Any, QueryState, Step]
@@ -327,7 +328,7 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, 
     now = conn.execute(select(db_now())).scalar_one()
     prompts: list[Record] = []
     assignments: list[Record] = []
-    counts.is_asking = True
+    listed: list[Listed] = []
     for row, ask in asks:
         decision = None if ask.decision is None else to_json(ask.decision)
         texts: dict[str, int] = {}
@@ -336,13 +337,15 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, 
             if text not in texts:
                 prompts.append((row.pk, row.stage, len(texts), text, None if texts else decision))
                 texts[text] = len(texts)
-            assignments.append(_assignment_row(row, call, engine_of, prompt_ix=texts[text], now=now))
-            counts.waits(
-                Listed(row.job_pk, engine_of[call.expert_id], row.priority, estimated_tokens(call), now)
-            )
+            record = _assignment_row(row, call, engine_of, prompt_ix=texts[text], now=now)
+            assignments.append(record)
+            est_tokens = int(record[EST_TOKENS] or 0)
+            listed.append(Listed(row.job_pk, engine_of[call.expert_id], row.priority, est_tokens, now))
         counts[row.job_pk, "n_assignments"] += len(ask.calls)
     insert_rows(conn, t.prompt, PROMPT_COLUMNS, prompts)
     insert_rows(conn, t.assignment, ASSIGNMENT_COLUMNS, assignments)
+    counts.is_asking = True
+    counts.waits(listed)
     _move_on(conn, asks)
 
 

@@ -122,8 +122,7 @@ def give_up(
     pks = sorted(row.pk for row in found if row.created_at <= latest)[:limit]
     rows, counts = [row for row in lock(conn, pks) if row.state == t.WAITING], Counts()
     store_responses(conn, ((row, _failed(row, code, error)) for row in rows), counts)
-    for row in rows:
-        counts.looked_at(row)
+    counts.looked_at(rows)
     add_counts(conn, counts)
     return len(rows)
 

@@ -11,7 +11,7 @@ through `add_counts`, once in a transaction.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -69,54 +69,58 @@ class Counts(Counter[tuple[int, str]]):
         self.is_asking = False
         """Whether shares may be new."""
 
-    def waits(self, row: Any, *, n: int = 1, attempt: int | None = None) -> None:
-        """An assignment waits from now on, or with `n` -1 no longer. `row`: as it is on the books; `attempt`:
-        what it is if not the row's."""
-        moved = self._of(row)
-        moved.n_waiting += n
-        moved.waiting_tokens += n * row.est_tokens
-        if (row.attempt if attempt is None else attempt) > 0:
-            moved.n_retried += n
-        if n > 0:
-            moved.joined_at = min(moved.joined_at or row.created_at, row.created_at)
+    def waits(self, rows: Iterable[Any], *, n: int = 1, refunded: int = 0) -> None:
+        """Assignments wait from now on, or with `n` -1 no longer. `refunded`: what their attempt is less by
+        than the rows say."""
+        for key, group in self._groups(rows).items():
+            moved = self.moved[key]
+            oldest = min(row.created_at for row in group)
+            moved.n_waiting += n * len(group)
+            moved.waiting_tokens += n * sum(row.est_tokens for row in group)
+            moved.n_retried += n * sum(row.attempt > refunded for row in group)
+            if n > 0:
+                moved.joined_at = min(moved.joined_at or oldest, oldest)
 
-    def leased(self, row: Any, *, n: int = 1) -> None:
-        """An assignment is leased from now on, or with `n` -1 no longer."""
-        moved = self._of(row)
-        moved.n_leased += n
-        moved.leased_tokens += n * row.est_tokens
+    def leased(self, rows: Iterable[Any], *, n: int = 1) -> None:
+        """Assignments are leased from now on, or with `n` -1 no longer."""
+        for key, group in self._groups(rows).items():
+            moved = self.moved[key]
+            moved.n_leased += n * len(group)
+            moved.leased_tokens += n * sum(row.est_tokens for row in group)
 
-    def claimed(self, row: Any) -> None:
-        """A waiting assignment is leased from now on; its attempt is still that from before."""
-        self.waits(row, n=-1)
-        self.leased(row)
-        moved = self._of(row)
-        moved.n_served += 1
-        if row.attempt == 0:
-            self.looked_at(row)
+    def claimed(self, rows: Sequence[Any]) -> None:
+        """Waiting assignments are leased from now on; their attempts are still those from before."""
+        self.waits(rows, n=-1)
+        self.leased(rows)
+        self.looked_at(row for row in rows if row.attempt == 0)
+        for row in rows:
+            self.moved[row.job_pk, row.engine_id].n_served += 1
 
-    def looked_at(self, row: Any) -> None:
-        """Nothing waits any more that was put on the books before this assignment."""
-        moved = self._of(row)
-        moved.served_to = max(moved.served_to or row.created_at, row.created_at)
+    def looked_at(self, rows: Iterable[Any]) -> None:
+        """Nothing waits any more that was put on the books before these assignments."""
+        for key, group in self._groups(rows).items():
+            moved, newest = self.moved[key], max(row.created_at for row in group)
+            moved.served_to = max(moved.served_to or newest, newest)
 
-    def returned(self, row: Any, *, attempt: int) -> None:
-        """A leased assignment waits again."""
-        self.leased(row, n=-1)
-        self.waits(row, attempt=attempt)
+    def returned(self, rows: Sequence[Any], *, refunded: int = 0) -> None:
+        """Leased assignments wait again."""
+        self.leased(rows, n=-1)
+        self.waits(rows, refunded=refunded)
 
-    def gone(self, row: Any) -> None:
-        """An assignment that waited or was leased is neither from now on."""
-        if row.state == t.LEASED:
-            self.leased(row, n=-1)
-        elif row.state == t.WAITING:
-            self.waits(row, n=-1)
+    def gone(self, rows: Sequence[Any]) -> None:
+        """Assignments that waited or were leased are neither from now on."""
+        self.leased((row for row in rows if row.state == t.LEASED), n=-1)
+        self.waits((row for row in rows if row.state == t.WAITING), n=-1)
 
-    def _of(self, row: Any) -> Moved:
-        key = (row.job_pk, row.engine_id)
-        if key not in self.moved:
-            self.moved[key] = Moved(row.priority)
-        return self.moved[key]
+    def _groups(self, rows: Iterable[Any]) -> dict[ShareKey, list[Any]]:
+        """Rows by their share."""
+        groups: dict[ShareKey, list[Any]] = defaultdict(list)
+        for row in rows:
+            groups[row.job_pk, row.engine_id].append(row)
+        for key, group in groups.items():
+            if key not in self.moved:
+                self.moved[key] = Moved(group[0].priority)
+        return groups
 
 
 def in_order() -> tuple[ColumnElement[int], ColumnElement[int]]:
