@@ -42,6 +42,7 @@ class Lane:
 
     Attributes:
         died: why the engine is gone; nothing can be claimed then.
+        is_quiet: whether nothing runs beside this lane that a death could be blamed on.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Lane:
         self._max_attempts = max_attempts
         self._held: list[Assignment] = []
         self._is_alone = False
+        self.is_quiet: Callable[[], bool] = lambda: True
 
     @property
     def engine_id(self) -> str:
@@ -97,8 +99,12 @@ class Lane:
     @property
     def is_open(self) -> bool:
         """True if more may be claimed beside what runs."""
-        is_taken = bool(self._held) or (self._is_alone and self.seat.n_running > 0)
-        return self.died is None and not is_taken and not self.is_resting and self._most > 0
+        return self.died is None and not self.is_alone and not self.is_resting and self._most > 0
+
+    @property
+    def is_alone(self) -> bool:
+        """True while something runs here that nothing may run beside, or waits for that."""
+        return bool(self._held) or (self._is_alone and self.seat.n_running > 0)
 
     @property
     def _most(self) -> float:
@@ -120,7 +126,7 @@ class Lane:
 
     def start_held(self) -> bool:
         """Start what must run with nothing beside it, once nothing is; whether that happened."""
-        if not self._held or self.died is not None or self.seat.n_running:
+        if not self._held or self.died is not None or self.seat.n_running or not self.is_quiet():
             return False
         held, self._held = self._held, []
         self._is_alone = True
@@ -149,6 +155,11 @@ class Lane:
             self.seat.stop_lost(held)
         except EngineCrashedError as error:
             self._die(error)
+
+    def put_held_back(self) -> None:
+        """Give back what waits to run alone, uncounted."""
+        held, self._held = self._held, []
+        self._ledger.give_back(held, refund_attempt=True)
 
     def put_back(self, *, below: int) -> int:
         """Give back all work of lower priority, uncounted; returns how many assignments."""

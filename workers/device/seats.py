@@ -1,6 +1,7 @@
 """The seats of one device: which engines are loaded there, and when one makes way for another."""
 
 import logging
+from functools import partial
 
 from orchestrator.batching import EngineChoice
 from orchestrator.domain.assignments import INTERACTIVE
@@ -51,9 +52,13 @@ class DeviceSeats:
 
     def feed(self) -> bool:
         """Supply the engines, or change one; whether anything was begun."""
+        alone = next((lane for lane in self.lanes if lane.is_alone), None)
+        if alone is not None and len(self.lanes) > 1:
+            return self._leave_alone(alone)
         at_stake = self._at_stake()
         fed = [self._serve_best(at_stake)] if at_stake is not None else []
-        fed += [self._feeder.serve(b.lane) for b in self.berths if b.lane is not None and b is not at_stake]
+        others = [b.lane for b in self.berths if b.lane is not None and b is not at_stake]
+        fed.extend(self._feeder.serve(lane) for lane in others if not self._is_left_alone(lane))
         return any(fed)
 
     def settle(self) -> bool:
@@ -62,6 +67,8 @@ class DeviceSeats:
         for load in ended:
             if load.error is not None:
                 self._load_failed(load.engine_id, load.error)
+            elif load.lane is not None:
+                load.lane.is_quiet = partial(self._is_quiet, load.lane)
         return bool(ended)
 
     def bury_dead(self) -> None:
@@ -76,6 +83,21 @@ class DeviceSeats:
         self._loader.discard()
         for berth in self.berths:
             berth.leave()
+
+    def _is_quiet(self, lane: Lane) -> bool:
+        return not any(other.n_running for other in self.lanes if other is not lane)
+
+    def _is_left_alone(self, lane: Lane) -> bool:
+        """True if another lane runs something beside which this one may begin nothing."""
+        return any(other.is_alone for other in self.lanes if other is not lane)
+
+    def _leave_alone(self, alone: Lane) -> bool:
+        """A suspect runs with no other engine of the device at work: else a death of the worker would prove
+        nothing."""
+        for lane in self.lanes:
+            if lane is not alone:
+                lane.put_held_back()
+        return self._make_way(alone) or alone.start_held()
 
     # ── choosing ──────────────────────────────────────────────────────────────────────────────────
 

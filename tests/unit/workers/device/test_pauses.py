@@ -362,3 +362,32 @@ def test_a_pool_with_one_engine_away_answers_all_that_needs_it_not(
     loop = make_loop(store, pool, backend, clock=clock)
     run_until(loop, passing(clock, 0.5, lambda: store.job("job").n_responses == 20))
     assert codes(store) == {None: 20}
+
+
+def test_a_suspect_runs_with_no_other_engine_of_its_device_at_work(
+    store: SqlJobStore, clock: HandClock
+) -> None:
+    """Else a worker that dies would not tell which of them killed it."""
+    backend, seen = FakeBackend(batch=1), set()
+    loop = make_loop(store, make_pool("a", "b"), backend, clock=clock, pace=SMALL, max_resident=2)
+    load = backend.load
+
+    def watched(spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        engine = load(spec, adapters)
+        poll = engine.poll
+
+        def polled(timeout_s: float) -> list[EngineEvent]:
+            seen.add(tuple(sorted(lane.engine_id for lane in loop._lanes if lane.n_running)))
+            return poll(timeout_s)
+
+        engine.poll = polled  # type: ignore[method-assign]
+        return engine
+
+    backend.load = watched  # type: ignore[method-assign]
+    submit(store, make_queries(12))
+    loop._advance()
+    suspects = store.claim("a", owner="dead", limit=12, lease_s=9).assignments
+    store.release("dead", [a.id for a in suspects], refund_attempt=False)
+    drive(loop, clock, store, every_s=0.2)
+    assert seen == {("a",), ("b",)}
+    assert failed(store, "job") == []
