@@ -8,7 +8,7 @@ from sqlalchemy import Connection, ScalarSelect, case, func, select
 from orchestrator.domain.assignments import BATCH, EngineBacklog
 from orchestrator.store import devices
 from orchestrator.store import tables as t
-from orchestrator.store.database import db_now
+from orchestrator.store.database import db_now, inline
 
 OLDEST_JOBS = 50
 """Of the jobs that wait for an engine, so many are asked since when: those submitted first."""
@@ -53,7 +53,7 @@ def _oldest() -> ScalarSelect[float]:
     s = t.share.c
     oldest = (
         select(s.since)
-        .where(s.engine_id == t.engine_work.c.engine_id, s.n_waiting > 0)
+        .where(s.engine_id == t.engine_work.c.engine_id, s.n_waiting > inline(0))
         .order_by(s.job_pk)
         .limit(OLDEST_JOBS)
         .correlate(t.engine_work)

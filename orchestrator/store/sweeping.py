@@ -112,7 +112,9 @@ def give_up(
     """Fail what waits for an engine too long already: the first assignments of the jobs that wait longest."""
     a, s = t.assignment.c, t.share.c
     latest = conn.execute(select(db_now() - waited_s)).scalar_one()
-    jobs = select(s.job_pk).where(s.engine_id == engine_id, s.n_waiting > 0, s.priority >= min_priority)
+    jobs = select(s.job_pk).where(
+        s.engine_id == engine_id, s.n_waiting > inline(0), s.priority >= min_priority
+    )
     old = conn.execute(jobs.where(s.since <= latest).order_by(s.job_pk).limit(JOBS_AT_ONCE)).scalars()
     n_of = dict.fromkeys(old, limit)
     waiting = select(a.pk, a.created_at).where(a.state == inline(t.WAITING), a.engine_id == engine_id)
