@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.errors import IdempotencyKeyError
-from api.views.feed import JobFeed
+from api.views.jobs_feed import JobFeed
 from orchestrator.bootstrap.app import App
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

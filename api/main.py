@@ -19,8 +19,8 @@ from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
 from api.routes import chat, experts, feedback, health, jobs, models, route
 from api.schemas.jobs import JobView
-from api.views.feed import JobFeed
 from api.views.jobs import job_view
+from api.views.jobs_feed import JobFeed
 from orchestrator.bootstrap.app import App
 
 SPARE_THREADS = 8

@@ -8,7 +8,7 @@ import pytest
 
 from api.schemas.jobs import JobCounts, JobView
 from api.views.events import PING
-from api.views.feed import JobFeed
+from api.views.jobs_feed import JobFeed
 from orchestrator.errors import StoreUnavailableError
 
 
