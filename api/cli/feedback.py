@@ -23,7 +23,7 @@ def feedback(
 ) -> None:
     """Say whether an answer was right: the cards of the experts that took part learn from it."""
     from api.cli.tables import feedback_table
-    from api.views.jobs_feedback import feedback_view
+    from api.views.feedback import feedback_view
     from orchestrator.errors import InputError
 
     if (right is None) == (score is None):

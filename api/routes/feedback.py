@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header
 from api.deps import AppDep, checked_key
 from api.middleware.strict_json import StrictRoute
 from api.schemas.feedback import FeedbackRequest, FeedbackView
-from api.views.jobs_feedback import feedback_view
+from api.views.feedback import feedback_view
 
 router = APIRouter(route_class=StrictRoute, tags=["feedback"])
 
