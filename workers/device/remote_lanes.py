@@ -54,7 +54,8 @@ class RemoteLanes:
         ended = [load for berth in self.berths if (load := berth.settle()) is not None]
         for load in ended:
             if load.error is not None:
-                log.warning("engine %s: not reached: %s", load.engine_id, load.error, exc_info=load.error)
+                log.warning("engine %s: not reached: %s", load.engine_id, load.error)
+                log.debug("engine %s", load.engine_id, exc_info=load.error)
                 self._books.load_failed(load.engine_id, load.error)
                 self._close(load.engine_id)
         return bool(ended)
