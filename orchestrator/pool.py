@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool
 from orchestrator.errors import ConfigError
 from orchestrator.settings.litellm_keys import PROVIDERS
-from orchestrator.settings.schema import Member, MemberOptions, Settings
+from orchestrator.settings.members import Member, MemberOptions
+from orchestrator.settings.schema import Settings
 
 N = TypeVar("N", int, float)
 

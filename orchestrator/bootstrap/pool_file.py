@@ -18,7 +18,8 @@ from orchestrator.pool import backend_of, build_pool, locate
 from orchestrator.runtime.files import read_json
 from orchestrator.settings.environment import variable_of
 from orchestrator.settings.load import load_with_lines, name_of, raise_all
-from orchestrator.settings.schema import EmbedderSettings, Member, Settings
+from orchestrator.settings.members import Member
+from orchestrator.settings.schema import EmbedderSettings, Settings
 from orchestrator.settings.yaml_lines import Document, KeyPath
 from skills.grading.grader import GRADERS, AnswerGrader
 from skills.vocabulary import load_vocabulary

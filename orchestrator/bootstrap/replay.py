@@ -35,7 +35,8 @@ from orchestrator.ports.composing import RoutingInput
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator
 from orchestrator.routing.parts.context import RouterContext
 from orchestrator.runtime.garbage import no_cycle_collection
-from orchestrator.settings.schema import LitellmParams, Member, MusterSettings, Settings
+from orchestrator.settings.members import LitellmParams, Member
+from orchestrator.settings.schema import MusterSettings, Settings
 from skills.counting import count_card, profile_of, profile_set
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader

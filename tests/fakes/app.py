@@ -36,7 +36,8 @@ from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.submitting import Submitter
-from orchestrator.settings.schema import LitellmParams, Member, MusterSettings, ServerSettings, Settings
+from orchestrator.settings.members import LitellmParams, Member
+from orchestrator.settings.schema import MusterSettings, ServerSettings, Settings
 
 
 def make_expert(expert_id: str) -> Expert:

@@ -3,7 +3,8 @@ import pytest
 from orchestrator.bootstrap.checks import check_references, sandbox_layers
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import ConfigError, MistakesError
-from orchestrator.settings.schema import CompositionSettings, LitellmParams, Member, MusterSettings, Settings
+from orchestrator.settings.members import LitellmParams, Member
+from orchestrator.settings.schema import CompositionSettings, MusterSettings, Settings
 from skills.grading.sandbox import LAYERS
 
 KNN = CompositionSettings(router="knn", aggregator="majority")

@@ -8,7 +8,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from orchestrator.errors import ConfigError
-from orchestrator.settings.schema import LitellmParams, Member, MusterSettings, SchedulerSettings, Settings
+from orchestrator.settings.members import LitellmParams, Member
+from orchestrator.settings.schema import MusterSettings, SchedulerSettings, Settings
 from workers.stack.bells import ADVANCE, WORK, Bells, MalformedBellError, payload, read_payload
 from workers.stack.celery_app import FAIL_FAST, make_celery
 
