@@ -158,7 +158,7 @@ def test_an_engine_that_does_not_load_for_a_while_is_waited_for(
             backend.ailing.clear()
         return store.job("job").state is JobState.DONE
 
-    run_until(loop, passing(clock, 0.5, heals), limit=20_000)
+    run_until(loop, passing(clock, max(0.5, away_s / 150), heals), limit=20_000)
     assert failed(store, "job") == []
     assert len(backend.loads) <= 2 + math.log2(away_s) + away_s / 60, "each pause is longer than the last"
 
@@ -172,7 +172,7 @@ def test_an_engine_that_fails_its_calls_for_a_while_is_waited_for(
     backend = Ailing(clock, is_ill=lambda now: from_s <= now - 1000 < from_s + for_s, blame=blame)
     submit(store, make_queries(n))
     loop = make_loop(store, make_pool("a", backend=FAR), backend, clock=clock)
-    drive(loop, clock, store, every_s=max(0.1, for_s / 400))
+    drive(loop, clock, store, every_s=max(0.1, for_s / 100))
     assert failed(store, "job") == []
     assert backend.n_refused <= 45 + for_s / 30, "few are asked while it is away"
 
