@@ -231,7 +231,7 @@ def _request(
     """A client that sends (a part of) a request and reads nothing; closes at the end of the `with`."""
     head = [
         f"POST {path} HTTP/1.1",
-        "host: muster",
+        f"host: 127.0.0.1:{world.port}",
         f"content-type: application/{'jsonl' if 'jobs' in path else 'json'}",
         f"content-length: {len(body)}",
         *([f"idempotency-key: {key}"] if key else []),
