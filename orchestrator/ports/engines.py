@@ -60,7 +60,7 @@ class Finished(NamedTuple):
 class Failed(NamedTuple):
     """A request that yields no text: bad prompt, context exceeded, abort. The engine lives on.
 
-    `blame`: whose fault it is; `rest_s`: for how long the engine asks to be left alone.
+    `blame`: whose fault it is; `rest_s`: for how long the engine asks to be left alone, finite.
     """
 
     id: str

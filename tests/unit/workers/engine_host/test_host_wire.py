@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from orchestrator.domain.assignments import Sampling, StructuredOutput
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineCrashedError
 from orchestrator.ports.engines import (
+    Blame,
     Failed,
     Finished,
     GenerationRequest,
@@ -21,7 +24,14 @@ LOGPROB = st.builds(TokenLogprob, TEXT, st.floats(max_value=0, allow_infinity=Fa
 LOGPROBS = st.builds(TokenLogprobs, LOGPROB, st.lists(LOGPROB, max_size=2).map(tuple))
 EVENTS = st.one_of(
     st.builds(Tokens, TEXT, TEXT),
-    st.builds(Failed, TEXT, TEXT, TEXT),
+    st.builds(
+        Failed,
+        TEXT,
+        TEXT,
+        TEXT,
+        blame=st.sampled_from(get_args(Blame)),
+        rest_s=st.none() | st.floats(0, 1e9),
+    ),
     st.builds(
         Finished,
         TEXT,
