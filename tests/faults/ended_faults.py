@@ -70,7 +70,9 @@ def after_outage(lab: Lab, report: Report) -> None:
 
 def after_cancelling(lab: Lab, report: Report) -> None:
     """Cancelled in the middle and run again at once, three times."""
-    with living(lab, report, (scripted("alpha"), scripted("beta")), workers=2) as world:
+    with living(
+        lab, report, (scripted("alpha", delay_s=0.5), scripted("beta", delay_s=0.5)), workers=2
+    ) as world:
         job = world.submit(2 * N_QUERIES)
         for n in range(1, 4):
             world.await_responses(job, n * N_QUERIES // 2)
