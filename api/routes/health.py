@@ -5,8 +5,6 @@ from fastapi import APIRouter, Response
 from api.deps import AppDep
 from api.schemas.health import ReadyView
 from api.views.health import ready_view
-from orchestrator.domain.engines import EngineState
-from orchestrator.errors import StoreError
 
 router = APIRouter(tags=["health"])
 
@@ -35,17 +33,11 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def _unwell(app: AppDep) -> list[EngineState]:
-    try:
-        return app.engines.unwell()
-    except StoreError:  # the checks say so
-        return []
-
-
 @router.get("/health/ready")
 def ready(app: AppDep, response: Response) -> ReadyView:
     """503 with reasons and remedies when a question could not be answered; slowly is still 200."""
-    view = ready_view(app.checks.diagnose(), _unwell(app))
+    health = app.checks.health()
+    view = ready_view(health.checks, health.engines)
     if view.status == "not_ready":
         response.status_code = 503
     return view

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from aggregators.outputs import AGGREGATORS
 from orchestrator.compositions.catalogue import Catalogue
@@ -12,6 +13,7 @@ from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.devices import LIVE_S, DeviceReport
 from orchestrator.domain.diagnoses import Diagnosis
+from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import EXPERT_PREFIX, ROUTE_PREFIX, composition_of
 from orchestrator.domain.origins import objection
@@ -27,7 +29,7 @@ from orchestrator.errors import (
 from orchestrator.ports.jobs import DeviceReader, StoreHealth
 from orchestrator.prompts import EXPERT_STYLES, SYNTHESIZE_STYLES
 from orchestrator.redaction import redact
-from orchestrator.services.engines import EngineBoard
+from orchestrator.services.engines import EngineBoard, Look
 from orchestrator.settings.load import raise_all
 from orchestrator.settings.schema import CompositionSettings, Settings
 from skills.grading.sandbox import REMEDY, Sandbox
@@ -47,6 +49,13 @@ WEIGHED = frozenset({"transformers", "vllm"})
 """Backends whose `model` is weights: a directory or a hub id."""
 UNMEASURED = frozenset({"cards", "compositions"})
 """Checks that may fail while the profile is being made: questions are answered without it."""
+
+
+class Health(NamedTuple):
+    """State of an opened configuration: what a question needs, and engines that cool down or are down."""
+
+    checks: list[Diagnosis]
+    engines: tuple[EngineState, ...] = ()
 
 
 class Checks:
@@ -85,13 +94,21 @@ class Checks:
 
     def diagnose(self) -> list[Diagnosis]:
         """Check what a question needs to be answered; never raises."""
+        return self.health().checks
+
+    def health(self) -> "Health":
+        """The checks, and the engines that are kept away; never raises."""
         measuring = self._measuring()
         found = [_diagnosis(name, check) for name, check in self._checks().items()]
-        found += [*self._at_work()]
-        if measuring is None:
-            return found
-        note = Diagnosis("profile", False, measuring, required=False)
-        return [note, *(d._replace(required=d.required and d.check not in UNMEASURED) for d in found)]
+        try:
+            look = self._engines.look(self._config_hash)
+            found += _at_work(look)
+        except StoreError:  # the checks say so
+            look = Look()
+        if measuring is not None:
+            found = [d._replace(required=d.required and d.check not in UNMEASURED) for d in found]
+            found.insert(0, Diagnosis("profile", False, measuring, required=False))
+        return Health(found, look.unwell)
 
     def _checks(self) -> Mapping[str, Callable[[], str]]:
         if self._settings.is_stack:  # the workers embed, load and route; this process only looks
@@ -110,24 +127,6 @@ class Checks:
             "cards": self._cards,
             "compositions": self._compositions,
         }
-
-    def _at_work(self) -> Iterator[Diagnosis]:
-        """What the processes that live tell of themselves; nothing where the database is away."""
-        try:
-            unwell, strangers = self._engines.unwell(), self._engines.strangers(self._config_hash)
-        except StoreError:
-            return
-        why = "; ".join(f"{s.engine_id}: {s.state}: {s.why}" for s in unwell)
-        heal = "; ".join(dict.fromkeys(s.heal for s in unwell if s.heal)) or None
-        yield Diagnosis("engines", not unwell, why or "none is kept away", heal, required=False)
-        others = ", ".join(f"{report.device} of {_process(report)}" for report in strangers)
-        yield Diagnosis(
-            "configurations",
-            not strangers,
-            f"other than here: {others}" if strangers else "all that live run with this one",
-            "Give all processes the same pool file, and start those anew." if strangers else None,
-            required=False,
-        )
 
     def _database(self) -> str:
         n = self._store.n_under_way(limit=MOST_JOBS)
@@ -185,6 +184,21 @@ class Checks:
                 waiting.append(name)
         without = f", but not without a profile: {', '.join(waiting)}" if waiting else ""
         return f"{len(self._catalogue.names)} compositions{without}"
+
+
+def _at_work(look: Look) -> Iterator[Diagnosis]:
+    """What the processes that live tell of themselves."""
+    why = "; ".join(f"{s.engine_id}: {s.state}: {s.why}" for s in look.unwell)
+    heal = "; ".join(dict.fromkeys(s.heal for s in look.unwell if s.heal)) or None
+    yield Diagnosis("engines", not look.unwell, why or "none is kept away", heal, required=False)
+    others = ", ".join(f"{report.device} of {_process(report)}" for report in look.strangers)
+    yield Diagnosis(
+        "configurations",
+        not look.strangers,
+        f"other than here: {others}" if others else "all that live run with this one",
+        "Give all processes the same pool file, and start those anew." if others else None,
+        required=False,
+    )
 
 
 def heard_of(devices: Sequence[DeviceReport]) -> str:

@@ -280,7 +280,8 @@ def _is_url(text: str) -> bool:
 
 
 def _is_without_config(folder: Path) -> bool:
-    return folder.is_dir() and not (folder / "config.json").is_file()
+    """`params.json` is Mistral's own form, which vLLM reads."""
+    return folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "params.json"))
 
 
 def _blank(name: str) -> str:

@@ -1,6 +1,7 @@
 """Engines of a pool as their devices report them: for people, and for who routes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from orchestrator.domain.devices import LIVE_S, DeviceReport
 from orchestrator.domain.engines import EngineState, engine_states
@@ -28,21 +29,40 @@ class EngineBoard:
         Raises:
             StoreUnavailableError: the database cannot be reached.
         """
-        return engine_states(
-            self._engine_ids if among is None else among,
-            devices=self._devices.devices(LIVE_S),
-            faults=self._devices.faults(LIVE_S),
-            loop_of=self._loop_of,
-        )
+        engine_ids = self._engine_ids if among is None else among
+        return self._states(engine_ids, self._devices.devices(LIVE_S))
 
     def unwell(self, *, among: Iterable[str] | None = None) -> list[EngineState]:
         """Engines that cool down or are down."""
         return [state for state in self.states(among=among).values() if not state.is_well]
 
-    def strangers(self, config_hash: str) -> list[DeviceReport]:
-        """Live processes that run with another configuration than this one; each once."""
-        found: dict[str, DeviceReport] = {}
-        for report in self._devices.devices(LIVE_S):
+    def look(self, config_hash: str) -> "Look":
+        """Engines of the pool that are not well, and who runs with another configuration than this one.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        devices = self._devices.devices(LIVE_S)
+        states = self._states(self._engine_ids, devices)
+        strangers: dict[str, DeviceReport] = {}
+        for report in devices:
             if report.config_hash not in (None, "", config_hash):
-                found.setdefault(self._loop_of(report.owner), report)
-        return [found[loop] for loop in sorted(found)]
+                strangers.setdefault(self._loop_of(report.owner), report)
+        return Look(
+            tuple(state for state in states.values() if not state.is_well),
+            tuple(strangers[loop] for loop in sorted(strangers)),
+        )
+
+    def _states(
+        self, engine_ids: Iterable[str], devices: Sequence[DeviceReport]
+    ) -> Mapping[str, EngineState]:
+        faults = self._devices.faults(LIVE_S)
+        return engine_states(engine_ids, devices=devices, faults=faults, loop_of=self._loop_of)
+
+
+class Look(NamedTuple):
+    """One look at the books: engines that cool down or are down, and processes that run with another
+    configuration, each once."""
+
+    unwell: tuple[EngineState, ...] = ()
+    strangers: tuple[DeviceReport, ...] = ()

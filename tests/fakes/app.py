@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from orchestrator.bootstrap.checks import Health
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.domain.answers import Answer, Decision, Recruit, Usage, Vote
@@ -251,6 +252,10 @@ class FakeExperts(Experts):
 
 class FakeChecks(NamedTuple):
     diagnose: Callable[[], list[Diagnosis]]
+    engines: EngineBoard
+
+    def health(self) -> Health:
+        return Health(self.diagnose(), self.engines.look("").unwell)
 
 
 class FakeApp:
@@ -273,10 +278,10 @@ class FakeApp:
         )
         self.store = FakeJobs(answers_with=answer, fails_with=fails_with)
         self.dispatcher = FakeDispatcher(gate=gate, told=told)
-        self.checks = FakeChecks(diagnose)
         self.feedback = FakeFeedback()
         self.experts = FakeExperts(self.pool, {"org/alpha": make_card("org/alpha")})
         self.engines = EngineBoard(self.store, engine_ids=self.pool.engines, loop_of=str)
+        self.checks = FakeChecks(diagnose, self.engines)
         catalogue = FakeCatalogue(self.pool)
         submitter = Submitter(
             pool=self.pool,

@@ -42,4 +42,4 @@ def test_processes_of_another_configuration_are_named_once(store: SqlJobStore) -
     for owner, hashed in (("mine", "new"), ("old", "old"), (berth_of("old", "1"), "old"), ("older", None)):
         store.report_device(DeviceReport(owner=owner, device="cpu", config_hash=hashed))
     store.report_device(DeviceReport(owner="steps", device=STEPS, config_hash="old", serves=()))
-    assert [report.owner for report in board(store).strangers("new")] == ["old", "steps"]
+    assert [report.owner for report in board(store).look("new").strangers] == ["old", "steps"]
