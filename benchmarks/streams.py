@@ -30,7 +30,8 @@ if not __package__:  # run by its path
 
 from benchmarks.reporting import finish, option_parser, progress
 from benchmarks.stack import open_stack
-from tests.harness.processes import ROOT, Process, free_port
+from tests.harness.embedded import serving
+from tests.harness.processes import Process
 from tests.integration.scripted_pool import question, write_pool
 
 N_JOBS = 10
@@ -54,21 +55,8 @@ class Served(NamedTuple):
 @contextmanager
 def embedded(folder: Path, server: dict[str, object]) -> Iterator[Served]:
     write_pool(folder, rules=RULES, server=server)
-    port = free_port()
-    command = [sys.executable, "-m", "api.cli.main", "--config", "pool.yaml", "serve", "--port", str(port)]
-    process = Process(
-        "serve",
-        command,
-        env={"PYTHONPATH": str(ROOT)},
-        log=folder / "serve.log",
-        cwd=folder,
-        ready="Muster listens",
-    ).start()
-    try:
-        process.await_ready()
-        yield Served(f"http://127.0.0.1:{port}", process)
-    finally:
-        process.kill()
+    with serving(folder) as (process, url):
+        yield Served(url, process)
 
 
 @contextmanager

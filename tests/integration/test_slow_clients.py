@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.harness.processes import ROOT, Process, free_port
+from tests.harness.embedded import serving
+from tests.harness.processes import Process
 from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import question, write_pool
 
@@ -36,21 +36,8 @@ QUESTION = {"model": "alpha", "messages": [{"role": "user", "content": question(
 def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Process, str]]:
     settings = {"max_in_flight": 8, **getattr(request, "param", {})}
     write_pool(tmp_path, server=settings)
-    port = free_port()
-    command = [sys.executable, "-m", "api.cli.main", "--config", "pool.yaml", "serve", "--port", str(port)]
-    process = Process(
-        "serve",
-        command,
-        env={"PYTHONPATH": str(ROOT)},
-        log=tmp_path / "serve.log",
-        cwd=tmp_path,
-        ready="Muster listens",
-    ).start()
-    try:
-        process.await_ready()
-        yield process, f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
+    with serving(tmp_path) as served:
+        yield served
 
 
 def connected(stack: ExitStack, url: str, said: bytes) -> socket.socket:

@@ -1,10 +1,7 @@
-from pathlib import Path
-
 import pytest
 
 from orchestrator.errors import EngineLoadError
-from orchestrator.store import SqlJobStore, open_database
-from tests.fakes.databases import fresh_sqlite
+from orchestrator.store import SqlJobStore
 from tests.fakes.work import HandClock
 from workers.device.faults import Faults, Trouble
 from workers.device.pace import Pace
@@ -12,18 +9,6 @@ from workers.device.pace import Pace
 PACE = Pace(first_pause_s=1, cool_down_s=60, report_s=5)
 NO_ROOM = EngineLoadError("no room.", remedy="Make some.")
 CRASH = Trouble("engine_crashed", "gone.")
-
-
-@pytest.fixture
-def store(tmp_path: Path):
-    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
 
 
 @pytest.fixture

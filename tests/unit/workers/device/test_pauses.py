@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -12,26 +11,13 @@ from orchestrator.domain.devices import DeviceReport
 from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.ports.engines import Engine, EngineEvent, Failed
-from orchestrator.store import SqlJobStore, open_database
-from tests.fakes.databases import fresh_sqlite
+from orchestrator.store import SqlJobStore
 from tests.fakes.loops import EAGER, FAR, make_loop, passing, run_until, submit
 from tests.fakes.work import FakeBackend, HandClock, TextMajority, make_pool, make_queries
 from workers.device.loop import DeviceLoop
 from workers.device.pace import Pace
 
 SMALL = EAGER._replace(min_shard=4, max_shard=16)
-
-
-@pytest.fixture
-def store(tmp_path: Path):
-    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
 
 
 def drive(loop: DeviceLoop, clock: HandClock, store: SqlJobStore, *, every_s: float = 0.3) -> None:

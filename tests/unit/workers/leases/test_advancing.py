@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,7 @@ from orchestrator.domain.assignments import INTERACTIVE, Job, QueryState, Step
 from orchestrator.domain.queries import Query
 from orchestrator.errors import EmbedderError, UnknownNameError
 from orchestrator.ports.composing import Composition
-from orchestrator.store import SqlJobStore, open_database
-from tests.fakes.databases import fresh_sqlite
+from orchestrator.store import SqlJobStore
 from tests.fakes.work import HandClock, TextMajority, make_queries
 from workers.leases.advancing import Advancer
 from workers.leases.resting import Patience
@@ -35,18 +33,6 @@ class Moody:
         if error is not None:
             raise error
         return self._inner.step(states)
-
-
-@pytest.fixture
-def store(tmp_path: Path):
-    store = SqlJobStore(open_database(fresh_sqlite(tmp_path)))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
 
 
 def make_advancer(
