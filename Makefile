@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo serve test test-remote test-vllm test-transformers check-engine lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
+.PHONY: help setup lock licences lock-images demo serve test test-again test-remote test-vllm test-transformers check-engine lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,11 @@ serve: setup ## answer questions over REST with the zoo (http://127.0.0.1:8321)
 
 test: setup ## all tests
 	$(BIN)/pytest --durations=25
+
+test-again: setup ## the tests that failed last, by themselves
+	@echo "once more, and to be made steady if they pass:" && $(BIN)/python -c \
+		"import json; print(*json.load(open('.pytest_cache/v/cache/lastfailed')), sep='\n')"
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 coverage: setup ## all tests, and the lines and branches that they leave out (on Python 3.11 half as dear again)
 	$(BIN)/pytest --cov --cov-report=term
