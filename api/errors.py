@@ -114,6 +114,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "context_exceeded": ErrorStatus(400, _REQUEST, code="context_length_exceeded"),
     "unsupported": ErrorStatus(422, _REQUEST),
     "incompatible_models": ErrorStatus(422, _REQUEST),
+    "merge_failed": ErrorStatus(422, _REQUEST),
     "rate_limit_exceeded": ErrorStatus(429, "rate_limit_error", retry_after_s=1),
     # the experts
     "backend_error": ErrorStatus(502, _SERVER),

@@ -26,7 +26,8 @@
     ├── AnswerChangedError           an answer that does not begin as was told while it was written
     ├── InternalError                a fault of Muster itself; the log has it
     ├── CompositionError
-    │   └── IncompatibleModelsError  logit fusion or merging of models that do not match
+    │   ├── IncompatibleModelsError  logit fusion or merging of models that do not match
+    │   └── MergeError               a merge that cannot be made, or whose result is broken
     └── StoreError
         ├── NotFoundError            no such job, query, card
         ├── StaleLeaseError          a write whose lease was taken over
@@ -233,6 +234,12 @@ class CompositionError(MusterError):
 
 class IncompatibleModelsError(CompositionError):
     code = "incompatible_models"
+
+
+class MergeError(CompositionError):
+    """A merge that cannot be made of these weights and options, or whose result has NaN or infinity."""
+
+    code = "merge_failed"
 
 
 class StoreError(MusterError):

@@ -1,0 +1,34 @@
+"""Linear merge: the weighted mean of the models. Source: model soups, arXiv:2203.05482."""
+
+from torch import Tensor
+
+from aggregators.weights.checks import is_same
+from aggregators.weights.rows import MergeOptions, PerModel, Tensors
+from aggregators.weights.sums import shares, weighted_sum
+
+
+class LinearOptions(MergeOptions):
+    """
+    Args:
+        weight: of every model; may be negative.
+        normalize: divide by the sum of the weights.
+    """
+
+    weight: PerModel = 1.0
+    normalize: bool = True
+
+
+def merge(tensors: Tensors, options: LinearOptions) -> Tensor:
+    """sum w theta / sum w, or sum w theta.
+
+    Raises:
+        MergeError: normalised weights sum to less than 1e-8.
+    """
+    weights = tensors.weights(options.weight, may_be_negative=True)
+    if not options.normalize:
+        return weighted_sum(tensors.models, weights, tensors.dtype)
+    fractions = shares(tensors.name, weights)
+    first, *others = tensors.models
+    if all(is_same(first, other) for other in others):
+        return first.to(tensors.dtype, copy=True)  # the mean of equals is theirs to the bit
+    return weighted_sum(tensors.models, fractions, tensors.dtype)

@@ -1,0 +1,41 @@
+"""Selections of entries by rank, with one rule for equals: the earlier index first."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def largest(values: Tensor, k: int) -> Tensor:
+    """Mask of the k largest of the flattened values; of equals the earlier ones.
+
+    Args:
+        values: float, [n], without NaN.
+        k: how many; at least n = all, at most 0 = none.
+    """
+    return _ranked(values, k, is_largest=True)
+
+
+def smallest(values: Tensor, k: int) -> Tensor:
+    """Mask of the k smallest of the flattened values; of equals the earlier ones."""
+    return _ranked(values, k, is_largest=False)
+
+
+def _ranked(values: Tensor, k: int, *, is_largest: bool) -> Tensor:
+    n = values.numel()
+    if k >= n:
+        return torch.ones_like(values, dtype=torch.bool)
+    if k <= 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    edge = order_statistic(values, n - k if is_largest else k - 1)
+    mask = values > edge if is_largest else values < edge
+    missing = k - int(mask.sum())
+    equal = (values == edge).nonzero()[:missing, 0]
+    mask[equal] = True
+    return mask
+
+
+def order_statistic(values: Tensor, rank: int) -> float:
+    """The value at place `rank` (from 0) of the values in ascending order; values: float, [n], no NaN."""
+    if values.device.type == "cpu":
+        return float(np.partition(values.numpy(), rank)[rank])
+    return float(values.kthvalue(rank + 1).values)
