@@ -46,7 +46,7 @@ def require_same_shape(name: str, tensors: Sequence[Tensor]) -> None:
 
 
 def is_whole(tensors: Sequence[Tensor]) -> bool:
-    """Whether all tensors hold integers or truth values, which are copied and never merged."""
+    """All tensors hold integers or truth values, which are copied and never merged."""
     return all(tensor.dtype in WHOLE for tensor in tensors)
 
 
