@@ -5,6 +5,7 @@ for a server that went silent are all bounded, and end in StoreUnavailableError.
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -17,6 +18,7 @@ from sqlalchemy import BindParameter, Connection, Double, Engine, Table, create_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from tenacity import (
@@ -37,6 +39,9 @@ from orchestrator.store.migrations import upgrade
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
 POOL_SIZE, POOL_TIMEOUT_S = 10, 2.0
+PING_AFTER_S = 1.0
+"""A connection that nobody has used for so long is asked whether it lives before it is used again. One that
+breaks sooner is found by its first statement, which `fetch` and `transact` try again."""
 ATTEMPTS = 4
 
 _POSTGRES_PLANS: Final = {"enable_seqscan": "off", "jit": "off"}
@@ -70,7 +75,7 @@ RIGHTS_REMEDY: Final = "If its tables are older than this version: run `muster m
 
 _AWAY: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
-_WRITES = "muster_writes"
+_WRITES, _USED_AT = "muster_writes", "muster_used_at"
 
 T = TypeVar("T")
 
@@ -123,6 +128,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._readers = _readers(engine)
         self._writers = engine.execution_options(**{_WRITES: True})
 
     def fetch(self, work: Callable[[Connection], T]) -> T:
@@ -135,8 +141,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One snapshot."""
-        with _transaction(self._engine) as conn:
+        """One snapshot on SQLite, one for each statement on PostgreSQL."""
+        with _transaction(self._readers) as conn:
             yield conn
 
     @contextmanager
@@ -255,14 +261,43 @@ def _postgresql_engine(url: URL) -> Engine:
     session = {**_POSTGRES_PLANS, **POSTGRES_TIMEOUTS_MS}
     given = url.normalized_query.get("options", ())
     options = " ".join([*given, *(f"-c {name}={value}" for name, value in session.items())])
-    return create_engine(
+    engine = create_engine(
         url.difference_update_query(["options"]),
-        pool_pre_ping=True,
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": options, **_KEEPALIVE},
     )
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", partial(_ping_if_idle, engine))
+    return engine
+
+
+def _readers(engine: Engine) -> Engine:
+    """Connections of who only reads. PostgreSQL's statements see a snapshot each, in a transaction or not, so
+    beginning and ending one would only cost two round trips."""
+    is_sqlite = engine.dialect.name == "sqlite"
+    return engine if is_sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _ping_if_idle(engine: Engine, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """
+    Raises:
+        InvalidatePoolError: it is dead, and all that are as old: the pool makes others.
+    """
+    used_at = record.info.get(_USED_AT)
+    if used_at is None or time.monotonic() - used_at < PING_AFTER_S:
+        return
+    try:
+        alive = engine.dialect.do_ping(connection)
+    except engine.dialect.loaded_dbapi.Error:
+        alive = False
+    if not alive:
+        raise exc.InvalidatePoolError
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

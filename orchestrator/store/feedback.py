@@ -25,13 +25,17 @@ class SqlFeedbackStore:
 
     def feedback_counts(self, fingerprints: Sequence[str], *, since_day: int) -> list[FeedbackCount]:
         c = t.feedback_count.c
-        found: list[FeedbackCount] = []
-        with self._db.read() as conn:
-            for chunk in chunked(fingerprints, CHUNK):
-                wanted = select(t.feedback_count).where(c.fingerprint.in_(chunk), c.day >= since_day)
-                rows = conn.execute(wanted.order_by(c.fingerprint, c.skill, c.day))
-                found += [_count(*row) for row in rows]
-        return found
+        wanted = select(t.feedback_count).where(c.day >= since_day).order_by(c.fingerprint, c.skill, c.day)
+
+        def read(conn: Connection) -> list[FeedbackCount]:
+            chunks = chunked(fingerprints, CHUNK)
+            return [
+                _count(*row)
+                for chunk in chunks
+                for row in conn.execute(wanted.where(c.fingerprint.in_(chunk)))
+            ]
+
+        return self._db.fetch(read)
 
 
 def _save(conn: Connection, feedback: Feedback, counts: Sequence[FeedbackCount]) -> Feedback:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from sqlalchemy import Connection, text, update
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.errors import StoreUnavailableError
@@ -174,3 +175,41 @@ def test_every_wait_on_the_server_is_bounded(url: str) -> None:
         }
     db.close()
     assert settings == {name: str(ms) for name, ms in database.POSTGRES_TIMEOUTS_MS.items()}
+
+
+def test_who_only_reads_begins_no_transaction(db: Database) -> None:
+    with db.read() as conn:
+        backend_pid(conn)
+        driver: psycopg.Connection[object] = conn.connection.driver_connection  # type: ignore[assignment]
+        assert driver.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+    with db.write() as conn:
+        backend_pid(conn)
+        driver = conn.connection.driver_connection  # type: ignore[assignment]
+        assert driver.info.transaction_status is psycopg.pq.TransactionStatus.INTRANS
+
+
+@pytest.mark.parametrize(("idle_s", "n_pings"), [(0.0, 4), (3600.0, 0)])
+def test_only_a_connection_that_nobody_has_used_for_a_while_is_asked_whether_it_lives(
+    db: Database, monkeypatch: pytest.MonkeyPatch, idle_s: float, n_pings: int
+) -> None:
+    monkeypatch.setattr(database, "PING_AFTER_S", idle_s)
+    pings: list[object] = []
+    ping = PGDialect_psycopg.do_ping
+    monkeypatch.setattr(
+        PGDialect_psycopg, "do_ping", lambda self, conn: pings.append(conn) or ping(self, conn)
+    )
+    for _ in range(4):
+        n_counted(db)
+    assert len(pings) == n_pings
+
+
+def test_all_connections_that_a_server_has_ended_are_found_by_one(db: Database, url: str) -> None:
+    """Two sleep in the pool; whoever comes next, in time for a ping or not, meets neither."""
+    with db.read() as one, db.read() as other:
+        pids = {backend_pid(one), backend_pid(other)}
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as admin:
+        for pid in pids:
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    assert n_counted(db) == 0
+    with db.read() as one, db.read() as other:
+        assert not {backend_pid(one), backend_pid(other)} & pids
