@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.errors import ConfigError
 
@@ -18,7 +18,7 @@ class Options(BaseModel):
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
-def parse_options(owner: str, model: type[OptionsT], options: Mapping[str, JsonValue]) -> OptionsT:
+def parse_options(owner: str, model: type[OptionsT], options: Mapping[str, object]) -> OptionsT:
     """Validate the options of `owner` (e.g. "router 'symbolic'").
 
     Raises:

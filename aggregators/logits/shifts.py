@@ -1,0 +1,34 @@
+"""Shifts, which experts add to a large model: the difference that tuning made to their small base.
+
+Shapes: B rows, V vocabulary, E experts.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEVER = float("-inf")
+
+
+def shifts_of(experts: "Tensor", base: "Tensor") -> "Tensor":
+    """Differences of logits to the base, [E, B, V]; 0 where an expert or the base bans the token (−inf).
+
+    Args:
+        experts: float32 [E, B, V].
+        base: float32 [B, V].
+    """
+    return (experts - base).masked_fill((experts == NEVER) | (base == NEVER), 0.0)
+
+
+def shifted(large: "Tensor", shifts: "Tensor", alphas: "Tensor", banned: "Tensor") -> "Tensor":
+    """`large` + sum over experts of alpha · shift, [B, V].
+
+    Args:
+        large: float32 [B, V].
+        shifts: float32 [E, B, V].
+        alphas: float32 [B, E], or [1, E] of all rows.
+        banned: bool [B, V]; tokens that nobody may sample.
+    """
+    moved = large + (alphas.T[:, :, None] * shifts).sum(0)
+    return moved.masked_fill(banned, NEVER)
