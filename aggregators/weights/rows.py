@@ -105,6 +105,7 @@ class MergeRow(NamedTuple):
         needs_base: it works on differences from a base model.
         acts_on: `tensor` = every tensor alike; `matrix` = matrices by their singular vectors, other tensors
             plainly; `adapters` = what it makes is kept as LoRA factors or in a form of its own.
+        takes_products: the products s·BA of adapters may stand in place of task vectors.
         least: models beside the base, at least.
         most: and at most; None = any number.
         recipe_defaults: of a mergekit recipe, where they are not those of `options`.
@@ -115,17 +116,36 @@ class MergeRow(NamedTuple):
     paper: str
     needs_base: bool = True
     acts_on: ActsOn = "tensor"
+    takes_products: bool = True
     least: int = 1
     most: int | None = None
     recipe_defaults: Mapping[str, JsonValue] = NONE
 
 
-def with_options(
-    name: str, model: type[OptionsT], merge: Callable[[Tensors, OptionsT], Tensor]
-) -> Callable[[Tensors, Mapping[str, JsonValue]], Tensor]:
-    """`merge` of a row: validates what it is given by `model` first."""
+def merge_row(
+    name: str,
+    options: type[OptionsT],
+    merge: Callable[[Tensors, OptionsT], Tensor],
+    paper: str,
+    *,
+    needs_base: bool = True,
+    acts_on: ActsOn = "tensor",
+    takes_products: bool = True,
+    most: int | None = None,
+    recipe_defaults: Mapping[str, JsonValue] = NONE,
+) -> MergeRow:
+    """The row of a method that reads its options by `options`."""
 
     def parsed(tensors: Tensors, params: Mapping[str, JsonValue]) -> Tensor:
-        return merge(tensors, parse_options(f"merge method '{name}'", model, params))
+        return merge(tensors, parse_options(f"merge method '{name}'", options, params))
 
-    return parsed
+    return MergeRow(
+        parsed,
+        options,
+        paper,
+        needs_base=needs_base,
+        acts_on=acts_on,
+        takes_products=takes_products,
+        most=most,
+        recipe_defaults=recipe_defaults,
+    )

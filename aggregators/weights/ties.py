@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from aggregators.weights.rescaling import with_l1_of
 from aggregators.weights.rows import Finite, MergeOptions, PerModel, Tensors
 from aggregators.weights.selecting import largest
 
@@ -15,12 +16,14 @@ class TiesOptions(MergeOptions):
         weight: of every model; at least 0 where they are normalised.
         density: share of each task vector's entries that is kept, the largest; 1 and above all, 0 and below
             none. A mergekit recipe has 1.
+        rescale: scale what is kept to the sum of magnitudes before (mergekit's; not in the paper).
         normalize: divide each entry by the weights of the models that agree.
         lam: scale of the merged task vector.
     """
 
     weight: PerModel = 1.0
     density: PerModel = 0.2
+    rescale: bool = False
     normalize: bool = True
     lam: Finite = 1.0
 
@@ -33,7 +36,10 @@ def merge(tensors: Tensors, options: TiesOptions) -> Tensor:
     """
     weights = tensors.weights(options.weight, may_be_negative=not options.normalize)
     densities = tensors.per_model("density", options.density)
-    deltas = [trimmed(tau, density) for tau, density in zip(tensors.task_vectors(), densities, strict=True)]
+    deltas = []
+    for tau, density in zip(tensors.task_vectors(), densities, strict=True):
+        kept = trimmed(tau, density)
+        deltas.append(with_l1_of(tau, kept) if options.rescale else kept)
     return elected_sum(tensors, deltas, weights, normalize=options.normalize, lam=options.lam)
 
 

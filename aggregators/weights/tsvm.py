@@ -1,0 +1,94 @@
+"""TSV merging: singular vectors of the task matrices, made orthogonal across tasks. Source: arXiv:2412.00081.
+
+`r_tsvm` is our reading of arXiv:2502.06876, whose equations we could not verify: outliers are clipped, and
+tasks with denser matrices get more of the rank.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aggregators.weights.matrices import is_matrix
+from aggregators.weights.rows import Finite, MergeOptions, Tensors
+from aggregators.weights.sums import weighted_sum
+from aggregators.weights.svd import leading_triplets, polar_factor
+
+N_STDS = 3
+
+
+class TsvmOptions(MergeOptions):
+    """
+    Args:
+        lam: scale of the merged task vector.
+    """
+
+    lam: Finite = 1.0
+
+
+def merge(tensors: Tensors, options: TsvmOptions) -> Tensor:
+    """theta_0 + lambda pol(U) diag(S) pol(V)ᵀ of matrices; of other tensors, theta_0 + lambda mean tau.
+
+    U, S and V are the k leading triplets of all T task matrices side by side, k = max(1, min(m, n) // T).
+    """
+    taus = tensors.task_vectors()
+    if not is_matrix(tensors.name, taus[0]):
+        return _with_mean(tensors, taus, options.lam)
+    k = max(1, min(taus[0].shape) // len(taus))
+    merged = orthogonal_sum(taus, [k] * len(taus), name=tensors.name)
+    return tensors.base_tensor().add(merged, alpha=options.lam)
+
+
+def merge_robust(tensors: Tensors, options: TsvmOptions) -> Tensor:
+    """`merge` of task matrices with clipped outliers, and with ranks shared by density."""
+    taus = tensors.task_vectors()
+    if not is_matrix(tensors.name, taus[0]):
+        return _with_mean(tensors, taus, options.lam)
+    clipped = [without_outliers(tau) for tau in taus]
+    merged = orthogonal_sum(clipped, ranks_by_density(clipped), name=tensors.name)
+    return tensors.base_tensor().add(merged, alpha=options.lam)
+
+
+def orthogonal_sum(taus: Sequence[Tensor], ranks: Sequence[int], *, name: str) -> Tensor:
+    """pol(U) diag(S) pol(V)ᵀ over the leading triplets of every task; those without weight are left out.
+
+    Args:
+        taus: float, [m, n] each; ranks: how many triplets of each.
+    """
+    parts = [
+        leading_triplets(tau, k, name=name).above_noise()
+        for tau, k in zip(taus, ranks, strict=True)
+        if k and bool(tau.any())
+    ]
+    if not parts:
+        return torch.zeros_like(taus[0])
+    u = polar_factor(torch.cat([part.u for part in parts], dim=1))
+    v = polar_factor(torch.cat([part.v for part in parts], dim=1))
+    s = torch.cat([part.s for part in parts])
+    return ((u * s) @ v.T).to(taus[0].dtype)
+
+
+def without_outliers(tau: Tensor) -> Tensor:
+    """Entries beyond mean + 3 standard deviations of |tau| are set to that, with their sign."""
+    magnitudes = tau.abs()
+    edge = float(magnitudes.mean() + N_STDS * magnitudes.std(correction=0))
+    return tau.clamp(-edge, edge)
+
+
+def ranks_by_density(taus: Sequence[Tensor]) -> list[int]:
+    """max(1, int(R d_i / sum d)), d_i = (sum|tau_i|)² / (n sum tau_i²), R = min(m, n); 0 for a zero tau."""
+    densities = [_density(tau) for tau in taus]
+    total = sum(densities)
+    rank = min(taus[0].shape)
+    return [max(1, int(rank * density / total)) if density else 0 for density in densities]
+
+
+def _density(tau: Tensor) -> float:
+    wide = tau.double()
+    squares = float(wide.square().sum())
+    return float(wide.abs().sum()) ** 2 / (tau.numel() * squares) if squares else 0.0
+
+
+def _with_mean(tensors: Tensors, taus: list[Tensor], lam: float) -> Tensor:
+    mean = weighted_sum(taus, [1 / len(taus)] * len(taus), tensors.dtype)
+    return tensors.base_tensor().add(mean, alpha=lam)
