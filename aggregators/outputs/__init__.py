@@ -9,7 +9,17 @@ from typing import TypeGuard
 
 from pydantic import JsonValue
 
-from aggregators.outputs import first, learned, majority, synthesize, verifiers, weighted
+from aggregators.outputs import (
+    first,
+    judge,
+    learned,
+    majority,
+    ranker,
+    synthesize,
+    verifiers,
+    weak_verifiers,
+    weighted,
+)
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
 from orchestrator.ports.composing import Aggregator
 from orchestrator.tables import Extension, NameTable
@@ -28,6 +38,11 @@ _OURS: Mapping[str, AggregatorRow] = {
     "verifiers": AggregatorRow(verifiers.make),
     "first": AggregatorRow(first.make, quotes_one=True),
     "synthesize": AggregatorRow(synthesize.make, asks_model=True),
+    "judge": AggregatorRow(judge.make, asks_model=True),
+    "ranker": AggregatorRow(ranker.make, asks_model=True),
+    "weak_verifiers": AggregatorRow(
+        weak_verifiers.make, asks_model=True, asks_model_if=weak_verifiers.asks_model
+    ),
 }
 
 AGGREGATORS = NameTable(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field, JsonValue
 
+from aggregators.outputs.asking import Chair, candidate_text
 from aggregators.outputs.votes import (
     Ballot,
     abstentions,
@@ -23,10 +24,8 @@ from orchestrator.compositions.calls import aggregate_call
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, CallRole, Done, QueryState, Response
-from orchestrator.domain.cards import Tally, shrunk_posterior
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.queries import AnswerType, Query
-from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Aggregator
 
@@ -62,18 +61,11 @@ class Synthesize:
         self._context = context
         self._options = options
         self._vote = WeightedVote(context, WeightedOptions())
-        self._candidates = _eligible(context, options.aggregator)
-        self._skill = {expert.id: aggregation_skill(context, expert) for expert in self._candidates}
+        self._chair = Chair(self.name, context, options.aggregator)
 
     def choose(self, state: QueryState) -> Expert:
         """Best aggregation skill; ties: an engine the query needs anyway, then cost, then id."""
-        recruits = state.decision.expert_ids if state.decision else ()
-        by_id = self._context.pool.by_id
-        needed = {by_id[expert_id].engine.id for expert_id in recruits if expert_id in by_id}
-        return min(
-            self._candidates,
-            key=lambda e: (-self._skill[e.id], e.engine.id not in needed, _cost(e), e.id),
-        )
+        return self._chair.choose(state)
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
         ballots = read_ballots(self._context.grader, state, expert_responses)
@@ -89,16 +81,11 @@ class Synthesize:
         return self._ask(state, readable)
 
     def _ask(self, state: QueryState, readable: list[Ballot]) -> Ask:
-        texts = [self._candidate(ballot) for ballot in readable]
+        texts = [candidate_text(ballot, self._options.max_candidate_chars) for ballot in readable]
         seed = self._context.seed_of(state)
         random.Random(f"{seed}:{state.query.content_hash}").shuffle(texts)
         call = aggregate_call(self.choose(state), state.query, texts, seed=seed)
         return Ask(calls=(call,))
-
-    def _candidate(self, ballot: Ballot) -> str:
-        text = without_reasoning(ballot.response.text) or ballot.value or ""
-        budget = self._options.max_candidate_chars
-        return text if len(text) <= budget else f"[…] {text[-budget:]}"
 
     def _finish(
         self,
@@ -171,36 +158,6 @@ class Synthesize:
             "notes": (*answer.notes, note) if note else answer.notes,
         }
         return Done(answer=answer.model_copy(update=changes))
-
-
-def aggregation_skill(context: AggregatorContext, expert: Expert) -> float:
-    """Lower end of the 90 % interval of the expert's accuracy in the aggregator exam (methods 1.4)."""
-    card = context.cards.get(expert.id)
-    exam = card.aggregation_total if card else Tally()
-    return shrunk_posterior(exam, prior_mean=0.5).low
-
-
-def _cost(expert: Expert) -> float:
-    return expert.input_cost_per_token + expert.output_cost_per_token
-
-
-def _eligible(context: AggregatorContext, wanted: str | None) -> tuple[Expert, ...]:
-    """
-    Raises:
-        ConfigError: no expert may aggregate.
-        UnknownNameError: the wanted expert is not in the pool.
-    """
-    if wanted is not None:
-        if wanted not in context.pool.by_id:
-            raise UnknownNameError("expert", wanted, context.pool.by_id, param="aggregator")
-        return (context.pool.by_id[wanted],)
-    if not context.pool.aggregators:
-        raise ConfigError(
-            "aggregator 'synthesize' needs an expert that writes the answer.",
-            param="aggregator",
-            remedy="Give an expert the role 'aggregator', or use the aggregator 'weighted'.",
-        )
-    return context.pool.aggregators
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:

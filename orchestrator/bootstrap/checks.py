@@ -388,4 +388,4 @@ def _unknown_experts(settings: Settings, pool: Pool) -> Iterator[ConfigError]:
 
 def _asks_model(spec: CompositionSettings) -> bool:
     row = AGGREGATORS.get(spec.aggregator)
-    return row is not None and row.asks_model
+    return row is not None and row.asks(spec.aggregator_options)

@@ -8,10 +8,11 @@ from orchestrator.domain.assignments import (
     Call,
     CallRole,
     Job,
+    QueryState,
     Sampling,
 )
 from orchestrator.domain.experts import Expert
-from orchestrator.domain.queries import Query
+from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.values import seed_of
 
 
@@ -56,6 +57,39 @@ def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, s
             temperature=expert.temperature,
             seed=call_seed(seed, query, expert.id, 0),
         ),
+    )
+
+
+def further_call(
+    expert: Expert,
+    state: QueryState,
+    messages: tuple[Message, ...],
+    *,
+    role: CallRole,
+    sample_ix: int,
+    seed: int,
+    temperature: float | None = None,
+) -> Call:
+    """A call that an aggregator asks for beside the experts' own.
+
+    Args:
+        sample_ix: place of the call among those of its step: what tells replies apart.
+        seed: the job's.
+        temperature: None = the expert's.
+    """
+    own_words = role in (CallRole.SAMPLE, CallRole.DISCUSS)
+    limit = state.max_tokens if own_words and state.max_tokens else expert.max_tokens
+    drawn = seed_of([seed, state.query.content_hash, expert.id, role, state.stage, sample_ix])
+    return Call(
+        expert_id=expert.id,
+        role=role,
+        messages=messages,
+        sampling=Sampling(
+            max_tokens=min(limit, expert.max_tokens),
+            temperature=expert.temperature if temperature is None else temperature,
+            seed=drawn,
+        ),
+        sample_ix=sample_ix,
     )
 
 

@@ -13,7 +13,7 @@ from orchestrator.compositions.reading import SkillReader
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL, AnnotationRound, RollCall
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
-from orchestrator.compositions.waves import Waves, make_waves
+from orchestrator.compositions.waves import make_waves
 from orchestrator.domain.assignments import CallRole, Job
 from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
 from orchestrator.domain.devices import Conditions
@@ -21,7 +21,7 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import AUTO, EXPERT_PREFIX, ROUTE_PREFIX
 from orchestrator.errors import MusterError, UnknownNameError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.composing import Aggregator, Composition, Router
+from orchestrator.ports.composing import Aggregator, Composition, Pace, Router
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.settings.schema import CompositionSettings, Settings
@@ -69,7 +69,7 @@ class Parts(NamedTuple):
     router: Router
     aggregator: Aggregator
     quotes: bool
-    waves: Waves | None
+    waves: Pace | None
     temperature: float | None
     abstain_below: float | None
 
@@ -243,7 +243,12 @@ class Catalogue:
             conditions=self._conditions,
         )
         voting = AggregatorContext(
-            grader=self._grader, pool=self._pool, cards=cards, profile=profile, seed=self._seed
+            grader=self._grader,
+            pool=self._pool,
+            cards=cards,
+            profile=profile,
+            seed=self._seed,
+            embedder=self._embedder,
         )
         row = self._aggregator_row(spec)
         aggregator = row.make(voting, spec.aggregator_options)
@@ -253,7 +258,7 @@ class Catalogue:
             router=router,
             aggregator=aggregator,
             quotes=row.quotes_one and spec.waves is None and spec.abstain_below is None,
-            waves=None if spec.waves is None else make_waves(aggregator, spec.waves),
+            waves=_pace(aggregator, spec),
             temperature=spec.temperature,
             abstain_below=spec.abstain_below,
         )
@@ -269,7 +274,7 @@ class Catalogue:
     def _asks_model(self, spec: CompositionSettings) -> bool:
         """False where there is no such aggregator, or its package is broken."""
         try:
-            return self._aggregator_row(spec).asks_model
+            return self._aggregator_row(spec).asks(spec.aggregator_options)
         except MusterError:
             return False
 
@@ -278,7 +283,7 @@ class Catalogue:
         return {
             name: spec
             for name, spec in STOCK_COMPOSITIONS.items()
-            if self._pool.aggregators or not self._aggregators[spec.aggregator].asks_model
+            if self._pool.aggregators or not self._asks_model(spec)
         }
 
     def _aggregator_row(self, spec: CompositionSettings) -> AggregatorRow:
@@ -291,3 +296,10 @@ class Catalogue:
             known = self.knowledge
             self._reader = SkillReader(self._annotator(known), self._matcher(known), self._embedder())
         return self._reader
+
+
+def _pace(aggregator: Aggregator, spec: CompositionSettings) -> Pace | None:
+    """What decides who is asked when: the waves of the settings, or the aggregator itself."""
+    if spec.waves is not None:
+        return make_waves(aggregator, spec.waves)
+    return aggregator if isinstance(aggregator, Pace) else None

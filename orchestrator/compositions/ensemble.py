@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from orchestrator.compositions.calls import error_answer, expert_call, length_notes
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.stand_ins import with_stand_ins
-from orchestrator.compositions.waves import Waves
 from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
 from orchestrator.domain.assignments import (
+    AGGREGATING,
     Ask,
     Call,
     CallRole,
@@ -21,7 +21,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.errors import AggregationError, RoutingError
-from orchestrator.ports.composing import Aggregator, Router, RoutingInput
+from orchestrator.ports.composing import Aggregator, BatchAggregator, InFlight, Pace, Router, RoutingInput
 
 
 class Ensemble:
@@ -31,7 +31,7 @@ class Ensemble:
         reader: None where the router reads no text.
         job: supplies the seed and per-job overrides of max_tokens and temperature.
         quotes: a lone recruit's words will be the answer; nobody else is asked.
-        waves: when to ask reserves; None = never.
+        waves: whom to ask first, and when to ask reserves; None = all recruits at once, and no reserve.
         abstain_below: confidence under which an answer is withheld; None = never.
     """
 
@@ -45,7 +45,7 @@ class Ensemble:
         aggregator: Aggregator,
         job: Job,
         quotes: bool = False,
-        waves: Waves | None = None,
+        waves: Pace | None = None,
         abstain_below: float | None = None,
     ) -> None:
         self.name = name
@@ -61,13 +61,15 @@ class Ensemble:
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         steps: dict[int, Step] = {}
         unrouted: list[QueryState] = []
+        routed: list[QueryState] = []
         for state in states:
             if state.decision is not None:
-                steps[state.id] = self._aggregate(state)
+                routed.append(state)
             elif state.stage == 0 and (ask := self._annotation(state.query)) is not None:
                 steps[state.id] = ask
             else:
                 unrouted.append(state)
+        steps.update(self._aggregate_all(routed))
         steps.update(self._recruit(unrouted))
         return [steps[state.id] for state in states]
 
@@ -118,13 +120,24 @@ class Ensemble:
             asked[expert_id] = sample_ix + 1
         return tuple(calls)
 
-    def _aggregate(self, state: QueryState) -> Step:
-        state = self._without_gone(state).model_copy(update={"seed": self._job.seed})
-        responses = [r for r in state.responses if r.role is CallRole.EXPERT]
-        aggregating = any(r.role is CallRole.AGGREGATE for r in state.responses)
+    def _aggregate_all(self, states: Sequence[QueryState]) -> dict[int, Step]:
+        batch = [self._in_flight(state) for state in states]
+        aggregator = self._aggregator
+        if batch and isinstance(aggregator, BatchAggregator):
+            aggregator = aggregator.learn(batch)
+        return {state.id: self._aggregate(state, responses, aggregator) for state, responses in batch}
+
+    def _in_flight(self, state: QueryState) -> InFlight:
+        """The query with what its job asks of an aggregator's calls, and its experts' responses."""
+        ours = {"seed": self._job.seed, "max_tokens": self._job.max_tokens}
+        state = self._without_gone(state).model_copy(update=ours)
+        return state, [r for r in state.responses if r.role is CallRole.EXPERT]
+
+    def _aggregate(self, state: QueryState, responses: Sequence[Response], aggregator: Aggregator) -> Step:
+        aggregating = any(r.role in AGGREGATING for r in state.responses)
         try:
             replaced = None if aggregating else self._replaced(state, responses)
-            step = self._judge(state, responses) if replaced is None else replaced
+            step = self._judge(state, responses, aggregator) if replaced is None else replaced
         except AggregationError as error:
             return Done(answer=error_answer(error.code, str(error)))
         if isinstance(step, Decision):
@@ -154,10 +167,12 @@ class Ensemble:
         left = tuple(r for r in decision.reserves if r.expert_id in self._pool.by_id)
         return state.model_copy(update={"decision": decision.model_copy(update={"reserves": left})})
 
-    def _judge(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:
+    def _judge(
+        self, state: QueryState, responses: Sequence[Response], aggregator: Aggregator
+    ) -> Decision | Ask | Done:
         """The aggregator's step, or the decision with more reserves recruited."""
         if self._waves is None:
-            return self._aggregator.step(state, responses)
+            return aggregator.step(state, responses)
         return self._waves.next(state, responses)
 
 

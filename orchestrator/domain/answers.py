@@ -114,7 +114,7 @@ class Answer(Value):
         value: canonical form (choice: the letter), None when no expert gave a readable answer.
         confidence: calibrated probability that `value` is right, where the aggregator estimates one.
         degraded: fewer experts answered than were recruited, or a fallback was used; `notes` say what.
-        usage_by_role: tokens and cost per role (annotate, expert, aggregate).
+        usage_by_role: tokens and cost per role of the calls (`CallRole`).
         answered_by: the expert whose words `text` is; None for a composed answer.
         finish_reason: of the response that `text` comes from; LENGTH = it was cut off.
     """

@@ -18,6 +18,16 @@ class CallRole(StrEnum):
     ANNOTATE = "annotate"
     EXPERT = "expert"
     AGGREGATE = "aggregate"
+    SAMPLE = "sample"
+    DISCUSS = "discuss"
+    JUDGE = "judge"
+    VERIFY = "verify"
+
+
+AGGREGATING = frozenset(CallRole) - {CallRole.ANNOTATE, CallRole.EXPERT}
+"""Roles of calls that an aggregator asks for: it writes the answer (aggregate), hears an expert again
+(sample: the same question, perhaps in other words; discuss: with what others said), has answers compared
+(judge), or checked one by one (verify)."""
 
 
 BATCH, INTERACTIVE = 0, 10
@@ -115,8 +125,9 @@ class QueryState(Value):
     """A query in flight: everything a composition may look at to take its next step.
 
     `stage` counts the steps taken; `responses` are those of all stages so far, in call order. `seed`: the
-    job's, of what an aggregator draws for this query; None = the aggregator's own. `attempt`: how often the
-    present step has failed.
+    job's, of what an aggregator draws for this query; None = the aggregator's own. `max_tokens`: the job's,
+    of experts that an aggregator hears again; None = each expert's. `attempt`: how often the present step
+    has failed.
     """
 
     id: int
@@ -126,6 +137,7 @@ class QueryState(Value):
     decision: Decision | None = None
     responses: tuple[Response, ...] = ()
     seed: int | None = None
+    max_tokens: int | None = None
     attempt: int = 0
 
 

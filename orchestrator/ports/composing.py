@@ -48,10 +48,36 @@ class Aggregator(Protocol):
     name: str
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
-        """Combine the experts' responses, or ask a model to (its response is in `state.responses`
-        with role AGGREGATE at the next step). `state.decision` is set. Order of responses does not
-        matter; failed and unreadable ones are abstentions.
+        """Combine the experts' responses, or ask models for more (their responses are in `state.responses`
+        at the next step, with one of the roles `AGGREGATING`). `state.decision` is set. Order of responses
+        does not matter; failed and unreadable ones are abstentions.
         """
+
+
+InFlight = tuple[QueryState, Sequence[Response]]
+"""A query with its experts' responses: the arguments of `Aggregator.step`."""
+
+
+@runtime_checkable
+class BatchAggregator(Aggregator, Protocol):
+    """An aggregator that learns something, without labels, from the queries that are stepped together.
+
+    Which ones these are is the schedule's matter, so its answers say what was learnt; a query that is
+    stepped alone is answered without (docs/decisions/0031)."""
+
+    def learn(self, batch: Sequence[InFlight]) -> Aggregator:
+        """The aggregator for these queries. The order of the batch does not matter."""
+
+
+@runtime_checkable
+class Pace(Protocol):
+    """Decides how many of a decision's experts are asked, and when."""
+
+    def opened(self, state: QueryState, decision: Decision) -> Decision:
+        """The decision with those recruited who are asked first."""
+
+    def next(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:
+        """The decision with the next reserves recruited, or the aggregator's step: ask nobody else."""
 
 
 class Outlook(NamedTuple):

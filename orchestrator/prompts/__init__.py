@@ -3,19 +3,35 @@
 from orchestrator.prompts.annotating import annotate
 from orchestrator.prompts.asking import EXPERT_STYLES, expert
 from orchestrator.prompts.defusing import defuse, is_control
+from orchestrator.prompts.discussing import Heard, advocate, conduct, consult, reconsider
 from orchestrator.prompts.fencing import draw_fence, without_fence
+from orchestrator.prompts.judging import COMPACT, checklist, compare, decide, judge, verify
+from orchestrator.prompts.shots import Shot, with_shots
 from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, synthesize
 
 __all__ = [
+    "COMPACT",
     "EXPERT_STYLES",
     "SYNTHESIZE_STYLES",
     "VERSION",
+    "Heard",
+    "Shot",
+    "advocate",
     "annotate",
+    "checklist",
+    "compare",
+    "conduct",
+    "consult",
+    "decide",
     "defuse",
     "draw_fence",
     "expert",
     "is_control",
+    "judge",
+    "reconsider",
     "synthesize",
+    "verify",
+    "with_shots",
     "without_fence",
 ]
 

@@ -103,8 +103,8 @@ class CompositionSettings(Section):
     router_options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of the router."""
     aggregator: str
-    """Aggregator that makes one answer of the responses: `majority`, `weighted`, `learned`, `verifiers`,
-    `first`, `synthesize`."""
+    """Aggregator that makes one answer of the responses; docs/aggregators.md lists the aggregators and their
+    options."""
     aggregator_options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of the aggregator."""
     waves: dict[str, JsonValue] | None = None

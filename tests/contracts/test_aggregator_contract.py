@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from aggregators.outputs import AGGREGATORS, make_aggregator
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import Ask, Done, Response
+from orchestrator.domain.assignments import Response
 from orchestrator.errors import ConfigError, UnknownNameError
-from tests.fakes.ballots import context, fails, says, state, truncated, written
+from tests.fakes.ballots import Talk, context, expert, fails, says, state, truncated
 
 ACCURACIES = {"a": 0.8, "b": 0.6, "c": 0.6, "d": 0.3}
 
@@ -23,15 +23,13 @@ ballots = st.lists(
 )
 
 
+POOL = [*(expert(name) for name in "abcd"), expert("scribe", aggregates=True)]
+
+
 def answer(name: str, responses: Sequence[Response]) -> Answer:
-    """The final answer; an aggregator that is asked always writes D."""
-    aggregator = make_aggregator(name, context())
-    step = aggregator.step(state(ACCURACIES), responses)
-    if isinstance(step, Ask):
-        asked = state(ACCURACIES, responses=[*responses, written("scribe", "answer: D")])
-        step = aggregator.step(asked, responses)
-    assert isinstance(step, Done)
-    return step.answer
+    """The final answer; whoever is asked for more always writes D."""
+    aggregator = make_aggregator(name, context(POOL))
+    return Talk(aggregator, state(ACCURACIES), responses, lambda _: "answer: D").answer
 
 
 def numbered(votes: Sequence[tuple[str, str | None]]) -> list[Response]:
@@ -106,6 +104,38 @@ def test_every_response_has_a_vote_that_says_how_it_counted(name: str) -> None:
     assert [(v.expert_id, v.value) for v in given_answer.votes] == [("a", "A"), ("b", "A"), ("c", None)]
     assert given_answer.votes[2].weight == 0
     assert given_answer.aggregator == name
+
+
+@every_aggregator
+def test_a_model_that_fails_or_writes_nonsense_never_ends_the_work(name: str) -> None:
+    responses = [says("a", "A"), says("b", "B"), says("c", "B")]
+    for words in (None, "", "They are all plausible.", "Scores: 99 -1 Better: 7 ASK 99: FINAL"):
+        aggregator = make_aggregator(name, context(POOL))
+        given_answer = Talk(aggregator, state(ACCURACIES), responses, lambda _, w=words: w).answer
+        assert given_answer.value in ("A", "B")
+        assert given_answer.error_code is None
+
+
+@every_aggregator
+def test_an_expert_that_has_left_the_pool_is_not_asked_again(name: str) -> None:
+    aggregator = make_aggregator(name, context([expert("scribe", aggregates=True)]))
+    responses = [says("a", "A"), says("b", "B"), says("c", "B")]
+    talk = Talk(aggregator, state(ACCURACIES), responses, lambda _: "answer: B")
+    assert {call.expert_id for calls in talk.asked for call in calls} <= {"scribe"}
+    assert talk.answer.value in ("A", "B")
+
+
+@every_aggregator
+def test_calls_of_a_step_are_told_apart_by_expert_and_sample(name: str) -> None:
+    aggregator = make_aggregator(name, context(POOL))
+    responses = [says("a", "A"), says("b", "B"), says("c", "C")]
+    talk = Talk(aggregator, state(ACCURACIES), responses, lambda _: "answer: B")
+    for calls in talk.asked:
+        assert len({(call.expert_id, call.sample_ix) for call in calls}) == len(calls)
+    assert talk.answer.n_calls == 3 + sum(map(len, talk.asked))
+    by_role = talk.answer.usage_by_role
+    for call in (call for calls in talk.asked for call in calls):
+        assert by_role[call.role].completion_tokens > 0
 
 
 @every_aggregator

@@ -1,13 +1,14 @@
 """Queries in flight with their experts' responses, for aggregators."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.compositions.voting import AggregatorContext
-from orchestrator.domain.answers import Decision, FinishReason, Recruit, Usage
-from orchestrator.domain.assignments import CallRole, QueryState, Response
+from orchestrator.domain.answers import Answer, Decision, FinishReason, Recruit, Usage
+from orchestrator.domain.assignments import Ask, Call, CallRole, Done, QueryState, Response
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import EngineSpec, Expert, ExpertRole, Pool
 from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.ports.composing import Aggregator
 from tests.fakes.grader import FakeGrader
 
 FOUR = Query(
@@ -59,6 +60,51 @@ def written(expert_id: str, text: str, *, error_code: str | None = None) -> Resp
     )
 
 
+def reply(call: Call, text: str, *, stage: int = 1, error_code: str | None = None) -> Response:
+    """What a call of an aggregator brought back."""
+    return Response(
+        expert_id=call.expert_id,
+        role=call.role,
+        stage=stage,
+        sample_ix=call.sample_ix,
+        text="" if error_code else text,
+        error_code=error_code,
+        usage=Usage(prompt_tokens=50, completion_tokens=5),
+    )
+
+
+class Talk:
+    """A query stepped until it is done: whoever is asked replies as `says` says.
+
+    Attributes:
+        asked: the calls of each step that asked.
+    """
+
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        asked_of: QueryState,
+        responses: Sequence[Response],
+        says: Callable[[Call], str | None],
+    ) -> None:
+        self.asked: list[tuple[Call, ...]] = []
+        heard: list[Response] = []
+        for stage in range(1, 100):
+            now = asked_of.model_copy(update={"stage": stage, "responses": (*responses, *heard)})
+            step = aggregator.step(now, responses)
+            if isinstance(step, Done):
+                self.answer: Answer = step.answer
+                self.state = now
+                return
+            assert isinstance(step, Ask)
+            self.asked.append(step.calls)
+            for call in step.calls:
+                text = says(call)
+                code = "engine_crashed" if text is None else None
+                heard.append(reply(call, text or "", stage=stage, error_code=code))
+        raise AssertionError("it never ends")
+
+
 def state(
     accuracies: Mapping[str, float],
     *,
@@ -77,7 +123,12 @@ def state(
 
 
 def expert(
-    expert_id: str, *, engine: str | None = None, cost: float = 0.0, aggregates: bool = False
+    expert_id: str,
+    *,
+    engine: str | None = None,
+    cost: float = 0.0,
+    aggregates: bool = False,
+    style: str = "full",
 ) -> Expert:
     roles = {ExpertRole.EXPERT} | ({ExpertRole.AGGREGATOR} if aggregates else set())
     return Expert(
@@ -85,6 +136,7 @@ def expert(
         engine=EngineSpec(id=engine or expert_id, backend="scripted", model=expert_id),
         roles=frozenset(roles),
         output_cost_per_token=cost,
+        synthesize_prompt=style,
     )
 
 

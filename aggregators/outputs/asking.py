@@ -1,0 +1,362 @@
+"""Parts of aggregators that ask for more: reading, early exit, a judge, the way back to a vote.
+
+A step is a function of the stored responses alone. A call of an aggregator has its place in the step as
+`sample_ix`, and its step as `stage`, so that a resumed process finds which reply answers which call.
+"""
+
+import random
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import Field, JsonValue
+
+from aggregators.outputs.votes import (
+    Ballot,
+    Group,
+    abstentions,
+    expert_answer,
+    group_equivalent,
+    read_ballots,
+    usage_by_role,
+    used,
+    votes,
+    without_reasoning,
+)
+from aggregators.outputs.weighted import WeightedOptions, WeightedVote, summed_log_odds
+from orchestrator import prompts
+from orchestrator.compositions.calls import further_call
+from orchestrator.compositions.voting import AggregatorContext
+from orchestrator.domain.answers import Answer
+from orchestrator.domain.assignments import AGGREGATING, Call, CallRole, Done, QueryState, Response
+from orchestrator.domain.cards import Tally, shrunk_posterior
+from orchestrator.domain.experts import Expert
+from orchestrator.domain.queries import Message, Query
+from orchestrator.errors import ConfigError, UnknownNameError
+from orchestrator.options import Options
+
+WRONG_ANSWERS = 20
+"""Effective number of different wrong answers to a question without options; as in `weighted`."""
+
+_BETTER = re.compile(r"\bbetter\W{1,6}(1|2|tie)\b", re.IGNORECASE)
+
+
+class AskingOptions(Options):
+    """
+    Args:
+        aggregator: id of the member that writes or judges; None = the best by its aggregator exam.
+        min_agree: readable answers that must all agree for nobody else to be asked.
+        max_candidate_chars: of each text that is shown; the end is kept, where answers are stated.
+        max_candidates: different answers that are compared, the best by the weighted vote first.
+    """
+
+    aggregator: str | None = None
+    min_agree: int = Field(default=2, ge=1)
+    max_candidate_chars: int = Field(default=4000, ge=80)
+    max_candidates: int = Field(default=4, ge=2, le=26)
+
+
+class Reading(NamedTuple):
+    """Responses as they were read: every ballot, and the different answers, the best recruit's first."""
+
+    ballots: list[Ballot]
+    groups: list[Group]
+
+    @property
+    def readable(self) -> list[Ballot]:
+        return [ballot for ballot in self.ballots if ballot.value is not None]
+
+
+class Desk:
+    """Reads the experts' responses and writes answers under the aggregator's name."""
+
+    def __init__(self, name: str, context: AggregatorContext) -> None:
+        self.name = name
+        self.context = context
+        self._vote = WeightedVote(context, WeightedOptions())
+
+    def read(self, state: QueryState, responses: Iterable[Response]) -> Reading:
+        ballots = read_ballots(self.context.grader, state, responses)
+        return Reading(ballots, group_equivalent(self.context.grader, state.query, ballots))
+
+    def settled(
+        self, state: QueryState, responses: Sequence[Response], reading: Reading, *, min_agree: int
+    ) -> Done | None:
+        """The answer where nobody needs to be asked: no response can be read, or all readable ones agree."""
+        if not reading.readable:
+            return self.by_vote(state, responses)
+        if len(reading.groups) == 1 and len(reading.readable) >= min_agree:
+            return self.by_vote(state, responses, note="the experts agree: nobody else was asked")
+        return None
+
+    def by_vote(
+        self,
+        state: QueryState,
+        responses: Sequence[Response],
+        *,
+        note: str | None = None,
+        degraded: bool = False,
+        extras: Mapping[str, JsonValue] | None = None,
+    ) -> Done:
+        """The weighted vote's answer, with a note that says why."""
+        answer = self._vote.step(state, responses).answer
+        changes = {
+            "aggregator": self.name,
+            "degraded": answer.degraded or degraded,
+            "notes": (*answer.notes, note) if note else answer.notes,
+            "extras": dict(extras or {}),
+        }
+        return Done(answer=answer.model_copy(update=changes))
+
+    def chosen(
+        self,
+        state: QueryState,
+        responses: Sequence[Response],
+        ballots: Sequence[Ballot],
+        winner: Ballot,
+        *,
+        weights: Mapping[str, float] | None = None,
+        notes: Iterable[str] = (),
+        extras: Mapping[str, JsonValue] | None = None,
+    ) -> Done:
+        """The answer in the winner's words.
+
+        Args:
+            weights: of each answer, by its value; None = every vote counts 1.
+        """
+        answer = expert_answer(
+            self.name,
+            state,
+            responses,
+            ballots,
+            winner=winner,
+            weight=lambda ballot: 1.0 if weights is None else weights.get(ballot.value or "", 0.0),
+        )
+        changes = {"notes": (*answer.notes, *notes), "extras": dict(extras or {})}
+        return Done(answer=answer.model_copy(update=changes))
+
+    def composed(
+        self,
+        state: QueryState,
+        responses: Sequence[Response],
+        ballots: Sequence[Ballot],
+        *,
+        text: str,
+        value: str,
+        notes: Iterable[str] = (),
+        extras: Mapping[str, JsonValue] | None = None,
+    ) -> Done:
+        """An answer in nobody's words."""
+        calls = used(state, responses)
+        absent = abstentions(ballots)
+        answer = Answer(
+            text=text,
+            value=value,
+            aggregator=self.name,
+            degraded=bool(absent),
+            notes=(*absent, *notes),
+            votes=votes(ballots, lambda _: 1.0),
+            decision=state.decision,
+            usage_by_role=usage_by_role(calls),
+            n_calls=len(calls),
+            extras=dict(extras or {}),
+        )
+        return Done(answer=answer)
+
+    def call(
+        self,
+        expert: Expert,
+        state: QueryState,
+        messages: tuple[Message, ...],
+        *,
+        role: CallRole,
+        place: int,
+        temperature: float | None = None,
+    ) -> Call:
+        """A call of this step; `place` tells its reply apart from those of others."""
+        return further_call(
+            expert,
+            state,
+            messages,
+            role=role,
+            sample_ix=place,
+            seed=self.context.seed_of(state),
+            temperature=temperature,
+        )
+
+    def rng(self, state: QueryState) -> random.Random:
+        """The same draws whenever the query's step is taken."""
+        return random.Random(f"{self.context.seed_of(state)}:{state.query.content_hash}")
+
+    def member(self, expert_id: str) -> Expert | None:
+        """The expert, unless it has left the pool."""
+        return self.context.pool.by_id.get(expert_id)
+
+
+# ── who writes or judges ─────────────────────────────────────────────────────────────────────────
+
+
+class Chair:
+    """The members that may write or judge: those with the role `aggregator`, or the one that is named.
+
+    Raises:
+        ConfigError: no member may.
+        UnknownNameError: the wanted one is not in the pool.
+    """
+
+    def __init__(self, owner: str, context: AggregatorContext, wanted: str | None = None) -> None:
+        self._context = context
+        self.members = _eligible(owner, context, wanted)
+        self._skill = {expert.id: aggregation_skill(context, expert) for expert in self.members}
+
+    def choose(self, state: QueryState) -> Expert:
+        """Best aggregation skill; ties: an engine the query needs anyway, then cost, then id."""
+        return self._best(state, self.members)
+
+    def choose_without(self, state: QueryState, barred: Collection[str]) -> Expert | None:
+        """The best that is not barred; None = all are."""
+        free = [expert for expert in self.members if expert.id not in barred]
+        return self._best(state, free) if free else None
+
+    def _best(self, state: QueryState, members: Sequence[Expert]) -> Expert:
+        recruits = state.decision.expert_ids if state.decision else ()
+        by_id = self._context.pool.by_id
+        needed = {by_id[expert_id].engine.id for expert_id in recruits if expert_id in by_id}
+        return min(
+            members,
+            key=lambda e: (-self._skill[e.id], e.engine.id not in needed, price_per_token(e), e.id),
+        )
+
+
+def aggregation_skill(context: AggregatorContext, expert: Expert) -> float:
+    """Lower end of the 90 % interval of the expert's accuracy in the aggregator exam (methods 1.4)."""
+    card = context.cards.get(expert.id)
+    exam = card.aggregation_total if card else Tally()
+    return shrunk_posterior(exam, prior_mean=0.5).low
+
+
+def price_per_token(expert: Expert) -> float:
+    """USD for a token in and one out."""
+    return expert.input_cost_per_token + expert.output_cost_per_token
+
+
+def _eligible(owner: str, context: AggregatorContext, wanted: str | None) -> tuple[Expert, ...]:
+    if wanted is not None:
+        if wanted not in context.pool.by_id:
+            raise UnknownNameError("expert", wanted, context.pool.by_id, param="aggregator")
+        return (context.pool.by_id[wanted],)
+    if not context.pool.aggregators:
+        raise ConfigError(
+            f"aggregator '{owner}' needs a member that writes or judges the answer.",
+            param="aggregator",
+            remedy="Give an expert the role 'aggregator', or use the aggregator 'weighted'.",
+        )
+    return context.pool.aggregators
+
+
+# ── replies ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def rounds(state: QueryState, *roles: CallRole) -> list[dict[int, Response]]:
+    """Replies to an aggregator's calls, a mapping from place to reply for each step that asked, in order.
+
+    Args:
+        roles: none = all that an aggregator may ask in.
+    """
+    wanted = frozenset(roles) or AGGREGATING
+    by_stage: dict[int, dict[int, Response]] = {}
+    for response in state.responses:
+        if response.role in wanted:
+            by_stage.setdefault(response.stage, {})[response.sample_ix] = response
+    return [dict(sorted(by_stage[stage].items())) for stage in sorted(by_stage)]
+
+
+def failures(replies: Iterable[Response]) -> tuple[str, ...]:
+    """A note that names models that failed, and why; empty where all replied."""
+    lost = sorted({f"{r.expert_id} ({r.error_code})" for r in replies if r.failed})
+    return (f"not heard: {', '.join(lost)}",) if lost else ()
+
+
+def candidate_text(ballot: Ballot, budget: int) -> str:
+    """A response as it is shown to others: without reasoning blocks, at most `budget` characters.
+
+    Of a longer text the end is kept; it begins with `[…] `.
+    """
+    return shortened(without_reasoning(ballot.response.text) or ballot.value or "", budget)
+
+
+def shortened(text: str, budget: int) -> str:
+    """The last `budget` characters of a text that is longer."""
+    return text if len(text) <= budget else f"[…] {text[-budget:]}"
+
+
+def standing(groups: Sequence[Group], query: Query) -> list[float]:
+    """Summed log-odds of each answer, nats: what `weighted` decides by, and what settles ties here."""
+    n_answers = len(query.options) or WRONG_ANSWERS + 1
+    return [summed_log_odds(group, n_answers) for group in groups]
+
+
+def leading(groups: Sequence[Group], query: Query, n: int) -> list[Group]:
+    """The first n answers by `standing`; equals in the order of their best recruits."""
+    scores = standing(groups, query)
+    order = sorted(range(len(groups)), key=lambda i: (-scores[i], -len(groups[i].ballots), i))
+    return [groups[i] for i in order[:n]]
+
+
+def better_of_two(text: str) -> int | None:
+    """The last `Better: 1`, `Better: 2` or `Better: tie` of a reply: 1, −1 or 0; None = it has none.
+
+    `"... Better: 2"` -> −1.
+    """
+    found = _BETTER.findall(text)
+    return {"1": 1, "2": -1, "tie": 0}[found[-1].lower()] if found else None
+
+
+def is_compact(expert: Expert) -> bool:
+    """True if the model replies with an answer of its own, whatever it is asked."""
+    return expert.synthesize_prompt == prompts.COMPACT
+
+
+def stated(context: AggregatorContext, query: Query, reply: Response, values: Sequence[str]) -> int | None:
+    """Place of the one answer among `values` that a reply states; None = none of them, or several."""
+    value = None if reply.failed else context.grader.read(query, reply)
+    if value is None:
+        return None
+    same = [i for i, other in enumerate(values) if context.grader.equivalent(query, other, value)]
+    return same[0] if len(same) == 1 else None
+
+
+def verdict_of(
+    context: AggregatorContext, expert: Expert, query: Query, reply: Response, values: tuple[str, str]
+) -> int | None:
+    """1 if the first shown answer was found better, −1 if the second, 0 for a tie; None = not readable.
+
+    A model that is asked in the compact form says which by stating it.
+    """
+    if reply.failed:
+        return None
+    if is_compact(expert):
+        return {0: 1, 1: -1, None: None}[stated(context, query, reply, values)]
+    return better_of_two(without_reasoning(reply.text))
+
+
+class Shown(NamedTuple):
+    """Two of the candidates, by their places, in the order in which they are shown."""
+
+    first: int
+    second: int
+
+
+def both_orders(n: int) -> list[Shown]:
+    """Every pair of n candidates in either order, the two orders of a pair side by side: n·(n − 1).
+
+    `both_orders(2)` -> (0, 1), (1, 0).
+    """
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    return [shown for i, j in pairs for shown in (Shown(i, j), Shown(j, i))]
+
+
+def by_value(groups: Sequence[Group], scores: Sequence[float]) -> dict[str, float]:
+    """Scores of answers by every value that a ballot of theirs has."""
+    pairs = zip(groups, scores, strict=True)
+    return {ballot.value or "": score for group, score in pairs for ballot in group.ballots}
