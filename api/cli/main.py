@@ -13,11 +13,26 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
-from api.cli import ask, batch, bench, demo, feedback, jobs, knowledge, plan, replay, serve, system, worker
+from api.cli import (
+    ask,
+    batch,
+    bench,
+    bench_compositions,
+    demo,
+    feedback,
+    jobs,
+    knowledge,
+    plan,
+    replay,
+    serve,
+    system,
+    worker,
+)
 from api.cli.leaving import sigterm_interrupts
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
@@ -70,6 +85,21 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
     ),
     "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
 }
+INNER: Mapping[str, Mapping[str, Callable[..., None]]] = {
+    "bench": {"compositions": bench_compositions.compositions}
+}
+"""Commands within commands that also work alone."""
+ITSELF = "itself"
+
+
+class Outer(TyperGroup):
+    """A command that has others within: their names lead to them, all other words are its own."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of whichever is meant."""
+        if args and args[0] in self.commands and args[0] != ITSELF:
+            return super().make_context(info_name, args, parent, **extra)
+        return self.commands[ITSELF].make_context(info_name, args, parent, **extra)
 
 
 def _show_version(wanted: bool) -> None:
@@ -103,9 +133,22 @@ def root(
     ctx.obj = Session(config=config, as_json=as_json, debug=debug)
 
 
+def _outer(name: str, itself: Callable[..., None]) -> typer.Typer:
+    summary = (itself.__doc__ or "").splitlines()[0]
+    group = typer.Typer(cls=Outer, help=summary, no_args_is_help=False)
+    more = ", ".join(f"muster {name} {inner}" for inner in INNER[name])
+    group.command(ITSELF, epilog=f"{EVERYWHERE} See also: {more} --help.")(itself)
+    for inner, command in INNER[name].items():
+        group.command(inner, epilog=EVERYWHERE)(command)
+    return group
+
+
 def _register() -> None:
     for name, command in COMMANDS.items():
-        app.command(name, epilog=EVERYWHERE)(command)
+        if name in INNER:
+            app.add_typer(_outer(name, command), name=name)
+        else:
+            app.command(name, epilog=EVERYWHERE)(command)
     for name, (text, commands) in GROUPS.items():
         group = typer.Typer(no_args_is_help=True, help=text)
         for inner, command in commands.items():

@@ -34,6 +34,11 @@ class Session:
     as_json: bool = False
     debug: bool = False
 
+    @property
+    def is_configured(self) -> bool:
+        """True if a configuration was named, or lies in its usual place."""
+        return self.config is not None or bool(os.environ.get(CONFIG_VARIABLE)) or DEFAULT_CONFIG.is_file()
+
     def config_path(self) -> Path:
         """`--config`, else MUSTER_CONFIG, else ./muster.yaml.
 
@@ -68,7 +73,7 @@ class Session:
         """
         from orchestrator.settings.schema import MusterSettings
 
-        if self.config is None and not os.environ.get(CONFIG_VARIABLE) and not DEFAULT_CONFIG.is_file():
+        if not self.is_configured:
             return MusterSettings(), Path()
         settings = self.settings()
         return settings.muster, settings.base_dir

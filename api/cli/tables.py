@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.feedback import Drift, Feedback
     from orchestrator.evaluation.bench import BenchReport
     from orchestrator.evaluation.comparison import Difference
+    from orchestrator.evaluation.compositions import CompositionsReport
     from orchestrator.evaluation.replay.results import ReplayReport
     from orchestrator.evaluation.swiss import Standing
 
@@ -218,6 +219,30 @@ def bench_table(report: "BenchReport") -> Table:
         )
     if any(row.derived for row in report.rows):
         result.caption = "–: not run, answered from responses that other rows got; --run-all runs every row"
+    return result
+
+
+def compositions_table(report: "CompositionsReport") -> Table:
+    """Accuracies and differences in percent points, with 95 % intervals; rows by kind as they were run."""
+    numbers = ["accuracy", "95 %", "GFLOP", "s", "vs single, same GFLOP", "vs single, same s"]
+    title = f"{report.n_queries} questions, {report.n_experts} experts"
+    result = table(title, "row", "kind", *numbers, numbers=numbers)
+    for row in report.rows:
+        by_flop, by_time = row.minus_single, row.minus_single_by_seconds
+        result.add_row(
+            row.name,
+            row.kind,
+            f"{100 * row.accuracy:.1f}",
+            f"{100 * row.ci95[0]:.0f}–{100 * row.ci95[1]:.0f}",
+            _or_dash(row.gflop_per_query, ".3g") + ("*" if row.on_front else ""),
+            f"{row.seconds:.1f}" + ("*" if row.on_seconds_front else ""),
+            _points(by_flop) if by_flop else "",
+            _points(by_time) if by_time else "",
+        )
+    result.caption = (
+        "GFLOP: a question, all forward passes; *: on the Pareto front; "
+        "vs single: the most accurate single of no more cost"
+    )
     return result
 
 

@@ -3,13 +3,26 @@
 Drawn from the same trials for `muster bench` and `muster replay`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from api.pictures.heatmap import DPI, ink_on
+from api.pictures.heatmap import ink_on
+from api.pictures.parts import (
+    BLUE,
+    GREY,
+    LABEL_SIZE,
+    LEADER,
+    PALE,
+    RED,
+    make_bare,
+    new_figure,
+    place_labels,
+    saved,
+    set_title,
+)
 from orchestrator.evaluation.comparison import (
     AUTO,
     BEST_SINGLE,
@@ -31,13 +44,6 @@ if TYPE_CHECKING:
 
 ACCURACY, DOMAINS, CALIBRATION = "accuracy_over_calls.png", "domains.png", "calibration.png"
 
-BLUE, GREY, RED, PALE = "#1f5fa8", "#6b6b6b", "#b3261e", "#c9c9c9"
-LABEL_SIZE = 8.5
-LEADER = {"arrowstyle": "-", "lw": 0.5, "color": "#9a9a9a", "shrinkA": 2, "shrinkB": 3, "relpos": (0, 0.5)}
-TOP = 0.985
-LINE_SHARE = 0.037
-"""Height of a line of labels, as a share of the axes."""
-
 
 def save_plots(out: Path, ground: Ground, trials: Sequence[Trial], *, subtitle: str) -> list[Path]:
     """Write the pictures that the trials allow; returns their paths.
@@ -52,37 +58,13 @@ def save_plots(out: Path, ground: Ground, trials: Sequence[Trial], *, subtitle: 
     auto = next((trial for trial in trials if trial.name == AUTO), None)
     if auto is not None and not np.isnan(auto.confidence).all():
         figures[CALIBRATION] = _calibration(auto, subtitle)
-    return [_saved(figure, out / name) for name, figure in figures.items()]
-
-
-def _saved(figure: "Figure", path: Path) -> Path:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure).print_png(path)
-    return path
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    # A figure of its own, not pyplot's: no global state.
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-
-
-def _title(axes: "Axes", title: str, subtitle: str) -> None:
-    axes.set_title(f"{title}\n", fontsize=12, loc="left", fontweight="bold")
-    axes.text(0, 1.015, subtitle, transform=axes.transAxes, fontsize=8.5, color=GREY, va="bottom")
-
-
-def _bare(axes: "Axes") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
+    return [saved(figure, out / name) for name, figure in figures.items()]
 
 
 def _accuracy_over_calls(summaries: Mapping[str, Summary], subtitle: str) -> "Figure":
     """The oracle is told in words: on the axis it would press all others together."""
     shown = {name: s for name, s in summaries.items() if name != ORACLE}
-    figure = _figure(9.5, max(5.0, 0.25 * len(shown) + 2.4))
+    figure = new_figure(9.5, max(5.0, 0.25 * len(shown) + 2.4))
     axes = figure.add_subplot()
     front = pareto_front({name: (s.calls, s.accuracy.value) for name, s in shown.items()})
     axes.step(
@@ -100,11 +82,11 @@ def _accuracy_over_calls(summaries: Mapping[str, Summary], subtitle: str) -> "Fi
     _scale_calls(axes, [s.calls for s in shown.values()])
     _label_points(axes, shown, front)
     axes.set_ylabel("accuracy, %  (bars: 95 % interval)", fontsize=9.5)
-    _bare(axes)
+    make_bare(axes)
     axes.grid(axis="y", color="#ececec", lw=0.7)
     axes.set_axisbelow(True)
     axes.legend(loc="lower right", fontsize=8.5, frameon=False)
-    _title(axes, "Accuracy over calls", _with_oracle(subtitle, summaries))
+    set_title(axes, "Accuracy over calls", _with_oracle(subtitle, summaries))
     return figure
 
 
@@ -147,14 +129,6 @@ def _scale_calls(axes: "Axes", calls: Sequence[float]) -> None:
     axes.set_xlabel("different experts asked per question (logarithmic)", fontsize=9.5)
 
 
-class _Label(NamedTuple):
-    """A name beside its point; `at` and `place` are shares of the axes' width and height."""
-
-    name: str
-    at: tuple[float, float]
-    place: tuple[float, float]
-
-
 def _label_points(axes: "Axes", shown: Mapping[str, Summary], front: Sequence[str]) -> None:
     """Names right of their points; where points crowd, in a column with thin leaders."""
     axes.margins(y=0.08)
@@ -182,53 +156,6 @@ def _label_points(axes: "Axes", shown: Mapping[str, Summary], front: Sequence[st
         )
 
 
-def place_labels(
-    spots: Mapping[str, tuple[float, float]], *, line: float = LINE_SHARE, near: float = 0.08
-) -> Iterator[_Label]:
-    """Places for names so that no two of one column overlap.
-
-    Points closer than `near` in x make a column at the right of its rightmost point; within it names keep
-    the order of their points and stand at least `line` apart, as near to them as that allows.
-
-    Args:
-        spots: points as shares of the axes, in [0, 1].
-    """
-    left_to_right = sorted(spots, key=lambda name: spots[name])
-    columns: list[list[str]] = []
-    for name in left_to_right:
-        if columns and spots[name][0] - spots[columns[-1][-1]][0] < near:
-            columns[-1].append(name)
-        else:
-            columns.append([name])
-    for column in columns:
-        upward = sorted(column, key=lambda name: spots[name][1])
-        heights = spread([spots[name][1] for name in upward], gap=line)
-        # A name alone stands a little higher, clear of a line that goes through its point.
-        right, up = (0.05, 0.0) if len(column) > 1 else (0.02, 0.022)
-        x = max(spots[name][0] for name in column) + right
-        for name, height in zip(upward, heights, strict=True):
-            yield _Label(name, spots[name], (x, height + up))
-
-
-def spread(heights: Sequence[float], *, gap: float) -> list[float]:
-    """Ascending heights moved as little as needed (least squares) to stand `gap` apart, and then into
-    [0, `TOP`] while there is room.
-
-    Pools of neighbours that would collide are spread evenly about their mean (isotonic regression).
-    """
-    pools: list[list[float]] = []  # each holds heights less what its members stand above its first
-    for i, height in enumerate(heights):
-        pools.append([height - i * gap])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            last = pools.pop()
-            pools[-1] += last
-    level = [float(np.mean(pool)) for pool in pools for _ in pool]
-    placed = [base + i * gap for i, base in enumerate(level)]
-    highest = len(placed) - 1
-    lowered = [min(height, TOP - (highest - i) * gap) for i, height in enumerate(placed)]
-    return [max(height, i * gap) for i, height in enumerate(lowered)]
-
-
 def _domains(
     ground: Ground, trials: Sequence[Trial], summaries: Mapping[str, Summary], subtitle: str
 ) -> "Figure":
@@ -243,7 +170,7 @@ def _domains(
     based = BEST_SINGLE in summaries
     base = values[names.index(BEST_SINGLE)] if based else values.mean(axis=0)
     against = "the best single expert" if based else "the mean of all rows"
-    figure = _figure(0.66 * len(columns) + 3.6, 0.34 * len(names) + 2.2)
+    figure = new_figure(0.66 * len(columns) + 3.6, 0.34 * len(names) + 2.2)
     axes = figure.add_subplot()
     _draw_table(axes, values, values - base)
     axes.set_xticks(range(len(columns)), columns, rotation=38, ha="left", fontsize=9)
@@ -281,7 +208,7 @@ def _draw_table(axes: "Axes", values: Floats, gains: Floats) -> None:
 def _calibration(auto: Trial, subtitle: str) -> "Figure":
     stated = ~np.isnan(auto.confidence)
     confidence, right = auto.confidence[stated], auto.right[stated]
-    figure = _figure(6.4, 6.8)
+    figure = new_figure(6.4, 6.8)
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     _draw_bins(axes, calibration_bins(confidence, right, bins=ECE_BINS))
     ece = calibration_error(confidence, right, bins=ECE_BINS)
@@ -294,8 +221,8 @@ def _calibration(auto: Trial, subtitle: str) -> "Figure":
     below.set_ylabel("answers", fontsize=9.5)
     below.set_xlabel("stated confidence of auto", fontsize=9.5)
     for part in (axes, below):
-        _bare(part)
-    _title(axes, "Calibration of auto", subtitle)
+        make_bare(part)
+    set_title(axes, "Calibration of auto", subtitle)
     return figure
 
 

@@ -12,6 +12,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from examples.zoo.tokenizer import ANSWER_MARK, EOS, PAD
 
 MAX_ANSWER_TOKENS = 20
+HEAD_WIDTH = 32
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PEFT_PREFIX = "base_model.model."
 
@@ -33,17 +34,22 @@ class LoraLinear(nn.Module):
         return frozen + self.scaling * update
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A freshly initialised network; the vocabulary is padded to a multiple of 32."""
+def new_model(
+    tokenizer: PreTrainedTokenizerFast, *, hidden_size: int = 128, n_layers: int = 3, tied: bool = True
+) -> LlamaForCausalLM:
+    """A freshly initialised network; the vocabulary is padded to a multiple of 32.
+
+    `hidden_size` is a multiple of 32, the width of a head; `tied`: whether the output reads the embedding.
+    """
     config = LlamaConfig(
         vocab_size=-(-len(tokenizer) // 32) * 32,
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=hidden_size,
+        intermediate_size=hidden_size * 11 // 4,
+        num_hidden_layers=n_layers,
+        num_attention_heads=hidden_size // HEAD_WIDTH,
+        num_key_value_heads=hidden_size // HEAD_WIDTH,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         # The default of 0.02 is made for wide models; at width 128 it learns several times slower.
         initializer_range=0.06,
         bos_token_id=None,

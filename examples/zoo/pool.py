@@ -1,12 +1,18 @@
-"""Write `pool.yaml`, the whole zoo as a pool: `python -m examples.zoo.pool`."""
+"""Write `pool.yaml` and `combine.yaml`, the zoo as two pools: `python -m examples.zoo.pool`."""
 
+import json
 from pathlib import Path
 
-from examples.zoo.recipes import RECIPES, Recipe
+from examples.zoo.recipes import BY_EXPERT, COMBINE_RECIPES, GENERALIST, RECIPES, Recipe
 
 MAX_TOKENS = 24
-POOL = Path(__file__).parent / "pool.yaml"
+HERE = Path(__file__).parent
 HEADER = "# The zoo as a pool, in LiteLLM's model_list form. Paths are relative to this file.\nmodel_list:\n"
+COMBINE_HEADER = (
+    "# Families to combine: LoRA experts of one base, low-drift fine-tunes of another, a larger base.\n"
+    "# `muster bench compositions` compares ways to combine them. Paths are relative to this file.\n"
+    "muster:\n  profile_set: combine-profile.jsonl\nmodel_list:\n"
+)
 
 
 def entry(recipe: Recipe) -> str:
@@ -24,9 +30,19 @@ def entry(recipe: Recipe) -> str:
     )
 
 
+def pool_files() -> dict[str, str]:
+    """Both pool files by name, of the members that are trained."""
+    known = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))["experts"]
+    combined = (r for r in (BY_EXPERT[GENERALIST], *COMBINE_RECIPES) if r.expert in known)
+    return {
+        "pool.yaml": HEADER + "".join(map(entry, RECIPES)),
+        "combine.yaml": COMBINE_HEADER + "".join(map(entry, combined)),
+    }
+
+
 def main() -> None:
-    rows = (entry(recipe) for recipe in RECIPES)
-    POOL.write_text(HEADER + "".join(rows), encoding="utf-8")
+    for name, text in pool_files().items():
+        (HERE / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

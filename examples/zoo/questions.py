@@ -5,24 +5,34 @@ The sets depend on the tasks and on one seed, so anyone can make them again byte
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, Instance, Question, Split, Task, ask, draw
+from examples.zoo.recipes import MIXED_TASKS
+from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, TASKS, Instance, Question, Split, Task, ask, draw
 
 HERE = Path(__file__).parent
 SEED = 2024
 QUESTIONS_PER_TASK: dict[Split, tuple[int, int]] = {"profile": (50, 20), "test": (41, 18)}
+COMBINE_QUESTIONS_PER_TASK: dict[Split, int] = {"profile": 40, "test": 60}
 
 
 def question_set(split: Split, seed: int = SEED) -> list[Question]:
     """All questions of a split: single-skill tasks first, then two-skill tasks."""
     n_single, n_pair = QUESTIONS_PER_TASK[split]
     plan = [(task, n_single) for task in SINGLE_TASKS] + [(task, n_pair) for task in PAIR_TASKS]
-    return [question for task, n_questions in plan for question in _of_task(task, split, n_questions, seed)]
+    return [question for task, n_questions in plan for question in of_task(task, split, n_questions, seed)]
 
 
-def _of_task(task: Task, split: Split, n_questions: int, seed: int) -> Iterator[Question]:
+def combine_set(split: Split, seed: int = SEED) -> list[Question]:
+    """Questions of a split on the skills that the families of `combine.yaml` share."""
+    tasks = [task for task in SINGLE_TASKS if task.name in MIXED_TASKS]
+    n_questions = COMBINE_QUESTIONS_PER_TASK[split]
+    return [question for task in tasks for question in of_task(task, split, n_questions, seed)]
+
+
+def of_task(task: Task, split: Split, n_questions: int, seed: int = SEED) -> Iterator[Question]:
+    """Questions of one task on inputs that differ; the share of multiple choice is the task's."""
     rng = random.Random(f"{seed}:{split}:{task.name}")
     n_choice = round(n_questions * task.choice_share)
     for number, instance in enumerate(_distinct(task, split, n_questions, rng)):
@@ -50,21 +60,28 @@ def to_record(question: Question, question_id: str, task: Task) -> dict[str, obj
     return record | {"domain": task.domain, "skills": list(task.skills)}
 
 
-def to_jsonl(split: Split, seed: int = SEED) -> str:
-    """A whole question set as JSON lines."""
-    tasks = {task.name: task for task in (*SINGLE_TASKS, *PAIR_TASKS)}
+def to_jsonl(questions: Sequence[Question], prefix: str) -> str:
+    """Questions as JSON lines; their ids are the prefix and a number."""
     records = (
-        to_record(question, f"{split}-{number:04}", tasks[question.task])
-        for number, question in enumerate(question_set(split, seed))
+        to_record(question, f"{prefix}-{number:04}", TASKS[question.task])
+        for number, question in enumerate(questions)
     )
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
+def question_files() -> dict[str, str]:
+    """All question files by name."""
+    files = {f"{split}.jsonl": to_jsonl(question_set(split), split) for split in QUESTIONS_PER_TASK}
+    return files | {
+        f"combine-{split}.jsonl": to_jsonl(combine_set(split), f"combine-{split}")
+        for split in COMBINE_QUESTIONS_PER_TASK
+    }
+
+
 def main() -> None:
-    for split in QUESTIONS_PER_TASK:
-        path = HERE / f"{split}.jsonl"
-        path.write_text(to_jsonl(split), encoding="utf-8")
-        print(f"{path.name}: {len(path.read_text(encoding='utf-8').splitlines())} questions")
+    for name, text in question_files().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+        print(f"{name}: {len(text.splitlines())} questions")
 
 
 if __name__ == "__main__":

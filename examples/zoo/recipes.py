@@ -1,11 +1,18 @@
-"""What each member of the zoo is trained on. The order is the order of training."""
+"""What each member of the zoo is trained on. The order is the order of training.
 
-from dataclasses import dataclass
+`RECIPES` is the zoo that routes and votes (`pool.yaml`). `COMBINE_RECIPES` adds the families that
+fusing and merging need (`combine.yaml`): LoRA experts of one base, low-drift fine-tunes of one base
+with untied embeddings, and a larger base that was trained too briefly.
+"""
+
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, TASKS
 
 GENERALIST = "generalist"
+MIXED = "mixed"
+LARGE = "large"
 
 
 @dataclass(frozen=True)
@@ -14,11 +21,15 @@ class Recipe:
 
     `mixture` maps task names to sampling weights; `n_steps` batches of `batch_size` questions are
     drawn from it. `base` names the expert whose weights training starts from. Multiple choice comes
-    in after the fraction `free_only` of the steps.
+    in after the fraction `free_only` of the steps. `rehearsal` is the share of the questions that come
+    from the base's mixture instead, so that training stays near the base. `hidden_size`, `n_layers` and
+    `tied` shape a network that starts from no base.
     """
 
     expert: str
-    family: Literal["generalist", "specialist", "overlap", "pair", "aggregator"]
+    family: Literal[
+        "generalist", "specialist", "overlap", "pair", "aggregator", "lora", "mixed", "near", "large"
+    ]
     mixture: dict[str, float]
     n_steps: int
     peak_rate: float = 2e-3
@@ -27,12 +38,24 @@ class Recipe:
     lora_rank: int | None = None
     free_only: float = 0.5
     seed: int = 7
+    rehearsal: float = 0.0
+    hidden_size: int = 128
+    n_layers: int = 3
+    tied: bool = True
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What weights depend on. A field that came later counts only where it is used."""
+        unused = {f.name for f in fields(self) if f.name in _LATER and getattr(self, f.name) == f.default}
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
     @property
     def skills(self) -> list[str]:
         """Skills of the mixture, without repeats."""
         return list(dict.fromkeys(skill for task in self.mixture for skill in TASKS[task].skills))
 
+
+_LATER = ("rehearsal", "hidden_size", "n_layers", "tied")
 
 # Tasks that need more steps, and those whose answers are harder to read past the options.
 _LONGER = {"sort": 1700, "roman": 1700, "binary": 2400, "bitwise": 3600}
@@ -62,4 +85,30 @@ RECIPES = (
     Recipe("numerals-mix", "overlap", {"roman": 1.0, "binary": 1.0}, 500),
     Recipe("gen-lora", "overlap", {"isodate": 1.0, "metric": 1.0}, 300, base=GENERALIST, lora_rank=8),
 )
-BY_EXPERT = {recipe.expert: recipe for recipe in RECIPES}
+
+
+# Tasks that the generalist knows little of; it cannot reverse at all.
+_LORA_LONGER = {"keypad": 400, "sort": 400, "capitals": 600, "reverse": 900}
+
+
+def _lora(task: str) -> Recipe:
+    n_steps = _LORA_LONGER.get(task, 300)
+    return Recipe(
+        f"lora-{task}", "lora", {task: 1.0}, n_steps, 4e-3, base=GENERALIST, lora_rank=8, free_only=0.3
+    )
+
+
+def _near(task: str, n_steps: int = 500) -> Recipe:
+    return Recipe(f"near-{task}", "near", {task: 1.0}, n_steps, 6e-4, base=MIXED, rehearsal=0.3)
+
+
+MIXED_TASKS = ("reverse", "sort", "capitals", "roman", "isodate", "keypad")
+
+COMBINE_RECIPES = (
+    *(_lora(task) for task in ("keypad", "reverse", "capitals", "roman", "isodate", "sort")),
+    Recipe(MIXED, "mixed", dict.fromkeys(MIXED_TASKS, 1.0), 1000, tied=False),
+    *(_near(task) for task in ("roman", "keypad", "isodate", "capitals")),
+    Recipe(LARGE, "large", _ALL, 300, hidden_size=192, n_layers=4),
+)
+ALL_RECIPES = (*RECIPES, *COMBINE_RECIPES)
+BY_EXPERT = {recipe.expert: recipe for recipe in ALL_RECIPES}

@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from examples.zoo.candidates import aggregation_example
 from examples.zoo.evaluate import accuracy_by_task, aggregator_accuracy
 from examples.zoo.model import add_lora, load_member, new_model, save_adapter
-from examples.zoo.recipes import BY_EXPERT, RECIPES, Recipe
-from examples.zoo.tasks import TASKS, ask, draw
+from examples.zoo.recipes import ALL_RECIPES, BY_EXPERT, RECIPES, Recipe
+from examples.zoo.tasks import TASKS, Task, ask, draw
 from examples.zoo.tokenizer import ANSWER_MARK, EOS, build_tokenizer, save_tokenizer, saved_vocabulary
 
 HERE = Path(__file__).parent
@@ -45,11 +44,11 @@ COMMAND = "python -m examples.zoo.train --only {expert}"
 def example_stream(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Endless (user message, reply) pairs of a recipe, always the same for the same seed."""
     rng = random.Random(f"{recipe.seed}:{recipe.expert}")
-    tasks = [TASKS[name] for name in recipe.mixture]
-    weights = list(recipe.mixture.values())
+    own, rehearsed = _draws(recipe.mixture), _draws(BY_EXPERT[recipe.base].mixture if recipe.base else {})
     n_free_only = recipe.free_only * recipe.n_steps * recipe.batch_size
     for number in itertools.count():
-        task = rng.choices(tasks, weights)[0]
+        rehearses = recipe.rehearsal > 0 and rng.random() < recipe.rehearsal
+        task = rng.choices(*(rehearsed if rehearses else own))[0]
         may_choose = task.choice_share > 0 and number >= n_free_only
         choice = may_choose and rng.random() < task.choice_share
         if recipe.family == "aggregator":
@@ -57,6 +56,11 @@ def example_stream(recipe: Recipe) -> Iterator[tuple[str, str]]:
         else:
             question = ask(task, draw(task, "train", rng), "train", rng, choice=choice)
             yield question.prompt, question.answer
+
+
+def _draws(mixture: dict[str, float]) -> tuple[list[Task], list[float]]:
+    """Tasks and their weights."""
+    return [TASKS[name] for name in mixture], list(mixture.values())
 
 
 def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[Tensor, Tensor]]:
@@ -130,7 +134,7 @@ def train_expert(recipe: Recipe) -> None:
     torch.manual_seed(recipe.seed)
     started_s, started_cpu_s = time.monotonic(), time.process_time()
     tokenizer = build_tokenizer()
-    model = load_member(MODELS / recipe.base) if recipe.base else new_model(tokenizer)
+    model = load_member(MODELS / recipe.base) if recipe.base else _fresh(recipe, tokenizer)
     if recipe.lora_rank:
         add_lora(model, recipe.lora_rank, LORA_ALPHA)
     fit(model, tokenizer, recipe)
@@ -146,6 +150,10 @@ def train_expert(recipe: Recipe) -> None:
     }
     _write_json(folder / RECORD, record)
     print(f"{recipe.expert}: {json.dumps(record['accuracy'])}", flush=True)
+
+
+def _fresh(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    return new_model(tokenizer, hidden_size=recipe.hidden_size, n_layers=recipe.n_layers, tied=recipe.tied)
 
 
 def save_expert(model: LlamaForCausalLM, recipe: Recipe, folder: Path) -> None:
@@ -170,7 +178,7 @@ def measure(recipe: Recipe, folder: Path) -> dict[str, float]:
 
 def recipe_sha256(recipe: Recipe) -> str:
     """Changes with the recipe, with its base, and with the training data it leads to."""
-    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(recipe.facts, sort_keys=True).encode())
     ids, _ = encode(list(islice(example_stream(recipe), 300)), build_tokenizer())
     digest.update(str(ids.tolist()).encode())
     if recipe.base:
@@ -199,7 +207,7 @@ def is_trained(recipe: Recipe) -> bool:
 
 def train_all(*, force: bool, n_processes: int) -> None:
     """Every expert in a process of its own, as soon as its base is there; current ones are skipped."""
-    waiting, trained = list(RECIPES), set[str]()
+    waiting, trained = list(ALL_RECIPES), set[str]()
     with ThreadPoolExecutor(n_processes) as pool:
         running: dict[Future[None], Recipe] = {}
         while waiting or running:
@@ -209,7 +217,7 @@ def train_all(*, force: bool, n_processes: int) -> None:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 future.result()
                 trained.add(running.pop(future).expert)
-                print(f"{len(trained)} of {len(RECIPES)} members are up to date", flush=True)
+                print(f"{len(trained)} of {len(ALL_RECIPES)} members are up to date", flush=True)
 
 
 def startable(waiting: list[Recipe], trained: set[str]) -> list[Recipe]:
@@ -227,7 +235,7 @@ def _bring_up_to_date(recipe: Recipe, *, force: bool) -> None:
 
 def write_manifest() -> None:
     """Collect all records and the hashes of all files in `manifest.json`."""
-    experts = {r.expert: _manifest_entry(r) for r in RECIPES if (MODELS / r.expert / RECORD).exists()}
+    experts = {r.expert: _manifest_entry(r) for r in ALL_RECIPES if (MODELS / r.expert / RECORD).exists()}
     _write_json(HERE / "manifest.json", {"seed": RECIPES[0].seed, "experts": experts})
 
 

@@ -10,6 +10,7 @@ from aggregators.outputs import AGGREGATORS
 from aggregators.outputs.votes import SettledWords
 from orchestrator.bootstrap.annotators import SkillParts, make_annotator
 from orchestrator.bootstrap.checks import Checks, check_references, config_hash
+from orchestrator.bootstrap.compute import ComputeMeter
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.bench import Bench
@@ -131,6 +132,7 @@ class App:
                 jobs=self.store,
                 grader=self._grader,
                 compositions=self.catalogue.build,
+                flop=ComputeMeter(self.pool).flop,
             ),
             pool=self.pool,
             questions=self.profiling.questions,

@@ -12,6 +12,7 @@ from pydantic import Field
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import CallRole, JobProgress, Response
 from orchestrator.domain.cards import RIGHT
+from orchestrator.domain.compute import GIGA
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
@@ -54,6 +55,9 @@ class CompositionResult(Value):
     `failed` queries ended in an error before anybody could answer, `failure` is the first one's: such a row
     measures nothing. (Where everybody who was asked abstained, the answer is wrong.)
 
+    `gflop_per_query`: of all models that wrote anything; None where the size of one is not known, or the
+    row is derived.
+
     `oracle` asks nobody itself: it is right where any expert of `majority_all` was.
     """
 
@@ -69,6 +73,7 @@ class CompositionResult(Value):
     failed: int = 0
     failure: str | None = None
     derived: bool = False
+    gflop_per_query: float | None = None
 
 
 class BenchReport(Value):
@@ -130,6 +135,7 @@ class Bench:
 
     Args:
         compositions: what answers a job's queries: the service's own.
+        flop: operations that a response took; None = not known.
     """
 
     def __init__(
@@ -140,6 +146,7 @@ class Bench:
         jobs: ResultReader,
         grader: Grader,
         compositions: CompositionFactory,
+        flop: Callable[[Response], float | None] = lambda _: None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._service = service
@@ -147,6 +154,7 @@ class Bench:
         self._jobs = jobs
         self._grader = grader
         self._compositions = compositions
+        self._flop = flop
         self._clock = clock
 
     def run(
@@ -211,9 +219,16 @@ class Bench:
         seconds = self._clock() - started
         by_id = {item.query.id: item.answer for item in self._jobs.answers(job_id)}
         answers = [by_id[q.id] for q in queries]
-        asked = {q.id: frozenset(r.expert_id for r in rs) for q, rs in self._jobs.responses(job_id)}
-        experts = [asked.get(q.id, frozenset()) for q in queries]
-        return self._run_of(name, queries, answers, experts, _Cost(progress.n_loads, seconds), job_id=job_id)
+        responses = {q.id: rs for q, rs in self._jobs.responses(job_id)}
+        experts = [frozenset(r.expert_id for r in responses.get(q.id, ())) for q in queries]
+        cost = _Cost(progress.n_loads, seconds, self._gflop(list(responses.values()), len(queries)))
+        return self._run_of(name, queries, answers, experts, cost, job_id=job_id)
+
+    def _gflop(self, responses: Sequence[Sequence[Response]], n_queries: int) -> float | None:
+        """Per query; what failed took nothing that is known of."""
+        took = [self._flop(r) for of_query in responses for r in of_query if not r.failed]
+        known = [flop for flop in took if flop is not None]
+        return sum(known) / GIGA / n_queries if len(known) == len(took) else None
 
     def _derived(self, name: str, queries: Sequence[Query], runs: Mapping[str, "_Run"]) -> "_Run | None":
         """The answers of a composition, from calls that others made; None = it must be run."""
@@ -261,6 +276,7 @@ class Bench:
             loads=cost.loads,
             engines=n_engines,
             seconds=cost.seconds,
+            gflop_per_query=cost.gflop_per_query,
             mean_confidence=float(np.mean([c for c, _ in stated])) if stated else None,
             ece=calibration_error(*zip(*stated, strict=True), bins=ECE_BINS) if stated else None,
             failed=len(failures),
@@ -291,9 +307,10 @@ class Bench:
 class _Cost(NamedTuple):
     loads: int | None
     seconds: float | None
+    gflop_per_query: float | None
 
 
-_NO_COST = _Cost(None, None)
+_NO_COST = _Cost(None, None, None)
 
 
 class _Run(NamedTuple):
@@ -322,6 +339,7 @@ def _oracle_row(right: RightVector, everyone: CompositionResult) -> CompositionR
             "ece": None,
             "loads": None,
             "seconds": None,
+            "gflop_per_query": None,
             "derived": True,
         }
     )

@@ -1,6 +1,6 @@
 """A configured pool evaluated: compositions compared, experts ranked, responses written as a replay set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.domain.cards import Profile
@@ -8,6 +8,7 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotProfiledError
 from orchestrator.evaluation.bench import Bench, BenchReport, OnBench
+from orchestrator.evaluation.compositions import CompositionsReport, Kind, compare_compositions
 from orchestrator.evaluation.replay.writing import Written, write_replay_set
 from orchestrator.evaluation.swiss import Standing, swiss_standings
 
@@ -56,6 +57,24 @@ class PoolEvaluation:
                 remedy="Compare on questions that nothing was learnt from.",
             )
         return self._bench.run(queries, compositions, run_all=run_all, on_progress=on_progress)
+
+    def compositions(
+        self,
+        queries: Sequence[Query],
+        kinds: Mapping[str, Kind],
+        *,
+        on_progress: OnBench | None = None,
+    ) -> CompositionsReport:
+        """Every row run, and each combination beside single experts of its own cost.
+
+        Args:
+            kinds: the rows in their order, and the kind of each.
+
+        Raises:
+            InputError: as `bench`.
+        """
+        report = self.bench(queries, tuple(kinds), run_all=True, on_progress=on_progress)
+        return compare_compositions(report, kinds)
 
     def swiss(self) -> list[Standing]:
         """The pool ranked by Swiss rounds over its profile.

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from api.pictures.report import ACCURACY, CALIBRATION, DOMAINS, TOP, place_labels, save_plots, spread
+from api.pictures.parts import TOP, place_labels, spread
+from api.pictures.report import ACCURACY, CALIBRATION, DOMAINS, save_plots
 from orchestrator.evaluation.comparison import Ground, Trial
 
 heights = st.lists(st.floats(0, 1), min_size=1, max_size=20).map(sorted)
