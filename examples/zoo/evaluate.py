@@ -1,7 +1,8 @@
 """Measure the members on the question sets: `python -m examples.zoo.evaluate`.
 
 A plain loop over all experts and questions, apart from any routing: what each expert can do, what
-the best single expert, a majority vote and a perfect choice among the experts reach.
+the best single expert, a majority vote and a perfect choice among the experts reach. With `--combine` the
+matrix of the families of `combine.yaml` on the skills that they share, 300 held-out inputs each.
 """
 
 import argparse
@@ -14,8 +15,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from examples.zoo.candidates import aggregation_example
 from examples.zoo.model import answer_all, load_member
-from examples.zoo.questions import question_set
-from examples.zoo.recipes import RECIPES, Recipe
+from examples.zoo.questions import held_out, question_set
+from examples.zoo.recipes import COMBINE_RECIPES, GENERALIST, MIXED_TASKS, RECIPES, Recipe
 from examples.zoo.tasks import SINGLE_TASKS, TASKS, Question, Split
 from examples.zoo.tokenizer import build_tokenizer
 
@@ -90,6 +91,15 @@ def print_report(split: Split) -> None:
         print(f"experts of the skill disagree, {title} the generalist: {share:.3f}")
 
 
+def print_families(per_task: int) -> None:
+    """The matrix of the families to combine, on inputs that nobody was trained on."""
+    tokenizer = build_tokenizer()
+    questions = [q for name in MIXED_TASKS for q in held_out(TASKS[name], per_task)]
+    members = [GENERALIST, *(r.expert for r in COMBINE_RECIPES if (MODELS / r.expert).exists())]
+    right = {e: grade(load_member(MODELS / e), tokenizer, questions)[1] for e in members}
+    print_matrix(questions, right)
+
+
 def print_matrix(questions: list[Question], right: dict[str, list[bool]]) -> None:
     rows = {expert: mean_by_task(questions, marks) for expert, marks in right.items()}
     tasks = list(next(iter(rows.values())))
@@ -115,8 +125,14 @@ def _mean(marks: list[bool]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", choices=("profile", "test"), default="test")
+    parser.add_argument("--combine", action="store_true", help="the families of combine.yaml")
+    parser.add_argument("--per-task", type=int, default=300, help="held-out inputs of each skill there")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    print_report(parser.parse_args().split)
+    if options.combine:
+        print_families(options.per_task)
+    else:
+        print_report(options.split)
 
 
 if __name__ == "__main__":

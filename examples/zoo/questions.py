@@ -14,6 +14,8 @@ from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, TASKS, Instance, Questi
 HERE = Path(__file__).parent
 SEED = 2024
 QUESTIONS_PER_TASK: dict[Split, tuple[int, int]] = {"profile": (50, 20), "test": (41, 18)}
+MOST_MISSES = 5_000
+"""Draws in a row that bring nothing new, after which a split counts as exhausted."""
 COMBINE_QUESTIONS_PER_TASK: dict[Split, int] = {"profile": 40, "test": 60}
 
 
@@ -39,10 +41,22 @@ def of_task(task: Task, split: Split, n_questions: int, seed: int = SEED) -> Ite
         yield ask(task, instance, split, rng, choice=number < n_choice)
 
 
+def held_out(task: Task, n_questions: int, seed: int = SEED) -> list[Question]:
+    """Questions on inputs that nobody was trained on: those of `test`, and where these are too few, of
+    `profile`; fewer where there are no more."""
+    found: list[Question] = []
+    for split in ("test", "profile"):
+        found += of_task(task, split, n_questions - len(found), seed)
+    return found
+
+
 def _distinct(task: Task, split: Split, n_wanted: int, rng: random.Random) -> list[Instance]:
+    """Inputs that differ; fewer where the split is found to hold no more."""
     found: dict[str, Instance] = {}
-    while len(found) < n_wanted:
+    n_misses = 0
+    while len(found) < n_wanted and n_misses < MOST_MISSES:
         instance = draw(task, split, rng)
+        n_misses = n_misses + 1 if instance.key in found else 0
         found.setdefault(instance.key, instance)
     return list(found.values())
 

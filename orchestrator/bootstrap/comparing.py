@@ -13,7 +13,7 @@ from orchestrator.settings.schema import CompositionSettings, Settings
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.checkpoints.identity import weights_hash
 
-LINEAGE_FILE = "muster_merge.json"
+LINEAGE_FILE = "muster-merge.json"
 """Stands beside weights that were merged."""
 ONE_EXPERT = frozenset({"best_single", "self_consistency"})
 """Routers that ask one expert, once or several times."""
