@@ -27,7 +27,8 @@
     ├── InternalError                a fault of Muster itself; the log has it
     ├── CompositionError
     │   ├── IncompatibleModelsError  logit fusion or merging of models that do not match
-    │   └── MergeError               a merge that cannot be made, or whose result is broken
+    │   ├── MergeError               a merge that cannot be made, or whose result is broken
+    │   └── MergeStoppedError        a merge that was cancelled; run again, it goes on
     └── StoreError
         ├── NotFoundError            no such job, query, card
         ├── StaleLeaseError          a write whose lease was taken over
@@ -240,6 +241,12 @@ class MergeError(CompositionError):
     """A merge that cannot be made of these weights and options, or whose result has NaN or infinity."""
 
     code = "merge_failed"
+
+
+class MergeStoppedError(CompositionError):
+    """A merge that was cancelled or interrupted; run again, it goes on."""
+
+    code = "merge_stopped"
 
 
 class StoreError(MusterError):

@@ -124,8 +124,15 @@ def remember_mapping(data: object, name: str = "") -> None:
 
 
 def remember_environment(environment: Mapping[str, str]) -> None:
-    """Replace the values of variables that are named like secrets, and passwords in URLs."""
-    remember_mapping({name: value for name, value in environment.items() if len(value) >= SHORTEST})
+    """Replace the values of variables that are named like secrets, and passwords in URLs; a shell's `PWD`
+    is the working directory, which stands in every path."""
+    remember_mapping(
+        {
+            name: value
+            for name, value in environment.items()
+            if len(value) >= SHORTEST and not (name == "PWD" and value.startswith("/"))
+        }
+    )
 
 
 def is_secret(name: str, value: str) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.engines import EngineState
     from orchestrator.domain.experts import Pool
     from orchestrator.domain.feedback import Drift, Feedback
+    from orchestrator.domain.merges import MergeProblem
     from orchestrator.evaluation.bench import BenchReport
     from orchestrator.evaluation.comparison import Difference
     from orchestrator.evaluation.compositions import CompositionsReport
@@ -296,6 +297,15 @@ def plan_lines(plan: "JobPlan") -> Text:
     proven = ", the shortest there is" if plan.is_optimal else ""
     bound = f"no schedule needs less than {plan.lower_bound_s:.1f} s{proven}"
     return Text(f"{plan.loads_done} loads and {plan.seconds_done:.1f} s done, {left}; {bound}")
+
+
+def problems_table(problems: Iterable["MergeProblem"]) -> Table:
+    result = table("Preflight", "", "kind", "model", "tensor", "have", "wanted")
+    for p in problems:
+        mark = Text("error", style="red") if p.severity == "error" else Text("warning", style="yellow")
+        shown = ("" if value is None else str(value) for value in (p.have, p.want))
+        result.add_row(mark, p.kind, p.model or "", p.tensor or "", *shown)
+    return result
 
 
 def checks_table(checks: Iterable["Diagnosis"]) -> Table:

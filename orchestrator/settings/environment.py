@@ -20,6 +20,7 @@ REFERENCE = "os.environ/"
 OTHER_VARIABLES = frozenset(
     {
         "MUSTER_CONFIG",
+        "MUSTER_MERGEKIT_PYTHON",
         "MUSTER_REPLAY_DIR",
         "MUSTER_TEST_POSTGRES_URL",
         "MUSTER_TEST_VLLM",

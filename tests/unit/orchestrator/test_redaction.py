@@ -265,3 +265,12 @@ def test_an_error_that_nobody_caught_in_a_thread_is_redacted(caplog: pytest.LogC
 def test_redaction_of_a_megabyte_of_beginnings_ends(piece: str) -> None:
     """Quadratic readers would take hours."""
     assert redact(piece * (1_000_000 // len(piece)))
+
+
+def test_the_working_directory_is_no_password() -> None:
+    redaction.remember_environment(
+        {"PWD": "/srv/models", "OLDPWD": "/srv/old", "DB_PWD": "/s3cret/", "pwd": "x9x9x9"}
+    )
+    assert redact("/srv/models/a, /srv/old") == "/srv/models/a, /srv/old"
+    assert "s3cret" not in redact("/s3cret/")
+    assert "x9x9x9" not in redact("x9x9x9")

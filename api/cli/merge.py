@@ -1,0 +1,85 @@
+"""`merge`: several checkpoints become one expert, or one of a store comes back."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from orchestrator.domain.merges import MergeReport
+
+REBUILD = "rebuild"
+EVERY_S = 2.0
+REFUSED = 1
+
+
+def merge(
+    ctx: typer.Context,
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE.yaml | rebuild", help="mergekit's YAML; or `rebuild DIR`.")
+    ],
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Store to rebuild from.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the result.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of random masks.")] = None,
+    preflight: Annotated[
+        bool, typer.Option("--preflight", help="Only check, from headers and configurations.")
+    ] = False,
+    no_profile: Annotated[
+        bool, typer.Option("--no-profile", help="Only merge: no measuring, no registration.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what an earlier merge made there.")] = False,
+    expert: Annotated[str | None, typer.Option("--expert", help="With `rebuild`: whom.")] = None,
+) -> None:
+    """Merge checkpoints as a recipe says; kept as an expert if it earns its place on held-out questions.
+
+    Exit code 0: merged (and registered, without --no-profile); 1: refused, or not worth keeping.
+    """
+    from orchestrator.bootstrap.merging import MergeOrder, check_order, run_order
+    from orchestrator.errors import InputError
+
+    session = session_of(ctx)
+    if folder is not None or expert is not None or str(recipe) == REBUILD:
+        raise InputError("`rebuild` needs DIR, --expert and --out.", param="rebuild")
+    if out is None:
+        raise InputError("no place for the result.", param="out", remedy="Give --out DIR.")
+    if not preflight and not no_profile:
+        session.config_path()  # before anything is merged
+    checked = check_order(MergeOrder(recipe, out, seed=seed, force=force))
+    if preflight or not checked.preflight.ok:
+        _emit(session, checked.report())
+        if not checked.preflight.ok:
+            raise typer.Exit(REFUSED)
+        return
+    report = run_order(checked, on_progress=Progress())
+    _emit(session, report)
+    if report.merge.sha256 is None:
+        raise typer.Exit(REFUSED)
+
+
+class Progress:
+    """A line on stderr now and then: tensors done."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        if time.monotonic() - self._at >= EVERY_S or done == of:
+            self._at = time.monotonic()
+            print(f"merging: {done} of {of} tensors", file=sys.stderr, flush=True)
+
+
+def _emit(session: Session, report: "MergeReport") -> None:
+    from api.cli.tables import problems_table
+
+    figures = report.merge
+    facts = [f"{figures.tensors} tensors"] if figures.tensors else []
+    facts += [f"{figures.seconds:.1f} s"] if figures.seconds is not None else []
+    facts += [f"peak {figures.peak_rss_mb:.0f} MB"] if figures.peak_rss_mb is not None else []
+    facts += [f"sha256 {figures.sha256[:16]}…"] if figures.sha256 else []
+    shown = [problems_table(report.preflight.problems)] if report.preflight.problems else []
+    line = f"{figures.method} -> {figures.out}: {', '.join(facts)}" if figures.sha256 else ", ".join(facts)
+    session.emit(report.model_dump(mode="json"), *shown, *([line] if line else []), report.verdict)

@@ -1,0 +1,1 @@
+"""Merging of checkpoints: recipes, preflight, streaming of tensors, and where results appear."""

@@ -1,0 +1,137 @@
+"""Adapters as inputs of a merge: where their factors lie, and their scale. Headers only.
+
+Methods act on products s·B·A, never on A and B apart (docs/methods.md, section 5).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.domain.merges import MergeProblem
+from orchestrator.domain.origins import PICKLED
+from orchestrator.runtime.files import read_json
+from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from workers.checkpoints.merging.headers import FLOATS, Head, is_inside, read_header
+
+FRONT = "base_model.model."
+ENDS = {f".lora_{side}{adapter}.weight": side for side in "AB" for adapter in ("", ".default")}
+"""Ends of the names of factors, by their side."""
+
+
+class PeftConfig(BaseModel):
+    """Fields read of peft's adapter_config.json; `unsupported` names what would change the result."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    peft_type: str = "LORA"
+    r: int = Field(ge=1, le=65_536)
+    lora_alpha: float
+    use_rslora: bool = False
+    use_dora: bool = False
+    fan_in_fan_out: bool = False
+    bias: str = "none"
+    alpha_pattern: dict[str, float] = {}
+    rank_pattern: dict[str, int] = {}
+    modules_to_save: list[str] | None = None
+
+    @property
+    def scaling(self) -> float:
+        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+    @property
+    def unsupported(self) -> list[str]:
+        in_use = {
+            f"peft_type {self.peft_type}": self.peft_type.upper() != "LORA",
+            "use_dora": self.use_dora,
+            "fan_in_fan_out": self.fan_in_fan_out,
+            "bias": self.bias != "none",
+            "alpha_pattern": bool(self.alpha_pattern),
+            # peft scales such a module by its own rank.
+            "rank_pattern": bool(self.rank_pattern),
+            "modules_to_save": bool(self.modules_to_save),
+            "lora_alpha": not math.isfinite(self.lora_alpha),
+        }
+        return [name for name, used in in_use.items() if used]
+
+
+class Factors(NamedTuple):
+    """A [r, in] and B [out, r] of one matrix."""
+
+    down: Head
+    up: Head
+
+
+class AdapterHead(NamedTuple):
+    """An adapter's folder as far as its headers tell; `factors` by the weight that they add to."""
+
+    name: str
+    folder: Path
+    scaling: float
+    factors: Mapping[str, Factors]
+
+    @property
+    def rank(self) -> int:
+        return max(factors.down.shape[0] for factors in self.factors.values())
+
+
+def read_adapter_head(folder: Path, name: str, tell: Callable[[MergeProblem], None]) -> AdapterHead | None:
+    """Read an adapter's configuration and header; None = it cannot be used, and `tell` was told why."""
+
+    def refuse(kind: str, have: object, *, tensor: str | None = None, want: object = None) -> None:
+        tell(MergeProblem(kind=kind, model=name, tensor=tensor, have=have, want=want))
+
+    weights = folder / ADAPTER_WEIGHTS
+    if not folder.is_dir() or not (folder / ADAPTER_CONFIG).is_file():
+        refuse("adapter", "no such adapter", want=f"a folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}")
+        return None
+    if not weights.is_file():
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
+        if pickles:
+            refuse("pickle", f"{pickles[0]}, which can run code", want=ADAPTER_WEIGHTS)
+        else:
+            refuse("adapter", f"no {ADAPTER_WEIGHTS}", want=ADAPTER_WEIGHTS)
+        return None
+    if not is_inside(folder / ADAPTER_CONFIG):
+        refuse("symlink", f"{ADAPTER_CONFIG} leads out of the adapter's folder")
+        return None
+    try:
+        config = PeftConfig.model_validate(read_json(folder / ADAPTER_CONFIG))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        refuse("adapter", f"{ADAPTER_CONFIG}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return None
+    except (OSError, ValueError) as error:
+        refuse("json", f"{ADAPTER_CONFIG}: {' '.join(str(error).split())[:200]}", want="JSON")
+        return None
+    if config.unsupported:
+        refuse("adapter", f"uses {', '.join(config.unsupported)}", want="plain LoRA")
+        return None
+    heads = read_header(weights, refuse)
+    factors = None if heads is None else _factors(heads, refuse)
+    return None if not factors else AdapterHead(name, folder, config.scaling, factors)
+
+
+def _factors(heads: Mapping[str, Head], refuse: Callable[..., None]) -> dict[str, Factors] | None:
+    sides: dict[str, dict[str, Head]] = {"A": {}, "B": {}}
+    for key, head in heads.items():
+        end = next((end for end in ENDS if key.startswith(FRONT) and key.endswith(end)), None)
+        if end is None or head.dtype not in FLOATS or len(head.shape) != 2:
+            refuse("adapter", "no factor of a plain LoRA", tensor=key, want="lora_A or lora_B, a matrix")
+            return None
+        sides[ENDS[end]][f"{key.removeprefix(FRONT).removesuffix(end)}.weight"] = head
+    if not heads:
+        refuse("no_tensors", f"{ADAPTER_WEIGHTS} without a tensor")
+        return None
+    lone = sorted(sides["A"].keys() ^ sides["B"].keys())
+    if lone:
+        refuse("missing_tensor", "one of lora_A and lora_B", tensor=lone[0], want="both")
+        return None
+    pairs = {name: Factors(sides["A"][name], sides["B"][name]) for name in sides["A"]}
+    for name, (down, up) in pairs.items():
+        if down.shape[0] != up.shape[1] or not down.shape[0]:
+            refuse("shape", list(up.shape), tensor=name, want=["out", down.shape[0]])
+            return None
+    return pairs

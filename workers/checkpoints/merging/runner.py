@@ -1,0 +1,316 @@
+"""Runner of merges: preflight here, the merge in a child process, the result in its place at the end."""
+
+import hashlib
+import json
+import logging
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from orchestrator.domain.merges import MergeFigures, MergeProblem, MergeReport, Preflight
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import (
+    ConfigError,
+    InputError,
+    MergeError,
+    MergeStoppedError,
+)
+from workers.checkpoints.identity import weights_hash
+from workers.checkpoints.merging.inputs import Input
+from workers.checkpoints.merging.mergekit import find_mergekit, run_mergekit
+from workers.checkpoints.merging.methods import NATIVE, PARAMETERS
+from workers.checkpoints.merging.preflight import Checked, check_recipe, preflight
+from workers.checkpoints.merging.recipe import Recipe, check_parameters, dumped, read_recipe
+from workers.checkpoints.merging.work import JOB, RECORD, check_out, publish, work_folder
+
+log = logging.getLogger(__name__)
+
+SHARD_BYTES = 5_000_000_000
+LOOK_S = 0.2
+OK, REFUSED = "preflight: ok", "refused"
+
+OnProgress = Callable[[int, int], None]
+"""(tensors done, of how many)."""
+Child = Callable[[Path, OnProgress, Callable[[], bool]], dict[str, JsonValue]]
+"""Merges in a work folder as its job says, and returns what was said at the end: `run_child`."""
+
+
+class MergeOrder(NamedTuple):
+    """A merge that is asked for.
+
+    Attributes:
+        out: folder of the result. force: replace what an earlier merge made there.
+        seed: of random masks; None = the recipe's, or 0.
+        shard_bytes: most bytes of one file of weights.
+    """
+
+    recipe: Path
+    out: Path
+    seed: int | None = None
+    force: bool = False
+    shard_bytes: int = SHARD_BYTES
+
+
+class CheckedOrder(NamedTuple):
+    """An order whose recipe was read and whose inputs were looked at.
+
+    Attributes:
+        beyond: what of the recipe only mergekit does; empty = nothing.
+    """
+
+    order: MergeOrder
+    recipe: Recipe
+    checked: Checked
+    beyond: tuple[str, ...]
+
+    @property
+    def preflight(self) -> Preflight:
+        return self.checked.preflight
+
+    @property
+    def seed(self) -> int:
+        return next((s for s in (self.order.seed, self.recipe.seed) if s is not None), 0)
+
+    @property
+    def inputs(self) -> list[Input]:
+        return list(self.checked.inputs.models.values())
+
+    def report(self, *, verdict: str | None = None) -> MergeReport:
+        """The report of a merge that was not made."""
+        errors = [problem for problem in self.preflight.problems if problem.severity == "error"]
+        said = OK if not errors else f"{REFUSED}: {errors[0].line}"
+        figures = MergeFigures(
+            method=self.recipe.merge_method,
+            out=str(self.order.out),
+            tensors=len(self.checked.made) or None,
+        )
+        return MergeReport(merge=figures, preflight=self.preflight, verdict=verdict or said)
+
+
+def check_order(order: MergeOrder) -> CheckedOrder:
+    """Read the recipe and look at its inputs; nothing is written and no tensor is read.
+
+    Raises:
+        ConfigError: a recipe that cannot be used.
+        InputError: a place where no result may appear.
+    """
+    recipe = read_recipe(order.recipe, native=NATIVE)
+    check_parameters(recipe, PARAMETERS, order.recipe)
+    beyond = tuple(recipe.beyond(NATIVE))
+    if not beyond:
+        check_recipe(recipe)
+    out = order.out.expanduser().absolute()
+    folder = order.recipe.absolute().parent
+    checked = preflight(recipe, folder, out=out, compare=not beyond)
+    inputs = [one.weights.folder for one in checked.inputs.models.values()]
+    inputs += [one.adapter.folder for one in checked.inputs.models.values() if one.adapter is not None]
+    check_out(out, inputs, force=order.force)
+    if beyond:
+        find_mergekit(beyond)
+    return CheckedOrder(order._replace(out=out, recipe=order.recipe.absolute()), recipe, checked, beyond)
+
+
+def run_order(
+    checked: CheckedOrder,
+    *,
+    on_progress: OnProgress = lambda *_: None,
+    stopped: Callable[[], bool] = lambda: False,
+    child: "Child | None" = None,
+) -> MergeReport:
+    """Merge; a result that cannot be is a report with the reason, and leaves nothing at `out`.
+
+    What an earlier run of the same order had done is kept and not done again.
+
+    Args:
+        stopped: asked now and then; True ends the merge, which can be taken up later.
+        child: replaces the process that merges.
+
+    Raises:
+        ConfigError, InputError: options that a method does not take.
+        MergeStoppedError: it was stopped.
+    """
+    if not checked.preflight.ok:
+        return checked.report()
+    started = time.perf_counter()
+    key = _key(checked)
+    with work_folder(checked.order.out, key) as folder:
+        _write_job(checked, folder)
+        if checked.beyond:
+            run_mergekit(
+                checked.order.recipe, folder, seed=checked.seed, beyond=checked.beyond, stopped=stopped
+            )
+        said = (child or run_child)(folder, on_progress, stopped)
+        refusal = said.get("error")
+        if isinstance(refusal, dict):
+            shutil.rmtree(folder, ignore_errors=True)
+            return _refused(checked, refusal)
+        result = said["result"]
+        assert isinstance(result, dict), "the child says so"
+        files = {str(name): str(digest) for name, digest in _dict(result["files"]).items()}
+        sha256 = _sha256_of(files)
+        _write_record(checked, folder, sha256, files, result)
+        try:
+            publish(folder, checked.order.out)
+        except OSError as error:
+            raise InputError(f"cannot write '{checked.order.out}': {error.strerror}.", param="out") from error
+    problems = tuple(MergeProblem.model_validate(p) for p in _list(result["problems"]))
+    figures = MergeFigures(
+        method=checked.recipe.merge_method,
+        out=str(checked.order.out),
+        sha256=sha256,
+        seconds=round(time.perf_counter() - started, 3),
+        peak_rss_mb=_number(result["peak_rss_mb"]),
+        tensors=int(_number(result["tensors"])),
+    )
+    return MergeReport(merge=figures, preflight=checked.preflight.joined(problems), verdict="merged")
+
+
+def _refused(checked: CheckedOrder, refusal: dict[str, JsonValue]) -> MergeReport:
+    """
+    Raises:
+        ConfigError: options that a method does not take.
+    """
+    message, param = str(refusal["message"]), refusal.get("param")
+    if refusal.get("kind") == "usage":
+        raise ConfigError(message, file=str(checked.order.recipe), param=str(param) if param else None)
+    tensor = str(param) if param and refusal.get("kind") == "refused" else None
+    problem = MergeProblem(kind=str(refusal["code"]), tensor=tensor, have=message)
+    refused = checked._replace(
+        checked=checked.checked._replace(preflight=checked.preflight.joined((problem,)))
+    )
+    return refused.report(verdict=f"{REFUSED}: {message}")
+
+
+def _key(checked: CheckedOrder) -> str:
+    """Identity of a merge: what was done for one is not used for another."""
+    folders = [one.weights.folder for one in checked.inputs]
+    folders += [one.adapter.folder for one in checked.inputs if one.adapter is not None]
+    files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    written = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    marks = [weights_hash(str(folder)) for folder in folders]
+    return content_hash([checked.recipe.hash, checked.seed, checked.order.shard_bytes, marks, written])
+
+
+def _write_job(checked: CheckedOrder, folder: Path) -> None:
+    job = {
+        "recipe": dumped(checked.recipe),
+        "folder": str(checked.order.recipe.parent),
+        "seed": checked.seed,
+        "shard_bytes": checked.order.shard_bytes,
+        "scan": bool(checked.beyond),
+    }
+    (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
+
+
+def run_child(folder: Path, on_progress: OnProgress, stopped: Callable[[], bool]) -> dict[str, JsonValue]:
+    """Run the process that merges until it has said how it ended.
+
+    Raises:
+        MergeStoppedError: it was stopped.
+        MergeError: it died without a word.
+    """
+    command = [sys.executable, "-m", "workers.checkpoints.merging.child", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    with subprocess.Popen(  # noqa: S603 -- our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+    ) as child:
+        try:
+            said = _listen(child, on_progress=on_progress, stopped=stopped)
+        finally:
+            if child.poll() is None:
+                child.kill()
+    if said is not None:
+        return said
+    raise MergeError(
+        f"the process that merges ended with code {child.returncode}.",
+        remedy="Too little memory is the usual reason; run it again to go on where it stopped.",
+    )
+
+
+def _listen(
+    child: "subprocess.Popen[bytes]", *, on_progress: OnProgress, stopped: Callable[[], bool]
+) -> dict[str, JsonValue] | None:
+    assert child.stdout is not None, "it is a pipe"
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if stopped():
+                raise MergeStoppedError("the merge was stopped.", remedy="Run it again to go on.")
+            if not selector.select(LOOK_S):
+                continue
+            part = os.read(child.stdout.fileno(), 1 << 16)
+            if not part:
+                return None
+            *lines, pending = (pending + part).split(b"\n")
+            for line in lines:
+                said = json.loads(line)
+                if "progress" not in said:
+                    return dict(said)
+                on_progress(said["progress"]["done"], said["progress"]["of"])
+
+
+def _write_record(
+    checked: CheckedOrder,
+    folder: Path,
+    sha256: str,
+    files: dict[str, str],
+    result: dict[str, JsonValue],
+) -> None:
+    """What was merged, for people and for the lineage; no times and no places, so that the same merge
+    writes the same bytes."""
+    parents = [
+        {
+            "model": one.name,
+            "weights_hash": weights_hash(
+                str(one.weights.folder), None if one.adapter is None else str(one.adapter.folder)
+            ),
+        }
+        for one in checked.inputs
+    ]
+    record = {
+        "format": 1,
+        "method": checked.recipe.merge_method,
+        "recipe_sha256": checked.recipe.hash,
+        "recipe": dumped(checked.recipe),
+        "seed": checked.seed,
+        "parents": parents,
+        "sha256": sha256,
+        "files": files,
+        "tensors": result["tensors"],
+        "problems": [p.model_dump(mode="json") for p in checked.preflight.problems]
+        + _list(result["problems"]),
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    (folder / RECORD).write_text(text, encoding="utf-8")
+
+
+def _sha256_of(files: dict[str, str]) -> str:
+    """Of one file its own; of several that of the lines which `sha256sum` prints, in the order of names."""
+    if len(files) == 1:
+        return next(iter(files.values()))
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _dict(value: JsonValue) -> dict[str, JsonValue]:
+    assert isinstance(value, dict), "the child says so"
+    return value
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    assert isinstance(value, list), "the child says so"
+    return value
+
+
+def _number(value: JsonValue) -> float:
+    assert isinstance(value, int | float), "the child says so"
+    return value
