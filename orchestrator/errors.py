@@ -234,7 +234,10 @@ class CompositionError(MusterError):
 
 
 class IncompatibleModelsError(CompositionError):
+    """Models that cannot be combined; no wait makes them fit."""
+
     code = "incompatible_models"
+    is_lasting = True
 
 
 class MergeError(CompositionError):

@@ -1,12 +1,13 @@
 """From settings to the pool: members become experts, equal base weights become one engine."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool
+from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError
 from orchestrator.settings.litellm_keys import PROVIDERS
 from orchestrator.settings.members import Member, MemberOptions
@@ -42,22 +43,43 @@ class EngineAccess(NamedTuple):
     priced: bool = False
 
 
+class EnginePart(NamedTuple):
+    """Weights that an engine holds beside its own: a folder, or a hub id, and a LoRA directory over them."""
+
+    model: str
+    adapter: str | None = None
+    revision: str | None = None
+
+
+Parts = Callable[[str, Mapping[str, JsonValue]], Sequence[EnginePart]]
+"""(backend, options) to the parts that the options name, as they are written."""
+
+
+def no_parts(backend: str, options: Mapping[str, JsonValue]) -> Sequence[EnginePart]:
+    """Parts of engines that hold one model each."""
+    del backend, options
+    return ()
+
+
 LOCAL = EngineAccess()
 """Of an engine for which the pool file says nothing."""
 
 
-def build_pool(settings: Settings, *, weights_hash: WeightsHash, remote: Container[str]) -> Pool:
+def build_pool(
+    settings: Settings, *, weights_hash: WeightsHash, remote: Container[str], parts: Parts = no_parts
+) -> Pool:
     """Experts in file order. A member with `adapter: lora` shares the engine of its `base_model`.
 
     Args:
         remote: backends whose engines run elsewhere.
+        parts: of engines that hold several models.
 
     Raises:
         ConfigError: a LoRA member without base model, or a pool in which nobody answers.
     """
     engines: dict[str, Homed] = {}
     experts = tuple(
-        _expert(member, settings, engines=engines, weights_hash=weights_hash, remote=remote)
+        _expert(member, settings, engines=engines, weights_hash=weights_hash, remote=remote, parts=parts)
         for member in settings.model_list
     )
     pool = Pool(experts=experts)
@@ -113,6 +135,7 @@ def _expert(
     engines: dict[str, Homed],
     weights_hash: WeightsHash,
     remote: Container[str],
+    parts: Parts,
 ) -> Expert:
     info, params = member.model_info, member.litellm_params
     is_lora = info.muster.adapter == "lora"
@@ -125,7 +148,9 @@ def _expert(
         )
     model = locate(params.model, settings.base_dir)
     base = locate(info.base_model, settings.base_dir) if is_lora and info.base_model else model
-    home = Homed(_engine_spec(member, base, remote), params.api_base, params.api_key)
+    held = parts(backend_of(member), info.muster.options)
+    places = _places(held, settings.base_dir)
+    home = Homed(_engine_spec(member, base, remote, places), params.api_base, params.api_key)
     spec = _shared_engine(home, engines).spec
     adapter = model if is_lora else None
     return Expert(
@@ -141,14 +166,34 @@ def _expert(
         input_cost_per_token=info.input_cost_per_token,
         output_cost_per_token=info.output_cost_per_token,
         params_b=info.params_b,
-        weights_hash=weights_hash(base, adapter),
+        weights_hash=_identity(
+            [weights_hash(base, adapter)]
+            + [
+                weights_hash(places[part.model], places[part.adapter] if part.adapter else None)
+                for part in held
+            ]
+        ),
     )
 
 
-def _engine_spec(member: Member, base: str, remote: Container[str]) -> EngineSpec:
+def _identity(hashes: Sequence[str]) -> str:
+    """Of all weights of an engine; "" where one has none."""
+    if len(hashes) == 1:
+        return hashes[0]
+    return content_hash(list(hashes)) if all(hashes) else ""
+
+
+def _places(parts: Iterable[EnginePart], base_dir: Path) -> dict[str, str]:
+    """Where parts lie, by their names in the file."""
+    names = (name for part in parts for name in (part.model, part.adapter) if name is not None)
+    return {name: locate(name, base_dir) for name in names}
+
+
+def _engine_spec(member: Member, base: str, remote: Container[str], places: dict[str, str]) -> EngineSpec:
+    """The member's engine; one that holds several models is called as the member is."""
     options, backend = member.model_info.muster, backend_of(member)
     return EngineSpec(
-        id=Path(base).name or base,
+        id=member.model_name if places else Path(base).name or base,
         backend=backend,
         model=base,
         revision=options.revision,
@@ -158,6 +203,7 @@ def _engine_spec(member: Member, base: str, remote: Container[str]) -> EngineSpe
         memory_gib=options.gpu_memory_gib,
         chat_template=options.chat_template,
         options=options.options,
+        members=places,
     )
 
 

@@ -39,6 +39,36 @@ def tiny_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
     return folder
 
 
+def tiny_mixture(folder: Path, *, seed: int = 0, max_len: int = 256) -> Path:
+    """Write a 2-layer Mixtral (hidden 64, 4 experts, 2 act at a token) with random weights."""
+    import torch
+    from transformers import GenerationConfig, MixtralConfig, MixtralForCausalLM
+
+    tokenizer = _character_tokenizer(TEMPLATE)
+    config = MixtralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        max_position_embeddings=max_len,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = MixtralForCausalLM(config)
+    model.generation_config = GenerationConfig(eos_token_id=1, pad_token_id=0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def _character_tokenizer(template: str | None) -> "PreTrainedTokenizerFast":
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -38,7 +38,7 @@ from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open
 from orchestrator.store.migrations import HEAD
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from skills.profiler import Profiler, check_labelled
-from workers.backends.registry import REMOTE_BACKENDS, get_backend
+from workers.backends.registry import REMOTE_BACKENDS, get_backend, parts_of
 from workers.checkpoints.identity import weights_hash
 from workers.device.wiring import DeviceSetup
 from workers.dispatch.local import LocalDispatcher
@@ -60,7 +60,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS)
+        self.pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
         check_references(settings, self.pool)
         tighten_folder(settings.muster.data_dir)
         self._database = open_database(settings.database_url)

@@ -45,7 +45,7 @@ DISPENSABLE = frozenset({"broker", "workers"})
 MOST_JOBS = 1000
 """More jobs are not counted: telling that the database answers must cost the same whatever is in it."""
 
-WEIGHED = frozenset({"transformers", "vllm"})
+WEIGHED = frozenset({"transformers", "vllm", "fusion"})
 """Backends whose `model` is weights: a directory or a hub id."""
 UNMEASURED = frozenset({"cards", "compositions"})
 """Checks that may fail while the profile is being made: questions are answered without it."""

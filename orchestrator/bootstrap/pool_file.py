@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aggregators.outputs import AGGREGATORS
 from orchestrator.bootstrap.annotators import SkillParts
 from orchestrator.bootstrap.checks import WEIGHED, check_references, composition_mistakes
+from orchestrator.bootstrap.pool_parts import part_mistakes
 from orchestrator.compositions.catalogue import NOTHING, Catalogue
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.origins import objection
@@ -23,7 +24,7 @@ from orchestrator.settings.schema import EmbedderSettings, Settings
 from orchestrator.settings.yaml_lines import Document, KeyPath
 from skills.grading.grader import GRADERS, AnswerGrader
 from skills.vocabulary import load_vocabulary
-from workers.backends.registry import REMOTE_BACKENDS, check_options
+from workers.backends.registry import REMOTE_BACKENDS, check_options, parts_of
 from workers.checkpoints.identity import weights_hash
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
@@ -50,7 +51,7 @@ def check_pool_file(path: Path) -> CheckedFile:
     settings, document = load_with_lines(path)
     mistakes = list(_file_mistakes(settings, document))
     try:
-        pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS)
+        pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
         check_references(settings, pool)
     except ConfigError as error:
         found = error.mistakes if isinstance(error, MistakesError) else (error,)
@@ -128,6 +129,12 @@ def _member_mistakes(
         ):
             yield _mistake(settings, document, key, f"{against.why}.", against.remedy)
     yield from _context_mistakes(member, settings, document, place)
+    options = info.muster.options
+    for wrong in part_mistakes(
+        member.model_name, params.model, backend_of(member), options, settings.base_dir
+    ):
+        key = (*place, "model_info", "muster", "options")
+        yield _mistake(settings, document, key, wrong.message, wrong.remedy)
 
 
 def _context_mistakes(
@@ -136,7 +143,9 @@ def _context_mistakes(
     info = member.model_info
     is_adapter = info.muster.adapter is not None
     weights = (info.base_model or "") if is_adapter else member.litellm_params.model
-    most = context_of(Path(locate(weights, settings.base_dir))) if weights else None
+    parts = [part.model for part in parts_of(backend_of(member), info.muster.options)]
+    found = [context_of(Path(locate(name, settings.base_dir))) for name in (weights, *parts) if name]
+    most = min((n for n in found if n is not None), default=None)
     if most is None or info.muster.max_model_len <= most:
         return
     key = (*place, "model_info", "muster", "max_model_len")

@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 from pydantic import Field, JsonValue, model_validator
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
+from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.values import Value
 from orchestrator.errors import ContextExceededError, InputError
@@ -54,7 +55,8 @@ class Sampling(Value):
 
     `logprobs`: log probabilities of each output token and of so many likeliest ones in its place.
     Not every backend can do that, or structured output: one that cannot fails the request.
-    `stream`: somebody reads the text while it is written. It changes no text.
+    `stream`: somebody reads the text while it is written; `trace`: a fusion is to say what it chose at each
+    token. Neither changes the text.
     """
 
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
@@ -65,6 +67,7 @@ class Sampling(Value):
     logprobs: int | None = Field(default=None, ge=0, le=20)
     structured_output: StructuredOutput | None = None
     stream: bool = False
+    trace: bool = False
 
 
 class Call(Value):
@@ -98,7 +101,8 @@ MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code})
 
 
 class Response(Value):
-    """Outcome of a call. `error_code` is set when no usable text exists: an abstention."""
+    """Outcome of a call. `error_code` is set when no usable text exists: an abstention. `fusion`: what the
+    text cost its members, where the expert is one."""
 
     expert_id: str
     role: CallRole
@@ -110,6 +114,7 @@ class Response(Value):
     latency_ms: float = 0.0
     error_code: str | None = None
     error: str | None = None
+    fusion: FusionTrace | None = None
 
     @property
     def failed(self) -> bool:

@@ -31,6 +31,7 @@ class EngineSpec(Value):
         max_model_len: longest prompt plus output, tokens; `LONGEST_CONTEXT` = only its server knows.
         memory_gib: device memory the resident engine takes; None = unknown.
         options: what only this backend understands, validated by it.
+        members: where further weights lie that the options name, by their names there.
     """
 
     id: str
@@ -43,6 +44,7 @@ class EngineSpec(Value):
     memory_gib: float | None = Field(default=None, gt=0)
     chat_template: str | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    members: dict[str, str] = Field(default_factory=dict)
 
 
 class Expert(Value):
@@ -70,18 +72,34 @@ class Expert(Value):
     @cached_property
     def fingerprint(self) -> str:
         """The same wherever the weights lie; only weights without an identity count by their place."""
-        weights = self.weights_hash or [self.engine.model, self.adapter]
+        weights = self.weights_hash or [self.engine.model, self.adapter, *self.engine.members.values()]
         return content_hash(
             [
                 self.id,
                 weights,
-                self.engine.model_dump(exclude={"id", "model", "memory_gib", "tensor_parallel_size"}),
+                _serving(self.engine),
                 self.prompt,
                 self.system_prompt,
                 self.max_tokens,
                 self.temperature,
             ]
         )
+
+
+def _serving(engine: EngineSpec) -> dict[str, JsonValue]:
+    """Options of an engine that decide what it writes. Names of further weights count by their order only:
+    what they are is in the identity of the weights."""
+    fields = engine.model_dump(exclude={"id", "model", "memory_gib", "tensor_parallel_size", "members"})
+    numbers = {name: number for number, name in enumerate(engine.members)}
+    return {**fields, "options": _numbered(engine.options, numbers)} if numbers else fields
+
+
+def _numbered(value: JsonValue, numbers: dict[str, int]) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _numbered(inner, numbers) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbered(inner, numbers) for inner in value]
+    return numbers.get(value, value) if isinstance(value, str) else value
 
 
 class Pool(Value):

@@ -9,6 +9,7 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.engines import Blame
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.queries import Message
 
 
@@ -48,13 +49,14 @@ class TokenLogprobs(NamedTuple):
 
 class Finished(NamedTuple):
     """A request's full output. `finish_reason` LENGTH marks a truncated text; `logprobs` has an entry
-    per token if `Sampling.logprobs` asks for them."""
+    per token if `Sampling.logprobs` asks for them; `fusion` is there if the engine is a fusion."""
 
     id: str
     text: str
     finish_reason: FinishReason
     usage: Usage
     logprobs: tuple[TokenLogprobs, ...] = ()
+    fusion: FusionTrace | None = None
 
 
 class Failed(NamedTuple):

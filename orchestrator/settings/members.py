@@ -59,7 +59,7 @@ class MemberOptions(Section):
 
     engine: str = "transformers"
     """Name of its backend: `transformers` loads it in Muster's own process, `vllm` in a child process;
-    `server` asks an OpenAI-compatible server, `remote` a provider over litellm; `scripted` is for tests.
+    `fusion` has several models write one text (docs/fusion.md); `server` asks an OpenAI-compatible server, `remote` a provider over litellm; `scripted` is for tests.
     Default with `api_base`, `api_key` or a provider's prefix (`bedrock/…`): `remote`."""
     adapter: Literal["lora"] | None = None
     """`lora`: `model` is an adapter over `base_model`, whose engine it shares."""
@@ -84,7 +84,7 @@ class MemberOptions(Section):
     revision: str | None = Field(default=None, min_length=1)
     """Commit, tag or branch of a hub id, which needs one; a branch moves, and the expert with it."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Options that only this engine understands; see docs/vllm.md for `vllm`."""
+    """Options that only this engine understands; see docs/vllm.md for `vllm`, docs/fusion.md for `fusion`."""
 
 
 class ModelInfo(Section):

@@ -13,6 +13,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def mistake(self) -> tuple[str, str] | None:
+        """Option that does not fit the others, and why; None = all do."""
+        return None
+
 
 O = TypeVar("O", bound=Options)  # noqa: E741 -- conventional one-letter type variable
 
@@ -24,7 +28,7 @@ def read_options(model: type[O], spec: EngineSpec) -> O:
         EngineLoadError: an unknown or invalid option; `param` names it.
     """
     try:
-        return model.model_validate(spec.options)
+        options = model.model_validate(spec.options)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -34,3 +38,11 @@ def read_options(model: type[O], spec: EngineSpec) -> O:
             remedy=f"Valid options: {', '.join(sorted(model.model_fields))}.",
             is_lasting=True,
         ) from error
+    wrong = options.mistake()
+    if wrong is not None:
+        raise EngineLoadError(
+            f"engine '{spec.id}': option '{wrong[0]}' of backend '{spec.backend}': {wrong[1]}",
+            param=f"options.{wrong[0]}",
+            is_lasting=True,
+        )
+    return options

@@ -5,12 +5,14 @@ its own.
 """
 
 import importlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple, TypeGuard
+
+from pydantic import JsonValue
 
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import ConfigError, UnknownNameError
-from orchestrator.pool import EngineAccess
+from orchestrator.pool import EngineAccess, EnginePart
 from orchestrator.ports.engines import Backend
 from orchestrator.tables import Extension, NameTable
 from workers.backends.options import read_options
@@ -40,6 +42,8 @@ class BackendRow(NamedTuple):
         inner: for engines in child processes; None = it is not made for them.
         options: `module:class` of its `workers.backends.options.Options`, so that a pool file is checked
             without loading an engine; None = they are read at load only.
+        parts: `module:function` from options to the `EnginePart`s that they name, for a backend whose engines
+            hold more weights than the pool file's `model`; None = they do not.
     """
 
     path: str
@@ -47,6 +51,7 @@ class BackendRow(NamedTuple):
     width: int | None = None
     inner: Inner | None = None
     options: str | None = None
+    parts: str | None = None
 
 
 def _is_row(row: object) -> TypeGuard[BackendRow]:
@@ -71,6 +76,20 @@ _OURS: Mapping[str, BackendRow] = {
             ),
         ),
         options="workers.backends.transformers:TransformersOptions",
+    ),
+    "fusion": BackendRow(
+        "workers.backends.fusion:FusionBackend",
+        inner=Inner(
+            "workers.backends.fusion:FusionBackend",
+            preload=(
+                "torch",
+                "transformers",
+                "transformers.models.auto",
+                "workers.backends.fusion_loading",
+            ),
+        ),
+        options="workers.backends.fusion:FusionOptions",
+        parts="workers.backends.fusion:parts_of",
     ),
     "vllm": BackendRow(
         "workers.backends.vllm.backend:vllm_backend",
@@ -140,6 +159,15 @@ def check_options(spec: EngineSpec) -> None:
     row = BACKENDS.find(spec.backend)
     if row.options is not None:
         read_options(_import(spec.backend, row.options), spec)
+
+
+def parts_of(backend: str, options: Mapping[str, JsonValue]) -> tuple[EnginePart, ...]:
+    """Weights that an engine's options name, as they are written there; none of an unknown backend."""
+    row = BACKENDS.get(backend)
+    if row is None or row.parts is None:
+        return ()
+    read: Callable[[Mapping[str, JsonValue]], Iterable[EnginePart]] = _import(backend, row.parts)
+    return tuple(read(options))
 
 
 def _import(name: str, path: str) -> Any:

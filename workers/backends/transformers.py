@@ -65,29 +65,29 @@ class TransformersBackend:
             EngineLoadError: options, weights, tokenizer or adapters that cannot be used.
         """
         options = read_options(TransformersOptions, spec)
-        _check_spec(spec)
+        check_spec(spec)
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
         from workers.backends.decoding.engine import TORCH, DecodingEngine
         from workers.backends.decoding.sources import ModelSource, prove_cache
         from workers.backends.decoding.texts import Texts
 
-        device = _device(options.device)
+        device = device_of(options.device)
         tokenizer = load_tokenizer(spec)
-        model = _place(_load_model(spec), spec, device)
-        threads = _threads(options.threads, n_params=model.num_parameters(), own=own_threads(TORCH))
+        model = place_model(load_model(spec), spec, device)
+        threads = threads_for(options.threads, n_params=model.num_parameters(), own=own_threads(TORCH))
         set_threads(TORCH, threads)
         source = ModelSource(model, engine_id=spec.id, adapters=adapters)
         prove_cache(source, vocabulary=model.get_input_embeddings().num_embeddings)
         return DecodingEngine(
             source,
             Texts(tokenizer, template=spec.chat_template),
-            _decoding_options(spec, options, model, tokenizer, threads=threads),
+            decoding_options(spec, options, model, tokenizer, threads=threads),
             adapters=adapters,
         )
 
 
-def _check_spec(spec: EngineSpec) -> None:
+def check_spec(spec: EngineSpec) -> None:
     if spec.dtype not in DTYPES:
         raise EngineLoadError(
             f"engine '{spec.id}': unknown dtype '{spec.dtype}'.",
@@ -105,7 +105,7 @@ def _check_spec(spec: EngineSpec) -> None:
     require_safetensors(spec)
 
 
-def _load_model(spec: EngineSpec) -> "PreTrainedModel":
+def load_model(spec: EngineSpec) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
@@ -122,7 +122,7 @@ def _load_model(spec: EngineSpec) -> "PreTrainedModel":
         raise load_error(spec, "the weights", error) from error
 
 
-def _device(name: str) -> "torch.device":
+def device_of(name: str) -> "torch.device":
     import torch
 
     if name == "auto":
@@ -137,7 +137,7 @@ def _device(name: str) -> "torch.device":
     return torch.device(name)
 
 
-def _place(model: "PreTrainedModel", spec: EngineSpec, device: "torch.device") -> "PreTrainedModel":
+def place_model(model: "PreTrainedModel", spec: EngineSpec, device: "torch.device") -> "PreTrainedModel":
     """The model in its dtype on its device, ready to decode."""
     import torch
 
@@ -173,20 +173,21 @@ def _dtype(asked: str, *, stored: "torch.dtype", n_params: int, on_cpu: bool) ->
     return torch.bfloat16 if stored == torch.float32 else stored
 
 
-def _threads(asked: int | None, *, n_params: int, own: int) -> int:
+def threads_for(asked: int | None, *, n_params: int, own: int) -> int:
     """CPU threads of an engine. Args: own: torch's own choice."""
     if asked is not None:
         return asked
     return 1 if n_params < TINY_MODEL_PARAMS else own
 
 
-def _decoding_options(
+def decoding_options(
     spec: EngineSpec,
     options: TransformersOptions,
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerFast",
     *,
     threads: int,
+    backend: str = "transformers",
 ) -> "DecodingOptions":
     from workers.backends.decoding.engine import DecodingOptions
     from workers.backends.decoding.rows import Limits
@@ -201,6 +202,7 @@ def _decoding_options(
         pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos_ids, default=0),
         stream_from_priority=options.stream_from_priority,
         threads=threads,
+        backend=backend,
     )
 
 

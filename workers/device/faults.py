@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.devices import DeviceReport
 from orchestrator.domain.engines import Blame
-from orchestrator.errors import EngineLoadError, MusterError
+from orchestrator.errors import EngineLoadError, IncompatibleModelsError, MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import DeviceStore
 from workers.device.pace import Pace
@@ -76,7 +76,7 @@ class Faults:
     # ── what happens ──────────────────────────────────────────────────────────────────────────────
 
     def load_failed(self, engine_id: str, error: Exception) -> None:
-        is_lasting = isinstance(error, EngineLoadError) and error.is_lasting
+        is_lasting = isinstance(error, EngineLoadError | IncompatibleModelsError) and error.is_lasting
         heal = error.remedy if isinstance(error, MusterError) else None
         why = str(error) or type(error).__name__
         self.met(engine_id, Trouble(EngineLoadError.code, why, heal, is_lasting=is_lasting))

@@ -12,6 +12,7 @@ from orchestrator.errors import (
     BackendError,
     EngineCrashedError,
     EngineLoadError,
+    IncompatibleModelsError,
     MusterError,
     UnsupportedError,
 )
@@ -104,7 +105,7 @@ class EngineServer:
         except EngineCrashedError:
             raise
         except MusterError as error:
-            lasting = isinstance(error, EngineLoadError) and error.is_lasting
+            lasting = isinstance(error, EngineLoadError | IncompatibleModelsError) and error.is_lasting
             refused = wire.Refused(code=error.code, message=str(error), param=error.param, is_lasting=lasting)
             self.report(refused)
         except Exception as error:  # the worker must hear of it, whatever a library raises

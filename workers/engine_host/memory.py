@@ -75,8 +75,8 @@ def needed_gib(spec: EngineSpec) -> float | None:
     """Memory that the resident engine will take, GiB: as configured, or guessed from its weight files."""
     if spec.memory_gib is not None:
         return spec.memory_gib
-    folder = Path(spec.model)
-    files = list(folder.glob("*.safetensors")) if folder.is_dir() else []
+    folders = {Path(place) for place in (spec.model, *spec.members.values())}
+    files = [file for folder in folders if folder.is_dir() for file in folder.glob("*.safetensors")]
     if not files:
         return None
     return WEIGHTS_OVERHEAD * sum(path.stat().st_size for path in files) / GIB

@@ -219,7 +219,7 @@ def death(code: int | None, tail: Sequence[str]) -> str:
 
 def _adopted(inner: str) -> dict[str, Path]:
     """Packages that a child gets from here, whatever its interpreter has: ours, and the inner backend's."""
-    names = ["orchestrator", "workers", inner.partition(":")[0].partition(".")[0]]
+    names = ["orchestrator", "workers", "aggregators", inner.partition(":")[0].partition(".")[0]]
     specs = {name: find_spec(name) for name in names}
     return {name: _home(spec) for name, spec in specs.items() if spec is not None and spec.has_location}
 

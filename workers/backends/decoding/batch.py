@@ -1,7 +1,7 @@
 """The running batch: rectangles of tokens, mask and key-value cache, and how rows join and leave.
 
-Shapes: R rows, L columns, H heads, D head width. All rows end in the last column (left padding), so
-that a step appends one column to each rectangle.
+Shapes: R rows, S sequences of each row in one rectangle, L columns, H heads, D head width. All sequences end
+in the last column (left padding), so that a step appends one column to each rectangle.
 """
 
 from collections.abc import Sequence
@@ -15,50 +15,129 @@ from torch.nn.functional import pad
 from workers.backends.decoding.cache import RowCache
 from workers.backends.decoding.rows import Row
 
+ONE_MODEL = (1,)
+"""Layout of an engine that is one model: one rectangle, in which each row is one sequence."""
+
+
+@dataclass(slots=True, eq=False)
+class Rectangle:
+    """Sequences that one model decodes: S of each row, next to each other, which differ in their prompts.
+
+    Attributes:
+        tokens: int64 [R S, L]; prompt and output. The cache lacks the newest column.
+        mask: int64 [R S, L]; 0 = padding.
+        cache: per layer keys and values [R S, H, L - 1, D]; empty before the first step.
+        n_sequences: S.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    cache: RowCache
+    n_sequences: int = 1
+
+    @classmethod
+    def start(
+        cls, prompts: Sequence[list[int]], *, n_sequences: int, pad_id: int, device: torch.device
+    ) -> Self:
+        width = max(len(prompt) for prompt in prompts)
+        gaps = [width - len(prompt) for prompt in prompts]
+        tokens = [[pad_id] * gap + prompt for gap, prompt in zip(gaps, prompts, strict=True)]
+        mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
+        return cls(
+            torch.tensor(tokens, device=device), torch.tensor(mask, device=device), RowCache(), n_sequences
+        )
+
+    def append(self, tokens: Tensor) -> None:
+        """Add the next token of each row to all of its sequences. Args: tokens: int64 [R]."""
+        if self.n_sequences > 1:
+            tokens = tokens.repeat_interleave(self.n_sequences)
+        self.tokens = torch.cat([self.tokens, tokens[:, None]], dim=1)
+        self.mask = pad(self.mask, (0, 1), value=1)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all rows but these, and the columns that only others used. Args: rows: int64, not empty."""
+        if self.n_sequences > 1:
+            offsets = torch.arange(self.n_sequences, device=rows.device)
+            rows = (rows[:, None] * self.n_sequences + offsets).flatten()
+        first = int(self.mask[rows].any(dim=0).to(torch.uint8).argmax())
+        self.cache.keep(rows, first)
+        self.tokens = self.tokens[rows, first:]
+        self.mask = self.mask[rows, first:]
+
+    def join_cache(self, other: "Rectangle") -> None:
+        self.cache.join(other.cache, self._gaps(other))
+
+    def join_tokens(self, other: "Rectangle", *, pad_id: int) -> None:
+        gaps = self._gaps(other)
+        self.tokens = _stack((self.tokens, other.tokens), gaps, fill=pad_id)
+        self.mask = _stack((self.mask, other.mask), gaps)
+
+    def _gaps(self, other: "Rectangle") -> tuple[int, int]:
+        """Columns to add on the left of mine and the other's."""
+        width = max(self.tokens.shape[1], other.tokens.shape[1])
+        return (width - self.tokens.shape[1], width - other.tokens.shape[1])
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
     """Rows that are decoded together.
 
     Attributes:
-        rows: R rows; a finished one keeps its place, dead, until the next `select`.
-        tokens: int64 [R, L]; prompt and output. The cache lacks the newest column.
-        mask: int64 [R, L]; 0 = padding.
+        rows: R rows; a finished one keeps its place, dead, until the next `compact`.
+        rectangles: one per model.
         remaining: int64 [R]; output tokens still allowed.
         alive: bool [R].
-        cache: per layer keys and values [R, H, L - 1, D]; empty before the first step.
         sampled: rows with a temperature above 0.
         watched: rows whose text is looked at every step (stop strings, streaming).
+        traced: rows that keep what the source says of each step.
     """
 
     rows: list[Row]
-    tokens: Tensor
-    mask: Tensor
+    rectangles: list[Rectangle]
     remaining: Tensor
     alive: Tensor
-    cache: RowCache
     sampled: list[int]
     watched: list[int]
+    traced: list[int]
     n_alive: int
 
     @classmethod
-    def start(cls, rows: Sequence[Row], *, pad_id: int, device: torch.device) -> Self:
-        """Prompts as a batch, before their first step."""
-        width = max(len(row.prompt_ids) for row in rows)
-        gaps = [width - len(row.prompt_ids) for row in rows]
-        tokens = [[pad_id] * gap + row.prompt_ids for gap, row in zip(gaps, rows, strict=True)]
-        mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
+    def start(
+        cls, rows: Sequence[Row], *, pad_id: int, device: torch.device, layout: Sequence[int] = ONE_MODEL
+    ) -> Self:
+        """Prompts as a batch, before their first step.
+
+        Args:
+            layout: S of each rectangle; together as many as each row has prompts.
+        """
+        rectangles, first = [], 0
+        for n_sequences in layout:
+            prompts = [prompt for row in rows for prompt in row.prompts[first : first + n_sequences]]
+            rectangles.append(Rectangle.start(prompts, n_sequences=n_sequences, pad_id=pad_id, device=device))
+            first += n_sequences
         return cls(
             rows=list(rows),
-            tokens=torch.tensor(tokens, device=device),
-            mask=torch.tensor(mask, device=device),
+            rectangles=rectangles,
             remaining=torch.tensor([row.sampling.max_tokens for row in rows], device=device),
             alive=torch.ones(len(rows), dtype=torch.bool, device=device),
-            cache=RowCache(),
             sampled=_sampled(rows),
             watched=_watched(rows),
+            traced=_traced(rows),
             n_alive=len(rows),
         )
+
+    @property
+    def tokens(self) -> Tensor:
+        """Tokens of the first rectangle."""
+        return self.rectangles[0].tokens
+
+    @property
+    def mask(self) -> Tensor:
+        return self.rectangles[0].mask
+
+    @property
+    def cache(self) -> RowCache:
+        return self.rectangles[0].cache
 
     @property
     def widest(self) -> int:
@@ -75,18 +154,23 @@ class Batch:
 
     def append(self, tokens: Tensor) -> None:
         """Add the next token of each row. Args: tokens: int64 [R]."""
-        self.tokens = torch.cat([self.tokens, tokens[:, None]], dim=1)
-        self.mask = pad(self.mask, (0, 1), value=1)
+        for rectangle in self.rectangles:
+            rectangle.append(tokens)
         self.remaining -= 1
+
+    def output_ids(self, at: int, remaining: int) -> list[int]:
+        """Output of a row so far. Args: remaining: its entry in `remaining`."""
+        n_output = self.rows[at].sampling.max_tokens - remaining
+        first = self.rectangles[0]
+        ids: list[int] = first.tokens[at * first.n_sequences, -n_output:].tolist()
+        return ids
 
     def compact(self) -> None:
         """Drop dead rows, and the columns that only they used; in place. At least one row must live."""
         keep = self.alive.nonzero().flatten()
-        first = int(self.mask[keep].any(dim=0).to(torch.uint8).argmax())
-        self.cache.keep(keep, first)
+        for rectangle in self.rectangles:
+            rectangle.keep(keep)
         self.rows = [self.rows[at] for at in keep.tolist()]
-        self.tokens = self.tokens[keep, first:]
-        self.mask = self.mask[keep, first:]
         self.remaining = self.remaining[keep]
         self.alive = self.alive[keep]
         self._index_rows()
@@ -94,14 +178,14 @@ class Batch:
     def join(self, other: "Batch", *, pad_id: int) -> None:
         """Append the rows of `other`, which is used up; the narrower rectangle is padded on the left.
 
-        The cache goes first: memory runs out there, and the rows must be intact then.
+        Caches go first: memory runs out there, and the rows must be intact then.
         """
-        width = max(self.tokens.shape[1], other.tokens.shape[1])
-        gaps = (width - self.tokens.shape[1], width - other.tokens.shape[1])
-        self.cache.join(other.cache, gaps)
+        pairs = list(zip(self.rectangles, other.rectangles, strict=True))
+        for mine, theirs in pairs:
+            mine.join_cache(theirs)
+        for mine, theirs in pairs:
+            mine.join_tokens(theirs, pad_id=pad_id)
         self.rows = self.rows + other.rows
-        self.tokens = _stack((self.tokens, other.tokens), gaps, fill=pad_id)
-        self.mask = _stack((self.mask, other.mask), gaps)
         self.remaining = torch.cat([self.remaining, other.remaining])
         self.alive = torch.cat([self.alive, other.alive])
         self.n_alive += other.n_alive
@@ -110,6 +194,7 @@ class Batch:
     def _index_rows(self) -> None:
         self.sampled = _sampled(self.rows)
         self.watched = _watched(self.rows)
+        self.traced = _traced(self.rows)
 
 
 def _sampled(rows: Sequence[Row]) -> list[int]:
@@ -118,6 +203,10 @@ def _sampled(rows: Sequence[Row]) -> list[int]:
 
 def _watched(rows: Sequence[Row]) -> list[int]:
     return [at for at, row in enumerate(rows) if row.streams or row.sampling.stop]
+
+
+def _traced(rows: Sequence[Row]) -> list[int]:
+    return [at for at, row in enumerate(rows) if row.sampling.trace]
 
 
 def _stack(parts: tuple[Tensor, Tensor], gaps: tuple[int, int], *, fill: int = 0) -> Tensor:

@@ -22,10 +22,10 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from orchestrator.runtime.threads import Threaded, set_threads
 from workers.backends.decoding.batch import Batch
-from workers.backends.decoding.rows import Limits, Row, WaitingRows
+from workers.backends.decoding.rows import Limits, Row, Step, WaitingRows
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
-from workers.backends.decoding.sources import ModelSource
-from workers.backends.decoding.texts import Texts
+from workers.backends.decoding.sources import Source
+from workers.backends.decoding.texts import Prompter, Texts
 from workers.backends.refusal import refusal
 from workers.backends.stop_strings import cut_at_stop, held_back
 
@@ -46,6 +46,7 @@ class DecodingOptions(NamedTuple):
         eos_ids: tokens that end an output.
         stream_from_priority: requests of at least this priority report Tokens.
         threads: CPU threads that compute, >= 1.
+        backend: what refuses a request that it cannot do, for messages.
     """
 
     engine_id: str
@@ -55,10 +56,14 @@ class DecodingOptions(NamedTuple):
     pad_id: int
     stream_from_priority: int
     threads: int = 1
+    backend: str = "transformers"
 
 
 class DecodingEngine:
     """Implements `ports.Engine` over a source of logits. Not thread-safe.
+
+    Args:
+        others: of the prompts of further sequences, where the source wants several of each request.
 
     `poll` decodes until something is to be reported or `timeout_s` has passed, at least one token;
     without work it returns at once, for nothing can happen.
@@ -66,16 +71,18 @@ class DecodingEngine:
 
     def __init__(
         self,
-        source: ModelSource,
+        source: Source,
         texts: Texts,
         options: DecodingOptions,
         *,
         adapters: Sequence[str] = (),
+        others: Sequence[Prompter] = (),
         clock: Clock = time.monotonic,
     ) -> None:
-        self._source: ModelSource | None = source
+        self._source: Source | None = source
         self._device = source.device
         self._texts = texts
+        self._others = others
         self._options = options
         self._limits = options.limits
         self._eos = torch.tensor(sorted(options.eos_ids), device=source.device)
@@ -94,7 +101,7 @@ class DecodingEngine:
         if request.id in self._unfinished:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
-        if (refused := refusal(request, "transformers")) is not None:
+        if (refused := refusal(request, self._options.backend)) is not None:
             self._end(refused)
             return
         try:
@@ -147,10 +154,12 @@ class DecodingEngine:
             prompt_ids=self._texts.encode(request.messages),
             adapter=self._adapters[request.adapter] if request.adapter is not None else 0,
             streams=request.priority >= self._options.stream_from_priority,
+            others=tuple(other.encode(request.messages) for other in self._others),
         )
         if row.n_final > self._options.max_model_len:
+            n_prompt = max(map(len, row.prompts))
             raise ContextExceededError(
-                f"a prompt of {len(row.prompt_ids)} tokens plus {row.sampling.max_tokens} of output is "
+                f"a prompt of {n_prompt} tokens plus {row.sampling.max_tokens} of output is "
                 f"longer than the {self._options.max_model_len} tokens of engine "
                 f"'{self._options.engine_id}'.",
                 param="max_tokens",
@@ -164,9 +173,12 @@ class DecodingEngine:
         if not n_new:
             return
         rows = self._waiting.first(n_new)
+        assert self._source is not None, "checked by whoever steps"
         for row in rows:
-            row.restart()
-        self._newcomers = Batch.start(rows, pad_id=self._options.pad_id, device=self._device)
+            row.restart(self._clock())
+        self._newcomers = Batch.start(
+            rows, pad_id=self._options.pad_id, device=self._device, layout=self._source.layout
+        )
         self._waiting.drop(n_new)
         self._advance(self._newcomers)
         self._batch = _united(self._batch, self._newcomers, pad_id=self._options.pad_id)
@@ -210,7 +222,9 @@ class DecodingEngine:
     def _advance(self, batch: Batch) -> None:
         """Decode one token of every row of the batch and report the rows that end with it."""
         assert self._source is not None, "checked by whoever steps"
-        logits = self._source.next_logits(batch)
+        logits, alphas, losses = self._source.next_logits(batch)
+        if batch.traced:
+            _record(batch, alphas, losses)
         tokens, usable = greedy_tokens(logits)
         if batch.sampled:
             tokens[batch.sampled] = self._sample(batch, logits[batch.sampled])
@@ -239,7 +253,7 @@ class DecodingEngine:
             row = batch.rows[at]
             if is_ended[at] or not alive[at]:
                 continue
-            ids = _output_ids(batch, at, remaining[at])
+            ids = batch.output_ids(at, remaining[at])
             if self._texts.hits_stop(ids, row.sampling.stop):
                 ended[at] = True
             elif row.streams:
@@ -257,7 +271,7 @@ class DecodingEngine:
             row = batch.rows[at]
             batch.bury(at)
             if is_usable[at]:
-                self._end(self._finished(row, _output_ids(batch, at, remaining[at])))
+                self._end(self._finished(row, batch.output_ids(at, remaining[at])))
             else:
                 self._end(
                     Failed(
@@ -269,6 +283,7 @@ class DecodingEngine:
                 )
 
     def _finished(self, row: Row, ids: Sequence[int]) -> Finished:
+        assert self._source is not None, "checked by whoever steps"
         text, stopped = cut_at_stop(self._texts.decode(ids), row.sampling.stop)
         stopped = stopped or ids[-1] in self._options.eos_ids
         return Finished(
@@ -276,6 +291,7 @@ class DecodingEngine:
             text,
             FinishReason.STOP if stopped else FinishReason.LENGTH,
             Usage(prompt_tokens=len(row.prompt_ids), completion_tokens=len(ids)),
+            fusion=self._source.trace(row, ids, self._clock() - row.began_at),
         )
 
     def _end(self, event: Finished | Failed) -> None:
@@ -327,10 +343,14 @@ def _united(running: Batch | None, newcomers: Batch, *, pad_id: int) -> Batch | 
     return batches[0] if batches else None
 
 
-def _output_ids(batch: Batch, at: int, remaining: int) -> list[int]:
-    n_output = batch.rows[at].sampling.max_tokens - remaining
-    ids: list[int] = batch.tokens[at, -n_output:].tolist()
-    return ids
+def _record(batch: Batch, alphas: Tensor | None, losses: Tensor | None) -> None:
+    """Keep what a fusion chose at this step, of the rows that want it."""
+    chosen = None if alphas is None else alphas.tolist()
+    left = None if losses is None else losses.tolist()
+    for at in batch.traced:
+        batch.rows[at].steps.append(
+            Step(None if chosen is None else tuple(chosen[at]), None if left is None else left[at])
+        )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -15,6 +15,13 @@ SORT_WINDOW = 1024
 """Requests are sorted by length among this many neighbours, so that a long one is not overtaken for ever."""
 
 
+class Step(NamedTuple):
+    """Choice of a fusion rule at one token; None = its rule chooses nothing."""
+
+    alphas: tuple[float, ...] | None
+    loss: float | None
+
+
 @dataclass(slots=True, eq=False)
 class Row:
     """One unfinished request.
@@ -22,6 +29,9 @@ class Row:
     Attributes:
         adapter: 0 = base weights, n = the engine's n-th adapter.
         streamed: text already sent as Tokens; kept when the request is decoded anew.
+        others: prompts of further sequences, where the engine is a fusion.
+        steps: alphas and loss of each token so far, if the request wants a trace.
+        began_at: when it was admitted, on the engine's clock.
     """
 
     request: GenerationRequest
@@ -30,6 +40,9 @@ class Row:
     streams: bool = False
     streamed: str = ""
     uniforms: Iterator[float] = field(default_factory=lambda: iter(()))
+    others: tuple[list[int], ...] = ()
+    steps: list[Step] = field(default_factory=list)
+    began_at: float = 0.0
 
     @property
     def sampling(self) -> Sampling:
@@ -37,12 +50,18 @@ class Row:
 
     @property
     def n_final(self) -> int:
-        """Tokens of prompt and longest allowed output."""
-        return len(self.prompt_ids) + self.sampling.max_tokens
+        """Tokens of the longest prompt and the longest allowed output."""
+        return max(map(len, self.prompts)) + self.sampling.max_tokens
 
-    def restart(self) -> None:
-        """Rewind the random draws: the row will be decoded from its prompt."""
+    @property
+    def prompts(self) -> tuple[list[int], ...]:
+        return (self.prompt_ids, *self.others)
+
+    def restart(self, now: float = 0.0) -> None:
+        """Rewind the random draws: the row will be decoded from its prompt. Args: now: seconds."""
         self.uniforms = uniforms(self.sampling.seed)
+        self.steps = []
+        self.began_at = now
 
 
 def uniforms(seed: int) -> Iterator[float]:

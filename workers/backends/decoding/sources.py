@@ -1,4 +1,4 @@
-"""Sources of next-token logits: one model behind a cache of keys and values.
+"""Sources of next-token logits: for any batch, and one model behind a cache of keys and values.
 
 Shapes: R rows, L columns, V vocabulary.
 """
@@ -6,16 +6,19 @@ Shapes: R rows, L columns, V vocabulary.
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from aggregators.logits import Fused
+from orchestrator.domain.fusions import FusionTrace
 from orchestrator.errors import EngineLoadError
-from workers.backends.decoding.batch import Batch
+from workers.backends.decoding.batch import ONE_MODEL, Batch, Rectangle
 from workers.backends.decoding.cache import RowCache
 from workers.backends.decoding.lora import LoraBank
+from workers.backends.decoding.rows import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,6 +43,27 @@ LIKENESS = 0.05
 precision stays well below, a lost cache or wrong positions do not."""
 
 
+class Source(Protocol):
+    """Next-token logits of a batch.
+
+    Attributes:
+        layout: sequences of each row by rectangle, as `Batch.start` takes it.
+    """
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def layout(self) -> tuple[int, ...]: ...
+
+    def next_logits(self, batch: Batch) -> Fused:
+        """Logits after the newest column, [R, V]; caches grow by the columns that they lacked: the prompt at
+        first, then one a step."""
+
+    def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace | None:
+        """What is to be told of a finished row; None where nothing is fused. Args: ids: its output."""
+
+
 class ModelSource:
     """Next-token logits of one model.
 
@@ -54,18 +78,26 @@ class ModelSource:
     def __init__(
         self, model: "PreTrainedModel", *, engine_id: str = "", adapters: Sequence[str] = ()
     ) -> None:
-        self.device = model.device
+        self.device: torch.device = model.device
+        self.layout = ONE_MODEL
         self.engine_id = engine_id
         self._model = model
         self._names = accepted_names(model.forward, engine_id=engine_id)
         self._lora = LoraBank(model, adapters) if adapters else None
 
-    def next_logits(self, batch: Batch) -> Tensor:
-        """Logits after the newest column, [R, V]; the cache grows by the columns that it lacked: the prompt
-        at first, then one a step."""
+    def next_logits(self, batch: Batch) -> Fused:
+        (rectangle,) = batch.rectangles
+        return Fused(self.of_sequences(rectangle, [row.adapter for row in batch.rows]))
+
+    def of_sequences(self, rectangle: Rectangle, adapters: Sequence[int]) -> Tensor:
+        """Logits after the newest column of one rectangle, [R S, V]. Args: adapters: of each sequence."""
         if self._lora is not None:
-            self._lora.choose([row.adapter for row in batch.rows])
-        return self.forward(batch.tokens, batch.mask, batch.cache)
+            self._lora.choose(adapters)
+        return self.forward(rectangle.tokens, rectangle.mask, rectangle.cache)
+
+    def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace | None:
+        del row, ids, seconds
+        return None
 
     def forward(self, tokens: Tensor, mask: Tensor, cache: RowCache) -> Tensor:
         """Logits after the last of `tokens`, [R, V]. Args: tokens, mask: int64 [R, L], padded on the left."""

@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.domain.queries import Message
 from orchestrator.errors import InputError
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 # Tokens beyond the stop string's own bytes that are decoded when looking for it: special tokens
 # yield no text, and the first token of a slice may lose its leading blank.
 STOP_MARGIN = 8
+
+
+class Prompter(Protocol):
+    """Writer of prompts: messages to token ids."""
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of the rendered prompt.
+
+        Raises:
+            InputError: messages that cannot be rendered, or nothing to read.
+        """
 
 
 class Texts:

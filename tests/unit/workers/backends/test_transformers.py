@@ -16,7 +16,7 @@ from orchestrator.ports.engines import Engine, Failed, GenerationRequest
 from tests.tiny_models import tiny_model
 from workers.backends import transformers
 from workers.backends.decoding.texts import Texts
-from workers.backends.transformers import TransformersBackend, _dtype, _threads
+from workers.backends.transformers import TransformersBackend, _dtype, threads_for
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +103,7 @@ def test_dtype_follows_device_and_size(
 def test_tiny_models_get_one_thread_unless_told_otherwise(
     asked: int | None, n_params: int, expected: int
 ) -> None:
-    assert _threads(asked, n_params=n_params, own=8) == expected
+    assert threads_for(asked, n_params=n_params, own=8) == expected
 
 
 @pytest.fixture

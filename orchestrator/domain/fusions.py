@@ -1,0 +1,34 @@
+"""Traces of fusions: what a rule chose at each token of a response, and what that cost."""
+
+from pydantic import Field
+
+from orchestrator.domain.values import Value
+
+
+class FusionStep(Value):
+    """One token of a response.
+
+    Attributes:
+        alpha: strength of the expert, or of each where there are several; None = the rule chooses none.
+        loss: what that choice left over; None likewise.
+    """
+
+    token_id: int
+    alpha: float | tuple[float, ...] | None = None
+    loss: float | None = None
+
+
+class FusionTrace(Value):
+    """How a fusion came to a response.
+
+    Attributes:
+        steps: one per token, the last (the end of the text) included; empty unless a trace was asked for.
+        passes: forward passes by member (`large`, `experts[0]`, `base`, …): one reads the prompt, each later
+            one a token. 0 = the member's logits are another one's, to which it is equal.
+        seconds: from its admission to the engine until its end, on the wall.
+    """
+
+    rule: str
+    steps: tuple[FusionStep, ...] = ()
+    passes: dict[str, int] = Field(default_factory=dict)
+    seconds: float = 0.0

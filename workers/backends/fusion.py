@@ -1,0 +1,225 @@
+"""The backend `fusion`: several models write one sequence; their logits are fused at each token.
+
+`options.serve` says what runs the members: `transformers`, in this process, or `vllm`. LoRA experts of one
+base, and members under other prompts, are rows of one pass; other weights are models of their own, each with
+its cache.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from aggregators.logits import LOGIT_RULES, read_rule_options
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.errors import MusterError, UnsupportedError
+from orchestrator.pool import EnginePart
+from orchestrator.ports.engines import Engine
+from workers.backends.options import Options, read_options
+from workers.backends.transformers import TransformersOptions
+
+LARGE = "large"
+ROLE_OPTIONS = ("base", "experts", "weak", "models")
+"""Options that name members, each for the role of its name."""
+
+
+class FusionMember(Options):
+    """A member of a fusion; a name alone stands for its `model`.
+
+    Args:
+        model: directory of weights (relative to the pool file) or hub id; the large model's own may be named
+            again, and is loaded once.
+        adapter: LoRA directory over these weights.
+        revision: of a hub id.
+        chat_template: Jinja text in place of its tokenizer's own.
+        system_prompt: in place of the request's system message, for this member.
+    """
+
+    model: str = Field(min_length=1)
+    adapter: str | None = Field(default=None, min_length=1)
+    revision: str | None = Field(default=None, min_length=1)
+    chat_template: str | None = None
+    system_prompt: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"model": value} if isinstance(value, str) else value
+
+
+class WeakRouting(Options):
+    """The large mixture-of-experts model again, under another routing (arXiv:2405.14507).
+
+    Args:
+        experts_per_token: experts that act at a token.
+        ranks: which ones by the router's score, 1 = the first; None = the first ones.
+    """
+
+    experts_per_token: int = Field(ge=1, le=64)
+    ranks: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_rank_an_expert(self) -> "WeakRouting":
+        ranks = self.in_use
+        if (
+            len(set(ranks)) != self.experts_per_token
+            or len(ranks) != self.experts_per_token
+            or min(ranks) < 1
+        ):
+            raise ValueError(f"ranks must be {self.experts_per_token} different numbers from 1 on")
+        return self
+
+    @property
+    def in_use(self) -> tuple[int, ...]:
+        return self.ranks if self.ranks is not None else tuple(range(1, self.experts_per_token + 1))
+
+
+class FusionOptions(TransformersOptions):
+    """`options` of an engine with backend `fusion`, beside those of `transformers`.
+
+    Args:
+        rule: row of `aggregators.logits.LOGIT_RULES`; the rule's own options stand beside it.
+        base: small untuned model (`upscale`, `dynamic`).
+        experts: tuned ones of its size (`upscale`, `dynamic`).
+        weak: a weaker model, or another routing of the large one (`contrast`).
+        models: those that are averaged (`average`); the large one comes first unless it is among them.
+        params: the rule's own options, as they were found beside `rule`.
+        serve: what runs the members.
+        max_batch: most requests decoded together; each is a row of every member.
+    """
+
+    rule: str
+    base: FusionMember | None = None
+    experts: tuple[FusionMember, ...] = ()
+    weak: FusionMember | WeakRouting | None = None
+    models: tuple[FusionMember, ...] = ()
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+    serve: Literal["transformers", "vllm"] = "transformers"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rule_options_apart(cls, given: object) -> object:
+        rule = given.get("rule") if isinstance(given, dict) else None
+        if not isinstance(given, dict) or not isinstance(rule, str) or rule not in LOGIT_RULES:
+            return given
+        own = LOGIT_RULES[rule].options.model_fields
+        params = {**(given.get("params") or {}), **{key: given[key] for key in given if key in own}}
+        return {**{key: value for key, value in given.items() if key not in own}, "params": params}
+
+    @field_validator("weak", mode="before")
+    @classmethod
+    def _routing_or_member(cls, weak: object) -> object:
+        """By its keys, so that a mistake is told of what was meant."""
+        if isinstance(weak, dict) and weak.keys() & WeakRouting.model_fields.keys():
+            return WeakRouting.model_validate(weak)
+        return weak if weak is None or isinstance(weak, WeakRouting) else FusionMember.model_validate(weak)
+
+    def mistake(self) -> tuple[str, str] | None:
+        try:
+            roles = {role.name for role in LOGIT_RULES.find(self.rule).roles}
+        except MusterError as error:
+            return "rule", error.message
+        for name in ROLE_OPTIONS:
+            is_given = bool(getattr(self, name))
+            if is_given and name not in roles:
+                return name, f"rule '{self.rule}' has no {name}"
+            if name in roles and not is_given:
+                return name, f"rule '{self.rule}' needs {name}"
+        try:
+            read_rule_options(self.rule, self.params, n_members=len(self.experts) if self.experts else None)
+        except MusterError as error:
+            return error.param or "rule", error.message
+        return None
+
+
+def parts_of(options: Mapping[str, JsonValue]) -> Iterator[EnginePart]:
+    """Weights that the options name beside the engine's own; what is not well formed is left out."""
+    for role in ROLE_OPTIONS:
+        given = options.get(role)
+        for member in given if isinstance(given, list) else [given]:
+            found: Any = {"model": member} if isinstance(member, str) else member
+            if isinstance(found, dict) and isinstance(found.get("model"), str):
+                adapter, revision = found.get("adapter"), found.get("revision")
+                yield EnginePart(
+                    found["model"],
+                    adapter if isinstance(adapter, str) else None,
+                    revision if isinstance(revision, str) else None,
+                )
+
+
+class Member(NamedTuple):
+    """A member that is to be loaded, its places resolved.
+
+    Attributes:
+        spec: of its weights.
+        adapter: LoRA directory over them.
+        chat_template: None = its tokenizer's own.
+        weak: routing in place of its own.
+        is_large: the engine's own model, which takes the adapter that a request names.
+    """
+
+    spec: EngineSpec
+    adapter: str | None = None
+    chat_template: str | None = None
+    system_prompt: str | None = None
+    weak: WeakRouting | None = None
+    is_large: bool = False
+
+
+def members_of(spec: EngineSpec, options: FusionOptions) -> dict[str, list[Member]]:
+    """Members by role, in the rule's order; the large model is the first of the first."""
+    large = Member(spec, chat_template=spec.chat_template, is_large=True)
+    members: dict[str, list[Member]] = {}
+    for role in LOGIT_RULES.find(options.rule).roles:
+        if role.name == LARGE:
+            members[role.name] = [large]
+            continue
+        given = getattr(options, role.name)
+        found = [_member(spec, one) for one in (given if isinstance(given, tuple) else (given,))]
+        if role.name == "models" and not any(_is_large(spec, one) for one in found):
+            found = [large, *found]
+        elif role.name == "models":
+            found = [large if _is_large(spec, one) else one for one in found]
+        members[role.name] = found
+    return members
+
+
+def _is_large(spec: EngineSpec, member: Member) -> bool:
+    """The large model itself, as named among `models` to state its place."""
+    plain = member.adapter is None and member.system_prompt is None
+    return member.spec.model == spec.model and plain and member.chat_template == spec.chat_template
+
+
+def _member(spec: EngineSpec, given: FusionMember | WeakRouting) -> Member:
+    if isinstance(given, WeakRouting):
+        return Member(spec, chat_template=spec.chat_template, weak=given)
+    located = spec.members.get(given.model, given.model)
+    adapter = spec.members.get(given.adapter, given.adapter) if given.adapter is not None else None
+    is_same = located == spec.model and given.revision in (None, spec.revision)
+    own = spec if is_same else spec.model_copy(update={"model": located, "revision": given.revision})
+    template = given.chat_template or (spec.chat_template if is_same else None)
+    return Member(own, adapter, template, given.system_prompt)
+
+
+class FusionBackend:
+    """Implements `ports.Backend`."""
+
+    def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        """Compare vocabularies, then load every member's weights, once each, and their adapters.
+
+        Raises:
+            EngineLoadError: options, weights, tokenizers or adapters that cannot be used.
+            IncompatibleModelsError: vocabularies that differ; nothing has been loaded then.
+        """
+        options = read_options(FusionOptions, spec)
+        if options.serve == "vllm":
+            raise UnsupportedError(
+                f"engine '{spec.id}': fusions in vLLM are not there yet.",
+                param="options.serve",
+                remedy="Set serve: transformers.",
+            )
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        from workers.backends.fusion_loading import load_in_process
+
+        return load_in_process(spec, options, members_of(spec, options), adapters)
