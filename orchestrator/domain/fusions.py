@@ -19,7 +19,7 @@ class FusionStep(Value):
 
 
 class FusionTrace(Value):
-    """How a fusion came to a response.
+    """Account of a fusion: how it came to a response.
 
     Attributes:
         steps: one per token, the last (the end of the text) included; empty unless a trace was asked for.

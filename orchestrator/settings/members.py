@@ -59,7 +59,8 @@ class MemberOptions(Section):
 
     engine: str = "transformers"
     """Name of its backend: `transformers` loads it in Muster's own process, `vllm` in a child process;
-    `fusion` has several models write one text (docs/fusion.md); `server` asks an OpenAI-compatible server, `remote` a provider over litellm; `scripted` is for tests.
+    `fusion` has several models write one text (docs/fusion.md); `server` asks an OpenAI-compatible server,
+    `remote` a provider over litellm; `scripted` is for tests.
     Default with `api_base`, `api_key` or a provider's prefix (`bedrock/…`): `remote`."""
     adapter: Literal["lora"] | None = None
     """`lora`: `model` is an adapter over `base_model`, whose engine it shares."""

@@ -42,7 +42,7 @@ class Weights(NamedTuple):
 
 
 class SequenceKey(NamedTuple):
-    """What a member's logits depend on beside the tokens; members with equal ones share a sequence."""
+    """All that a member's logits depend on beside the tokens; members with equal ones share a sequence."""
 
     weights: Weights
     weak: WeakRouting | None

@@ -61,7 +61,7 @@ class Source(Protocol):
         first, then one a step."""
 
     def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace | None:
-        """What is to be told of a finished row; None where nothing is fused. Args: ids: its output."""
+        """Account of a finished row; None where nothing is fused. Args: ids: its output."""
 
 
 class ModelSource:
