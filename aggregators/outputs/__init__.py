@@ -10,11 +10,19 @@ from typing import TypeGuard
 from pydantic import JsonValue
 
 from aggregators.outputs import (
+    cascade,
+    choice_shuffle,
+    conductor,
+    debate,
     first,
     judge,
     learned,
     majority,
+    mbr,
+    moa,
     ranker,
+    self_consistency,
+    stability,
     synthesize,
     verifiers,
     weak_verifiers,
@@ -43,6 +51,14 @@ _OURS: Mapping[str, AggregatorRow] = {
     "weak_verifiers": AggregatorRow(
         weak_verifiers.make, asks_model=True, asks_model_if=weak_verifiers.asks_model
     ),
+    "debate": AggregatorRow(debate.make, asks_model=True, asks_model_if=debate.asks_model),
+    "moa": AggregatorRow(moa.make, asks_model=True),
+    "conductor": AggregatorRow(conductor.make, asks_model=True),
+    "self_consistency": AggregatorRow(self_consistency.make),
+    "choice_shuffle": AggregatorRow(choice_shuffle.make),
+    "stability": AggregatorRow(stability.make),
+    "mbr": AggregatorRow(mbr.make, asks_model_if=mbr.asks_model),
+    "cascade": AggregatorRow(cascade.make),
 }
 
 AGGREGATORS = NameTable(

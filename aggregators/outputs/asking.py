@@ -6,7 +6,7 @@ A step is a function of the stored responses alone. A call of an aggregator has 
 
 import random
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import Field, JsonValue
@@ -17,6 +17,7 @@ from aggregators.outputs.votes import (
     abstentions,
     expert_answer,
     group_equivalent,
+    most_votes,
     read_ballots,
     usage_by_role,
     used,
@@ -67,6 +68,12 @@ class Reading(NamedTuple):
         return [ballot for ballot in self.ballots if ballot.value is not None]
 
 
+def one_each(ballot: Ballot) -> float:
+    """The weight of a vote where all count alike."""
+    del ballot
+    return 1.0
+
+
 class Desk:
     """Reads the experts' responses and writes answers under the aggregator's name."""
 
@@ -108,6 +115,23 @@ class Desk:
         }
         return Done(answer=answer.model_copy(update=changes))
 
+    def by_majority(
+        self,
+        state: QueryState,
+        responses: Sequence[Response],
+        ballots: Sequence[Ballot],
+        *,
+        first: Sequence[Ballot],
+        notes: Iterable[str] = (),
+        extras: Mapping[str, JsonValue] | None = None,
+    ) -> Done:
+        """The answer with most of these votes; by the weighted vote of the responses if there are none."""
+        groups = group_equivalent(self.context.grader, state.query, ballots)
+        if not groups:
+            return self.by_vote(state, responses, extras=extras)
+        winner = most_votes(groups).best
+        return self.chosen(state, responses, ballots, winner, first=first, notes=notes, extras=extras)
+
     def chosen(
         self,
         state: QueryState,
@@ -115,14 +139,15 @@ class Desk:
         ballots: Sequence[Ballot],
         winner: Ballot,
         *,
-        weights: Mapping[str, float] | None = None,
+        first: Sequence[Ballot] | None = None,
+        weight: Callable[[Ballot], float] = one_each,
         notes: Iterable[str] = (),
         extras: Mapping[str, JsonValue] | None = None,
     ) -> Done:
         """The answer in the winner's words.
 
         Args:
-            weights: of each answer, by its value; None = every vote counts 1.
+            first: ballots of the experts' own responses, if others vote, too.
         """
         answer = expert_answer(
             self.name,
@@ -130,9 +155,14 @@ class Desk:
             responses,
             ballots,
             winner=winner,
-            weight=lambda ballot: 1.0 if weights is None else weights.get(ballot.value or "", 0.0),
+            weight=weight,
         )
-        changes = {"notes": (*answer.notes, *notes), "extras": dict(extras or {})}
+        absent = abstentions(ballots if first is None else first)
+        changes = {
+            "degraded": bool(absent),
+            "notes": (*absent, *further(ballots, first), *notes),
+            "extras": dict(extras or {}),
+        }
         return Done(answer=answer.model_copy(update=changes))
 
     def composed(
@@ -143,19 +173,25 @@ class Desk:
         *,
         text: str,
         value: str,
+        first: Sequence[Ballot] | None = None,
+        weight: Callable[[Ballot], float] = one_each,
         notes: Iterable[str] = (),
         extras: Mapping[str, JsonValue] | None = None,
     ) -> Done:
-        """An answer in nobody's words."""
+        """An answer in nobody's words.
+
+        Args:
+            first: ballots of the experts' own responses, if others vote, too.
+        """
         calls = used(state, responses)
-        absent = abstentions(ballots)
+        absent = abstentions(ballots if first is None else first)
         answer = Answer(
             text=text,
             value=value,
             aggregator=self.name,
             degraded=bool(absent),
-            notes=(*absent, *notes),
-            votes=votes(ballots, lambda _: 1.0),
+            notes=(*absent, *further(ballots, first), *notes),
+            votes=votes(ballots, weight),
             decision=state.decision,
             usage_by_role=usage_by_role(calls),
             n_calls=len(calls),
@@ -277,6 +313,13 @@ def failures(replies: Iterable[Response]) -> tuple[str, ...]:
     return (f"not heard: {', '.join(lost)}",) if lost else ()
 
 
+def further(ballots: Sequence[Ballot], first: Sequence[Ballot] | None) -> tuple[str, ...]:
+    """A note on further responses that could not be read; empty where all could."""
+    more = [] if first is None else [ballot for ballot in ballots if ballot not in first]
+    n_read = sum(ballot.value is not None for ballot in more)
+    return (f"{n_read} of {len(more)} further responses counted",) if n_read < len(more) else ()
+
+
 def candidate_text(ballot: Ballot, budget: int) -> str:
     """A response as it is shown to others: without reasoning blocks, at most `budget` characters.
 
@@ -356,7 +399,25 @@ def both_orders(n: int) -> list[Shown]:
     return [shown for i, j in pairs for shown in (Shown(i, j), Shown(j, i))]
 
 
-def by_value(groups: Sequence[Group], scores: Sequence[float]) -> dict[str, float]:
-    """Scores of answers by every value that a ballot of theirs has."""
+def score_of(groups: Sequence[Group], scores: Sequence[float]) -> Callable[[Ballot], float]:
+    """The weight of a vote that is its answer's score; 0 for an answer that has none."""
     pairs = zip(groups, scores, strict=True)
-    return {ballot.value or "": score for group, score in pairs for ballot in group.ballots}
+    by_value = {ballot.value: score for group, score in pairs for ballot in group.ballots}
+    return lambda ballot: by_value.get(ballot.value, 0.0)
+
+
+def under_name(
+    done: Done, first: Sequence[Ballot], extras: Mapping[str, JsonValue], *, notes: Iterable[str] = ()
+) -> Done:
+    """An answer made of later responses, with a note on the experts that abstained at first.
+
+    Args:
+        first: ballots of the experts' own responses.
+    """
+    absent = [note for note in abstentions(first) if note not in done.answer.notes]
+    changes = {
+        "notes": (*absent, *done.answer.notes, *notes),
+        "degraded": done.answer.degraded or bool(absent),
+        "extras": {**done.answer.extras, **extras},
+    }
+    return Done(answer=done.answer.model_copy(update=changes))

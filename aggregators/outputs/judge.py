@@ -18,12 +18,12 @@ from aggregators.outputs.asking import (
     Reading,
     Shown,
     both_orders,
-    by_value,
     candidate_text,
     failures,
     is_compact,
     leading,
     rounds,
+    score_of,
     standing,
     stated,
 )
@@ -348,7 +348,7 @@ class Judge:
             responses,
             reading.ballots,
             candidates[winner].best,
-            weights=by_value(candidates, scores),
+            weight=score_of(candidates, scores),
             notes=(*failures(replies.values()), *self._notes(state, judge_id, found)),
             extras=extras,
         )

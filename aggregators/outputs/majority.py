@@ -6,7 +6,14 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from aggregators.outputs.votes import Group, expert_answer, group_equivalent, no_answer, read_ballots
+from aggregators.outputs.votes import (
+    Group,
+    expert_answer,
+    group_equivalent,
+    most_votes,
+    no_answer,
+    read_ballots,
+)
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Done, QueryState, Response
 from orchestrator.options import Options, parse_options
@@ -46,15 +53,10 @@ class MajorityVote:
 
     def _winner(self, groups: Sequence[Group], state: QueryState) -> Group:
         if self._options.ties == "weight":
-            return max(groups, key=_standing)
+            return most_votes(groups)
         most = max(len(group.ballots) for group in groups)
         tied = sorted((g for g in groups if len(g.ballots) == most), key=lambda g: g.value)
         return random.Random(f"{self._seed_of(state)}:{state.query.content_hash}").choice(tied)
-
-
-def _standing(group: Group) -> tuple[int, float]:
-    # Rounded: sums of equal weights must tie whatever the order they were added in.
-    return len(group.ballots), round(sum(b.weight for b in group.ballots), 9)
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:

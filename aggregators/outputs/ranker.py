@@ -14,11 +14,11 @@ from aggregators.outputs.asking import (
     Reading,
     Shown,
     both_orders,
-    by_value,
     candidate_text,
     failures,
     leading,
     rounds,
+    score_of,
     standing,
     verdict_of,
 )
@@ -139,7 +139,7 @@ class Ranker:
             responses,
             reading.ballots,
             candidates[winner].best,
-            weights=by_value(candidates, [float(n) for n in won]),
+            weight=score_of(candidates, [float(n) for n in won]),
             notes=failures(replies.values()),
             extras={"ranker": {"model": judge_id, "wins": listed, "comparisons": read}},
         )

@@ -55,9 +55,14 @@ class Synthesize:
     cannot be read is never guessed from its text.
     """
 
-    name = "synthesize"
-
-    def __init__(self, context: AggregatorContext, options: SynthesizeOptions) -> None:
+    def __init__(
+        self, context: AggregatorContext, options: SynthesizeOptions, *, name: str = "synthesize"
+    ) -> None:
+        """
+        Args:
+            name: that of the aggregator that writes so.
+        """
+        self.name = name
         self._context = context
         self._options = options
         self._vote = WeightedVote(context, WeightedOptions())

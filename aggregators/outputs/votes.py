@@ -67,11 +67,16 @@ def read_ballots(grader: Grader, state: QueryState, responses: Iterable[Response
     places: dict[str, int] = {}
     for place, expert_id in enumerate(state.decision.expert_ids if state.decision else ()):
         places.setdefault(expert_id, place)
-    ballots = [_read(grader, state, response, places) for response in responses]
+    ballots = [_ballot(grader, state, response, places) for response in responses]
+    return in_order(ballots)
+
+
+def in_order(ballots: Iterable[Ballot]) -> list[Ballot]:
+    """The best recruit's first; of one expert the earlier."""
     return sorted(ballots, key=lambda b: (b.rank, b.expert_id, b.response.stage, b.response.sample_ix))
 
 
-def _read(grader: Grader, state: QueryState, response: Response, places: dict[str, int]) -> Ballot:
+def _ballot(grader: Grader, state: QueryState, response: Response, places: dict[str, int]) -> Ballot:
     recruit = state.decision.recruit(response.expert_id) if state.decision else None
     accuracy, weight = (recruit.accuracy, recruit.weight) if recruit else (UNINFORMED, 0.0)
     rank = places.get(response.expert_id, len(places))
@@ -108,6 +113,12 @@ def group_equivalent(grader: Grader, query: Query, ballots: Sequence[Ballot]) ->
         if ballot.value is not None:
             groups.setdefault(home_of[ballot.value], []).append(ballot)
     return [Group(tuple(group)) for group in groups.values()]
+
+
+def most_votes(groups: Sequence[Group]) -> Group:
+    """The answer with most votes; ties by the router's weights summed, then the better recruit."""
+    # Rounded: sums of equal weights must tie whatever the order they were added in.
+    return max(groups, key=lambda g: (len(g.ballots), round(sum(b.weight for b in g.ballots), 9)))
 
 
 def lead(scores: Sequence[float], leader: int) -> float:

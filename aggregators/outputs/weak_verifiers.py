@@ -18,12 +18,12 @@ from aggregators.outputs.asking import (
     Chair,
     Desk,
     Reading,
-    by_value,
     candidate_text,
     failures,
     is_compact,
     leading,
     rounds,
+    score_of,
     standing,
     stated,
 )
@@ -295,7 +295,7 @@ class WeakVerifiers:
             responses,
             reading.ballots,
             candidates[winner].best,
-            weights=by_value(candidates, [score or 0.0 for score in scores]),
+            weight=score_of(candidates, [score or 0.0 for score in scores]),
             notes=failures(said),
             extras=extras,
         )

@@ -7,6 +7,8 @@ from orchestrator.domain.queries import Message, Query
 from orchestrator.prompts.asking import ANSWER_FORMS
 from orchestrator.prompts.defusing import defuse, defused
 from orchestrator.prompts.fencing import fenced, is_data
+from orchestrator.prompts.judging import COMPACT
+from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, compact
 
 
 class Heard(NamedTuple):
@@ -50,14 +52,27 @@ def reconsider(query: Query, own: str, others: Sequence[str], *, fence: str) -> 
 
 
 def conduct(
-    query: Query, experts: Mapping[int, str], heard: Sequence[Heard], *, rounds_left: int, fence: str
+    query: Query,
+    experts: Mapping[int, str],
+    heard: Sequence[Heard],
+    *,
+    rounds_left: int,
+    style: str,
+    fence: str,
 ) -> tuple[Message, ...]:
     """Ask the conductor for its next instruction, or for the answer (arXiv:2401.12954; our words).
 
     Args:
         experts: what each expert is good at, by its number.
         rounds_left: the present one included; 1 is announced as the last.
+        style: `full`, or `compact`: the question and all replies, no instruction; the reply is the answer.
+
+    Raises:
+        UnknownNameError: no such style.
     """
+    SYNTHESIZE_STYLES.find(style)
+    if style == COMPACT:
+        return _asked(query, (compact(query, [one.reply for one in heard]),))
     listed = "\n".join(f"expert {number}: {what}" for number, what in experts.items())
     replies = "\n".join(
         f"You told expert {one.number}: {defuse(one.instruction)}\n"

@@ -112,6 +112,7 @@ def test_people_see_the_cards_of_the_moment(tmp_path: Path) -> None:
     [
         ("synthesize", ("scribe-engine", "judge-engine")),
         ("by_model", ("scribe-engine", "judge-engine")),
+        ("by_agents", ()),
         ("auto", ()),
         ("by_nobody", ()),
         ("by_package", ()),
@@ -129,6 +130,9 @@ def test_the_engines_that_write_answers_come_late_and_nothing_is_built_to_know_t
     put_on_path(monkeypatch, site)
     own = {
         "by_model": CompositionSettings(router="all", aggregator="synthesize"),
+        "by_agents": CompositionSettings(
+            router="all", aggregator="debate", aggregator_options={"protocol": "mutual"}
+        ),
         "by_nobody": CompositionSettings(router="all", aggregator="nobody"),
         "by_package": CompositionSettings(router="all", aggregator="torn"),
     }

@@ -16,7 +16,7 @@ from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import NoCapableExpertError
-from orchestrator.ports.composing import Count, Outlook, RoutingInput
+from orchestrator.ports.composing import Aggregator, Count, InFlight, Outlook, Pace, RoutingInput
 from orchestrator.ports.skills import SkillAnnotator
 
 POOL = Pool(
@@ -108,15 +108,18 @@ def ensemble(
     reads_text: bool = True,
     job: Job = JOB,
     quotes: bool = False,
+    aggregator: Aggregator | None = None,
+    pace: Pace | None = None,
 ) -> Ensemble:
     return Ensemble(
         "auto",
         pool=POOL,
         reader=SkillReader(annotator or NoSkills(), None, None),
         router=Always(*expert_ids, reads_text=reads_text),
-        aggregator=Joined(),
+        aggregator=aggregator or Joined(),
         job=job,
         quotes=quotes,
+        waves=pace,
     )
 
 
@@ -406,3 +409,60 @@ def test_a_roll_call_asks_those_who_are_still_in_the_pool(
     else:
         assert isinstance(step, Ask)
         assert [call.expert_id for call in step.calls] == asked
+
+
+class Counting(Joined):
+    """Says how many queries were stepped together; asks once more before it answers."""
+
+    def __init__(self, n: int = 0) -> None:
+        self._n = n
+
+    def learn(self, batch: Sequence[InFlight]) -> Aggregator:
+        return Counting(len(batch))
+
+    def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
+        return Done(answer=Answer(text=f"{self._n} {state.seed} {state.max_tokens} {len(expert_responses)}"))
+
+
+def test_an_aggregator_may_learn_from_the_queries_that_are_stepped_together() -> None:
+    decision = decided("one")
+    states = [
+        state(stage=1, query=QUERY.replaced(id=str(i))).model_copy(
+            update={"id": i, "decision": decision, "responses": (response("one", "2"),)}
+        )
+        for i in range(3)
+    ]
+    steps = ensemble(aggregator=Counting()).step(states)
+    assert [step.answer.text for step in steps if isinstance(step, Done)] == ["3 5 32 1"] * 3
+
+
+class FirstOnly:
+    """A pace: asks the last recruit only, and then decides by itself."""
+
+    def opened(self, state: QueryState, decision: Decision) -> Decision:
+        return decision.model_copy(update={"recruits": decision.recruits[-1:]})
+
+    def next(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:
+        return Done(answer=Answer(text="paced"))
+
+
+def test_a_pace_says_who_is_asked_first_and_when_it_is_enough() -> None:
+    paced = ensemble("one", "two", pace=FirstOnly())
+    [ask] = paced.step([state()])
+    assert isinstance(ask, Ask)
+    assert [call.expert_id for call in ask.calls] == ["two"]
+    [done] = paced.step([state(stage=1, decision=ask.decision, responses=(response("two", "2"),))])
+    assert isinstance(done, Done)
+    assert done.answer.text == "paced"
+
+
+@pytest.mark.parametrize("role", [CallRole.JUDGE, CallRole.SAMPLE, CallRole.DISCUSS, CallRole.VERIFY])
+def test_nobody_stands_in_once_an_aggregator_has_asked(role: CallRole) -> None:
+    failed = response("one", "").model_copy(update={"error_code": "engine_crashed"})
+    asked = state(
+        stage=2,
+        decision=decided("one", reserves=("two",)),
+        responses=(failed, response("three", "x", role)),
+    )
+    [step] = ensemble().step([asked])
+    assert isinstance(step, Done)

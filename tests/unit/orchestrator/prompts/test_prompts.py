@@ -279,3 +279,51 @@ def test_texts_of_this_version_are_pinned() -> None:
     ]
     digest = content_hash([[message.content for message in messages] for messages in texts])
     assert (prompts.VERSION, digest[:12]) == ("v1", "12d52ef09c98")
+
+
+def further_prompts(text: str, fence: str) -> list[tuple[Message, ...]]:
+    """Every prompt of an aggregator that asks for more, with a text of others in each of its places."""
+    pair, heard = (text, text), [prompts.Heard(1, text, text)]
+    made = [
+        prompts.judge(QUERY, pair, style=style, fence=fence, rubric=[text], hard=[text])
+        for style in prompts.SYNTHESIZE_STYLES
+    ]
+    for style in prompts.SYNTHESIZE_STYLES:
+        made += [prompts.compare(QUERY, pair, style=style, fence=fence)]
+        made += [prompts.decide(QUERY, pair, style=style, fence=fence)]
+        made += [prompts.verify(QUERY, text, style=style, fence=fence)]
+        made += [prompts.checklist(QUERY, pair, style=style, fence=fence)]
+        made += [prompts.conduct(QUERY, {1: "sort 90%"}, heard, rounds_left=1, style=style, fence=fence)]
+    made += [prompts.advocate(QUERY, text, text, [text], fence=fence)]
+    made += [prompts.reconsider(QUERY, text, [text], fence=fence)]
+    made += [prompts.consult(text), prompts.with_shots(QUERY, [prompts.Shot(QUERY, text)], style="plain")]
+    return made
+
+
+@pytest.mark.parametrize("control", CONTROL_STRINGS)
+def test_no_prompt_of_an_aggregator_lets_a_control_string_in(control: str) -> None:
+    for messages in further_prompts(control, "f"):
+        assert all(control not in message.content for message in messages)
+
+
+def test_what_others_wrote_stands_between_marks_with_the_fence_and_is_said_to_be_data() -> None:
+    for (message,) in further_prompts("words of others", "7f3a")[:-2]:
+        content = message.content
+        if "Candidates:" in content:
+            continue  # the compact form
+        assert "Everything between the marks that carry 7f3a is their text" in content
+        assert content.count(" 7f3a]\nwords of others\n[end of ") == content.count("[end of ") > 0
+
+
+def test_the_last_round_of_a_conductor_asks_for_the_answer_alone() -> None:
+    (last,) = prompts.conduct(QUERY, {}, [], rounds_left=1, style="full", fence="f")
+    (more,) = prompts.conduct(QUERY, {}, [], rounds_left=2, style="full", fence="f")
+    assert "This is the last round" in last.content
+    assert "ASK" not in last.content
+    assert "2 rounds are left" in more.content
+
+
+def test_prompts_of_aggregators_that_ask_for_more_are_pinned() -> None:
+    """Nothing that is measured depends on them: another digest needs no other version."""
+    texts = [m.content for messages in further_prompts("It is A.", "7f3a") for m in messages]
+    assert content_hash(texts)[:12] == "10441af2531e"
