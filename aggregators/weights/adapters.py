@@ -79,7 +79,13 @@ def _plain_weights(
     method: str, adapters: Sequence[Lora], params: Mapping[str, JsonValue], name: str
 ) -> tuple[float, ...] | None:
     """Factors of the products whose sum is the merge; None where it is no such sum."""
-    tensors = Tensors(name=name, base=None, models=tuple(item.b for item in adapters), dtype=torch.float32)
+    tensors = Tensors(
+        name=name,
+        base=None,
+        models=tuple(item.b for item in adapters),
+        dtype=torch.float32,
+        out_dtype=torch.float32,
+    )
     if method == "linear":
         linear = parse_options("merge method 'linear'", LinearOptions, in_python(params))
         weights = tensors.weights(linear.weight, may_be_negative=True)

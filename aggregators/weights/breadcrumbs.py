@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from aggregators.weights.rescaling import with_l1_of
+from aggregators.weights.blocks import NOTHING_DROPPED, Kept, magnitudes
+from aggregators.weights.rescaling import l1_scale
 from aggregators.weights.rows import Finite, MergeOptions, PerModel, Tensors
 from aggregators.weights.selecting import smallest
 from aggregators.weights.task_arithmetic import plain_sum
@@ -31,7 +32,8 @@ class BreadcrumbsOptions(MergeOptions):
 def merge_plain(tensors: Tensors, options: BreadcrumbsOptions) -> Tensor:
     """theta_0 + lambda times the weighted sum of what is kept."""
     weights = tensors.weights(options.weight, may_be_negative=True)
-    return plain_sum(tensors, _kept(tensors, options), weights, normalize=options.normalize, lam=options.lam)
+    kept = _kept(tensors, options)
+    return plain_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
 def merge_ties(tensors: Tensors, options: BreadcrumbsOptions) -> Tensor:
@@ -41,32 +43,33 @@ def merge_ties(tensors: Tensors, options: BreadcrumbsOptions) -> Tensor:
         MergeError: a negative weight with `normalize`.
     """
     weights = tensors.weights(options.weight, may_be_negative=not options.normalize)
-    return elected_sum(
-        tensors, _kept(tensors, options), weights, normalize=options.normalize, lam=options.lam
-    )
+    kept = _kept(tensors, options)
+    return elected_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
-def middle(tau: Tensor, density: float, gamma: float) -> Tensor:
-    """tau at int(density n) places by ascending magnitude, and zeros elsewhere.
+def middle(sizes: Tensor, density: float, gamma: float) -> Tensor:
+    """Mask of int(density n) entries, by ascending magnitude from place max(0, n - kept - int(gamma n)) on.
 
-    The first place is max(0, n - int(density n) - int(gamma n)). Of equal magnitudes the earlier index comes
-    first.
+    Of equal magnitudes the earlier index comes first.
+
+    Args:
+        sizes: magnitudes, flattened.
     """
-    if density >= 1:
-        return tau
-    n = tau.numel()
+    n = sizes.numel()
     n_kept = max(0, int(density * n))
     begin = max(0, n - n_kept - int(gamma * n))
-    magnitudes = tau.abs().reshape(-1)
-    mask = smallest(magnitudes, begin + n_kept) & ~smallest(magnitudes, begin)
-    return tau * mask.view_as(tau)
+    return smallest(sizes, begin + n_kept) & ~smallest(sizes, begin)
 
 
-def _kept(tensors: Tensors, options: BreadcrumbsOptions) -> list[Tensor]:
+def _kept(tensors: Tensors, options: BreadcrumbsOptions) -> list[Kept]:
     densities = tensors.per_model("density", options.density)
     gammas = tensors.per_model("gamma", options.gamma)
     kept = []
-    for tau, density, gamma in zip(tensors.task_vectors(), densities, gammas, strict=True):
-        part = middle(tau, density, gamma)
-        kept.append(with_l1_of(tau, part) if options.rescale else part)
+    for position, (density, gamma) in enumerate(zip(densities, gammas, strict=True)):
+        if density >= 1:
+            kept.append(NOTHING_DROPPED)
+            continue
+        sizes = magnitudes(tensors, position)
+        mask = middle(sizes, density, gamma)
+        kept.append(Kept(mask, l1_scale(sizes, mask) if options.rescale else 1.0))
     return kept

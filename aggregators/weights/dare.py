@@ -5,10 +5,12 @@ Then task arithmetic (`dare_linear`), or the election of signs of TIES without i
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from aggregators.weights.blocks import NOTHING_DROPPED, Kept, magnitudes
 from aggregators.weights.masks import bernoulli_mask
-from aggregators.weights.rescaling import with_l1_of
+from aggregators.weights.rescaling import l1_scale
 from aggregators.weights.rows import Finite, MergeOptions, PerModel, Tensors
 from aggregators.weights.task_arithmetic import plain_sum
 from aggregators.weights.ties import elected_sum
@@ -38,9 +40,8 @@ class DareOptions(MergeOptions):
 def merge_linear(tensors: Tensors, options: DareOptions) -> Tensor:
     """theta_0 + lambda sum w m tau / density, m the random masks."""
     weights = tensors.weights(options.weight, may_be_negative=True)
-    return plain_sum(
-        tensors, dropped(tensors, options), weights, normalize=options.normalize, lam=options.lam
-    )
+    kept = kept_at_random(tensors, options)
+    return plain_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
 def merge_ties(tensors: Tensors, options: DareOptions) -> Tensor:
@@ -50,26 +51,24 @@ def merge_ties(tensors: Tensors, options: DareOptions) -> Tensor:
         MergeError: a negative weight with `normalize`.
     """
     weights = tensors.weights(options.weight, may_be_negative=not options.normalize)
-    deltas = dropped(tensors, options)
-    return elected_sum(tensors, deltas, weights, normalize=options.normalize, lam=options.lam)
+    kept = kept_at_random(tensors, options)
+    return elected_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
-def dropped(tensors: Tensors, options: DareOptions) -> list[Tensor]:
-    """The task vectors with entries dropped and the rest rescaled."""
+def kept_at_random(tensors: Tensors, options: DareOptions) -> list[Kept]:
+    """Entries of every task vector that are kept, and the factor that makes up for the others."""
     densities = tensors.per_model("density", options.density)
-    return [
-        _drop(tau, density, options, tensors.name, position)
-        for position, (tau, density) in enumerate(zip(tensors.task_vectors(), densities, strict=True))
-    ]
+    return [_kept(tensors, position, density, options) for position, density in enumerate(densities)]
 
 
-def _drop(tau: Tensor, density: float, options: DareOptions, name: str, position: int) -> Tensor:
+def _kept(tensors: Tensors, position: int, density: float, options: DareOptions) -> Kept:
     if density >= 1:
-        return tau
+        return NOTHING_DROPPED
+    model = tensors.models[position]
     if density <= 0:
-        return tau.zero_()
-    mask = bernoulli_mask(tau, density, seed=options.seed, name=name, position=position)
+        return Kept(torch.zeros(model.numel(), dtype=torch.bool, device=model.device))
+    drawn = bernoulli_mask(model, density, seed=options.seed, name=tensors.name, position=position)
+    mask = drawn.reshape(-1)
     if options.rescale == "paper":
-        return tau.mul_(mask).div_(density)
-    kept = tau * mask
-    return with_l1_of(tau, kept) if options.rescale else kept
+        return Kept(mask, 1 / density)
+    return Kept(mask, l1_scale(magnitudes(tensors, position), mask) if options.rescale else 1.0)

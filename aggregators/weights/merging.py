@@ -148,13 +148,19 @@ def merge_tensor(
     require_same_shape(name, given)
     if is_whole(given):
         return _copied(name, base, models)
-    tensors = Tensors(name=name, base=base, models=tuple(models), dtype=computing_dtype(name, given))
+    tensors = Tensors(
+        name=name,
+        base=base,
+        models=tuple(models),
+        dtype=computing_dtype(name, given),
+        out_dtype=out_dtype or given[0].dtype,
+    )
     for number, tensor in enumerate(given):
         require_finite(name, tensor, where=_whose(number, base))
     merged = row.merge(tensors, in_python(params)) if given[0].numel() else given[0]
     if row.needs_base and all(is_same(given[0], model) for model in models):
         merged = given[0]
-    result = merged.to(out_dtype or given[0].dtype)
+    result = merged.to(tensors.out_dtype)
     require_finite(name, result, where=f"of the result of '{method}'")
     return result
 

@@ -35,53 +35,49 @@ class PcbOptions(MergeOptions):
 def merge(tensors: Tensors, options: PcbOptions) -> Tensor:
     """theta_0 + lambda sum_i scale_i tau_i / max(sum_i scale_i, 1e-12), entry by entry."""
     taus = [tau.reshape(-1) for tau in tensors.task_vectors()]
-    scales = scales_of_code if options.variant == "code" else scales_of_paper
-    total = torch.zeros_like(taus[0])
-    divisor = torch.zeros_like(taus[0])
-    for tau, scale in zip(taus, scales(taus, options.r), strict=True):
-        total += scale * tau
+    scale_of = _scale_of_code if options.variant == "code" else _scale_of_paper
+    together = sum_of(taus)
+    total = torch.zeros_like(together)
+    divisor = torch.zeros_like(together)
+    for tau in taus:
+        scale = scale_of(tau, taus, together, options.r)
+        total.addcmul_(scale, tau)
         divisor += scale
     merged = total.div_(divisor.clamp_(min=LEAST_SCALE))
     base = tensors.base_tensor()
-    return base.add(merged.view_as(base), alpha=options.lam)
+    return merged.mul_(options.lam).view_as(base).add_(base)
 
 
-def scales_of_code(taus: Sequence[Tensor], r: float) -> list[Tensor]:
-    """minmax(max(score_i, floor_i)), score_i = exp(N x_i^2) tanh(tau_i sum_j tau_j), x_i = minmax|tau_i|.
+def _scale_of_code(tau: Tensor, taus: Sequence[Tensor], together: Tensor, r: float) -> Tensor:
+    """minmax(max(score, floor)), score = exp(N x^2) tanh(tau sum_j tau_j), x = minmax|tau|.
 
     Args:
-        taus: N flattened task vectors of D entries.
+        tau: flattened task vector of D entries, one of the N `taus`, whose sum is `together`.
     """
-    together = sum_of(taus)
-    scales = []
-    for tau in taus:
-        score = minmax(tau.abs()).square_().mul_(len(taus)).exp_() * torch.tanh(tau * together)
-        scales.append(minmax(score.clamp_(min=_floor(score, r))))
-    return scales
+    score = _minmax(tau.abs()).square_().mul_(len(taus)).exp_().mul_((tau * together).tanh_())
+    return _minmax(score.clamp_(min=_floor(score, r)))
 
 
-def scales_of_paper(taus: Sequence[Tensor], r: float) -> list[Tensor]:
-    """score_i where it reaches floor_i, else 0.
+def _scale_of_paper(tau: Tensor, taus: Sequence[Tensor], together: Tensor, r: float) -> Tensor:
+    """The score where it reaches the floor, else 0.
 
-    score_i = softmax(N minmax(tau_i^2)) sum_j softmax(minmax(tau_i tau_j)).
-    Each softmax is over the tensor's entries, and multiplied by their number: a factor common to all models,
-    which keeps the scores of large tensors away from 0.
+    score = softmax(N minmax(tau^2)) sum_j softmax(minmax(tau tau_j)). Each softmax is over the tensor's
+    entries, and multiplied by their number: a factor common to all models, which keeps the scores of large
+    tensors away from 0.
     """
-    scales = []
-    for tau in taus:
-        intra = _softmax(minmax(tau.square()).mul_(len(taus)))
-        inter = sum_of([_softmax(minmax(tau * other)) for other in taus])
-        score = intra * inter
-        scales.append(score * (score >= _floor(score, r)))
-    return scales
+    score = torch.zeros_like(together)
+    for other in taus:
+        score += _softmax(_minmax(tau * other))
+    score.mul_(_softmax(_minmax(tau.square()).mul_(len(taus))))
+    return score.mul_(score >= _floor(score, r))
 
 
-def minmax(values: Tensor) -> Tensor:
-    """Values moved and scaled to [0, 1]; a constant becomes 0."""
+def _minmax(values: Tensor) -> Tensor:
+    """The values, moved and scaled to [0, 1] in place; a constant becomes 0."""
     least, most = torch.aminmax(values)
     if not float(most - least) > 0:
-        return torch.zeros_like(values)
-    return (values - least).div_(most - least)
+        return values.zero_()
+    return values.sub_(least).div_(most - least)
 
 
 def _floor(score: Tensor, r: float) -> float:

@@ -5,9 +5,11 @@ from torch import Tensor
 LEAST_NORM = 1e-7
 
 
-def with_l1_of(tau: Tensor, kept: Tensor) -> Tensor:
-    """`kept`, scaled to the sum of magnitudes of `tau`; as it is where either is under 1e-7."""
-    before, after = float(tau.abs().sum()), float(kept.abs().sum())
-    if before < LEAST_NORM or after < LEAST_NORM:
-        return kept
-    return kept * (before / after)
+def l1_scale(sizes: Tensor, mask: Tensor) -> float:
+    """Factor that gives what is kept the sum of magnitudes of all; 1 where either sum is under 1e-7.
+
+    Args:
+        sizes: magnitudes of a task vector's entries, flattened; mask: of those kept.
+    """
+    before, after = float(sizes.sum()), float(sizes[mask].sum())
+    return 1.0 if before < LEAST_NORM or after < LEAST_NORM else before / after

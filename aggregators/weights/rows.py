@@ -36,15 +36,21 @@ class Tensors:
         base: theta_0; None where the method has no base.
         models: theta_i in the recipe's order, all of one shape.
         dtype: computed in: float64 where an input is, else float32.
+        out_dtype: of the result, which methods may leave in `dtype`.
     """
 
     name: str
     base: Tensor | None
     models: tuple[Tensor, ...]
     dtype: torch.dtype
+    out_dtype: torch.dtype
 
     def base_tensor(self) -> Tensor:
-        """theta_0 in `dtype`.
+        """theta_0 in `dtype`."""
+        return self.base_as_stored().to(self.dtype)
+
+    def base_as_stored(self) -> Tensor:
+        """theta_0.
 
         Raises:
             MergeError: there is none.
@@ -55,7 +61,7 @@ class Tensors:
                 param="base_model",
                 remedy="Name it as base_model.",
             )
-        return self.base.to(self.dtype)
+        return self.base
 
     def task_vectors(self) -> list[Tensor]:
         """tau_i = theta_i - theta_0 in `dtype`, one new tensor per model."""
@@ -99,7 +105,7 @@ class MergeRow(NamedTuple):
     """A merge method.
 
     Attributes:
-        merge: reads the options and merges one tensor, in the computing dtype; theta_0 is added already.
+        merge: reads the options and merges one tensor, theta_0 included; rounded to `out_dtype`, or not yet.
         options: what it can be told, with defaults.
         paper: link to the source.
         needs_base: it works on differences from a base model.

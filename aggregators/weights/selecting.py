@@ -28,7 +28,7 @@ def _ranked(values: Tensor, k: int, *, is_largest: bool) -> Tensor:
         return torch.zeros_like(values, dtype=torch.bool)
     edge = order_statistic(values, n - k if is_largest else k - 1)
     mask = values > edge if is_largest else values < edge
-    missing = k - int(mask.sum())
+    missing = k - int(torch.count_nonzero(mask))
     equal = (values == edge).nonzero()[:missing, 0]
     mask[equal] = True
     return mask

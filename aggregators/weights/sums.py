@@ -18,7 +18,7 @@ def weighted_sum(tensors: Iterable[Tensor], weights: Sequence[float], dtype: tor
         if total is None:
             total = tensor.to(dtype) * weight
         else:
-            total.add_(tensor, alpha=weight)
+            total.add_(tensor.to(dtype), alpha=weight)
     assert total is not None, "a merge has a model"
     return total
 

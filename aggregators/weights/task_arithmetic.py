@@ -1,7 +1,10 @@
 """Task arithmetic: the base plus a weighted sum of task vectors. Source: arXiv:2212.04089."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
+from aggregators.weights.blocks import NOTHING_DROPPED, Kept, add_to_base
 from aggregators.weights.rows import Finite, MergeOptions, PerModel, Tensors
 from aggregators.weights.sums import shares, weighted_sum
 
@@ -26,12 +29,18 @@ def merge(tensors: Tensors, options: TaskArithmeticOptions) -> Tensor:
         MergeError: normalised weights sum to less than 1e-8.
     """
     weights = tensors.weights(options.weight, may_be_negative=True)
-    return plain_sum(tensors, tensors.task_vectors(), weights, normalize=options.normalize, lam=options.lam)
+    all_of_each = [NOTHING_DROPPED] * len(weights)
+    return plain_sum(tensors, all_of_each, weights, normalize=options.normalize, lam=options.lam)
 
 
 def plain_sum(
-    tensors: Tensors, deltas: list[Tensor], weights: tuple[float, ...], *, normalize: bool, lam: float
+    tensors: Tensors, kept: Sequence[Kept], weights: Sequence[float], *, normalize: bool, lam: float
 ) -> Tensor:
-    """theta_0 + lambda sum w delta, the weights divided by their sum if `normalize`."""
+    """theta_0 + lambda sum w delta, delta what is kept of tau; weights by their sum if `normalize`."""
     used = shares(tensors.name, weights) if normalize else weights
-    return tensors.base_tensor().add(weighted_sum(deltas, used, tensors.dtype), alpha=lam)
+
+    def of(place: slice, taus: list[Tensor]) -> Tensor:
+        deltas = [one.of(tau, place) for one, tau in zip(kept, taus, strict=True)]
+        return weighted_sum(deltas, used, tensors.dtype)
+
+    return add_to_base(tensors, of, lam=lam)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aggregators.weights.rescaling import with_l1_of
+from aggregators.weights.blocks import NOTHING_DROPPED, Kept, add_to_base, magnitudes
+from aggregators.weights.rescaling import l1_scale
 from aggregators.weights.rows import Finite, MergeOptions, PerModel, Tensors
 from aggregators.weights.selecting import largest
 
@@ -36,41 +37,49 @@ def merge(tensors: Tensors, options: TiesOptions) -> Tensor:
     """
     weights = tensors.weights(options.weight, may_be_negative=not options.normalize)
     densities = tensors.per_model("density", options.density)
-    deltas = []
-    for tau, density in zip(tensors.task_vectors(), densities, strict=True):
-        kept = trimmed(tau, density)
-        deltas.append(with_l1_of(tau, kept) if options.rescale else kept)
-    return elected_sum(tensors, deltas, weights, normalize=options.normalize, lam=options.lam)
+    kept = [
+        trimmed(tensors, position, density, rescale=options.rescale)
+        for position, density in enumerate(densities)
+    ]
+    return elected_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
-def trimmed(tau: Tensor, density: float) -> Tensor:
-    """tau with max(1, int(density n)) entries kept, the largest by magnitude, and zeros elsewhere."""
+def trimmed(tensors: Tensors, position: int, density: float, *, rescale: bool) -> Kept:
+    """The max(1, int(density n)) entries of a task vector that are the largest by magnitude."""
     if density >= 1:
-        return tau
-    kept = max(1, int(density * tau.numel())) if density > 0 else 0
-    mask = largest(tau.abs().reshape(-1), kept)
-    return tau * mask.view_as(tau)
+        return NOTHING_DROPPED
+    sizes = magnitudes(tensors, position)
+    mask = largest(sizes, max(1, int(density * sizes.numel())) if density > 0 else 0)
+    return Kept(mask, l1_scale(sizes, mask) if rescale else 1.0)
 
 
 def elected_sum(
-    tensors: Tensors, deltas: Sequence[Tensor], weights: Sequence[float], *, normalize: bool, lam: float
+    tensors: Tensors, kept: Sequence[Kept], weights: Sequence[float], *, normalize: bool, lam: float
 ) -> Tensor:
     """theta_0 + lambda sum of the w delta whose sign is that of their sum (0 counts as +).
 
     `normalize` divides each entry by the weights of those summed there (0 counts as 1). A zero never agrees.
     """
-    parts = [delta.mul(weight) for delta, weight in zip(deltas, weights, strict=True)]
+
+    def of(place: slice, taus: list[Tensor]) -> Tensor:
+        deltas = [one.of(tau, place) for one, tau in zip(kept, taus, strict=True)]
+        return _elected(deltas, weights, normalize=normalize)
+
+    return add_to_base(tensors, of, lam=lam)
+
+
+def _elected(deltas: Sequence[Tensor], weights: Sequence[float], *, normalize: bool) -> Tensor:
+    """The deltas are modified."""
+    parts = [delta.mul_(weight) for delta, weight in zip(deltas, weights, strict=True)]
     is_positive = sum_of(parts) >= 0
     total = torch.zeros_like(parts[0])
     divisor = torch.zeros_like(parts[0])
     for part, weight in zip(parts, weights, strict=True):
         agrees = torch.where(is_positive, part > 0, part < 0)
-        total += part * agrees
+        total.addcmul_(part, agrees)
         if normalize:
             divisor.add_(agrees, alpha=weight)
-    if normalize:
-        total /= divisor.masked_fill_(divisor == 0, 1)
-    return tensors.base_tensor().add(total, alpha=lam)
+    return total.div_(divisor.masked_fill_(divisor == 0, 1)) if normalize else total
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:

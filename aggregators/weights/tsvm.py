@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from aggregators.weights.blocks import NOTHING_DROPPED
 from aggregators.weights.matrices import is_matrix
 from aggregators.weights.rows import Finite, MergeOptions, Tensors
-from aggregators.weights.sums import weighted_sum
 from aggregators.weights.svd import leading_triplets, polar_factor
+from aggregators.weights.task_arithmetic import plain_sum
 
 N_STDS = 3
 
@@ -31,9 +32,9 @@ def merge(tensors: Tensors, options: TsvmOptions) -> Tensor:
 
     U, S and V are the k leading triplets of all T task matrices side by side, k = max(1, min(m, n) // T).
     """
+    if not is_matrix(tensors.name, tensors.models[0]):
+        return _with_mean(tensors, options.lam)
     taus = tensors.task_vectors()
-    if not is_matrix(tensors.name, taus[0]):
-        return _with_mean(tensors, taus, options.lam)
     k = max(1, min(taus[0].shape) // len(taus))
     merged = orthogonal_sum(taus, [k] * len(taus), name=tensors.name)
     return tensors.base_tensor().add(merged, alpha=options.lam)
@@ -41,9 +42,9 @@ def merge(tensors: Tensors, options: TsvmOptions) -> Tensor:
 
 def merge_robust(tensors: Tensors, options: TsvmOptions) -> Tensor:
     """`merge` of task matrices with clipped outliers, and with ranks shared by density."""
+    if not is_matrix(tensors.name, tensors.models[0]):
+        return _with_mean(tensors, options.lam)
     taus = tensors.task_vectors()
-    if not is_matrix(tensors.name, taus[0]):
-        return _with_mean(tensors, taus, options.lam)
     clipped = [without_outliers(tau) for tau in taus]
     merged = orthogonal_sum(clipped, ranks_by_density(clipped), name=tensors.name)
     return tensors.base_tensor().add(merged, alpha=options.lam)
@@ -89,6 +90,6 @@ def _density(tau: Tensor) -> float:
     return float(wide.abs().sum()) ** 2 / (tau.numel() * squares) if squares else 0.0
 
 
-def _with_mean(tensors: Tensors, taus: list[Tensor], lam: float) -> Tensor:
-    mean = weighted_sum(taus, [1 / len(taus)] * len(taus), tensors.dtype)
-    return tensors.base_tensor().add(mean, alpha=lam)
+def _with_mean(tensors: Tensors, lam: float) -> Tensor:
+    n = len(tensors.models)
+    return plain_sum(tensors, [NOTHING_DROPPED] * n, [1.0] * n, normalize=True, lam=lam)

@@ -4,11 +4,13 @@ Source: arXiv:2406.15479. Served as one composed adapter per mixture, with the r
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
+from aggregators.weights.blocks import NOTHING_DROPPED
 from aggregators.weights.lora import Lora, concatenate, factor, product
 from aggregators.weights.matrices import is_matrix
 from aggregators.weights.rows import Finite, MergeOptions, PerModel, Tensors
@@ -33,7 +35,7 @@ class TwinOptions(MergeOptions):
 
 def merge(tensors: Tensors, options: TwinOptions) -> Tensor:
     """theta(w) = shared + sum w_i E_i, E_i the rank-r part of theta_i - shared; shared where no matrix is."""
-    shared = shared_tensor(tensors, options.gamma)
+    shared = shared_tensor(replace(tensors, out_dtype=tensors.dtype), options.gamma)
     if not is_matrix(tensors.name, shared):
         return shared
     n = len(tensors.models)
@@ -49,8 +51,8 @@ def merge(tensors: Tensors, options: TwinOptions) -> Tensor:
 
 def shared_tensor(tensors: Tensors, gamma: float) -> Tensor:
     """theta_0 + gamma sum tau; any other merge may stand in its place."""
-    ones = (1.0,) * len(tensors.models)
-    return plain_sum(tensors, tensors.task_vectors(), ones, normalize=False, lam=gamma)
+    n = len(tensors.models)
+    return plain_sum(tensors, [NOTHING_DROPPED] * n, [1.0] * n, normalize=False, lam=gamma)
 
 
 def expert_adapter(model: Tensor, shared: Tensor, rank: int, *, name: str) -> Lora:

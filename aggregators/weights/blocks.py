@@ -1,0 +1,72 @@
+"""Blocks of tensors: what is done entry by entry is done a block at a time, within caches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aggregators.weights.rows import Tensors
+from aggregators.weights.sums import weighted_sum
+
+BLOCK = 1 << 18
+"""Entries of a block."""
+
+OfBlock = Callable[[slice, list[Tensor]], Tensor]
+"""What is added to the base in a block: from its place in the flattened tensor and the task vectors there."""
+
+
+class Kept(NamedTuple):
+    """Entries of a task vector that are kept, and what they are multiplied by.
+
+    Attributes:
+        mask: bool, flattened; None = all.
+    """
+
+    mask: Tensor | None = None
+    scale: float = 1.0
+
+    def of(self, tau: Tensor, place: slice) -> Tensor:
+        """The task vector's block with what is not kept set to 0; `tau` may be modified."""
+        if self.mask is not None:
+            tau.mul_(self.mask[place])
+        return tau if self.scale == 1 else tau.mul_(self.scale)
+
+
+NOTHING_DROPPED = Kept()
+
+
+def add_to_base(tensors: Tensors, of: OfBlock, *, lam: float) -> Tensor:
+    """theta_0 + lambda of(place, taus), block by block; the task vectors are `of`'s to modify."""
+    base = tensors.base_as_stored().reshape(-1)
+    models = [model.reshape(-1) for model in tensors.models]
+    merged = torch.empty(base.shape, dtype=tensors.out_dtype, device=base.device)
+    for place in places(base.numel()):
+        theta = base[place].to(tensors.dtype)
+        taus = [torch.sub(model[place].to(tensors.dtype), theta) for model in models]
+        merged[place] = of(place, taus).mul_(lam).add_(theta)
+    return merged.view(tensors.models[0].shape)
+
+
+def weighted_models(tensors: Tensors, weights: Sequence[float]) -> Tensor:
+    """sum_i w_i theta_i, block by block."""
+    models = [model.reshape(-1) for model in tensors.models]
+    merged = torch.empty(models[0].shape, dtype=tensors.out_dtype, device=models[0].device)
+    for place in places(models[0].numel()):
+        merged[place] = weighted_sum([model[place] for model in models], weights, tensors.dtype)
+    return merged.view(tensors.models[0].shape)
+
+
+def magnitudes(tensors: Tensors, position: int) -> Tensor:
+    """|tau| of one model, flattened."""
+    base, model = tensors.base_as_stored().reshape(-1), tensors.models[position].reshape(-1)
+    found = torch.empty(base.shape, dtype=tensors.dtype, device=base.device)
+    for place in places(base.numel()):
+        part = found[place]
+        torch.sub(model[place].to(tensors.dtype), base[place].to(tensors.dtype), out=part).abs_()
+    return found
+
+
+def places(n: int) -> Iterator[slice]:
+    """Slices of `BLOCK` entries that cover n."""
+    return (slice(begin, min(begin + BLOCK, n)) for begin in range(0, n, BLOCK))
