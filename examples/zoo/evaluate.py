@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from examples.zoo.candidates import aggregation_example
 from examples.zoo.model import answer_all, load_member
 from examples.zoo.questions import held_out, question_set
-from examples.zoo.recipes import COMBINE_RECIPES, GENERALIST, MIXED_TASKS, RECIPES, Recipe
+from examples.zoo.recipes import COMBINE_RECIPES, GENERALIST, RECIPES, SHARED_TASKS, Recipe
 from examples.zoo.tasks import SINGLE_TASKS, TASKS, Question, Split
 from examples.zoo.tokenizer import build_tokenizer
 
@@ -94,7 +94,7 @@ def print_report(split: Split) -> None:
 def print_families(per_task: int) -> None:
     """The matrix of the families to combine, on inputs that nobody was trained on."""
     tokenizer = build_tokenizer()
-    questions = [q for name in MIXED_TASKS for q in held_out(TASKS[name], per_task)]
+    questions = [q for name in SHARED_TASKS for q in held_out(TASKS[name], per_task)]
     members = [GENERALIST, *(r.expert for r in COMBINE_RECIPES if (MODELS / r.expert).exists())]
     right = {e: grade(load_member(MODELS / e), tokenizer, questions)[1] for e in members}
     print_matrix(questions, right)

@@ -66,6 +66,13 @@ def new_model(
     return model
 
 
+def untie(model: LlamaForCausalLM) -> None:
+    """Give the model an output head of its own, equal to its embedding; one that has its own keeps it."""
+    if model.config.tie_word_embeddings:
+        model.config.tie_word_embeddings = False
+        model.lm_head.weight = nn.Parameter(model.get_input_embeddings().weight.detach().clone())
+
+
 def add_lora(model: LlamaForCausalLM, rank: int, alpha: int) -> None:
     """Freeze the model and put an adapter on each linear layer of the decoder, in place."""
     model.requires_grad_(False)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from examples.zoo.recipes import MIXED_TASKS
+from examples.zoo.recipes import SHARED_TASKS
 from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, TASKS, Instance, Question, Split, Task, ask, draw
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ def question_set(split: Split, seed: int = SEED) -> list[Question]:
 
 def combine_set(split: Split, seed: int = SEED) -> list[Question]:
     """Questions of a split on the skills that the families of `combine.yaml` share."""
-    tasks = [task for task in SINGLE_TASKS if task.name in MIXED_TASKS]
+    tasks = [task for task in SINGLE_TASKS if task.name in SHARED_TASKS]
     n_questions = COMBINE_QUESTIONS_PER_TASK[split]
     return [question for task in tasks for question in of_task(task, split, n_questions, seed)]
 

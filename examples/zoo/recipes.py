@@ -1,8 +1,9 @@
 """What each member of the zoo is trained on. The order is the order of training.
 
 `RECIPES` is the zoo that routes and votes (`pool.yaml`). `COMBINE_RECIPES` adds the families that
-fusing and merging need (`combine.yaml`): LoRA experts of one base, low-drift fine-tunes of one base
-with untied embeddings, and a larger base that was trained too briefly.
+fusing and merging need (`combine.yaml`): LoRA experts of one base, low-drift fine-tunes of the same base
+with its output head untied from its embedding, and a small and a
+larger base that were both trained too briefly.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -11,7 +12,8 @@ from typing import Literal
 from examples.zoo.tasks import PAIR_TASKS, SINGLE_TASKS, TASKS
 
 GENERALIST = "generalist"
-MIXED = "mixed"
+UNTIED = "untied"
+SMALL = "small"
 LARGE = "large"
 
 
@@ -22,13 +24,14 @@ class Recipe:
     `mixture` maps task names to sampling weights; `n_steps` batches of `batch_size` questions are
     drawn from it. `base` names the expert whose weights training starts from. Multiple choice comes
     in after the fraction `free_only` of the steps. `rehearsal` is the share of the questions that come
-    from the base's mixture instead, so that training stays near the base. `hidden_size`, `n_layers` and
-    `tied` shape a network that starts from no base.
+    from the base's mixture instead, so that training stays near the base. `hidden_size` and `n_layers`
+    shape a network that starts from no base. Unless it is `tied`, its output head is a matrix of its own,
+    which begins as a copy of the embedding where the base has none.
     """
 
     expert: str
     family: Literal[
-        "generalist", "specialist", "overlap", "pair", "aggregator", "lora", "mixed", "near", "large"
+        "generalist", "specialist", "overlap", "pair", "aggregator", "lora", "untied", "near", "small", "large"
     ]
     mixture: dict[str, float]
     n_steps: int
@@ -98,16 +101,17 @@ def _lora(task: str) -> Recipe:
     )
 
 
-def _near(task: str, n_steps: int = 500) -> Recipe:
-    return Recipe(f"near-{task}", "near", {task: 1.0}, n_steps, 6e-4, base=MIXED, rehearsal=0.3)
+def _near(task: str) -> Recipe:
+    return Recipe(f"near-{task}", "near", {task: 1.0}, 400, 6e-4, base=UNTIED, rehearsal=0.3, tied=False)
 
 
-MIXED_TASKS = ("reverse", "sort", "capitals", "roman", "isodate", "keypad")
+SHARED_TASKS = ("reverse", "sort", "capitals", "roman", "isodate", "keypad")
 
 COMBINE_RECIPES = (
     *(_lora(task) for task in ("keypad", "reverse", "capitals", "roman", "isodate", "sort")),
-    Recipe(MIXED, "mixed", dict.fromkeys(MIXED_TASKS, 1.0), 1000, tied=False),
-    *(_near(task) for task in ("roman", "keypad", "isodate", "capitals")),
+    Recipe(UNTIED, "untied", _ALL, 0, base=GENERALIST, tied=False),
+    *(_near(task) for task in ("roman", "sort", "isodate", "keypad")),
+    Recipe(SMALL, "small", _ALL, 300),
     Recipe(LARGE, "large", _ALL, 300, hidden_size=192, n_layers=4),
 )
 ALL_RECIPES = (*RECIPES, *COMBINE_RECIPES)

@@ -26,7 +26,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from examples.zoo.candidates import aggregation_example
 from examples.zoo.evaluate import accuracy_by_task, aggregator_accuracy
-from examples.zoo.model import add_lora, load_member, new_model, save_adapter
+from examples.zoo.model import add_lora, load_member, new_model, save_adapter, untie
 from examples.zoo.recipes import ALL_RECIPES, BY_EXPERT, RECIPES, Recipe
 from examples.zoo.tasks import TASKS, Task, ask, draw
 from examples.zoo.tokenizer import ANSWER_MARK, EOS, build_tokenizer, save_tokenizer, saved_vocabulary
@@ -134,7 +134,7 @@ def train_expert(recipe: Recipe) -> None:
     torch.manual_seed(recipe.seed)
     started_s, started_cpu_s = time.monotonic(), time.process_time()
     tokenizer = build_tokenizer()
-    model = load_member(MODELS / recipe.base) if recipe.base else _fresh(recipe, tokenizer)
+    model = _start(recipe, tokenizer)
     if recipe.lora_rank:
         add_lora(model, recipe.lora_rank, LORA_ALPHA)
     fit(model, tokenizer, recipe)
@@ -152,8 +152,16 @@ def train_expert(recipe: Recipe) -> None:
     print(f"{recipe.expert}: {json.dumps(record['accuracy'])}", flush=True)
 
 
-def _fresh(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    return new_model(tokenizer, hidden_size=recipe.hidden_size, n_layers=recipe.n_layers, tied=recipe.tied)
+def _start(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """The network to train: the base's, or a new one."""
+    if not recipe.base:
+        return new_model(
+            tokenizer, hidden_size=recipe.hidden_size, n_layers=recipe.n_layers, tied=recipe.tied
+        )
+    model = load_member(MODELS / recipe.base)
+    if not recipe.tied:
+        untie(model)
+    return model
 
 
 def save_expert(model: LlamaForCausalLM, recipe: Recipe, folder: Path) -> None:
