@@ -31,8 +31,9 @@ class Recipe:
 
     expert: str
     family: Literal[
-        "generalist", "specialist", "overlap", "pair", "aggregator", "lora", "untied", "near", "small", "large"
-    ]
+        "generalist", "specialist", "overlap", "pair", "aggregator",
+        "lora", "untied", "near", "small", "large",
+    ]  # fmt: skip
     mixture: dict[str, float]
     n_steps: int
     peak_rate: float = 2e-3
