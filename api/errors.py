@@ -135,6 +135,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "skill_error": ErrorStatus(500, _SERVER),
     "routing_failed": ErrorStatus(500, _SERVER),
     "composition_failed": ErrorStatus(500, _SERVER),
+    "merge_stopped": ErrorStatus(500, _SERVER),
     "store_error": ErrorStatus(500, _SERVER),
     "stale_lease": ErrorStatus(500, _SERVER),
     "internal_error": ErrorStatus(500, _SERVER),

@@ -102,7 +102,11 @@ def experts(ctx: typer.Context) -> None:
     session = session_of(ctx)
     with session.app() as app:
         known, states = app.experts.cards(), app.engines.states()
-        views = [expert_view(e, known.get(e.id), states[e.engine.id]) for e in app.experts.pool.experts]
+        lineages = app.experts.lineages
+        views = [
+            expert_view(e, known.get(e.id), states[e.engine.id], lineages.get(e.id))
+            for e in app.experts.pool.experts
+        ]
         lines = engine_lines(states.values())
         table = experts_table(app.experts.pool, known, states)
         session.emit([view.model_dump(mode="json") for view in views], table, *lines)
@@ -155,10 +159,13 @@ def _emit_cards(session: Session, app: "App", expert: str | None) -> None:
     from api.cli.tables import card_table, cards_table
     from api.views.experts import card_view
 
-    known, drifting = app.experts.cards(), app.experts.drifts()
+    known, drifting, lineages = app.experts.cards(), app.experts.drifts(), app.experts.lineages
     if expert is not None:
         card = app.experts.card(expert)
-        return session.emit(card_view(card, drifting).model_dump(mode="json"), card_table(card))
-    payload = {i: card_view(card, drifting).model_dump(mode="json") for i, card in known.items()}
+        view = card_view(card, drifting, lineages.get(expert))
+        return session.emit(view.model_dump(mode="json"), card_table(card))
+    payload = {
+        i: card_view(card, drifting, lineages.get(i)).model_dump(mode="json") for i, card in known.items()
+    }
     nobody = "No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`."
     return session.emit(payload, cards_table(known) if known else nobody)

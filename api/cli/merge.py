@@ -10,7 +10,11 @@ import typer
 from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from orchestrator.bootstrap.app import App
     from orchestrator.domain.merges import MergeReport
+    from orchestrator.services.jobs import OnProgress
 
 REBUILD = "rebuild"
 EVERY_S = 2.0
@@ -38,7 +42,7 @@ def merge(
 
     Exit code 0: merged (and registered, without --no-profile); 1: refused, or not worth keeping.
     """
-    from orchestrator.bootstrap.merging import MergeOrder, check_order, run_order
+    from orchestrator.bootstrap.merging import MergeLife, MergeOrder, check_order, run_order
     from orchestrator.errors import InputError
 
     session = session_of(ctx)
@@ -46,18 +50,28 @@ def merge(
         raise InputError("`rebuild` needs DIR, --expert and --out.", param="rebuild")
     if out is None:
         raise InputError("no place for the result.", param="out", remedy="Give --out DIR.")
-    if not preflight and not no_profile:
-        session.config_path()  # before anything is merged
-    checked = check_order(MergeOrder(recipe, out, seed=seed, force=force))
+    life = None if preflight or no_profile else MergeLife(session.settings())
+    order = MergeOrder(recipe, out, seed=seed, force=force)
+    checked = check_order(order) if life is None else life.check(order)
     if preflight or not checked.preflight.ok:
         _emit(session, checked.report())
         if not checked.preflight.ok:
             raise typer.Exit(REFUSED)
         return
-    report = run_order(checked, on_progress=Progress())
+    if life is None:
+        report = run_order(checked, on_progress=Progress())
+        is_kept = report.merge.sha256 is not None
+    else:
+        report, is_kept = life.run(checked, on_progress=Progress(), showing=_shown)
     _emit(session, report)
-    if report.merge.sha256 is None:
+    if not is_kept:
         raise typer.Exit(REFUSED)
+
+
+def _shown(app: "App") -> "AbstractContextManager[OnProgress]":
+    from api.cli.progress import job_progress
+
+    return job_progress(app, "measuring")
 
 
 class Progress:

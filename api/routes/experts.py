@@ -14,7 +14,12 @@ router = APIRouter(prefix="/v1/experts", tags=["experts"])
 def list_experts(app: AppDep) -> ExpertList:
     cards, states = app.experts.cards(), app.engines.states()
     experts = app.experts.pool.experts
-    return ExpertList(data=[expert_view(e, cards.get(e.id), states[e.engine.id]) for e in experts])
+    return ExpertList(
+        data=[
+            expert_view(e, cards.get(e.id), states[e.engine.id], app.experts.lineages.get(e.id))
+            for e in experts
+        ]
+    )
 
 
 @router.get("/{expert_id:path}/card")
@@ -25,11 +30,12 @@ def get_card(expert_id: str, app: AppDep) -> CardView:
         raise NotFoundError(
             f"expert '{expert.id}' has no competence card.", param="expert", remedy="Run `muster profile`."
         )
-    return card_view(card, app.experts.drifts())
+    return card_view(card, app.experts.drifts(), app.experts.lineages.get(expert.id))
 
 
 @router.get("/{expert_id:path}")
 def get_expert(expert_id: str, app: AppDep) -> ExpertView:
     expert = app.experts.expert(expert_id)
     state = app.engines.states(among=[expert.engine.id])[expert.engine.id]
-    return expert_view(expert, app.experts.cards().get(expert.id), state)
+    lineage = app.experts.lineages.get(expert.id)
+    return expert_view(expert, app.experts.cards().get(expert.id), state, lineage)

@@ -18,9 +18,18 @@ class EngineView(Wire):
     next_try_s: float | None
 
 
+class LineageView(Wire):
+    """Origin of a merged expert: method, parents, SHA-256 of the recipe, and why it was kept."""
+
+    method: str
+    parents: list[str]
+    recipe_hash: str
+    verdict: str
+
+
 class ExpertView(Wire):
     """`accuracy` on the profile questions; None = not profiled. Costs are USD per token. `state`: of its
-    engine at the moment."""
+    engine at the moment. `lineage`: of one that a merge made."""
 
     id: str
     object: Literal["muster.expert"] = "muster.expert"
@@ -35,6 +44,7 @@ class ExpertView(Wire):
     fingerprint: str
     accuracy: float | None
     state: EngineView
+    lineage: LineageView | None = None
 
 
 class ExpertList(Wire):
@@ -80,3 +90,4 @@ class CardView(Wire):
     cost_per_query: float
     feedback: TallyView
     drift: list[DriftView]
+    lineage: LineageView | None = None

@@ -1,15 +1,19 @@
 """Experts, their engines, cards and drifts as they are shown."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from api.schemas.experts import CardView, DriftView, EngineView, ExpertView, TallyView
+from api.schemas.experts import CardView, DriftView, EngineView, ExpertView, LineageView, TallyView
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.feedback import ALL_SKILLS, Drift
+from orchestrator.domain.merges import Lineage
 
 
-def expert_view(expert: Expert, card: CompetenceCard | None, state: EngineState) -> ExpertView:
+def expert_view(
+    expert: Expert, card: CompetenceCard | None, state: EngineState, lineage: Lineage | None = None
+) -> ExpertView:
     """Leaves out where the weights are: a path says more about the machine than about the expert."""
     return ExpertView(
         id=expert.id,
@@ -24,10 +28,21 @@ def expert_view(expert: Expert, card: CompetenceCard | None, state: EngineState)
         fingerprint=expert.fingerprint,
         accuracy=card.total.accuracy if card and card.total.n else None,
         state=engine_view(state),
+        lineage=lineage_view(lineage),
     )
 
 
-def card_view(card: CompetenceCard, drift: Iterable[Drift] = ()) -> CardView:
+def lineage_view(lineage: Lineage | None) -> LineageView | None:
+    """Parents that are no experts of the pool by the last part of their paths."""
+    if lineage is None:
+        return None
+    parents = [Path(parent).name if "/" in parent else parent for parent in lineage.parents]
+    return LineageView(
+        method=lineage.method, parents=parents, recipe_hash=lineage.recipe_hash, verdict=lineage.verdict
+    )
+
+
+def card_view(card: CompetenceCard, drift: Iterable[Drift] = (), lineage: Lineage | None = None) -> CardView:
     """`drift`: of any expert; the card shows its own."""
     return CardView(
         expert=card.expert_id,
@@ -42,6 +57,7 @@ def card_view(card: CompetenceCard, drift: Iterable[Drift] = ()) -> CardView:
         cost_per_query=card.cost_per_query,
         feedback=_tally_view(card.feedback),
         drift=[drift_view(d) for d in drift if d.expert_id == card.expert_id],
+        lineage=lineage_view(lineage),
     )
 
 

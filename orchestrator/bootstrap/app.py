@@ -11,7 +11,9 @@ from aggregators.outputs.votes import SettledWords
 from orchestrator.bootstrap.annotators import SkillParts, make_annotator
 from orchestrator.bootstrap.checks import Checks, check_references, config_hash
 from orchestrator.bootstrap.compute import ComputeMeter
+from orchestrator.bootstrap.merged import join_pool
 from orchestrator.compositions.catalogue import Catalogue
+from orchestrator.domain.merges import MergedExpert
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.bench import Bench
 from orchestrator.evaluation.pool import PoolEvaluation
@@ -34,7 +36,14 @@ from orchestrator.services.profiling import Profiling
 from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
-from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, open_database, shared_key
+from orchestrator.store import (
+    SqlCardStore,
+    SqlFeedbackStore,
+    SqlJobStore,
+    SqlMergeStore,
+    open_database,
+    shared_key,
+)
 from orchestrator.store.migrations import HEAD
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from skills.profiler import Profiler, check_labelled
@@ -58,12 +67,20 @@ class App:
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
-        check_references(settings, self.pool)
+    def __init__(self, settings: Settings, *, candidates: Sequence[MergedExpert] = ()) -> None:
+        """
+        Args:
+            candidates: experts that are tried here, and are nobody of the pool elsewhere.
+        """
+        pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
+        check_references(settings, pool)
         tighten_folder(settings.muster.data_dir)
         self._database = open_database(settings.database_url)
+        self.merges = SqlMergeStore(self._database)
+        joined = join_pool(settings, pool, self.merges.merged_experts(), candidates)
+        self.settings = settings = joined.settings
+        self.pool = joined.pool
+        self.lineages = joined.lineages
         self.store = SqlJobStore(self._database)
         self.config_hash = config_hash(settings, self.pool)
         is_lenient = settings.muster.grading.isolation == "available"
@@ -79,7 +96,11 @@ class App:
             now_s=time.time,
         )
         self.experts = Experts(
-            pool=self.pool, cards=cards, feedback=self.feedback, on_changed=self._forget_knowledge
+            pool=self.pool,
+            cards=cards,
+            feedback=self.feedback,
+            on_changed=self._forget_knowledge,
+            lineages=self.lineages,
         )
         self.profiling = Profiling(
             profiler=partial(self._profiler, cards),
@@ -259,13 +280,15 @@ def migrate(settings: Settings) -> str:
 
 
 @contextmanager
-def open_app(settings: Settings, *, background: bool = False) -> Iterator[App]:
+def open_app(
+    settings: Settings, *, background: bool = False, candidates: Sequence[MergedExpert] = ()
+) -> Iterator[App]:
     """A wired App, closed at the end. `background`: the device loop runs in a thread (a server).
 
     Raises:
         MusterError: configuration or database that cannot be used.
     """
-    app = App(settings)
+    app = App(settings, candidates=candidates)
     try:
         if background:
             app.dispatcher.start()

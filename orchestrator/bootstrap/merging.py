@@ -1,5 +1,223 @@
-"""Merging, for entry points: recipes checked and run; nothing here needs a pool or a model library."""
+"""Merging, for entry points: a recipe checked and run, and the life cycle of its result: merged, measured,
+compared with its parents, registered if it earns its place."""
 
-from workers.checkpoints.merging.runner import CheckedOrder, MergeOrder, check_order, run_order
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["CheckedOrder", "MergeOrder", "check_order", "run_order"]
+from orchestrator.domain.merges import Lineage, MergedExpert, MergeReport
+from orchestrator.domain.origins import objection
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import InputError
+from workers.checkpoints.merging.runner import CheckedOrder, MergeOrder, OnProgress, check_order, run_order
+
+if TYPE_CHECKING:
+    from orchestrator.bootstrap.app import App
+    from orchestrator.domain.experts import Expert
+    from orchestrator.domain.queries import Query
+    from orchestrator.services.jobs import OnProgress as OnJob
+    from orchestrator.settings.schema import Settings
+
+__all__ = ["CheckedOrder", "MergeLife", "MergeOrder", "check_order", "run_order"]
+
+log = logging.getLogger(__name__)
+
+Showing = Callable[["App"], AbstractContextManager["OnJob | None"]]
+"""Shows how far the profile of an app is."""
+
+
+class Outcome(NamedTuple):
+    """End of a merge's life cycle. `is_kept`: it was registered."""
+
+    report: MergeReport
+    is_kept: bool
+
+
+class MergeLife:
+    """A merge from its recipe to an expert of the pool.
+
+    Everything is done by this process, in the stack, too: its workers do not know the candidate.
+
+    Args:
+        settings: of the pool that it may join.
+
+    Raises:
+        InputError: no questions to measure on.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = _alone(settings)
+        self._questions = _questions(settings)
+
+    def check(self, order: MergeOrder) -> CheckedOrder:
+        """As `check_order`; the expert's name must be free, too.
+
+        Raises:
+            ConfigError: a recipe that cannot be used. InputError: a name or a place that is taken.
+        """
+        from orchestrator.bootstrap.app import open_app
+
+        checked = check_order(order)
+        if checked.beyond or not checked.makes_expert:
+            return checked
+        with open_app(self._settings) as app:
+            known = app.pool.by_id.get(_name(checked))
+            is_ours = known is not None and known.id in app.lineages
+            if known is not None and not (is_ours and order.force):
+                remedy = "Give another `name` in the recipe" + (", or --force." if is_ours else ".")
+                raise InputError(f"the pool has an expert '{known.id}' already.", param="name", remedy=remedy)
+        return checked
+
+    def run(
+        self,
+        checked: CheckedOrder,
+        *,
+        on_progress: OnProgress,
+        showing: Showing,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Merge, measure, compare, and register what is worth it.
+
+        Raises:
+            MusterError: what cannot be merged or measured.
+        """
+        report = run_order(checked, on_progress=on_progress, stopped=stopped)
+        if report.merge.sha256 is None:
+            return Outcome(report, is_kept=False)
+        if not checked.makes_expert:
+            verdict = (
+                f"stored; {checked.recipe.merge_method} makes no single expert: see `muster merge rebuild`"
+            )
+            return Outcome(report.replaced(verdict=verdict), is_kept=False)
+        return self._measured(checked, report, showing)
+
+    def _measured(self, checked: CheckedOrder, report: MergeReport, showing: Showing) -> Outcome:
+        from orchestrator.bootstrap.app import open_app
+        from orchestrator.evaluation.merges import judged
+
+        with open_app(self._settings) as app:
+            app.merges.unregister(_name(checked))  # its weights were replaced
+            parents = _parents(checked, app)
+            candidate = _candidate(checked, app, [app.pool.by_id[i] for i in parents.values()])
+        strangers = [_stranger(checked, name) for name in _inputs(checked) if name not in parents]
+        with open_app(self._settings, candidates=[candidate, *strangers]) as app:
+            names = [parents.get(name) or _stranger_id(name) for name in _inputs(checked)]
+            with showing(app) as on_job:
+                app.profiling.run(
+                    self._questions, experts=[candidate.id, *names], exam=False, on_progress=on_job
+                )
+            profile = app.catalogue.knowledge.profile
+            assert profile is not None, "it was just made"
+            right = dict(zip(profile.expert_ids, profile.right, strict=True))
+            judgement = judged(right[candidate.id], {name: right[name] for name in names if name in right})
+            if judgement.kept:
+                lineage = candidate.lineage.replaced(verdict=judgement.why)
+                app.merges.register(candidate.replaced(lineage=lineage))
+        return Outcome(report.replaced(verdict=judgement.why), judgement.kept)
+
+
+def _alone(settings: "Settings") -> "Settings":
+    """Settings with which this process does all work itself."""
+    muster = settings.muster.model_copy(update={"broker_url": None, "database_url": settings.database_url})
+    return settings.model_copy(update={"muster": muster})
+
+
+def _questions(settings: "Settings") -> "Sequence[Query]":
+    from orchestrator.questions.files import read_questions
+
+    if settings.muster.profile_set is None:
+        raise InputError(
+            "there are no questions to measure a merge on.",
+            param="profile_set",
+            remedy="Set muster.profile_set, or give --no-profile.",
+        )
+    return read_questions(settings.base_dir / settings.muster.profile_set)
+
+
+def _name(checked: CheckedOrder) -> str:
+    return checked.recipe.name or checked.order.out.name
+
+
+def _inputs(checked: CheckedOrder) -> list[str]:
+    """Inputs by the recipe's names, the base among them."""
+    return [one.name for one in checked.inputs]
+
+
+def _parents(checked: CheckedOrder, app: "App") -> dict[str, str]:
+    """Experts of the pool that are inputs, by the recipe's names: known by their weights."""
+    from workers.checkpoints.identity import weights_hash
+
+    by_hash: dict[str, str] = {}
+    for expert in app.pool.answerers:
+        by_hash.setdefault(expert.weights_hash, expert.id)
+    found = {}
+    for one in checked.inputs:
+        adapter = None if one.adapter is None else str(one.adapter.folder)
+        mark = weights_hash(str(one.weights.folder), adapter)
+        if mark and mark in by_hash:
+            found[one.name] = by_hash[mark]
+    return found
+
+
+def _candidate(checked: CheckedOrder, app: "App", parents: "Sequence[Expert]") -> MergedExpert:
+    """The merged model as a member of the pool: run as its first parent there is."""
+    out = checked.order.out
+    like = parents[0] if parents else None
+    rows = [m for m in app.settings.model_list if like is not None and m.model_name == like.id]
+    member = rows[0].model_dump(mode="json", exclude_unset=True) if rows else {}
+    info = {**member.get("model_info", {})}
+    muster = {k: v for k, v in info.get("muster", {}).items() if k not in ("adapter", "revision")}
+    info.pop("base_model", None)
+    if checked.is_adapter:
+        muster["adapter"] = "lora"
+        base = checked.checked.inputs.base
+        assert base is not None, "an adapter has one"
+        info["base_model"] = str(base.weights.folder)
+    if not rows:
+        muster["max_model_len"] = _context(checked)
+    params = {k: v for k, v in member.get("litellm_params", {}).items() if k in ("max_tokens", "temperature")}
+    lineage = Lineage(
+        method=checked.recipe.merge_method,
+        recipe_hash=checked.recipe.hash,
+        parents=tuple(_parents(checked, app).get(name, name) for name in _inputs(checked)),
+    )
+    name = _name(checked)
+    return MergedExpert(
+        id=name,
+        member={
+            "model_name": name,
+            "litellm_params": {**params, "model": str(out)},
+            "model_info": {**info, "muster": muster},
+        },
+        lineage=lineage,
+    )
+
+
+def _stranger(checked: CheckedOrder, name: str) -> MergedExpert:
+    """A parent that is nobody of the pool, for the time of the comparison."""
+    one = next(one for one in checked.inputs if one.name == name)
+    muster: dict[str, object] = {"max_model_len": _context(checked)}
+    info: dict[str, object] = {"muster": muster}
+    model = one.weights.folder
+    if one.adapter is not None:
+        muster["adapter"], info["base_model"] = "lora", str(model)
+        model = one.adapter.folder
+    if against := objection(str(model), None):
+        raise InputError(f"{against.why}.", param="models", remedy=against.remedy)
+    member = {"model_name": _stranger_id(name), "litellm_params": {"model": str(model)}, "model_info": info}
+    lineage = Lineage(method="", recipe_hash="", parents=())
+    return MergedExpert.model_validate({"id": _stranger_id(name), "member": member, "lineage": lineage})
+
+
+def _stranger_id(name: str) -> str:
+    return f"parent-{Path(name.replace('+', '/')).name}-{content_hash(name)[:4]}"
+
+
+def _context(checked: CheckedOrder) -> int:
+    from orchestrator.bootstrap.pool_file import context_of
+
+    base = checked.checked.inputs.base
+    stated = None if base is None else context_of(base.weights.folder)
+    return min(4096, stated or 4096)

@@ -1,5 +1,6 @@
 """Merges: what a preflight found, what came out, and from which parents an expert was made."""
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import JsonValue
@@ -91,3 +92,56 @@ class Lineage(Value):
     recipe_hash: str
     parents: tuple[str, ...]
     verdict: str = ""
+
+
+class MergedExpert(Value):
+    """An expert that a merge made, as it is registered.
+
+    Attributes:
+        member: its row of `model_list`, with absolute paths.
+    """
+
+    id: str
+    member: dict[str, JsonValue]
+    lineage: Lineage
+
+
+class MergeState(StrEnum):
+    """State of a merge over REST. `interrupted`: its process died or was stopped; it can be resumed."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    INTERRUPTED = "interrupted"
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+LIVE_STATES = frozenset({MergeState.QUEUED, MergeState.RUNNING, MergeState.CANCELLING})
+
+
+class MergeJob(Value):
+    """A merge that was asked for over REST.
+
+    Attributes:
+        recipe, out: as the caller named them, below the folders that a setting opens.
+        progress: what it does now, one line.
+        done, of: tensors, or calls of the profile.
+        report: at the end. error: why it failed.
+    """
+
+    id: str
+    recipe: str
+    out: str
+    seed: int | None = None
+    profile: bool = True
+    force: bool = False
+    state: MergeState = MergeState.QUEUED
+    progress: str = ""
+    done: int = 0
+    of: int = 0
+    report: MergeReport | None = None
+    error: str | None = None
+    created_at: float = 0.0

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.feedback import Drift
+from orchestrator.domain.merges import Lineage
 from orchestrator.errors import CardError, UnknownNameError
 from orchestrator.ports.cards import CardStore
 from orchestrator.services.decks import export_deck, import_deck
 from orchestrator.services.feedback import FeedbackDesk
+
+NO_LINEAGES: Mapping[str, Lineage] = MappingProxyType({})
 
 
 class Experts:
@@ -17,12 +21,20 @@ class Experts:
 
     Args:
         on_changed: called when cards were replaced.
+        lineages: of those that merges made, by id.
     """
 
     def __init__(
-        self, *, pool: Pool, cards: CardStore, feedback: FeedbackDesk, on_changed: Callable[[], None]
+        self,
+        *,
+        pool: Pool,
+        cards: CardStore,
+        feedback: FeedbackDesk,
+        on_changed: Callable[[], None],
+        lineages: Mapping[str, Lineage] = NO_LINEAGES,
     ) -> None:
         self.pool = pool
+        self.lineages = lineages
         self._cards = cards
         self._feedback = feedback
         self._on_changed = on_changed

@@ -5,5 +5,14 @@ from orchestrator.store.database import Database, open_database
 from orchestrator.store.feedback import SqlFeedbackStore
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.keys import shared_key
+from orchestrator.store.merges import SqlMergeStore
 
-__all__ = ["Database", "SqlCardStore", "SqlFeedbackStore", "SqlJobStore", "open_database", "shared_key"]
+__all__ = [
+    "Database",
+    "SqlCardStore",
+    "SqlFeedbackStore",
+    "SqlJobStore",
+    "SqlMergeStore",
+    "open_database",
+    "shared_key",
+]

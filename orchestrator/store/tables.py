@@ -342,6 +342,26 @@ class SharedKeyRow(StoredRow, table=True):
     created_at: float = Field(sa_type=Double)
 
 
+class MergedExpertRow(StoredRow, table=True):
+    """An expert that a merge made and that earned its place: see `domain.merges.MergedExpert`."""
+
+    expert_id: str = Field(primary_key=True, sa_type=Text)
+    payload: str = Field(sa_type=Text)
+    created_at: float = Field(sa_type=Double)
+
+
+class MergeJobRow(StoredRow, table=True):
+    """A merge that was asked for over REST: see `domain.merges.MergeJob`. `owner`: the process that runs it,
+    which says at `seen_at` that it lives."""
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    state: str = Field(sa_type=Text)
+    owner: str | None = Field(default=None, sa_type=Text)
+    payload: str = Field(sa_type=Text)
+    created_at: float = Field(sa_type=Double)
+    seen_at: float = Field(sa_type=Double)
+
+
 job = METADATA.tables["job"]
 shared_key = METADATA.tables["shared_key"]
 outbox = METADATA.tables["outbox"]
@@ -360,3 +380,5 @@ card = METADATA.tables["card"]
 profile_set = METADATA.tables["profile_set"]
 feedback = METADATA.tables["feedback"]
 feedback_count = METADATA.tables["feedback_count"]
+merged_expert = METADATA.tables["merged_expert"]
+merge_job = METADATA.tables["merge_job"]

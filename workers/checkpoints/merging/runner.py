@@ -26,7 +26,7 @@ from orchestrator.errors import (
 from workers.checkpoints.identity import weights_hash
 from workers.checkpoints.merging.inputs import Input
 from workers.checkpoints.merging.mergekit import find_mergekit, run_mergekit
-from workers.checkpoints.merging.methods import NATIVE, PARAMETERS
+from workers.checkpoints.merging.methods import METHODS, NATIVE, PARAMETERS
 from workers.checkpoints.merging.preflight import Checked, check_recipe, preflight
 from workers.checkpoints.merging.recipe import Recipe, check_parameters, dumped, read_recipe
 from workers.checkpoints.merging.work import JOB, RECORD, check_out, publish, work_folder
@@ -74,6 +74,17 @@ class CheckedOrder(NamedTuple):
     @property
     def preflight(self) -> Preflight:
         return self.checked.preflight
+
+    @property
+    def is_adapter(self) -> bool:
+        """True if the result is an adapter over the base."""
+        return self.recipe.output == "adapter"
+
+    @property
+    def makes_expert(self) -> bool:
+        """False for stores of several experts."""
+        method = METHODS.get(self.recipe.merge_method)
+        return method is None or not method.stores
 
     @property
     def seed(self) -> int:

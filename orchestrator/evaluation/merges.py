@@ -1,0 +1,67 @@
+"""Judgement of a merged expert: does it earn its place beside its parents, on questions it was not made with?
+
+At equal compute: one call a question for the merged expert, as for each parent.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.evaluation.statistics import Estimate, accuracy, paired_difference
+
+Right = npt.NDArray[np.bool_]
+MARGIN = 0.05
+"""How far below the best parent the interval may reach if the merged expert is to count as its equal: one
+model then stands for several."""
+FEWEST = 20
+"""Questions below which nothing is said."""
+
+
+class Judgement(NamedTuple):
+    """
+    Attributes:
+        kept: whether the merged expert earns its place.
+        why: one line, with figures.
+        accuracy: its own. difference: its own minus the best parent's, in pairs.
+        best: that parent; None = there is nobody to compare with.
+    """
+
+    kept: bool
+    why: str
+    accuracy: Estimate
+    best: str | None = None
+    difference: Estimate | None = None
+
+
+def judged(merged: Right, parents: Mapping[str, Right]) -> Judgement:
+    """Keep a merged expert that is better than its best parent, or not worse by more than `MARGIN`.
+
+    Better: the 95 % interval of the paired difference lies above 0. Not worse: it lies above -`MARGIN`. Of
+    parents that are equally good, the first is compared.
+
+    Args:
+        merged: bool [Q]; parents: likewise each, on the same questions in the same order.
+    """
+    own = accuracy(merged)
+    n = len(merged)
+    if n < FEWEST:
+        return Judgement(False, f"not kept: {n} questions say nothing; {FEWEST} are needed", own)
+    if not parents:
+        return Judgement(False, "not kept: no parent could be measured", own)
+    best = max(parents, key=lambda name: float(np.mean(parents[name])))
+    gain = paired_difference(merged, parents[best])
+    theirs = float(np.mean(parents[best]))
+    shown = (
+        f"{100 * own.value:.1f} % right on {n} questions at one call each, '{best}', the best parent, "
+        f"{100 * theirs:.1f} %: {100 * gain.value:+.1f} points (95 % interval {100 * gain.low:+.1f} to "
+        f"{100 * gain.high:+.1f})"
+    )
+    if gain.low > 0:
+        return Judgement(True, f"kept: better; {shown}", own, best, gain)
+    if gain.low > -MARGIN:
+        return Judgement(
+            True, f"kept: as good, and one model in place of {len(parents)}; {shown}", own, best, gain
+        )
+    return Judgement(False, f"not kept: {shown}", own, best, gain)

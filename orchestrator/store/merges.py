@@ -1,0 +1,100 @@
+"""The store of merges: `ports.MergedExperts` and `ports.MergeJobs` over the same database."""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from orchestrator.domain.merges import LIVE_STATES, MergedExpert, MergeJob, MergeState
+from orchestrator.errors import NotFoundError
+from orchestrator.store import tables as t
+from orchestrator.store.codec import checked_name, to_json
+from orchestrator.store.database import Database, db_now, insert_or_replace
+
+LIVE = sorted(LIVE_STATES)
+OWNED = (MergeState.RUNNING, MergeState.CANCELLING)
+
+
+class SqlMergeStore:
+    """Merged experts, and jobs that merge."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def merged_experts(self) -> list[MergedExpert]:
+        m = t.merged_expert.c
+        wanted = select(m.payload).order_by(m.created_at, m.expert_id)
+        rows = self._db.fetch(lambda conn: conn.execute(wanted).scalars().all())
+        return [MergedExpert.model_validate_json(payload) for payload in rows]
+
+    def register(self, expert: MergedExpert) -> None:
+        checked_name("expert", expert.id)
+        row = {"expert_id": expert.id, "payload": to_json(expert), "created_at": db_now()}
+        self._db.transact(lambda conn: conn.execute(insert_or_replace(conn, t.merged_expert).values(row)))
+
+    def unregister(self, expert_id: str) -> bool:
+        gone = delete(t.merged_expert).where(t.merged_expert.c.expert_id == expert_id)
+        return bool(self._db.transact(lambda conn: conn.execute(gone).rowcount))
+
+    def add(self, job: MergeJob, *, most_live: int) -> bool:
+        m = t.merge_job.c
+
+        def write(conn: Connection) -> bool:
+            n = conn.execute(select(func.count()).where(m.state.in_(LIVE))).scalar_one()
+            if n >= most_live:
+                return False
+            row = {"id": job.id, "state": job.state, "payload": to_json(job), "created_at": job.created_at}
+            conn.execute(insert(t.merge_job).values({**row, "owner": None, "seen_at": db_now()}))
+            return True
+
+        return self._db.transact(write)
+
+    def merge_job(self, job_id: str) -> MergeJob:
+        return self._db.fetch(lambda conn: _read(conn, job_id, lock=False))
+
+    def merge_jobs(self, *, limit: int) -> list[MergeJob]:
+        m = t.merge_job.c
+        wanted = select(m.payload).order_by(m.created_at.desc(), m.id).limit(limit)
+        rows = self._db.fetch(lambda conn: conn.execute(wanted).scalars().all())
+        return [MergeJob.model_validate_json(payload) for payload in rows]
+
+    def change(self, job_id: str, change: Callable[[MergeJob], MergeJob], *, owner: str | None) -> MergeJob:
+        def write(conn: Connection) -> MergeJob:
+            changed = change(_read(conn, job_id))
+            _write(conn, changed, owner)
+            return changed
+
+        return self._db.transact(write)
+
+    def take(self, owner: str, *, silent_s: float) -> MergeJob | None:
+        m = t.merge_job.c
+        lost = select(m.id, m.owner).where(m.state.in_(OWNED), m.seen_at < db_now() - silent_s)
+        oldest = select(m.id).where(m.state == MergeState.QUEUED).order_by(m.created_at, m.id).limit(1)
+
+        def write(conn: Connection) -> MergeJob | None:
+            for job_id, _ in conn.execute(lost).all():
+                job = _read(conn, job_id)
+                ended = job.state is MergeState.CANCELLING
+                state = MergeState.CANCELLED if ended else MergeState.INTERRUPTED
+                _write(conn, job.replaced(state=state, progress=""), None)
+            job_id = conn.execute(oldest).scalar()
+            if job_id is None:
+                return None
+            job = _read(conn, job_id).replaced(state=MergeState.RUNNING)
+            _write(conn, job, owner)
+            return job
+
+        return self._db.transact(write)
+
+
+def _read(conn: Connection, job_id: str, *, lock: bool = True) -> MergeJob:
+    m = t.merge_job.c
+    wanted = select(m.payload).where(m.id == job_id)
+    payload = conn.execute(wanted.with_for_update() if lock else wanted).scalar()
+    if payload is None:
+        raise NotFoundError(f"there is no merge '{job_id}'.", param="id", remedy="List them: GET /v1/merges.")
+    return MergeJob.model_validate_json(payload)
+
+
+def _write(conn: Connection, job: MergeJob, owner: str | None) -> None:
+    row = {"state": job.state, "payload": to_json(job), "owner": owner, "seen_at": db_now()}
+    conn.execute(update(t.merge_job).where(t.merge_job.c.id == job.id).values(row))

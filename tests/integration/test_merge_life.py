@@ -1,0 +1,106 @@
+"""A merge becomes an expert: measured, compared with its parents, registered; or not."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from api.cli.main import main
+
+ZOO = Path(__file__).parents[2] / "examples" / "zoo"
+pytestmark = pytest.mark.zoo
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`reverse` and `roman` of the zoo, and some profile questions of their skills."""
+    monkeypatch.chdir(tmp_path)
+    rows = [json.loads(line) for line in (ZOO / "profile.jsonl").read_text().splitlines()]
+    asked = [r for r in rows if {"roman", "reverse"} & set(r["skills"])][:24]
+    (tmp_path / "profile.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    members = yaml.safe_load((ZOO / "pool.yaml").read_text())["model_list"]
+    kept = [member for member in members if member["model_name"] in ("reverse", "roman")]
+    for member in kept:
+        name = member["model_name"]
+        shutil.copytree(ZOO / "models" / name, tmp_path / name)
+        member["litellm_params"]["model"] = name
+    document = {
+        "model_list": kept,
+        "muster": {
+            "profile_set": "profile.jsonl",
+            "embedder": {"model": "hash"},
+            "skills": {"vocabulary": "builtin"},
+        },
+    }
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(document))
+    return tmp_path / "pool.yaml"
+
+
+def run(pool: Path, capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert main(["--config", str(pool), *words, "--json"]) == code, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def write_recipe(folder: Path, share: float, **more: Any) -> str:
+    """`share` of reverse, the rest of roman: at 1 it is reverse."""
+    rows = [
+        {"model": "reverse", "parameters": {"weight": share}},
+        {"model": "roman", "parameters": {"weight": 1 - share}},
+    ]
+    (folder / "recipe.yaml").write_text(json.dumps({"merge_method": "linear", "models": rows, **more}))
+    return str(folder / "recipe.yaml")
+
+
+def test_a_merge_that_is_worth_it_joins_the_pool_and_others_do_not(
+    pool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pool.parent
+    lost = run(pool, capsys, "merge", write_recipe(folder, 0.5), "--out", "lost", code=1)
+    assert lost["verdict"].startswith("not kept: ")
+    assert (folder / "lost" / "model.safetensors").is_file()
+    assert [expert["id"] for expert in run(pool, capsys, "experts")] == ["reverse", "roman"]
+
+    recipe = write_recipe(folder, 1.0, name="twin-of-reverse")
+    kept = run(pool, capsys, "merge", recipe, "--out", "kept")
+
+    assert kept["verdict"].startswith("kept: as good, and one model in place of 2; ")
+    listed = {expert["id"]: expert for expert in run(pool, capsys, "experts")}
+    lineage = listed["twin-of-reverse"]["lineage"]
+    assert (lineage["method"], lineage["parents"]) == ("linear", ["reverse", "roman"])
+    assert (
+        lineage["recipe_hash"] == json.loads((folder / "kept/muster-merge.json").read_text())["recipe_sha256"]
+    )
+    assert listed["reverse"]["lineage"] is None
+    card = run(pool, capsys, "cards", "twin-of-reverse")
+    assert card["lineage"] == lineage
+    assert card["total"]["n_right"] == run(pool, capsys, "cards", "reverse")["total"]["n_right"]
+    answered = run(pool, capsys, "ask", "-c", "twin-of-reverse", "reverse: abc")
+    assert answered["muster"]["recruits"] == ["twin-of-reverse"]
+
+    again = run(pool, capsys, "merge", recipe, "--out", "another", code=2)
+    assert "'twin-of-reverse' already" in again["error"]["message"]
+    shutil.rmtree(folder / "kept")
+    assert [expert["id"] for expert in run(pool, capsys, "experts")] == ["reverse", "roman"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d["muster"].pop("profile_set"), "no questions"),
+        (lambda d: d["muster"].update(profile_set="none.jsonl"), "none.jsonl"),
+        (lambda d: d["model_list"][0].update(model_name="lost"), "an expert 'lost' already"),
+    ],
+)
+def test_what_could_not_be_measured_is_not_merged(
+    pool: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
+) -> None:
+    document = yaml.safe_load(pool.read_text())
+    change(document)
+    pool.write_text(yaml.safe_dump(document))
+    words = ("merge", write_recipe(pool.parent, 0.5), "--out", "lost")
+    assert said in run(pool, capsys, *words, code=2)["error"]["message"]
+    assert not (pool.parent / "lost").exists()
