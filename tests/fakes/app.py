@@ -239,6 +239,7 @@ class FakeExperts(Experts):
     """Knows these cards; `drifting` contradicts them."""
 
     def __init__(self, pool: Pool, cards: Mapping[str, CompetenceCard]) -> None:
+        self.lineages = {}
         self.pool = pool
         self.drifting: list[Drift] = []
         self._known = cards
