@@ -13,15 +13,20 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from aggregators.logits import LOGIT_RULES, read_rule_options
 from orchestrator.domain.experts import EngineSpec
-from orchestrator.errors import MusterError, UnsupportedError
+from orchestrator.errors import MusterError
 from orchestrator.pool import EnginePart
 from orchestrator.ports.engines import Engine
 from workers.backends.options import Options, read_options
 from workers.backends.transformers import TransformersOptions
+from workers.backends.vllm.backend import VllmResources, vllm_backend
 
 LARGE = "large"
 ROLE_OPTIONS = ("base", "experts", "weak", "models")
 """Options that name members, each for the role of its name."""
+
+
+ONLY_IN_VLLM = VllmResources.model_fields.keys() - TransformersOptions.model_fields.keys()
+NOT_IN_VLLM = {"max_batch_tokens", "device"}
 
 
 class FusionMember(Options):
@@ -75,8 +80,9 @@ class WeakRouting(Options):
         return self.ranks if self.ranks is not None else tuple(range(1, self.experts_per_token + 1))
 
 
-class FusionOptions(TransformersOptions):
-    """`options` of an engine with backend `fusion`, beside those of `transformers`.
+class FusionOptions(TransformersOptions, VllmResources):
+    """`options` of an engine with backend `fusion`, beside those of `transformers` or, where vLLM serves it,
+    what engines in vLLM are given.
 
     Args:
         rule: row of `aggregators.logits.LOGIT_RULES`; the rule's own options stand beside it.
@@ -116,6 +122,9 @@ class FusionOptions(TransformersOptions):
         return weak if weak is None or isinstance(weak, WeakRouting) else FusionMember.model_validate(weak)
 
     def mistake(self) -> tuple[str, str] | None:
+        unused = self.model_fields_set & (NOT_IN_VLLM if self.serve == "vllm" else ONLY_IN_VLLM)
+        if unused:
+            return min(unused), f"it means nothing where serve is {self.serve}"
         try:
             roles = {role.name for role in LOGIT_RULES.find(self.rule).roles}
         except MusterError as error:
@@ -214,11 +223,7 @@ class FusionBackend:
         """
         options = read_options(FusionOptions, spec)
         if options.serve == "vllm":
-            raise UnsupportedError(
-                f"engine '{spec.id}': fusions in vLLM are not there yet.",
-                param="options.serve",
-                remedy="Set serve: transformers.",
-            )
+            return vllm_backend().load(spec, adapters)
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         from workers.backends.fusion_loading import load_in_process
 

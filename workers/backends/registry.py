@@ -15,7 +15,7 @@ from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.pool import EngineAccess, EnginePart
 from orchestrator.ports.engines import Backend
 from orchestrator.tables import Extension, NameTable
-from workers.backends.options import read_options
+from workers.backends.options import Options, read_options
 
 
 class Inner(NamedTuple):
@@ -156,9 +156,22 @@ def check_options(spec: EngineSpec) -> None:
         ConfigError: the row of a package that is refused (`NameTable.find`), or leads nowhere.
         EngineLoadError: an option that the backend does not have, or a value out of range.
     """
+    own_options(spec)
+
+
+def own_options(spec: EngineSpec) -> Options | None:
+    """An engine's options as its backend reads them; None = it states no model of them.
+
+    Raises:
+        UnknownNameError: the table has no such row.
+        ConfigError: the row of a package that is refused (`NameTable.find`), or leads nowhere.
+        EngineLoadError: an option that the backend does not have, or a value out of range.
+    """
     row = BACKENDS.find(spec.backend)
-    if row.options is not None:
-        read_options(_import(spec.backend, row.options), spec)
+    if row.options is None:
+        return None
+    model: type[Options] = _import(spec.backend, row.options)
+    return read_options(model, spec)
 
 
 def parts_of(backend: str, options: Mapping[str, JsonValue]) -> tuple[EnginePart, ...]:

@@ -192,7 +192,7 @@ def decoding_options(
     from workers.backends.decoding.engine import DecodingOptions
     from workers.backends.decoding.rows import Limits
 
-    eos_ids = _eos_ids(model.generation_config.eos_token_id) | _eos_ids(tokenizer.eos_token_id)
+    eos_ids = eos_ids_of(model.generation_config.eos_token_id) | eos_ids_of(tokenizer.eos_token_id)
     trained_len = getattr(model.config, "max_position_embeddings", None) or spec.max_model_len
     return DecodingOptions(
         engine_id=spec.id,
@@ -206,7 +206,8 @@ def decoding_options(
     )
 
 
-def _eos_ids(ids: int | Sequence[int] | None) -> frozenset[int]:
+def eos_ids_of(ids: int | Sequence[int] | None) -> frozenset[int]:
+    """Tokens that end an output, as configurations name them: one, several or none."""
     if ids is None:
         return frozenset()
     return frozenset([ids] if isinstance(ids, int) else ids)

@@ -34,7 +34,8 @@ class Memory(Value):
 
 class EngineStats(Value):
     """Requests and tokens of an engine since its load. `kv_cache_usage` is the share of the cache in use,
-    in [0, 1]; `n_cached_tokens` counts prompt tokens that the prefix cache spared."""
+    in [0, 1]; `n_cached_tokens` counts prompt tokens that the prefix cache spared; `n_restarts`, of a fusion,
+    requests whose rows came apart and were taken up again."""
 
     n_running: int
     n_waiting: int
@@ -42,6 +43,7 @@ class EngineStats(Value):
     n_prompt_tokens: int
     n_cached_tokens: int
     n_output_tokens: int
+    n_restarts: int = 0
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────────

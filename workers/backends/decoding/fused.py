@@ -57,27 +57,17 @@ class Place(NamedTuple):
     sequence: int
 
 
-class FusedSource:
-    """Implements `Source` over several models.
+class Fusing:
+    """A rule with its options and its members' places.
 
     Args:
-        lanes: one per rectangle; the first sequence of the first is the large model's.
         places: of the members by role, in the rule's order.
         vocabulary: V; wider logits are cut to it.
     """
 
     def __init__(
-        self,
-        lanes: Sequence[Lane],
-        *,
-        rule: str,
-        options: RuleOptions,
-        places: Mapping[str, Sequence[Place]],
-        vocabulary: int,
+        self, rule: str, options: RuleOptions, places: Mapping[str, Sequence[Place]], *, vocabulary: int
     ) -> None:
-        self.device: torch.device = lanes[0].source.device
-        self.layout = tuple(len(lane.adapters) for lane in lanes)
-        self._lanes = lanes
         self._rule = rule
         self._options = options
         self._row = LOGIT_RULES.find(rule)
@@ -85,29 +75,50 @@ class FusedSource:
         self._vocabulary = vocabulary
         self._members = dict(_labels(self._row.roles, places))
 
-    def next_logits(self, batch: Batch) -> Fused:
-        by_lane = [lane.logits(batch, at) for at, lane in enumerate(self._lanes)]
+    def fuse(self, lanes: Sequence[Tensor]) -> Fused:
+        """One distribution for each row. Args: lanes: logits of each lane, [R, S, V or more]."""
         logits = {
-            role.name: self._of_role(by_lane, self._places[role.name], many=role.many)
+            role.name: self._of_role(lanes, self._places[role.name], many=role.many)
             for role in self._row.roles
         }
         return self._row.fuse(logits, self._options)
 
-    def _of_role(self, by_lane: Sequence[Tensor], places: Sequence[Place], *, many: bool) -> Tensor:
+    def _of_role(self, lanes: Sequence[Tensor], places: Sequence[Place], *, many: bool) -> Tensor:
+        device = lanes[0].device
         found = [
-            by_lane[place.lane][:, place.sequence, : self._vocabulary].to(self.device).float()
-            for place in places
+            lanes[place.lane][:, place.sequence, : self._vocabulary].to(device).float() for place in places
         ]
         return torch.stack(found) if many else found[0]
 
-    def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace:
+    def trace(self, steps: Sequence[Step], ids: Sequence[int], seconds: float) -> FusionTrace:
+        """Account of a finished row. Args: steps: empty if it wants none; ids: its output."""
         seen: set[Place] = set()
         passes = {}
         for label, place in self._members.items():
             passes[label] = 0 if place in seen else len(ids)
             seen.add(place)
-        steps = tuple(_step(token, step) for token, step in zip(ids, row.steps, strict=False))
-        return FusionTrace(rule=self._rule, steps=steps, passes=passes, seconds=round(seconds, 6))
+        told = tuple(_step(token, step) for token, step in zip(ids, steps, strict=False))
+        return FusionTrace(rule=self._rule, steps=told, passes=passes, seconds=round(seconds, 6))
+
+
+class FusedSource:
+    """Implements `Source` over several models.
+
+    Args:
+        lanes: one per rectangle; the first sequence of the first is the large model's.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], fusing: Fusing) -> None:
+        self.device: torch.device = lanes[0].source.device
+        self.layout = tuple(len(lane.adapters) for lane in lanes)
+        self._lanes = lanes
+        self._fusing = fusing
+
+    def next_logits(self, batch: Batch) -> Fused:
+        return self._fusing.fuse([lane.logits(batch, at) for at, lane in enumerate(self._lanes)])
+
+    def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace:
+        return self._fusing.trace(row.steps, ids, seconds)
 
 
 def _labels(roles: Sequence[Role], places: Mapping[str, Sequence[Place]]) -> list[tuple[str, Place]]:

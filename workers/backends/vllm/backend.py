@@ -18,7 +18,8 @@ import orchestrator
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
-from workers.backends.options import Options, read_options
+from workers.backends.options import Options
+from workers.backends.registry import own_options
 from workers.engine_host.backend import HostedBackend
 
 PYTHON_VARIABLE = "MUSTER_VLLM_PYTHON"
@@ -33,40 +34,48 @@ CHILD_ENV = {
 }
 
 
-class VllmOptions(Options):
-    """`options` of an engine with backend `vllm`. None leaves the choice to vLLM, unless said otherwise.
+class VllmResources(Options):
+    """Options of every engine in vLLM. None leaves the choice to vLLM, unless said otherwise.
 
     Args:
         python: interpreter that has vLLM; None = MUSTER_VLLM_PYTHON, or `.venv-vllm` in the working
             directory or in the checkout, or this process's own.
         threads: CPU threads; engines with equal numbers share warm children.
-        max_num_seqs: most requests decoded together.
         max_num_batched_tokens: most tokens of one step.
         gpu_memory_utilization: share of the GPU's memory for weights and cache.
         kv_cache_gib: size of the KV cache; None = what is left on a GPU, 1 GiB on the CPU.
         enforce_eager: no compilation and no CUDA graphs; None = only on the CPU, where they cost minutes.
         enable_prefix_caching: prompts that begin alike share their cache.
         quantization: as vLLM names it; None = as the checkpoint says.
-        enable_lora: leave room for adapters even if the pool names none.
-        max_loras: most adapters in one batch; None = all of the pool.
         max_lora_rank: largest rank; None = that of the pool's adapters.
-        sleep_mode: weights can be moved out of the GPU's memory and back (CUDA only).
-        structured_output_backend: `auto`, or a named one, which then writes JSON without blanks.
-        stream_from_priority: requests of at least this priority report their text as it grows.
     """
 
     python: str | None = Field(default=None, min_length=1)
     threads: int | None = Field(default=None, ge=1)
-    max_num_seqs: int | None = Field(default=None, ge=1, le=65_536)
     max_num_batched_tokens: int | None = Field(default=None, ge=16)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     kv_cache_gib: float | None = Field(default=None, gt=0)
     enforce_eager: bool | None = None
     enable_prefix_caching: bool = True
     quantization: str | None = None
+    max_lora_rank: int | None = Field(default=None, ge=1, le=512)
+
+
+class VllmOptions(VllmResources):
+    """`options` of an engine with backend `vllm`, beside its resources.
+
+    Args:
+        max_num_seqs: most requests decoded together; None = vLLM's choice.
+        enable_lora: leave room for adapters even if the pool names none.
+        max_loras: most adapters in one batch; None = all of the pool.
+        sleep_mode: weights can be moved out of the GPU's memory and back (CUDA only).
+        structured_output_backend: `auto`, or a named one, which then writes JSON without blanks.
+        stream_from_priority: requests of at least this priority report their text as it grows.
+    """
+
+    max_num_seqs: int | None = Field(default=None, ge=1, le=65_536)
     enable_lora: bool = False
     max_loras: int | None = Field(default=None, ge=1)
-    max_lora_rank: int | None = Field(default=None, ge=1, le=512)
     sleep_mode: bool = False
     structured_output_backend: Literal["auto", "xgrammar", "guidance"] = "auto"
     stream_from_priority: int = INTERACTIVE
@@ -91,8 +100,22 @@ def child_env(spec: EngineSpec) -> Mapping[str, str]:
     Raises:
         EngineLoadError: options that cannot be used.
     """
-    threads = read_options(VllmOptions, spec).threads
+    threads = _resources(spec).threads
     return CHILD_ENV if threads is None else {**CHILD_ENV, "OMP_NUM_THREADS": str(threads)}
+
+
+def _resources(spec: EngineSpec) -> VllmResources:
+    """Of an engine of this backend, or of another one whose engines vLLM serves.
+
+    Raises:
+        EngineLoadError: options that cannot be used.
+    """
+    options = own_options(spec)
+    if isinstance(options, VllmResources):
+        return options
+    raise EngineLoadError(
+        f"engine '{spec.id}': backend '{spec.backend}' has no options for vLLM.", is_lasting=True
+    )
 
 
 def find_python(spec: EngineSpec) -> str:
@@ -101,7 +124,7 @@ def find_python(spec: EngineSpec) -> str:
     Raises:
         EngineLoadError: none is known to have vLLM; or options that cannot be used.
     """
-    named = read_options(VllmOptions, spec).python or os.environ.get(PYTHON_VARIABLE)
+    named = _resources(spec).python or os.environ.get(PYTHON_VARIABLE)
     if named is not None:
         return named
     checkout = Path(orchestrator.__path__[0]).parent
