@@ -103,10 +103,10 @@ def _kinds(app: "App", names: list[str] | None) -> "dict[str, Kind]":
     """The rows in their order with their kinds; a name that nobody has is refused before anything runs."""
     from orchestrator.bootstrap.comparing import row_kind, rows_of
 
-    rows = tuple(names or rows_of(app.pool))
+    rows = tuple(names or rows_of(app.pool, app.lineages))
     for name in rows:
         app.asking.resolve(name)
-    return {name: row_kind(name, app.pool, app.settings) for name in rows}
+    return {name: row_kind(name, app.pool, app.settings, app.lineages) for name in rows}
 
 
 def _profile(app: "App", path: Path | None) -> None:

@@ -1,7 +1,7 @@
 """Comparison of compositions: what each row of one is, and a configuration in which ensembles combine plain
 experts, so that the fused and merged ones of the pool are rows of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from orchestrator.bootstrap.compute import FUSION
@@ -10,11 +10,10 @@ from orchestrator.domain.experts import Expert, Pool
 from orchestrator.evaluation.compositions import Kind
 from orchestrator.pool import build_pool
 from orchestrator.settings.schema import CompositionSettings, Settings
-from workers.backends.registry import REMOTE_BACKENDS
+from workers.backends.registry import REMOTE_BACKENDS, parts_of
 from workers.checkpoints.identity import weights_hash
+from workers.checkpoints.merging.work import RECORD
 
-LINEAGE_FILE = "muster-merge.json"
-"""Stands beside weights that were merged."""
 ONE_EXPERT = frozenset({"best_single", "self_consistency"})
 """Routers that ask one expert, once or several times."""
 
@@ -22,25 +21,30 @@ ENSEMBLES = ("auto", "auto_k3", "static_top_3", "majority_all")
 SINGLES = ("best_single", "self_consistency")
 
 
-def expert_kind(expert: Expert) -> Kind:
-    """`fusion` and `merge` by how an expert was made, else `single`."""
+def expert_kind(expert: Expert, merged: Container[str] = ()) -> Kind:
+    """`fusion` and `merge` by how an expert was made, else `single`.
+
+    Args:
+        merged: ids of experts that merges made and registered; others are known by the record beside their
+            weights.
+    """
     if expert.engine.backend == FUSION:
         return "fusion"
     weights = expert.adapter or expert.engine.model
-    return "merge" if (Path(weights) / LINEAGE_FILE).is_file() else "single"
+    return "merge" if expert.id in merged or (Path(weights) / RECORD).is_file() else "single"
 
 
-def row_kind(name: str, pool: Pool, settings: Settings) -> Kind:
+def row_kind(name: str, pool: Pool, settings: Settings, merged: Container[str] = ()) -> Kind:
     """The kind of a row by its name: a composition, or else an expert."""
     spec = _specs(settings).get(name)
     if spec is None:
-        return expert_kind(pool.by_id[name])
+        return expert_kind(pool.by_id[name], merged)
     return "single" if spec.router in ONE_EXPERT else "ensemble"
 
 
-def rows_of(pool: Pool) -> tuple[str, ...]:
+def rows_of(pool: Pool, merged: Container[str] = ()) -> tuple[str, ...]:
     """The standard rows: singles, ensembles, and every fused or merged expert."""
-    made = [expert.id for expert in pool.answerers if expert_kind(expert) != "single"]
+    made = [expert.id for expert in pool.answerers if expert_kind(expert, merged) != "single"]
     return (*SINGLES, *_large(pool), *ENSEMBLES, *made)
 
 
@@ -55,9 +59,9 @@ def plain_ensembles(settings: Settings, names: Sequence[str] = (*SINGLES, *ENSEM
     """The configuration in which these compositions recruit plain experts only, where they list none
     themselves. A pool without plain experts stays as it is.
     """
-    pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS)
+    pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
     plain = tuple(e.id for e in pool.answerers if expert_kind(e) == "single")
-    if not plain or len(plain) == len(pool.answerers):
+    if not plain:
         return settings
     known = _specs(settings)
     restricted = {name: _with(known[name], plain) for name in names if name in known}

@@ -1,12 +1,13 @@
 """Compute of a pool's responses: sizes of its models, read from their files when they are first needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.compute import PassCost, total_flop
 from orchestrator.domain.experts import Expert, Pool
+from workers.backends.registry import parts_of
 from workers.checkpoints.sizes import pass_cost
 
 FUSION = "fusion"
@@ -55,20 +56,14 @@ _size = cache(pass_cost)
 
 
 def weights_of(expert: Expert) -> list[Weights]:
-    """All weights that read the tokens of an expert: its own, and of a fused one those of its members."""
-    own = Weights(expert.engine.model, expert.adapter)
-    if expert.engine.backend != FUSION:
-        return [own]
-    options = expert.engine.options
-    entries = [options.get(role) for role in ("base", "weak")]
-    for role in ("experts", "models"):
-        listed = options.get(role)
-        entries += listed if isinstance(listed, list) else []
-    return [own, *(_member(entry) for entry in entries if isinstance(entry, str | dict))]
+    """All weights that read the tokens of an expert: its own, and of a fused one those of its members.
 
-
-def _member(entry: str | Mapping[str, object]) -> Weights:
-    if isinstance(entry, str):
-        return Weights(entry)
-    adapter = entry.get("adapter")
-    return Weights(str(entry.get("model")), str(adapter) if adapter is not None else None)
+    Members of equal weights are one sequence and counted once, but for the large model under another routing.
+    Where they differ in their prompts alone, a little is left out.
+    """
+    engine = expert.engine
+    own = Weights(engine.model, expert.adapter)
+    parts = [Weights(part.model, part.adapter) for part in parts_of(engine.backend, engine.options)]
+    weak = engine.options.get("weak")
+    rerouted = [own] if isinstance(weak, dict) and "model" not in weak else []
+    return [*dict.fromkeys([own, *parts]), *rerouted]
