@@ -27,9 +27,12 @@ def ask(
     option: Options = None,
     answer_type: AnswerTypeName = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait.")] = 300.0,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show what a fusion chose at each token; --json has it always.")
+    ] = False,
 ) -> None:
     """Ask a question; the answer comes with its reasons."""
-    from api.cli.tables import answer_lines, decision_table, votes_table
+    from api.cli.tables import answer_lines, decision_table, fusion_table, votes_table
     from api.views.chat import answer_error, muster_view
     from orchestrator.domain.requests import AskOptions
 
@@ -38,7 +41,7 @@ def ask(
     job_id = f"ask-{uuid.uuid4().hex}"
     with session.app() as app:
         name = app.asking.resolve(composition)
-        options = AskOptions(model=composition, job_id=job_id)
+        options = AskOptions(model=composition, job_id=job_id, trace=trace or session.as_json)
         answer = app.asking.ask(query, options, timeout_s=timeout_s)
         if not app.settings.is_stack:  # there the beat does it
             app.upkeep.round()
@@ -51,7 +54,8 @@ def ask(
         "muster": muster_view(answer, job_id=job_id, composition=name).model_dump(mode="json"),
     }
     reasons = [decision_table(answer.decision)] if answer.decision else []
-    session.emit(payload, answer_lines(answer), *reasons, votes_table(answer), f"Job {job_id}")
+    steps = [fusion_table(answer.fusion)] if answer.fusion is not None and trace else []
+    session.emit(payload, answer_lines(answer), *reasons, votes_table(answer), *steps, f"Job {job_id}")
 
 
 def route(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.engines import EngineState
     from orchestrator.domain.experts import Pool
     from orchestrator.domain.feedback import Drift, Feedback
+    from orchestrator.domain.fusions import FusionTrace
     from orchestrator.domain.merges import MergeProblem
     from orchestrator.evaluation.bench import BenchReport
     from orchestrator.evaluation.comparison import Difference
@@ -198,7 +199,25 @@ def answer_lines(answer: "Answer") -> Text:
         facts.append(f"confidence {percent(answer.confidence)}")
     facts.append(f"{answer.n_calls} calls")
     facts += ["degraded"] if answer.degraded else []
+    facts += [_fusion_cost(answer.fusion)] if answer.fusion is not None else []
     return Text.assemble((answer.text, "bold"), "\n", (", ".join([*facts, *answer.notes]), "dim"))
+
+
+def _fusion_cost(trace: "FusionTrace") -> str:
+    passes = ", ".join(f"{member} {n}" for member, n in trace.passes.items())
+    return f"{trace.rule} in {trace.seconds:.2f} s, passes: {passes}"
+
+
+def fusion_table(trace: "FusionTrace") -> Table:
+    """What the rule chose at each token."""
+    result = table(
+        f"Fusion {trace.rule}", "step", "token", "alpha", "loss", numbers=["step", "token", "loss"]
+    )
+    for at, step in enumerate(trace.steps):
+        alphas = step.alpha if isinstance(step.alpha, tuple) else (step.alpha,)
+        shown = ", ".join("—" if alpha is None else f"{alpha:g}" for alpha in alphas)
+        result.add_row(str(at), str(step.token_id), shown, "—" if step.loss is None else f"{step.loss:.3g}")
+    return result
 
 
 def bench_table(report: "BenchReport") -> Table:

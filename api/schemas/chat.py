@@ -78,11 +78,13 @@ class StreamOptions(Wire):
 
 
 class MusterRequest(Wire):
-    """Options of a chat request that OpenAI's API lacks. `options` make the question a choice."""
+    """Options of a chat request that OpenAI's API lacks. `options` make the question a choice. `trace`: a
+    fusion says what it chose at each token."""
 
     options: list[str] | None = None
     answer_type: AnswerTypeName | None = None
     timeout_s: float | None = Field(default=None, gt=0)
+    trace: bool = False
 
 
 class ChatRequest(Wire):
@@ -120,6 +122,23 @@ class RoleUsage(Wire):
     cost_usd: float
 
 
+class FusionStepView(Wire):
+    """`alpha`: of the expert, or of each; None = the rule chooses none."""
+
+    token_id: int
+    alpha: float | list[float] | None
+    loss: float | None
+
+
+class FusionView(Wire):
+    """`steps` are there if the request asked for a trace; `passes` by member."""
+
+    rule: str
+    steps: list[FusionStepView]
+    passes: dict[str, int]
+    seconds: float
+
+
 class MusterView(Wire):
     """Muster's part of a chat completion, in one object."""
 
@@ -136,6 +155,7 @@ class MusterView(Wire):
     answered_by: str | None
     n_calls: int
     usage_by_role: dict[str, RoleUsage]
+    fusion: FusionView | None = None
 
 
 class AssistantMessage(Wire):

@@ -8,6 +8,8 @@ from api.schemas.chat import (
     ChatCompletion,
     ChatMessage,
     Choice,
+    FusionStepView,
+    FusionView,
     MusterView,
     RoleUsage,
     UsageView,
@@ -15,6 +17,7 @@ from api.schemas.chat import (
 )
 from api.views.decisions import decision_view
 from orchestrator.domain.answers import Answer, FinishReason, Usage, Vote
+from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.names import short_name
 from orchestrator.domain.queries import Message
 from orchestrator.errors import AnswerFailedError
@@ -41,7 +44,20 @@ def muster_view(answer: Answer, *, job_id: str, composition: str) -> MusterView:
         answered_by=answer.answered_by,
         n_calls=answer.n_calls,
         usage_by_role={role: _role_usage(usage) for role, usage in answer.usage_by_role.items()},
+        fusion=None if answer.fusion is None else _fusion_view(answer.fusion),
     )
+
+
+def _fusion_view(trace: FusionTrace) -> FusionView:
+    steps = [
+        FusionStepView(
+            token_id=step.token_id,
+            alpha=list(step.alpha) if isinstance(step.alpha, tuple) else step.alpha,
+            loss=step.loss,
+        )
+        for step in trace.steps
+    ]
+    return FusionView(rule=trace.rule, steps=steps, passes=trace.passes, seconds=trace.seconds)
 
 
 def _vote_view(vote: Vote) -> VoteView:

@@ -12,8 +12,14 @@ from orchestrator.domain.names import AUTO
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import InputError
 
-AGREED = ("model", "max_tokens", "temperature", "seed")
-"""Options that a batch has one of."""
+AGREED = {
+    "model": "model",
+    "max_tokens": "max_tokens",
+    "temperature": "temperature",
+    "seed": "seed",
+    "trace": "muster.trace",
+}
+"""Options that a batch has one of, and the fields of a body that hold them."""
 
 
 class Refusal(NamedTuple):
@@ -58,6 +64,7 @@ def chat_options(request: ChatRequest) -> AskOptions:
         max_tokens=old if new is None else new,
         temperature=request.temperature,
         seed=request.seed,
+        trace=request.muster.trace,
     )
 
 
@@ -93,11 +100,11 @@ class BatchBodies:
         if self._any_model:
             options = options.model_copy(update={"model": AUTO})
         before = self.options = self.options or options
-        for name in AGREED:
+        for name, field in AGREED.items():
             here, there = getattr(options, name), getattr(before, name)
             if here != there:
                 raise InputError(
-                    f"body.{name} is {_shown(here)} here and {_shown(there)} on the lines before; "
+                    f"body.{field} is {_shown(here)} here and {_shown(there)} on the lines before; "
                     "a batch has one, so split the file"
                 )
 

@@ -27,6 +27,7 @@ def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, s
             temperature=expert.temperature if job.temperature is None else job.temperature,
             seed=call_seed(job.seed, query, expert.id, sample_ix),
             stream=stream,
+            trace=job.trace,
         ),
         sample_ix=sample_ix,
     )

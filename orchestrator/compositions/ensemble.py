@@ -19,6 +19,7 @@ from orchestrator.domain.assignments import (
     Step,
 )
 from orchestrator.domain.experts import Pool
+from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.queries import Query
 from orchestrator.errors import AggregationError, RoutingError
 from orchestrator.ports.composing import Aggregator, BatchAggregator, InFlight, Pace, Router, RoutingInput
@@ -149,7 +150,11 @@ class Ensemble:
         by_id = self._pool.by_id
         notes = length_notes(self._job, [by_id[expert_id] for expert_id in recruits if expert_id in by_id])
         answer = step.answer.model_copy(
-            update={"decision": state.decision, "notes": (*step.answer.notes, *notes)}
+            update={
+                "decision": state.decision,
+                "notes": (*step.answer.notes, *notes),
+                "fusion": fusion_of(step.answer, responses),
+            }
         )
         return Done(answer=withheld(answer, below=self._abstain_below))
 
@@ -176,6 +181,13 @@ class Ensemble:
         return self._waves.next(state, responses)
 
 
+def fusion_of(answer: Answer, responses: Sequence[Response]) -> FusionTrace | None:
+    """How the words of the answer were fused; None where they are no fusion's."""
+    quoted = [r.fusion for r in responses if r.expert_id == answer.answered_by and r.text == answer.text]
+    said = quoted or [r.fusion for r in responses if r.expert_id == answer.answered_by]
+    return next((trace for trace in said if trace is not None), None)
+
+
 def withheld(answer: Answer, *, below: float | None) -> Answer:
     """The answer, or an abstention where it is less sure than that: reasons and votes stay, a note says how
     sure it was."""
@@ -189,6 +201,7 @@ def withheld(answer: Answer, *, below: float | None) -> Answer:
             "value": None,
             "confidence": None,
             "answered_by": None,
+            "fusion": None,
             "notes": (*answer.notes, f"{sure}; the votes led to {answer.value!r}"),
         }
     )

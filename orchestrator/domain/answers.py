@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, JsonValue
 
 from orchestrator.domain.cards import Interval
+from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import Value
 
@@ -117,6 +118,7 @@ class Answer(Value):
         usage_by_role: tokens and cost per role of the calls (`CallRole`).
         answered_by: the expert whose words `text` is; None for a composed answer.
         finish_reason: of the response that `text` comes from; LENGTH = it was cut off.
+        fusion: how `answered_by` came to its words, where that is a fusion.
     """
 
     text: str
@@ -133,6 +135,7 @@ class Answer(Value):
     n_calls: int = 0
     error_code: str | None = None
     error: str | None = None
+    fusion: FusionTrace | None = None
     extras: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property

@@ -184,7 +184,8 @@ UNDER_WAY = (JobState.RUNNING, JobState.CANCELLING, JobState.EXPIRING)
 class Job(Value):
     """A user's submission. `composition` names what answers it. `deadline_s`: seconds after its submission
     at which it expires; None = never. `stream`: somebody reads its one answer while it is written, where
-    it is in one expert's words. `fingerprint`: of the request, where the same request may come twice."""
+    it is in one expert's words. `fingerprint`: of the request, where the same request may come twice.
+    `trace`: fusions are to say what they chose at each token."""
 
     id: str
     kind: str = "batch"
@@ -199,6 +200,7 @@ class Job(Value):
     deadline_s: float | None = Field(default=None, gt=0)
     stream: bool = False
     fingerprint: str = ""
+    trace: bool = False
 
 
 class JobProgress(Value):

@@ -13,6 +13,7 @@ class AskOptions(Value):
         temperature: of the experts.
         job_id: under which the work is stored; None = a new one.
         fingerprint: of the request as it came, where it may come twice; "" = it is not compared.
+        trace: fusions are to say what they chose at each token.
     """
 
     model: str = AUTO
@@ -21,6 +22,7 @@ class AskOptions(Value):
     temperature: float | None = None
     job_id: str | None = None
     fingerprint: str = ""
+    trace: bool = False
 
 
 DEFAULT_OPTIONS = AskOptions()

@@ -82,6 +82,7 @@ class Submitter:
             deadline_s=deadline_s,
             stream=stream,
             fingerprint=options.fingerprint,
+            trace=options.trace,
         )
 
     def put(self, job: Job, queries: Iterable[Query]) -> None:

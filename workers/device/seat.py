@@ -305,6 +305,7 @@ def _response(assignment: Assignment, event: Finished, expert: Expert, latency_m
         finish_reason=event.finish_reason,
         usage=_priced(event.usage, expert),
         latency_ms=latency_ms,
+        fusion=event.fusion,
     )
 
 

@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from orchestrator.domain.answers import Answer, FinishReason
 from orchestrator.domain.assignments import INTERACTIVE, JobState
+from orchestrator.domain.fusions import FusionStep, FusionTrace
 from orchestrator.domain.queries import AnswerType
 from orchestrator.settings.schema import ServerSettings
 from tests.fakes.app import ANSWER, FakeApp
@@ -62,6 +63,31 @@ def test_extras_stand_in_one_object() -> None:
     }
     assert (muster["value"], muster["confidence"], muster["degraded"]) == ("B", 0.8, False)
     assert muster["usage_by_role"]["aggregate"]["prompt_tokens"] == 5
+
+
+def test_fusion_is_told_as_it_was_traced() -> None:
+    steps = (
+        FusionStep(token_id=7, alpha=0.3, loss=0.5),
+        FusionStep(token_id=1, alpha=(0.1, 0.0), loss=0.25),
+        FusionStep(token_id=2),
+    )
+    trace = FusionTrace(rule="dynamic", steps=steps, passes={"large": 3, "base": 0}, seconds=0.5)
+    app = FakeApp(answer=ANSWER.model_copy(update={"fusion": trace}))
+
+    fusion = client(app).post(URL, json=chat(muster={"trace": True})).json()["muster"]["fusion"]
+
+    [(job, _)] = app.store.submitted
+    assert job.trace
+    assert fusion == {
+        "rule": "dynamic",
+        "steps": [
+            {"token_id": 7, "alpha": 0.3, "loss": 0.5},
+            {"token_id": 1, "alpha": [0.1, 0.0], "loss": 0.25},
+            {"token_id": 2, "alpha": None, "loss": None},
+        ],
+        "passes": {"large": 3, "base": 0},
+        "seconds": 0.5,
+    }
 
 
 def test_headers_name_request_experts_and_job() -> None:
