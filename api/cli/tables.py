@@ -209,7 +209,7 @@ def _fusion_cost(trace: "FusionTrace") -> str:
 
 
 def fusion_table(trace: "FusionTrace") -> Table:
-    """What the rule chose at each token."""
+    """Tokens of a fusion, with what its rule chose at each."""
     result = table(
         f"Fusion {trace.rule}", "step", "token", "alpha", "loss", numbers=["step", "token", "loss"]
     )

@@ -182,7 +182,7 @@ class Ensemble:
 
 
 def fusion_of(answer: Answer, responses: Sequence[Response]) -> FusionTrace | None:
-    """How the words of the answer were fused; None where they are no fusion's."""
+    """Account of how the words of the answer were fused; None where they are no fusion's."""
     quoted = [r.fusion for r in responses if r.expert_id == answer.answered_by and r.text == answer.text]
     said = quoted or [r.fusion for r in responses if r.expert_id == answer.answered_by]
     return next((trace for trace in said if trace is not None), None)
