@@ -107,6 +107,8 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "invalid_idempotency_key": ErrorStatus(400, _REQUEST),
     "idempotency_key_reused": ErrorStatus(422, _REQUEST),
     "already_judged": ErrorStatus(409, _REQUEST),
+    "merges_closed": ErrorStatus(403, _REQUEST),
+    "too_many_merges": ErrorStatus(429, "rate_limit_error", retry_after_s=30),
     "job_running": ErrorStatus(409, _REQUEST),
     "method_not_allowed": ErrorStatus(405, _REQUEST),
     "unknown_name": ErrorStatus(404, _MISSING),

@@ -17,7 +17,7 @@ from api.middleware.limits import BodyLimit, InFlightLimit
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
-from api.routes import chat, experts, feedback, health, jobs, models, route
+from api.routes import chat, experts, feedback, health, jobs, merges, models, route
 from api.schemas.jobs import JobView
 from api.views.jobs import job_view
 from api.views.jobs_feed import JobFeed
@@ -41,6 +41,7 @@ MOUNTS = (
     Mount(experts.router),
     Mount(feedback.router),
     Mount(jobs.router),
+    Mount(merges.router),
 )
 
 

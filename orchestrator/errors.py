@@ -8,6 +8,8 @@
     ├── InputError                   what a caller sent; exit code 2, HTTP 4xx
     │   ├── UnknownNameError         model, composition, router, ... that does not exist
     │   ├── LimitError               larger than a documented limit
+    │   ├── MergesClosedError        a merge over REST where the configuration allows none
+    │   ├── TooManyMergesError       as many merges as allowed wait or run
     │   ├── AlreadyJudgedError       feedback that contradicts earlier feedback under the same key
     │   └── JobRunningError          asked of a job that has not ended
     ├── SkillError                   annotation, profiling, grading, cards; exit code 2
@@ -136,6 +138,18 @@ class UnknownNameError(InputError):
 
 class LimitError(InputError):
     code = "limit_exceeded"
+
+
+class MergesClosedError(InputError):
+    """Merges over REST are off."""
+
+    code = "merges_closed"
+
+
+class TooManyMergesError(InputError):
+    """As many merges as allowed wait or run."""
+
+    code = "too_many_merges"
 
 
 class AlreadyJudgedError(InputError):

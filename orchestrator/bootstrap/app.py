@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ from aggregators.outputs.votes import SettledWords
 from orchestrator.bootstrap.annotators import SkillParts, make_annotator
 from orchestrator.bootstrap.checks import Checks, check_references, config_hash
 from orchestrator.bootstrap.compute import ComputeMeter
+from orchestrator.bootstrap.merge_runner import MergeRunner
 from orchestrator.bootstrap.merged import join_pool
+from orchestrator.bootstrap.merging import check_text
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.domain.merges import MergedExpert
 from orchestrator.errors import ConfigError
@@ -31,6 +33,7 @@ from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.services.following import Following
 from orchestrator.services.jobs import Jobs
+from orchestrator.services.merges import MergeDesk, bounds_of
 from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
 from orchestrator.services.submitting import Submitter
@@ -77,6 +80,7 @@ class App:
         tighten_folder(settings.muster.data_dir)
         self._database = open_database(settings.database_url)
         self.merges = SqlMergeStore(self._database)
+        self._configured = settings
         joined = join_pool(settings, pool, self.merges.merged_experts(), candidates)
         self.settings = settings = joined.settings
         self.pool = joined.pool
@@ -160,6 +164,15 @@ class App:
             profile=lambda: self.catalogue.knowledge.profile,
             seed=settings.muster.seed,
         )
+        self._bounds = bounds_of(settings)
+        self.merging = MergeDesk(
+            jobs=self.merges,
+            bounds=self._bounds,
+            check=check_text,
+            has_profile=settings.muster.profile_set is not None,
+            most_live=settings.muster.merges.max_live,
+            now_s=time.time,
+        )
         self.preparation = Preparation(
             pool=self.pool,
             asking=self.asking,
@@ -199,6 +212,19 @@ class App:
             config_hash=self.config_hash,
         )
         return LocalDispatcher(setup, settled=SettledWords, on_piece=on_piece, on_committed=on_committed)
+
+    @contextmanager
+    def making_merges(self) -> Iterator[None]:
+        """Merges that are asked for over REST are made by a thread of this process, if they are open."""
+        if self._bounds is None:
+            yield
+            return
+        runner = MergeRunner(self.merges, self._configured, self._bounds)
+        runner.start()
+        try:
+            yield
+        finally:
+            runner.stop()
 
     @cached_property
     def news(self) -> "News":
@@ -294,6 +320,7 @@ def open_app(
             app.dispatcher.start()
         if background and not settings.is_stack:  # there the beat does it
             app.upkeep.start()
-        yield app
+        with app.making_merges() if background and not settings.is_stack else nullcontext():
+            yield app
     finally:
         app.close()

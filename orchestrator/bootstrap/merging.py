@@ -11,7 +11,14 @@ from orchestrator.domain.merges import Lineage, MergedExpert, MergeReport
 from orchestrator.domain.origins import objection
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError
-from workers.checkpoints.merging.runner import CheckedOrder, MergeOrder, OnProgress, check_order, run_order
+from workers.checkpoints.merging.runner import (
+    CheckedOrder,
+    MergeOrder,
+    OnProgress,
+    check_order,
+    check_text,
+    run_order,
+)
 
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.services.jobs import OnProgress as OnJob
     from orchestrator.settings.schema import Settings
 
-__all__ = ["CheckedOrder", "MergeLife", "MergeOrder", "check_order", "run_order"]
+__all__ = ["CheckedOrder", "MergeLife", "MergeOrder", "check_order", "check_text", "run_order"]
 
 log = logging.getLogger(__name__)
 

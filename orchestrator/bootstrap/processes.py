@@ -165,7 +165,8 @@ def run_device_worker(settings: Settings, *, steps: bool) -> int:
             hands.start_steps()
         canary.start()
         try:
-            code = _consume(celery, Consumer(name, "threads", 2, queues))
+            with app.making_merges():
+                code = _consume(celery, Consumer(name, "threads", 2, queues))
         finally:
             canary.stop()
             _end_device_worker(hands, driver, bells)

@@ -34,8 +34,16 @@ class MergeJobs(Protocol):
     def merge_jobs(self, *, limit: int) -> list[MergeJob]:
         """The newest first."""
 
-    def change(self, job_id: str, change: Callable[[MergeJob], MergeJob], *, owner: str | None) -> MergeJob:
-        """Read, change and store a job in one transaction; `owner` is whose it is then.
+    def change(
+        self,
+        job_id: str,
+        change: Callable[[MergeJob], MergeJob],
+        *,
+        owner: str | None,
+        keeps_owner: bool = False,
+    ) -> MergeJob:
+        """Read, change and store a job in one transaction; `owner` is whose it is then, unless that stays
+        as it is.
 
         Raises:
             NotFoundError: no such job.

@@ -141,6 +141,20 @@ class RetentionSettings(Section):
     """Question sets, those of profiles included."""
 
 
+class MergesSettings(Section):
+    """Merges over REST: off unless both `read` and `write` are set. Nobody is asked for a key: whoever may
+    call the server may then fill the folder `write`."""
+
+    read: tuple[UserPath, ...] = ()
+    """Folders below which recipes may name models, relative to this file."""
+    write: UserPath | None = None
+    """Folder in which results appear, relative to this file; recipes may name what is in it, too."""
+    max_live: int = Field(default=4, ge=1, le=100)
+    """Merges that may wait or run at once; further ones get 429."""
+    max_gib: float = Field(default=200, gt=0)
+    """Most GiB in `write`: with as many there, nothing new is merged."""
+
+
 class SchedulerSettings(Section):
     """Times in seconds; see docs/decisions (0013) for the defaults.
 
@@ -263,6 +277,8 @@ class MusterSettings(BaseSettings):
     """Feedback of users: how it counts."""
     retention: RetentionSettings = RetentionSettings()
     """Retention of jobs that have ended."""
+    merges: MergesSettings = MergesSettings()
+    """Merges over REST."""
     scheduler: SchedulerSettings = SchedulerSettings()
     """Times of the scheduler."""
     server: ServerSettings = ServerSettings()

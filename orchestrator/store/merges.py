@@ -57,10 +57,17 @@ class SqlMergeStore:
         rows = self._db.fetch(lambda conn: conn.execute(wanted).scalars().all())
         return [MergeJob.model_validate_json(payload) for payload in rows]
 
-    def change(self, job_id: str, change: Callable[[MergeJob], MergeJob], *, owner: str | None) -> MergeJob:
+    def change(
+        self,
+        job_id: str,
+        change: Callable[[MergeJob], MergeJob],
+        *,
+        owner: str | None,
+        keeps_owner: bool = False,
+    ) -> MergeJob:
         def write(conn: Connection) -> MergeJob:
             changed = change(_read(conn, job_id))
-            _write(conn, changed, owner)
+            _write(conn, changed, owner, keeps_owner=keeps_owner)
             return changed
 
         return self._db.transact(write)
@@ -95,6 +102,8 @@ def _read(conn: Connection, job_id: str, *, lock: bool = True) -> MergeJob:
     return MergeJob.model_validate_json(payload)
 
 
-def _write(conn: Connection, job: MergeJob, owner: str | None) -> None:
-    row = {"state": job.state, "payload": to_json(job), "owner": owner, "seen_at": db_now()}
+def _write(conn: Connection, job: MergeJob, owner: str | None, *, keeps_owner: bool = False) -> None:
+    row: dict[str, object] = {"state": job.state, "payload": to_json(job)}
+    if not keeps_owner:
+        row |= {"owner": owner, "seen_at": db_now()}
     conn.execute(update(t.merge_job).where(t.merge_job.c.id == job.id).values(row))

@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from orchestrator.domain.merges import MergeProblem
 from orchestrator.errors import ConfigError, IncompatibleModelsError, InputError, MusterError
 from orchestrator.runtime.logs import setup_logs
+from workers.checkpoints.merging.inputs import Places
 from workers.checkpoints.merging.preflight import Checked, preflight
 from workers.checkpoints.merging.recipe import Recipe
 from workers.checkpoints.merging.work import JOB
@@ -72,7 +73,7 @@ def _merged(job: dict[str, Any], folder: Path, say: Say) -> "Merged":
     if job["scan"]:
         return scan(folder)
     recipe = Recipe.model_validate(job["recipe"])
-    checked = preflight(recipe, Path(job["folder"]))
+    checked = preflight(recipe, Places(tuple(map(Path, job["places"])), closed=job["closed"]))
     _require(checked)
     return merge_into(
         recipe,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.domain.merges import MergeProblem
+from orchestrator.errors import InputError
 from workers.checkpoints.merging.adapters import AdapterHead, read_adapter_head
 from workers.checkpoints.merging.headers import BUFFERS, Checkpoint, Head, Tell, is_adapter, read_checkpoint
 from workers.checkpoints.merging.recipe import ModelRef, Recipe
@@ -41,18 +42,47 @@ class Inputs(NamedTuple):
     base: Input | None
 
 
-def read_inputs(recipe: Recipe, folder: Path, tell: Tell) -> Inputs:
+class Places(NamedTuple):
+    """Folders in which a recipe's paths are looked for, in turn.
+
+    Attributes:
+        closed: nothing outside of them may be named: for recipes that came over the network.
+    """
+
+    folders: tuple[Path, ...]
+    closed: bool = False
+
+    def find(self, name: str) -> Path:
+        """
+        Raises:
+            InputError: a path that leads out of closed places.
+        """
+        path = Path(name) if self.closed else Path(name).expanduser()
+        found = [folder / path for folder in self.folders]
+        place = next((one for one in found if one.exists()), found[0]).absolute()
+        if self.closed:
+            target = place.resolve()
+            if not any(target.is_relative_to(folder.resolve()) for folder in self.folders):
+                raise InputError(
+                    f"'{name}' is not below the folders that merges over REST may read.",
+                    param="recipe",
+                    remedy="Name a model below them: muster.merges.read.",
+                )
+        return place
+
+
+def read_inputs(recipe: Recipe, places: Places, tell: Tell) -> Inputs:
     """Find and read everything that a recipe names.
 
     Args:
-        folder: that paths refer to first; then the working directory.
+        places: where its paths are looked for.
         tell: hears of what is wrong.
     """
     known: dict[str, Checkpoint | None] = {}
 
     def weights(name: str) -> Checkpoint | None:
         if name not in known:
-            known[name] = read_checkpoint(located(name, folder), name, tell)
+            known[name] = read_checkpoint(places.find(name), name, tell)
         return known[name]
 
     base_ref: ModelRef | None = recipe.base_model
@@ -60,7 +90,7 @@ def read_inputs(recipe: Recipe, folder: Path, tell: Tell) -> Inputs:
     refs = [*([base_ref] if base_ref is not None else []), *recipe.inputs]
     refs += [slice_.base_model for slice_ in recipe.slices or () if slice_.base_model is not None]
     for ref in dict.fromkeys(refs):
-        one = _read(ref, base_ref, folder, weights, tell)
+        one = _read(ref, base_ref, places, weights, tell)
         if one is not None:
             found[ref] = one
     judge = base_ref if base_ref is not None else next(iter(recipe.inputs), None)
@@ -70,21 +100,14 @@ def read_inputs(recipe: Recipe, folder: Path, tell: Tell) -> Inputs:
     return Inputs({ref: _aligned(one, base) for ref, one in found.items()}, base)
 
 
-def located(name: str, folder: Path) -> Path:
-    """A path of a recipe: beside it, or in the working directory; `~` is filled in."""
-    path = Path(name).expanduser()
-    beside = folder / path
-    return (beside if beside.exists() else path).absolute()
-
-
 def _read(
     ref: ModelRef,
     base: ModelRef | None,
-    folder: Path,
+    places: Places,
     weights: WeightsOf,
     tell: Tell,
 ) -> Input | None:
-    place = located(ref.model, folder)
+    place = places.find(ref.model)
     if ref.adapter is None and is_adapter(place):
         if base is None or base == ref:
             want = "base_model: the weights that it was trained over"
@@ -92,7 +115,7 @@ def _read(
             return None
         adapter, under = read_adapter_head(place, str(ref), tell), weights(base.model)
     elif ref.adapter is not None:
-        adapter, under = read_adapter_head(located(ref.adapter, folder), str(ref), tell), weights(ref.model)
+        adapter, under = read_adapter_head(places.find(ref.adapter), str(ref), tell), weights(ref.model)
     else:
         plain = weights(ref.model)
         return None if plain is None else Input(ref, plain)

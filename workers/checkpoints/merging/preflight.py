@@ -18,7 +18,15 @@ from orchestrator.domain.merges import MergeProblem, Preflight
 from orchestrator.errors import ConfigError
 from orchestrator.runtime.files import read_json
 from workers.checkpoints.merging.headers import BYTES, QUANTISED, Checkpoint, Head, is_float, is_inside
-from workers.checkpoints.merging.inputs import Input, Inputs, embedding_of, head_of, is_tied, read_inputs
+from workers.checkpoints.merging.inputs import (
+    Input,
+    Inputs,
+    Places,
+    embedding_of,
+    head_of,
+    is_tied,
+    read_inputs,
+)
 from workers.checkpoints.merging.layout import Made, made_tensors
 from workers.checkpoints.merging.methods import IDLE, METHODS
 from workers.checkpoints.merging.recipe import ModelEntry, ModelRef, Recipe, named_parameters
@@ -48,7 +56,7 @@ class Checked(NamedTuple):
 
 def preflight(
     recipe: Recipe,
-    folder: Path,
+    places: Places,
     *,
     out: Path | None = None,
     compare: bool = True,
@@ -57,7 +65,7 @@ def preflight(
     """Check the inputs of a recipe.
 
     Args:
-        folder: that paths of the recipe refer to.
+        places: where its paths are looked for.
         out: where the result goes; the disk there must hold it.
         compare: False for what mergekit merges: it may take tensors that are not side by side.
 
@@ -66,7 +74,7 @@ def preflight(
     """
     started = clock()
     found: list[MergeProblem] = []
-    inputs = read_inputs(recipe, folder, found.append)
+    inputs = read_inputs(recipe, places, found.append)
     made: Sequence[Made] = ()
     found += _unused(recipe)
     if inputs.base is not None:

@@ -222,6 +222,12 @@ class Recipe(Options):
         return list(dict.fromkeys(entry.model for entry in entries))
 
     @property
+    def named(self) -> list[ModelRef]:
+        """All models that the recipe names, bases among them."""
+        bases = [self.base_model, *(slice_.base_model for slice_ in self.slices or ())]
+        return list(dict.fromkeys([*self.inputs, *(base for base in bases if base is not None)]))
+
+    @property
     def result_dtype(self) -> str | None:
         return self.out_dtype or self.dtype
 

@@ -8,6 +8,7 @@ import selectors
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from orchestrator.errors import (
     MergeStoppedError,
 )
 from workers.checkpoints.identity import weights_hash
-from workers.checkpoints.merging.inputs import Input
+from workers.checkpoints.merging.inputs import Input, Places
 from workers.checkpoints.merging.mergekit import find_mergekit, run_mergekit
 from workers.checkpoints.merging.methods import METHODS, NATIVE, PARAMETERS
 from workers.checkpoints.merging.preflight import Checked, check_recipe, preflight
@@ -50,6 +51,7 @@ class MergeOrder(NamedTuple):
         out: folder of the result. force: replace what an earlier merge made there.
         seed: of random masks; None = the recipe's, or 0.
         shard_bytes: most bytes of one file of weights.
+        below: nothing outside of these folders may be read, and mergekit is not asked; () = anything.
     """
 
     recipe: Path
@@ -57,6 +59,14 @@ class MergeOrder(NamedTuple):
     seed: int | None = None
     force: bool = False
     shard_bytes: int = SHARD_BYTES
+    below: tuple[Path, ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """Folders for the recipe's paths: its own and the working directory, or those it is held to."""
+        if self.below:
+            return Places(self.below, closed=True)
+        return Places((self.recipe.absolute().parent, Path.cwd()))
 
 
 class CheckedOrder(NamedTuple):
@@ -116,17 +126,49 @@ def check_order(order: MergeOrder) -> CheckedOrder:
     recipe = read_recipe(order.recipe, native=NATIVE)
     check_parameters(recipe, PARAMETERS, order.recipe)
     beyond = tuple(recipe.beyond(NATIVE))
+    if beyond and order.below:
+        raise InputError(
+            f"{', '.join(beyond)} needs mergekit, which is not asked over REST.",
+            param="recipe",
+            remedy="Run `muster merge` where the models are.",
+        )
     if not beyond:
         check_recipe(recipe)
     out = order.out.expanduser().absolute()
-    folder = order.recipe.absolute().parent
-    checked = preflight(recipe, folder, out=out, compare=not beyond)
+    order = order._replace(out=out, recipe=order.recipe.absolute())
+    checked = preflight(recipe, order.places, out=out, compare=not beyond)
     inputs = [one.weights.folder for one in checked.inputs.models.values()]
     inputs += [one.adapter.folder for one in checked.inputs.models.values() if one.adapter is not None]
     check_out(out, inputs, force=order.force)
     if beyond:
         find_mergekit(beyond)
-    return CheckedOrder(order._replace(out=out, recipe=order.recipe.absolute()), recipe, checked, beyond)
+    return CheckedOrder(order, recipe, checked, beyond)
+
+
+def check_text(text: str, below: tuple[Path, ...]) -> Recipe:
+    """Check a recipe that came over the network, as far as its text and its paths go.
+
+    Raises:
+        ConfigError: a recipe that cannot be used. InputError: paths that lead elsewhere.
+    """
+    with tempfile.TemporaryDirectory(prefix="muster-recipe-") as folder:
+        path = Path(folder) / "recipe"
+        path.write_text(text, encoding="utf-8")
+        recipe = read_recipe(path, native=NATIVE)
+        check_parameters(recipe, PARAMETERS, path)
+    if recipe.beyond(NATIVE):
+        raise InputError(
+            f"{', '.join(recipe.beyond(NATIVE))} needs mergekit, which is not asked over REST.",
+            param="recipe",
+            remedy="Run `muster merge` where the models are.",
+        )
+    check_recipe(recipe)
+    places = Places(below, closed=True)
+    for ref in recipe.named:
+        for path_of in (ref.model, ref.adapter):
+            if path_of is not None:
+                places.find(path_of)
+    return recipe
 
 
 def run_order(
@@ -213,7 +255,8 @@ def _key(checked: CheckedOrder) -> str:
 def _write_job(checked: CheckedOrder, folder: Path) -> None:
     job = {
         "recipe": dumped(checked.recipe),
-        "folder": str(checked.order.recipe.parent),
+        "places": [str(folder) for folder in checked.order.places.folders],
+        "closed": checked.order.places.closed,
         "seed": checked.seed,
         "shard_bytes": checked.order.shard_bytes,
         "scan": bool(checked.beyond),

@@ -21,6 +21,7 @@ from tests.fakes.checkpoints import (
     write_safetensors,
     write_tokenizer,
 )
+from workers.checkpoints.merging.inputs import Places
 from workers.checkpoints.merging.methods import NATIVE
 from workers.checkpoints.merging.preflight import preflight
 from workers.checkpoints.merging.recipe import read_recipe
@@ -43,7 +44,7 @@ def problems(
     recipe = tmp_path / "recipe.yaml"
     rows = [{"model": model, "parameters": {"weight": 1.0}} for model in models]
     recipe.write_text(json.dumps({"merge_method": method, "base_model": base, "models": rows}))
-    checked = preflight(read_recipe(recipe, native=NATIVE), tmp_path)
+    checked = preflight(read_recipe(recipe, native=NATIVE), Places((tmp_path,)))
     return list(checked.preflight.problems)
 
 
@@ -323,7 +324,7 @@ def test_a_parameter_of_another_method_is_told(models: Path) -> None:
     recipe = models / "recipe.yaml"
     row = {"model": "tuned", "parameters": {"weight": 1, "density": 0.5, "int8_mask": True}}
     recipe.write_text(json.dumps({"merge_method": "task_arithmetic", "base_model": "base", "models": [row]}))
-    (found,) = preflight(read_recipe(recipe, native=NATIVE), models).preflight.problems
+    (found,) = preflight(read_recipe(recipe, native=NATIVE), Places((models,))).preflight.problems
     assert (found.kind, found.severity, found.have) == ("unused_parameter", "warning", "density")
 
 
