@@ -56,6 +56,11 @@ BODIES: Mapping[str, dict[str, Any]] = {
         "model": "alpha",
     },
     "/v1/feedback": {"job": "j", "query": "q", "right": True},
+    "/v1/merges": {
+        "recipe": {"merge_method": "linear", "models": [{"model": "m"}]},
+        "out": "o",
+        "profile": False,
+    },
 }
 LINE = {
     "id": "q1",
