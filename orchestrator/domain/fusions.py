@@ -24,7 +24,8 @@ class FusionTrace(Value):
     Attributes:
         steps: one per token, the last (the end of the text) included; empty unless a trace was asked for.
         passes: forward passes by member (`large`, `experts[0]`, `base`, …): one reads the prompt, each later
-            one a token. 0 = the member's logits are another one's, to which it is equal.
+            one a token; where a scheduler laid requests aside, also those of which no token came. 0 = the
+            member's logits are another one's, to which it is equal.
         seconds: from its admission to the engine until its end, on the wall.
     """
 

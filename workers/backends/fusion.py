@@ -13,12 +13,13 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from aggregators.logits import LOGIT_RULES, read_rule_options
 from orchestrator.domain.experts import EngineSpec
-from orchestrator.errors import MusterError
+from orchestrator.errors import EngineLoadError, MusterError
 from orchestrator.pool import EnginePart
 from orchestrator.ports.engines import Engine
 from workers.backends.options import Options, read_options
 from workers.backends.transformers import TransformersOptions
 from workers.backends.vllm.backend import VllmResources, vllm_backend
+from workers.engine_host.memory import RESERVE_GIB, available_gib, needed_gib
 
 LARGE = "large"
 ROLE_OPTIONS = ("base", "experts", "weak", "models")
@@ -211,20 +212,72 @@ def _member(spec: EngineSpec, given: FusionMember | WeakRouting) -> Member:
     return Member(own, adapter, template, given.system_prompt)
 
 
+def require_served(spec: EngineSpec, members: Mapping[str, Sequence[Member]]) -> None:
+    """Refuse a fusion that vLLM cannot serve.
+
+    Raises:
+        EngineLoadError: several devices, or a member that is a model under another routing.
+    """
+    if spec.tensor_parallel_size > 1:
+        raise EngineLoadError(
+            f"engine '{spec.id}': logits are fused in one process.",
+            param="tensor_parallel_size",
+            remedy="Set tensor_parallel_size to 1.",
+            is_lasting=True,
+        )
+    if any(member.weak is not None for found in members.values() for member in found):
+        raise EngineLoadError(
+            f"engine '{spec.id}': vLLM cannot run a model under another routing.",
+            param="options.weak",
+            remedy="Set serve: transformers, or name a weaker model.",
+            is_lasting=True,
+        )
+
+
 class FusionBackend:
-    """Implements `ports.Backend`."""
+    """Implements `ports.Backend`, and what can be done ahead for fusions that vLLM serves: they share the
+    children of its engines."""
 
     def load(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
         """Compare vocabularies, then load every member's weights, once each, and their adapters.
 
         Raises:
-            EngineLoadError: options, weights, tokenizers or adapters that cannot be used.
+            EngineLoadError: options, weights, tokenizers or adapters that cannot be used; where vLLM serves,
+                also vocabularies that differ.
             IncompatibleModelsError: vocabularies that differ; nothing has been loaded then.
         """
         options = read_options(FusionOptions, spec)
+        members = members_of(spec, options)
         if options.serve == "vllm":
+            require_served(spec, members)
             return vllm_backend().load(spec, adapters)
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         from workers.backends.fusion_loading import load_in_process
 
-        return load_in_process(spec, options, members_of(spec, options), adapters)
+        return load_in_process(spec, options, members, adapters)
+
+    def warm_up(self, spec: EngineSpec) -> None:
+        """Start a spare child, where vLLM serves."""
+        if _is_in_vllm(spec):
+            vllm_backend().warm_up(spec)
+
+    def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool:
+        """Begin to load beside what runs, as `HostedBackend.prepare` does; False in this process."""
+        return _is_in_vllm(spec) and vllm_backend().prepare(spec, adapters)
+
+    def discard_prepared(self) -> None:
+        vllm_backend().discard_prepared()
+
+    def fits(self, spec: EngineSpec) -> bool:
+        """True if memory allows it beside what is resident."""
+        if _is_in_vllm(spec):
+            return vllm_backend().fits(spec)
+        needed, available = needed_gib(spec), available_gib()
+        return needed is None or available is None or needed + RESERVE_GIB <= available
+
+    def close(self) -> None:
+        vllm_backend().close()
+
+
+def _is_in_vllm(spec: EngineSpec) -> bool:
+    return read_options(FusionOptions, spec).serve == "vllm"

@@ -90,12 +90,20 @@ class Fusing:
         ]
         return torch.stack(found) if many else found[0]
 
-    def trace(self, steps: Sequence[Step], ids: Sequence[int], seconds: float) -> FusionTrace:
-        """Account of a finished row. Args: steps: empty if it wants none; ids: its output."""
+    def trace(
+        self, steps: Sequence[Step], ids: Sequence[int], seconds: float, *, n_lost: int = 0
+    ) -> FusionTrace:
+        """Account of a finished row.
+
+        Args:
+            steps: empty if it wants none.
+            ids: its output.
+            n_lost: passes of the first lane of which no token came.
+        """
         seen: set[Place] = set()
         passes = {}
         for label, place in self._members.items():
-            passes[label] = 0 if place in seen else len(ids)
+            passes[label] = 0 if place in seen else len(ids) + (n_lost if place.lane == 0 else 0)
             seen.add(place)
         told = tuple(_step(token, step) for token, step in zip(ids, steps, strict=False))
         return FusionTrace(rule=self._rule, steps=told, passes=passes, seconds=round(seconds, 6))

@@ -349,7 +349,10 @@ class FusionEngine:
             FinishReason.STOP if stopped else FinishReason.LENGTH,
             Usage(prompt_tokens=n_prompt, completion_tokens=len(ids)),
             fusion=self._fusing.trace(
-                question.group.steps if sampling.trace else (), ids, self._clock() - question.began_at
+                question.group.steps if sampling.trace else (),
+                ids,
+                self._clock() - question.began_at,
+                n_lost=question.group.n_lost,
             ),
         )
 

@@ -77,6 +77,7 @@ class Group:
         attempt: starts so far.
         is_apart: its rows did not meet in the last step; nothing came of it.
         is_unusable: its logits were not numbers.
+        n_lost: steps in which it was apart.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Group:
     attempt: int = 0
     is_apart: bool = False
     is_unusable: bool = False
+    n_lost: int = 0
     draws: Iterator[float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,6 +165,7 @@ class Fuser:
                 places.append([rows[row].at for row in range(self._n_rows)])
             else:
                 group.is_apart = True
+                group.n_lost += 1
         if whole:
             at = torch.tensor(places, device=logits.device)
             chosen = self._advance(whole, self._of_lanes(logits, at, whole))

@@ -14,7 +14,7 @@ from vllm.v1.core.kv_cache_utils import get_max_concurrency_for_kv_cache_config
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from workers.backends.decoding.fused import Fusing
-from workers.backends.fusion import FusionOptions, members_of
+from workers.backends.fusion import FusionOptions, members_of, require_served
 from workers.backends.fusion_layout import (
     LanePlan,
     Members,
@@ -55,7 +55,9 @@ def load_fusion(spec: EngineSpec, adapters: Sequence[str]) -> FusionEngine:
     """
     options = read_options(FusionOptions, spec)
     members = members_of(spec, options)
-    _require_served(spec, members)
+    require_served(spec, members)
+    for member in each_member(members):
+        require_safetensors(member.spec)
     own_options = rule_options(spec, options, members)
     tokenizers = tokenizers_of(members)
     size = compare_vocabularies(spec, tokenizers)
@@ -83,26 +85,6 @@ def load_fusion(spec: EngineSpec, adapters: Sequence[str]) -> FusionEngine:
     except EngineLoadError:
         engine.engine_core.shutdown()
         raise
-
-
-def _require_served(spec: EngineSpec, members: Members) -> None:
-    """Refuse what vLLM cannot do in a fusion, and weights that are not safetensors."""
-    if spec.tensor_parallel_size > 1:
-        raise EngineLoadError(
-            f"engine '{spec.id}': logits are fused in one process.",
-            param="tensor_parallel_size",
-            remedy="Set tensor_parallel_size to 1.",
-            is_lasting=True,
-        )
-    for member in each_member(members):
-        if member.weak is not None:
-            raise EngineLoadError(
-                f"engine '{spec.id}': vLLM cannot run a model under another routing.",
-                param="options.weak",
-                remedy="Set serve: transformers, or name a weaker model.",
-                is_lasting=True,
-            )
-        require_safetensors(member.spec)
 
 
 # ── beside vLLM ───────────────────────────────────────────────────────────────────────────────────
