@@ -101,8 +101,8 @@ def _lora(task: str) -> Recipe:
     )
 
 
-def _near(task: str) -> Recipe:
-    return Recipe(f"near-{task}", "near", {task: 1.0}, 400, 6e-4, base=UNTIED, rehearsal=0.3, tied=False)
+def _near(task: str, n_steps: int) -> Recipe:
+    return Recipe(f"near-{task}", "near", {task: 1.0}, n_steps, 6e-4, base=UNTIED, rehearsal=0.3, tied=False)
 
 
 SHARED_TASKS = ("reverse", "sort", "capitals", "roman", "isodate", "keypad")
@@ -110,7 +110,7 @@ SHARED_TASKS = ("reverse", "sort", "capitals", "roman", "isodate", "keypad")
 COMBINE_RECIPES = (
     *(_lora(task) for task in ("keypad", "reverse", "capitals", "roman", "isodate", "sort")),
     Recipe(UNTIED, "untied", _ALL, 0, base=GENERALIST, tied=False),
-    *(_near(task) for task in ("roman", "sort", "isodate", "keypad")),
+    *(_near(task, n) for task, n in {"roman": 400, "keypad": 400, "isodate": 300, "sort": 300}.items()),
     Recipe(SMALL, "small", _ALL, 300),
     Recipe(LARGE, "large", _ALL, 300, hidden_size=192, n_layers=4),
 )
