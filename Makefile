@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo serve test test-again test-remote test-vllm test-transformers check-engine lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
+.PHONY: help setup lock licences lock-images demo serve test test-again test-remote test-vllm test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -83,6 +83,9 @@ format: setup ## rewrite the code in the house format
 
 check-engine: setup ## the engine's CPU seconds are at most twice those of plain generate (a lost cache costs many times as much)
 	$(BIN)/python -m benchmarks.engine examples/zoo/models/generalist --prompts 192 --repeats 2 --at-least 0.5
+
+check-fusion: setup ## fused rows of one pass cost at most 1.5 times the same rows apart, three models at most 3.3 times one
+	$(BIN)/python -m benchmarks.fusion --at-most-rows 1.5 --at-most-models 3.3
 
 bench: setup ## overhead of orchestration, routing and the engine, as one JSON line
 	$(BIN)/python -m benchmarks.overhead

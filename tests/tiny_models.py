@@ -11,16 +11,29 @@ if TYPE_CHECKING:
 TEMPLATE = "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}{% endfor %}>"
 
 
-def tiny_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, max_len: int = 256) -> Path:
-    """Write a 3-layer Llama (hidden 128, 4 heads) with random weights; the same for the same seed."""
+def tiny_model(
+    folder: Path,
+    *,
+    seed: int = 0,
+    template: str | None = TEMPLATE,
+    max_len: int = 256,
+    hidden: int = 128,
+    ends: bool = True,
+) -> Path:
+    """Write a 3-layer Llama (4 heads) with random weights; the same for the same seed.
+
+    Args:
+        hidden: a multiple of 8; with other than 128, other weights.
+        ends: False = its output never ends by itself.
+    """
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     tokenizer = _character_tokenizer(template)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=352,
+        hidden_size=hidden,
+        intermediate_size=hidden * 11 // 4,
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -33,6 +46,8 @@ def tiny_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
+        if not ends:
+            model.lm_head.weight.data[1] = 0  # a logit of 0 among ninety-nine of both signs is never the best
     model.generation_config = GenerationConfig(eos_token_id=1, pad_token_id=0)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -91,13 +106,22 @@ def _character_tokenizer(template: str | None) -> "PreTrainedTokenizerFast":
 
 
 def tiny_adapter(
-    folder: Path, *, seed: int = 0, rank: int = 4, targets: tuple[str, ...] = ("q_proj", "v_proj")
+    folder: Path,
+    *,
+    seed: int = 0,
+    rank: int = 4,
+    targets: tuple[str, ...] = ("q_proj", "v_proj"),
+    hidden: int = 128,
 ) -> Path:
     """Write a random LoRA adapter for `tiny_model` in peft's format, strong enough to change outputs."""
     import torch
     from safetensors.torch import save_file
 
-    sizes = {"q_proj": (128, 128), "v_proj": (128, 64), "o_proj": (128, 128)}
+    sizes = {
+        "q_proj": (hidden, hidden),
+        "v_proj": (hidden, hidden // 2),
+        "o_proj": (hidden, hidden),
+    }
     generator = torch.Generator().manual_seed(seed)
     weights = {}
     for layer in range(3):

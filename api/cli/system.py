@@ -81,9 +81,9 @@ def models_list(ctx: typer.Context) -> None:
 
     result = table("Models", "name", "package", "license")
     for name, model in sorted(MODELS.items()):
-        result.add_row(name, model.requirement, model.license)
+        result.add_row(name, model.name, model.license)
     payload = [
-        {"name": name, "package": model.requirement, "license": model.license}
+        {"name": name, "package": model.name, "license": model.license}
         for name, model in sorted(MODELS.items())
     ]
     session_of(ctx).emit(payload, result)

