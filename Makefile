@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo serve test test-again test-remote test-vllm test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
+.PHONY: help setup lock licences lock-images demo serve test test-again test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,13 @@ test-remote: ## the remote backend with the real litellm, also against Muster an
 test-vllm: setup ## engines in real vLLM, and its HTTP server, with the zoo's weights (makes .venv-vllm: 2.4 GB)
 	PYTHON=$(PYTHON) scripts/setup-vllm.sh
 	MUSTER_TEST_VLLM=1 $(BIN)/pytest -m vllm tests/vllm tests/contracts/test_backend_contract.py
+
+test-merge: setup ## merges beside mergekit's, tensor by tensor (makes .venv-merge, where mergekit can be had)
+	test -x .venv-merge/bin/python || $(PYTHON) -m venv .venv-merge
+	.venv-merge/bin/python -c 'import mergekit' 2>/dev/null \
+		|| .venv-merge/bin/python -m pip install --quiet --disable-pip-version-check mergekit==0.1.5 \
+		|| rm -rf .venv-merge
+	$(BIN)/python -m tests.merging
 
 test-transformers: setup ## the in-process engine on the oldest release of transformers that is allowed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \

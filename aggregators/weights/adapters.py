@@ -13,7 +13,7 @@ from aggregators.weights.linear import LinearOptions
 from aggregators.weights.lora import Lora, concatenate, factor, product, require_one_module, truncate
 from aggregators.weights.merging import MERGE_METHODS, in_python, merge_tensor
 from aggregators.weights.rows import Tensors
-from aggregators.weights.sums import shares
+from aggregators.weights.sums import divisor_of
 from aggregators.weights.task_arithmetic import TaskArithmeticOptions
 from orchestrator.errors import MergeError
 from orchestrator.options import parse_options
@@ -89,13 +89,18 @@ def _plain_weights(
     if method == "linear":
         linear = parse_options("merge method 'linear'", LinearOptions, in_python(params))
         weights = tensors.weights(linear.weight, may_be_negative=True)
-        return shares(name, weights) if linear.normalize else weights
+        return _shares(name, weights) if linear.normalize else weights
     if method == "task_arithmetic":
         tasks = parse_options("merge method 'task_arithmetic'", TaskArithmeticOptions, in_python(params))
         weights = tensors.weights(tasks.weight, may_be_negative=True)
-        weights = shares(name, weights) if tasks.normalize else weights
+        weights = _shares(name, weights) if tasks.normalize else weights
         return tuple(weight * tasks.lam for weight in weights)
     return None
+
+
+def _shares(name: str, weights: tuple[float, ...]) -> tuple[float, ...]:
+    divisor = divisor_of(name, weights)
+    return tuple(weight / divisor for weight in weights)
 
 
 def _require_takes_products(method: str) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from aggregators.weights.rows import Tensors
 from aggregators.weights.sums import weighted_sum
 
-BLOCK = 1 << 18
-"""Entries of a block."""
+BLOCK = 1 << 17
+"""Entries of a block: half a megabyte in float32, which allocators keep at hand between blocks."""
 
 OfBlock = Callable[[slice, list[Tensor]], Tensor]
 """What is added to the base in a block: from its place in the flattened tensor and the task vectors there."""
@@ -48,12 +48,13 @@ def add_to_base(tensors: Tensors, of: OfBlock, *, lam: float) -> Tensor:
     return merged.view(tensors.models[0].shape)
 
 
-def weighted_models(tensors: Tensors, weights: Sequence[float]) -> Tensor:
-    """sum_i w_i theta_i, block by block."""
+def weighted_models(tensors: Tensors, weights: Sequence[float], *, divisor: float = 1.0) -> Tensor:
+    """sum_i w_i theta_i / divisor, block by block."""
     models = [model.reshape(-1) for model in tensors.models]
     merged = torch.empty(models[0].shape, dtype=tensors.out_dtype, device=models[0].device)
     for place in places(models[0].numel()):
-        merged[place] = weighted_sum([model[place] for model in models], weights, tensors.dtype)
+        total = weighted_sum([model[place] for model in models], weights, tensors.dtype)
+        merged[place] = total if divisor == 1 else total.div_(divisor)
     return merged.view(tensors.models[0].shape)
 
 

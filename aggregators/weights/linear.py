@@ -5,7 +5,7 @@ from torch import Tensor
 from aggregators.weights.blocks import weighted_models
 from aggregators.weights.checks import is_same
 from aggregators.weights.rows import MergeOptions, PerModel, Tensors
-from aggregators.weights.sums import shares
+from aggregators.weights.sums import divisor_of
 
 
 class LinearOptions(MergeOptions):
@@ -28,8 +28,8 @@ def merge(tensors: Tensors, options: LinearOptions) -> Tensor:
     weights = tensors.weights(options.weight, may_be_negative=True)
     if not options.normalize:
         return weighted_models(tensors, weights)
-    fractions = shares(tensors.name, weights)
+    divisor = divisor_of(tensors.name, weights)
     first, *others = tensors.models
     if all(is_same(first, other) for other in others):
         return first.to(tensors.dtype, copy=True)  # the mean of equals is theirs to the bit
-    return weighted_models(tensors, fractions)
+    return weighted_models(tensors, weights, divisor=divisor)

@@ -23,11 +23,11 @@ def weighted_sum(tensors: Iterable[Tensor], weights: Sequence[float], dtype: tor
     return total
 
 
-def shares(name: str, weights: Sequence[float]) -> tuple[float, ...]:
-    """Weights over their sum.
+def divisor_of(name: str, weights: Sequence[float]) -> float:
+    """The sum of the weights.
 
     Raises:
-        MergeError: the sum is (nearly) 0.
+        MergeError: it is (nearly) 0.
     """
     total = sum(weights)
     if abs(total) < LEAST_SUM:
@@ -36,4 +36,4 @@ def shares(name: str, weights: Sequence[float]) -> tuple[float, ...]:
             param="weight",
             remedy="Give other weights, or set normalize: false.",
         )
-    return tuple(weight / total for weight in weights)
+    return total

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from aggregators.weights.blocks import NOTHING_DROPPED, Kept, add_to_base
 from aggregators.weights.rows import Finite, MergeOptions, PerModel, Tensors
-from aggregators.weights.sums import shares, weighted_sum
+from aggregators.weights.sums import divisor_of, weighted_sum
 
 
 class TaskArithmeticOptions(MergeOptions):
@@ -36,11 +36,12 @@ def merge(tensors: Tensors, options: TaskArithmeticOptions) -> Tensor:
 def plain_sum(
     tensors: Tensors, kept: Sequence[Kept], weights: Sequence[float], *, normalize: bool, lam: float
 ) -> Tensor:
-    """theta_0 + lambda sum w delta, delta what is kept of tau; weights by their sum if `normalize`."""
-    used = shares(tensors.name, weights) if normalize else weights
+    """theta_0 + lambda sum w delta, delta what is kept of tau; over the sum of weights if `normalize`."""
+    divisor = divisor_of(tensors.name, weights) if normalize else 1.0
 
     def of(place: slice, taus: list[Tensor]) -> Tensor:
         deltas = [one.of(tau, place) for one, tau in zip(kept, taus, strict=True)]
-        return weighted_sum(deltas, used, tensors.dtype)
+        total = weighted_sum(deltas, weights, tensors.dtype)
+        return total if divisor == 1 else total.div_(divisor)
 
     return add_to_base(tensors, of, lam=lam)
