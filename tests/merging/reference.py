@@ -1,12 +1,13 @@
 """Run by the Python that has mergekit: merges every recipe of a folder, and says how long each took.
 
-    python reference.py FOLDER SEED
+    python reference.py FOLDER SEED [--as-it-is]
 
 FOLDER holds `recipes/NAME.json`; results go to `theirs/NAME`. The last line of stdout is one JSON object: CPU
 and wall seconds by recipe, of the merge alone, without imports.
 
 Two things that mergekit leaves to chance are settled as in Muster, so that results can be compared: of equal
 magnitudes the earlier index is taken, and random masks are drawn by (seed, tensor, position of the model).
+`--as-it-is` leaves them, for timings.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
+OPTIONS = MergeOptions(quiet=True, write_model_card=False, copy_tokenizer=False)
 AT = {"seed": 0, "tensor": "", "position": 0}
 
 
@@ -57,13 +59,14 @@ def settle_chance() -> None:
 
 def main() -> None:
     folder, AT["seed"] = Path(sys.argv[1]), int(sys.argv[2])
-    settle_chance()
+    if "--as-it-is" not in sys.argv:
+        settle_chance()
     took = {}
     os.chdir(folder)
     for path in sorted(Path("recipes").glob("*.json")):
         config = MergeConfiguration.model_validate(json.loads(path.read_text()))
         started = time.perf_counter(), time.process_time()
-        run_merge(config, f"theirs/{path.stem}", MergeOptions(quiet=True, write_model_card=False))
+        run_merge(config, f"theirs/{path.stem}", OPTIONS)
         took[path.stem] = {"s": time.perf_counter() - started[0], "cpu_s": time.process_time() - started[1]}
     print(json.dumps(took))
 
