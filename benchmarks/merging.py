@@ -1,7 +1,7 @@
 """What merging costs: `python -m benchmarks.merging [--mergekit PYTHON] [--layers 30] [--keep FOLDER]`.
 
 Two checkpoints of SmolLM2-135M's shapes (30 layers, hidden 576, vocabulary 49,152, tied, bfloat16, random
-numbers) and their base are merged by `linear` and by `ties` (density .5; `ties_dense`: 1, as recipes have it):
+numbers) and their base are merged by `linear` and by `ties` (density .5; `ties_dense`: 1, as in recipes):
 
     command    `muster merge`, everything included: imports, preflight, the child, copies, hashes
     ours       the same work in one process after its imports
