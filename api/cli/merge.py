@@ -47,7 +47,8 @@ def merge(
 
     session = session_of(ctx)
     if folder is not None or expert is not None or str(recipe) == REBUILD:
-        raise InputError("`rebuild` needs DIR, --expert and --out.", param="rebuild")
+        _rebuild(session, str(recipe), folder, expert, out, force=force)
+        return
     if out is None:
         raise InputError("no place for the result.", param="out", remedy="Give --out DIR.")
     life = None if preflight or no_profile else MergeLife(session.settings())
@@ -66,6 +67,17 @@ def merge(
     _emit(session, report)
     if not is_kept:
         raise typer.Exit(REFUSED)
+
+
+def _rebuild(
+    session: Session, word: str, store: Path | None, expert: str | None, out: Path | None, *, force: bool
+) -> None:
+    from orchestrator.bootstrap.merging import rebuild_expert
+    from orchestrator.errors import InputError
+
+    if word != REBUILD or store is None or expert is None or out is None:
+        raise InputError("`rebuild` needs DIR, --expert and --out.", param="rebuild")
+    _emit(session, rebuild_expert(store, expert, out, force=force))
 
 
 def _shown(app: "App") -> "AbstractContextManager[OnProgress]":

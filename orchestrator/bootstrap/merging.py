@@ -17,6 +17,7 @@ from workers.checkpoints.merging.runner import (
     OnProgress,
     check_order,
     check_text,
+    rebuild_expert,
     run_order,
 )
 
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from orchestrator.services.jobs import OnProgress as OnJob
     from orchestrator.settings.schema import Settings
 
-__all__ = ["CheckedOrder", "MergeLife", "MergeOrder", "check_order", "check_text", "run_order"]
+__all__ = [
+    "CheckedOrder",
+    "MergeLife",
+    "MergeOrder",
+    "check_order",
+    "check_text",
+    "rebuild_expert",
+    "run_order",
+]
 
 log = logging.getLogger(__name__)
 

@@ -68,6 +68,10 @@ def work(folder: Path, say: Say) -> bool:
 
 
 def _merged(job: dict[str, Any], folder: Path, say: Say) -> "Merged":
+    if "rebuild" in job:
+        from workers.checkpoints.merging.rebuild import rebuild_into
+
+        return rebuild_into(Path(job["rebuild"]), job["expert"], folder)
     from workers.checkpoints.merging.results import merge_into, scan
 
     if job["scan"]:

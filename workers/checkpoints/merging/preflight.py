@@ -106,13 +106,20 @@ def check_recipe(recipe: Recipe) -> None:
             param="base_model",
             remedy="Name it as base_model.",
         )
+    if recipe.output == "adapter" and (method.stores or recipe.slices or recipe.base_model is None):
+        raise ConfigError(
+            f"'{recipe.merge_method}' cannot give an adapter here.",
+            param="output",
+            remedy="An adapter needs models (no slices), a base_model, and a method that merges to one.",
+        )
     groups: list[Sequence[ModelEntry]] = [slice_.sources for slice_ in recipe.slices or ()]
     groups = [recipe.models] if recipe.models else groups
     for group, base in zip(groups, bases[1:] or bases, strict=False):
         judge = base if base is not None else recipe.base_model
         beside = [entry for entry in group or () if not method.needs_base or entry.model != judge]
-        if not beside or (method.most is not None and len(beside) > method.most):
-            wanted = f"exactly {method.most}" if method.most is not None else "at least one"
+        most = None if method.stores else method.most
+        if not beside or (most is not None and len(beside) > most):
+            wanted = f"exactly {most}" if most is not None else "at least one"
             beside_it = f"model beside the base, not {len(beside)}"
             raise ConfigError(
                 f"merge method '{recipe.merge_method}' takes {wanted} {beside_it}.",

@@ -15,6 +15,13 @@ from workers.checkpoints.merging.inputs import Inputs
 from workers.checkpoints.merging.layout import layers_of
 from workers.checkpoints.merging.preflight import MAX_COPIED, Checked, template_of
 from workers.checkpoints.merging.recipe import Recipe
+from workers.checkpoints.merging.stores import (
+    Order,
+    write_adapter,
+    write_compeft,
+    write_reversible,
+    write_twin,
+)
 from workers.checkpoints.merging.streaming import Merged, OnTensor, merge_full
 from workers.checkpoints.merging.tensors import read_tensor
 
@@ -28,6 +35,20 @@ def merge_into(
     recipe: Recipe, checked: Checked, folder: Path, *, seed: int, shard_bytes: int, on_tensor: OnTensor
 ) -> Merged:
     """Write the whole result of a checked recipe into the work folder."""
+    order = Order(recipe, checked, folder, seed, on_tensor)
+    small = {"reversible": write_reversible, "compeft": write_compeft}.get(recipe.merge_method)
+    if recipe.output == "adapter":
+        small = write_adapter
+    if small is not None:
+        merged = small(order)
+        if recipe.output == "adapter":
+            _copy_tokenizer(recipe, checked.inputs, folder)
+        return merged
+    if recipe.merge_method == "twin":
+        merged = write_twin(order, shard_bytes=shard_bytes)
+        _write_config(recipe, checked, folder)
+        _copy_tokenizer(recipe, checked.inputs, folder)
+        return merged
     merged = merge_full(
         recipe,
         checked.inputs,

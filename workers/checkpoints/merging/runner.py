@@ -210,10 +210,7 @@ def run_order(
         files = {str(name): str(digest) for name, digest in _dict(result["files"]).items()}
         sha256 = _sha256_of(files)
         _write_record(checked, folder, sha256, files, result)
-        try:
-            publish(folder, checked.order.out)
-        except OSError as error:
-            raise InputError(f"cannot write '{checked.order.out}': {error.strerror}.", param="out") from error
+        _publish(folder, checked.order.out)
     problems = tuple(MergeProblem.model_validate(p) for p in _list(result["problems"]))
     figures = MergeFigures(
         method=checked.recipe.merge_method,
@@ -224,6 +221,51 @@ def run_order(
         tensors=int(_number(result["tensors"])),
     )
     return MergeReport(merge=figures, preflight=checked.preflight.joined(problems), verdict="merged")
+
+
+def rebuild_expert(
+    store: Path, expert: str, out: Path, *, force: bool = False, child: "Child | None" = None
+) -> MergeReport:
+    """Write one expert of a store to `out`.
+
+    Raises:
+        InputError: no store, no such expert, or a place where nothing may appear.
+    """
+    started = time.perf_counter()
+    store, out = store.expanduser().absolute(), out.expanduser().absolute()
+    if not store.is_dir():
+        raise InputError(f"there is no store '{store}'.", param="store", remedy="Mend the path.")
+    check_out(out, [store], force=force)
+    with work_folder(out, content_hash([str(store), expert, time.time_ns()])) as folder:
+        job = {"rebuild": str(store), "expert": expert}
+        (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
+        said = (child or run_child)(folder, lambda *_: None, lambda: False)
+        refusal = said.get("error")
+        if isinstance(refusal, dict):
+            message = str(refusal["message"])
+            raise InputError(message) if refusal.get("kind") == "usage" else MergeError(message)
+        result = _dict(said["result"])
+        files = {str(name): str(digest) for name, digest in _dict(result["files"]).items()}
+        sha256 = _sha256_of(files)
+        record = {"format": 1, "method": "rebuild", "expert": expert, "sha256": sha256, "files": files}
+        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        _publish(folder, out)
+    figures = MergeFigures(
+        method="rebuild",
+        out=str(out),
+        sha256=sha256,
+        seconds=round(time.perf_counter() - started, 3),
+        peak_rss_mb=_number(result["peak_rss_mb"]),
+        tensors=int(_number(result["tensors"])),
+    )
+    return MergeReport(merge=figures, preflight=Preflight(ok=True, seconds=0.0), verdict="rebuilt")
+
+
+def _publish(folder: Path, out: Path) -> None:
+    try:
+        publish(folder, out)
+    except OSError as error:
+        raise InputError(f"cannot write '{out}': {error.strerror}.", param="out") from error
 
 
 def _refused(checked: CheckedOrder, refusal: dict[str, JsonValue]) -> MergeReport:

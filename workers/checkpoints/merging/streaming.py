@@ -39,6 +39,32 @@ class Merged(NamedTuple):
     problems: list[MergeProblem]
 
 
+class Parts(NamedTuple):
+    """What is merged to one tensor of the result.
+
+    Attributes:
+        row: the method. keep: places of the sources among those of the recipe.
+        refs: these sources, with the name of the tensor in each.
+    """
+
+    row: MergeRow
+    keep: list[int]
+    refs: list[tuple[ModelRef, str]]
+
+    def merge(
+        self, recipe: Recipe, one: Made, inputs: Inputs, *, seed: int, out_dtype: torch.dtype
+    ) -> Tensor:
+        """The result, in another number format than the recipe's."""
+        params = method_parameters(recipe, self.row, one, self.keep, seed=seed)
+        base = None if one.base is None else theta(inputs.models[one.base], one.base_source)
+        models = [theta(inputs.models[ref], source) for ref, source in self.refs]
+        return merge_tensor(recipe.merge_method, base, models, params, name=one.name, out_dtype=out_dtype)
+
+
+Also = Callable[[Made, Parts, Sequence[Tensor], Tensor], None]
+"""(tensor, its parts, the models' tensors, the result) of every tensor that was merged."""
+
+
 class Norms:
     """Sums of squares of the base and of every model's distance from it, over all tensors."""
 
@@ -74,15 +100,19 @@ def merge_full(
     seed: int,
     shard_bytes: int,
     on_tensor: OnTensor,
+    also: Also | None = None,
 ) -> Merged:
     """Write the result's weights into `folder`, shard by shard; shards that are there already stay.
+
+    Args:
+        also: gets every tensor of the result; then nothing that is there already stays.
 
     Raises:
         MusterError: tensors that cannot be merged, or would hold NaN or infinity.
     """
-    slots = [_slot(recipe, one, inputs) for one in made]
+    slots = [slot_of(recipe, one, inputs) for one in made]
     shards = list(_shards(slots, shard_bytes))
-    kept = done_shards(folder)
+    kept = done_shards(folder) if also is None else {}
     files = {n: s for n, s in _mapping(kept.get("files")).items() if isinstance(s, str)}
     norms = Norms({n: float(s) for n, s in _mapping(kept.get("norms")).items() if isinstance(s, int | float)})
     done = 0
@@ -95,7 +125,11 @@ def merge_full(
         writer = ShardWriter(folder / f"{name}.part", [slot for _, slot in parts])
         try:
             for one, slot in parts:
-                writer.write(_merged(recipe, one, slot, inputs, norms, seed=seed))
+                parts_here = parts_of(recipe, one)
+                models, result = _merged(recipe, one, parts_here, slot, inputs, norms, seed=seed)
+                if also is not None:
+                    also(one, parts_here, models, result)
+                writer.write(result)
                 done += 1
                 on_tensor(done, len(slots))
             digest = writer.close()
@@ -120,16 +154,29 @@ def theta(one: Input, source: str) -> Tensor:
     return tensor.double().addmm_(up, down, alpha=one.adapter.scaling)
 
 
-def _merged(recipe: Recipe, one: Made, slot: Slot, inputs: Inputs, norms: Norms, *, seed: int) -> Tensor:
+def parts_of(recipe: Recipe, one: Made) -> Parts:
+    """Sources of a tensor that are merged: the base is none of them where the method has one."""
     row = MERGE_METHODS.find(recipe.merge_method)
     keep = [i for i, entry in enumerate(one.entries) if not row.needs_base or entry.model != one.base]
-    params = method_parameters(recipe, row, one, keep, seed=seed)
-    refs: list[tuple[ModelRef, str]] = [(one.entries[i].model, one.sources[i]) for i in keep]
+    return Parts(row, keep, [(one.entries[i].model, one.sources[i]) for i in keep])
+
+
+def _merged(
+    recipe: Recipe, one: Made, parts: Parts, slot: Slot, inputs: Inputs, norms: Norms, *, seed: int
+) -> tuple[list[Tensor], Tensor]:
+    """The tensors that were merged, and what came out."""
+    params = method_parameters(recipe, parts.row, one, parts.keep, seed=seed)
+    if METHODS[recipe.merge_method].stores:
+        params["weight"] = [0.0] * len(parts.refs)  # what is shared; the rest goes into adapters
     base = None if one.base is None else theta(inputs.models[one.base], one.base_source)
-    models = [theta(inputs.models[ref], source) for ref, source in refs]
+    models = [theta(inputs.models[ref], source) for ref, source in parts.refs]
     if base is not None and is_float(_head_of(one, inputs)):
-        norms.add(base, {str(ref): t for (ref, _), t in zip(refs, models, strict=True) if ref != one.base})
-    return merge_tensor(recipe.merge_method, base, models, params, name=one.name, out_dtype=TORCH[slot.dtype])
+        apart = zip(parts.refs, models, strict=True)
+        norms.add(base, {str(ref): tensor for (ref, _), tensor in apart if ref != one.base})
+    result = merge_tensor(
+        recipe.merge_method, base, models, params, name=one.name, out_dtype=TORCH[slot.dtype]
+    )
+    return models, result
 
 
 def method_parameters(
@@ -161,7 +208,8 @@ def _head_of(one: Made, inputs: Inputs) -> Head:
     return head
 
 
-def _slot(recipe: Recipe, one: Made, inputs: Inputs) -> Slot:
+def slot_of(recipe: Recipe, one: Made, inputs: Inputs) -> Slot:
+    """The place of a tensor in the result."""
     head = _head_of(one, inputs)
     return Slot(one.name, result_dtype(recipe, head), head.shape)
 
