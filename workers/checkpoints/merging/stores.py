@@ -53,7 +53,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class Order(NamedTuple):
-    """What is to be written, and where."""
+    """A result to write: recipe, inputs, and the work folder."""
 
     recipe: Recipe
     checked: Checked

@@ -40,7 +40,7 @@ class Merged(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What is merged to one tensor of the result.
+    """Sources that are merged to one tensor of the result.
 
     Attributes:
         row: the method. keep: places of the sources among those of the recipe.
