@@ -10,7 +10,10 @@ from orchestrator.domain.origins import objection
 from orchestrator.errors import IncompatibleModelsError
 from orchestrator.pool import EnginePart, locate
 from workers.backends.registry import parts_of
+from workers.checkpoints.formats import ADAPTER_CONFIG
 from workers.checkpoints.vocabulary import require_one_vocabulary, vocabulary_of
+
+CONFIG = "config.json"
 
 
 class PartMistake(NamedTuple):
@@ -48,5 +51,13 @@ def _place_mistakes(part: EnginePart, base_dir: Path) -> Iterator[PartMistake]:
     against = objection(locate(part.model, base_dir), part.revision)
     if against is not None:
         yield PartMistake(f"{against.why}.", against.remedy)
-    if part.adapter is not None and not (base_dir / part.adapter).is_dir():
-        yield PartMistake(f"there is no adapter '{part.adapter}'.", "Mend the path.")
+    folder = base_dir / part.model
+    if (folder / ADAPTER_CONFIG).is_file():
+        remedy = f"Write {{model: its base, adapter: {part.model}}}."
+        yield PartMistake(f"'{part.model}' holds an adapter.", remedy)
+    elif folder.is_dir() and not (folder / CONFIG).is_file():
+        yield PartMistake(f"'{part.model}' holds no {CONFIG}.", "Name the folder with the model's weights.")
+    if part.adapter is not None and not (base_dir / part.adapter / ADAPTER_CONFIG).is_file():
+        yield PartMistake(
+            f"there is no adapter in '{part.adapter}'.", f"Name the folder with {ADAPTER_CONFIG}."
+        )

@@ -51,6 +51,8 @@ class FusionMember(Options):
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, value: object) -> object:
+        if not isinstance(value, str | dict | FusionMember):
+            raise ValueError("write a path, or {model: …, adapter: …}")
         return {"model": value} if isinstance(value, str) else value
 
 
@@ -111,7 +113,10 @@ class FusionOptions(TransformersOptions, VllmResources):
         if not isinstance(given, dict) or not isinstance(rule, str) or rule not in LOGIT_RULES:
             return given
         own = LOGIT_RULES[rule].options.model_fields
-        params = {**(given.get("params") or {}), **{key: given[key] for key in given if key in own}}
+        beside = {key: given[key] for key in given if key in own}
+        if not beside:
+            return given
+        params = {**(given.get("params") or {}), **beside}
         return {**{key: value for key, value in given.items() if key not in own}, "params": params}
 
     @field_validator("weak", mode="before")
@@ -122,7 +127,7 @@ class FusionOptions(TransformersOptions, VllmResources):
             return WeakRouting.model_validate(weak)
         return weak if weak is None or isinstance(weak, WeakRouting) else FusionMember.model_validate(weak)
 
-    def mistake(self) -> tuple[str, str] | None:
+    def mistake(self, spec: EngineSpec) -> tuple[str, str] | None:
         unused = self.model_fields_set & (NOT_IN_VLLM if self.serve == "vllm" else ONLY_IN_VLLM)
         if unused:
             return min(unused), f"it means nothing where serve is {self.serve}"
@@ -137,7 +142,8 @@ class FusionOptions(TransformersOptions, VllmResources):
             if name in roles and not is_given:
                 return name, f"rule '{self.rule}' needs {name}"
         try:
-            read_rule_options(self.rule, self.params, n_members=len(self.experts) if self.experts else None)
+            many = next((found for found in members_of(spec, self).values() if len(found) > 1), [None])
+            read_rule_options(self.rule, self.params, n_members=len(many))
         except MusterError as error:
             return error.param or "rule", error.message
         return None

@@ -13,8 +13,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def mistake(self) -> tuple[str, str] | None:
-        """Option that does not fit the others, and why; None = all do."""
+    def mistake(self, spec: EngineSpec) -> tuple[str, str] | None:
+        """Option that does not fit the others or the engine, and why; None = all do."""
+        del spec
         return None
 
 
@@ -33,12 +34,12 @@ def read_options(model: type[O], spec: EngineSpec) -> O:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise EngineLoadError(
-            f"engine '{spec.id}': option '{field}' of backend '{spec.backend}': {first['msg'].lower()}.",
+            f"engine '{spec.id}': option '{field}' of backend '{spec.backend}': {_reason(first['msg'])}.",
             param=f"options.{field}",
             remedy=f"Valid options: {', '.join(sorted(model.model_fields))}.",
             is_lasting=True,
         ) from error
-    wrong = options.mistake()
+    wrong = options.mistake(spec)
     if wrong is not None:
         raise EngineLoadError(
             f"engine '{spec.id}': option '{wrong[0]}' of backend '{spec.backend}': {wrong[1]}",
@@ -46,3 +47,9 @@ def read_options(model: type[O], spec: EngineSpec) -> O:
             is_lasting=True,
         )
     return options
+
+
+def _reason(message: str) -> str:
+    """In words of a YAML file, where pydantic speaks of Python."""
+    plain = message.removeprefix("Value error, ").replace("valid tuple", "valid list")
+    return plain[:1].lower() + plain[1:]
