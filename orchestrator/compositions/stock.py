@@ -2,7 +2,20 @@
 
 from collections.abc import Mapping
 
+from pydantic import JsonValue
+
 from orchestrator.settings.schema import CompositionSettings
+
+
+def _asking(aggregator: str, *, k: int = 3, **options: JsonValue) -> CompositionSettings:
+    """A composition whose aggregator may ask for more; for any pool, measured or not."""
+    return CompositionSettings(
+        router="symbolic",
+        router_options={"k": k, "selection": "top", "score": "posterior"},
+        aggregator=aggregator,
+        aggregator_options=options,
+    )
+
 
 STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
     # What pays and what does not: docs/decisions/0012.
@@ -51,4 +64,16 @@ STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
         router="self_consistency", router_options={"k": 3}, aggregator="majority", temperature=0.7
     ),
     "majority_all": CompositionSettings(router="all", aggregator="majority"),
+    # Offered, and none is default: docs/aggregators.md.
+    "judge": _asking("judge"),
+    "ranker": _asking("ranker"),
+    "weak_verifiers": _asking("weak_verifiers"),
+    "debate": _asking("debate"),
+    "debate_mutual": _asking("debate", protocol="mutual"),
+    "moa": _asking("moa"),
+    "conductor": _asking("conductor"),
+    "choice_shuffle": _asking("choice_shuffle", k=1),
+    "stability": _asking("stability"),
+    "mbr": _asking("mbr"),
+    "cascade": _asking("cascade", k=5),
 }

@@ -5,9 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregators.outputs import AGGREGATORS
-from benchmarks.outputs import ROWS, ZOO, Row, at_equal_calls, compared, spread, winners, write_pool
+from benchmarks.outputs import (
+    ROWS,
+    ZOO,
+    Row,
+    at_equal_calls,
+    compared,
+    compositions,
+    spread,
+    winners,
+    write_pool,
+)
 from orchestrator.questions.files import read_questions
 from orchestrator.settings.load import load_settings
+
+KEPT = ("first", "majority", "weighted", "learned", "verifiers")
+"""Aggregators that ask for nothing; baselines are among them."""
 
 FAMILY = {1: np.array([0.0, 0.0]), 2: np.array([1.0, 0.0]), 3: np.array([1.0, 1.0])}
 
@@ -51,7 +64,9 @@ def test_questions_are_spread_over_the_skills() -> None:
 
 
 def test_the_zoo_is_a_pool_with_every_aggregator_that_asks(tmp_path: Path) -> None:
-    settings = load_settings(write_pool(tmp_path, ROWS))
-    named = {spec.aggregator for spec in settings.muster.compositions.values()}
-    kept = {"first", "majority", "weighted", "learned", "verifiers"}
-    assert named == set(AGGREGATORS) - kept
+    for router in ("posterior", "random"):
+        settings = load_settings(write_pool(tmp_path, compositions([*ROWS], router)))
+        specs = settings.muster.compositions
+        assert {specs[name].aggregator for name in ROWS} == set(AGGREGATORS) - {*KEPT}
+        assert {specs[name].router for name in ROWS} == {router}
+        assert specs["weighted@7"].router_options["k"] == 7
