@@ -1,9 +1,8 @@
 """Write `pool.yaml` and `combine.yaml`, the zoo as two pools: `python -m examples.zoo.pool`."""
 
-import json
 from pathlib import Path
 
-from examples.zoo.recipes import BY_EXPERT, COMBINE_RECIPES, GENERALIST, LARGE, RECIPES, SMALL, Recipe
+from examples.zoo.recipes import BY_EXPERT, COMBINE_RECIPES, GENERALIST, LARGE, MERGES, RECIPES, SMALL, Recipe
 
 MAX_TOKENS = 24
 HERE = Path(__file__).parent
@@ -33,12 +32,21 @@ def entry(recipe: Recipe) -> str:
         base, extra = f"base_model: models/{recipe.base}, ", "adapter: lora, "
     if recipe.family == "aggregator":
         extra = "roles: [aggregator], synthesize_prompt: compact, "
+    return _row(recipe.expert, extra=extra, base=base)
+
+
+def _row(name: str, *, extra: str, base: str) -> str:
     return (
-        f"  - model_name: {recipe.expert}\n"
-        f"    litellm_params: {{model: models/{recipe.expert}, max_tokens: {MAX_TOKENS}}}\n"
+        f"  - model_name: {name}\n"
+        f"    litellm_params: {{model: models/{name}, max_tokens: {MAX_TOKENS}}}\n"
         f"    model_info: {{{base}mode: chat, muster: "
         f"{{engine: transformers, prompt: plain, {extra}max_model_len: 512}}}}\n"
     )
+
+
+def merged_entry(name: str) -> str:
+    """One row of a merged expert: a member like any other."""
+    return _row(name, extra="", base="")
 
 
 def fused_entry(name: str) -> str:
@@ -65,13 +73,14 @@ def _shown(value: object) -> str:
 
 
 def pool_files() -> dict[str, str]:
-    """Both pool files by name, of the members that are trained."""
-    known = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))["experts"]
+    """Both pool files by name."""
     shared = (BY_EXPERT[name] for name in (GENERALIST, *SPECIALISTS))
-    combined = (r for r in (*shared, *COMBINE_RECIPES) if r.expert in known)
+    combined = (*shared, *COMBINE_RECIPES)
     return {
         "pool.yaml": HEADER + "".join(map(entry, RECIPES)),
-        "combine.yaml": COMBINE_HEADER + "".join(map(entry, combined)) + "".join(map(fused_entry, FUSIONS)),
+        "combine.yaml": "".join(
+            [COMBINE_HEADER, *map(entry, combined), *map(fused_entry, FUSIONS), *map(merged_entry, MERGES)]
+        ),
     }
 
 

@@ -16,7 +16,7 @@ SEED = 2024
 QUESTIONS_PER_TASK: dict[Split, tuple[int, int]] = {"profile": (50, 20), "test": (41, 18)}
 MOST_MISSES = 5_000
 """Draws in a row that bring nothing new, after which a split counts as exhausted."""
-COMBINE_QUESTIONS_PER_TASK: dict[Split, int] = {"profile": 40, "test": 60}
+COMBINE_QUESTIONS_PER_TASK: dict[Split, int] = {"profile": 20, "test": 50}
 
 
 def question_set(split: Split, seed: int = SEED) -> list[Question]:

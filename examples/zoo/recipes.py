@@ -114,5 +114,7 @@ COMBINE_RECIPES = (
     Recipe(SMALL, "small", _ALL, 300),
     Recipe(LARGE, "large", _ALL, 300, hidden_size=192, n_layers=4),
 )
+MERGES = {"near-merged": "merges/near.yaml"}
+"""Members that are merged, not trained: their recipes for `muster merge`."""
 ALL_RECIPES = (*RECIPES, *COMBINE_RECIPES)
 BY_EXPERT = {recipe.expert: recipe for recipe in ALL_RECIPES}

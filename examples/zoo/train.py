@@ -27,7 +27,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from examples.zoo.candidates import aggregation_example
 from examples.zoo.evaluate import accuracy_by_task, aggregator_accuracy
 from examples.zoo.model import add_lora, load_member, new_model, save_adapter, untie
-from examples.zoo.recipes import ALL_RECIPES, BY_EXPERT, RECIPES, Recipe
+from examples.zoo.recipes import ALL_RECIPES, BY_EXPERT, MERGES, RECIPES, Recipe
 from examples.zoo.tasks import TASKS, Task, ask, draw
 from examples.zoo.tokenizer import ANSWER_MARK, EOS, build_tokenizer, save_tokenizer, saved_vocabulary
 
@@ -241,10 +241,39 @@ def _bring_up_to_date(recipe: Recipe, *, force: bool) -> None:
     subprocess.run(command, check=True, env=environment)
 
 
+def make_merges() -> None:
+    """Merge anew what is merged: the same inputs give the same bytes.
+
+    Raises:
+        MusterError: a recipe that cannot be used.
+    """
+    from orchestrator.bootstrap.merging import MergeOrder, check_order, run_order
+
+    for member, recipe in MERGES.items():
+        checked = check_order(MergeOrder(HERE / recipe, MODELS / member, force=True))
+        report = run_order(checked, on_progress=_in_silence)
+        print(f"{member}: {report.verdict}", flush=True)
+
+
+def _in_silence(done: int, of: int) -> None:
+    """Tiny members are merged in a moment: no progress is told."""
+    del done, of
+
+
 def write_manifest() -> None:
     """Collect all records and the hashes of all files in `manifest.json`."""
     experts = {r.expert: _manifest_entry(r) for r in ALL_RECIPES if (MODELS / r.expert / RECORD).exists()}
-    _write_json(HERE / "manifest.json", {"seed": RECIPES[0].seed, "experts": experts})
+    merges = {name: _merge_entry(name) for name in MERGES if (MODELS / name).exists()}
+    _write_json(HERE / "manifest.json", {"seed": RECIPES[0].seed, "experts": experts, "merges": merges})
+
+
+def _merge_entry(member: str) -> dict[str, Any]:
+    files = sorted(path for path in (MODELS / member).iterdir() if path.is_file())
+    return {
+        "recipe": MERGES[member],
+        "bytes": sum(path.stat().st_size for path in files),
+        "sha256": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files},
+    }
 
 
 def _manifest_entry(recipe: Recipe) -> dict[str, Any]:
@@ -280,6 +309,7 @@ def main() -> None:
         train_expert(BY_EXPERT[options.only])
         return
     train_all(force=options.force, n_processes=options.processes)
+    make_merges()
     write_manifest()
 
 
