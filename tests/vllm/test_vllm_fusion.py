@@ -86,23 +86,24 @@ def test_group_that_is_preempted_starts_again_and_writes_the_same(
 ) -> None:
     """Eight questions of four rows are admitted together; when rows want a second block there is none."""
     before = engine.stats()
-    found = answers(engine, LONG, max_tokens=24)
+    found = answers(engine, LONG, max_tokens=12)
     after = engine.stats()
     assert after.n_restarts > before.n_restarts
     lost = [trace_of(end).passes["large"] - end.usage.completion_tokens for end in found]
     assert sum(lost) == after.n_restarts - before.n_restarts
     assert (after.n_running, after.n_waiting, after.kv_cache_usage) == (0, 0, 0.0)
-    require_dense(rows("dynamic", half), LONG, found, max_tokens=24)
+    require_dense(rows("dynamic", half), LONG, found, max_tokens=12)
 
 
 def test_seeded_texts_are_those_of_the_fusion_in_this_process(
     engine: HostedEngine, half: DenseMember
 ) -> None:
     """Also where groups start again: they go on with their draws."""
-    sampling = {"temperature": 0.8, "top_p": 0.9, "max_tokens": 24}
-    questions = [*LONG[:5], *zoo_questions(3)]
-    found = [[end.text for end in answers(engine, questions, seed=seed, **sampling)] for seed in (5, 5, 6)]
-    assert found[0] == found[1] != found[2]
+    sampling = {"temperature": 0.8, "top_p": 0.9, "max_tokens": 12}
+    questions = [*LONG, *zoo_questions(2)]
+    found = [[end.text for end in answers(engine, questions, seed=seed, **sampling)] for seed in (5, 6)]
+    assert found[0] != found[1]
+    assert engine.stats().n_restarts > 0
     spec = rows("dynamic", half).spec(serve="transformers")
     del spec.options["kv_cache_gib"]
     here = FusionBackend().load(spec, ())
