@@ -134,10 +134,9 @@ def _start(
     The older runner's interface does not say how much of a prompt has been read.
     """
     resources = {name: getattr(options, name) for name in VllmResources.model_fields}
-    step_tokens = options.max_num_batched_tokens or max(STEP_TOKENS, n_rows * spec.max_model_len)
-    own = VllmOptions(
-        **{**resources, "max_num_batched_tokens": step_tokens, "max_num_seqs": n_rows * options.max_batch}
-    )
+    most_rows = n_rows * options.max_batch
+    step_tokens = options.max_num_batched_tokens or max(STEP_TOKENS, most_rows, n_rows * spec.max_model_len)
+    own = VllmOptions(**{**resources, "max_num_batched_tokens": step_tokens, "max_num_seqs": most_rows})
     arguments = engine_args(spec, own, bank, on_cpu=current_platform.is_cpu())
     arguments.enable_chunked_prefill = False
     arguments.async_scheduling = False
