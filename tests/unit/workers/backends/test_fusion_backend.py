@@ -151,9 +151,9 @@ def cases(f: Files) -> dict[str, tuple[Path, dict[str, Any], DenseFusion]]:
         ),
         "contrast-b": (
             f.large,
-            {"rule": "contrast", "weak": str(f.base), "b": 1, "tau_w": 2},
+            {"rule": "contrast", "weak": str(f.base), "b": 0.7, "tau_w": 1.5},
             DenseFusion(
-                "contrast", {"large": [Member(f.large)], "weak": [Member(f.base)]}, {"b": 1, "tau_w": 2}
+                "contrast", {"large": [Member(f.large)], "weak": [Member(f.base)]}, {"b": 0.7, "tau_w": 1.5}
             ),
         ),
         "contrast-a": (
@@ -205,7 +205,7 @@ def assert_same(end: EngineEvent, dense: DenseText) -> None:
 def test_greedy_text_and_trace_are_those_of_a_recomputation(files: Files, name: str) -> None:
     """Nine requests of several lengths; with room for six, those of the rest join while others end."""
     large, options, dense = cases(files)[name]
-    requests = [ask(prompt, max_tokens=4 + 2 * (at % 5)) for at, prompt in enumerate(PROMPTS)]
+    requests = [ask(prompt, max_tokens=3 + 2 * (at % 4)) for at, prompt in enumerate(PROMPTS)]
 
     ends = run(load(large, {**options, "max_batch": 6}), requests)
 
