@@ -69,17 +69,19 @@ def elected_sum(
 
 
 def _elected(deltas: Sequence[Tensor], weights: Sequence[float], *, normalize: bool) -> Tensor:
-    """The deltas are modified."""
+    """The sum of what has the elected sign; the deltas are modified."""
     parts = [delta.mul_(weight) for delta, weight in zip(deltas, weights, strict=True)]
-    is_positive = sum_of(parts) >= 0
-    total = torch.zeros_like(parts[0])
-    divisor = torch.zeros_like(parts[0])
+    sign = (sum_of(parts) >= 0).to(parts[0].dtype).mul_(2).sub_(1)
+    total = torch.zeros_like(sign)
+    divisor = torch.zeros_like(sign)
     for part, weight in zip(parts, weights, strict=True):
-        agrees = torch.where(is_positive, part > 0, part < 0)
-        total.addcmul_(part, agrees)
+        along = part.mul_(sign).clamp_(min=0)
+        total += along
         if normalize:
-            divisor.add_(agrees, alpha=weight)
-    return total.div_(divisor.masked_fill_(divisor == 0, 1)) if normalize else total
+            divisor.add_(along.sign_(), alpha=weight)
+    if normalize:
+        total /= divisor.masked_fill_(divisor == 0, 1)
+    return total.mul_(sign)
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:

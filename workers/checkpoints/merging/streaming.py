@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from aggregators.weights import MERGE_METHODS, MergeRow, merge_tensor
+from aggregators.weights.blocks import places
 from orchestrator.domain.merges import MergeProblem
 from workers.checkpoints.merging.headers import INDEX, SINGLE, Head, is_float
 from workers.checkpoints.merging.inputs import Input, Inputs
@@ -72,10 +73,12 @@ class Norms:
         self.squares: dict[str, float] = dict(known)
 
     def add(self, base: Tensor, models: Mapping[str, Tensor]) -> None:
-        theta = base.float()
-        self._grow("", theta)
-        for name, tensor in models.items():
-            self._grow(name, tensor.float() - theta)
+        flat = {name: tensor.reshape(-1) for name, tensor in models.items()}
+        for place in places(base.numel()):
+            theta = base.reshape(-1)[place].float()
+            self._grow("", theta)
+            for name, tensor in flat.items():
+                self._grow(name, torch.sub(tensor[place].float(), theta))
 
     def problems(self) -> Iterator[MergeProblem]:
         """Models that are far from the base."""
