@@ -39,6 +39,7 @@ from orchestrator.domain.cards import RIGHT
 from orchestrator.domain.names import AUTO
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
+from orchestrator.domain.values import content_hash
 from orchestrator.evaluation.recall import derived
 from orchestrator.evaluation.statistics import Estimate, bootstrap_mean
 from orchestrator.questions.files import read_questions
@@ -218,7 +219,11 @@ def _answered(app: App, name: str, queries: Sequence[Query], jobs: Sequence[str]
         played = derived(composition, queries, [app.store.calls(job_id) for job_id in jobs])
         if played is not None:
             return Run([one.answer for one in played], None)
-    job_id = app.jobs.submit(queries, options)
+    spec = app.settings.muster.compositions.get(name)
+    asked = [name, spec and spec.model_dump(mode="json"), [query.id for query in queries]]
+    job_id = f"outputs-{content_hash(asked)}"
+    if job_id not in {job.job.id for job in app.jobs.jobs(limit=10_000)}:
+        app.jobs.submit(queries, AskOptions(model=name, job_id=job_id))
     app.jobs.run(job_id)
     by_id = {item.query.id: item.answer for item in app.jobs.answers(job_id)}
     return Run([by_id[query.id] for query in queries], job_id)

@@ -27,6 +27,7 @@ from aggregators.outputs.asking import (
     standing,
     stated,
 )
+from aggregators.outputs.recent import Recent
 from aggregators.outputs.votes import Group, without_reasoning
 from orchestrator import prompts
 from orchestrator.compositions.voting import AggregatorContext
@@ -229,7 +230,7 @@ class Judge:
     """Scores the different answers in pairs, unless the experts agree.
 
     Samples that cannot be read are left out; where none is left the judge abstains, and the weighted vote
-    decides. In a batch the fifth over which the judge is most divided is marked for people.
+    decides. Of the queries of a job so far the fifth over which the judge is most divided is for people.
     """
 
     name = NAME
@@ -242,14 +243,15 @@ class Judge:
         self._options = options
         self._chair = Chair(NAME, context, options.aggregator)
         self._for_people = for_people
+        self._recent = Recent()
 
     def learn(self, batch: Sequence[InFlight]) -> Aggregator:
         """The judge that knows which queries of the batch are for people."""
         entropies = {}
-        for state, responses in batch:
-            if replies := rounds(state, CallRole.JUDGE):
-                candidates = self._candidates(state, self._desk.read(state, responses))
-                entropies[state.id] = self._judged(state, candidates, replies[0]).entropy
+        for state, responses in self._recent.joined([one for one in batch if rounds(one[0], CallRole.JUDGE)]):
+            candidates = self._candidates(state, self._desk.read(state, responses))
+            replies = rounds(state, CallRole.JUDGE)[0]
+            entropies[state.id] = self._judged(state, candidates, replies).entropy
         return Judge(self._context, self._options, for_people=most_divided(entropies))
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:

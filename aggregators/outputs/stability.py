@@ -1,7 +1,7 @@
 """Votes weighed so that they agree with themselves under two views of each question; learnt without labels.
 
 Idea: "Self-Supervised Aggregation of Diverse Experts"; the views are the question and its permutation (or
-another temperature). Weights are those of the queries that are stepped together; docs/decisions/0031.
+another temperature). Weights are those of the job's queries so far; docs/decisions/0031.
 
 Shapes: E experts.
 """
@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue
 from aggregators.outputs.asking import Desk, Reading, failures, rounds
 from aggregators.outputs.choice_shuffle import own_letters
 from aggregators.outputs.permuting import Permutation, drawn, permuted, read_permuted
+from aggregators.outputs.recent import Recent
 from aggregators.outputs.votes import Ballot, read_ballots
 from orchestrator import prompts
 from orchestrator.compositions.voting import AggregatorContext
@@ -36,7 +37,7 @@ class StabilityOptions(Options):
         steps: of projected gradient ascent.
         rate: of each step; made smaller where the agreement could fall otherwise.
         temperature: of the second view of a question without options.
-        least_questions: with two views in the batch, below which weights are the cards'.
+        least_questions: of the job with two views, so far, below which weights are the cards'.
         min_agree: readable answers that must all agree for nobody to be asked again.
     """
 
@@ -126,10 +127,11 @@ class Stability:
         self._options = options
         self._weights = weights
         self._said = said or {"questions": 0, "unlearnt": "no other question was stepped with it"}
+        self._recent = Recent()
 
     def learn(self, batch: Sequence[InFlight]) -> Aggregator:
         """The vote with weights under which the batch's two views agree most."""
-        heard = [one for one in batch if rounds(one[0], CallRole.SAMPLE)]
+        heard = self._recent.joined([one for one in batch if rounds(one[0], CallRole.SAMPLE)])
         views = [self._views(state, responses) for state, responses in heard]
         experts = sorted({e for one in views for e in (*one.first, *one.second)})
         n = len(views)

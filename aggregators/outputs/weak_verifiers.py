@@ -1,6 +1,6 @@
 """Several members check each answer; how far each is trusted is learnt from where they agree, without labels.
 
-Source: Weaver, arXiv:2506.18203. Statistics are those of the queries that are stepped together;
+Source: Weaver, arXiv:2506.18203. Statistics are those of the job's queries so far;
 docs/decisions/0031.
 
 Shapes: I items (an answer of a query each), V verifiers.
@@ -41,6 +41,7 @@ from aggregators.outputs.label_model import (
     posterior,
     reliabilities,
 )
+from aggregators.outputs.recent import Recent
 from aggregators.outputs.votes import Group, without_reasoning
 from orchestrator import prompts
 from orchestrator.compositions.voting import AggregatorContext
@@ -71,7 +72,7 @@ class WeakVerifiersOptions(AskingOptions):
             (`dawid_skene`); `unweighted` = not at all.
         threshold: of a score, after scaling to [0, 1] over the batch, from which on it is a yes.
         penalty: lambda of `uwo`.
-        least_items: verified answers in the batch below which nothing is learnt from agreement.
+        least_items: verified answers of the job, so far, below which nothing is learnt from agreement.
     """
 
     verifiers: tuple[str, ...] = Field(default=(), max_length=64)
@@ -180,10 +181,12 @@ class WeakVerifiers:
         self._balance = class_balance(context)
         self._known = known
         self._said = said or {}
+        self._recent = Recent()
 
     def learn(self, batch: Sequence[InFlight]) -> Aggregator:
         """Trust in the verifiers, from all candidates of these queries."""
-        items = [item for state, responses in batch for item in self._items(state, responses)]
+        heard = self._recent.joined([one for one in batch if rounds(one[0], CallRole.VERIFY)])
+        items = [item for state, responses in heard for item in self._items(state, responses)]
         names = sorted({name for item in items for name in item.scores})
         if not names:
             return self

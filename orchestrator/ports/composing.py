@@ -60,13 +60,14 @@ InFlight = tuple[QueryState, Sequence[Response]]
 
 @runtime_checkable
 class BatchAggregator(Aggregator, Protocol):
-    """An aggregator that learns something, without labels, from the queries that are stepped together.
+    """An aggregator that learns something, without labels, from a job's queries as they are stepped.
 
-    Which ones these are is the schedule's matter, so its answers say what was learnt; a query that is
-    stepped alone is answered without (docs/decisions/0031)."""
+    Which ones have been is the schedule's matter, so its answers say what was learnt; the first few queries,
+    and a query of its own job, are answered without (docs/decisions/0031)."""
 
     def learn(self, batch: Sequence[InFlight]) -> Aggregator:
-        """The aggregator for these queries. The order of the batch does not matter."""
+        """The aggregator for these queries, of one job. The order of the batch does not matter; what was
+        shown before may count."""
 
 
 @runtime_checkable
