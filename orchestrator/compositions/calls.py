@@ -16,7 +16,15 @@ from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.values import seed_of
 
 
-def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, stream: bool = False) -> Call:
+def expert_call(
+    expert: Expert,
+    query: Query,
+    job: Job,
+    *,
+    sample_ix: int = 0,
+    stream: bool = False,
+    mixture: tuple[tuple[str, float], ...] = (),
+) -> Call:
     """The call that asks one expert a query; its seed depends on the job, query, expert and sample only."""
     return Call(
         expert_id=expert.id,
@@ -28,6 +36,7 @@ def expert_call(expert: Expert, query: Query, job: Job, *, sample_ix: int = 0, s
             seed=call_seed(job.seed, query, expert.id, sample_ix),
             stream=stream,
             trace=job.trace,
+            mixture=mixture,
         ),
         sample_ix=sample_ix,
     )

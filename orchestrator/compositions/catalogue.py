@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.compositions.dry_run import DryRun
 from orchestrator.compositions.ensemble import Ensemble
+from orchestrator.compositions.mixing import Mixing, experts_of_store
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL, AnnotationRound, RollCall
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
@@ -230,6 +231,9 @@ class Catalogue:
             spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
         answerers = [e.id for e in self._pool.answerers]
         allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
+        if spec.mixture is not None:
+            names = experts_of_store(self._pool, spec.mixture, composition=name)
+            allowed = tuple(expert_id for expert_id in allowed if expert_id in names)
         return self._fitted(spec, expert_ids=allowed, known=self.knowledge)
 
     def _fitted(self, spec: CompositionSettings, *, expert_ids: tuple[str, ...], known: Knowledge) -> Parts:
@@ -253,6 +257,8 @@ class Catalogue:
         row = self._aggregator_row(spec)
         aggregator = row.make(voting, spec.aggregator_options)
         router = make_router(spec.router, routing, spec.router_options)
+        if spec.mixture is not None:
+            router = Mixing(router, self._pool.by_id[spec.mixture])
         return Parts(
             reader=self._skill_reader() if router.reads_text else None,
             router=router,

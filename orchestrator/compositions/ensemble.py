@@ -99,7 +99,7 @@ class Ensemble:
     def _opening(self, state: QueryState, decision: Decision) -> Ask:
         if self._waves is not None:
             decision = self._waves.opened(state, decision)
-        return Ask(calls=self._expert_calls(state.query, decision.expert_ids), decision=decision)
+        return Ask(calls=self._expert_calls(state.query, decision.expert_ids, decision), decision=decision)
 
     def _annotation(self, query: Query) -> Ask | None:
         return self._reader.calls(query) if self._reader is not None else None
@@ -111,13 +111,17 @@ class Ensemble:
             return self._reader.read(queries, responses)
         return [RoutingInput(query, (), _NO_VECTOR) for query in queries]
 
-    def _expert_calls(self, query: Query, expert_ids: Sequence[str]) -> tuple[Call, ...]:
+    def _expert_calls(self, query: Query, expert_ids: Sequence[str], decision: Decision) -> tuple[Call, ...]:
+        mixtures = {recruit.expert_id: recruit.mixture for recruit in decision.recruits}
         asked: dict[str, int] = {}
         calls = []
         stream = self._job.stream and self._quotes and len(expert_ids) == 1
         for expert_id in expert_ids:
             expert, sample_ix = self._pool.by_id[expert_id], asked.get(expert_id, 0)
-            calls.append(expert_call(expert, query, self._job, sample_ix=sample_ix, stream=stream))
+            mixture = mixtures.get(expert_id, ())
+            calls.append(
+                expert_call(expert, query, self._job, sample_ix=sample_ix, stream=stream, mixture=mixture)
+            )
             asked[expert_id] = sample_ix + 1
         return tuple(calls)
 
@@ -143,7 +147,7 @@ class Ensemble:
             return Done(answer=error_answer(error.code, str(error)))
         if isinstance(step, Decision):
             asked = step.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
-            return Ask(calls=self._expert_calls(state.query, asked), decision=step)
+            return Ask(calls=self._expert_calls(state.query, asked, step), decision=step)
         if isinstance(step, Ask):
             return step
         recruits = state.decision.expert_ids if state.decision else ()

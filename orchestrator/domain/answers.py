@@ -35,7 +35,8 @@ class Recruit(Value):
     `weight` is the router's share for it (weights of a decision sum to 1 over its recruits; a reserve's is on
     the same scale);
     `accuracy` its estimated probability of being right on this query, in [0, 1]. `in_place_of`: an expert
-    that could not be asked.
+    that could not be asked. `mixture`: experts whose adapters this one composes for the query, with their
+    shares.
     """
 
     expert_id: str
@@ -45,6 +46,7 @@ class Recruit(Value):
     evidence: tuple[SkillEvidence, ...] = ()
     note: str | None = None
     in_place_of: str | None = None
+    mixture: tuple[tuple[str, float], ...] = ()
 
 
 class Decision(Value):

@@ -57,6 +57,7 @@ class Sampling(Value):
     Not every backend can do that, or structured output: one that cannot fails the request.
     `stream`: somebody reads the text while it is written; `trace`: a fusion is to say what it chose at each
     token. Neither changes the text.
+    `mixture`: experts of a store by `twin`, with their shares: one composed adapter for this call.
     """
 
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
@@ -68,6 +69,7 @@ class Sampling(Value):
     structured_output: StructuredOutput | None = None
     stream: bool = False
     trace: bool = False
+    mixture: tuple[tuple[str, float], ...] = ()
 
 
 class Call(Value):

@@ -7,6 +7,9 @@ from pydantic import JsonValue
 
 from orchestrator.domain.values import Value
 
+STORE_FILE, STORE_EXPERTS = "store.json", "experts"
+"""In a store of experts: what says what it holds, and the folder of a `twin`'s adapters."""
+
 Severity = Literal["error", "warning"]
 
 

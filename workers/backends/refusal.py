@@ -4,14 +4,32 @@ from orchestrator.errors import ContextExceededError, UnsupportedError
 from orchestrator.ports.engines import Failed, GenerationRequest
 
 
-def refusal(request: GenerationRequest, backend: str) -> Failed | None:
-    """The end of a request for log probabilities or structured output; None for plain text."""
+def refusal(request: GenerationRequest, backend: str, *, mixes: bool = False) -> Failed | None:
+    """The end of a request for log probabilities, structured output or a mixture; None for plain text.
+
+    Args:
+        mixes: the engine composes adapters.
+    """
     sampling = request.sampling
+    if not mixes and (refused := no_mixture(request, backend)) is not None:
+        return refused
     wanted = "logprobs" if sampling.logprobs is not None else "structured_output"
     if sampling.logprobs is None and sampling.structured_output is None:
         return None
     error = UnsupportedError(
         f"engines of backend '{backend}' cannot do {wanted}.", param=wanted, remedy="Use the engine 'vllm'."
+    )
+    return Failed(request.id, error.code, error.message)
+
+
+def no_mixture(request: GenerationRequest, backend: str) -> Failed | None:
+    """The end of a request for a mixture, of an engine that composes no adapters."""
+    if not request.sampling.mixture:
+        return None
+    error = UnsupportedError(
+        f"this engine of backend '{backend}' composes no adapters.",
+        param="mixture",
+        remedy="Serve the folder of a merge by `twin` with the engine 'transformers'.",
     )
     return Failed(request.id, error.code, error.message)
 

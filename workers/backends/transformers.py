@@ -12,17 +12,18 @@ from pydantic import Field
 
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
-from orchestrator.errors import EngineLoadError
+from orchestrator.errors import EngineLoadError, UnknownNameError
 from orchestrator.ports.engines import Engine
 from orchestrator.runtime.threads import own_threads, set_threads
 from workers.backends.options import Options, read_options
-from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors
+from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors, twin_adapters
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from workers.backends.decoding.engine import DecodingOptions
+    from workers.backends.decoding.engine import DecodingOptions, Mixer
+    from workers.backends.decoding.sources import ModelSource
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SMALL_MODEL_PARAMS = 1_000_000_000
@@ -77,14 +78,29 @@ class TransformersBackend:
         model = place_model(load_model(spec), spec, device)
         threads = threads_for(options.threads, n_params=model.num_parameters(), own=own_threads(TORCH))
         set_threads(TORCH, threads)
-        source = ModelSource(model, engine_id=spec.id, adapters=adapters)
+        mixed = twin_adapters(spec.model)
+        source = ModelSource(model, engine_id=spec.id, adapters=[*adapters, *mixed.values()])
         prove_cache(source, vocabulary=model.get_input_embeddings().num_embeddings)
         return DecodingEngine(
             source,
             Texts(tokenizer, template=spec.chat_template),
             decoding_options(spec, options, model, tokenizer, threads=threads),
             adapters=adapters,
+            mixer=_mixer(source, list(mixed), first=len(adapters) + 1) if mixed else None,
         )
+
+
+def _mixer(source: "ModelSource", names: Sequence[str], *, first: int) -> "Mixer":
+    """Mixtures by the names of a store's experts, whose adapters are numbered from `first`."""
+    numbers = {name: first + at for at, name in enumerate(names)}
+
+    def mixer(mixture: tuple[tuple[str, float], ...]) -> int:
+        for name, _ in mixture:
+            if name not in numbers:
+                raise UnknownNameError("expert of the store", name, numbers, param="mixture")
+        return source.mix({numbers[name]: share for name, share in mixture})
+
+    return mixer
 
 
 def check_spec(spec: EngineSpec) -> None:

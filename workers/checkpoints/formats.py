@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.merges import STORE_EXPERTS
 from orchestrator.domain.origins import PICKLED, objection
 from orchestrator.errors import EngineLoadError
+from orchestrator.runtime.stores import twin_experts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -75,6 +77,24 @@ def require_adapter(folder: str) -> None:
         remedy=remedy,
         is_lasting=True,
     )
+
+
+def twin_adapters(model: str) -> dict[str, str]:
+    """Folders of the adapters of a store by `twin`, by expert; none where `model` is no such folder.
+
+    Raises:
+        EngineLoadError: the store is broken.
+    """
+    try:
+        names = twin_experts(Path(model))
+    except ValueError as error:
+        raise EngineLoadError(
+            f"'{model}' is no sound store of experts: {error}.",
+            param="model",
+            remedy="Merge again.",
+            is_lasting=True,
+        ) from error
+    return {name: str(Path(model) / STORE_EXPERTS / name) for name in names}
 
 
 def _pickles(folder: Path) -> list[str]:

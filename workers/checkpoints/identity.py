@@ -14,6 +14,7 @@ IDENTITY_FILES = (
     "config.json",
     "generation_config.json",
     "adapter_config.json",
+    "store.json",
     "tokenizer*",
     "chat_template*",
     "special_tokens_map.json",

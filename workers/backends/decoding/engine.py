@@ -3,7 +3,7 @@
 import gc
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,10 @@ DEAD_SHARE = 8
 """A batch is compacted when 1/DEAD_SHARE of its rows are dead: compacting copies the cache."""
 
 
+Mixer = Callable[[tuple[tuple[str, float], ...]], int]
+"""(expert, share) pairs to the number of the adapter that rows use; raises UnknownNameError."""
+
+
 class DecodingOptions(NamedTuple):
     """Options of one engine's decoding.
 
@@ -64,6 +68,7 @@ class DecodingEngine:
 
     Args:
         others: of the prompts of further sequences, where the source wants several of each request.
+        mixer: number of the adapter that is composed for a mixture; None = none can be.
 
     `poll` decodes until something is to be reported or `timeout_s` has passed, at least one token;
     without work it returns at once, for nothing can happen.
@@ -77,6 +82,7 @@ class DecodingEngine:
         *,
         adapters: Sequence[str] = (),
         others: Sequence[Prompter] = (),
+        mixer: Mixer | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._source: Source | None = source
@@ -87,6 +93,7 @@ class DecodingEngine:
         self._limits = options.limits
         self._eos = torch.tensor(sorted(options.eos_ids), device=source.device)
         self._adapters = {folder: number for number, folder in enumerate(adapters, start=1)}
+        self._mixer = mixer
         self._clock = clock
         self._waiting = WaitingRows()
         self._batch: Batch | None = None
@@ -101,7 +108,7 @@ class DecodingEngine:
         if request.id in self._unfinished:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
-        if (refused := refusal(request, self._options.backend)) is not None:
+        if (refused := refusal(request, self._options.backend, mixes=self._mixer is not None)) is not None:
             self._end(refused)
             return
         try:
@@ -152,7 +159,7 @@ class DecodingEngine:
         row = Row(
             request=request,
             prompt_ids=self._texts.encode(request.messages),
-            adapter=self._adapters[request.adapter] if request.adapter is not None else 0,
+            adapter=self._number(request),
             streams=request.priority >= self._options.stream_from_priority,
             others=tuple(other.encode(request.messages) for other in self._others),
         )
@@ -166,6 +173,12 @@ class DecodingEngine:
                 remedy="Shorten the question or lower max_tokens.",
             )
         return row
+
+    def _number(self, request: GenerationRequest) -> int:
+        """Number of the adapter of a request; 0 = the base weights."""
+        if self._mixer is not None and request.sampling.mixture:
+            return self._mixer(request.sampling.mixture)
+        return self._adapters[request.adapter] if request.adapter is not None else 0
 
     def _admit(self) -> None:
         """Move waiting rows into the batch when that pays."""

@@ -7,6 +7,7 @@ adapters). Rows on base weights get exactly zero added.
 
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+MOST_GATES = 256
+"""Composed gates that are kept: a few numbers each, so this is about time, not memory."""
 _KEY = re.compile(r"\Abase_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight")
 
 
@@ -131,15 +134,50 @@ class LoraBank:
             _check_fit(model, folder, adapter)
         reference = next(model.parameters())
         self._gates = _gate_table(adapters).to(reference)
+        self._mixtures: dict[tuple[tuple[int, float], ...], int] = {}
+        self._keys: list[tuple[tuple[int, float], ...]] = []
+        self._composed: OrderedDict[int, Tensor] = OrderedDict()
         for path in sorted({path for adapter in adapters for path in adapter.down}):
             self._hook(model.get_submodule(path), *_stacked(path, adapters))
+
+    def mix(self, shares: Mapping[int, float]) -> int:
+        """Number of the adapter sum of share · adapter, by which rows may ask for it from now on.
+
+        Its factors lie side by side in the bank already (arXiv:2406.15479 has them concatenated): a mixture
+        is a row of the gate that holds each one's share of its scaling, and costs no weights of its own.
+
+        Args:
+            shares: by number, from 1; equal shares, equal number.
+        """
+        key = tuple(sorted((number, share) for number, share in shares.items() if share))
+        if not key:
+            return 0
+        if key not in self._mixtures:
+            self._mixtures[key] = len(self._gates) + len(self._mixtures)
+            self._keys.append(key)
+        return self._mixtures[key]
 
     def choose(self, adapter_of_row: Sequence[int]) -> None:
         """Set which adapter each row of the next forward pass uses."""
         if not any(adapter_of_row):
             self._gate = None
-        else:
+        elif max(adapter_of_row) < len(self._gates):
             self._gate = self._gates[list(adapter_of_row)].unsqueeze(1)
+        else:
+            self._gate = torch.stack([self._gate_of(number) for number in adapter_of_row]).unsqueeze(1)
+
+    def _gate_of(self, number: int) -> Tensor:
+        """Gate of one row; those of mixtures are kept, the last `MOST_GATES` that were used."""
+        if number < len(self._gates):
+            return self._gates[number]
+        if number in self._composed:
+            self._composed.move_to_end(number)
+            return self._composed[number]
+        parts = [self._gates[at] * share for at, share in self._keys[number - len(self._gates)]]
+        gate = self._composed[number] = torch.stack(parts).sum(dim=0)
+        if len(self._composed) > MOST_GATES:
+            self._composed.popitem(last=False)
+        return gate
 
     def _hook(self, layer: nn.Module, down: Tensor, up: Tensor) -> None:
         weight = layer.get_parameter("weight")

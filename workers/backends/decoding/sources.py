@@ -85,6 +85,11 @@ class ModelSource:
         self._names = accepted_names(model.forward, engine_id=engine_id)
         self._lora = LoraBank(model, adapters) if adapters else None
 
+    def mix(self, shares: Mapping[int, float]) -> int:
+        """Number of the adapter that several of ours make together: see `LoraBank.mix`."""
+        assert self._lora is not None, "asked of models with adapters"
+        return self._lora.mix(shares)
+
     def next_logits(self, batch: Batch) -> Fused:
         (rectangle,) = batch.rectangles
         return Fused(self.of_sequences(rectangle, [row.adapter for row in batch.rows]))

@@ -21,6 +21,7 @@ from orchestrator.errors import (
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, TokenLogprobs, Tokens
 from workers.backends.decoding.texts import Texts
+from workers.backends.refusal import no_mixture
 from workers.backends.vllm.sampling import sampling_params, token_logprobs
 from workers.checkpoints.formats import require_adapter
 from workers.engine_host.wire import EngineStats
@@ -102,6 +103,9 @@ class VllmEngine:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         if self._sleep_level:
             raise BackendError(f"engine '{self._serving.engine_id}' is asleep.", remedy="Wake it first.")
+        if (refused := no_mixture(request, "vllm")) is not None:
+            self._events.append(refused)
+            return
         try:
             self._add(engine, request)
         except (InputError, ContextExceededError) as error:

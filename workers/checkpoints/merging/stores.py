@@ -23,7 +23,7 @@ from aggregators.weights.lora import Lora, factor
 from aggregators.weights.matrices import is_matrix
 from aggregators.weights.reversible import ReversibleOptions, store
 from aggregators.weights.twin import expert_adapter
-from orchestrator.domain.merges import MergeProblem
+from orchestrator.domain.merges import STORE_EXPERTS, STORE_FILE, MergeProblem
 from orchestrator.errors import MergeError
 from orchestrator.options import Options, parse_options
 from workers.checkpoints.merging.adapters import AdapterHead
@@ -44,7 +44,7 @@ from workers.checkpoints.merging.streaming import (
     theta,
 )
 
-STORE, EXPERTS = "store.json", "experts"
+STORE, EXPERTS = STORE_FILE, STORE_EXPERTS
 REVERSIBLE = "reversible.safetensors"
 _PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -171,7 +171,8 @@ def write_twin(order: Order, *, shard_bytes: int) -> Merged:
         digest, written = write_lora(order.folder / place, adapters, dtype=dtype, base="../..", name=name)
         files[f"{place}/adapter_model.safetensors"] = digest
         n += written
-    _describe(order.folder, {"kind": "twin", "experts": [*names], "rank": rank})
+    digests = {name: digest for name, digest in files.items() if name.startswith(EXPERTS)}
+    _describe(order.folder, {"kind": "twin", "experts": [*names], "rank": rank, "sha256": {**digests}})
     return Merged(files, n, merged.problems)
 
 

@@ -50,6 +50,19 @@ def test_each_row_gets_its_own_adapter_and_base_rows_none(tmp_path: Path) -> Non
     assert model(torch.ones(3, 1, 2)).flatten().tolist() == [6.0, 18.0, 12.0]
 
 
+def test_a_mixture_adds_each_adapters_share(tmp_path: Path) -> None:
+    """As above: a adds 4 to each of first, b 3 times first to second. Half of a: first (4, 4, 4), second 12.
+    Half of a and a third of b: 12 + 1/3·(1/2·2·12) = 16."""
+    a = write(tmp_path / "a", {"first": ones(2, 3)})
+    b = write(tmp_path / "b", {"second": ones(3, 1, rank=2)}, r=2, lora_alpha=1)
+    model = Toy()
+    bank = LoraBank(model, [a, b])
+    half, both = bank.mix({1: 0.5, 2: 0.0}), bank.mix({2: 1 / 3, 1: 0.5})
+    bank.choose([0, half, 1, both])
+    assert model(torch.ones(4, 1, 2)).flatten().tolist() == pytest.approx([6.0, 12.0, 18.0, 16.0])
+    assert (bank.mix({1: 0.5}), bank.mix({1: 0.5, 2: 1 / 3}), bank.mix({1: 0.0})) == (half, both, 0)
+
+
 def test_batch_of_base_rows_skips_the_adapters(tmp_path: Path) -> None:
     model = Toy()
     bank = LoraBank(model, [write(tmp_path / "a", {"first": ones(2, 3)})])
