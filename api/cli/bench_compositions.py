@@ -55,6 +55,8 @@ def compositions(
 
     session = session_of(ctx)
     settings, questions, out = _inputs(session, file, out)
+    if out is not None:
+        _prepare(out)
     queries = read_questions(questions)
     settings = plain_ensembles(settings, [*SINGLES, *ENSEMBLES, *(composition or ())])
     with open_app(settings) as app:
@@ -97,6 +99,18 @@ def _example_pool() -> "Settings":
     settings = load_settings(POOL)
     own = {"database_url": f"sqlite:///{OUT / DATABASE}", "data_dir": OUT}
     return settings.model_copy(update={"muster": settings.muster.model_copy(update=own)})
+
+
+def _prepare(out: Path) -> None:
+    """The folder for what will be written: better refused now than after everything was run."""
+    from orchestrator.errors import InputError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"'{out}' cannot be a folder: {error.strerror}.", param="out", remedy="Give another --out."
+        ) from error
 
 
 def _kinds(app: "App", names: list[str] | None) -> "dict[str, Kind]":

@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.bootstrap.compute import FUSION
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.names import EXPERT_PREFIX, PUBLIC_PREFIX, composition_of
 from orchestrator.evaluation.compositions import Kind
 from orchestrator.pool import build_pool
 from orchestrator.settings.schema import CompositionSettings, Settings
@@ -35,10 +36,16 @@ def expert_kind(expert: Expert, merged: Container[str] = ()) -> Kind:
 
 
 def row_kind(name: str, pool: Pool, settings: Settings, merged: Container[str] = ()) -> Kind:
-    """The kind of a row by its name: a composition, or else an expert."""
-    spec = _specs(settings).get(name)
+    """The kind of a row by its name: a composition, or else an expert.
+
+    Raises:
+        UnknownNameError: it is neither.
+    """
+    specs = _specs(settings)
+    composition = composition_of(name, compositions=specs, experts=pool.by_id)
+    spec = specs.get(composition)
     if spec is None:
-        return expert_kind(pool.by_id[name], merged)
+        return expert_kind(pool.by_id[composition.removeprefix(EXPERT_PREFIX)], merged)
     return "single" if spec.router in ONE_EXPERT else "ensemble"
 
 
@@ -64,7 +71,8 @@ def plain_ensembles(settings: Settings, names: Sequence[str] = (*SINGLES, *ENSEM
     if not plain:
         return settings
     known = _specs(settings)
-    restricted = {name: _with(known[name], plain) for name in names if name in known}
+    asked = [name.removeprefix(PUBLIC_PREFIX) for name in names]
+    restricted = {name: _with(known[name], plain) for name in asked if name in known}
     compositions = {**settings.muster.compositions, **restricted}
     return settings.model_copy(
         update={"muster": settings.muster.model_copy(update={"compositions": compositions})}

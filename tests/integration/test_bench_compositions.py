@@ -73,6 +73,8 @@ def test_rows_have_kind_compute_and_interval_and_a_verdict_ends_them(folder: Pat
         (["compositions", "test.jsonl", "-c", "nothing"], "unknown model 'nothing'"),
         (["compositions", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["nowhere.jsonl"], "cannot read nowhere.jsonl"),
+        (["compositions", "test.jsonl", "--out", "pool.yaml"], "'pool.yaml' cannot be a folder"),
+        (["compositions", "test.jsonl", "-c", "muster/nothing"], "unknown model 'muster/nothing'"),
         (["compositions", "profile.jsonl", "-c", "best_single"], "questions were profiled on"),
     ],
 )
