@@ -187,7 +187,7 @@ NAMES = (
     *("upscale-b", "upscale-a", "dynamic-b", "dynamic-a", "contrast-b"),
     *("contrast-a", "contrast-mixture", "average-b", "average-a"),
 )
-PROMPTS = [f"q{i} " + "abc " * (i % 4) for i in range(9)]
+PROMPTS = [f"q{i} " + "abc " * (i % 4) for i in range(12)]
 
 
 def assert_same(end: EngineEvent, dense: DenseText) -> None:
@@ -203,11 +203,11 @@ def assert_same(end: EngineEvent, dense: DenseText) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_greedy_text_and_trace_are_those_of_a_recomputation(files: Files, name: str) -> None:
-    """Nine requests of several lengths; with room for six, those of the rest join while others end."""
+    """Twelve requests of several lengths; with room for eight, the rest join while others end."""
     large, options, dense = cases(files)[name]
     requests = [ask(prompt, max_tokens=3 + 2 * (at % 4)) for at, prompt in enumerate(PROMPTS)]
 
-    ends = run(load(large, {**options, "max_batch": 6}), requests)
+    ends = run(load(large, {**options, "max_batch": 8}), requests)
 
     for request in requests:
         messages = [{"role": m.role, "content": m.content} for m in request.messages]

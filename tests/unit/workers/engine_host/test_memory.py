@@ -28,6 +28,16 @@ def test_need_is_as_configured_or_twice_the_weights_or_unknown(tmp_path: Path) -
     assert needed_gib(spec.model_copy(update={"memory_gib": 5.0})) == 5.0
 
 
+def test_weights_that_the_options_name_count_once_each(tmp_path: Path) -> None:
+    places = {name: str(tmp_path / name) for name in ("large", "small")}
+    for place in places.values():
+        Path(place).mkdir()
+        with (Path(place) / "model.safetensors").open("wb") as file:
+            os.truncate(file.fileno(), 1 << 29)  # half a GiB, sparse
+    spec = EngineSpec(id="e", backend="fusion", model=places["large"], members=places)
+    assert needed_gib(spec) == 2.0
+
+
 def test_system_memory_is_known_here() -> None:
     available = available_gib()
     assert available is None or available > 0
