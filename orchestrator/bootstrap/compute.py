@@ -63,7 +63,14 @@ def weights_of(expert: Expert) -> list[Weights]:
     """
     engine = expert.engine
     own = Weights(engine.model, expert.adapter)
-    parts = [Weights(part.model, part.adapter) for part in parts_of(engine.backend, engine.options)]
+    places = {**engine.members}
+    parts = [
+        Weights(
+            places.get(part.model, part.model),
+            None if part.adapter is None else places.get(part.adapter, part.adapter),
+        )
+        for part in parts_of(engine.backend, engine.options)
+    ]
     weak = engine.options.get("weak")
     rerouted = [own] if isinstance(weak, dict) and "model" not in weak else []
     return [*dict.fromkeys([own, *parts]), *rerouted]

@@ -19,7 +19,9 @@ from orchestrator.bootstrap.compute import ComputeMeter, Weights, weights_of
 from orchestrator.domain.answers import Usage
 from orchestrator.domain.assignments import CallRole, Response
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.pool import build_pool
 from orchestrator.settings.load import load_settings
+from workers.backends.registry import parts_of
 from workers.checkpoints.merging.work import RECORD
 from workers.checkpoints.sizes import pass_cost
 
@@ -106,6 +108,20 @@ def test_every_member_of_a_fusion_reads_every_token() -> None:
     assert size is not None
     alone = size.flop(prompt_tokens=9, completion_tokens=4)
     assert ComputeMeter(Pool(experts=(one,))).flop(response) == 3 * alone
+
+
+def test_every_expert_of_the_combining_pool_is_sized() -> None:
+    """Members of its fusions are named relative to its file."""
+    settings = load_settings(HERE / "combine.yaml")
+    pool = build_pool(settings, weights_hash=lambda *_: "x", remote=(), parts=parts_of)
+    usage = Usage(prompt_tokens=9, completion_tokens=4)
+    meter = ComputeMeter(pool)
+    flop = {
+        e.id: meter.flop(Response(expert_id=e.id, role=CallRole.EXPERT, stage=0, usage=usage))
+        for e in pool.experts
+    }
+    assert None not in flop.values()
+    assert flop["up-keypad"] == (flop["large"] or 0) + (flop["small"] or 0) + (flop["keypad"] or 0)
 
 
 def test_members_that_are_one_sequence_count_once() -> None:
