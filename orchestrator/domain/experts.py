@@ -16,6 +16,9 @@ class ExpertRole(StrEnum):
     ANNOTATOR = "annotator"
 
 
+FUSION = "fusion"
+"""Backend of engines whose members' logits are fused."""
+
 LONGEST_CONTEXT = 10_000_000
 """Tokens."""
 
@@ -119,6 +122,11 @@ class Pool(Value):
     @cached_property
     def aggregators(self) -> tuple[Expert, ...]:
         return tuple(e for e in self.experts if ExpertRole.AGGREGATOR in e.roles)
+
+    @cached_property
+    def fusions(self) -> frozenset[str]:
+        """Ids of the experts that are fusions."""
+        return frozenset(e.id for e in self.experts if e.engine.backend == FUSION)
 
     @cached_property
     def engines(self) -> dict[str, EngineSpec]:

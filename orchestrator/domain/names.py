@@ -16,9 +16,14 @@ PUBLIC_PREFIX = "muster/"
 """May stand before the name of a composition in a request."""
 
 
-def composition_of(model: str, *, compositions: Collection[str], experts: Collection[str]) -> str:
+def composition_of(
+    model: str, *, compositions: Collection[str], experts: Collection[str], fusions: Collection[str] = ()
+) -> str:
     """The composition that a request's `model` names: `auto`, `muster/<composition>`, that composition
-    without the prefix, or an expert's id.
+    without the prefix, or an expert's id; of a fusion also `muster/<id>`, for it composes experts, too.
+
+    Args:
+        fusions: those of the experts whose members' logits are fused.
 
     Raises:
         UnknownNameError: listing what there is.
@@ -28,6 +33,8 @@ def composition_of(model: str, *, compositions: Collection[str], experts: Collec
         return name
     if model in experts:
         return EXPERT_PREFIX + model
+    if name in fusions:
+        return EXPERT_PREFIX + name
     raise UnknownNameError("model", model, model_names(compositions, experts), param="model")
 
 

@@ -48,7 +48,10 @@ class Submitter:
         Raises:
             UnknownNameError: listing what there is.
         """
-        return composition_of(model, compositions=self._compositions(), experts=self._pool.by_id)
+        pool = self._pool
+        return composition_of(
+            model, compositions=self._compositions(), experts=pool.by_id, fusions=pool.fusions
+        )
 
     def job(
         self,

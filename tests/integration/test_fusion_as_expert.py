@@ -103,7 +103,7 @@ def test_command_line_tells_the_trace(
 
 def test_chat_has_the_trace_if_it_is_asked_for_and_the_cost_always(client: TestClient) -> None:
     traced = client.post(CHAT, json=chat("fused", trace=True)).json()["muster"]["fusion"]
-    plain = client.post(CHAT, json=chat("fused")).json()["muster"]["fusion"]
+    plain = client.post(CHAT, json=chat("muster/fused")).json()["muster"]["fusion"]
     assert traced["steps"][0].keys() == {"token_id", "alpha", "loss"}
     assert plain["steps"] == []
     assert plain["passes"] == traced["passes"]

@@ -30,6 +30,14 @@ def test_a_model_names_one_composition(model: str, composition: str) -> None:
     assert resolved(model) == composition
 
 
+def test_a_fusion_may_be_named_as_a_composition_is() -> None:
+    names = {"compositions": COMPOSITIONS, "experts": EXPERTS, "fusions": frozenset({"org/beta"})}
+    assert composition_of("muster/org/beta", **names) == "expert:org/beta"
+    assert composition_of("org/beta", **names) == "expert:org/beta"
+    with pytest.raises(UnknownNameError):
+        composition_of("muster/alpha", **names)
+
+
 @pytest.mark.parametrize(
     "model",
     [
