@@ -2,7 +2,7 @@
 
     python -m workers.checkpoints.fetch qwen2.5-coder-1.5b MODELS
     python -m workers.checkpoints.fetch qwen2.5-coder-0.5b MODELS
-    python -m benchmarks.real_fusion MODELS [--questions FILE] [--limit 40] [--max-tokens 4] [--batch 8]
+    python -m benchmarks.real_fusion MODELS [--questions FILE] [--limit 40] [--max-tokens 16] [--batch 8]
                                      [--serve transformers] [--rows large,small,contrast,average]
 
 Multiple-choice questions, answered with a letter, greedily. `contrast` has the 1.5 B model as the strong
@@ -32,7 +32,7 @@ from workers.backends.registry import get_backend
 LARGE, SMALL = "qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b"
 QUESTIONS = Path(__file__).parents[1] / "examples/zoo/test.jsonl"
 LETTERS = "ABCDEFGHIJ"
-_LETTER = re.compile(r"\b([A-J])\b")
+_LETTER = re.compile(r"\b[A-J]\b")
 
 
 def chosen_questions(path: Path, limit: int) -> list[dict[str, JsonValue]]:
@@ -50,9 +50,15 @@ def prompt(row: dict[str, JsonValue]) -> str:
     return f"{row['question']}\n{listed}\nAnswer with the letter of the right option only."
 
 
-def read(text: str) -> str | None:
-    found = _LETTER.search(text)
-    return found[1] if found else None
+def read(text: str, row: dict[str, JsonValue]) -> str | None:
+    """The letter that a text gives first, or that of the one option that it quotes; None = neither."""
+    options = row["options"]
+    assert isinstance(options, list)
+    letters = [letter for letter in _LETTER.findall(text) if letter in LETTERS[: len(options)]]
+    if letters:
+        return letters[0]
+    quoted = [letter for letter, option in zip(LETTERS, options, strict=False) if str(option) in text]
+    return quoted[0] if len(quoted) == 1 else None
 
 
 def spec_of(name: str, models: Path, *, batch: int, serve: str) -> EngineSpec:
@@ -90,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("models", type=Path)
     parser.add_argument("--questions", type=Path, default=QUESTIONS)
     parser.add_argument("--limit", type=int, default=40)
-    parser.add_argument("--max-tokens", type=int, default=4)
+    parser.add_argument("--max-tokens", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--serve", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--rows", default="large,small,contrast,average")
@@ -102,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in given.rows.split(","):
         spec = spec_of(name, given.models, batch=given.batch, serve=given.serve)
         texts, cpu_s, wall_s = answers(spec, prompts, max_tokens=given.max_tokens)
-        said = [read(text) for text in texts]
+        said = [read(text, row) for text, row in zip(texts, rows, strict=True)]
         outcomes[name] = [letter == answer for letter, answer in zip(said, right, strict=True)]
         report[name] = {
             "n_right": sum(outcomes[name]),
@@ -114,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             pairs = list(zip(outcomes[name], outcomes["large"], strict=True))
             report[name]["only_it_right"] = sum(ours and not large for ours, large in pairs)
             report[name]["only_large_right"] = sum(large and not ours for ours, large in pairs)
-        progress(f"{name}: {report[name]}")
+        progress(f"{name}: {report[name]}, such as {texts[0]!r}")
     finish({"n_questions": len(rows), "serve": given.serve, "rows": report})
 
 
