@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.bootstrap.merging import MergeLife, MergeOrder, check_order, run_order
+from orchestrator.bootstrap.merging import Child, MergeLife, MergeOrder, check_order, run_order
 from orchestrator.domain.merges import MergeJob, MergeReport, MergeState
 from orchestrator.errors import InputError, MergeStoppedError, MusterError, StoreError
 from orchestrator.ports.merging import MergeJobs
@@ -38,9 +38,13 @@ class MergeRunner:
 
     Args:
         settings: as they were loaded, without merged experts.
+        child: replaces the process that merges.
     """
 
-    def __init__(self, jobs: MergeJobs, settings: Settings, bounds: Bounds) -> None:
+    def __init__(
+        self, jobs: MergeJobs, settings: Settings, bounds: Bounds, *, child: Child | None = None
+    ) -> None:
+        self._child = child
         self._jobs = jobs
         self._settings = settings
         self._bounds = bounds
@@ -110,8 +114,11 @@ class MergeRunner:
                     on_progress=watch.merging,
                     showing=watch.measuring,
                     stopped=watch.stopped,
+                    child=self._child,
                 )
-            report = run_order(check_order(order), on_progress=watch.merging, stopped=watch.stopped)
+            report = run_order(
+                check_order(order), on_progress=watch.merging, stopped=watch.stopped, child=self._child
+            )
             return report, report.merge.sha256 is not None
 
     def _require_room(self) -> None:

@@ -13,6 +13,7 @@ from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError
 from workers.checkpoints.merging.runner import (
     CheckedOrder,
+    Child,
     MergeOrder,
     OnProgress,
     check_order,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckedOrder",
+    "Child",
     "MergeLife",
     "MergeOrder",
     "check_order",
@@ -93,13 +95,17 @@ class MergeLife:
         on_progress: OnProgress,
         showing: Showing,
         stopped: Callable[[], bool] = lambda: False,
+        child: Child | None = None,
     ) -> Outcome:
         """Merge, measure, compare, and register what is worth it.
+
+        Args:
+            child: replaces the process that merges.
 
         Raises:
             MusterError: what cannot be merged or measured.
         """
-        report = run_order(checked, on_progress=on_progress, stopped=stopped)
+        report = run_order(checked, on_progress=on_progress, stopped=stopped, child=child)
         if report.merge.sha256 is None:
             return Outcome(report, is_kept=False)
         if not checked.makes_expert:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from api.cli.main import main
 from tests.fakes.checkpoints import (
     read_safetensors,
     tensors,
@@ -164,11 +165,18 @@ def test_an_overflow_in_the_results_dtype_is_found(models: Path) -> None:
         (["rebuild", "--out", "x"], "rebuild"),
     ],
 )
-def test_bad_usage_is_told_and_touches_nothing(models: Path, words: list[str], said: str) -> None:
+def test_bad_usage_is_told_and_touches_nothing(
+    models: Path,
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(models)
     write_recipe(models)
     before = sorted(models.rglob("*"))
-    report = run(*words, "--no-profile", cwd=models, code=2)
-    assert said in report["error"]["message"]
+    assert main(["merge", *words, "--no-profile", "--json"]) == 2
+    assert said in json.loads(capsys.readouterr().out)["error"]["message"]
     assert sorted(models.rglob("*")) == before
 
 

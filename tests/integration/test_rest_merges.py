@@ -1,9 +1,10 @@
 """`/v1/merges` over a real app: what may be named, what comes out, cancelled and resumed."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from orchestrator.services.merges import bounds_of
 from orchestrator.settings.load import load_settings
 from tests.fakes.checkpoints import tensors, write_checkpoint
 from tests.integration.scripted_pool import write_pool
+from tests.integration.test_merge_cli import here
 
 MERGES = "/v1/merges"
 RECIPE = {
@@ -26,13 +28,33 @@ RECIPE = {
 }
 
 
+def write_models(folder: Path) -> Path:
+    write_checkpoint(folder / "models" / "base", tensors(0))
+    write_checkpoint(folder / "models" / "a", {n: t + 0.01 for n, t in tensors(0).items()})
+    write_checkpoint(folder / "secret", tensors(0))
+    (folder / "models" / "link").symlink_to("../secret")
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write_checkpoint(tmp_path / "models" / "base", tensors(0))
-    write_checkpoint(tmp_path / "models" / "a", {n: t + 0.01 for n, t in tensors(0).items()})
-    write_checkpoint(tmp_path / "secret", tensors(0))
-    return tmp_path
+    return write_models(tmp_path)
+
+
+class Refusing(NamedTuple):
+    """A server that is asked for what it refuses, and the folder that it may not tell of."""
+
+    client: TestClient
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
+    folder = write_models(tmp_path_factory.mktemp("refusing"))
+    merges = {"read": ["models"], "write": "merged", "max_live": 50}
+    with contextlib.chdir(folder), opened(folder, merges) as app:
+        yield Refusing(TestClient(create_app(app)), folder)
 
 
 @pytest.fixture
@@ -57,7 +79,7 @@ def client(app: App) -> TestClient:
 def runner(app: App) -> MergeRunner:
     bounds = bounds_of(app.settings)
     assert bounds is not None
-    return MergeRunner(app.merges, app.settings, bounds)
+    return MergeRunner(app.merges, app.settings, bounds, child=here)
 
 
 def submit(client: TestClient, recipe: Any = RECIPE, *, code: int = 202, **more: Any) -> Any:
@@ -88,10 +110,8 @@ ELSEWHERE = ["../secret", "models/../../secret", "/etc", "~/x", "base+../secret"
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 @pytest.mark.parametrize("place", ["base_model", "models", "lora"])
-def test_nothing_outside_of_the_folders_may_be_named(
-    folder: Path, client: TestClient, name: str, place: str
-) -> None:
-    (folder / "models" / "link").symlink_to("../secret")
+def test_nothing_outside_of_the_folders_may_be_named(refusing: Refusing, name: str, place: str) -> None:
+    client, folder = refusing
     named = {
         "base_model": {**RECIPE, "base_model": name},
         "models": {**RECIPE, "models": [{"model": name}]},
@@ -106,8 +126,8 @@ def test_nothing_outside_of_the_folders_may_be_named(
 
 
 @pytest.mark.parametrize("out", ["../x", "a/b", "", ".hidden", "/tmp/x", "x" * 101, "a\0b", None, 3])
-def test_a_result_has_a_plain_name(client: TestClient, out: Any) -> None:
-    assert submit(client, out=out, code=422)["error"]["param"] == "out"
+def test_a_result_has_a_plain_name(refusing: Refusing, out: Any) -> None:
+    assert submit(refusing.client, out=out, code=422)["error"]["param"] == "out"
 
 
 @pytest.mark.parametrize(
@@ -124,8 +144,8 @@ def test_a_result_has_a_plain_name(client: TestClient, out: Any) -> None:
         ("a" * 200_001, "longer than"),
     ],
 )
-def test_a_wrong_recipe_is_refused_at_once(folder: Path, client: TestClient, recipe: Any, said: str) -> None:
-    error = submit(client, recipe, code=404 if "tise" in recipe else 422)["error"]
+def test_a_wrong_recipe_is_refused_at_once(refusing: Refusing, recipe: Any, said: str) -> None:
+    error = submit(refusing.client, recipe, code=404 if "tise" in recipe else 422)["error"]
     assert said in error["message"]
     assert "muster-recipe" not in error["message"]
 
