@@ -1,9 +1,10 @@
 """Merged experts of the zoo: what is left of several experts in one model, one basis, or a few bits.
 
-    python -m benchmarks.merged_zoo [--questions 300] [--parts stores twin merges] [--models FOLDER]
+    python -m benchmarks.merged_zoo [--questions 300] [--parts stores …] [--skills roman …] [--models FOLDER]
 
     stores   the LoRA experts of `generalist`: accuracy of each rebuilt expert on its skill over the bytes
              that all of them take, `reversible` and `compeft` side by side (numbers in float16)
+    vectors  the low-drift experts of `untied`: accuracy over bytes of their task vectors by `compeft`
     twin     the low-drift experts of `untied` as one shared model and adapters, by rank
     merges   the low-drift experts as one model, by method
 
@@ -13,10 +14,14 @@ of stdout is one JSON object.
 
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
 from safetensors.torch import load_file
@@ -31,7 +36,7 @@ from benchmarks.reporting import finish, option_parser, progress
 from examples.zoo.evaluate import grade
 from examples.zoo.model import ADAPTER_WEIGHTS, load_member
 from examples.zoo.questions import held_out, of_task
-from examples.zoo.recipes import COMBINE_RECIPES, GENERALIST, UNTIED
+from examples.zoo.recipes import GENERALIST, UNTIED
 from examples.zoo.tasks import TASKS, Question
 from examples.zoo.tokenizer import build_tokenizer
 from examples.zoo.train import MODELS
@@ -64,7 +69,8 @@ Adapter = dict[str, Lora]
 class Bench:
     """Accuracies of weights on skills."""
 
-    def __init__(self, n_questions: int) -> None:
+    def __init__(self, n_questions: int, skills: Sequence[str]) -> None:
+        self.skills = skills
         self._n = n_questions
         self._tokenizer = build_tokenizer()
         self._questions: dict[str, list[Question]] = {}
@@ -85,9 +91,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument(
+        "--skills", nargs="+", choices=TASKS, default=list(TASKS), help="of low-drift experts"
+    )
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
-    bench = Bench(arguments.questions)
+    bench = Bench(arguments.questions, arguments.skills)
     report: dict[str, Any] = {"questions": arguments.questions}
     for part in arguments.parts:
         started = time.process_time()
@@ -101,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def stores(bench: Bench, models: Path) -> dict[str, Any]:
     """Accuracy over bytes of adapters that are kept in other forms."""
-    skills = [r.expert.removeprefix("lora-") for r in COMBINE_RECIPES if r.expert.startswith("lora-")]
+    skills = [task for task in TASKS if (models / f"lora-{task}" / ADAPTER_WEIGHTS).exists()]
     adapters = {skill: load_adapter(models / f"lora-{skill}") for skill in skills}
     model = load_member(models / GENERALIST)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -113,7 +122,7 @@ def stores(bench: Bench, models: Path) -> dict[str, Any]:
 
     plain = mean(adapters)
     n_bytes = sum(_n_numbers(adapter) * BYTES for adapter in adapters.values())
-    rows = [{"store": "adapters", "bytes": n_bytes, "accuracy": plain}]
+    rows: list[dict[str, Any]] = [{"store": "adapters", "bytes": n_bytes, "accuracy": plain}]
     for granularity, p in _bases(len(skills)):
         rebuilt, size = reversed_adapters(adapters, p, granularity)
         rows.append({"store": f"reversible {granularity} p={p}", "bytes": size, "accuracy": mean(rebuilt)})
@@ -123,11 +132,22 @@ def stores(bench: Bench, models: Path) -> dict[str, Any]:
         rows.append(_compeft_row(f"compeft mean {density}", kept, mean))
         tuned = {skill: _tuned(bench, model, base, skill, a, density) for skill, a in adapters.items()}
         rows.append(_compeft_row(f"compeft alpha {density}", tuned, mean))
-    for row in rows:
-        row["share"] = round(float(row["bytes"]) / n_bytes, 4)
-        row["kept"] = round(float(row["accuracy"]) / plain, 4)
-        row["accuracy"] = round(float(row["accuracy"]), 4)
-    return {"skills": skills, "rows": rows}
+    return {"skills": skills, "rows": _over(rows)}
+
+
+def _over(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with `share` of the bytes and `smaller` than the first, which is what is stored as it is."""
+    first = rows[0]
+    return [
+        {
+            **row,
+            "accuracy": round(row["accuracy"], 4),
+            "share": round(row["bytes"] / first["bytes"], 4),
+            "smaller": round(first["bytes"] / row["bytes"], 1),
+            "loses": round(first["accuracy"] - row["accuracy"], 4),
+        }
+        for row in rows
+    ]
 
 
 def _bases(n: int) -> list[tuple[Granularity, int]]:
@@ -202,9 +222,37 @@ def _n_numbers(adapter: Adapter) -> int:
 # ── low-drift experts ────────────────────────────────────────────────────────────────────────────────
 
 
+def vectors(bench: Bench, models: Path) -> dict[str, Any]:
+    """Whole task vectors as signs and one magnitude: the mean of what is kept, or the profile's choice."""
+    skills, base, experts, model = _near(bench, models)
+    taus = [{name: expert[name] - base[name] for name in base} for expert in experts]
+    alone = statistics.fmean(bench.accuracy(model, e, s) for s, e in zip(skills, experts, strict=True))
+    n_bytes = BYTES * sum(tensor.numel() for tensor in base.values()) * len(skills)
+    rows: list[dict[str, Any]] = [{"store": "task vectors", "bytes": n_bytes, "accuracy": alone}]
+    for density in (0.1, 0.2, 0.3, 0.5):
+        for name, alphas in (("mean", [None]), ("alpha", [None, *ALPHAS])):
+            found, size = [], 0
+            for skill, tau in zip(skills, taus, strict=True):
+                questions = list(of_task(TASKS[skill], "profile", PROFILE_QUESTIONS))
+                tries = [pack(tau, CompeftOptions(density=density, alpha=alpha)) for alpha in alphas]
+                weights = [_with_vector(base, unpack(data)) for data in tries]
+                right = [bench.accuracy_on(model, w, questions) if len(tries) > 1 else 0.0 for w in weights]
+                best = max(range(len(tries)), key=right.__getitem__)
+                found.append(bench.accuracy(model, weights[best], skill))
+                size += len(tries[best])
+            accuracy = statistics.fmean(found)
+            rows.append({"store": f"compeft {name} {density}", "bytes": size, "accuracy": accuracy})
+            progress(rows[-1])
+    return {"skills": skills, "rows": _over(rows)}
+
+
+def _with_vector(base: Weights, tau: Weights) -> Weights:
+    return {name: tensor + tau[name] for name, tensor in base.items()}
+
+
 def twin(bench: Bench, models: Path) -> dict[str, Any]:
     """The low-drift experts as a shared model and adapters: each alone, and as .7 of a mixture."""
-    skills, base, experts, model = _near(models)
+    skills, base, experts, model = _near(bench, models)
     alone = [bench.accuracy(model, expert, skill) for skill, expert in zip(skills, experts, strict=True)]
     rows = []
     for rank in (0, *RANKS):
@@ -233,7 +281,7 @@ def twin(bench: Bench, models: Path) -> dict[str, Any]:
 
 def merges(bench: Bench, models: Path) -> dict[str, Any]:
     """The low-drift experts as one model."""
-    skills, base, experts, model = _near(models)
+    skills, base, experts, model = _near(bench, models)
     alone = [bench.accuracy(model, expert, skill) for skill, expert in zip(skills, experts, strict=True)]
     rows: list[dict[str, Any]] = [
         {"merge": "base", **_row(skills, [bench.accuracy(model, base, s) for s in skills], alone)}
@@ -247,8 +295,8 @@ def merges(bench: Bench, models: Path) -> dict[str, Any]:
     return {"alone": dict(zip(skills, alone, strict=True)), "rows": rows}
 
 
-def _near(models: Path) -> tuple[list[str], Weights, list[Weights], LlamaForCausalLM]:
-    named = [r.expert for r in COMBINE_RECIPES if r.expert.startswith("near-")]
+def _near(bench: Bench, models: Path) -> tuple[list[str], Weights, list[Weights], LlamaForCausalLM]:
+    named = [f"near-{task}" for task in TASKS if task in bench.skills]
     there = [name for name in named if (models / name / "config.json").exists()]
     model = load_member(models / UNTIED)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -270,6 +318,7 @@ def _row(skills: Sequence[str], found: Sequence[float], alone: Sequence[float]) 
 
 PARTS: Mapping[str, Callable[[Bench, Path], dict[str, Any]]] = {
     "stores": stores,
+    "vectors": vectors,
     "twin": twin,
     "merges": merges,
 }
