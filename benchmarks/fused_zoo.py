@@ -7,8 +7,13 @@ inputs that nobody was trained on. `upscale` at fixed strengths, `dynamic` left 
 member alone. The last line of output is one JSON object.
 """
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.engine import run_engine
 from benchmarks.reporting import finish, option_parser, progress
