@@ -32,15 +32,15 @@ def read_tensor(head: Head) -> Tensor:
     n_bytes = head.end - head.start
     if not n_bytes:
         return torch.empty(head.shape, dtype=TORCH[head.dtype])
-    buffer = bytearray(n_bytes)
+    buffer = torch.empty(n_bytes, dtype=torch.uint8)  # a bytearray would be filled with zeros first
     with head.file.open("rb", buffering=0) as file:
         file.seek(head.start)
-        view, got = memoryview(buffer), 0
+        view, got = buffer.numpy().data, 0
         while got < n_bytes and (part := file.readinto(view[got:])):
             got += part
     if got < n_bytes:
         raise EngineLoadError(f"'{head.file.name}' ended early.", remedy="Merge again when nobody writes it.")
-    return torch.frombuffer(buffer, dtype=TORCH[head.dtype]).reshape(head.shape)
+    return buffer.view(TORCH[head.dtype]).reshape(head.shape)
 
 
 class Slot(NamedTuple):
