@@ -1,8 +1,13 @@
 """Traces of fusions: what a rule chose at each token of a response, and what that cost."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from orchestrator.domain.values import Value
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+"""JSON, in which traces travel and are kept, knows no others."""
 
 
 class FusionStep(Value):
@@ -10,12 +15,12 @@ class FusionStep(Value):
 
     Attributes:
         alpha: strength of the expert, or of each where there are several; None = the rule chooses none.
-        loss: what that choice left over; None likewise.
+        loss: what that choice left over; None likewise, or it is too large to be told.
     """
 
     token_id: int
-    alpha: float | tuple[float, ...] | None = None
-    loss: float | None = None
+    alpha: Finite | tuple[Finite, ...] | None = None
+    loss: Finite | None = None
 
 
 class FusionTrace(Value):
@@ -32,4 +37,4 @@ class FusionTrace(Value):
     rule: str
     steps: tuple[FusionStep, ...] = ()
     passes: dict[str, int] = Field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: Finite = 0.0

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from orchestrator.domain.merges import LIVE_STATES, MergedExpert, MergeJob, MergeState
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables as t
-from orchestrator.store.codec import checked_name, to_json
+from orchestrator.store.codec import checked_name, is_name, shown, to_json
 from orchestrator.store.database import Database, db_now, insert_or_replace
 
 LIVE = sorted(LIVE_STATES)
@@ -32,6 +32,8 @@ class SqlMergeStore:
         self._db.transact(lambda conn: conn.execute(insert_or_replace(conn, t.merged_expert).values(row)))
 
     def unregister(self, expert_id: str) -> bool:
+        if not is_name(expert_id):
+            return False
         gone = delete(t.merged_expert).where(t.merged_expert.c.expert_id == expert_id)
         return bool(self._db.transact(lambda conn: conn.execute(gone).rowcount))
 
@@ -96,9 +98,12 @@ class SqlMergeStore:
 def _read(conn: Connection, job_id: str, *, lock: bool = True) -> MergeJob:
     m = t.merge_job.c
     wanted = select(m.payload).where(m.id == job_id)
-    payload = conn.execute(wanted.with_for_update() if lock else wanted).scalar()
+    found = conn.execute(wanted.with_for_update() if lock else wanted) if is_name(job_id) else None
+    payload = None if found is None else found.scalar()
     if payload is None:
-        raise NotFoundError(f"there is no merge '{job_id}'.", param="id", remedy="List them: GET /v1/merges.")
+        raise NotFoundError(
+            f"there is no merge '{shown(job_id)}'.", param="id", remedy="List them: GET /v1/merges."
+        )
     return MergeJob.model_validate_json(payload)
 
 

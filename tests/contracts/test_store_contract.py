@@ -5,6 +5,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -26,6 +27,7 @@ from orchestrator.errors import InputError, NotFoundError, StoreError
 from orchestrator.store import Database, SqlJobStore
 from orchestrator.store.tables import device, job, query
 from tests.fakes.work import answered, make_call, make_queries, make_response
+from tests.harness.waiting import wait_for
 
 ENGINE_OF = {"a/0": "a", "a/1": "a", "b/0": "b"}
 PAIR = ("a/0", "b/0")
@@ -510,6 +512,11 @@ def test_waiting_work_is_given_up_by_priority_and_by_its_time_on_the_books(store
     assert (given_up.error_code, given_up.error) == ("engine_load_failed", "no room.")
 
 
+def taken(store: SqlJobStore, **wanted: Any) -> list[QueryState]:
+    """Ready queries, as soon as there are any: what was taken for 0 s is free a millisecond later."""
+    return wait_for("queries are ready", lambda: store.take_ready(limit=9, **wanted), within_s=30)
+
+
 def test_a_step_is_tried_again_when_its_time_has_come_and_counts_its_failures(
     store: SqlJobStore, database: Database
 ) -> None:
@@ -518,7 +525,7 @@ def test_a_step_is_tried_again_when_its_time_has_come_and_counts_its_failures(
     assert store.postpone([first, second], for_s=30, counted=True) == 2
     assert store.postpone([third], for_s=0, counted=False) == 1
     for for_s in (0, 60):
-        assert [(s.id, s.attempt) for s in store.take_ready(limit=9, for_s=for_s)] == [(third.id, 0)]
+        assert [(s.id, s.attempt) for s in taken(store, for_s=for_s)] == [(third.id, 0)]
     with database.write() as conn:
         conn.execute(update(query).values(stepped_until=query.c.stepped_until - 61))
     assert [s.attempt for s in store.take_ready(limit=9, for_s=60)] == [1, 1, 0]
@@ -530,7 +537,7 @@ def test_jobs_can_be_left_to_others(store: SqlJobStore) -> None:
     submit(store, 1, job_id="known")
     submit(store, 1, job_id="unknown", priority=INTERACTIVE)
     for for_s in (0, 60):
-        assert [s.job_id for s in store.take_ready(limit=9, for_s=for_s, without={"unknown"})] == ["known"]
+        assert [s.job_id for s in taken(store, for_s=for_s, without={"unknown"})] == ["known"]
 
 
 def test_a_response_given_twice_in_one_write_is_stored_once(store: SqlJobStore) -> None:

@@ -7,6 +7,7 @@ Shapes: R rows, S sequences of a row in one rectangle, V vocabulary, E members o
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -139,10 +140,11 @@ def _labels(roles: Sequence[Role], places: Mapping[str, Sequence[Place]]) -> lis
 
 
 def _step(token: int, step: Step) -> FusionStep:
+    loss = step.loss if step.loss is not None and isfinite(step.loss) else None
     if step.alphas is None:
-        return FusionStep(token_id=token, loss=step.loss)
+        return FusionStep(token_id=token, loss=loss)
     alphas = tuple(round(alpha, 6) for alpha in step.alphas)
-    return FusionStep(token_id=token, alpha=alphas[0] if len(alphas) == 1 else alphas, loss=step.loss)
+    return FusionStep(token_id=token, alpha=alphas[0] if len(alphas) == 1 else alphas, loss=loss)
 
 
 class MemberTexts(NamedTuple):

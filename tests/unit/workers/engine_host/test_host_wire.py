@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import Sampling, StructuredOutput
+from orchestrator.domain.fusions import FusionStep, FusionTrace
 from orchestrator.domain.queries import Message
 from orchestrator.errors import EngineCrashedError
 from orchestrator.ports.engines import (
@@ -22,6 +23,20 @@ from workers.engine_host import wire
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 LOGPROB = st.builds(TokenLogprob, TEXT, st.floats(max_value=0, allow_infinity=False))
 LOGPROBS = st.builds(TokenLogprobs, LOGPROB, st.lists(LOGPROB, max_size=2).map(tuple))
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+STEPS = st.builds(
+    FusionStep,
+    token_id=st.integers(0, 9),
+    alpha=st.none() | FINITE | st.lists(FINITE, max_size=2).map(tuple),
+    loss=st.none() | FINITE,
+)
+TRACES = st.builds(
+    FusionTrace,
+    rule=TEXT,
+    steps=st.lists(STEPS, max_size=2).map(tuple),
+    passes=st.dictionaries(TEXT, st.integers(0, 9), max_size=2),
+    seconds=FINITE,
+)
 EVENTS = st.one_of(
     st.builds(Tokens, TEXT, TEXT),
     st.builds(
@@ -39,6 +54,7 @@ EVENTS = st.one_of(
         st.sampled_from(FinishReason),
         st.builds(Usage, prompt_tokens=st.integers(0, 9), cost_usd=st.floats(0, 1)),
         st.lists(LOGPROBS, max_size=2).map(tuple),
+        st.none() | TRACES,
     ),
 )
 
