@@ -1,9 +1,10 @@
 """The backlog: what waits and what is leased, by engine, from counters. No rows of work are looked at."""
 
 import math
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, case, func, select
+from sqlalchemy import Connection, ScalarSelect, Select, case, func, select
 
 from orchestrator.domain.assignments import BATCH, EngineBacklog
 from orchestrator.store import devices
@@ -14,13 +15,18 @@ OLDEST_JOBS = 50
 """Of the jobs that wait for an engine, so many are asked since when: those submitted first."""
 
 
-def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
+@cache
+def _counted() -> Select[Any]:
     w = t.engine_work.c
     sums = {name: func.sum(w[name]) for name in ("n_waiting", "waiting_tokens", "n_leased", "leased_tokens")}
     top = func.max(case((w.n_waiting > 0, w.priority))).label("top_priority")
     wait_s = (db_now() - _oldest()).label("oldest_wait_s")
     counted = select(w.engine_id, top, wait_s, *(total.label(name) for name, total in sums.items()))
-    rows = conn.execute(counted.group_by(w.engine_id).order_by(w.engine_id)).all()
+    return counted.group_by(w.engine_id).order_by(w.engine_id)
+
+
+def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
+    rows = conn.execute(_counted()).all()
     elsewhere, unserved = devices.elsewhere(conn, owner), devices.unserved_s(conn)
     return [
         _item(row).model_copy(

@@ -1,10 +1,23 @@
 """Devices: what each serves, which engine it may load next, and what loads and work cost there."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState, Rate
 from orchestrator.errors import NotFoundError
@@ -17,6 +30,8 @@ _ANNOUNCING = 0x6D757375
 
 _FAULTY: Final[tuple[DeviceState, ...]] = ("cooling", "down")
 _HOLDING: Final[tuple[DeviceState, ...]] = ("loading", "resident")
+
+_TIMES: Final = ("seen_s", "state_s", "next_try_s")
 
 _FORGET_S = 3600.0
 _DAY_S = 86_400.0
@@ -52,13 +67,15 @@ def touch(conn: Connection, owners: Sequence[str]) -> None:
 
 def seen(conn: Connection, max_age_s: float, *, faulty: bool = False) -> list[DeviceReport]:
     """Engines that devices hold, or else that they cannot serve now."""
+    rows = conn.execute(_seen(max_age_s, faulty=faulty)).mappings()
+    return [_report(row) for row in rows]
+
+
+@lru_cache(maxsize=8)
+def _seen(max_age_s: float, *, faulty: bool) -> Select[Any]:
     d = t.device.c
     is_wanted = d.state.in_(_FAULTY) if faulty else d.state.not_in(_FAULTY)
-    times = {
-        "seen_s": db_now() - d.seen_at,
-        "state_s": db_now() - d.since,
-        "next_try_s": d.next_try_at - db_now(),
-    }
+    times = (db_now() - d.seen_at, db_now() - d.since, d.next_try_at - db_now())
     columns = (
         d.owner,
         d.device,
@@ -71,13 +88,12 @@ def seen(conn: Connection, max_age_s: float, *, faulty: bool = False) -> list[De
         d.why,
         d.heal,
     )
-    found = select(*columns, *(time.label(name) for name, time in times.items()))
-    rows = conn.execute(found.where(_seen_within(max_age_s), is_wanted).order_by(d.owner)).mappings()
-    return [_report(row, times) for row in rows]
+    found = select(*columns, *(time.label(name) for name, time in zip(_TIMES, times, strict=True)))
+    return found.where(_seen_within(max_age_s), is_wanted).order_by(d.owner)
 
 
-def _report(row: Mapping[Any, Any], times: Iterable[str]) -> DeviceReport:
-    passed = {name: None if row[name] is None else max(0.0, row[name]) for name in times}
+def _report(row: Mapping[Any, Any]) -> DeviceReport:
+    passed = {name: None if row[name] is None else max(0.0, row[name]) for name in _TIMES}
     serves = None if row["serves"] is None else json.loads(row["serves"])
     return DeviceReport.model_validate({**row, **passed, "serves": serves})
 
@@ -101,25 +117,35 @@ class Elsewhere(NamedTuple):
 
 
 def elsewhere(conn: Connection, owner: str) -> dict[str, Elsewhere]:
-    d = t.device.c
-    others = select(d.engine_id, d.state, (db_now() - d.since).label("state_s")).where(
-        d.owner != owner, d.engine_id.is_not(None), d.state.in_(_HOLDING), _seen_within(LIVE_S)
-    )
     found: dict[str, Elsewhere] = {}
-    for row in conn.execute(others.order_by(d.engine_id, d.since)):
+    for row in conn.execute(_held_by_others(), {"by": owner}):
         n_devices, loading_s = found.get(row.engine_id, Elsewhere())
         loading = (max(0.0, row.state_s),) if row.state == "loading" else ()
         found[row.engine_id] = Elsewhere(n_devices + 1, loading_s + loading)
     return found
 
 
+@cache
+def _held_by_others() -> Select[Any]:
+    d = t.device.c
+    held = select(d.engine_id, d.state, (db_now() - d.since).label("state_s")).where(
+        d.owner != bindparam("by"), d.engine_id.is_not(None), d.state.in_(_HOLDING), _seen_within(LIVE_S)
+    )
+    return held.order_by(d.engine_id, d.since)
+
+
 def unserved_s(conn: Connection) -> dict[str, float]:
     """Seconds since a device last gave up each engine that was loaded in the last day."""
+    return {row.engine_id: max(0.0, row.seconds) for row in conn.execute(_left())}
+
+
+@cache
+def _left() -> Select[Any]:
     load = t.engine_load.c
     left = select(load.engine_id, (db_now() - func.max(load.left_at)).label("seconds")).where(
         load.at >= db_now() - _DAY_S, load.left_at.is_not(None)
     )
-    return {row.engine_id: max(0.0, row.seconds) for row in conn.execute(left.group_by(load.engine_id))}
+    return left.group_by(load.engine_id)
 
 
 def announce(conn: Connection, owner: str, engine_id: str, *, n_others: int) -> bool:

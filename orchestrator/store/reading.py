@@ -1,10 +1,10 @@
 """A job as users see it: progress, answers and responses, streamed page by page."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import UNDER_WAY, Job, JobProgress, JobState, Response
@@ -48,12 +48,19 @@ def progress_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobProgre
 
 def newest(conn: Connection, *, limit: int) -> list[JobProgress]:
     """Running jobs first, then the others; newest first within both."""
-    newest_first = _jobs().order_by(t.job.c.pk.desc())
-    running = t.job.c.state.in_([inline(state.value) for state in UNDER_WAY])
-    rows = list(conn.execute(newest_first.where(running).limit(limit)))
-    kept = t.job.c.state != inline(t.DELETED)
-    rows += conn.execute(newest_first.where(~running, kept).limit(limit - len(rows)))
+    running, others = _newest()
+    rows = list(conn.execute(running, {"most": limit}))
+    if len(rows) < limit:
+        rows += conn.execute(others, {"most": limit - len(rows)})
     return [_progress(row) for row in rows]
+
+
+@cache
+def _newest() -> tuple[Select[Any], Select[Any]]:
+    """Jobs that have not ended, and the others; the newest `most`."""
+    newest_first = _jobs().order_by(t.job.c.pk.desc()).limit(bindparam("most"))
+    running = t.job.c.state.in_([inline(state.value) for state in UNDER_WAY])
+    return newest_first.where(running), newest_first.where(~running, t.job.c.state != inline(t.DELETED))
 
 
 def n_under_way(conn: Connection, *, limit: int) -> int:

@@ -4,6 +4,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -138,9 +139,13 @@ def postpone(conn: Connection, states: Sequence[QueryState], *, for_s: float, co
     return n
 
 
+@cache
+def _routing() -> Select[tuple[int]]:
+    return select(t.query.c.pk).where(_is_waiting(), t.query.c.stage == inline(0)).limit(1)
+
+
 def is_routing(conn: Connection) -> bool:
-    routing = select(t.query.c.pk).where(_is_waiting(), t.query.c.stage == inline(0))
-    return conn.execute(routing.limit(1)).first() is not None
+    return conn.execute(_routing()).first() is not None
 
 
 def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
