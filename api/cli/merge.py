@@ -51,18 +51,19 @@ def merge(
         return
     if out is None:
         raise InputError("no place for the result.", param="out", remedy="Give --out DIR.")
-    life = None if preflight or no_profile else MergeLife(session.settings())
     order = MergeOrder(recipe, out, seed=seed, force=force)
-    checked = check_order(order) if life is None else life.check(order)
+    checked = check_order(order)
     if preflight or not checked.preflight.ok:
         _emit(session, checked.report())
         if not checked.preflight.ok:
             raise typer.Exit(REFUSED)
         return
-    if life is None:
+    if no_profile:
         report = run_order(checked, on_progress=Progress())
         is_kept = report.merge.sha256 is not None
     else:
+        life = MergeLife(session.settings())
+        life.check(checked, force=force)
         report, is_kept = life.run(checked, on_progress=Progress(), showing=_shown)
     _emit(session, report)
     if not is_kept:

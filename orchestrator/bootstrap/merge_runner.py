@@ -107,18 +107,18 @@ class MergeRunner:
             order = MergeOrder(
                 recipe, write / job.out, seed=job.seed, force=job.force, below=self._bounds.read
             )
+            checked = check_order(order)
             if job.profile:
                 life = MergeLife(self._settings)
+                life.check(checked, force=job.force)
                 return life.run(
-                    life.check(order),
+                    checked,
                     on_progress=watch.merging,
                     showing=watch.measuring,
                     stopped=watch.stopped,
                     child=self._child,
                 )
-            report = run_order(
-                check_order(order), on_progress=watch.merging, stopped=watch.stopped, child=self._child
-            )
+            report = run_order(checked, on_progress=watch.merging, stopped=watch.stopped, child=self._child)
             return report, report.merge.sha256 is not None
 
     def _require_room(self) -> None:

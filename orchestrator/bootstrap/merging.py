@@ -47,7 +47,7 @@ Showing = Callable[["App"], AbstractContextManager["OnJob | None"]]
 
 
 class Outcome(NamedTuple):
-    """End of a merge's life cycle. `is_kept`: it was registered."""
+    """End of a merge's life cycle. `is_kept`: it was registered, or it is a store, which is no expert."""
 
     report: MergeReport
     is_kept: bool
@@ -69,24 +69,21 @@ class MergeLife:
         self._settings = _alone(settings)
         self._questions = _questions(settings)
 
-    def check(self, order: MergeOrder) -> CheckedOrder:
-        """As `check_order`; the expert's name must be free, too.
-
+    def check(self, checked: CheckedOrder, *, force: bool = False) -> None:
+        """
         Raises:
-            ConfigError: a recipe that cannot be used. InputError: a name or a place that is taken.
+            InputError: the name of the expert is taken, and `force` may not replace who has it.
         """
         from orchestrator.bootstrap.app import open_app
 
-        checked = check_order(order)
         if checked.beyond or not checked.makes_expert:
-            return checked
+            return
         with open_app(self._settings) as app:
             known = app.pool.by_id.get(_name(checked))
             is_ours = known is not None and known.id in app.lineages
-            if known is not None and not (is_ours and order.force):
+            if known is not None and not (is_ours and force):
                 remedy = "Give another `name` in the recipe" + (", or --force." if is_ours else ".")
                 raise InputError(f"the pool has an expert '{known.id}' already.", param="name", remedy=remedy)
-        return checked
 
     def run(
         self,
@@ -112,7 +109,7 @@ class MergeLife:
             verdict = (
                 f"stored; {checked.recipe.merge_method} makes no single expert: see `muster merge rebuild`"
             )
-            return Outcome(report.replaced(verdict=verdict), is_kept=False)
+            return Outcome(report.replaced(verdict=verdict), is_kept=True)
         return self._measured(checked, report, showing)
 
     def _measured(self, checked: CheckedOrder, report: MergeReport, showing: Showing) -> Outcome:

@@ -104,3 +104,21 @@ def test_what_could_not_be_measured_is_not_merged(
     words = ("merge", write_recipe(pool.parent, 0.5), "--out", "lost")
     assert said in run(pool, capsys, *words, code=2)["error"]["message"]
     assert not (pool.parent / "lost").exists()
+
+
+def test_a_store_is_no_expert_and_no_failure(pool: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = {"merge_method": "twin", "base_model": "reverse", "models": [{"model": "roman"}]}
+    (pool.parent / "recipe.yaml").write_text(json.dumps({**recipe, "parameters": {"r": 2}}))
+    stored = run(pool, capsys, "merge", str(pool.parent / "recipe.yaml"), "--out", "store")
+    assert stored["verdict"].startswith("stored")
+    assert [expert["id"] for expert in run(pool, capsys, "experts")] == ["reverse", "roman"]
+
+
+def test_what_is_refused_needs_no_pool_to_say_so(pool: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The configuration is only read for what could join its pool."""
+    pool.unlink()
+    config = json.loads((pool.parent / "roman" / "config.json").read_text())
+    (pool.parent / "roman" / "config.json").write_text(json.dumps({**config, "model_type": "mistral"}))
+    refused = run(pool, capsys, "merge", write_recipe(pool.parent, 0.5), "--out", "lost", code=1)
+    assert {problem["kind"] for problem in refused["preflight"]["problems"]} >= {"model_type"}
+    assert not (pool.parent / "lost").exists()
