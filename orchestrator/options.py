@@ -12,7 +12,7 @@ from orchestrator.errors import ConfigError
 class Options(BaseModel):
     """Base of all option models."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

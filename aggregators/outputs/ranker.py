@@ -5,7 +5,7 @@ In the spirit of pairwise ranking (LLM-Blender); a model of the pool compares, n
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from aggregators.outputs.asking import (
     AskingOptions,
@@ -38,7 +38,7 @@ class RankerOptions(AskingOptions):
         temperature: of the comparisons; n answers cost n·(n − 1) of them.
     """
 
-    temperature: float = 0.0
+    temperature: float = Field(default=0.0, ge=0, le=2)
 
 
 def wins(n: int, verdicts: Mapping[Shown, int]) -> list[int]:

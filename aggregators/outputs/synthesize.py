@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field, JsonValue
 
-from aggregators.outputs.asking import Chair, candidate_text
+from aggregators.outputs.asking import Chair, Desk, candidate_text
 from aggregators.outputs.votes import (
     Ballot,
     abstentions,
@@ -19,7 +19,6 @@ from aggregators.outputs.votes import (
     votes,
     without_reasoning,
 )
-from aggregators.outputs.weighted import WeightedOptions, WeightedVote
 from orchestrator.compositions.calls import aggregate_call
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.answers import Answer
@@ -65,7 +64,7 @@ class Synthesize:
         self.name = name
         self._context = context
         self._options = options
-        self._vote = WeightedVote(context, WeightedOptions())
+        self._desk = Desk(name, context)
         self._chair = Chair(self.name, context, options.aggregator)
 
     def choose(self, state: QueryState) -> Expert:
@@ -77,12 +76,12 @@ class Synthesize:
         readable = [ballot for ballot in ballots if ballot.value is not None]
         written = [r for r in state.responses if r.role is CallRole.AGGREGATE]
         if not readable:
-            return self._by_vote(state, expert_responses)
+            return self._desk.by_vote(state, expert_responses)
         if written:
             return self._finish(state, expert_responses, ballots, written[-1])
         groups = group_equivalent(self._context.grader, state.query, readable)
         if len(groups) == 1 and len(readable) >= self._options.min_agree:
-            return self._by_vote(state, expert_responses, note="the experts agree: no aggregator asked")
+            return self._desk.by_vote(state, expert_responses, note="the experts agree: no aggregator asked")
         return self._ask(state, readable)
 
     def _ask(self, state: QueryState, readable: list[Ballot]) -> Ask:
@@ -146,23 +145,7 @@ class Synthesize:
         self, state: QueryState, responses: Sequence[Response], written: Response, why: str
     ) -> Done:
         note = f"aggregator {written.expert_id} {why}: decided by weighted vote"
-        return self._by_vote(state, responses, note=note, degraded=True)
-
-    def _by_vote(
-        self,
-        state: QueryState,
-        responses: Sequence[Response],
-        *,
-        note: str | None = None,
-        degraded: bool = False,
-    ) -> Done:
-        answer = self._vote.step(state, responses).answer
-        changes = {
-            "aggregator": self.name,
-            "degraded": answer.degraded or degraded,
-            "notes": (*answer.notes, note) if note else answer.notes,
-        }
-        return Done(answer=answer.model_copy(update=changes))
+        return self._desk.by_vote(state, responses, note=note, degraded=True)
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:

@@ -4,9 +4,8 @@ experts, so that the fused and merged ones of the pool are rows of their own."""
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from orchestrator.bootstrap.compute import FUSION
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
-from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.experts import FUSION, Expert, Pool
 from orchestrator.domain.names import EXPERT_PREFIX, PUBLIC_PREFIX, composition_of
 from orchestrator.evaluation.compositions import Kind
 from orchestrator.pool import build_pool

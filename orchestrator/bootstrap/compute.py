@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.compute import PassCost, total_flop
-from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.experts import FUSION, Expert, Pool
 from workers.backends.registry import parts_of
 from workers.checkpoints.sizes import pass_cost
 
-FUSION = "fusion"
 BILLION = 1e9
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bootstrap.merging import Child, MergeLife, MergeOrder, check_order, run_order
 from orchestrator.domain.merges import MergeJob, MergeReport, MergeState
-from orchestrator.errors import InputError, MergeStoppedError, MusterError, StoreError
+from orchestrator.errors import InputError, MergeStoppedError, MusterError, StaleLeaseError, StoreError
 from orchestrator.ports.merging import MergeJobs
 from orchestrator.services.merges import Bounds
 from orchestrator.settings.schema import Settings
@@ -67,9 +67,15 @@ class MergeRunner:
         if job is None:
             return False
         log.info("merge %s begins", job.id)
-        ended = self._made(job, _Watch(job.id, self._jobs, self._owner, self._stopping.is_set))
-        self._jobs.change(job.id, lambda _: ended, owner=None)
-        log.info("merge %s is %s", job.id, ended.state)
+        watch = _Watch(job.id, self._jobs, self._owner, self._stopping.is_set)
+        with watch.beating():
+            ended = self._made(job, watch)
+        try:
+            self._jobs.change(job.id, lambda _: ended, owner=None, held_by=self._owner)
+        except StaleLeaseError:
+            log.warning("merge %s was taken for lost meanwhile", job.id)
+        else:
+            log.info("merge %s is %s", job.id, ended.state)
         return True
 
     def _run(self) -> None:
@@ -133,7 +139,10 @@ class MergeRunner:
 
 
 class _Watch:
-    """Progress of a merge into the database, at most every `BEAT_S`, and its cancelling out of it."""
+    """Progress of a merge into the database, at most every `BEAT_S`, and its cancelling out of it.
+
+    A thread tells of it, too: a large tensor, or a load, may take longer than others wait for a word.
+    """
 
     def __init__(self, job_id: str, jobs: MergeJobs, owner: str, stopping: Callable[[], bool]) -> None:
         self._job_id = job_id
@@ -142,8 +151,26 @@ class _Watch:
         self._stopping = stopping
         self._told_at = 0.0
         self._progress = "merging"
+        self._lock = threading.Lock()
         self.done = self.of = 0
         self.is_cancelled = False
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """While inside, others hear that it is at work."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT_S):
+                self._tell()
+
+        thread = threading.Thread(target=beat, name="muster-merge-beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def merging(self, done: int, of: int) -> None:
         self.done, self.of = done, of
@@ -165,15 +192,18 @@ class _Watch:
         return self.is_cancelled or self._stopping()
 
     def _tell(self) -> None:
-        if time.monotonic() - self._told_at < BEAT_S:
-            return
-        self._told_at = time.monotonic()
-        try:
-            job = self._jobs.change(self._job_id, self._changed, owner=self._owner)
-        except StoreError as error:  # it is told later
-            log.warning("progress of merge %s is not told: %s", self._job_id, error)
-            return
-        self.is_cancelled = job.state is not MergeState.RUNNING
+        with self._lock:
+            if time.monotonic() - self._told_at < BEAT_S:
+                return
+            self._told_at = time.monotonic()
+            try:
+                job = self._jobs.change(self._job_id, self._changed, owner=self._owner, held_by=self._owner)
+            except StaleLeaseError:  # somebody else's, or nobody's, by now
+                self.is_cancelled = True
+            except StoreError as error:  # it is told later
+                log.warning("progress of merge %s is not told: %s", self._job_id, error)
+            else:
+                self.is_cancelled = job.state is not MergeState.RUNNING
 
     def _changed(self, job: MergeJob) -> MergeJob:
         return job.replaced(progress=self._progress, done=self.done, of=self.of)

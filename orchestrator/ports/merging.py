@@ -41,12 +41,16 @@ class MergeJobs(Protocol):
         *,
         owner: str | None,
         keeps_owner: bool = False,
+        held_by: str | None = None,
     ) -> MergeJob:
-        """Read, change and store a job in one transaction; `owner` is whose it is then, unless that stays
-        as it is.
+        """Read, change and store a job in one transaction.
+
+        Args:
+            owner: whose it is then, unless that stays as it is.
+            held_by: whose it must be before; None = anybody's.
 
         Raises:
-            NotFoundError: no such job.
+            NotFoundError: no such job. StaleLeaseError: it is not theirs, or no longer.
         """
 
     def take(self, owner: str, *, silent_s: float) -> MergeJob | None:

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from orchestrator.domain.merges import LIVE_STATES, MergedExpert, MergeJob, MergeState
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, StaleLeaseError
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name, is_name, shown, to_json
 from orchestrator.store.database import Database, db_now, insert_or_replace
 
 LIVE = sorted(LIVE_STATES)
 OWNED = (MergeState.RUNNING, MergeState.CANCELLING)
+
+_ADDING = 0x6D757367
+"""PostgreSQL's advisory lock of `add`; on SQLite the write lock serves."""
 
 
 class SqlMergeStore:
@@ -41,6 +44,8 @@ class SqlMergeStore:
         m = t.merge_job.c
 
         def write(conn: Connection) -> bool:
+            if conn.dialect.name == "postgresql":
+                conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADDING})
             n = conn.execute(select(func.count()).where(m.state.in_(LIVE))).scalar_one()
             if n >= most_live:
                 return False
@@ -51,7 +56,7 @@ class SqlMergeStore:
         return self._db.transact(write)
 
     def merge_job(self, job_id: str) -> MergeJob:
-        return self._db.fetch(lambda conn: _read(conn, job_id, lock=False))
+        return self._db.fetch(lambda conn: _read(conn, job_id)[0])
 
     def merge_jobs(self, *, limit: int) -> list[MergeJob]:
         m = t.merge_job.c
@@ -66,9 +71,13 @@ class SqlMergeStore:
         *,
         owner: str | None,
         keeps_owner: bool = False,
+        held_by: str | None = None,
     ) -> MergeJob:
         def write(conn: Connection) -> MergeJob:
-            changed = change(_read(conn, job_id))
+            job, holder = _read(conn, job_id, lock=True)
+            if held_by is not None and holder != held_by:
+                raise StaleLeaseError(f"merge '{job_id}' is another's, or nobody's, by now.")
+            changed = change(job)
             _write(conn, changed, owner, keeps_owner=keeps_owner)
             return changed
 
@@ -76,35 +85,41 @@ class SqlMergeStore:
 
     def take(self, owner: str, *, silent_s: float) -> MergeJob | None:
         m = t.merge_job.c
-        lost = select(m.id, m.owner).where(m.state.in_(OWNED), m.seen_at < db_now() - silent_s)
-        oldest = select(m.id).where(m.state == MergeState.QUEUED).order_by(m.created_at, m.id).limit(1)
+        # What another locks, another takes: no job is anybody's twice.
+        free = select(m.payload).order_by(m.created_at, m.id).with_for_update(skip_locked=True)
+        lost = free.where(m.state.in_(OWNED), m.seen_at < db_now() - silent_s)
+        oldest = free.where(m.state == MergeState.QUEUED).limit(1)
 
         def write(conn: Connection) -> MergeJob | None:
-            for job_id, _ in conn.execute(lost).all():
-                job = _read(conn, job_id)
+            for payload in conn.execute(lost).scalars().all():
+                job = MergeJob.model_validate_json(payload)
                 ended = job.state is MergeState.CANCELLING
                 state = MergeState.CANCELLED if ended else MergeState.INTERRUPTED
                 _write(conn, job.replaced(state=state, progress=""), None)
-            job_id = conn.execute(oldest).scalar()
-            if job_id is None:
+            payload = conn.execute(oldest).scalar()
+            if payload is None:
                 return None
-            job = _read(conn, job_id).replaced(state=MergeState.RUNNING)
+            job = MergeJob.model_validate_json(payload).replaced(state=MergeState.RUNNING)
             _write(conn, job, owner)
             return job
 
         return self._db.transact(write)
 
 
-def _read(conn: Connection, job_id: str, *, lock: bool = True) -> MergeJob:
+def _read(conn: Connection, job_id: str, *, lock: bool = False) -> tuple[MergeJob, str | None]:
+    """A job and its owner.
+
+    Raises:
+        NotFoundError: no such job.
+    """
     m = t.merge_job.c
-    wanted = select(m.payload).where(m.id == job_id)
-    found = conn.execute(wanted.with_for_update() if lock else wanted) if is_name(job_id) else None
-    payload = None if found is None else found.scalar()
-    if payload is None:
+    wanted = select(m.payload, m.owner).where(m.id == job_id)
+    found = conn.execute(wanted.with_for_update() if lock else wanted).first() if is_name(job_id) else None
+    if found is None:
         raise NotFoundError(
             f"there is no merge '{shown(job_id)}'.", param="id", remedy="List them: GET /v1/merges."
         )
-    return MergeJob.model_validate_json(payload)
+    return MergeJob.model_validate_json(found.payload), found.owner
 
 
 def _write(conn: Connection, job: MergeJob, owner: str | None, *, keeps_owner: bool = False) -> None:

@@ -1,9 +1,11 @@
 """What every store of merges promises, whatever the database."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from orchestrator.domain.merges import Lineage, MergedExpert, MergeJob, MergeState
-from orchestrator.errors import NotFoundError, StoreError
+from orchestrator.errors import NotFoundError, StaleLeaseError, StoreError
 from orchestrator.store import Database, SqlMergeStore
 
 QUEUED, RUNNING = MergeState.QUEUED, MergeState.RUNNING
@@ -67,3 +69,35 @@ def test_a_change_is_stored_whole(merges: SqlMergeStore) -> None:
         merges.change("none", lambda one: one, owner=None)
     with pytest.raises(NotFoundError):
         merges.merge_job("none")
+
+
+def test_whoever_takes_at_once_takes_different_jobs(merges: SqlMergeStore) -> None:
+    for round_ in range(5):
+        for n in range(3):
+            assert merges.add(job(f"{round_}-{n}"), most_live=99)
+        with ThreadPoolExecutor(8) as threads:
+            taken = list(threads.map(lambda n: merges.take(f"w{n}", silent_s=60), range(8)))
+        names = [one.id for one in taken if one is not None]
+        while (one := merges.take("last", silent_s=60)) is not None:  # who met a lock took none
+            names.append(one.id)
+        assert sorted(names) == [f"{round_}-{n}" for n in range(3)]
+
+
+def test_as_many_as_may_live_are_added_however_many_ask_at_once(merges: SqlMergeStore) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        added = list(threads.map(lambda n: merges.add(job(f"j{n}"), most_live=3), range(16)))
+    assert sum(added) == 3
+
+
+def test_who_lost_a_job_changes_it_no_more(merges: SqlMergeStore) -> None:
+    merges.add(job("a"), most_live=1)
+    merges.take("slow", silent_s=60)
+    assert merges.change("a", lambda one: one.replaced(done=1), owner="slow", held_by="slow").done == 1
+    assert merges.take("other", silent_s=-1) is None
+    with pytest.raises(StaleLeaseError):
+        merges.change("a", lambda one: one.replaced(done=2), owner="slow", held_by="slow")
+    merges.change("a", lambda one: one.replaced(state=QUEUED), owner=None)
+    assert merges.take("other", silent_s=60) is not None
+    with pytest.raises(StaleLeaseError):
+        merges.change("a", lambda one: one.replaced(done=3), owner=None, held_by="slow")
+    assert merges.merge_job("a").done == 1

@@ -148,6 +148,25 @@ def test_a_broken_store_is_one_clear_error(models: Path, case: str) -> None:
     assert list(models.glob(".y*")) == []
 
 
+@pytest.mark.parametrize("name", ["../../base", "..", ".", "/etc", "a/../../../base"])
+def test_a_store_whose_experts_lie_elsewhere_gives_nothing_back(models: Path, name: str) -> None:
+    merged(recipe(models, "twin", "a", "b", parameters={"r": 1}), models / "x")
+    store = json.loads((models / "x" / "store.json").read_text())
+    (models / "x" / "store.json").write_text(json.dumps({**store, "experts": [name]}))
+    with pytest.raises(MergeError, match="leads out"):
+        rebuild_expert(models / "x", name, models / "y", child=here)
+    assert not (models / "y").exists()
+
+
+def test_a_link_out_of_a_store_is_not_followed(models: Path) -> None:
+    merged(recipe(models, "twin", "a", "b", parameters={"r": 1}), models / "x")
+    weights = models / "x" / "experts" / "a" / "adapter_model.safetensors"
+    weights.unlink()
+    weights.symlink_to(models / "base" / "model.safetensors")
+    with pytest.raises(MergeError, match="holds no"):
+        rebuild_expert(models / "x", "a", models / "y", child=here)
+
+
 def test_an_expert_that_is_not_there_is_named(models: Path) -> None:
     merged(recipe(models, "reversible", "la", "lb"), models / "x")
     with pytest.raises(InputError, match="Did you mean 'la'"):

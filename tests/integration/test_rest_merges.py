@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +12,15 @@ import yaml
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from orchestrator.bootstrap import merge_runner
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.bootstrap.merge_runner import MergeRunner
 from orchestrator.domain.merges import MergeState
+from orchestrator.errors import MergeStoppedError
 from orchestrator.services.merges import bounds_of
 from orchestrator.settings.load import load_settings
 from tests.fakes.checkpoints import tensors, write_checkpoint
+from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import write_pool
 from tests.integration.test_merge_cli import here
 
@@ -224,6 +228,51 @@ def test_a_running_merge_that_is_cancelled_ends_and_can_be_resumed(app: App, cli
     assert runner(app).run_one()
     assert app.merges.merge_job(asked["id"]).state is MergeState.COMPLETED
     assert client.post(f"{MERGES}/{asked['id']}/resume").status_code == 422
+
+
+def test_a_merge_that_takes_long_over_a_tensor_is_not_taken_for_lost(
+    app: App, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge_runner, "BEAT_S", 0.01)
+    asked = submit(client)
+    told: list[str] = []
+    change = app.merges.change
+
+    class Heard:
+        """The store, which notes who tells of the job."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(app.merges, name)
+
+        def change(self, job_id: str, change_of: Any, **more: Any) -> Any:
+            told.append(threading.current_thread().name)
+            return change(job_id, change_of, **more)
+
+    def slow(folder: Path, on_progress: Any, stopped: Any) -> Any:
+        wait_for("it is told of", lambda: told.count("muster-merge-beat") >= 3, within_s=30)
+        return here(folder, on_progress, stopped)
+
+    bounds = bounds_of(app.settings)
+    assert bounds is not None
+    assert MergeRunner(Heard(), app.settings, bounds, child=slow).run_one()
+    assert app.merges.merge_job(asked["id"]).state is MergeState.COMPLETED
+
+
+def test_a_merge_that_was_taken_for_lost_stops_and_says_nothing_more(app: App, client: TestClient) -> None:
+    asked = submit(client)
+
+    def lost(folder: Path, on_progress: Any, stopped: Any) -> Any:
+        assert app.merges.take("another", silent_s=-1) is None
+        wait_for("it is stopped", stopped, within_s=30)
+        raise MergeStoppedError("stopped.")
+
+    bounds = bounds_of(app.settings)
+    assert bounds is not None
+    assert MergeRunner(app.merges, app.settings, bounds, child=lost).run_one()
+    assert app.merges.merge_job(asked["id"]).state is MergeState.INTERRUPTED
+    assert client.post(f"{MERGES}/{asked['id']}/resume").status_code == 202
+    assert runner(app).run_one()
+    assert app.merges.merge_job(asked["id"]).state is MergeState.COMPLETED
 
 
 def test_a_profile_needs_questions(client: TestClient) -> None:

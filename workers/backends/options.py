@@ -11,7 +11,7 @@ from orchestrator.errors import EngineLoadError
 class Options(BaseModel):
     """Base of the option models."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def mistake(self, spec: EngineSpec) -> tuple[str, str] | None:
         """Option that does not fit the others or the engine, and why; None = all do."""

@@ -12,9 +12,7 @@ from pydantic import JsonValue
 
 from orchestrator.domain.compute import PassCost
 from orchestrator.runtime.files import read_json
-
-LONGEST_HEADER = 100_000_000
-"""Bytes; the limit of the safetensors format."""
+from workers.checkpoints.merging.headers import MAX_HEADER_BYTES
 
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|wpe|embed_in|word_embeddings|embed_positions)\.weight$")
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
@@ -66,7 +64,7 @@ def _tensors(folder: Path) -> Iterator[_Tensor]:
 def _header(path: Path) -> dict[str, dict[str, list[int]]]:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        if length > LONGEST_HEADER:
+        if length > MAX_HEADER_BYTES:
             raise ValueError(f"{path.name} is no safetensors file")
         header: dict[str, dict[str, list[int]]] = json.loads(file.read(length))
         return header

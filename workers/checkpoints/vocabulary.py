@@ -3,29 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from orchestrator.errors import IncompatibleModelsError
-from orchestrator.runtime.files import read_json
+from workers.checkpoints.merging.tokens import read_tokens
 
 TOKENIZER_FILE = "tokenizer.json"
 MOST_NAMED = 5
-
-
-class _Added(BaseModel):
-    id: int
-    content: str
-
-
-class _Model(BaseModel):
-    vocab: dict[str, int] | list[tuple[str, float]]
-
-
-class _TokenizerFile(BaseModel):
-    """Fields read of `tokenizer.json`."""
-
-    model: _Model
-    added_tokens: list[_Added] = []
 
 
 def vocabulary_of(folder: str) -> dict[int, str] | None:
@@ -33,14 +15,13 @@ def vocabulary_of(folder: str) -> dict[int, str] | None:
 
     It is read without a tokenizer library, so that a pool file can be checked quickly.
     """
+    if not (Path(folder) / TOKENIZER_FILE).is_file():
+        return None
     try:
-        file = _TokenizerFile.model_validate(read_json(Path(folder) / TOKENIZER_FILE))
+        tokens = read_tokens(Path(folder), mark="")
     except (OSError, ValueError):
         return None
-    vocab = file.model.vocab
-    numbered = vocab.items() if isinstance(vocab, dict) else ((row[0], at) for at, row in enumerate(vocab))
-    tokens = {number: token for token, number in numbered}
-    return {**tokens, **{token.id: token.content for token in file.added_tokens}}
+    return {number: token for token, number in (*tokens.vocabulary.items(), *tokens.added.items())}
 
 
 def require_one_vocabulary(

@@ -5,7 +5,6 @@ the number of adapters; a gate [R, 1, K] zeroes the ranks that are not the row's
 adapters). Rows on base weights get exactly zero added.
 """
 
-import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -13,52 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from orchestrator.errors import EngineLoadError
 from orchestrator.runtime.files import read_json
-from workers.checkpoints.formats import require_adapter
+from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter
+from workers.checkpoints.peft import PeftConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 MOST_GATES = 256
 """Composed gates that are kept: a few numbers each, so this is about time, not memory."""
 _KEY = re.compile(r"\Abase_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weight")
-
-
-class AdapterConfig(BaseModel):
-    """Fields read of peft's adapter_config.json; settings that would change the result are refused."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    r: int
-    lora_alpha: float
-    use_rslora: bool = False
-    use_dora: bool = False
-    fan_in_fan_out: bool = False
-    bias: str = "none"
-    alpha_pattern: dict[str, float] = {}
-    modules_to_save: list[str] | None = None
-
-    @property
-    def scaling(self) -> float:
-        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
-
-    @property
-    def unsupported(self) -> list[str]:
-        """Names of settings in use that only the peft package applies."""
-        in_use = {
-            "use_dora": self.use_dora,
-            "fan_in_fan_out": self.fan_in_fan_out,
-            "bias": self.bias != "none",
-            "alpha_pattern": bool(self.alpha_pattern),
-            "modules_to_save": bool(self.modules_to_save),
-        }
-        return [name for name, used in in_use.items() if used]
 
 
 class Adapter(NamedTuple):
@@ -84,8 +52,8 @@ def read_adapter(folder: str) -> Adapter:
     from safetensors.torch import load_file
 
     try:
-        config = AdapterConfig.model_validate(read_json(Path(folder) / CONFIG_FILE))
-        weights: dict[str, Tensor] = load_file(Path(folder) / WEIGHTS_FILE)
+        config = PeftConfig.model_validate(read_json(Path(folder) / ADAPTER_CONFIG))
+        weights: dict[str, Tensor] = load_file(Path(folder) / ADAPTER_WEIGHTS)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
         raise _refused(folder, f"cannot be read: {error}") from error
     if config.unsupported:
@@ -93,7 +61,7 @@ def read_adapter(folder: str) -> Adapter:
     return _sorted_weights(folder, config, weights)
 
 
-def _sorted_weights(folder: str, config: AdapterConfig, weights: Mapping[str, Tensor]) -> Adapter:
+def _sorted_weights(folder: str, config: PeftConfig, weights: Mapping[str, Tensor]) -> Adapter:
     sides: dict[str, dict[str, Tensor]] = {"A": {}, "B": {}}
     for key, matrix in weights.items():
         match = _KEY.fullmatch(key)
@@ -111,7 +79,7 @@ def _refused(folder: str, why: str) -> EngineLoadError:
     return EngineLoadError(
         f"adapter '{folder}' {why}.",
         param="adapter",
-        remedy=f"Give a directory with {CONFIG_FILE} and {WEIGHTS_FILE} of a plain LoRA over this base "
+        remedy=f"Give a directory with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} of a plain LoRA over this base "
         "model, or merge the adapter into the weights first.",
         is_lasting=True,
     )

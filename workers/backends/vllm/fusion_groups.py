@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from aggregators.logits import Fused
+from aggregators.logits.shifts import NEVER
 from orchestrator.domain.assignments import Sampling
 from workers.backends.decoding.rows import Step, uniforms
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
 
 MARK = "muster_fusion"
 """Key of a row's mark in `SamplingParams.extra_args`."""
-NEVER = float("-inf")
 
 
 class Mark(NamedTuple):

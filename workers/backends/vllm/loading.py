@@ -8,7 +8,7 @@ import vllm.v1.engine.core
 from vllm.platforms import current_platform
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.experts import FUSION, EngineSpec
 from orchestrator.errors import BackendError, EngineLoadError
 from orchestrator.ports.engines import Engine
 from workers.backends.decoding.texts import Texts
@@ -51,7 +51,7 @@ class VllmBackend:
                 memory.
             IncompatibleModelsError: a fusion of models with different vocabularies.
         """
-        if spec.backend == "fusion":
+        if spec.backend == FUSION:
             return load_fusion(spec, adapters)
         options = read_options(VllmOptions, spec)
         require_safetensors(spec)

@@ -3,58 +3,22 @@
 Methods act on products s·B·A, never on A and B apart (docs/methods.md, section 5).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from orchestrator.domain.merges import MergeProblem
 from orchestrator.domain.origins import PICKLED
 from orchestrator.runtime.files import read_json
 from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from workers.checkpoints.merging.headers import FLOATS, Head, is_inside, read_header
+from workers.checkpoints.peft import PeftConfig
 
 FRONT = "base_model.model."
 ENDS = {f".lora_{side}{adapter}.weight": side for side in "AB" for adapter in ("", ".default")}
 """Ends of the names of factors, by their side."""
-
-
-class PeftConfig(BaseModel):
-    """Fields read of peft's adapter_config.json; `unsupported` names what would change the result."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    peft_type: str = "LORA"
-    r: int = Field(ge=1, le=65_536)
-    lora_alpha: float
-    use_rslora: bool = False
-    use_dora: bool = False
-    fan_in_fan_out: bool = False
-    bias: str = "none"
-    alpha_pattern: dict[str, float] = {}
-    rank_pattern: dict[str, int] = {}
-    modules_to_save: list[str] | None = None
-
-    @property
-    def scaling(self) -> float:
-        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
-
-    @property
-    def unsupported(self) -> list[str]:
-        in_use = {
-            f"peft_type {self.peft_type}": self.peft_type.upper() != "LORA",
-            "use_dora": self.use_dora,
-            "fan_in_fan_out": self.fan_in_fan_out,
-            "bias": self.bias != "none",
-            "alpha_pattern": bool(self.alpha_pattern),
-            # peft scales such a module by its own rank.
-            "rank_pattern": bool(self.rank_pattern),
-            "modules_to_save": bool(self.modules_to_save),
-            "lora_alpha": not math.isfinite(self.lora_alpha),
-        }
-        return [name for name, used in in_use.items() if used]
 
 
 class Factors(NamedTuple):

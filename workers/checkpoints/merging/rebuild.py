@@ -16,7 +16,8 @@ from aggregators.weights.lora import Lora
 from aggregators.weights.reversible import Basis, Granularity, Stored, rebuild
 from orchestrator.errors import InputError, MergeError, UnknownNameError
 from orchestrator.runtime.files import read_json
-from workers.checkpoints.merging.headers import is_float, read_checkpoint, read_header
+from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from workers.checkpoints.merging.headers import is_float, is_inside, read_checkpoint, read_header
 from workers.checkpoints.merging.lora_files import write_lora, write_tensors
 from workers.checkpoints.merging.stores import EXPERTS, REVERSIBLE, STORE
 from workers.checkpoints.merging.streaming import Merged
@@ -37,10 +38,11 @@ def rebuild_into(store: Path, expert: str, folder: Path) -> Merged:
     names = list(known) if isinstance(known, list | dict) else []
     if expert not in names:
         raise UnknownNameError("expert", expert, [str(name) for name in names], param="expert")
+    if Path(expert).name != expert or expert in ("", ".", ".."):
+        raise MergeError(f"the store names an expert '{expert}', which leads out of it.")
     kind = description.get("kind")
     if kind == "twin":
-        for path in sorted((store / EXPERTS / expert).iterdir()):
-            shutil.copyfile(path, folder / path.name)
+        _copy_adapter(store / EXPERTS / expert, folder)
     elif kind == "reversible":
         adapters = _reversible(store, description, names.index(expert))
         write_lora(folder, adapters, dtype="F32", base="", name=expert)
@@ -56,6 +58,18 @@ def rebuild_into(store: Path, expert: str, folder: Path) -> Merged:
         with path.open("rb") as file:
             files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return Merged(files, n, [])
+
+
+def _copy_adapter(source: Path, folder: Path) -> None:
+    """
+    Raises:
+        MergeError: it is not there, or a link leads elsewhere.
+    """
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        path = source / name
+        if not path.is_file() or not is_inside(path):
+            raise MergeError(f"the store holds no '{EXPERTS}/{source.name}/{name}'.", remedy="Merge again.")
+        shutil.copyfile(path, folder / name)
 
 
 def _description(store: Path) -> dict[str, JsonValue]:

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,6 +6,7 @@ from aggregators.outputs import make_aggregator
 from aggregators.outputs.asking import Shown, both_orders
 from aggregators.outputs.ranker import wins
 from orchestrator.domain.assignments import Call, CallRole
+from orchestrator.errors import ConfigError
 from tests.fakes.ballots import Talk, context, expert, says, state
 
 ACCURACIES = {"a": 0.8, "b": 0.6, "c": 0.6}
@@ -64,3 +66,9 @@ def test_a_tiny_model_ranks_by_stating_the_answer() -> None:
     tiny = context([expert("tiny", aggregates=True, style="compact")])
     answer = Talk(make_aggregator("ranker", tiny), state(ACCURACIES), THREE, lambda _: "answer: C").answer
     assert answer.value == "C"
+
+
+@pytest.mark.parametrize("temperature", [-0.1, 2.1, float("nan"), float("inf")])
+def test_a_temperature_that_no_model_takes_is_refused_when_it_is_read(temperature: float) -> None:
+    with pytest.raises(ConfigError, match="temperature"):
+        make_aggregator("ranker", context(), {"temperature": temperature})

@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from orchestrator.errors import EngineLoadError
-from workers.backends.decoding.lora import CONFIG_FILE, WEIGHTS_FILE, LoraBank, read_adapter
+from workers.backends.decoding.lora import LoraBank, read_adapter
+from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 
 class Toy(nn.Module):
@@ -30,8 +31,8 @@ def write(folder: Path, matrices: dict[str, tuple[Tensor, Tensor]], **config: ob
     for path, (down, up) in matrices.items():
         weights[f"base_model.model.{path}.lora_A.weight"] = down
         weights[f"base_model.model.{path}.lora_B.weight"] = up
-    save_file(weights, folder / WEIGHTS_FILE)
-    (folder / CONFIG_FILE).write_text(json.dumps({"r": 1, "lora_alpha": 2, **config}))
+    save_file(weights, folder / ADAPTER_WEIGHTS)
+    (folder / ADAPTER_CONFIG).write_text(json.dumps({"r": 1, "lora_alpha": 2, **config}))
     return str(folder)
 
 
@@ -78,7 +79,14 @@ def test_rank_stabilised_scaling_divides_by_the_root(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("config", "named"),
-    [({"use_dora": True}, "use_dora"), ({"bias": "all"}, "bias"), ({"modules_to_save": ["x"]}, "modules_to")],
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "all"}, "bias"),
+        ({"modules_to_save": ["x"]}, "modules_to"),
+        ({"rank_pattern": {"first": 4}}, "rank_pattern"),
+        ({"peft_type": "LOHA"}, "LOHA"),
+        ({"lora_alpha": float("inf")}, "lora_alpha"),
+    ],
 )
 def test_adapter_with_more_than_plain_lora_is_refused(
     tmp_path: Path, config: dict[str, object], named: str
@@ -98,8 +106,8 @@ def test_broken_adapter_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineLoadError, match="cannot be read"):
         read_adapter(str(tmp_path / "missing"))
     folder = Path(write(tmp_path / "a", {"first": ones(2, 3)}))
-    weights = load_file(folder / WEIGHTS_FILE)
-    save_file({**weights, "base_model.model.first.weight": torch.ones(1)}, folder / WEIGHTS_FILE)
+    weights = load_file(folder / ADAPTER_WEIGHTS)
+    save_file({**weights, "base_model.model.first.weight": torch.ones(1)}, folder / ADAPTER_WEIGHTS)
     with pytest.raises(EngineLoadError, match="not plain LoRA"):
         read_adapter(str(folder))
 
