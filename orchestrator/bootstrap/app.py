@@ -70,10 +70,10 @@ class App:
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
-    def __init__(self, settings: Settings, *, candidates: Sequence[MergedExpert] = ()) -> None:
+    def __init__(self, settings: Settings, *, applicants: Sequence[MergedExpert] = ()) -> None:
         """
         Args:
-            candidates: experts that are tried here, and are nobody of the pool elsewhere.
+            applicants: experts that are tried here, and are nobody of the pool elsewhere.
         """
         pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
         check_references(settings, pool)
@@ -81,7 +81,7 @@ class App:
         self._database = open_database(settings.database_url)
         self.merges = SqlMergeStore(self._database)
         self._configured = settings
-        joined = join_pool(settings, pool, self.merges.merged_experts(), candidates)
+        joined = join_pool(settings, pool, self.merges.merged_experts(), applicants)
         self.settings = settings = joined.settings
         self.pool = joined.pool
         self.lineages = joined.lineages
@@ -307,14 +307,14 @@ def migrate(settings: Settings) -> str:
 
 @contextmanager
 def open_app(
-    settings: Settings, *, background: bool = False, candidates: Sequence[MergedExpert] = ()
+    settings: Settings, *, background: bool = False, applicants: Sequence[MergedExpert] = ()
 ) -> Iterator[App]:
     """A wired App, closed at the end. `background`: the device loop runs in a thread (a server).
 
     Raises:
         MusterError: configuration or database that cannot be used.
     """
-    app = App(settings, candidates=candidates)
+    app = App(settings, applicants=applicants)
     try:
         if background:
             app.dispatcher.start()

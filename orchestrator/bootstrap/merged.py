@@ -32,7 +32,7 @@ def join_pool(
     settings: Settings,
     pool: Pool,
     registered: Sequence[MergedExpert],
-    candidates: Sequence[MergedExpert] = (),
+    applicants: Sequence[MergedExpert] = (),
 ) -> Joined:
     """The pool of a file with merged experts behind it.
 
@@ -40,14 +40,14 @@ def join_pool(
     and said: it must not keep the others from answering.
 
     Args:
-        candidates: come in place of registered ones of their names.
+        applicants: come in place of registered ones of their names.
 
     Raises:
-        ConfigError: a candidate that cannot be in the pool.
+        ConfigError: an applicant that cannot be in the pool.
     """
-    tried = {one.id for one in candidates}
+    tried = {one.id for one in applicants}
     joined = Joined(settings, pool, {})
-    for one in (*(r for r in registered if r.id not in tried), *candidates):
+    for one in (*(r for r in registered if r.id not in tried), *applicants):
         try:
             joined = _with(joined, one)
         except ConfigError as error:

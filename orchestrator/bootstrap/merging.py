@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
 class MergeLife:
     """A merge from its recipe to an expert of the pool.
 
-    Everything is done by this process, in the stack, too: its workers do not know the candidate.
+    Everything is done by this process, in the stack, too: its workers do not know the applicant.
 
     Args:
         settings: of the pool that it may join.
@@ -119,21 +119,21 @@ class MergeLife:
         with open_app(self._settings) as app:
             app.merges.unregister(_name(checked))  # its weights were replaced
             parents = _parents(checked, app)
-            candidate = _candidate(checked, app, [app.pool.by_id[i] for i in parents.values()])
+            applicant = _applicant(checked, app, [app.pool.by_id[i] for i in parents.values()])
         strangers = [_stranger(checked, name) for name in _inputs(checked) if name not in parents]
-        with open_app(self._settings, candidates=[candidate, *strangers]) as app:
+        with open_app(self._settings, applicants=[applicant, *strangers]) as app:
             names = [parents.get(name) or _stranger_id(name) for name in _inputs(checked)]
             with showing(app) as on_job:
                 app.profiling.run(
-                    self._questions, experts=[candidate.id, *names], exam=False, on_progress=on_job
+                    self._questions, experts=[applicant.id, *names], exam=False, on_progress=on_job
                 )
             profile = app.catalogue.knowledge.profile
             assert profile is not None, "it was just made"
             right = dict(zip(profile.expert_ids, profile.right, strict=True))
-            judgement = judged(right[candidate.id], {name: right[name] for name in names if name in right})
+            judgement = judged(right[applicant.id], {name: right[name] for name in names if name in right})
             if judgement.kept:
-                lineage = candidate.lineage.replaced(verdict=judgement.why)
-                app.merges.register(candidate.replaced(lineage=lineage))
+                lineage = applicant.lineage.replaced(verdict=judgement.why)
+                app.merges.register(applicant.replaced(lineage=lineage))
         return Outcome(report.replaced(verdict=judgement.why), judgement.kept)
 
 
@@ -180,7 +180,7 @@ def _parents(checked: CheckedOrder, app: "App") -> dict[str, str]:
     return found
 
 
-def _candidate(checked: CheckedOrder, app: "App", parents: "Sequence[Expert]") -> MergedExpert:
+def _applicant(checked: CheckedOrder, app: "App", parents: "Sequence[Expert]") -> MergedExpert:
     """The merged model as a member of the pool: run as its first parent there is."""
     out = checked.order.out
     like = parents[0] if parents else None
