@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 from api.errors import IdempotencyKeyError
 from api.views.jobs_feed import JobFeed
 from orchestrator.bootstrap.app import App
+from orchestrator.domain.keys import KEYLESS, Caller, Scope, require_own
+from orchestrator.errors import MissingScopeError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -42,6 +44,44 @@ def checked_key(key: str) -> str:
     return key
 
 
+async def get_caller(request: Request) -> Caller:
+    """The caller that a request acts for."""
+    return _caller(request)
+
+
+def own_job(job_id: str, request: Request) -> str:
+    """Id, in the path, of a job of the caller's own; another's is as one that there is not.
+
+    Raises:
+        NotFoundError: no such job.
+    """
+    owner = get_app(request).jobs.job(job_id).job.owner
+    require_own(owner, _caller(request), kind="job", name=job_id)
+    return job_id
+
+
+class Requires:
+    """Requirement of a route: the caller has one of these scopes. None of them = whoever calls will do."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        self._scopes = scopes
+
+    async def __call__(self, request: Request) -> None:
+        """
+        Raises:
+            MissingScopeError: the caller has none of them.
+        """
+        if not _caller(request).may(self._scopes):
+            raise MissingScopeError(self._scopes)
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = getattr(request.state, "caller", KEYLESS)
+    return caller
+
+
 AppDep = Annotated[App, Depends(get_app)]
+CallerDep = Annotated[Caller, Depends(get_caller)]
+OwnJobDep = Annotated[str, Depends(own_job)]
 FeedDep = Annotated[JobFeed, Depends(get_feed)]
 StartedDep = Annotated[int, Depends(get_started)]

@@ -106,6 +106,8 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "request_timeout": ErrorStatus(408, _REQUEST),
     "invalid_idempotency_key": ErrorStatus(400, _REQUEST),
     "idempotency_key_reused": ErrorStatus(422, _REQUEST),
+    "invalid_api_key": ErrorStatus(401, "authentication_error"),
+    "missing_scope": ErrorStatus(403, "permission_error"),
     "already_judged": ErrorStatus(409, _REQUEST),
     "merges_closed": ErrorStatus(403, _REQUEST),
     "too_many_merges": ErrorStatus(429, "rate_limit_error", retry_after_s=30),

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, params
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
+from api.deps import Requires
 from api.errors import install_error_handlers
 from api.middleware.limits import BodyLimit, InFlightLimit
 from api.middleware.origins import AllowedHosts, AllowedOrigins
@@ -22,26 +23,37 @@ from api.schemas.jobs import JobView
 from api.views.jobs import job_view
 from api.views.jobs_feed import JobFeed
 from orchestrator.bootstrap.app import App
+from orchestrator.domain.keys import Scope
 
 SPARE_THREADS = 8
 
 
 class Mount(NamedTuple):
-    """Routes of one module, and what each of their requests is checked by."""
+    """Routes of one module, and what each of their requests is checked by.
+
+    Attributes:
+        scopes: a key needs one of them; none = any key will do. Whose the thing of a path is, a route asks
+            for itself: `OwnJobDep`, or `require_own`.
+    """
 
     router: APIRouter
+    scopes: Sequence[Scope] = ()
     dependencies: Sequence[params.Depends] = (Depends(known_params),)
+
+    @property
+    def checks(self) -> list[params.Depends]:
+        return [Depends(Requires(*self.scopes)), *self.dependencies]
 
 
 MOUNTS = (
-    Mount(health.router, ()),  # whoever probes may add what defeats its caches
-    Mount(chat.router),
-    Mount(route.router),
+    Mount(health.router, dependencies=()),  # whoever probes may add what defeats its caches
+    Mount(chat.router, (Scope.ASK,)),
+    Mount(route.router, (Scope.ASK,)),
     Mount(models.router),
     Mount(experts.router),
-    Mount(feedback.router),
-    Mount(jobs.router),
-    Mount(merges.router),
+    Mount(feedback.router, (Scope.ASK, Scope.BATCH)),
+    Mount(jobs.router, (Scope.ASK, Scope.BATCH)),
+    Mount(merges.router, (Scope.ADMIN,)),
 )
 
 
@@ -61,7 +73,7 @@ def create_app(app: App) -> FastAPI:
     web.state.feed = JobFeed(partial(_views, app))
     web.state.started = int(time.time())
     for mount in MOUNTS:
-        web.include_router(mount.router, dependencies=mount.dependencies)
+        web.include_router(mount.router, dependencies=mount.checks)
     install_error_handlers(web)
     # The middleware added last sees a request first.
     web.add_middleware(

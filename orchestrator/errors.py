@@ -10,6 +10,8 @@
     │   ├── LimitError               larger than a documented limit
     │   ├── MergesClosedError        a merge over REST where the configuration allows none
     │   ├── TooManyMergesError       as many merges as allowed wait or run
+    │   ├── InvalidKeyError          no key where one is needed, or one that is not valid
+    │   ├── MissingScopeError        what the key does not allow
     │   ├── AlreadyJudgedError       feedback that contradicts earlier feedback under the same key
     │   └── JobRunningError          asked of a job that has not ended
     ├── SkillError                   annotation, profiling, grading, cards; exit code 2
@@ -150,6 +152,25 @@ class TooManyMergesError(InputError):
     """As many merges as allowed wait or run."""
 
     code = "too_many_merges"
+
+
+class InvalidKeyError(InputError):
+    """No key where one is needed, or one that is unknown, revoked or over."""
+
+    code = "invalid_api_key"
+
+
+class MissingScopeError(InputError):
+    """Asked of a key that does not allow it."""
+
+    code = "missing_scope"
+
+    def __init__(self, scopes: Iterable[str]) -> None:
+        wanted = " or ".join(f"'{scope}'" for scope in scopes)
+        super().__init__(
+            f"this key does not allow that: it needs the scope {wanted}.",
+            remedy="Use another key, or ask who administers this server for one.",
+        )
 
 
 class AlreadyJudgedError(InputError):

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from api.deps import AppDep
+from api.deps import AppDep, CallerDep
 from api.middleware.strict_json import StrictRoute
 from api.schemas.chat import ChatCompletion, ChatRequest
 from api.views import events
@@ -29,7 +29,7 @@ router = APIRouter(route_class=StrictRoute, tags=["chat"])
     responses={200: {"content": {events.MEDIA_TYPE: {}}}},
 )
 def create_chat_completion(
-    body: ChatRequest, app: AppDep, request: Request, response: Response
+    body: ChatRequest, app: AppDep, caller: CallerDep, request: Request, response: Response
 ) -> ChatCompletion | StreamingResponse:
     """Answer the last message of a conversation, which must be the user's.
 
@@ -38,7 +38,7 @@ def create_chat_completion(
     unique = uuid.uuid4().hex
     query = _query(body, f"chat-{unique}")
     job_id = f"ask-{unique}"
-    options = chat_options(body).model_copy(update={"job_id": job_id})
+    options = chat_options(body).model_copy(update={"job_id": job_id, "owner": caller.owner_id})
     composition = app.asking.resolve(options.model)
     timeout_s = _timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
     request.state.decision_id = job_id

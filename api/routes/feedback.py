@@ -4,17 +4,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 
-from api.deps import AppDep, checked_key
+from api.deps import AppDep, CallerDep, checked_key
 from api.middleware.strict_json import StrictRoute
 from api.schemas.feedback import FeedbackRequest, FeedbackView
 from api.views.feedback import feedback_view
+from orchestrator.domain.keys import require_own
 
 router = APIRouter(route_class=StrictRoute, tags=["feedback"])
 
 
 @router.post("/v1/feedback")
 def post_feedback(
-    body: FeedbackRequest, app: AppDep, idempotency_key: Annotated[str | None, Header()] = None
+    body: FeedbackRequest,
+    app: AppDep,
+    caller: CallerDep,
+    idempotency_key: Annotated[str | None, Header()] = None,
 ) -> FeedbackView:
     """Judge an answer: `job` is the `muster.job_id` of a completion, or a job of `/v1/jobs` with `query`, the
     id of one of its lines.
@@ -23,4 +27,5 @@ def post_feedback(
     nothing; another one under the same key is refused with 409.
     """
     key = "" if idempotency_key is None else checked_key(idempotency_key)
+    require_own(app.jobs.job(body.job).job.owner, caller, kind="job", name=body.job)
     return feedback_view(app.feedback.judge(body.job, body.query, score=body.verdict, key=key))

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO, Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.deps import AppDep, FeedDep, checked_key
+from api.deps import AppDep, CallerDep, FeedDep, OwnJobDep, Requires, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
 from api.schemas.jobs import JobDeletedView, JobList, JobView, PlanView
 from api.views.events import HEADERS, MEDIA_TYPE
 from api.views.jobs import job_view, own_line, plan_view
+from orchestrator.domain.keys import Scope
 from orchestrator.domain.names import PUBLIC_PREFIX
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import content_hash
@@ -32,11 +33,17 @@ SPOOL_BYTES = 1 << 20
 router = APIRouter(tags=["jobs"])
 
 
-@router.post(PATH, status_code=202, openapi_extra={"requestBody": {"content": {MEDIA_TYPES[0]: {}}}})
+@router.post(
+    PATH,
+    status_code=202,
+    openapi_extra={"requestBody": {"content": {MEDIA_TYPES[0]: {}}}},
+    dependencies=[Depends(Requires(Scope.BATCH))],
+)
 async def submit_job(
     request: Request,
     response: Response,
     app: AppDep,
+    caller: CallerDep,
     composition: str = "auto",
     deadline_s: Annotated[float | None, Query(ge=MIN_DEADLINE_S, le=MAX_DEADLINE_S)] = None,
     label: Annotated[str, Query(max_length=256)] = "",
@@ -49,12 +56,12 @@ async def submit_job(
     client holds no transaction.
     """
     _require_jsonl(request)
-    job_id = _job_id(idempotency_key)
+    job_id = _job_id(idempotency_key, caller.owner_id)
     is_known = idempotency_key is not None and await run_in_threadpool(_is_known, app.jobs, job_id)
     if not is_known:
         app.asking.resolve(composition)  # a wrong name is told before the body is read
     fingerprint = content_hash([composition.removeprefix(PUBLIC_PREFIX), deadline_s])
-    options = AskOptions(model=composition, job_id=job_id, fingerprint=fingerprint)
+    options = AskOptions(model=composition, job_id=job_id, fingerprint=fingerprint, owner=caller.owner_id)
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         await _receive(request, spool)
         new = None if is_known else partial(app.jobs.submit, label=label, deadline_s=deadline_s)
@@ -64,18 +71,18 @@ async def submit_job(
 
 
 @router.get(PATH)
-def list_jobs(app: AppDep, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> JobList:
-    """Running jobs first, newest first within both kinds."""
-    return JobList(data=[job_view(progress) for progress in app.jobs.jobs(limit=limit)])
+def list_jobs(app: AppDep, caller: CallerDep, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> JobList:
+    """Running jobs first, newest first within both kinds: those of the key, and to an admin all."""
+    return JobList(data=[job_view(p) for p in app.jobs.jobs(limit=limit, owner=caller.sees_of)])
 
 
 @router.get(PATH + "/{job_id}")
-def get_job(job_id: str, app: AppDep) -> JobView:
+def get_job(job_id: OwnJobDep, app: AppDep) -> JobView:
     return job_view(app.jobs.job(job_id), app.jobs.waits_for(job_id))
 
 
 @router.post(PATH + "/{job_id}/cancel")
-def cancel_job(job_id: str, app: AppDep) -> JobView:
+def cancel_job(job_id: OwnJobDep, app: AppDep) -> JobView:
     """Cancel a job: what is answered is kept. One that has ended stays as it is."""
     app.jobs.cancel(job_id)
     return job_view(app.jobs.job(job_id))
@@ -83,7 +90,7 @@ def cancel_job(job_id: str, app: AppDep) -> JobView:
 
 @router.post(PATH + "/{job_id}/retry", status_code=202)
 def retry_job(
-    job_id: str,
+    job_id: OwnJobDep,
     app: AppDep,
     failed_only: Annotated[
         bool, Query(description="False: also answers that had to do without somebody who was asked.")
@@ -100,7 +107,7 @@ def retry_job(
 
 
 @router.delete(PATH + "/{job_id}")
-def delete_job(job_id: str, app: AppDep) -> JobDeletedView:
+def delete_job(job_id: OwnJobDep, app: AppDep) -> JobDeletedView:
     """Delete a job that has ended with its questions, prompts, responses, answers and feedback. 409 while it
     runs: cancel it first. When this is answered, nothing is left."""
     app.ended.delete(job_id)
@@ -109,7 +116,7 @@ def delete_job(job_id: str, app: AppDep) -> JobDeletedView:
 
 @router.get(PATH + "/{job_id}/plan")
 def get_plan(
-    job_id: str,
+    job_id: OwnJobDep,
     app: AppDep,
     exact: Annotated[bool, Query(description="The shortest schedule; takes up to 5 s.")] = False,
 ) -> PlanView:
@@ -118,7 +125,7 @@ def get_plan(
 
 
 @router.get(PATH + "/{job_id}/answers")
-def get_answers(job_id: str, app: AppDep) -> StreamingResponse:
+def get_answers(job_id: OwnJobDep, app: AppDep) -> StreamingResponse:
     """Answers and failures so far as JSON lines, in the order of the questions."""
     progress = app.jobs.job(job_id)
     lines = _answer_lines(app.jobs, job_id, progress.job.composition)
@@ -127,7 +134,7 @@ def get_answers(job_id: str, app: AppDep) -> StreamingResponse:
 
 
 @router.get(PATH + "/{job_id}/events")
-async def get_events(job_id: str, app: AppDep, feed: FeedDep) -> StreamingResponse:
+async def get_events(job_id: OwnJobDep, app: AppDep, feed: FeedDep) -> StreamingResponse:
     """Server-sent events: `progress` whenever the job moved, and `done` when it has ended."""
     first = await run_in_threadpool(app.jobs.job, job_id)
     return StreamingResponse(feed.events(job_view(first)), media_type=MEDIA_TYPE, headers=HEADERS)
@@ -141,12 +148,12 @@ def _require_jsonl(request: Request) -> None:
         )
 
 
-def _job_id(key: str | None) -> str:
-    """A key always leads to the same id; the key itself is not kept."""
+def _job_id(key: str | None, owner: str) -> str:
+    """An owner's Idempotency-Key always leads to the same id; the key itself is not kept."""
     if key is None:
         return f"job-{uuid.uuid4().hex}"
-    key = checked_key(key)
-    return f"job-{hashlib.sha256(f'{PATH} {key}'.encode()).hexdigest()[:32]}"
+    parts = (PATH, owner, checked_key(key)) if owner else (PATH, checked_key(key))
+    return f"job-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:32]}"
 
 
 async def _receive(request: Request, spool: IO[bytes]) -> None:

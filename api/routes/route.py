@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.deps import AppDep
+from api.deps import AppDep, CallerDep
 from api.middleware.strict_json import StrictRoute
 from api.schemas.route import RouteRequest, RouteView
 from api.views.chat import chat_content
@@ -14,9 +14,9 @@ router = APIRouter(route_class=StrictRoute, tags=["route"])
 
 
 @router.post("/v1/route")
-def route(body: RouteRequest, app: AppDep) -> RouteView:
+def route(body: RouteRequest, app: AppDep, caller: CallerDep) -> RouteView:
     query = build_query("route", _content(body), options=body.options, answer_type=body.answer_type)
-    [decision] = app.asking.route([query], model=body.model)
+    [decision] = app.asking.route([query], model=body.model, owner=caller.owner_id)
     return route_view(decision, model=body.model)
 
 

@@ -187,7 +187,8 @@ class Job(Value):
     """A user's submission. `composition` names what answers it. `deadline_s`: seconds after its submission
     at which it expires; None = never. `stream`: somebody reads its one answer while it is written, where
     it is in one expert's words. `fingerprint`: of the request, where the same request may come twice.
-    `trace`: fusions are to say what they chose at each token."""
+    `trace`: fusions are to say what they chose at each token. `owner`: id of the key that it was submitted
+    with; "" = nobody's."""
 
     id: str
     kind: str = "batch"
@@ -203,6 +204,7 @@ class Job(Value):
     stream: bool = False
     fingerprint: str = ""
     trace: bool = False
+    owner: str = ""
 
 
 class JobProgress(Value):

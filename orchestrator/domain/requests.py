@@ -14,6 +14,7 @@ class AskOptions(Value):
         job_id: under which the work is stored; None = a new one.
         fingerprint: of the request as it came, where it may come twice; "" = it is not compared.
         trace: fusions are to say what they chose at each token.
+        owner: id of the key that asks; "" = nobody's.
     """
 
     model: str = AUTO
@@ -23,6 +24,7 @@ class AskOptions(Value):
     job_id: str | None = None
     fingerprint: str = ""
     trace: bool = False
+    owner: str = ""
 
 
 DEFAULT_OPTIONS = AskOptions()

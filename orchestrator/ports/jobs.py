@@ -88,8 +88,9 @@ class JobReader(Protocol):
     def job(self, job_id: str) -> JobProgress:
         """Raises NotFoundError for an unknown job."""
 
-    def jobs(self, *, limit: int = 100) -> list[JobProgress]:
-        """Running jobs first, then the others; newest first within both."""
+    def jobs(self, *, limit: int = 100, owner: str | None = None) -> list[JobProgress]:
+        """Running jobs first, then the others; newest first within both. `owner`: whose; None =
+        everybody's."""
 
 
 class JobWatcher(JobReader, Protocol):

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import INTERACTIVE, Job
+from orchestrator.domain.keys import NOBODY
 from orchestrator.domain.names import AUTO, ROUTE_PREFIX
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
@@ -54,14 +55,14 @@ class Asking:
         """
         return self._submitter.resolve(model)
 
-    def route(self, queries: Sequence[Query], *, model: str = AUTO) -> list[Decision]:
-        """Dry run: the decisions, nobody asked.
+    def route(self, queries: Sequence[Query], *, model: str = AUTO, owner: str = NOBODY) -> list[Decision]:
+        """Dry run: the decisions, nobody asked. `owner`: of the job, where workers route.
 
         Raises:
             MusterError: the composition needs a model to annotate skills, so it has no dry run.
             GenerationTimeoutError: the workers that route did not do so in time.
         """
-        options = AskOptions(model=model)
+        options = AskOptions(model=model, owner=owner)
         if not self._routes_here:
             return self._routed_by_job(options, queries)
         built = self._compositions(self._submitter.job(options, kind="route"))

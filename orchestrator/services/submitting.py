@@ -86,6 +86,7 @@ class Submitter:
             stream=stream,
             fingerprint=options.fingerprint,
             trace=options.trace,
+            owner=options.owner,
         )
 
     def put(self, job: Job, queries: Iterable[Query]) -> None:

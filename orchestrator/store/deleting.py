@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, func, select, update
 
 from orchestrator.domain.assignments import UNDER_WAY
-from orchestrator.errors import JobRunningError, NotFoundError
+from orchestrator.domain.keys import nothing_found
+from orchestrator.errors import JobRunningError
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
 from orchestrator.store.codec import is_name, shown
@@ -35,11 +36,11 @@ def begin(conn: Connection, job_id: str) -> int:
     wanted = select(t.job.c.pk, t.job.c.state).where(t.job.c.id == job_id).with_for_update()
     row = conn.execute(wanted).first() if is_name(job_id) else None
     if row is None:
-        raise NotFoundError(f"no job '{shown(job_id)}'.", remedy="List the jobs to see their ids.")
+        raise nothing_found("job", shown(job_id))
     if row.state in UNDER_WAY:
         raise JobRunningError(f"job '{job_id}' still runs.", param="id", remedy="Cancel it first.")
     blank = {"id": f"deleted-{uuid.uuid4().hex}", "payload": "{}", "content_hash": "", "state": t.DELETED}
-    conn.execute(update(t.job).where(t.job.c.pk == row.pk).values(**blank, finished_at=None))
+    conn.execute(update(t.job).where(t.job.c.pk == row.pk).values(**blank, owner="", finished_at=None))
     conn.execute(delete(t.feedback).where(t.feedback.c.job_id == job_id))
     conn.execute(delete(t.job_engine).where(t.job_engine.c.job_pk == row.pk))
     conn.execute(delete(t.outbox).where(t.outbox.c.job_pk == row.pk))

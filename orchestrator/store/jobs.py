@@ -96,8 +96,8 @@ class SqlJobStore:
     def progress_of(self, job_ids: Collection[str]) -> dict[str, JobProgress]:
         return self._db.fetch(lambda conn: reading.progress_of(conn, job_ids))
 
-    def jobs(self, *, limit: int = 100) -> list[JobProgress]:
-        return self._db.fetch(lambda conn: reading.newest(conn, limit=limit))
+    def jobs(self, *, limit: int = 100, owner: str | None = None) -> list[JobProgress]:
+        return self._db.fetch(lambda conn: reading.newest(conn, limit=limit, owner=owner))
 
     def n_under_way(self, *, limit: int) -> int:
         return self._db.fetch(lambda conn: reading.n_under_way(conn, limit=limit))

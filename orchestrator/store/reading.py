@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
@@ -46,19 +46,24 @@ def progress_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobProgre
     return found
 
 
-def newest(conn: Connection, *, limit: int) -> list[JobProgress]:
-    """Running jobs first, then the others; newest first within both."""
-    running, others = _newest()
-    rows = list(conn.execute(running, {"most": limit}))
+def newest(conn: Connection, *, limit: int, owner: str | None = None) -> list[JobProgress]:
+    """Running jobs first, then the others; newest first within both. `owner`: whose; None = everybody's."""
+    running, others = _newest("all" if owner is None else "a key's" if owner else "nobody's")
+    whose = {"owner": owner} if owner else {}
+    rows = list(conn.execute(running, {"most": limit, **whose}))
     if len(rows) < limit:
-        rows += conn.execute(others, {"most": limit - len(rows)})
+        rows += conn.execute(others, {"most": limit - len(rows), **whose})
     return [_progress(row) for row in rows]
 
 
 @cache
-def _newest() -> tuple[Select[Any], Select[Any]]:
-    """Jobs that have not ended, and the others; the newest `most`."""
+def _newest(whose: Literal["all", "a key's", "nobody's"]) -> tuple[Select[Any], Select[Any]]:
+    """Jobs that have not ended, and the others; the newest `most`, all or those of one `owner`."""
     newest_first = _jobs().order_by(t.job.c.pk.desc()).limit(bindparam("most"))
+    if whose == "a key's":  # as the index spells it
+        newest_first = newest_first.where(t.job.c.owner == bindparam("owner"), t.job.c.owner != inline(""))
+    elif whose == "nobody's":
+        newest_first = newest_first.where(t.job.c.owner == inline(""))
     running = t.job.c.state.in_([inline(state.value) for state in UNDER_WAY])
     return newest_first.where(running), newest_first.where(~running, t.job.c.state != inline(t.DELETED))
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, delete, insert, select, update
 
 from orchestrator.domain.assignments import Job, JobState
+from orchestrator.domain.keys import nothing_found
 from orchestrator.domain.queries import Query
-from orchestrator.errors import NotFoundError, StoreError
+from orchestrator.errors import StoreError
 from orchestrator.ports.jobs import Bell
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
@@ -64,13 +65,13 @@ def job_pk_of(conn: Connection, job_id: str) -> int:
     found = conn.execute(select(t.job.c.pk).where(t.job.c.id == job_id)) if is_name(job_id) else None
     pk = None if found is None else found.scalar()
     if pk is None:
-        raise NotFoundError(f"no job '{shown(job_id)}'.", remedy="List the jobs to see their ids.")
+        raise nothing_found("job", shown(job_id))
     return int(pk)
 
 
 def _insert_job(conn: Connection, job: Job) -> int | None:
     zero = dict.fromkeys(("n_total", "n_retries", *COUNTERS), 0)
-    names = {"id": checked_name("job", job.id), "kind": job.kind}
+    names = {"id": checked_name("job", job.id), "kind": job.kind, "owner": job.owner}
     row = {**names, "payload": to_json(job), "content_hash": "", **zero}
     deadline_at = None if job.deadline_s is None else db_now() + job.deadline_s
     statement = insert_or_ignore(conn, t.job).values(

@@ -111,6 +111,26 @@ def test_running_jobs_are_listed_first_then_the_newest(store: SqlJobStore) -> No
     assert [p.job.id for p in store.jobs(limit=3)] == ["new", "old", "done2"]
 
 
+@pytest.mark.parametrize(
+    ("owner", "listed"),
+    [("one", ["new1", "done1"]), ("two", ["new2"]), ("", ["nobody's"]), ("three", []), ("one'--", [])],
+)
+def test_a_list_of_an_owner_is_of_nobody_elses_jobs(
+    store: SqlJobStore, owner: str, listed: list[str]
+) -> None:
+    for job_id, of, n in [("done1", "one", 0), ("new2", "two", 1), ("nobody's", "", 1), ("new1", "one", 1)]:
+        store.submit(Job(id=job_id, composition="any", owner=of), make_queries(n))
+    assert [p.job.id for p in store.jobs(owner=owner)] == listed
+    assert len(store.jobs()) == 4
+
+
+def test_the_same_id_of_another_owner_is_another_job(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any", owner="one"), [])
+    with pytest.raises(StoreError, match="other content"):
+        store.submit(Job(id="job", composition="any", owner="two"), [])
+    assert store.job("job").job.owner == "one"
+
+
 def test_names_that_no_database_takes_are_refused(store: SqlJobStore) -> None:
     with pytest.raises(StoreError, match="cannot be stored"):
         store.submit(Job(id="a\x00b", composition="any"), [])

@@ -116,7 +116,7 @@ class FakeJobs:
         n_done = len(stored.responses)
         return JobProgress(job=stored.job, state=state, total=len(stored.queries), completed=n_done, failed=0)
 
-    def jobs(self, *, limit: int = 100) -> list[JobProgress]:
+    def jobs(self, *, limit: int = 100, owner: str | None = None) -> list[JobProgress]:
         return [self.job(job_id) for job_id in self._stored][:limit]
 
     def cancel(self, job_id: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from orchestrator.domain.assignments import Job
 from orchestrator.domain.cards import Interval
 from orchestrator.domain.feedback import ALL_SKILLS, Drift
 from tests.fakes.app import FakeApp
@@ -13,7 +14,11 @@ FEEDBACK = "/v1/feedback"
 
 @pytest.fixture
 def app() -> FakeApp:
-    return FakeApp()
+    """Knows `ask-1` and `job-1`."""
+    app = FakeApp()
+    for job_id in ("ask-1", "job-1"):
+        app.store.submit(Job(id=job_id, composition="auto"), [])
+    return app
 
 
 @pytest.fixture
@@ -66,6 +71,12 @@ def test_bad_bodies_are_422_with_the_field(
 
 def test_neither_right_nor_score_is_said_in_words(client: TestClient) -> None:
     assert "give either right or score" in client.post(FEEDBACK, json={"job": "j"}).json()["error"]["message"]
+
+
+def test_a_judgement_of_no_job_is_404(client: TestClient, app: FakeApp) -> None:
+    response = client.post(FEEDBACK, json={"job": "ask-2", "right": True})
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert app.feedback.judged == []
 
 
 def test_a_key_that_is_none_is_refused(client: TestClient) -> None:
