@@ -22,7 +22,7 @@ def batch(
     composition: Annotated[
         str | None,
         typer.Option(
-            "--composition", "-c", help="As for `ask`. Default: the `model` of OpenAI lines, else auto."
+            "--composition", "-c", help="As for `ask`. Default: the `model` of each OpenAI line, else auto."
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Only continue a job that exists.")] = False,
@@ -35,8 +35,8 @@ def batch(
 ) -> None:
     """Answer a file of questions. The same command again continues, or gives the finished answers.
 
-    Lines in OpenAI's batch form must agree in `model`, `temperature`, `max_tokens` and `seed`, which
-    then hold for the job, and are answered in OpenAI's form.
+    Lines in OpenAI's batch form may differ in `model`, `temperature`, `max_tokens`, ...: each is answered on
+    its own terms, and in OpenAI's form.
 
     Ctrl-C leaves a job that can be resumed (exit code 130); in the stack the workers go on with it.
     Exit code 1: some questions failed; their lines say why.

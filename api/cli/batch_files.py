@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 from pydantic import JsonValue
 
 from api.views.chat import Heading, chat_completion, muster_view
-from api.views.chat_requests import BatchBodies
+from api.views.chat_requests import BatchBodies, without_terms
 from api.views.jobs import answer_failure, own_line
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.assignments import JobProgress, JobState
@@ -44,8 +44,8 @@ def open_batch(
 ) -> Batch:
     """Check the whole file and store its job, or find the one that is stored already.
 
-    Without `composition` it is the `model` of the file's OpenAI lines, else `auto`. Their `max_tokens`,
-    `temperature` and `seed` hold for the whole job; lines that differ in them are refused.
+    Without `composition` each OpenAI line is answered by its own `model`, other lines by `auto`; and each on
+    its own terms (`max_tokens`, `temperature`, `seed`, ...).
 
     Without `job_id` the id follows from the file's bytes, whatever its name, the composition, the
     configuration and the cards: the same command again continues, or gives the answers that are there.
@@ -54,9 +54,10 @@ def open_batch(
         InputError: a file that cannot be used; `resume` and there is no such job.
         UnknownNameError: no such composition.
     """
-    bodies = BatchBodies(any_model=composition is not None)
+    bodies = BatchBodies(app.asking.resolve, any_model=composition is not None)
     checked = check_questions(source, read_body=bodies)
-    asked = bodies.options or AskOptions()
+    agreed = bodies.agreed if len(checked.openai_ids) == checked.n else None
+    asked = agreed or AskOptions()
     model = composition or asked.model
     name = app.asking.resolve(model)
     known = job_id or app.jobs.batch_id(checked.digest, model=model)
@@ -64,7 +65,9 @@ def open_batch(
         _require_job(app, known)
     options = asked.model_copy(update={"model": model, "job_id": known})
     label = Path(source.name).name
-    app.jobs.submit(iter_questions(source, read_body=bodies), options, label=label)
+    reader = bodies if agreed is None else without_terms(bodies)
+    compositions = bodies.compositions if agreed is None else ()
+    app.jobs.submit(iter_questions(source, read_body=reader), options, label=label, compositions=compositions)
     return Batch(known, name, int(time.time()), checked.openai_ids)
 
 
@@ -103,7 +106,7 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
     lines = (
         _openai_line(item, batch, fingerprint)
         if item.query.id in batch.openai_ids
-        else own_line(item, job_id=batch.job_id, composition=batch.composition)
+        else own_line(item, job_id=batch.job_id, composition=_composition(item, batch))
         for item in app.jobs.answers(batch.job_id)
     )
     written = (json.dumps(line, ensure_ascii=False) for line in lines)
@@ -179,6 +182,12 @@ def _write_stream(stream: IO[str], lines: Iterable[str]) -> None:
     stream.flush()
 
 
+def _composition(item: AnsweredQuery, batch: Batch) -> str:
+    """The one that a query's terms name, or the batch's."""
+    terms = item.query.terms
+    return batch.composition if terms is None or terms.composition is None else terms.composition
+
+
 def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[str, JsonValue]:
     """The output line of OpenAI's batch API; the id is the same in every run."""
     line_id = content_hash([batch.job_id, item.query.id])
@@ -186,9 +195,9 @@ def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[st
     error = answer_failure(item.answer)
     if error is not None:
         return {**line, "response": None, "error": error}
-    name = model_name(batch.composition)
-    heading = Heading(f"chatcmpl-{line_id}", batch.created, name, f"fp_{fingerprint}")
-    muster = muster_view(item.answer, job_id=batch.job_id, composition=batch.composition)
+    composition = _composition(item, batch)
+    heading = Heading(f"chatcmpl-{line_id}", batch.created, model_name(composition), f"fp_{fingerprint}")
+    muster = muster_view(item.answer, job_id=batch.job_id, composition=composition)
     completion = chat_completion(item.answer, heading, muster=muster)
     body = completion.model_dump(mode="json")
     response: JsonValue = {"status_code": 200, "request_id": f"req_{line_id}", "body": body}

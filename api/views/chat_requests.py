@@ -10,16 +10,9 @@ from api.schemas.chat import ChatRequest
 from api.views.chat import chat_content
 from orchestrator.domain.names import AUTO
 from orchestrator.domain.requests import AskOptions
+from orchestrator.domain.terms import Terms
 from orchestrator.errors import InputError
-
-AGREED = {
-    "model": "model",
-    "max_tokens": "max_tokens",
-    "temperature": "temperature",
-    "seed": "seed",
-    "trace": "muster.trace",
-}
-"""Options that a batch has one of, and the fields of a body that hold them."""
+from orchestrator.questions.files import BodyReader
 
 
 class Refusal(NamedTuple):
@@ -69,19 +62,22 @@ def chat_options(request: ChatRequest) -> AskOptions:
 
 
 class BatchBodies:
-    """Reads the `body` of each OpenAI line of one file (`questions.files.BodyReader`).
-
-    A job has one composition and one way to sample, so every line must ask for the same.
-
-    Attributes:
-        options: what the lines read so far ask for; None before the first.
+    """Reads the `body` of each OpenAI line of one file (`questions.files.BodyReader`): every line is answered
+    on its own terms.
 
     Args:
+        resolve: the composition that a model names.
         any_model: the lines' own models do not count.
+
+    Attributes:
+        compositions: that the lines read so far name.
     """
 
-    def __init__(self, *, any_model: bool) -> None:
-        self.options: AskOptions | None = None
+    def __init__(self, resolve: Callable[[str], str], *, any_model: bool) -> None:
+        self.compositions: set[str] = set()
+        self._first: AskOptions | None = None
+        self._agree = True
+        self._resolve = resolve
         self._any_model = any_model
 
     def __call__(self, body: dict[str, object]) -> dict[str, object]:
@@ -89,24 +85,30 @@ class BatchBodies:
         request = _validated(body)
         if request.stream:
             raise UnsupportedParameterError("body.stream: a batch is not streamed; leave it out")
-        self._agree(chat_options(request))
-        if request.muster.timeout_s is not None:
-            raise InputError("body.muster.timeout_s: a batch has no time limit; leave it out")
-        extras = {"options": request.muster.options, "answer_type": request.muster.answer_type}
-        given = {name: value for name, value in extras.items() if value is not None}
-        return {**chat_content(request.messages), **given}
-
-    def _agree(self, options: AskOptions) -> None:
+        options = chat_options(request)
         if self._any_model:
             options = options.model_copy(update={"model": AUTO})
-        before = self.options = self.options or options
-        for name, field in AGREED.items():
-            here, there = getattr(options, name), getattr(before, name)
-            if here != there:
-                raise InputError(
-                    f"body.{field} is {_shown(here)} here and {_shown(there)} on the lines before; "
-                    "a batch has one, so split the file"
-                )
+        if request.muster.timeout_s is not None:
+            raise InputError("body.muster.timeout_s: a batch has no time limit; leave it out")
+        composition = None if self._any_model else self._resolve(options.model)
+        if composition is not None:
+            self.compositions.add(composition)
+        self._first = self._first or options
+        self._agree = self._agree and options == self._first
+        extras = {"options": request.muster.options, "answer_type": request.muster.answer_type}
+        given = {name: value for name, value in extras.items() if value is not None}
+        terms = Terms(**{**options.said, "composition": composition})
+        return {**chat_content(request.messages), **given, "terms": terms}
+
+    @property
+    def agreed(self) -> AskOptions | None:
+        """Options of every line read so far; None = they differ, or there are none."""
+        return self._first if self._agree else None
+
+
+def without_terms(read: BodyReader) -> BodyReader:
+    """The reader of a file whose lines agree: their terms are the job's."""
+    return lambda body: {name: value for name, value in read(body).items() if name != "terms"}
 
 
 def _validated(body: dict[str, object]) -> ChatRequest:
@@ -114,7 +116,3 @@ def _validated(body: dict[str, object]) -> ChatRequest:
         return ChatRequest.model_validate(body)
     except ValidationError as error:
         raise field_error(error.errors(include_url=False)[0], prefix="body.") from None
-
-
-def _shown(value: object) -> str:
-    return "not set" if value is None else repr(value)

@@ -33,6 +33,9 @@ def expert_call(
         sampling=Sampling(
             max_tokens=min(job.max_tokens or expert.max_tokens, expert.max_tokens),
             temperature=expert.temperature if job.temperature is None else job.temperature,
+            top_p=1.0 if job.top_p is None else job.top_p,
+            stop=job.stop,
+            structured_output=job.structured_output,
             seed=call_seed(job.seed, query, expert.id, sample_ix),
             stream=stream,
             trace=job.trace,

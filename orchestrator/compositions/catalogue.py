@@ -20,6 +20,7 @@ from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measur
 from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import AUTO, EXPERT_PREFIX, ROUTE_PREFIX
+from orchestrator.domain.terms import Shape
 from orchestrator.errors import MusterError, UnknownNameError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Aggregator, Composition, Pace, Router
@@ -126,7 +127,7 @@ class Catalogue:
         with self._lock:
             self._knowledge: Knowledge | None = None
             self._reader: SkillReader | None = None
-            self._kept: OrderedDict[str, Parts] = OrderedDict()
+            self._kept: OrderedDict[Shape, Parts] = OrderedDict()
             self._rounds: AnnotationRound | None = None
 
     @property
@@ -193,7 +194,7 @@ class Catalogue:
             return self._rounds
         if name.startswith(ROUTE_PREFIX):
             return DryRun(name, self._make(job.replaced(composition=name.removeprefix(ROUTE_PREFIX))))
-        return self._ensemble(job, self._parts(name))
+        return self._ensemble(job, self._parts(Shape(name, job.router, job.k)))
 
     def _ensemble(self, job: Job, parts: Parts) -> Ensemble:
         if job.temperature is None and parts.temperature is not None:
@@ -210,16 +211,17 @@ class Catalogue:
             abstain_below=parts.abstain_below,
         )
 
-    def _parts(self, name: str) -> Parts:
-        if name in self._kept:
-            self._kept.move_to_end(name)
-            return self._kept[name]
-        made = self._kept[name] = self._fit(name)
+    def _parts(self, shape: Shape) -> Parts:
+        if shape in self._kept:
+            self._kept.move_to_end(shape)
+            return self._kept[shape]
+        made = self._kept[shape] = self._fit(shape)
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return made
 
-    def _fit(self, name: str) -> Parts:
+    def _fit(self, shape: Shape) -> Parts:
+        name = shape.composition or AUTO
         if name.startswith(EXPERT_PREFIX):
             # Nothing is chosen or voted on: no profile is read, and no text is embedded.
             only = name.removeprefix(EXPERT_PREFIX)
@@ -234,7 +236,7 @@ class Catalogue:
         if spec.mixture is not None:
             names = experts_of_store(self._pool, spec.mixture, composition=name)
             allowed = tuple(expert_id for expert_id in allowed if expert_id in names)
-        return self._fitted(spec, expert_ids=allowed, known=self.knowledge)
+        return self._fitted(reshaped(spec, shape), expert_ids=allowed, known=self.knowledge)
 
     def _fitted(self, spec: CompositionSettings, *, expert_ids: tuple[str, ...], known: Knowledge) -> Parts:
         cards, profile = known
@@ -272,8 +274,8 @@ class Catalogue:
     def later_engines(self, job: Job) -> tuple[str, ...]:
         """Engines that a later stage of a job may need (`ports.LaterEngines`): a function of its settings.
         A job whose composition cannot be built has none; its queries fail when they are stepped."""
-        spec = self._specs.get(job.composition)
-        if spec is None or not self._asks_model(spec):
+        specs = [self._specs.get(name) for name in (job.composition, *job.compositions)]
+        if not any(spec is not None and self._asks_model(spec) for spec in specs):
             return ()
         return tuple(dict.fromkeys(e.engine.id for e in self._pool.aggregators))
 
@@ -302,6 +304,19 @@ class Catalogue:
             known = self.knowledge
             self._reader = SkillReader(self._annotator(known), self._matcher(known), self._embedder())
         return self._reader
+
+
+def reshaped(spec: CompositionSettings, shape: Shape) -> CompositionSettings:
+    """The settings with another router, which has none of the old one's options, or another number of
+    recruits."""
+    changes: dict[str, object] = {}
+    if shape.router is not None and shape.router != spec.router:
+        changes = {"router": shape.router, "router_options": {}}
+    if shape.k is not None:
+        options = changes.get("router_options", spec.router_options)
+        assert isinstance(options, dict)
+        changes["router_options"] = {**options, "k": shape.k}
+    return spec.model_copy(update=changes)
 
 
 def _pace(aggregator: Aggregator, spec: CompositionSettings) -> Pace | None:

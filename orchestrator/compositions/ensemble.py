@@ -30,7 +30,7 @@ class Ensemble:
 
     Args:
         reader: None where the router reads no text.
-        job: supplies the seed and per-job overrides of max_tokens and temperature.
+        job: the terms of queries that say nothing else themselves; its seed draws who is recruited.
         quotes: a lone recruit's words will be the answer; nobody else is asked.
         waves: whom to ask first, and when to ask reserves; None = all recruits at once, and no reserve.
         abstain_below: confidence under which an answer is withheld; None = never.
@@ -90,6 +90,8 @@ class Ensemble:
             inputs = self._inputs([s.query for s in states], [s.responses for s in states])
             decisions = self._router.recruit(inputs, rng=random.Random(self._job.seed))
         except RoutingError as error:
+            if len(states) > 1:  # it may be one query's terms
+                return {i: step for state in states for i, step in self._recruit([state]).items()}
             return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
         return {
             state.id: self._opening(state, decision)
@@ -108,20 +110,21 @@ class Ensemble:
         self, queries: Sequence[Query], responses: Sequence[Sequence[Response]]
     ) -> list[RoutingInput]:
         if self._reader is not None:
-            return self._reader.read(queries, responses)
-        return [RoutingInput(query, (), _NO_VECTOR) for query in queries]
+            read = self._reader.read(queries, responses)
+        else:
+            read = [RoutingInput(query, (), _NO_VECTOR) for query in queries]
+        return [item._replace(terms=self._job.under(item.query.terms)) for item in read]
 
     def _expert_calls(self, query: Query, expert_ids: Sequence[str], decision: Decision) -> tuple[Call, ...]:
         mixtures = {recruit.expert_id: recruit.mixture for recruit in decision.recruits}
         asked: dict[str, int] = {}
         calls = []
-        stream = self._job.stream and self._quotes and len(expert_ids) == 1
+        job = self._job.under(query.terms)
+        stream = job.stream and self._quotes and len(expert_ids) == 1
         for expert_id in expert_ids:
             expert, sample_ix = self._pool.by_id[expert_id], asked.get(expert_id, 0)
             mixture = mixtures.get(expert_id, ())
-            calls.append(
-                expert_call(expert, query, self._job, sample_ix=sample_ix, stream=stream, mixture=mixture)
-            )
+            calls.append(expert_call(expert, query, job, sample_ix=sample_ix, stream=stream, mixture=mixture))
             asked[expert_id] = sample_ix + 1
         return tuple(calls)
 
@@ -134,7 +137,8 @@ class Ensemble:
 
     def _in_flight(self, state: QueryState) -> InFlight:
         """The query with what its job asks of an aggregator's calls, and its experts' responses."""
-        ours = {"seed": self._job.seed, "max_tokens": self._job.max_tokens}
+        job = self._job.under(state.query.terms)
+        ours = {"seed": job.seed, "max_tokens": job.max_tokens}
         state = self._without_gone(state).model_copy(update=ours)
         return state, [r for r in state.responses if r.role is CallRole.EXPERT]
 
@@ -152,7 +156,8 @@ class Ensemble:
             return step
         recruits = state.decision.expert_ids if state.decision else ()
         by_id = self._pool.by_id
-        notes = length_notes(self._job, [by_id[expert_id] for expert_id in recruits if expert_id in by_id])
+        job = self._job.under(state.query.terms)
+        notes = length_notes(job, [by_id[expert_id] for expert_id in recruits if expert_id in by_id])
         answer = step.answer.model_copy(
             update={
                 "decision": state.decision,

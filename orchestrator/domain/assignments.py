@@ -4,11 +4,12 @@ import math
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.queries import Message, Query
+from orchestrator.domain.terms import StructuredOutput, Terms
 from orchestrator.domain.values import Value
 from orchestrator.errors import ContextExceededError, InputError
 
@@ -33,21 +34,6 @@ AGGREGATING = frozenset(CallRole) - {CallRole.ANNOTATE, CallRole.EXPERT}
 
 BATCH, INTERACTIVE = 0, 10
 """Priorities: larger goes first."""
-
-
-class StructuredOutput(Value):
-    """Form of an output; exactly one is set: one of the texts `choice`, a text that `regex` matches
-    as a whole, or JSON of a schema."""
-
-    choice: tuple[str, ...] = ()
-    regex: str | None = None
-    json_schema: dict[str, JsonValue] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if [bool(self.choice), self.regex is not None, self.json_schema is not None].count(True) != 1:
-            raise ValueError("set exactly one of choice, regex and json_schema")
-        return self
 
 
 class Sampling(Value):
@@ -183,28 +169,34 @@ UNDER_WAY = (JobState.RUNNING, JobState.CANCELLING, JobState.EXPIRING)
 """States of a job that has not ended."""
 
 
-class Job(Value):
-    """A user's submission. `composition` names what answers it. `deadline_s`: seconds after its submission
-    at which it expires; None = never. `stream`: somebody reads its one answer while it is written, where
-    it is in one expert's words. `fingerprint`: of the request, where the same request may come twice.
-    `trace`: fusions are to say what they chose at each token. `owner`: id of the key that it was submitted
-    with; "" = nobody's."""
+class Job(Terms):
+    """A user's submission, and the terms on which its queries are answered that say nothing else themselves.
+    `composition` names what answers it; `compositions` those that queries of it name. `deadline_s`: seconds
+    after its submission at which it expires; None = never. `stream`: somebody reads its one answer while it
+    is written, where it is in one expert's words. `fingerprint`: of the request, where the same request may
+    come twice. `owner`: id of the key that it was submitted with; "" = nobody's."""
 
     id: str
     kind: str = "batch"
     composition: str
+    compositions: tuple[str, ...] = ()
     priority: int = BATCH
     seed: int = 0
-    max_tokens: int | None = None
-    temperature: float | None = None
-    experts: tuple[str, ...] = ()
     config_hash: str = ""
     label: str = ""
     deadline_s: float | None = Field(default=None, gt=0)
     stream: bool = False
     fingerprint: str = ""
-    trace: bool = False
     owner: str = ""
+
+    def under(self, terms: Terms | None) -> Self:
+        """The job as it is for a query with terms of its own; its draws are the query's."""
+        return self if terms is None or not terms.said else self.model_copy(update=terms.said)
+
+    def shaped(self, terms: Terms | None) -> Self:
+        """The job with the composition that a query's terms name, and its parts; nothing else of them."""
+        said = {} if terms is None else {k: v for k, v in terms.shape._asdict().items() if v is not None}
+        return self.model_copy(update=said) if said else self
 
 
 class JobProgress(Value):

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from orchestrator.domain.terms import Terms
 from orchestrator.domain.values import Value, content_hash
 
 MAX_OPTIONS = 26
@@ -49,7 +50,8 @@ class Query(Value):
     present only in labelled sets and never shown to an expert. `context` holds the messages that
     came before the question in a conversation. `domain` and `skills` are labels of a data set:
     for reports, never for routing. `candidates` are answers to choose from: questions of the aggregator
-    exam (methods 1.4) have them.
+    exam (methods 1.4) have them. `terms`: how it is to be answered, where it is not as its job says; no part
+    of what is asked.
     """
 
     id: str = Field(min_length=1, max_length=512)
@@ -61,6 +63,7 @@ class Query(Value):
     skills: tuple[str, ...] = ()
     context: tuple[Message, ...] = ()
     candidates: tuple[str, ...] = ()
+    terms: Terms | None = None
 
     @field_validator("question")
     @classmethod

@@ -19,14 +19,17 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.cards import FloatMatrix
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
+from orchestrator.domain.terms import NO_TERMS, Terms
 
 
 class RoutingInput(NamedTuple):
-    """One query as a router may look at it: the text, its embedding, its matched skills. Never a label."""
+    """One query as a router may look at it: its text, embedding, matched skills, and the terms on which it is
+    answered. Never a label."""
 
     query: Query
     skills: tuple[SkillTag, ...]
     embedding: FloatMatrix  # float32 [D]
+    terms: Terms = NO_TERMS
 
 
 class Router(Protocol):

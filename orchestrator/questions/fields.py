@@ -21,7 +21,7 @@ def parse_query(data: Mapping[str, object]) -> Query:
         field = ".".join(str(part) for part in first["loc"]) or None
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            valid = ", ".join(sorted(set(Query.model_fields) - {"context", "candidates"}))
+            valid = ", ".join(sorted(set(Query.model_fields) - {"context", "candidates", "terms"}))
             message = f"unknown field; valid: {valid}"
         raise InputError(f"{field}: {message}" if field else message, param=field) from None
 

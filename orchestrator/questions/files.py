@@ -302,6 +302,8 @@ def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) 
     data = parse_object(raw)
     if "custom_id" in data or "body" in data:
         data = _from_openai(data, read_body or _messages_only)
+    elif "terms" in data:  # not from outside: they name what is on the books only
+        raise InputError("terms: unknown field", param="terms")
     data.setdefault("id", f"line-{number}")
     if data.get("options") and "answer_type" not in data:
         data["answer_type"] = "choice"

@@ -66,16 +66,18 @@ class Jobs:
         *,
         label: str = "",
         deadline_s: float | None = None,
+        compositions: Collection[str] = (),
     ) -> str:
         """Store a batch in one transaction and return its job id. Equal id and content: a no-op.
 
         Args:
+            compositions: that the queries' terms name, resolved.
             deadline_s: seconds from now after which what is open ends as `batch_expired`.
 
         Raises:
             UnknownNameError: no such model.
         """
-        job = self.job_of(options, label=label, deadline_s=deadline_s)
+        job = self.job_of(options, label=label, deadline_s=deadline_s, compositions=compositions)
         self._submitter.put(job, queries)
         return job.id
 
@@ -96,9 +98,18 @@ class Jobs:
         self._dispatcher.notify()
         return stored.id
 
-    def job_of(self, options: AskOptions, *, label: str = "", deadline_s: float | None = None) -> Job:
+    def job_of(
+        self,
+        options: AskOptions,
+        *,
+        label: str = "",
+        deadline_s: float | None = None,
+        compositions: Collection[str] = (),
+    ) -> Job:
         """The job that `submit` would store."""
-        return self._submitter.job(options, kind="batch", label=label, deadline_s=deadline_s)
+        return self._submitter.job(
+            options, kind="batch", label=label, deadline_s=deadline_s, compositions=compositions
+        )
 
     def batch_id(self, content: str, *, model: str) -> str:
         """The id of a batch that gives none: equal content, composition, configuration and cards, equal id.

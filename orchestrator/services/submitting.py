@@ -63,30 +63,30 @@ class Submitter:
         label: str = "",
         deadline_s: float | None = None,
         stream: bool = False,
+        compositions: Collection[str] = (),
     ) -> Job:
         """The job of a request; not on the books yet.
 
         Args:
             prefix: put before the composition's name.
+            compositions: that queries of the job name.
 
         Raises:
             UnknownNameError: no such model.
         """
+        said = {"seed": self._seed, **options.said, "composition": prefix + self.resolve(options.model)}
         return Job(
             id=options.job_id or f"{kind}-{uuid.uuid4().hex}",
             kind=kind,
-            composition=prefix + self.resolve(options.model),
+            compositions=tuple(sorted(compositions)),
             priority=priority,
-            seed=self._seed if options.seed is None else options.seed,
-            max_tokens=options.max_tokens,
-            temperature=options.temperature,
             config_hash=self.config_hash,
             label=label,
             deadline_s=deadline_s,
             stream=stream,
             fingerprint=options.fingerprint,
-            trace=options.trace,
             owner=options.owner,
+            **said,
         )
 
     def put(self, job: Job, queries: Iterable[Query]) -> None:

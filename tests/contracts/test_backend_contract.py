@@ -11,9 +11,10 @@ import pytest
 from pydantic import JsonValue
 
 from orchestrator.domain.answers import FinishReason
-from orchestrator.domain.assignments import INTERACTIVE, Sampling, StructuredOutput
+from orchestrator.domain.assignments import INTERACTIVE, Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
+from orchestrator.domain.terms import StructuredOutput
 from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
 from orchestrator.pool import EngineAccess
 from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Tokens

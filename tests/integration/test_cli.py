@@ -260,6 +260,23 @@ def test_openai_lines_give_openai_lines(profiled: Path, tmp_path: Path, capsys: 
     assert (response["body"]["object"], response["body"]["model"]) == ("chat.completion", "alpha")
 
 
+def test_a_file_of_different_models_loads_each_engine_once(
+    profiled: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    models = ["alpha", "org/beta", "auto", "muster/majority_all", "gamma"]
+    lines = []
+    for n in range(60):
+        body = {"model": models[n % 5], "messages": [{"role": "user", "content": question(n)}], "seed": n}
+        lines.append({"custom_id": f"c{n}", "method": "POST", "url": "/v1/chat/completions", "body": body})
+    file = tmp_path / "mixed.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    summary = run_json(profiled, capsys, "batch", str(file), "-o", str(tmp_path / "out.jsonl"))
+    bodies = [line["response"]["body"] for line in rows(tmp_path / "out.jsonl")]
+    assert [body["model"] for body in bodies] == [models[n % 5] for n in range(60)]
+    assert {body["muster"]["answered_by"] for body in bodies[1::5]} == {"org/beta"}
+    assert (summary["completed"], summary["loads"]) == (60, 3)
+
+
 def test_failed_questions_are_lines_with_an_error_and_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

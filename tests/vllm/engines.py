@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from orchestrator.domain.assignments import Sampling, StructuredOutput
+from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
+from orchestrator.domain.terms import StructuredOutput
 from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.transformers import TransformersBackend
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.answers import FinishReason
-from orchestrator.domain.assignments import INTERACTIVE, StructuredOutput
+from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.terms import StructuredOutput
 from orchestrator.errors import BackendError, EngineLoadError
 from orchestrator.ports.engines import Failed, Finished, Tokens
 from tests.dense_fusion import DenseMember

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator.domain.answers import FinishReason
-from orchestrator.domain.assignments import INTERACTIVE, StructuredOutput
+from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.terms import StructuredOutput
 from orchestrator.ports.engines import Failed, Finished, Tokens
 from tests.vllm.engines import (
     FOREVER,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import BATCH, Ask, Done, Job, QueryState, Step
+from orchestrator.domain.terms import Shape
 from orchestrator.errors import (
     EmbedderError,
     MusterError,
@@ -122,7 +123,7 @@ class Advancer:
             min_priority=self.min_priority,
         )
         self._n_postponed = 0
-        steps = [taken for group in _by_job(states) for taken in self._steps(group)]
+        steps = [taken for group in _by_shape(states) for taken in self._steps(group)]
         n_steps = self._apply(steps) if steps else 0
         asked = sum(isinstance(step, Ask) for _, step in steps)
         job_ids = frozenset(state.job_id for state, _ in steps)
@@ -132,7 +133,7 @@ class Advancer:
 
     def _steps(self, states: Sequence[QueryState]) -> list[Taken]:
         try:
-            job = self._jobs.job(states[0].job_id).job
+            job = self._jobs.job(states[0].job_id).job.shaped(states[0].query.terms)
         except NotFoundError:
             return []  # it was deleted since
         try:
@@ -248,10 +249,12 @@ class Advancer:
             return self._store.advance([(state, _failed(error))], self._engine_of)
 
 
-def _by_job(states: Sequence[QueryState]) -> list[list[QueryState]]:
-    groups: dict[str, list[QueryState]] = {}
+def _by_shape(states: Sequence[QueryState]) -> list[list[QueryState]]:
+    """Queries of one job whose terms name the same composition and parts are stepped together."""
+    groups: dict[tuple[str, Shape], list[QueryState]] = {}
     for state in states:
-        groups.setdefault(state.job_id, []).append(state)
+        terms = state.query.terms
+        groups.setdefault((state.job_id, Shape() if terms is None else terms.shape), []).append(state)
     return list(groups.values())
 
 

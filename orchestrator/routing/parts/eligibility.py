@@ -1,6 +1,6 @@
-"""Hard constraints before any router ranks anybody: an expert whose context cannot hold a query, or whose
-engine no device can load, is not recruited for it. The one place where this is decided, for every row of the
-router table.
+"""Hard constraints before any router ranks anybody: an expert whom the query's terms leave out, whose context
+cannot hold the query, or whose engine no device can load, is not recruited for it. The one place where this
+is decided, for every row of the router table.
 
 Servers that do not answer are left alone where calls are made (`workers.backends.http.breaker`). Answers are
 read from plain text, so structured output limits nobody.
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.queries import Query, rough_tokens
+from orchestrator.errors import NoCapableExpertError
 from orchestrator.ports.composing import Router, RoutingInput
 from orchestrator.routing.parts.context import RouterContext
 from orchestrator.runtime.garbage import no_cycle_collection
@@ -28,12 +29,15 @@ class _Part(NamedTuple):
     expert_ids: tuple[str, ...]
     n_down: int
     n_short: int
+    n_barred: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
         down = f"{self.n_down} experts left out: their engine cannot be loaded"
         short = f"{self.n_short} experts left out: the query exceeds their context"
-        return (*([down] if self.n_down else []), *([short] if self.n_short else []))
+        barred = f"{self.n_barred} experts left out: they may not be asked"
+        said = ((self.n_down, down), (self.n_short, short), (self.n_barred, barred))
+        return tuple(text for n, text in said if n)
 
 
 class ScreenedRouter:
@@ -58,11 +62,11 @@ class ScreenedRouter:
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         down = self._down()
         long = {i: n for i, item in enumerate(batch) if (n := prompt_tokens(item.query)) >= self._shortest}
-        if not long and not down:
+        if not long and not down and not any(item.terms.experts for item in batch):
             return self._everybody.recruit(batch, rng=rng)
         parts: dict[_Part, list[int]] = {}
-        for i in range(len(batch)):
-            parts.setdefault(self._part(long.get(i, 0), down), []).append(i)
+        for i, item in enumerate(batch):
+            parts.setdefault(self._part(long.get(i, 0), down, item.terms.experts), []).append(i)
         return self._recruit_parts(batch, parts, rng)
 
     def _down(self) -> frozenset[str]:
@@ -71,13 +75,29 @@ class ScreenedRouter:
         down = frozenset([i for i in self._of_pool if engines and self._engine_id(i) in engines])
         return frozenset() if down.issuperset(self._of_pool) else down
 
-    def _part(self, n_tokens: int, down: frozenset[str]) -> _Part:
-        """Who can be loaded and has room for the prompt and a token more. Nobody has: all that can be loaded,
-        for their engines count exactly."""
-        able = [(i, e) for i, e in zip(self._of_pool, self._experts, strict=True) if i not in down]
+    def _part(self, n_tokens: int, down: frozenset[str], named: Sequence[str]) -> _Part:
+        """Who may be asked, can be loaded, and has room for the prompt and a token more. Nobody has: all that
+        can be loaded, for their engines count exactly.
+
+        Args:
+            named: those who may be asked; none = everybody.
+
+        Raises:
+            NoCapableExpertError: none of `named` is among the router's.
+        """
+        pool = list(zip(self._of_pool, self._experts, strict=True))
+        allowed = [(i, e) for i, e in pool if not named or i in named]
+        if not allowed:
+            raise NoCapableExpertError(
+                "no expert that may be asked is part of this composition.",
+                param="muster.experts",
+                remedy="Name others, or another composition.",
+            )
+        able = [(i, e) for i, e in allowed if i not in down] or allowed
         fits = tuple([i for i, e in able if e is None or n_tokens < e.engine.max_model_len])
         n_short = len(able) - len(fits) if fits else 0
-        return _Part(fits or tuple([i for i, _ in able]), len(down), n_short)
+        n_down, n_barred = len(allowed) - len(able), len(pool) - len(allowed)
+        return _Part(fits or tuple([i for i, _ in able]), n_down, n_short, n_barred)
 
     def _recruit_parts(
         self, batch: Sequence[RoutingInput], parts: Mapping[_Part, list[int]], rng: random.Random

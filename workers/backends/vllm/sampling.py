@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
-from orchestrator.domain.assignments import Sampling, StructuredOutput
+from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.terms import StructuredOutput
 from orchestrator.ports.engines import TokenLogprob, TokenLogprobs
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from api.cli.batch_files import Batch, check_output, open_batch, write_answers
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.domain.terms import Terms
 from orchestrator.errors import InputError, UnknownNameError
 from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.questions.files import QuestionFileError, Source
@@ -112,14 +113,41 @@ def test_a_given_composition_goes_before_the_lines_models_whatever_they_are(tmp_
 
 @pytest.mark.parametrize(
     ("field", "first", "other"),
-    [("model", "auto", "beta"), ("temperature", 0, 1), ("max_tokens", 5, None), ("seed", None, 1)],
+    [("temperature", 0, 1), ("max_tokens", 5, None), ("seed", None, 1), ("seed", 0, None)],
 )
-def test_lines_that_differ_are_refused_with_their_numbers(
+def test_lines_that_differ_are_each_answered_on_their_own_terms(
     tmp_path: Path, field: str, first: object, other: object
 ) -> None:
     lines = [openai_line("a", **{field: first}), openai_line("b", **{field: other})]
-    with pytest.raises(QuestionFileError, match=rf"line 2: body\.{field} is .* on the lines before"):
-        submitted(tmp_path, *lines)
+    _, queries = submitted(tmp_path, *lines)
+    assert [getattr(q.terms, field) for q in queries] == [first, other]
+
+
+def test_lines_of_different_models_are_answered_by_them(tmp_path: Path) -> None:
+    lines = [openai_line("a", model="auto"), openai_line("b", model="beta"), openai_line("c", model="auto")]
+    job, queries = submitted(tmp_path, *lines)
+    assert [q.terms.composition for q in queries if q.terms] == ["auto", "expert:beta", "auto"]
+    assert (job.composition, job.compositions) == ("auto", ("auto", "expert:beta"))
+
+
+def test_terms_that_all_lines_agree_on_are_the_jobs(tmp_path: Path) -> None:
+    lines = [openai_line(i, model="beta", seed=0, max_tokens=9) for i in "ab"]
+    job, queries = submitted(tmp_path, *lines)
+    assert [q.terms for q in queries] == [None, None]
+    assert (job.composition, job.seed, job.max_tokens, job.compositions) == ("expert:beta", 0, 9, ())
+
+
+def test_lines_of_our_own_form_keep_the_jobs_terms_beside_others(tmp_path: Path) -> None:
+    own = json.dumps({"id": "b", "question": "Why?"})
+    job, queries = submitted(tmp_path, openai_line("a", model="beta", temperature=1), own)
+    assert (job.composition, job.temperature, queries[1].terms) == ("auto", None, None)
+    assert queries[0].terms == Terms(composition="expert:beta", temperature=1)
+
+
+def test_a_line_of_our_own_form_cannot_name_what_is_on_the_books(tmp_path: Path) -> None:
+    own = json.dumps({"id": "a", "question": "Why?", "terms": {"composition": "roll_call"}})
+    with pytest.raises(QuestionFileError, match="line 1: terms: unknown field"):
+        submitted(tmp_path, own)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +179,7 @@ def test_a_model_that_is_not_served_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_what_a_job_is_called_on_the_books_names_no_model(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown model 'expert:beta'.* Valid: auto, beta, "):
+    with pytest.raises(QuestionFileError, match=r"line 1: unknown model 'expert:beta'.* Valid: auto, beta, "):
         submitted(tmp_path, openai_line("a", model="expert:beta"))
     with pytest.raises(UnknownNameError):
         submitted(tmp_path, openai_line("a"), composition="expert:beta")

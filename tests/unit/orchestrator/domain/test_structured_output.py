@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.domain.assignments import Sampling, StructuredOutput
+from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.terms import StructuredOutput
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.answers import FinishReason, Usage
-from orchestrator.domain.assignments import Sampling, StructuredOutput
+from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.fusions import FusionStep, FusionTrace
 from orchestrator.domain.queries import Message
+from orchestrator.domain.terms import StructuredOutput
 from orchestrator.errors import EngineCrashedError
 from orchestrator.ports.engines import (
     Blame,

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.domain.assignments import INTERACTIVE, Job, QueryState, Step
 from orchestrator.domain.queries import Query
+from orchestrator.domain.terms import Terms
 from orchestrator.errors import EmbedderError, UnknownNameError
 from orchestrator.ports.composing import Composition
 from orchestrator.store import SqlJobStore
@@ -191,3 +192,19 @@ def test_experts_that_are_not_known_here_are_asked_by_others(store: SqlJobStore,
     )
     fresh.chunk()
     assert store.job("job").n_assignments == 2
+
+
+def test_queries_are_stepped_by_the_composition_that_their_terms_name(
+    store: SqlJobStore, clock: HandClock
+) -> None:
+    built: list[tuple[str, int | None]] = []
+
+    def build(job: Job) -> Composition:
+        built.append((job.composition, job.k))
+        return Moody(lambda _: None)
+
+    terms = [None, Terms(composition="other"), Terms(seed=3), Terms(composition="other", k=2), Terms(k=2)]
+    queries = [query.model_copy(update={"terms": t}) for query, t in zip(make_queries(5), terms, strict=True)]
+    submit(store, queries)
+    make_advancer(store, build, clock).chunk()
+    assert built == [("any", None), ("other", None), ("other", 2), ("any", 2)]

@@ -4,6 +4,9 @@ import pytest
 
 from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Expert
+from orchestrator.domain.terms import Terms
+from orchestrator.errors import NoCapableExpertError
+from orchestrator.ports.composing import RoutingInput
 from orchestrator.routing import ROUTERS, RouterContext, make_router
 from orchestrator.routing.parts.eligibility import prompt_tokens
 from tests.fakes.app import make_expert
@@ -95,3 +98,27 @@ def test_an_engine_that_loads_again_is_recruited_again() -> None:
     engines.pop(0)
     (after,) = router.recruit([BRIEF], rng=random.Random(1))
     assert (before.expert_ids, after.expert_ids) == (("long",), ("short",))
+
+
+def named(*expert_ids: str) -> RoutingInput:
+    return BRIEF._replace(terms=Terms(experts=expert_ids))
+
+
+@pytest.mark.parametrize("name", sorted(ROUTERS))
+def test_nobody_is_recruited_whom_the_terms_leave_out(name: str) -> None:
+    free, bound = make_router(name, POOL).recruit([BRIEF, named("long", "unknown")], rng=random.Random(1))
+    asked = {*bound.expert_ids, *(r.expert_id for r in bound.reserves)}
+    assert asked <= {"long", "unknown"}
+    assert bound.notes[-1] == "1 experts left out: they may not be asked"
+    assert free == make_router(name, BARE).recruit([BRIEF], rng=random.Random(1))[0]
+
+
+def test_terms_that_leave_nobody_are_refused() -> None:
+    with pytest.raises(NoCapableExpertError, match="no expert that may be asked"):
+        make_router("best_single", POOL).recruit([named("stranger")], rng=random.Random(1))
+
+
+def test_who_may_be_asked_is_asked_even_where_only_others_have_the_room() -> None:
+    lengthy = LENGTHY._replace(terms=Terms(experts=("short",)))
+    (decision,) = make_router("best_single", POOL).recruit([lengthy], rng=random.Random(1))
+    assert decision.expert_ids == ("short",)

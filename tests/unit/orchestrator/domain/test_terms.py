@@ -1,0 +1,41 @@
+from orchestrator.domain.assignments import Job
+from orchestrator.domain.requests import AskOptions
+from orchestrator.domain.terms import Shape, StructuredOutput, Terms
+
+JOB = Job(id="j", composition="auto", seed=7, temperature=0.5, max_tokens=9)
+
+
+def test_zero_is_said_and_nothing_is_not() -> None:
+    assert Terms(seed=0, temperature=0.0, stop=(), trace=False).said == {"seed": 0, "temperature": 0.0}
+
+
+def test_a_query_without_terms_is_answered_on_its_jobs() -> None:
+    assert JOB.under(None) is JOB
+    assert JOB.under(Terms()) is JOB
+
+
+def test_what_a_query_says_goes_before_what_its_job_says() -> None:
+    own = JOB.under(Terms(temperature=0.0, stop=("x",)))
+    assert (own.temperature, own.stop, own.seed, own.max_tokens) == (0.0, ("x",), 7, 9)
+
+
+def test_a_composition_is_chosen_by_the_shape_alone() -> None:
+    terms = Terms(composition="expert:a", k=2, seed=1, temperature=0.0)
+    assert terms.shape == Shape("expert:a", None, 2)
+    shaped = JOB.shaped(terms)
+    assert (shaped.composition, shaped.k, shaped.seed, shaped.temperature) == ("expert:a", 2, 7, 0.5)
+    assert JOB.shaped(Terms(seed=1)) is JOB
+
+
+def test_options_of_a_request_are_terms() -> None:
+    form = StructuredOutput(json_schema={"type": "object"})
+    assert AskOptions(model="auto", structured_output=form, seed=0).said == {
+        "structured_output": form,
+        "seed": 0,
+    }
+
+
+def test_jobs_that_were_stored_before_there_were_terms_are_read() -> None:
+    text = '{"id":"j","composition":"auto","seed":3,"experts":["a"],"max_tokens":5,"trace":true}'
+    job = Job.model_validate_json(text)
+    assert (job.seed, job.experts, job.max_tokens, job.trace) == (3, ("a",), 5, True)
