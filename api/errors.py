@@ -1,8 +1,9 @@
 """Errors on the wire: OpenAI's error object, and the one table from error codes to HTTP statuses.
 
-A timeout is 504, not 408: the caller did nothing wrong, the experts were too slow. OpenAI's SDK
-retries every status from 500 on unless told otherwise, and a question that failed or timed out
-would only repeat the same work, so `x-should-retry` says false except where waiting helps.
+Whatever is wrong with a request is 400, as clients of OpenAI's API expect. A timeout is 504, not 408: the
+caller did nothing wrong, the experts were too slow. OpenAI's SDK retries 408, 409, 429 and every status from
+500 on unless told otherwise, and a question that failed would only repeat the same work: `x-should-retry`
+says false except where waiting helps. Some clients do not look at it, so what no repeat can heal is a 4xx.
 """
 
 import logging
@@ -20,6 +21,9 @@ from orchestrator.questions.files import QuestionFileError
 
 log = logging.getLogger(__name__)
 
+SHOWN_FIELDS = 12
+"""Fields at fault that a message names."""
+
 
 class MalformedBodyError(InputError):
     """A body that cannot be read as one JSON document."""
@@ -28,7 +32,7 @@ class MalformedBodyError(InputError):
 
 
 class UnsupportedParameterError(InputError):
-    """A field of OpenAI's API with a value that Muster cannot honour."""
+    """Fields that Muster does not know, or has no way to honour as they are."""
 
     code = "unsupported_parameter"
 
@@ -94,7 +98,7 @@ _UNAVAILABLE = "service_unavailable_error"
 
 STATUSES: Mapping[str, ErrorStatus] = {
     # what the caller sent
-    "invalid_request": ErrorStatus(422, _REQUEST),
+    "invalid_request": ErrorStatus(400, _REQUEST),
     "invalid_json": ErrorStatus(400, _REQUEST),
     "invalid_jsonl": ErrorStatus(400, _REQUEST),
     "unsupported_parameter": ErrorStatus(400, _REQUEST),
@@ -116,14 +120,19 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "unknown_name": ErrorStatus(404, _MISSING),
     "not_found": ErrorStatus(404, _MISSING),
     "context_exceeded": ErrorStatus(400, _REQUEST, code="context_length_exceeded"),
-    "unsupported": ErrorStatus(422, _REQUEST),
-    "incompatible_models": ErrorStatus(422, _REQUEST),
+    "unsupported": ErrorStatus(400, _REQUEST, code="unsupported_parameter"),
+    "incompatible_models": ErrorStatus(400, _REQUEST),
     "merge_failed": ErrorStatus(422, _REQUEST),
     "rate_limit_exceeded": ErrorStatus(429, "rate_limit_error", retry_after_s=1),
     # the experts
     "backend_error": ErrorStatus(502, _SERVER),
     "engine_crashed": ErrorStatus(502, _SERVER),
     "aggregation_failed": ErrorStatus(502, _SERVER),
+    "no_answer": ErrorStatus(422, _REQUEST),
+    "poison": ErrorStatus(422, _REQUEST),
+    "request_refused": ErrorStatus(400, _REQUEST),
+    "cancelled": ErrorStatus(409, _REQUEST),
+    "rate_limited": ErrorStatus(503, _UNAVAILABLE, retry_after_s=5),
     "engine_load_failed": ErrorStatus(503, _UNAVAILABLE),
     "expert_unavailable": ErrorStatus(503, _UNAVAILABLE),
     "no_capable_expert": ErrorStatus(503, _UNAVAILABLE),
@@ -179,7 +188,7 @@ def error_response(error: MusterError) -> JSONResponse:
 def _retry_headers(status: ErrorStatus) -> dict[str, str]:
     if status.retry_after_s is not None:
         return {"retry-after": str(status.retry_after_s), "x-should-retry": "true"}
-    return {"x-should-retry": "false"} if status.status >= 500 or status.status in (409, 422) else {}
+    return {} if status.status == 408 else {"x-should-retry": "false"}
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -199,7 +208,7 @@ async def _on_muster_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid_fields(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return error_response(field_error(error.errors()[0]))
+    return error_response(fields_error(error.errors()))
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -219,16 +228,33 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     return response
 
 
-def field_error(first: Mapping[str, Any], *, prefix: str = "") -> InputError:
-    """Pydantic's complaint about a field, for the caller; `prefix` of the field's path, e.g. `body.`."""
-    path = field_path(first["loc"])
-    param = f"{prefix}{path}" if path else prefix.rstrip(".") or None
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown field"
-    elif first["type"] in ("model_type", "model_attributes_type"):
-        message = "must be a JSON object"
-    return InputError(f"{param or 'the body'}: {message}.", param=param)
+def fields_error(complaints: Sequence[Mapping[str, Any]], *, prefix: str = "") -> InputError:
+    """Pydantic's complaints about fields, as one for the caller: all of them, `param` is the first's.
+
+    Args:
+        complaints: at least one.
+        prefix: of the fields' paths, e.g. `body.`.
+    """
+    params = [_param(complaint, prefix) for complaint in complaints]
+    told = [f"{param or 'the body'}: {_said(each)}" for param, each in zip(params, complaints, strict=True)]
+    told = list(dict.fromkeys(told))
+    more = f"; and {len(told) - SHOWN_FIELDS} more" if len(told) > SHOWN_FIELDS else ""
+    unknown = all(complaint["type"] == "extra_forbidden" for complaint in complaints)
+    kind = UnsupportedParameterError if unknown else InputError
+    return kind(f"{'; '.join(told[:SHOWN_FIELDS])}{more}.", param=params[0])
+
+
+def _param(complaint: Mapping[str, Any], prefix: str) -> str | None:
+    path = field_path(complaint["loc"])
+    return f"{prefix}{path}" if path else prefix.rstrip(".") or None
+
+
+def _said(complaint: Mapping[str, Any]) -> str:
+    if complaint["type"] == "extra_forbidden":
+        return "unknown field"
+    if complaint["type"] in ("model_type", "model_attributes_type"):
+        return "must be a JSON object"
+    return str(complaint["msg"]).removeprefix("Value error, ").rstrip(".")
 
 
 def field_path(location: Sequence[int | str]) -> str | None:

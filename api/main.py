@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, params
@@ -18,7 +18,9 @@ from api.middleware.limits import BodyLimit, InFlightLimit
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
+from api.middleware.spellings import HeadAsGet, TrailingSlash
 from api.routes import chat, experts, feedback, health, jobs, merges, models, route
+from api.schemas.base import ErrorView
 from api.schemas.jobs import JobView
 from api.views.jobs import job_view
 from api.views.jobs_feed import JobFeed
@@ -26,6 +28,10 @@ from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Scope
 
 SPARE_THREADS = 8
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorView, "description": "What is wrong with the request"},
+    "5XX": {"model": ErrorView, "description": "What failed, and whether a repeat helps"},
+}
 
 
 class Mount(NamedTuple):
@@ -47,9 +53,9 @@ class Mount(NamedTuple):
 
 MOUNTS = (
     Mount(health.router, dependencies=()),  # whoever probes may add what defeats its caches
-    Mount(chat.router, (Scope.ASK,)),
+    Mount(chat.router, (Scope.ASK,), dependencies=()),  # clients of OpenAI's API add what other servers know
     Mount(route.router, (Scope.ASK,)),
-    Mount(models.router),
+    Mount(models.router, dependencies=()),
     Mount(experts.router),
     Mount(feedback.router, (Scope.ASK, Scope.BATCH)),
     Mount(jobs.router, (Scope.ASK, Scope.BATCH)),
@@ -73,9 +79,10 @@ def create_app(app: App) -> FastAPI:
     web.state.feed = JobFeed(partial(_views, app))
     web.state.started = int(time.time())
     for mount in MOUNTS:
-        web.include_router(mount.router, dependencies=mount.checks)
+        web.include_router(mount.router, dependencies=mount.checks, responses=ERRORS)
     install_error_handlers(web)
     # The middleware added last sees a request first.
+    web.add_middleware(HeadAsGet)
     web.add_middleware(
         InFlightLimit,
         max_in_flight=server.max_in_flight,
@@ -101,6 +108,7 @@ def create_app(app: App) -> FastAPI:
         )
     web.add_middleware(AllowedHosts, names=server.allowed_hosts)
     web.add_middleware(RequestIds)
+    web.add_middleware(TrailingSlash)
     return web
 
 

@@ -48,6 +48,11 @@ from difflib import get_close_matches
 
 from orchestrator.redaction import redact
 
+SHOWN_NAMES = 12
+"""Valid names that a message lists."""
+SHOWN_CHARS = 100
+"""Of a wrong name that a message repeats."""
+
 
 class MusterError(Exception):
     """Base of every deliberate error; `str(error)` is fit for the user's eyes: secrets are redacted."""
@@ -123,19 +128,23 @@ class InputError(MusterError):
 
 
 class UnknownNameError(InputError):
-    """A name that is not in a table; the message lists the valid names, nearest first."""
+    """A name that is not in a table; the message lists the nearest valid names first, then how many more."""
 
     code = "unknown_name"
 
     def __init__(self, kind: str, name: str, valid: Iterable[str], *, param: str | None = None) -> None:
-        names = sorted(valid)
-        near = get_close_matches(name, names, n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        super().__init__(
-            f"unknown {kind} '{name}'.", param=param, remedy=f"{hint}Valid: {', '.join(names) or '(none)'}."
-        )
+        shown = name if len(name) <= SHOWN_CHARS else f"{name[:SHOWN_CHARS]}…"
+        super().__init__(f"unknown {kind} '{shown}'.", param=param, remedy=_valid_names(name, sorted(valid)))
         self.kind = kind
         self.name = name
+
+
+def _valid_names(name: str, valid: Sequence[str]) -> str:
+    near = get_close_matches(name[:SHOWN_CHARS], valid, n=SHOWN_NAMES)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    listed = [*near, *(other for other in valid if other not in near)]
+    more = f" and {len(listed) - SHOWN_NAMES} more" if len(listed) > SHOWN_NAMES else ""
+    return f"{hint}Valid: {', '.join(listed[:SHOWN_NAMES]) or '(none)'}{more}."
 
 
 class LimitError(InputError):
@@ -229,7 +238,25 @@ class ExpertUnavailableError(BackendError):
 
 
 class ContextExceededError(BackendError):
+    """A prompt and an output that the engine's context does not hold.
+
+    The first words are those by which clients know it, and turn to a model of a larger context.
+    """
+
     code = "context_exceeded"
+
+    @classmethod
+    def of(
+        cls, *, n_prompt: int | None, max_tokens: int, limit: int, engine_id: str
+    ) -> "ContextExceededError":
+        """A prompt of `n_prompt` tokens (None = not counted), in a context of `limit` tokens."""
+        prompt = "" if n_prompt is None else f"the prompt has {n_prompt}, and "
+        return cls(
+            f"This model's maximum context length is {limit} tokens (engine '{engine_id}'); "
+            f"{prompt}{max_tokens} of output are asked for.",
+            param="max_tokens",
+            remedy="Shorten the question or lower max_tokens.",
+        )
 
 
 class UnsupportedError(BackendError):

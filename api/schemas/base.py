@@ -1,4 +1,4 @@
-"""The base of wire types. Requests refuse unknown fields and coerce nothing ("3" is not 3)."""
+"""The base of wire types, and errors. Requests refuse unknown fields and coerce nothing ("3" is not 3)."""
 
 from pydantic import (
     BaseModel,
@@ -8,3 +8,26 @@ from pydantic import (
 
 class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class BadLineView(Wire):
+    """A line of a question set that cannot be read; `line` counts from 1."""
+
+    line: int
+    message: str
+
+
+class ErrorDetails(Wire):
+    """OpenAI's error object. `param`: the field at fault; `lines`: of a question set, those at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+    lines: list[BadLineView] | None = None
+
+
+class ErrorView(Wire):
+    """Body of every response whose status is 400 or more."""
+
+    error: ErrorDetails

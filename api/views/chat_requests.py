@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from api.errors import UnsupportedParameterError, field_error
+from api.errors import UnsupportedParameterError, fields_error
 from api.schemas.chat import ChatRequest
 from api.views.chat import chat_content
 from orchestrator.domain.names import AUTO
@@ -115,4 +115,4 @@ def _validated(body: dict[str, object]) -> ChatRequest:
     try:
         return ChatRequest.model_validate(body)
     except ValidationError as error:
-        raise field_error(error.errors(include_url=False)[0], prefix="body.") from None
+        raise fields_error(error.errors(include_url=False), prefix="body.") from None

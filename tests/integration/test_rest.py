@@ -109,7 +109,7 @@ def test_free_text_of_one_expert_ends_where_max_tokens_says(client: TestClient) 
 
 def test_a_truncated_response_is_no_vote(client: TestClient) -> None:
     response = client.post(CHAT, json={**chat(37, "muster/majority_all"), "max_tokens": 2})
-    assert (response.status_code, response.json()["error"]["code"]) == (502, "no_answer")
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "no_answer")
 
 
 def test_questions_side_by_side_each_get_their_own_answer(client: TestClient) -> None:

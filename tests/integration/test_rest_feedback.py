@@ -118,9 +118,9 @@ def test_what_is_not_there_or_has_no_answer_is_refused(client: TestClient, app: 
     app.store.submit(Job(id="cancelled", composition="auto"), read_questions(tmp_path / "known.jsonl"))
     app.jobs.cancel("cancelled")
     several = client.post(FEEDBACK, json={"job": "cancelled", "right": True})
-    assert (several.status_code, "Name one" in several.json()["error"]["message"]) == (422, True)
+    assert (several.status_code, "Name one" in several.json()["error"]["message"]) == (400, True)
     failed = client.post(FEEDBACK, json={"job": "cancelled", "query": "q3", "right": True})
-    assert (failed.status_code, failed.json()["error"]["param"]) == (422, "query")
+    assert (failed.status_code, failed.json()["error"]["param"]) == (400, "query")
 
 
 def test_a_restart_keeps_feedback_and_a_new_profile_too(app: App, client: TestClient, tmp_path: Path) -> None:

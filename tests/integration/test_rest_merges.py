@@ -124,14 +124,14 @@ def test_nothing_outside_of_the_folders_may_be_named(refusing: Refusing, name: s
     if name == "~/x" or (place, name) == ("lora", "base+../secret"):  # names of folders that are not there
         assert submit(client, named)["state"] == "queued"
         return
-    error = submit(client, named, code=422)["error"]
+    error = submit(client, named, code=400)["error"]
     assert "below the folders" in error["message"] or "is no model" in error["message"]
     assert str(folder) not in error["message"]
 
 
 @pytest.mark.parametrize("out", ["../x", "a/b", "", ".hidden", "/tmp/x", "x" * 101, "a\0b", None, 3])
 def test_a_result_has_a_plain_name(refusing: Refusing, out: Any) -> None:
-    assert submit(refusing.client, out=out, code=422)["error"]["param"] == "out"
+    assert submit(refusing.client, out=out, code=400)["error"]["param"] == "out"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_result_has_a_plain_name(refusing: Refusing, out: Any) -> None:
     ],
 )
 def test_a_wrong_recipe_is_refused_at_once(refusing: Refusing, recipe: Any, said: str) -> None:
-    error = submit(refusing.client, recipe, code=404 if "tise" in recipe else 422)["error"]
+    error = submit(refusing.client, recipe, code=404 if "tise" in recipe else 400)["error"]
     assert said in error["message"]
     assert "muster-recipe" not in error["message"]
 
@@ -227,7 +227,7 @@ def test_a_running_merge_that_is_cancelled_ends_and_can_be_resumed(app: App, cli
     assert client.post(f"{MERGES}/{asked['id']}/resume").status_code == 202
     assert runner(app).run_one()
     assert app.merges.merge_job(asked["id"]).state is MergeState.COMPLETED
-    assert client.post(f"{MERGES}/{asked['id']}/resume").status_code == 422
+    assert client.post(f"{MERGES}/{asked['id']}/resume").status_code == 400
 
 
 def test_a_merge_that_takes_long_over_a_tensor_is_not_taken_for_lost(
@@ -276,4 +276,4 @@ def test_a_merge_that_was_taken_for_lost_stops_and_says_nothing_more(app: App, c
 
 
 def test_a_profile_needs_questions(client: TestClient) -> None:
-    assert "no questions" in submit(client, profile=True, code=422)["error"]["message"]
+    assert "no questions" in submit(client, profile=True, code=400)["error"]["message"]

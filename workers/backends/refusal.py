@@ -43,7 +43,8 @@ def too_long(request: GenerationRequest, *, max_model_len: int) -> Failed | None
     if max_tokens < max_model_len:
         return None
     error = ContextExceededError(
-        f"an output of {max_tokens} tokens leaves no room for a prompt in a context of {max_model_len}.",
+        f"This model's maximum context length is {max_model_len} tokens; an output of {max_tokens} leaves no "
+        "room for a prompt.",
         param="max_tokens",
         remedy="Lower max_tokens, or raise the engine's max_model_len if its server takes more.",
     )

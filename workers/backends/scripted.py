@@ -303,12 +303,13 @@ class ScriptedEngine:
             return Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'.")
         n_prompt = sum(len(message.content.split()) for message in request.messages)
         if n_prompt + request.sampling.max_tokens > self._spec.max_model_len:
-            return Failed(
-                request.id,
-                ContextExceededError.code,
-                f"{n_prompt} words plus {request.sampling.max_tokens} of output are more than "
-                f"{self._spec.max_model_len}. Shorten the question or lower max_tokens.",
+            error = ContextExceededError.of(
+                n_prompt=n_prompt,
+                max_tokens=request.sampling.max_tokens,
+                limit=self._spec.max_model_len,
+                engine_id=self._spec.id,
             )
+            return Failed(request.id, error.code, str(error))
         text = rule.reply if rule.reply is not None else self._reply(request)
         return _finished(request, text, n_prompt=n_prompt, truncate=rule.truncate)
 

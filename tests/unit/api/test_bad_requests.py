@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from orchestrator.errors import SHOWN_NAMES, UnknownNameError
 from orchestrator.settings.schema import ServerSettings
 from tests.fakes.app import FakeApp
 
@@ -51,17 +52,17 @@ def said(content: object, **fields: object) -> dict[str, object]:
     [
         (b"", 400),  # 1
         (b'{"model": "auto", "mess', 400),  # 2
-        (b"[]", 422),  # 3
-        (b'"text"', 422),
-        (b"null", 422),
+        (b"[]", 400),  # 3
+        (b'"text"', 400),
+        (b"null", 400),
         (b'{"a":' * 100_000, 400),  # 11
-        (b'{"model": "auto", "temperature": NaN}', 422),  # 12
-        (b'{"model": "auto", "temperature": 1e999}', 422),
+        (b'{"model": "auto", "temperature": NaN}', 400),  # 12
+        (b'{"model": "auto", "temperature": 1e999}', 400),
         (b'{"model": "auto", "seed": 1' + b"0" * 5000 + b"}", 400),  # 13
         (b'{"model": "auto", "model": "beta"}', 400),  # 14
         (b'{"model": "\\ud800"}', 400),  # 16
         (b'{"model": "\xff"}', 400),
-        (b'{"model": "a\\u0000b"}', 422),  # 17
+        (b'{"model": "a\\u0000b"}', 400),  # 17
         (b"{" + b" " * MAX_BODY + b"}", 413),  # 9
     ],
 )
@@ -103,66 +104,66 @@ def test_encoded_bodies_are_415(client: TestClient, encoding: str) -> None:  # 1
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [
-        ({}, 422, "model"),
-        ({"model": "auto"}, 422, "messages"),  # 5
-        (chat(messages=[]), 422, "messages"),
-        (said(""), 422, "messages"),  # 6
-        (said(" \n\t"), 422, "messages"),
-        (said("\u200b\u200d"), 422, "messages"),
-        (said(3), 422, "messages.0.content"),  # 7
-        (said({}), 422, "messages.0.content"),
-        (said([]), 422, "messages.0.content"),
+        ({}, 400, "model"),
+        ({"model": "auto"}, 400, "messages"),  # 5
+        (chat(messages=[]), 400, "messages"),
+        (said(""), 400, "messages"),  # 6
+        (said(" \n\t"), 400, "messages"),
+        (said("\u200b\u200d"), 400, "messages"),
+        (said(3), 400, "messages.0.content"),  # 7
+        (said({}), 400, "messages.0.content"),
+        (said([]), 400, "messages.0.content"),
         (
             said([{"type": "image_url", "image_url": {"url": "http://169.254.169.254"}}]),
-            422,
+            400,
             "messages.0.content",
         ),
-        (said("x" * 200_001), 422, "messages"),  # 8
-        (said("x", api_base="http://x"), 422, "messages.0.api_base"),
-        (chat(messages=[{"role": "tool", "content": "x"}]), 422, "messages.0.role"),
-        (chat(messages=[{"role": "assistant", "content": "x"}]), 422, "messages"),
-        (chat(messages="why?"), 422, "messages"),
-        (chat(api_base="http://x"), 422, "api_base"),  # 15
-        (chat(is_admin=True), 422, "is_admin"),
-        (chat(muster={"k": 3}), 422, "muster.k"),
-        (chat(temperature=-1), 422, "temperature"),  # 21
-        (chat(temperature=5), 422, "temperature"),
-        (chat(temperature="0.5"), 422, "temperature"),
-        (chat(temperature=True), 422, "temperature"),
-        (chat(max_tokens=0), 422, "max_tokens"),
-        (chat(max_tokens=10**9), 422, "max_tokens"),
-        (chat(max_tokens="3"), 422, "max_tokens"),
-        (chat(max_tokens=2.5), 422, "max_tokens"),
-        (chat(max_tokens=3, max_completion_tokens=4), 422, "max_tokens"),
-        (chat(n=16384), 422, "n"),
-        (chat(n=0), 422, "n"),
+        (said("x" * 200_001), 400, "messages"),  # 8
+        (said("x", api_base="http://x"), 400, "messages.0.api_base"),
+        (chat(messages=[{"role": "tool", "content": "x"}]), 400, "messages.0.role"),
+        (chat(messages=[{"role": "assistant", "content": "x"}]), 400, "messages"),
+        (chat(messages="why?"), 400, "messages"),
+        (chat(api_base="http://x"), 400, "api_base"),  # 15
+        (chat(is_admin=True), 400, "is_admin"),
+        (chat(muster={"k": 3}), 400, "muster.k"),
+        (chat(temperature=-1), 400, "temperature"),  # 21
+        (chat(temperature=5), 400, "temperature"),
+        (chat(temperature="0.5"), 400, "temperature"),
+        (chat(temperature=True), 400, "temperature"),
+        (chat(max_tokens=0), 400, "max_tokens"),
+        (chat(max_tokens=10**9), 400, "max_tokens"),
+        (chat(max_tokens="3"), 400, "max_tokens"),
+        (chat(max_tokens=2.5), 400, "max_tokens"),
+        (chat(max_tokens=3, max_completion_tokens=4), 400, "max_tokens"),
+        (chat(n=16384), 400, "n"),
+        (chat(n=0), 400, "n"),
         (chat(n=2), 400, "n"),
-        (chat(seed=2**63), 422, "seed"),
-        (chat(top_p=0), 422, "top_p"),
+        (chat(seed=2**63), 400, "seed"),
+        (chat(top_p=0), 400, "top_p"),
         (chat(top_p=0.5), 400, "top_p"),
         (chat(stop=["\n"]), 400, "stop"),
         (chat(stream_options={"include_usage": True}), 400, "stream_options"),
-        (chat(stream=True, stream_options={"include": True}), 422, "stream_options.include"),
+        (chat(stream=True, stream_options={"include": True}), 400, "stream_options.include"),
         (chat(stream=True, n=2), 400, "n"),
-        (chat(stream="yes"), 422, "stream"),
+        (chat(stream="yes"), 400, "stream"),
         (chat(response_format={"type": "json_object"}), 400, "response_format"),
-        (chat(response_format={"type": "xml"}), 422, "response_format.type"),
-        (chat(muster={"timeout_s": 0}), 422, "muster.timeout_s"),  # 22
-        (chat(muster={"timeout_s": -1}), 422, "muster.timeout_s"),
-        (chat(muster={"timeout_s": 10**12}), 422, "muster.timeout_s"),
-        (chat(model=3), 422, "model"),
-        (chat(model=""), 422, "model"),
+        (chat(response_format={"type": "xml"}), 400, "response_format.type"),
+        (chat(muster={"timeout_s": 0}), 400, "muster.timeout_s"),  # 22
+        (chat(muster={"timeout_s": -1}), 400, "muster.timeout_s"),
+        (chat(muster={"timeout_s": 10**12}), 400, "muster.timeout_s"),
+        (chat(model=3), 400, "model"),
+        (chat(model=""), 400, "model"),
         (chat(model="gpt-x"), 404, "model"),  # 23
-        (chat(muster={"options": []}), 422, "muster.options"),  # 25
-        (chat(muster={"options": ["one"]}), 422, "muster.options"),
-        (chat(muster={"options": [str(i) for i in range(27)]}), 422, "muster.options"),
-        (chat(muster={"options": ["a", "a"]}), 422, "muster.options"),
-        (chat(muster={"options": ["a", " "]}), 422, "muster.options"),
-        (chat(muster={"options": ["a", 2]}), 422, "muster.options.1"),
-        (chat(muster={"options": ["a", "b"], "answer_type": "number"}), 422, "muster.options"),
-        (chat(muster={"answer_type": "essay"}), 422, "muster.answer_type"),
-        (chat(metadata={str(i): "v" for i in range(17)}), 422, "metadata"),
-        (chat(metadata={"k": "v" * 513}), 422, "metadata.k"),
+        (chat(muster={"options": []}), 400, "muster.options"),  # 25
+        (chat(muster={"options": ["one"]}), 400, "muster.options"),
+        (chat(muster={"options": [str(i) for i in range(27)]}), 400, "muster.options"),
+        (chat(muster={"options": ["a", "a"]}), 400, "muster.options"),
+        (chat(muster={"options": ["a", " "]}), 400, "muster.options"),
+        (chat(muster={"options": ["a", 2]}), 400, "muster.options.1"),
+        (chat(muster={"options": ["a", "b"], "answer_type": "number"}), 400, "muster.options"),
+        (chat(muster={"answer_type": "essay"}), 400, "muster.answer_type"),
+        (chat(metadata={str(i): "v" for i in range(17)}), 400, "metadata"),
+        (chat(metadata={"k": "v" * 513}), 400, "metadata.k"),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else None,
 )
@@ -176,19 +177,19 @@ def test_bad_fields_are_named(
 
 def test_a_long_metadata_key_is_refused(client: TestClient) -> None:
     response = client.post(CHAT, json=chat(metadata={"k" * 65: "v"}))
-    assert response.status_code == 422
+    assert response.status_code == 400
     assert str(error_of(response.json())["param"]).startswith("metadata")
 
 
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [
-        ({}, 422, "question"),
-        ({"question": "  "}, 422, "question"),
-        ({"question": 7}, 422, "question"),
-        ({"question": "a", "messages": [{"role": "user", "content": "b"}]}, 422, "question"),
-        ({"question": "a", "options": []}, 422, "options"),
-        ({"question": "a", "k": 3}, 422, "k"),
+        ({}, 400, "question"),
+        ({"question": "  "}, 400, "question"),
+        ({"question": 7}, 400, "question"),
+        ({"question": "a", "messages": [{"role": "user", "content": "b"}]}, 400, "question"),
+        ({"question": "a", "options": []}, 400, "options"),
+        ({"question": "a", "k": 3}, 400, "k"),
         ({"question": "a", "model": "nobody"}, 404, "model"),
     ],
 )
@@ -202,8 +203,48 @@ def test_bad_route_fields_are_named(
 def test_unknown_models_list_the_valid_names(client: TestClient) -> None:
     error = error_of(client.post(CHAT, json=chat(model="bta")).json())
     assert error["code"] == "model_not_found"
-    assert "Did you mean 'beta'?" in str(error["message"])
+    assert "Did you mean 'beta'? Valid: beta, " in str(error["message"])
     assert "muster/knn" in str(error["message"])
+
+
+def test_of_many_models_the_nearest_are_named_and_the_others_counted() -> None:
+    error = UnknownNameError("model", "expert-77x", [f"expert-{n}" for n in range(500)])
+    assert "Did you mean 'expert-77'? Valid: expert-77, " in str(error)
+    assert str(error).endswith(f" and {500 - SHOWN_NAMES} more.")
+    assert len(str(error)) < 400
+
+
+def test_a_wrong_name_of_any_length_is_repeated_in_part(client: TestClient) -> None:
+    error = error_of(client.get("/v1/models/" + "x" * 9000).json())
+    assert len(str(error["message"])) < 400
+
+
+def test_all_fields_at_fault_are_named_at_once(client: TestClient) -> None:
+    error = error_of(client.post(CHAT, json=chat(temperature=9, api_base="x", seed="1")).json())
+    assert all(field in str(error["message"]) for field in ("temperature", "api_base", "seed"))
+    assert error["code"] == "invalid_request"
+    only_unknown = error_of(client.post(CHAT, json=chat(api_base="x", is_admin=True)).json())
+    assert only_unknown["code"] == "unsupported_parameter"
+    assert "api_base: unknown field; is_admin: unknown field." in str(only_unknown["message"])
+
+
+def test_no_request_makes_a_message_of_any_length(client: TestClient) -> None:
+    error = error_of(client.post(CHAT, json=chat(**{f"f{n}": 0 for n in range(5000)})).json())
+    assert "and 4988 more" in str(error["message"])
+
+
+def test_what_a_repeat_cannot_heal_says_so(client: TestClient) -> None:
+    assert client.post(CHAT, json=chat(temperature=9)).headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/auto", "/v1/experts", "/health", "/"])
+def test_a_slash_at_the_end_changes_nothing_and_head_is_get_without_a_body(
+    client: TestClient, path: str
+) -> None:
+    plain, slash, head = client.get(path), client.get(f"{path}/"), client.head(path)
+    assert plain.status_code == slash.status_code == head.status_code
+    assert (slash.content, head.content) == (plain.content, b"")
+    assert head.headers["content-length"] == plain.headers["content-length"]
 
 
 def test_template_tokens_and_unusual_text_are_accepted_as_written(
@@ -227,7 +268,7 @@ def test_byte_order_mark_is_accepted(client: TestClient) -> None:  # 18
         ("PUT", ROUTE, 405),
         ("DELETE", "/v1/models/auto", 405),
         ("GET", "/v1/modelz", 404),
-        ("POST", f"{CHAT}/", 404),
+        ("GET", f"{CHAT}/", 405),
         ("GET", "/v1//models", 404),
         ("GET", "/v1/models/nobody", 404),  # 29
         ("GET", "/v1/models/%00", 404),

@@ -60,12 +60,12 @@ def test_the_idempotency_key_tells_judgements_apart(client: TestClient, app: Fak
         ({"job": "j", "right": True, "vote": 1}, "vote"),
     ],
 )
-def test_bad_bodies_are_422_with_the_field(
+def test_bad_bodies_are_400_with_the_field(
     client: TestClient, app: FakeApp, body: dict[str, object], param: str | None
 ) -> None:
     response = client.post(FEEDBACK, json=body)
     error = response.json()["error"]
-    assert (response.status_code, error["type"], error["param"]) == (422, "invalid_request_error", param)
+    assert (response.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert app.feedback.judged == []
 
 

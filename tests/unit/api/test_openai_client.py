@@ -115,7 +115,7 @@ def test_errors_have_their_classes(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as unsupported:
         client.chat.completions.create(model="auto", messages=SAY, n=3)
     assert unsupported.value.param == "n"
-    with pytest.raises(openai.UnprocessableEntityError) as invalid:
+    with pytest.raises(openai.BadRequestError) as invalid:
         client.chat.completions.create(model="auto", messages=SAY, temperature=9)
     assert invalid.value.type == "invalid_request_error"
     with pytest.raises(openai.NotFoundError):

@@ -164,13 +164,11 @@ class DecodingEngine:
             others=tuple(other.encode(request.messages) for other in self._others),
         )
         if row.n_final > self._options.max_model_len:
-            n_prompt = max(map(len, row.prompts))
-            raise ContextExceededError(
-                f"a prompt of {n_prompt} tokens plus {row.sampling.max_tokens} of output is "
-                f"longer than the {self._options.max_model_len} tokens of engine "
-                f"'{self._options.engine_id}'.",
-                param="max_tokens",
-                remedy="Shorten the question or lower max_tokens.",
+            raise ContextExceededError.of(
+                n_prompt=max(map(len, row.prompts)),
+                max_tokens=row.sampling.max_tokens,
+                limit=self._options.max_model_len,
+                engine_id=self._options.engine_id,
             )
         return row
 

@@ -124,7 +124,9 @@ def error_of_status(
     wait_s = retry_after_s(headers, now=now or datetime.now(UTC))
     final = headers.get("x-should-retry") == "false"
     if _is_context(status, details, final=final):
-        return CallError(f"the prompt does not fit: {says}", code=ContextExceededError.code)
+        return CallError(
+            f"This model's maximum context length is exceeded: {says}", code=ContextExceededError.code
+        )
     if 300 <= status < 400:
         return CallError(
             f"{says}: redirects are not followed. Set api_base to the final address.",

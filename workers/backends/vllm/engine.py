@@ -253,11 +253,11 @@ class VllmEngine:
 
     def _require_room(self, n_prompt: int, max_tokens: int) -> None:
         if n_prompt + max_tokens > self._serving.max_model_len:
-            raise ContextExceededError(
-                f"a prompt of {n_prompt} tokens plus {max_tokens} of output is longer than the "
-                f"{self._serving.max_model_len} tokens of engine '{self._serving.engine_id}'.",
-                param="max_tokens",
-                remedy="Shorten the question or lower max_tokens.",
+            raise ContextExceededError.of(
+                n_prompt=n_prompt,
+                max_tokens=max_tokens,
+                limit=self._serving.max_model_len,
+                engine_id=self._serving.engine_id,
             )
 
     def _step(self, engine: "LLMEngine") -> None:

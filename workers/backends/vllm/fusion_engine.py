@@ -202,11 +202,11 @@ class FusionEngine:
     def _require_room(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> None:
         longest = max(map(len, prompts))
         if longest + max_tokens > self._serving.max_model_len:
-            raise ContextExceededError(
-                f"a prompt of {longest} tokens plus {max_tokens} of output is longer than the "
-                f"{self._serving.max_model_len} tokens of engine '{self._serving.engine_id}'.",
-                param="max_tokens",
-                remedy="Shorten the question or lower max_tokens.",
+            raise ContextExceededError.of(
+                n_prompt=longest,
+                max_tokens=max_tokens,
+                limit=self._serving.max_model_len,
+                engine_id=self._serving.engine_id,
             )
         all_rows = sum(len(prompt) + max_tokens for prompt in prompts[: len(self._rows)])
         if all_rows > self._serving.step_tokens:
