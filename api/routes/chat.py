@@ -10,7 +10,8 @@ from starlette.responses import StreamingResponse
 
 from api.deps import AppDep, CallerDep
 from api.middleware.strict_json import StrictRoute
-from api.schemas.chat import ChatCompletion, ChatRequest
+from api.schemas.chat_request import ChatRequest
+from api.schemas.chat_response import ChatCompletion
 from api.views import events
 from api.views.chat import Heading, answer_error, chat_completion, chat_content, muster_view
 from api.views.chat_requests import chat_options

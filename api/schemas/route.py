@@ -7,7 +7,7 @@ from pydantic import (
 )
 
 from api.schemas.base import Wire
-from api.schemas.chat import AnswerTypeName, ChatMessage
+from api.schemas.chat_request import AnswerTypeName, ChatMessage
 from api.schemas.decisions import DecisionView
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from api.schemas.chat import (
+from api.schemas.chat_request import ChatMessage
+from api.schemas.chat_response import (
     AssistantMessage,
     ChatCompletion,
-    ChatMessage,
     Choice,
     FusionStepView,
     FusionView,

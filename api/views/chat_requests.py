@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from api.errors import UnsupportedParameterError, fields_error
-from api.schemas.chat import ChatRequest
+from api.schemas.chat_request import ChatRequest
 from api.views.chat import chat_content
 from orchestrator.domain.names import AUTO
 from orchestrator.domain.requests import AskOptions

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from starlette.concurrency import iterate_in_threadpool
 
 from api.errors import error_body
-from api.schemas.chat import ChatChunk, ChunkChoice, Delta, MusterView
+from api.schemas.chat_response import ChatChunk, ChunkChoice, Delta, MusterView
 from api.views.chat import Heading, answer_error, finish_reason, usage_view
 from api.views.events import PING, PING_S
 from orchestrator.domain.answers import Answer

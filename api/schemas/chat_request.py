@@ -1,4 +1,4 @@
-"""Wire types of `/v1/chat/completions`."""
+"""Wire types of a request to `/v1/chat/completions`."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,6 @@ from pydantic import (
 )
 
 from api.schemas.base import Wire
-from api.schemas.decisions import DecisionView
 from orchestrator.domain.queries import AnswerType
 
 AnswerTypeName = Annotated[AnswerType, Field(strict=False)]
@@ -105,128 +104,3 @@ class ChatRequest(Wire):
     user: str | None = Field(default=None, max_length=256)
     metadata: dict[MetadataKey, MetadataValue] | None = Field(default=None, max_length=16)
     muster: MusterRequest = MusterRequest()
-
-
-class VoteView(Wire):
-    """`value` None = abstained."""
-
-    expert: str
-    value: str | None
-    weight: float
-    abstained_because: str | None
-
-
-class RoleUsage(Wire):
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float
-
-
-class FusionStepView(Wire):
-    """`alpha`: of the expert, or of each; None = the rule chooses none."""
-
-    token_id: int
-    alpha: float | list[float] | None
-    loss: float | None
-
-
-class FusionView(Wire):
-    """`steps` are there if the request asked for a trace; `passes` by member."""
-
-    rule: str
-    steps: list[FusionStepView]
-    passes: dict[str, int]
-    seconds: float
-
-
-class MusterView(Wire):
-    """Muster's part of a chat completion, in one object."""
-
-    job_id: str
-    composition: str
-    recruits: list[str]
-    reasons: DecisionView | None
-    votes: list[VoteView]
-    value: str | None
-    confidence: float | None
-    degraded: bool
-    notes: list[str]
-    aggregator: str
-    answered_by: str | None
-    n_calls: int
-    usage_by_role: dict[str, RoleUsage]
-    fusion: FusionView | None = None
-
-
-class AssistantMessage(Wire):
-    role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
-    tool_calls: None = None
-
-
-class Choice(Wire):
-    index: int = 0
-    message: AssistantMessage
-    finish_reason: Literal["stop", "length"] = "stop"
-    logprobs: None = None
-
-
-class PromptDetails(Wire):
-    cached_tokens: int = 0
-
-
-class CompletionDetails(Wire):
-    reasoning_tokens: int = 0
-
-
-class UsageView(Wire):
-    """Sums of all calls that led to the answer, not of the shown text alone."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails = PromptDetails()
-    completion_tokens_details: CompletionDetails = CompletionDetails()
-
-
-class ChatCompletion(Wire):
-    """`model` is the name that was asked for; which experts answered is in `muster`."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: UsageView
-    system_fingerprint: str | None = None
-    service_tier: None = None
-    muster: MusterView
-
-
-class Delta(Wire):
-    """Addition of a chunk to the message; fields that say nothing are left out."""
-
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-
-
-class ChunkChoice(Wire):
-    index: int = 0
-    delta: Delta = Delta()
-    finish_reason: Literal["stop", "length"] | None = None
-    logprobs: None = None
-
-
-class ChatChunk(Wire):
-    """A part of a completion that is streamed. The last choice has the finish reason and `muster`."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    choices: list[ChunkChoice]
-    system_fingerprint: str | None = None
-    service_tier: None = None
-    usage: UsageView | None = None
-    muster: MusterView | None = None
