@@ -75,6 +75,12 @@ class SlowRequestError(InputError):
     code = "request_timeout"
 
 
+class ClientLeftError(MusterError):
+    """A client that went away before its answer; nobody reads this."""
+
+    code = "client_left"
+
+
 class OverloadedError(MusterError):
     """As many requests as allowed are being answered."""
 
@@ -108,6 +114,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "host_not_allowed": ErrorStatus(403, _REQUEST),
     "origin_not_allowed": ErrorStatus(403, _REQUEST),
     "request_timeout": ErrorStatus(408, _REQUEST),
+    "client_left": ErrorStatus(499, _REQUEST),
     "invalid_idempotency_key": ErrorStatus(400, _REQUEST),
     "idempotency_key_reused": ErrorStatus(422, _REQUEST),
     "invalid_api_key": ErrorStatus(401, "authentication_error"),

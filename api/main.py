@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.deps import Requires
 from api.errors import install_error_handlers
+from api.idempotency import Underway
 from api.middleware.limits import BodyLimit, InFlightLimit
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
@@ -77,6 +78,7 @@ def create_app(app: App) -> FastAPI:
     web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
     web.state.feed = JobFeed(partial(_views, app))
+    web.state.underway = Underway(server.max_in_flight)
     web.state.started = int(time.time())
     for mount in MOUNTS:
         web.include_router(mount.router, dependencies=mount.checks, responses=ERRORS)

@@ -1,7 +1,5 @@
 """`POST /v1/chat/completions`: a question in OpenAI's form, answered by the experts it needs."""
 
-import time
-import uuid
 from functools import partial
 from urllib.parse import quote
 
@@ -9,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from api.deps import AppDep, CallerDep
+from api.idempotency import OnceDep, Work
 from api.middleware.strict_json import StrictRoute
 from api.schemas.chat_request import ChatRequest
 from api.schemas.chat_response import ChatCompletion
@@ -29,36 +28,46 @@ router = APIRouter(route_class=StrictRoute, tags=["chat"])
     response_model=ChatCompletion,
     responses={200: {"content": {events.MEDIA_TYPE: {}}}},
 )
-def create_chat_completion(
-    body: ChatRequest, app: AppDep, caller: CallerDep, request: Request, response: Response
-) -> ChatCompletion | StreamingResponse:
+async def create_chat_completion(
+    body: ChatRequest, app: AppDep, caller: CallerDep, request: Request, once: OnceDep
+) -> Response:
     """Answer the last message of a conversation, which must be the user's.
 
-    With `stream`, an expert that is asked by its id is heard while it writes; other answers come whole.
+    With `stream`, an expert that is asked by its id is heard while it writes; other answers come whole. A
+    client that goes away has its question cancelled, unless it came with an `Idempotency-Key`.
     """
-    unique = uuid.uuid4().hex
-    query = _query(body, f"chat-{unique}")
-    job_id = f"ask-{unique}"
+    return await once(partial(_completion, body, app, caller, request))
+
+
+async def _completion(
+    body: ChatRequest, app: AppDep, caller: CallerDep, request: Request, work: Work
+) -> Response:
+    query = _query(body, f"chat-{work.unique}")
+    job_id = f"ask-{work.unique}"
     options = chat_options(body).model_copy(update={"job_id": job_id, "owner": caller.owner_id})
     composition = app.asking.resolve(options.model)
     timeout_s = _timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
     request.state.decision_id = job_id
-    heading = Heading(f"chatcmpl-{unique}", int(time.time()), body.model, f"fp_{app.pool.fingerprint}")
+    heading = Heading(f"chatcmpl-{work.unique}", work.created, body.model, f"fp_{app.pool.fingerprint}")
     extras = partial(muster_view, job_id=job_id, composition=composition)
+    left = partial(app.asking.leave, job_id)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         chunks = Chunks(heading, muster=extras, include_usage=usage)
-        parts = app.asking.stream(query, options, timeout_s=timeout_s)
+        parts = app.asking.stream(query, options, timeout_s=timeout_s, stay=work.stay)
+        first = await work.wait(partial(first_part, parts), left=left)
         return StreamingResponse(
-            chat_events(first_part(parts), parts, chunks),
+            chat_events(first, parts, chunks, on_broken=work.broken),
             media_type=events.MEDIA_TYPE,
             headers=events.HEADERS,
         )
-    answer = app.asking.ask(query, options, timeout_s=timeout_s)
+    ask = partial(app.asking.ask, query, options, timeout_s=timeout_s, stay=work.stay)
+    answer = await work.wait(ask, left=left)
     if answer.error_code is not None:
         raise answer_error(answer)
-    response.headers["x-muster-experts"] = _experts_header(answer)
-    return chat_completion(answer, heading, muster=extras(answer))
+    completion = chat_completion(answer, heading, muster=extras(answer))
+    headers = {"x-muster-experts": _experts_header(answer)}
+    return Response(completion.model_dump_json(), media_type="application/json", headers=headers)
 
 
 def _query(body: ChatRequest, query_id: str) -> Query:

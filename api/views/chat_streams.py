@@ -5,7 +5,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
-from starlette.concurrency import iterate_in_threadpool
+import anyio
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from api.errors import error_body
 from api.schemas.chat_response import ChatChunk, ChunkChoice, Delta, MusterView
@@ -76,11 +77,19 @@ def first_part(parts: Parts, *, hold_s: float = HOLD_S) -> str | Answer:
 
 
 async def chat_events(
-    first: str | Answer, parts: Parts, chunks: Chunks, *, ping_s: float = PING_S
+    first: str | Answer,
+    parts: Parts,
+    chunks: Chunks,
+    *,
+    ping_s: float = PING_S,
+    on_broken: Callable[[Exception], object] = lambda _error: None,
 ) -> AsyncIterator[str]:
     """Chunks of the parts, pings where there are none for long, and `[DONE]`; or an error at the end.
 
-    A client that leaves ends the stream; its question is answered nevertheless.
+    A client that leaves ends the stream, and closes the parts.
+
+    Args:
+        on_broken: called with what the stream ends with an error for.
     """
     said_at = time.monotonic()
     yield chunks.opening()
@@ -93,12 +102,15 @@ async def chat_events(
                 yield event
     except MusterError as error:
         log.warning("a stream broke off: %s", error)
+        on_broken(error)
         yield error_event(error)
-    except Exception:
+    except Exception as error:
         log.exception("a stream failed")
+        on_broken(error)
         yield error_event(InternalError("internal error."))
     finally:
-        parts.close()
+        with anyio.CancelScope(shield=True):  # closing may write to the books
+            await run_in_threadpool(parts.close)
 
 
 def error_event(error: MusterError) -> str:

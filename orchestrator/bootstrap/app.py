@@ -43,6 +43,7 @@ from orchestrator.store import (
     SqlCardStore,
     SqlFeedbackStore,
     SqlJobStore,
+    SqlKeyedRequestStore,
     SqlMergeStore,
     open_database,
     shared_key,
@@ -86,6 +87,7 @@ class App:
         self.pool = joined.pool
         self.lineages = joined.lineages
         self.store = SqlJobStore(self._database)
+        self.keyed = SqlKeyedRequestStore(self._database)
         self.config_hash = config_hash(settings, self.pool)
         is_lenient = settings.muster.grading.isolation == "available"
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
@@ -146,7 +148,10 @@ class App:
             engines_of=self.store.engines_of,
         )
         self.ended = EndedJobs(
-            store=self.store, dispatcher=self.dispatcher, retention=settings.muster.retention
+            store=self.store,
+            dispatcher=self.dispatcher,
+            retention=settings.muster.retention,
+            keyed=self.keyed,
         )
         self.upkeep = Upkeep(self.ended)
         self.following = Following(self.store)

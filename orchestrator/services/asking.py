@@ -1,6 +1,8 @@
 """Asking: one question now, or only who would answer it."""
 
 from collections.abc import Generator, Sequence
+from contextlib import suppress
+from enum import Enum
 
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.domain.answers import Answer, Decision
@@ -9,7 +11,7 @@ from orchestrator.domain.keys import NOBODY
 from orchestrator.domain.names import AUTO, ROUTE_PREFIX
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
-from orchestrator.errors import GenerationTimeoutError, MusterError, RoutingError
+from orchestrator.errors import GenerationTimeoutError, MusterError, NotFoundError, RoutingError
 from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import AnsweredQuery, JobStore
@@ -18,6 +20,15 @@ from orchestrator.services.submitting import Submitter
 
 ROUTE_TIMEOUT_S = 60.0
 ASK_TIMEOUT_S = 120.0
+
+
+class Stay(Enum):
+    """Stay of a question on the books: while somebody waits for its answer (brief), or until it is answered
+    (kept), also where it may be there already (again: its id is unique to one request)."""
+
+    BRIEF = "brief"
+    KEPT = "kept"
+    AGAIN = "again"
 
 
 class Asking:
@@ -71,27 +82,45 @@ class Asking:
         return built.route(queries)
 
     def ask(
-        self, query: Query, options: AskOptions = DEFAULT_OPTIONS, *, timeout_s: float = ASK_TIMEOUT_S
+        self,
+        query: Query,
+        options: AskOptions = DEFAULT_OPTIONS,
+        *,
+        timeout_s: float = ASK_TIMEOUT_S,
+        stay: Stay = Stay.BRIEF,
     ) -> Answer:
         """Answer one question; its job is stored like any other.
 
         Raises:
-            GenerationTimeoutError: not answered in time; the job is cancelled.
+            GenerationTimeoutError: not answered in time; the job is cancelled, unless it is to stay.
             UnknownNameError: no such model.
         """
         job = self._question(options)
-        self._submitter.put(job, [query])
+        self._put(job, query, stay)
         self._dispatcher.wait(job.id, timeout_s=timeout_s)
-        return self._answer(job.id, timeout_s=timeout_s)
+        return self._answer(job.id, timeout_s=timeout_s, stay=stay)
+
+    def leave(self, job_id: str) -> None:
+        """Cancel a question that nobody waits for any more; whoever waits in `ask` returns. One that was
+        answered, or that is not there, stays as it is."""
+        with suppress(NotFoundError):
+            self._store.cancel(job_id)
+        self._dispatcher.notify()
 
     def stream(
-        self, query: Query, options: AskOptions = DEFAULT_OPTIONS, *, timeout_s: float = ASK_TIMEOUT_S
+        self,
+        query: Query,
+        options: AskOptions = DEFAULT_OPTIONS,
+        *,
+        timeout_s: float = ASK_TIMEOUT_S,
+        stay: Stay = Stay.BRIEF,
     ) -> Generator[str | Answer, None, None]:
         """`ask`, read while it is written: parts of the answer's text, and at last the answer.
 
         The parts together are its text, unless it failed. They come as the words come where the answer
         is in one expert's words (an expert asked by its id, or an aggregator `first` with one recruit),
-        else at the end. An empty part about every second says that nothing new is known.
+        else at the end. An empty part about every second says that nothing new is known. Closed before its
+        end, it cancels the job, unless that is to stay.
 
         Raises:
             AnswerChangedError: an attempt that started over ended in another text.
@@ -100,13 +129,31 @@ class Asking:
         job = self._question(options, stream=True)
         draft = Draft()
         with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
-            self._submitter.put(job, [query])
-            for pieces in told:
-                yield draft.add(pieces)
-        answer = self._answer(job.id, timeout_s=timeout_s)
+            self._put(job, query, stay)
+            try:
+                for pieces in told:
+                    yield draft.add(pieces)
+            except GeneratorExit:
+                if stay is Stay.BRIEF:
+                    self.leave(job.id)
+                raise
+        answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
         if answer.error_code is None:
             yield draft.finish(answer.text)
         yield answer
+
+    def _put(self, job: Job, query: Query, stay: Stay) -> None:
+        if stay is Stay.AGAIN and self._is_stored(job.id):
+            self._dispatcher.notify()
+        else:
+            self._submitter.put(job, [query])
+
+    def _is_stored(self, job_id: str) -> bool:
+        try:
+            self._store.job(job_id)
+        except NotFoundError:
+            return False
+        return True
 
     def _question(self, options: AskOptions, *, stream: bool = False) -> Job:
         return self._submitter.job(options, kind="ask", priority=INTERACTIVE, stream=stream)
@@ -121,9 +168,14 @@ class Asking:
             )
         return [_decision_of(item) for item in self._store.answers(job.id)]
 
-    def _answer(self, job_id: str, *, timeout_s: float) -> Answer:
-        """What a question came to; without an answer by now it is cancelled."""
+    def _answer(self, job_id: str, *, timeout_s: float, stay: Stay) -> Answer:
+        """What a question came to; without an answer by now it is cancelled, unless it is to stay."""
         answer = self._store.answer(job_id)
+        if answer is None and stay is not Stay.BRIEF:
+            raise GenerationTimeoutError(
+                f"no answer within {timeout_s:g} s; the question goes on.",
+                remedy="Ask again with the same Idempotency-Key.",
+            )
         if answer is None:
             self._store.cancel(job_id)
             raise GenerationTimeoutError(

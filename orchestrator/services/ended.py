@@ -1,11 +1,13 @@
 """Jobs that have ended: run again where they failed, deleted, and for how long they are kept."""
 
+import math
 import time
 from collections.abc import Mapping
 
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import EndedJobStore
+from orchestrator.ports.keyed import KeyedRequests
 from orchestrator.settings.schema import RetentionSettings
 
 CHUNK = 1000
@@ -15,11 +17,18 @@ JOBS_AT_ONCE = 100
 TURN_S = 1.0
 """How long upkeep goes on before it lets others have their turn."""
 
+KEYED_AT_ONCE = 1000
+HOUR_S = 3600.0
+
 QUESTION_KINDS = ("ask", "route")
 
 
 class EndedJobs:
-    """Retry, deletion and upkeep of jobs that have ended."""
+    """Retry, deletion and upkeep of jobs that have ended.
+
+    Args:
+        keyed: requests whose replies are kept for a while, too; None = there are none.
+    """
 
     def __init__(
         self,
@@ -28,11 +37,14 @@ class EndedJobs:
         dispatcher: Dispatcher,
         retention: RetentionSettings,
         clock: Clock = time.monotonic,
+        keyed: KeyedRequests | None = None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._days = _days(retention)
         self._clock = clock
+        self._keyed = keyed
+        self._keyed_s = retention.idempotency_hours * HOUR_S
 
     def retry(self, job_id: str, *, failed_only: bool = True, deadline_s: float | None = None) -> int:
         """Run what failed in a job again; returns how many queries. What is answered stays.
@@ -74,6 +86,7 @@ class EndedJobs:
             StoreUnavailableError: nothing is lost; try again later.
         """
         until = self._clock() + for_s
+        self._drop_keyed(until)
         n = self._store.begin_deleting_old(self._days, limit=JOBS_AT_ONCE) if self._days else 0
         while self._store.purge(limit=CHUNK) and self._clock() < until:
             pass
@@ -87,12 +100,20 @@ class EndedJobs:
             StoreUnavailableError: others hold the database; try again later.
         """
         n = 0
+        self._drop_keyed(math.inf)
         while begun := self._store.begin_deleting_old(self._days, limit=JOBS_AT_ONCE) if self._days else 0:
             n += begun
         while self._store.purge(limit=CHUNK):
             pass
         self._store.vacuum()
         return n
+
+    def _drop_keyed(self, until: float) -> None:
+        """Requests under keys that are over go, until this time by the clock."""
+        if self._keyed is None:
+            return
+        while self._keyed.drop_old(self._keyed_s, limit=KEYED_AT_ONCE) and self._clock() < until:
+            pass
 
 
 def _days(retention: RetentionSettings) -> Mapping[str, float]:

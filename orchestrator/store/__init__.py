@@ -4,6 +4,7 @@ from orchestrator.store.cards import SqlCardStore
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.feedback import SqlFeedbackStore
 from orchestrator.store.jobs import SqlJobStore
+from orchestrator.store.keyed import SqlKeyedRequestStore
 from orchestrator.store.keys import shared_key
 from orchestrator.store.merges import SqlMergeStore
 
@@ -12,6 +13,7 @@ __all__ = [
     "SqlCardStore",
     "SqlFeedbackStore",
     "SqlJobStore",
+    "SqlKeyedRequestStore",
     "SqlMergeStore",
     "open_database",
     "shared_key",

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, delete, exists, func, select, update
 from orchestrator.domain.assignments import UNDER_WAY
 from orchestrator.domain.keys import nothing_found
 from orchestrator.errors import JobRunningError
+from orchestrator.store import keyed
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
 from orchestrator.store.codec import is_name, shown
@@ -44,6 +45,7 @@ def begin(conn: Connection, job_id: str) -> int:
     conn.execute(delete(t.feedback).where(t.feedback.c.job_id == job_id))
     conn.execute(delete(t.job_engine).where(t.job_engine.c.job_pk == row.pk))
     conn.execute(delete(t.outbox).where(t.outbox.c.job_pk == row.pk))
+    keyed.forget(conn, job_id)
     return int(row.pk)
 
 

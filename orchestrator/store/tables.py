@@ -364,6 +364,26 @@ class MergeJobRow(StoredRow, table=True):
     seen_at: float = Field(sa_type=Double)
 
 
+class KeyedRequestRow(StoredRow, table=True):
+    """A request that came with an Idempotency-Key: see `domain.keyed.KeyedRequest`. The key itself is not
+    kept; `reply` has the whole answer."""
+
+    __table_args__ = (
+        UniqueConstraint("owner", "path", "key_hash"),
+        Index("ix_keyed_request_unique_id", "unique_id"),
+        Index("ix_keyed_request_created_at", "created_at"),
+    )
+
+    pk: int = Field(primary_key=True, sa_type=Key)
+    owner: str = Field(sa_type=Text)
+    path: str = Field(sa_type=Text)
+    key_hash: str = Field(sa_type=Text)
+    unique_id: str = Field(sa_type=Text)
+    fingerprint: str = Field(sa_type=Text)
+    created_at: float = Field(sa_type=Double)
+    reply: str | None = Field(default=None, sa_type=Text)
+
+
 job = METADATA.tables["job"]
 shared_key = METADATA.tables["shared_key"]
 outbox = METADATA.tables["outbox"]
@@ -384,3 +404,4 @@ feedback = METADATA.tables["feedback"]
 feedback_count = METADATA.tables["feedback_count"]
 merged_expert = METADATA.tables["merged_expert"]
 merge_job = METADATA.tables["merge_job"]
+keyed_request = METADATA.tables["keyed_request"]

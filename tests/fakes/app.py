@@ -27,6 +27,7 @@ from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.diagnoses import Diagnosis
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.feedback import Drift, Feedback
+from orchestrator.domain.keyed import KeyedRequest, Reply, RequestKey
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import MusterError, NotFoundError
@@ -259,6 +260,29 @@ class FakeChecks(NamedTuple):
         return Health(self.diagnose(), self.engines.look("").unwell)
 
 
+@dataclass
+class FakeKeyed:
+    """Keyed requests in memory: `ports.KeyedRequests` for one thread at a time."""
+
+    known: dict[RequestKey, KeyedRequest] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, key: RequestKey, *, unique: str, fingerprint: str) -> KeyedRequest:
+        new = KeyedRequest(unique=unique, fingerprint=fingerprint, created_at=1.0)
+        with self.lock:
+            return self.known.setdefault(key, new)
+
+    def finish(self, key: RequestKey, *, unique: str, reply: Reply) -> Reply:
+        with self.lock:
+            kept = self.known[key].reply or reply
+            self.known[key] = self.known[key].replaced(reply=kept)
+        return kept
+
+    def abandon(self, key: RequestKey, *, unique: str) -> None:
+        with self.lock:
+            del self.known[key]
+
+
 class FakeApp:
     """Two experts, `org/alpha` (profiled) and `beta` (not)."""
 
@@ -278,6 +302,7 @@ class FakeApp:
             muster=MusterSettings(server=server or ServerSettings()),
         )
         self.store = FakeJobs(answers_with=answer, fails_with=fails_with)
+        self.keyed = FakeKeyed()
         self.dispatcher = FakeDispatcher(gate=gate, told=told)
         self.feedback = FakeFeedback()
         self.experts = FakeExperts(self.pool, {"org/alpha": make_card("org/alpha")})
