@@ -7,6 +7,7 @@ says false except where waiting helps. Some clients do not look at it, so what n
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -82,9 +83,17 @@ class ClientLeftError(MusterError):
 
 
 class OverloadedError(MusterError):
-    """As many requests as allowed are being answered."""
+    """As many requests as allowed are being answered.
+
+    Args:
+        retry_after_s: when there should be a place.
+    """
 
     code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, remedy: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
 
 
 class ErrorStatus(NamedTuple):
@@ -189,12 +198,14 @@ def error_body(error: MusterError) -> dict[str, JsonValue]:
 
 def error_response(error: MusterError) -> JSONResponse:
     status = STATUSES.get(error.code, FAILED)
-    return JSONResponse(error_body(error), status_code=status.status, headers=_retry_headers(status))
+    return JSONResponse(error_body(error), status_code=status.status, headers=_retry_headers(error, status))
 
 
-def _retry_headers(status: ErrorStatus) -> dict[str, str]:
-    if status.retry_after_s is not None:
-        return {"retry-after": str(status.retry_after_s), "x-should-retry": "true"}
+def _retry_headers(error: MusterError, status: ErrorStatus) -> dict[str, str]:
+    after_s = getattr(error, "retry_after_s", status.retry_after_s)
+    if after_s is not None:
+        seconds, ms = str(math.ceil(after_s)), str(math.ceil(1000 * after_s))
+        return {"retry-after": seconds, "retry-after-ms": ms, "x-should-retry": "true"}
     return {} if status.status == 408 else {"x-should-retry": "false"}
 
 

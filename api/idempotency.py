@@ -36,7 +36,7 @@ from starlette.types import Receive
 
 from api.deps import AppDep, CallerDep, checked_key
 from api.errors import IdempotencyMismatchError, OverloadedError, error_response
-from api.presence import while_connected
+from api.presence import unless_left, while_connected
 from api.recordings import Head, Recording
 from orchestrator.domain.keyed import KeyedRequest, Reply, RequestKey
 from orchestrator.errors import (
@@ -235,7 +235,7 @@ class Once:
         return reply
 
     async def _following(self, recording: Recording, *, replayed: bool) -> Response:
-        head = await recording.head()
+        head = await unless_left(self._request.receive, recording.head())
         if head is None:
             raise InternalError("the request was not answered.", remedy="Ask again with the same key.")
         headers = self._headers(head.headers, replayed=replayed)
@@ -272,7 +272,7 @@ def _fate(error: Exception) -> Fate:
     """What is under way still stays open, what was tried and failed for good is kept."""
     if isinstance(error, GenerationTimeoutError | StoreUnavailableError):
         return Fate.OPEN
-    if isinstance(error, AnswerFailedError) and error_response(error).headers[RETRY] == "false":
+    if isinstance(error, AnswerFailedError) and error_response(error).headers.get(RETRY) == "false":
         return Fate.KEPT
     return Fate.FREE
 

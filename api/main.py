@@ -15,7 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from api.deps import Requires
 from api.errors import install_error_handlers
 from api.idempotency import Underway
-from api.middleware.limits import BodyLimit, InFlightLimit
+from api.middleware.in_flight import InFlightLimit, Line
+from api.middleware.limits import BodyLimit
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
@@ -90,8 +91,9 @@ def create_app(app: App) -> FastAPI:
         max_in_flight=server.max_in_flight,
         max_streams=server.max_streams,
         max_uploads=server.max_uploads,
-        uploads=jobs.PATH,
+        uploads=(jobs.PATH,),
         timeout_s=server.body_timeout_s,
+        line=Line(server.max_queued, server.max_wait_s),
     )
     web.add_middleware(
         BodyLimit,

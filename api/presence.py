@@ -1,7 +1,7 @@
 """Presence of clients: work is done while somebody waits for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -37,6 +37,24 @@ async def while_connected(receive: Receive, work: Callable[[], T], *, left: Call
         working.exception()  # seen; nobody is there to be told
         raise ClientLeftError("the client went away.")
     finally:
+        leaving.cancel()
+
+
+async def unless_left(receive: Receive, coming: Coroutine[None, None, T]) -> T:
+    """Result of what comes by itself.
+
+    Raises:
+        ClientLeftError: the client went away before; what comes is given up.
+    """
+    waiting = asyncio.ensure_future(coming)
+    leaving = asyncio.ensure_future(_departure(receive))
+    try:
+        await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise ClientLeftError("the client went away.")
+        return waiting.result()
+    finally:
+        waiting.cancel()
         leaving.cancel()
 
 

@@ -1,117 +1,22 @@
-"""Bounds on what a client may send, how slowly, and how much of it at once, as plain ASGI middleware.
+"""Bounds on what a client may send, and how slowly, as plain ASGI middleware.
 
-A place among those that are answered is taken when the request has come as a whole: who sends half of one
-keeps nobody waiting. The body is counted while it streams: a missing or false Content-Length changes nothing.
+The body is counted while it streams: a missing or false Content-Length changes nothing.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BodyTooLargeError, MediaTypeError, OverloadedError, SlowRequestError, error_response
-
-log = logging.getLogger(__name__)
+from api.errors import BodyTooLargeError, MediaTypeError, SlowRequestError, error_response
 
 TIMEOUT_S = 30.0
 MIN_BYTES_PER_S = 16_384
 """A body that comes faster has more time than the deadline."""
 RECEIVING_BYTES = 64 << 20
 """Of bodies that have not come as a whole; then the one that takes longest is given up."""
-EVENTS = "/events"
-
-
-class Share(NamedTuple):
-    """Requests of one kind that are answered at the same time.
-
-    Attributes:
-        counts: whether a request is of this kind.
-        most: of them; one more gets 429 with Retry-After.
-        name: what they are called in the message.
-    """
-
-    counts: Callable[[Scope], bool]
-    most: int
-    name: str
-
-
-def _shares(max_in_flight: int, max_streams: int, max_uploads: int, *, uploads: str) -> tuple[Share, ...]:
-    """Kinds of requests that do not take each other's places: uploads to the path `uploads`, questions, event
-    streams, look-ups. The health of the process is always told."""
-    return (
-        Share(lambda s: s["method"] == "POST" and _path(s) == uploads, max_uploads, "uploads"),
-        Share(lambda s: s["method"] not in ("GET", "HEAD"), max_in_flight, "requests"),
-        Share(lambda s: _path(s).endswith(EVENTS), max_streams, "event streams"),
-        Share(lambda s: not _path(s).startswith("/health"), max_in_flight, "look-ups"),
-    )
-
-
-class SlowReaderError(Exception):
-    """A client that does not read."""
-
-
-def _taken(send: Send, timeout_s: float) -> Send:
-    async def taken(message: Message) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await send(message)
-        except TimeoutError:
-            raise SlowReaderError from None
-
-    return taken
-
-
-def _path(scope: Scope) -> str:
-    return str(scope.get("path", ""))
-
-
-class InFlightLimit:
-    """At most so many requests of a kind at a time: of the first kind that a request is of.
-
-    Args:
-        timeout_s: a client that takes no part of its response for so long loses its place.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        max_in_flight: int,
-        max_streams: int | None = None,
-        max_uploads: int | None = None,
-        uploads: str = "",
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
-        self.app = app
-        self._timeout_s = timeout_s
-        self._kinds = _shares(
-            max_in_flight, max_streams or max_in_flight, max_uploads or max_in_flight, uploads=uploads
-        )
-        self._n_in_flight = [0] * len(self._kinds)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        own = [i for i, kind in enumerate(self._kinds) if scope["type"] == "http" and kind.counts(scope)][:1]
-        if not own:
-            await self.app(scope, receive, send)
-            return
-        kind = self._kinds[own[0]]
-        if self._n_in_flight[own[0]] >= kind.most:
-            error = OverloadedError(
-                f"{kind.most} {kind.name} are in flight already.", remedy="Try again in a moment."
-            )
-            await error_response(error)(scope, receive, send)
-            return
-        self._n_in_flight[own[0]] += 1
-        try:
-            await self.app(scope, receive, _taken(send, self._timeout_s))
-        except SlowReaderError:
-            log.info("%s %s: the client does not read what it asked for", scope["method"], _path(scope))
-        finally:
-            self._n_in_flight[own[0]] -= 1
 
 
 class BodyLimit:
@@ -208,7 +113,7 @@ class _Body:
         self.n_bytes = 0
         self._receive = receive
         self._timeout_s = timeout_s
-        self._began = asyncio.get_running_loop().time()
+        self._began: float | None = None
         self._is_whole = False
         self._given_up = asyncio.Event()
 
@@ -235,6 +140,7 @@ class _Body:
 
     async def _in_time(self) -> Message:
         now = asyncio.get_running_loop().time()
+        self._began = now if self._began is None else self._began  # it is asked for when it has its place
         left_s = self._began + self._timeout_s + self.n_bytes / MIN_BYTES_PER_S - now
         try:
             async with asyncio.timeout(max(0.0, min(left_s, self._timeout_s))):
@@ -250,3 +156,7 @@ class _Body:
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"the body is larger than {max_bytes} bytes.", remedy="Send less.")
+
+
+def _path(scope: Scope) -> str:
+    return str(scope.get("path", ""))

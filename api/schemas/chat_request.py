@@ -78,11 +78,13 @@ class StreamOptions(Wire):
 
 class MusterRequest(Wire):
     """Options of a chat request that OpenAI's API lacks. `options` make the question a choice. `trace`: a
-    fusion says what it chose at each token."""
+    fusion says what it chose at each token. `max_wait_s`: how long the request may wait for its place where
+    many are answered."""
 
     options: list[str] | None = None
     answer_type: AnswerTypeName | None = None
     timeout_s: float | None = Field(default=None, gt=0)
+    max_wait_s: float | None = Field(default=None, ge=0)
     trace: bool = False
 
 

@@ -90,6 +90,8 @@ class BatchBodies:
             options = options.model_copy(update={"model": AUTO})
         if request.muster.timeout_s is not None:
             raise InputError("body.muster.timeout_s: a batch has no time limit; leave it out")
+        if request.muster.max_wait_s is not None:
+            raise InputError("body.muster.max_wait_s: a batch waits for no place; leave it out")
         composition = None if self._any_model else self._resolve(options.model)
         if composition is not None:
             self.compositions.add(composition)

@@ -221,11 +221,16 @@ class ServerSettings(Section):
     max_upload_bytes: int = Field(default=200_000_000, ge=1024, le=200_000_000)
     """Largest question set at `/v1/jobs`."""
     max_in_flight: int = Field(default=256, ge=1, le=100_000)
-    """Questions that are answered at once, and as many look-ups; further ones get 429."""
+    """Questions that are answered at once, and as many look-ups; further ones wait."""
+    max_queued: int = Field(default=1024, ge=0, le=100_000)
+    """Questions that wait for their place, in order, and as many look-ups; further ones get 429 with a
+    `Retry-After` by the measured rate of answers."""
+    max_wait_s: float = Field(default=60, ge=0, le=86_400)
+    """Most seconds of that; `muster.max_wait_s` of a request may be shorter."""
     max_streams: int = Field(default=2048, ge=1, le=100_000)
     """Event streams of jobs at once; further ones get 429."""
     max_uploads: int = Field(default=8, ge=1, le=1000)
-    """Question sets that come in at once, each on disk until it is stored; further ones get 429."""
+    """Question sets that come in at once, each on disk until it is stored; further ones wait."""
     max_connections: int = Field(default=4096, ge=8, le=1_000_000)
     """Connections at once; for a further one, that which has said nothing for longest is closed."""
     header_timeout_s: float = Field(default=10, gt=0, le=3600)

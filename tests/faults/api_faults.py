@@ -91,7 +91,7 @@ def client_leaves(lab: Lab, report: Report) -> None:
 def overload(lab: Lab, report: Report) -> None:
     """Ten times as many questions as the API takes, while a batch runs."""
     limit = 24
-    with living(lab, report, ONE, workers=2, server={"max_in_flight": limit}) as world:
+    with living(lab, report, ONE, workers=2, server={"max_in_flight": limit, "max_queued": limit}) as world:
         batch = world.submit()
         with ThreadPoolExecutor(10 * limit) as crowd:
             replies = list(crowd.map(lambda n: _ask(world, f"case {n}?"), range(10 * limit)))

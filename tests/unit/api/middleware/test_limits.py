@@ -7,7 +7,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import BodyTooLargeError
-from api.middleware.limits import BodyLimit, InFlightLimit
+from api.middleware.in_flight import InFlightLimit
+from api.middleware.limits import BodyLimit
 
 
 async def swallow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,7 +118,7 @@ def test_kinds_of_requests_have_places_of_their_own(method: str, path: str, n_ta
             nonlocal refused
             refused += message.get("status") == 429
 
-        limit = InFlightLimit(wait, max_in_flight=1, max_streams=2, max_uploads=3, uploads="/v1/jobs")
+        limit = InFlightLimit(wait, max_in_flight=1, max_streams=2, max_uploads=3, uploads=["/v1/jobs"])
         scope = {"type": "http", "method": method, "path": path, "headers": []}
         tasks = [asyncio.create_task(limit(scope, _nothing, refuse)) for _ in range(9)]
         await asyncio.sleep(0)  # each runs until it waits
