@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo compositions serve test test-again test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
+.PHONY: help setup lock licences lock-images demo compositions serve test test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,10 @@ test-remote: ## the remote backend with the real litellm, also against Muster an
 	.venv-remote/bin/pytest tests/contracts/test_backend_contract.py tests/integration/test_remote_backend.py \
 		tests/integration/test_muster_as_server.py tests/vllm/test_vllm_server.py \
 		tests/unit/api/test_openai_client.py -k "remote or openai"
+
+test-clients: setup ## real clients, each in its own environment and with its defaults (CLIENTS="openai node …"; makes .venv-clients-*)
+	PYTHON=$(PYTHON) scripts/setup-clients.sh $(CLIENTS)
+	MUSTER_TEST_CLIENTS="$(or $(CLIENTS),all)" $(BIN)/pytest tests/clients
 
 test-vllm: setup ## engines in real vLLM, and its HTTP server, with the zoo's weights (makes .venv-vllm: 2.4 GB)
 	PYTHON=$(PYTHON) scripts/setup-vllm.sh

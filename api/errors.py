@@ -22,6 +22,7 @@ from orchestrator.questions.files import QuestionFileError
 
 log = logging.getLogger(__name__)
 
+CONTEXT_LENGTH = "context_length_exceeded"
 SHOWN_FIELDS = 12
 """Fields at fault that a message names."""
 
@@ -135,7 +136,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "method_not_allowed": ErrorStatus(405, _REQUEST),
     "unknown_name": ErrorStatus(404, _MISSING),
     "not_found": ErrorStatus(404, _MISSING),
-    "context_exceeded": ErrorStatus(400, _REQUEST, code="context_length_exceeded"),
+    "context_exceeded": ErrorStatus(400, _REQUEST, code=CONTEXT_LENGTH),
     "unsupported": ErrorStatus(400, _REQUEST, code="unsupported_parameter"),
     "incompatible_models": ErrorStatus(400, _REQUEST),
     "merge_failed": ErrorStatus(422, _REQUEST),
@@ -185,8 +186,11 @@ def error_body(error: MusterError) -> dict[str, JsonValue]:
     code = status.code or error.code
     if isinstance(error, UnknownNameError) and error.kind == "model":
         code = "model_not_found"
+    message = str(error)
+    if code == CONTEXT_LENGTH and code not in message:
+        message = f"{message} ({code})"  # some clients know it by its message alone
     body: dict[str, JsonValue] = {
-        "message": str(error),
+        "message": message,
         "type": status.type,
         "param": error.param,
         "code": code,

@@ -14,8 +14,8 @@ install() {
         --only-binary :all: --require-hashes --requirement "$1"
 }
 
-# vLLM's lock for CUDA is complete. Into the others torch comes in one of two builds.
-if grep -q '^nvidia-' "$LOCK"; then
+# vLLM's lock for CUDA is complete, and so are those without torch. Into the others it comes in one of two builds.
+if grep -q '^nvidia-' "$LOCK" || ! grep -q '^torch==' "$LOCK"; then
     install "$LOCK"
     exit
 fi

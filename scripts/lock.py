@@ -39,6 +39,21 @@ LOCKS = {
     "vllm": (["--group", "vllm"], LINUX, [], False),
     "oldest": (["--group", "oldest", "--no-deps"], EVERYWHERE, [], False),
     "lock": (["--group", "lock"], EVERYWHERE, [], False),
+    **{
+        f"clients-{name}": (["--group", f"clients-{name}"], EVERYWHERE, [], False)
+        for name in (
+            *(
+                "openai",
+                "openai-1",
+                "langchain",
+                "llamaindex",
+                "instructor",
+                "dspy",
+                "pydantic-ai",
+                "litellm",
+            ),
+        )
+    },
 }
 # Beside the runtime and its tests, the same versions: their lock is a constraint of these.
 FOLLOWS = {"image": "dev"}

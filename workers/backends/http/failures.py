@@ -29,6 +29,7 @@ _CONTEXT = re.compile(
     r"|prompt is too long|too many tokens",
     re.IGNORECASE,
 )
+_KNOWN_WORDS = "This model's maximum context length"
 _HOPELESS_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
@@ -124,9 +125,7 @@ def error_of_status(
     wait_s = retry_after_s(headers, now=now or datetime.now(UTC))
     final = headers.get("x-should-retry") == "false"
     if _is_context(status, details, final=final):
-        return CallError(
-            f"This model's maximum context length is exceeded: {says}", code=ContextExceededError.code
-        )
+        return CallError(_too_long(says), code=ContextExceededError.code)
     if 300 <= status < 400:
         return CallError(
             f"{says}: redirects are not followed. Set api_base to the final address.",
@@ -158,6 +157,11 @@ def error_of_status(
     if status >= 400:
         return CallError(says, code=REFUSED, param=details.param)
     return bad_response(f"{says}: not a completion.")
+
+
+def _too_long(says: str) -> str:
+    """In the words by which clients know it, whatever the server's are."""
+    return says if _KNOWN_WORDS in says else f"{_KNOWN_WORDS} is exceeded: {says}"
 
 
 def _is_context(status: int, details: ErrorDetails, *, final: bool) -> bool:
