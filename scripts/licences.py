@@ -97,8 +97,8 @@ _PROPRIETARY: Mapping[str, str] = {
 HEAD = """\
 # Licences of what Muster is installed with
 
-Written by `make licences` from the metadata of every package in `requirements/`; a test reads it again. Not in
-it are the clients of `make test-clients` (`clients-*.txt`), which are installed beside Muster, and only to test it.
+Written by `make licences` from the metadata of every package in `requirements/`; a test reads it again.
+Not in it are the clients of `make test-clients` (`clients-*.txt`): they are there to test it.
 Muster itself is under Apache-2.0. Admitted are permissive licences, and weak copyleft for packages that are
 used as they come (psycopg: LGPL; certifi: MPL). GPL, AGPL, and what is not known, are refused in the lock
 files of Muster's own environments. The environments of vLLM and the libraries of CUDA are made by their user,
