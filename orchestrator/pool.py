@@ -61,6 +61,9 @@ def no_parts(backend: str, options: Mapping[str, JsonValue]) -> Sequence[EngineP
     return ()
 
 
+ENGINE_DIGITS = 8
+"""Of the identity of weights, in the names of merged experts' engines."""
+
 LOCAL = EngineAccess()
 """Of an engine for which the pool file says nothing."""
 
@@ -90,6 +93,26 @@ def build_pool(
             remedy="Give at least one member the role 'expert'.",
         )
     return pool
+
+
+def merged_member(
+    member: Member, settings: Settings, *, weights_hash: WeightsHash, remote: Container[str], parts: Parts
+) -> Expert:
+    """The expert of a member that a merge made: its engine is its own, and named by its weights.
+
+    So all processes call the engine alike, whatever else they have loaded, and other weights under the same
+    name are another engine.
+
+    Args:
+        settings: they hold the member.
+
+    Raises:
+        ConfigError: a LoRA member without base model.
+    """
+    expert = _expert(member, settings, engines={}, weights_hash=weights_hash, remote=remote, parts=parts)
+    weights = expert.weights_hash or content_hash([expert.engine.model, expert.adapter])
+    engine = expert.engine.replaced(id=f"{member.model_name}@{weights[:ENGINE_DIGITS]}")
+    return expert.replaced(engine=engine)
 
 
 def engine_access(settings: Settings, pool: Pool) -> dict[str, EngineAccess]:

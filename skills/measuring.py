@@ -130,7 +130,8 @@ class Measurer:
     def _take_over(self, job: Job) -> None:
         """End an abandoned job; what it has measured is kept, where the experts are what they were."""
         self._jobs.cancel(job.id)
-        group = [self._pool.by_id[expert_id] for expert_id in job.experts if expert_id in self._pool.by_id]
+        by_id = self._pool.by_id
+        group = [by_id[expert_id] for expert_id in job.experts if expert_id in by_id]
         queries = [query for query, _ in self._jobs.responses(job.id)]
         is_same = any(
             self._job(job.composition, group, queries, attempt=attempt).id == job.id

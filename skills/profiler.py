@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
-from orchestrator.domain.cards import CompetenceCard, Profile
+from orchestrator.domain.cards import UNKNOWN, CompetenceCard, Profile
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
@@ -100,6 +100,32 @@ class Profiler:
             n_exam_questions=len(examined),
             unmeasured={expert_id: n for expert_id, n in unmeasured.items() if n},
         )
+
+    def outcomes(
+        self,
+        queries: Sequence[Query],
+        *,
+        experts: Sequence[str],
+        on_progress: ProgressCallback | None = None,
+    ) -> dict[str, list[int]]:
+        """Outcomes of experts on questions, asked where they are not known; no card is counted from them.
+
+        Returns:
+            By expert one of RIGHT, WRONG, ABSTAINED, UNKNOWN for each question, in order. UNKNOWN: only
+            infrastructure errors answered.
+
+        Raises:
+            SkillError, UnknownNameError: as `run`.
+        """
+        check_labelled(queries)
+        chosen = self._chosen(experts)
+        asked = [expert for expert in self._pool.experts if expert.id in chosen]
+        self._measurer.regrade(asked, queries)
+        self._measurer.measure(asked, queries, composition=ROLL_CALL, on_progress=on_progress)
+        return {
+            expert.id: [UNKNOWN if row is None else row.outcome for row in self._rows(expert, queries)]
+            for expert in asked
+        }
 
     def profile(self) -> Profile | None:
         """Outcomes of the pool's answerers on the newest profile set; None before the first run.

@@ -12,8 +12,8 @@ router = APIRouter(prefix="/v1/experts", tags=["experts"])
 
 @router.get("")
 def list_experts(app: AppDep) -> ExpertList:
-    cards, states = app.experts.cards(), app.engines.states()
-    experts = app.experts.pool.experts
+    experts = app.experts.pool.experts  # once: it may change
+    cards, states = app.experts.cards(), app.engines.states(among=[e.engine.id for e in experts])
     return ExpertList(
         data=[
             expert_view(e, cards.get(e.id), states[e.engine.id], app.experts.lineages.get(e.id))

@@ -1,7 +1,7 @@
 """The composition root: settings in, wired services out. Concrete classes are named in this folder only."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -12,17 +12,22 @@ from orchestrator.bootstrap.annotators import SkillParts, make_annotator
 from orchestrator.bootstrap.checks import Checks, check_references, config_hash
 from orchestrator.bootstrap.compute import ComputeMeter
 from orchestrator.bootstrap.merge_runner import MergeRunner
-from orchestrator.bootstrap.merged import join_pool
+from orchestrator.bootstrap.merged import PoolWatch
 from orchestrator.bootstrap.merging import check_text
 from orchestrator.compositions.catalogue import Catalogue
+from orchestrator.domain.assignments import Job
+from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.domain.merges import MergedExpert
+from orchestrator.domain.names import EXPERT_PREFIX
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.bench import Bench
 from orchestrator.evaluation.pool import PoolEvaluation
 from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports.cards import CardStore
+from orchestrator.ports.composing import Composition
 from orchestrator.ports.dispatch import Piece
 from orchestrator.ports.skills import Grader
+from orchestrator.runtime.live import Live
 from orchestrator.runtime.private import tighten_folder
 from orchestrator.services.asking import Asking
 from orchestrator.services.conditions import EngineWatch
@@ -82,13 +87,18 @@ class App:
         self._database = open_database(settings.database_url)
         self.merges = SqlMergeStore(self._database)
         self._configured = settings
-        joined = join_pool(settings, pool, self.merges.merged_experts(), applicants)
-        self.settings = settings = joined.settings
-        self.pool = joined.pool
-        self.lineages = joined.lineages
+        self.members = PoolWatch(
+            self.merges,
+            settings=settings,
+            pool=pool,
+            applicants=applicants,
+            on_changed=self._forget_knowledge,
+        )
+        self.pool: Pool = self.members.pool
+        self.lineages = Live(lambda: self.members.lineages)
         self.store = SqlJobStore(self._database)
         self.keyed = SqlKeyedRequestStore(self._database)
-        self.config_hash = config_hash(settings, self.pool)
+        self.config_hash = config_hash(settings, pool)
         is_lenient = settings.muster.grading.isolation == "available"
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
@@ -127,12 +137,13 @@ class App:
             seed=settings.muster.seed,
             config_hash=self.config_hash,
         )
-        self.engines = EngineBoard(self.store, engine_ids=self.pool.engines, loop_of=loop_of)
+        engines = Live(lambda: self.pool.engines)
+        self.engines = EngineBoard(self.store, engine_ids=engines, loop_of=loop_of)
         self.asking = Asking(
             submitter=submitter,
             store=self.store,
             dispatcher=self.dispatcher,
-            compositions=self.catalogue.build,
+            compositions=self.build,
             routes_here=not settings.is_stack,
         )
         self.endings = Endings(self.store)
@@ -161,7 +172,7 @@ class App:
                 pool=self.pool,
                 jobs=self.store,
                 grader=self._grader,
-                compositions=self.catalogue.build,
+                compositions=self.build,
                 flop=ComputeMeter(self.pool).flop,
             ),
             pool=self.pool,
@@ -211,7 +222,7 @@ class App:
             backends=partial(get_backend, access=engine_access(self.settings, self.pool)),
             pool=self.pool,
             later_engines=self.catalogue.later_engines,
-            compositions=self.catalogue.build if steps else None,
+            compositions=self.build if steps else None,
             settings=self.settings.muster.scheduler,
             device=self.settings.muster.device,
             config_hash=self.config_hash,
@@ -239,11 +250,32 @@ class App:
         return open_news(self.settings, key=lambda: shared_key(self._database, "news"))
 
     @property
+    def settings(self) -> Settings:
+        """Settings of the file, with the members that merges made."""
+        return self.members.settings
+
+    def build(self, job: Job) -> Composition:
+        """The composition of a job; an expert that is not known here may have joined since the last look.
+
+        Raises:
+            UnknownNameError: no such composition.
+            ConfigError: options that its router or aggregator refuses.
+        """
+        _, is_expert, expert_id = job.composition.partition(EXPERT_PREFIX)
+        if is_expert and expert_id not in self.pool.known:
+            self.members.look()
+        return self.catalogue.build(job)
+
+    def _local_engines(self) -> Mapping[str, EngineSpec]:
+        return {i: spec for i, spec in self.pool.engines.items() if spec.backend not in REMOTE_BACKENDS}
+
+    @property
     def remote_engine_ids(self) -> frozenset[str]:
         """Engines of the pool that run elsewhere."""
         return frozenset(e.id for e in self.pool.engines.values() if e.backend in REMOTE_BACKENDS)
 
     def close(self) -> None:
+        self.members.stop()
         self.upkeep.stop()
         self.endings.stop()
         self.dispatcher.stop()
@@ -263,7 +295,7 @@ class App:
             knowledge=self.profiling.knowledge,
             conditions=EngineWatch(
                 self.store,
-                engine_ids=frozenset(self.pool.engines) - self.remote_engine_ids,
+                engine_ids=Live(self._local_engines).keys(),
                 loop_of=loop_of,
                 clock=time.monotonic,
             ),
@@ -323,6 +355,7 @@ def open_app(
     try:
         if background:
             app.dispatcher.start()
+            app.members.start()
         if background and not settings.is_stack:  # there the beat does it
             app.upkeep.start()
         with app.making_merges() if background and not settings.is_stack else nullcontext():

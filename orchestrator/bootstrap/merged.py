@@ -1,23 +1,28 @@
-"""Merged experts in the pool: rows of `model_list` that no file holds, from the database."""
+"""Merged experts in the pool: rows of `model_list` that no file holds, from the database, as it changes."""
 
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from orchestrator.bootstrap.checks import check_references
-from orchestrator.domain.experts import Pool
+from orchestrator.domain.experts import LivePool, Pool
 from orchestrator.domain.merges import Lineage, MergedExpert
-from orchestrator.errors import ConfigError
-from orchestrator.pool import build_pool
+from orchestrator.errors import ConfigError, StoreError
+from orchestrator.pool import merged_member
+from orchestrator.ports.merging import MergedExperts
 from orchestrator.settings.members import Member
 from orchestrator.settings.schema import Settings
 from workers.backends.registry import REMOTE_BACKENDS, parts_of
 from workers.checkpoints.identity import weights_hash
 
 log = logging.getLogger(__name__)
+
+LOOK_S = 2.0
+"""How often a process looks for experts that merges registered or removed since."""
 
 
 class Joined(NamedTuple):
@@ -74,10 +79,123 @@ def _with(joined: Joined, one: MergedExpert) -> Joined:
             f"another member of the pool is called '{one.id}'.", remedy="Give one of them another name."
         )
     member = member_of(one)
-    for place in (member.litellm_params.model, member.model_info.base_model):
-        if place is not None and not Path(place).is_dir():
+    if member.model_name != one.id:
+        raise ConfigError(f"it calls itself '{member.model_name}'.", remedy="Merge again.")
+    for place in _folders(member):
+        if not place.is_dir():
             raise ConfigError(f"there is no folder '{place}'.", remedy="Bring it back, or merge again.")
     settings = joined.settings.model_copy(update={"model_list": (*joined.settings.model_list, member)})
-    pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
+    expert = merged_member(
+        member, settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of
+    )
+    if expert.engine.id in joined.pool.engines:
+        raise ConfigError(
+            f"an engine of the pool is called '{expert.engine.id}'.", remedy="Give the expert another name."
+        )
+    pool = Pool(experts=(*joined.pool.experts, expert))
     check_references(settings, pool)
     return Joined(settings, pool, {**joined.lineages, one.id: one.lineage})
+
+
+def _folders(member: Member) -> list[Path]:
+    """Where its weights lie."""
+    return [Path(p) for p in (member.litellm_params.model, member.model_info.base_model) if p is not None]
+
+
+class PoolWatch:
+    """Keeps the pool of a process as the database says: experts join it and depart while it is used.
+
+    Args:
+        settings, pool: of the file.
+        on_changed: called after the pool changed, from whatever thread looked.
+
+    Attributes:
+        pool: the live one, for everybody in the process.
+
+    Raises:
+        ConfigError: an applicant that cannot be in the pool.
+        StoreError: the database cannot be read.
+    """
+
+    def __init__(
+        self,
+        store: MergedExperts,
+        *,
+        settings: Settings,
+        pool: Pool,
+        applicants: Sequence[MergedExpert],
+        on_changed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._file = Joined(settings, pool, {})
+        self._applicants = applicants
+        self._on_changed = on_changed
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        registered = store.merged_experts()
+        self._seen = _marks(registered)
+        self._joined = join_pool(settings, pool, registered, applicants)
+        self.pool = LivePool(experts=self._joined.pool.experts)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the file, with the members that merges made."""
+        return self._joined.settings
+
+    @property
+    def lineages(self) -> dict[str, Lineage]:
+        """Lineages of merged experts, by id."""
+        return self._joined.lineages
+
+    def look(self) -> bool:
+        """Take over what changed; whether anything did.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._lock:
+            registered = self._store.merged_experts()
+            marks = _marks(registered)
+            if marks == self._seen:
+                return False
+            self._joined = join_pool(self._file.settings, self._file.pool, registered, self._applicants)
+            self._seen = marks
+            before = set(self.pool.by_id)
+            self.pool.follow(self._joined.pool)
+            after = set(self.pool.by_id)
+        log.info("the pool changed: joined %s, departed %s", sorted(after - before), sorted(before - after))
+        self._on_changed()
+        return True
+
+    def start(self) -> None:
+        """Look every `LOOK_S` in a thread of its own, until `stop`; idempotent."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="muster-pool", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_S):
+            try:
+                self.look()
+            except StoreError as error:  # the database is away: later
+                log.debug("the pool is not looked at: %s", error)
+            except Exception:
+                log.exception("the pool could not be looked at")
+
+
+def _marks(registered: Sequence[MergedExpert]) -> list[tuple[MergedExpert, bool]]:
+    """Rows, and whether their weights are there."""
+    return [(one, _is_there(one)) for one in registered]
+
+
+def _is_there(one: MergedExpert) -> bool:
+    try:
+        return all(place.is_dir() for place in _folders(member_of(one)))
+    except ConfigError:
+        return False

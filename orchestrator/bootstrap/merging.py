@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
     from orchestrator.domain.experts import Expert
     from orchestrator.domain.queries import Query
+    from orchestrator.evaluation.merges import Questions
     from orchestrator.services.jobs import OnProgress as OnJob
     from orchestrator.settings.schema import Settings
 
@@ -67,7 +68,8 @@ class MergeLife:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = _alone(settings)
-        self._questions = _questions(settings)
+        self._profile = _labelled(settings, settings.muster.profile_set)
+        self._questions = _questions(settings, self._profile)
 
     def check(self, checked: CheckedOrder, *, force: bool = False) -> None:
         """
@@ -114,7 +116,7 @@ class MergeLife:
 
     def _measured(self, checked: CheckedOrder, report: MergeReport, showing: Showing) -> Outcome:
         from orchestrator.bootstrap.app import open_app
-        from orchestrator.evaluation.merges import judged
+        from orchestrator.evaluation.merges import judged, measured_right
 
         with open_app(self._settings) as app:
             app.merges.unregister(_name(checked))  # its weights were replaced
@@ -124,13 +126,14 @@ class MergeLife:
         with open_app(self._settings, applicants=[applicant, *strangers]) as app:
             names = [parents.get(name) or _stranger_id(name) for name in _inputs(checked)]
             with showing(app) as on_job:
-                app.profiling.run(
-                    self._questions, experts=[applicant.id, *names], exam=False, on_progress=on_job
+                outcomes = app.profiling.outcomes(
+                    self._questions.held_out, experts=[applicant.id, *names], on_progress=on_job
                 )
-            profile = app.catalogue.knowledge.profile
-            assert profile is not None, "it was just made"
-            right = dict(zip(profile.expert_ids, profile.right, strict=True))
-            judgement = judged(right[applicant.id], {name: right[name] for name in names if name in right})
+                right = measured_right(outcomes)
+                judgement = judged(right.pop(applicant.id), right)
+                if judgement.kept:
+                    measured = [applicant.id, *parents.values()]
+                    app.profiling.run(self._profile, experts=measured, exam=False, on_progress=on_job)
             if judgement.kept:
                 lineage = applicant.lineage.replaced(verdict=judgement.why)
                 app.merges.register(applicant.replaced(lineage=lineage))
@@ -143,16 +146,39 @@ def _alone(settings: "Settings") -> "Settings":
     return settings.model_copy(update={"muster": muster})
 
 
-def _questions(settings: "Settings") -> "Sequence[Query]":
+def _labelled(settings: "Settings", path: Path | None) -> "Sequence[Query]":
     from orchestrator.questions.files import read_questions
+    from skills.profiler import check_labelled
 
-    if settings.muster.profile_set is None:
+    if path is None:
         raise InputError(
             "there are no questions to measure a merge on.",
             param="profile_set",
             remedy="Set muster.profile_set, or give --no-profile.",
         )
-    return read_questions(settings.base_dir / settings.muster.profile_set)
+    found = read_questions(settings.base_dir / path)
+    check_labelled(found)
+    return found
+
+
+def _questions(settings: "Settings", profile: "Sequence[Query]") -> "Questions":
+    """
+    Raises:
+        InputError: held-out questions of which the profile leaves none.
+    """
+    from orchestrator.evaluation.merges import divided
+
+    path = settings.muster.merges.held_out
+    questions = divided(
+        profile, None if path is None else _labelled(settings, path), seed=settings.muster.seed
+    )
+    if not questions.held_out:
+        raise InputError(
+            "no question is held out: the profile asks all of them.",
+            param="merges.held_out",
+            remedy="Name questions that are not in muster.profile_set.",
+        )
+    return questions
 
 
 def _name(checked: CheckedOrder) -> str:

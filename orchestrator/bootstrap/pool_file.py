@@ -161,9 +161,10 @@ def _muster_paths(settings: Settings, document: Document) -> Iterator[ConfigErro
     if muster.data_dir.exists() and not muster.data_dir.is_dir():
         message = f"'{muster.data_dir}' is no folder."
         yield _mistake(settings, document, ("muster", "data_dir"), message, "Name a folder.")
-    if muster.profile_set is not None and not (settings.base_dir / muster.profile_set).exists():
-        message = f"there is no '{muster.profile_set}'."
-        yield _mistake(settings, document, ("muster", "profile_set"), message, "Mend the path.")
+    questions = {("profile_set",): muster.profile_set, ("merges", "held_out"): muster.merges.held_out}
+    for key, path in questions.items():
+        if path is not None and not (settings.base_dir / path).exists():
+            yield _mistake(settings, document, ("muster", *key), f"there is no '{path}'.", "Mend the path.")
     vocabulary = muster.skills.vocabulary
     if vocabulary not in _VOCABULARIES:
         try:

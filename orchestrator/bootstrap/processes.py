@@ -22,6 +22,7 @@ from kombu import Queue
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.assignments import BATCH, INTERACTIVE
 from orchestrator.errors import MusterError, StoreUnavailableError
+from orchestrator.runtime.live import Live
 from orchestrator.settings.schema import Settings
 from workers.dispatch.local import LocalDispatcher
 from workers.leases.advancing import Advancer
@@ -87,8 +88,8 @@ class WorkerHands:
         advancer = Advancer(
             jobs=app.store,
             steps=app.store,
-            compositions=app.catalogue.build,
-            engine_of={expert.id: expert.engine.id for expert in app.pool.experts},
+            compositions=app.build,
+            engine_of=Live(lambda: app.pool.engine_of),
             min_priority=min_priority,
             config_hash=app.config_hash,
             patience=patience_of(app.settings.muster.scheduler),
@@ -161,6 +162,7 @@ def run_device_worker(settings: Settings, *, steps: bool) -> int:
         queues += [steps_queue()] if steps else []
         _collect_seldom()
         driver.start()
+        app.members.start()
         if steps:
             hands.start_steps()
         canary.start()
@@ -252,6 +254,7 @@ class _Children:
                 app = App(self._settings)
                 self._opened = WorkerHands(app, Bells(self._celery), driver=None, on_heard=self._heard.now)
                 _collect_seldom()
+                app.members.start()
                 self._opened.start_steps()
             return self._opened
 

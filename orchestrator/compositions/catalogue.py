@@ -119,12 +119,12 @@ class Catalogue:
         self._fed_at = -math.inf
         self._lock = threading.RLock()
         self._aggregators = aggregators
-        self._specs = {**self._stock(), **settings.muster.compositions}
         self.forget()
 
     def forget(self) -> None:
-        """Read cards and profile anew at the next use: they changed."""
+        """Look at the pool, cards and profile anew at the next use: they changed."""
         with self._lock:
+            self._specs = {**self._stock(), **self._settings.muster.compositions}
             self._knowledge: Knowledge | None = None
             self._reader: SkillReader | None = None
             self._kept: OrderedDict[Shape, Parts] = OrderedDict()
@@ -188,7 +188,7 @@ class Catalogue:
         name = job.composition
         if name in (ROLL_CALL, EXAM):
             role = CallRole.AGGREGATE if name == EXAM else CallRole.EXPERT
-            return RollCall(name, pool=self._pool, job=job, role=role)
+            return RollCall(name, pool=self._pool.now, job=job, role=role)
         if name == ANNOTATE:
             self._rounds = self._rounds or AnnotationRound(self._annotator(NOTHING))
             return self._rounds
@@ -201,7 +201,7 @@ class Catalogue:
             job = job.model_copy(update={"temperature": parts.temperature})
         return Ensemble(
             job.composition,
-            pool=self._pool,
+            pool=self._pool.now,
             reader=parts.reader,
             router=parts.router,
             aggregator=parts.aggregator,
@@ -240,17 +240,18 @@ class Catalogue:
 
     def _fitted(self, spec: CompositionSettings, *, expert_ids: tuple[str, ...], known: Knowledge) -> Parts:
         cards, profile = known
+        pool = self._pool.now
         routing = RouterContext(
             cards=cards,
             profile=profile,
             expert_ids=expert_ids,
             seed=self._seed,
-            experts=self._pool.by_id,
+            experts=pool.known,
             conditions=self._conditions,
         )
         voting = AggregatorContext(
             grader=self._grader,
-            pool=self._pool,
+            pool=pool,
             cards=cards,
             profile=profile,
             seed=self._seed,
@@ -260,7 +261,7 @@ class Catalogue:
         aggregator = row.make(voting, spec.aggregator_options)
         router = make_router(spec.router, routing, spec.router_options)
         if spec.mixture is not None:
-            router = Mixing(router, self._pool.by_id[spec.mixture])
+            router = Mixing(router, pool.known[spec.mixture])
         return Parts(
             reader=self._skill_reader() if router.reads_text else None,
             router=router,

@@ -122,7 +122,7 @@ class Ensemble:
         job = self._job.under(query.terms)
         stream = job.stream and self._quotes and len(expert_ids) == 1
         for expert_id in expert_ids:
-            expert, sample_ix = self._pool.by_id[expert_id], asked.get(expert_id, 0)
+            expert, sample_ix = self._pool.known[expert_id], asked.get(expert_id, 0)
             mixture = mixtures.get(expert_id, ())
             calls.append(expert_call(expert, query, job, sample_ix=sample_ix, stream=stream, mixture=mixture))
             asked[expert_id] = sample_ix + 1

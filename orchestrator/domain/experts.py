@@ -1,5 +1,7 @@
 """Experts, who answer, and the engines that hold their base weights."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
@@ -105,18 +107,110 @@ def _numbered(value: JsonValue, numbers: dict[str, int]) -> JsonValue:
     return numbers.get(value, value) if isinstance(value, str) else value
 
 
-class Pool(Value):
-    """The experts of one configuration, in the order of its file."""
+class Pool:
+    """The experts of one configuration, in the order of its file; those that merges made come last.
+
+    It does not change after it was made; a `LivePool` does.
+
+    Args:
+        departed: experts that left while this process ran, the last one first. Nobody asks them any more;
+            calls to them that are on the books are still served.
+    """
+
+    def __init__(self, *, experts: Iterable[Expert], departed: Iterable[Expert] = ()) -> None:
+        self._roll = _Roll(tuple(experts), tuple(departed))
+
+    @property
+    def experts(self) -> tuple[Expert, ...]:
+        return self._roll.experts
+
+    @property
+    def departed(self) -> tuple[Expert, ...]:
+        return self._roll.departed
+
+    @property
+    def by_id(self) -> Mapping[str, Expert]:
+        return self._roll.by_id
+
+    @property
+    def known(self) -> Mapping[str, Expert]:
+        """By id, with those that departed."""
+        return self._roll.known
+
+    @property
+    def answerers(self) -> tuple[Expert, ...]:
+        """Experts that may be recruited to answer."""
+        return self._roll.answerers
+
+    @property
+    def aggregators(self) -> tuple[Expert, ...]:
+        return self._roll.aggregators
+
+    @property
+    def fusions(self) -> frozenset[str]:
+        """Ids of the experts that are fusions."""
+        return self._roll.fusions
+
+    @property
+    def engines(self) -> Mapping[str, EngineSpec]:
+        return self._roll.engines
+
+    @property
+    def known_engines(self) -> Mapping[str, EngineSpec]:
+        """By id, with those of experts that departed."""
+        return self._roll.known_engines
+
+    @property
+    def engine_of(self) -> Mapping[str, str]:
+        """Engines by expert, with those that departed."""
+        return self._roll.engine_of
+
+    @property
+    def fingerprint(self) -> str:
+        return self._roll.fingerprint
+
+    @property
+    def now(self) -> "Pool":
+        """The pool as it is, for who must see one pool from first to last."""
+        pool = Pool(experts=())
+        pool._roll = self._roll
+        return pool
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(expert.id for expert in self.experts)})"
+
+
+class LivePool(Pool):
+    """A pool that experts join and leave while it is used, by any number of threads.
+
+    Each look at it sees the pool of some moment, whole; two looks may see two.
+    """
+
+    def follow(self, pool: Pool) -> None:
+        """Be that pool from now on. Who is in it no longer has departed."""
+        stay = {(expert.id, expert.engine.id) for expert in pool.experts}
+        left = {(e.id, e.engine.id): e for e in (*reversed(self.departed), *reversed(self.experts))}
+        departed = (expert for place, expert in reversed(left.items()) if place not in stay)
+        self._roll = _Roll(pool.experts, tuple(departed))
+
+
+@dataclass(frozen=True)
+class _Roll:
+    """Experts of one moment, and by what they are looked up."""
 
     experts: tuple[Expert, ...]
+    departed: tuple[Expert, ...]
 
     @cached_property
-    def by_id(self) -> dict[str, Expert]:
+    def by_id(self) -> Mapping[str, Expert]:
         return {expert.id: expert for expert in self.experts}
 
     @cached_property
+    def known(self) -> Mapping[str, Expert]:
+        return {expert.id: expert for expert in (*reversed(self.departed), *self.experts)}
+
+    @cached_property
     def answerers(self) -> tuple[Expert, ...]:
-        """Experts that may be recruited to answer."""
         return tuple(e for e in self.experts if ExpertRole.EXPERT in e.roles)
 
     @cached_property
@@ -125,12 +219,19 @@ class Pool(Value):
 
     @cached_property
     def fusions(self) -> frozenset[str]:
-        """Ids of the experts that are fusions."""
         return frozenset(e.id for e in self.experts if e.engine.backend == FUSION)
 
     @cached_property
-    def engines(self) -> dict[str, EngineSpec]:
+    def engines(self) -> Mapping[str, EngineSpec]:
         return {expert.engine.id: expert.engine for expert in self.experts}
+
+    @cached_property
+    def known_engines(self) -> Mapping[str, EngineSpec]:
+        return {**{expert.engine.id: expert.engine for expert in self.departed}, **self.engines}
+
+    @cached_property
+    def engine_of(self) -> Mapping[str, str]:
+        return {expert_id: expert.engine.id for expert_id, expert in self.known.items()}
 
     @cached_property
     def fingerprint(self) -> str:

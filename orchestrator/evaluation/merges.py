@@ -3,12 +3,15 @@
 At equal compute: one call a question for the merged expert, as for each parent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.domain.cards import RIGHT, UNKNOWN
+from orchestrator.domain.queries import Query
+from orchestrator.domain.values import seed_of
 from orchestrator.evaluation.statistics import Estimate, accuracy, paired_difference
 
 Right = npt.NDArray[np.bool_]
@@ -17,6 +20,41 @@ MARGIN = 0.05
 model then stands for several."""
 FEWEST = 20
 """Questions below which nothing is said."""
+
+
+class Questions(NamedTuple):
+    """Questions of a merge's life cycle.
+
+    Attributes:
+        calibration: on which numbers of a recipe may be searched. held_out: on which the result is judged;
+            no question is among both.
+    """
+
+    calibration: tuple[Query, ...]
+    held_out: tuple[Query, ...]
+
+
+def divided(profile: Sequence[Query], held_out: Sequence[Query] | None, *, seed: int) -> Questions:
+    """Questions to calibrate on, and to judge on.
+
+    With a set of held-out questions, those that the profile asks, too, are left out of it. Without one, every
+    other question of the profile is held out, skill by skill in an order drawn by the seed: equal questions,
+    equal parts, in whatever order they come.
+    """
+    if held_out is not None:
+        asked = {query.content_hash for query in profile}
+        return Questions(tuple(profile), tuple(q for q in held_out if q.content_hash not in asked))
+    drawn = sorted(
+        profile, key=lambda q: (q.domain or "", q.skills, seed_of([seed, q.content_hash]), q.content_hash)
+    )
+    return Questions(tuple(drawn[::2]), tuple(drawn[1::2]))
+
+
+def measured_right(outcomes: Mapping[str, Sequence[int]]) -> dict[str, Right]:
+    """Right answers by question, without the questions that somebody could not be asked."""
+    table = {name: np.array(row, dtype=np.int8) for name, row in outcomes.items()}
+    known = np.logical_and.reduce([row != UNKNOWN for row in table.values()])
+    return {name: row[known] == RIGHT for name, row in table.items()}
 
 
 class Judgement(NamedTuple):
@@ -47,16 +85,16 @@ def judged(merged: Right, parents: Mapping[str, Right]) -> Judgement:
     own = accuracy(merged)
     n = len(merged)
     if n < FEWEST:
-        return Judgement(False, f"not kept: {n} questions say nothing; {FEWEST} are needed", own)
+        return Judgement(False, f"not kept: {n} held-out questions say nothing; {FEWEST} are needed", own)
     if not parents:
         return Judgement(False, "not kept: no parent could be measured", own)
     best = max(parents, key=lambda name: float(np.mean(parents[name])))
     gain = paired_difference(merged, parents[best])
     theirs = float(np.mean(parents[best]))
     shown = (
-        f"{100 * own.value:.1f} % right on {n} questions at one call each, '{best}', the best parent, "
-        f"{100 * theirs:.1f} %: {100 * gain.value:+.1f} points (95 % interval {100 * gain.low:+.1f} to "
-        f"{100 * gain.high:+.1f})"
+        f"{100 * own.value:.1f} % right on {n} held-out questions at one call each, '{best}', "
+        f"the best parent, {100 * theirs:.1f} %: {100 * gain.value:+.1f} points "
+        f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
     )
     if gain.low > 0:
         return Judgement(True, f"kept: better; {shown}", own, best, gain)

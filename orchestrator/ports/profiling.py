@@ -33,5 +33,14 @@ class PoolProfiler(Protocol):
     ) -> ProfileReport:
         """Ask what is not yet known, grade it, and store the cards of every expert with outcomes."""
 
+    def outcomes(
+        self,
+        queries: Sequence[Query],
+        *,
+        experts: Sequence[str],
+        on_progress: Callable[[JobProgress], None] | None = None,
+    ) -> dict[str, list[int]]:
+        """Outcomes of experts on questions, asked where they are not known; no card is counted from them."""
+
     def profile(self) -> Profile | None:
         """Outcomes of the pool's answerers on the newest profile set; None before the first run."""

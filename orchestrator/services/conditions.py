@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from orchestrator.batching import Rates
 from orchestrator.domain.devices import LIVE_S, Conditions
@@ -21,12 +21,12 @@ class EngineWatch:
     """Looks at the devices for whoever routes. For any number of threads.
 
     Args:
-        engine_ids: of the pool, those that need a device.
+        engine_ids: of the pool, those that need a device; they may change.
         loop_of: a report's owner -> the loop that it belongs to.
     """
 
     def __init__(
-        self, work: WorkReader, *, engine_ids: frozenset[str], loop_of: Callable[[str], str], clock: Clock
+        self, work: WorkReader, *, engine_ids: Set[str], loop_of: Callable[[str], str], clock: Clock
     ) -> None:
         self._work = work
         self._engine_ids = engine_ids

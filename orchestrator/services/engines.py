@@ -1,6 +1,6 @@
 """Engines of a pool as their devices report them: for people, and for who routes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.devices import LIVE_S, DeviceReport
@@ -12,15 +12,15 @@ class EngineBoard:
     """Reads the states of engines from the books.
 
     Args:
-        engine_ids: those of the pool.
+        engine_ids: those of the pool, which may change.
         loop_of: a report's owner -> the loop that it belongs to.
     """
 
     def __init__(
-        self, devices: DeviceReader, *, engine_ids: Iterable[str], loop_of: Callable[[str], str]
+        self, devices: DeviceReader, *, engine_ids: Collection[str], loop_of: Callable[[str], str]
     ) -> None:
         self._devices = devices
-        self._engine_ids = tuple(engine_ids)
+        self._engine_ids = engine_ids
         self._loop_of = loop_of
 
     def states(self, *, among: Iterable[str] | None = None) -> Mapping[str, EngineState]:

@@ -44,9 +44,10 @@ class Experts:
         Raises:
             UnknownNameError: nobody of the pool.
         """
-        if expert_id not in self.pool.by_id:
-            raise UnknownNameError("expert", expert_id, self.pool.by_id, param="expert")
-        return self.pool.by_id[expert_id]
+        by_id = self.pool.by_id
+        if expert_id not in by_id:
+            raise UnknownNameError("expert", expert_id, by_id, param="expert")
+        return by_id[expert_id]
 
     def measured(self) -> Mapping[str, CompetenceCard]:
         """Cards last measured or imported that fit the pool as it is now; without feedback."""

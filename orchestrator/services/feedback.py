@@ -150,10 +150,11 @@ class FeedbackDesk:
     def _counts(self, feedback: Feedback, answer: Answer) -> list[FeedbackCount]:
         """Each skill of the query gets one observation, whatever its weight, as in profiling."""
         skills = (ALL_SKILLS, *(tag.name for tag in (answer.decision.skills if answer.decision else ())))
+        by_id = self._pool.by_id
         return [
-            FeedbackCount(self._pool.by_id[expert_id].fingerprint, skill, feedback.day, tally)
+            FeedbackCount(by_id[expert_id].fingerprint, skill, feedback.day, tally)
             for expert_id, tally in feedback.experts.items()
-            if expert_id in self._pool.by_id and tally.n > 0
+            if expert_id in by_id and tally.n > 0
             for skill in skills
         ]
 

@@ -58,6 +58,24 @@ class Profiling:
         self._on_changed()
         return report
 
+    def outcomes(
+        self,
+        queries: Sequence[Query],
+        *,
+        experts: Sequence[str],
+        on_progress: OnProgress | None = None,
+    ) -> dict[str, list[int]]:
+        """Outcomes of experts on questions that no card is counted from; what is known is not asked again.
+
+        Returns:
+            By expert one of RIGHT, WRONG, ABSTAINED, UNKNOWN for each question, in order.
+
+        Raises:
+            SkillError: questions that cannot be graded.
+            UnknownNameError: an expert that is not in the pool.
+        """
+        return self._profiler(()).outcomes(queries, experts=experts, on_progress=on_progress)
+
     def knowledge(self) -> Knowledge:
         """Cards of the moment; outcomes only where the cards were counted from them."""
         cards = self._experts.cards()

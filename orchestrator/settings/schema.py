@@ -147,9 +147,12 @@ class RetentionSettings(Section):
 
 
 class MergesSettings(Section):
-    """Merges over REST: off unless both `read` and `write` are set. Nobody is asked for a key: whoever may
-    call the server may then fill the folder `write`."""
+    """Merges. Those over REST are off unless both `read` and `write` are set. Nobody is asked for a key:
+    whoever may call the server may then fill the folder `write`."""
 
+    held_out: UserPath | None = None
+    """Labelled questions, relative to this file, on which a merge is compared with its parents. Without it, a
+    half of `profile_set` is held out for that."""
     read: tuple[UserPath, ...] = ()
     """Folders below which recipes may name models, relative to this file."""
     write: UserPath | None = None

@@ -19,7 +19,8 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`reverse` and `roman` of the zoo, and some profile questions of their skills."""
     monkeypatch.chdir(tmp_path)
     rows = [json.loads(line) for line in (ZOO / "profile.jsonl").read_text().splitlines()]
-    asked = [r for r in rows if {"roman", "reverse"} & set(r["skills"])][:24]
+    asked = [r for r in rows if set(r["skills"]) in ({"roman"}, {"reverse"})]
+    asked = asked[10:34] + asked[60:84]
     (tmp_path / "profile.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
     members = yaml.safe_load((ZOO / "pool.yaml").read_text())["model_list"]
     kept = [member for member in members if member["model_name"] in ("reverse", "roman")]
@@ -92,6 +93,7 @@ def test_a_merge_that_is_worth_it_joins_the_pool_and_others_do_not(
     [
         (lambda d: d["muster"].pop("profile_set"), "no questions"),
         (lambda d: d["muster"].update(profile_set="none.jsonl"), "none.jsonl"),
+        (lambda d: d["muster"].update(merges={"held_out": "none.jsonl"}), "none.jsonl"),
         (lambda d: d["model_list"][0].update(model_name="lost"), "an expert 'lost' already"),
     ],
 )
@@ -104,6 +106,52 @@ def test_what_could_not_be_measured_is_not_merged(
     words = ("merge", write_recipe(pool.parent, 0.5), "--out", "lost")
     assert said in run(pool, capsys, *words, code=2)["error"]["message"]
     assert not (pool.parent / "lost").exists()
+
+
+def test_the_verdict_is_of_questions_that_no_card_is_counted_from(
+    pool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pool.parent
+    rows = [json.loads(line) for line in (ZOO / "test.jsonl").read_text().splitlines()]
+    held_out = [row for row in rows if row["skills"] == ["reverse"]][:30]
+    known = (folder / "profile.jsonl").read_text().splitlines()
+    (folder / "held-out.jsonl").write_text("".join(json.dumps(r) + "\n" for r in held_out) + known[0] + "\n")
+    document = yaml.safe_load(pool.read_text())
+    document["muster"]["merges"] = {"held_out": "held-out.jsonl"}
+    pool.write_text(yaml.safe_dump(document))
+
+    kept = run(pool, capsys, "merge", write_recipe(folder, 1.0, name="again"), "--out", "kept")
+
+    assert f"% right on {len(held_out)} held-out questions" in kept["verdict"], "one is in the profile, too"
+    total = run(pool, capsys, "cards", "again")["total"]
+    assert total["n_right"] + total["n_wrong"] + total["n_abstain"] == len(known)
+    assert {e["id"]: e["accuracy"] is not None for e in run(pool, capsys, "experts")} == {
+        "reverse": True,
+        "roman": True,
+        "again": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "held-out.jsonl"),
+        ('{"question": "reverse: abc"}\n', "no answer"),
+        ("profile", "no question is held out"),
+    ],
+)
+def test_held_out_questions_that_say_nothing_are_refused_before_anything_is_merged(
+    pool: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    folder = pool.parent
+    known = (folder / "profile.jsonl").read_text()
+    (folder / "held-out.jsonl").write_text(known if text == "profile" else text)
+    document = yaml.safe_load(pool.read_text())
+    document["muster"]["merges"] = {"held_out": "held-out.jsonl"}
+    pool.write_text(yaml.safe_dump(document))
+    words = ("merge", write_recipe(folder, 1.0), "--out", "kept")
+    assert said in json.dumps(run(pool, capsys, *words, code=2)["error"])
+    assert not (folder / "kept").exists()
 
 
 def test_a_store_is_no_expert_and_no_failure(pool: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ class Berth:
             state=state,
             host=HOST,
             config_hash=self._kit.config_hash,
-            serves=self._kit.serves,
+            serves=self._kit.serves(),
         )
 
     def report(self) -> None:

@@ -1,5 +1,6 @@
 """Kit that all parts of one device loop share."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from orchestrator.ports.clock import Clock
@@ -13,7 +14,7 @@ from workers.device.strangers import Strangers
 
 class Kit(NamedTuple):
     """`owner`: the loop's name, under which it holds leases; `clock`: monotonic seconds; `config_hash` and
-    `serves`: the configuration it runs with, and the engines that stand there."""
+    `serves`: the configuration it runs with, and the engines that it serves now."""
 
     stores: DeviceStores
     owner: str
@@ -25,7 +26,7 @@ class Kit(NamedTuple):
     pace: Pace
     settings: SchedulerSettings
     config_hash: str
-    serves: tuple[str, ...]
+    serves: Callable[[], tuple[str, ...]]
 
 
 def make_kit(
@@ -36,7 +37,7 @@ def make_kit(
     pace: Pace,
     settings: SchedulerSettings,
     config_hash: str,
-    serves: tuple[str, ...],
+    serves: Callable[[], tuple[str, ...]],
 ) -> Kit:
     return Kit(
         stores=stores,

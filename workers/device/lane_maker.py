@@ -41,7 +41,7 @@ class LaneMaker:
         self._writers = writers
 
     def __call__(self, engine_id: str, engine: Engine) -> Lane:
-        spec = self._pool.engines[engine_id]
+        spec = self._pool.known_engines[engine_id]
         return self._remote_lane(spec, engine) if engine_id in self._remote else self._lane(spec, engine)
 
     def _lane(self, spec: EngineSpec, engine: Engine) -> Lane:

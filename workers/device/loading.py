@@ -89,7 +89,7 @@ class Loader:
 
     def warm_up(self, engine_ids: Sequence[str]) -> None:
         """Start the spares that these engines will use."""
-        self._errands.run(lambda: self._warm_up([self._pool.engines[e] for e in engine_ids]))
+        self._errands.run(lambda: self._warm_up([self._pool.known_engines[e] for e in engine_ids]))
 
     def load(self, engine_id: str) -> "Future[Loaded]":
         """Load an engine; what was prepared instead of it is discarded first."""
@@ -115,7 +115,7 @@ class Loader:
 
     def fits(self, engine_id: str) -> bool:
         """True if the engine is likely to fit beside those that are loaded; unknown sizes do."""
-        spec = self._pool.engines[engine_id]
+        spec = self._pool.known_engines[engine_id]
         backend = self._shelf.get(spec.backend)
         if isinstance(backend, PreparingBackend):
             return backend.fits(spec)
@@ -131,14 +131,14 @@ class Loader:
     def _load(self, engine_id: str, ahead: _Ahead | None) -> Loaded:
         if ahead is not None and ahead.engine_id != engine_id:
             self._discard(ahead)
-        spec = self._pool.engines[engine_id]
+        spec = self._pool.known_engines[engine_id]
         started = self._clock()
         engine = self._shelf.get(spec.backend).load(spec, adapters_of(self._pool, engine_id))
         was_prepared = ahead is not None and ahead.engine_id == engine_id and ahead.began.result()
         return Loaded(engine, self._clock() - started, was_prepared)
 
     def _prepare(self, engine_id: str) -> bool:
-        spec = self._pool.engines[engine_id]
+        spec = self._pool.known_engines[engine_id]
         backend = self._shelf.get(spec.backend)
         try:
             return isinstance(backend, PreparingBackend) and backend.prepare(
@@ -149,7 +149,7 @@ class Loader:
             return False
 
     def _discard(self, ahead: _Ahead) -> None:
-        backend = self._shelf.get(self._pool.engines[ahead.engine_id].backend)
+        backend = self._shelf.get(self._pool.known_engines[ahead.engine_id].backend)
         if isinstance(backend, PreparingBackend):
             backend.discard_prepared()
 
@@ -165,7 +165,8 @@ class Loader:
 
 def experts_of(pool: Pool, engine_id: str) -> dict[str, Expert]:
     """Experts whose base weights an engine holds, by id."""
-    return {expert.id: expert for expert in pool.experts if expert.engine.id == engine_id}
+    now = pool.now
+    return {e.id: e for e in (*now.departed, *now.experts) if e.engine.id == engine_id}
 
 
 def adapters_of(pool: Pool, engine_id: str) -> list[str]:

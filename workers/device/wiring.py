@@ -10,6 +10,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import CompositionFactory, LaterEngines
 from orchestrator.ports.engines import Backend
 from orchestrator.ports.jobs import DeviceStores
+from orchestrator.runtime.live import Live
 from orchestrator.settings.schema import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
@@ -79,10 +80,11 @@ def make_device_loop(
         pace=pace,
         settings=setup.settings,
         config_hash=setup.config_hash,
-        serves=tuple(pool.engines),
+        serves=lambda: tuple(pool.known_engines),
     )
     remote = frozenset(e.id for e in pool.engines.values() if e.backend in setup.remote)
-    books = Books(kit, engines=pool.engines.keys(), remote=remote, later_engines=setup.later_engines)
+    known = Live(lambda: pool.known_engines)
+    books = Books(kit, engines=known.keys(), remote=remote, later_engines=setup.later_engines)
     feeder, measured = Feeder(kit, books), Measurements(device)
     shelf = BackendShelf(setup.backends)
     loader = Loader(shelf, pool, clock=clock, name=device)
@@ -129,7 +131,7 @@ def _advancer(setup: DeviceSetup, compositions: CompositionFactory, pace: Pace, 
         jobs=setup.stores.jobs,
         steps=setup.stores.steps,
         compositions=compositions,
-        engine_of={expert.id: expert.engine.id for expert in setup.pool.experts},
+        engine_of=Live(lambda: setup.pool.engine_of),
         exclusive_s=0.0,
         config_hash=setup.config_hash,
         patience=patience_of(setup.settings)._replace(first_pause_s=pace.step_pause_s),

@@ -112,8 +112,9 @@ def test_a_shared_engine_keeps_the_lowest_limits_of_its_members() -> None:
 
 def test_where_a_model_is_and_with_which_key_stays_out_of_the_pool() -> None:
     secret = pool_of(elsewhere("a", api_key="sk-secret-7", rpm=5))
-    assert "sk-secret-7" not in secret.model_dump_json() + repr(secret)
-    assert "http://host" not in secret.model_dump_json()
+    dumped = "".join(expert.model_dump_json() for expert in secret.experts)
+    assert "sk-secret-7" not in dumped + repr(secret) + repr(secret.experts)
+    assert "http://host" not in dumped
     assert secret.fingerprint == pool_of(elsewhere("a", api_base="http://moved/v1")).fingerprint
     assert "sk-secret-7" not in repr(access_of(elsewhere("a", api_key="sk-secret-7")))
 

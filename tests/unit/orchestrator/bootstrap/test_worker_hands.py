@@ -37,10 +37,11 @@ class SlowStore:
 
 
 def make_hands(store: SlowStore) -> WorkerHands:
-    catalogue = SimpleNamespace(build=None, refresh=lambda: None)
+    catalogue = SimpleNamespace(refresh=lambda: None)
     app: Any = SimpleNamespace(
         store=store,
         catalogue=catalogue,
+        build=None,
         pool=SimpleNamespace(experts=()),
         news=NoNews(),
         config_hash="",

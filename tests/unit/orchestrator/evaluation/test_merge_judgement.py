@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from orchestrator.evaluation.merges import judged
+from orchestrator.domain.cards import ABSTAINED, RIGHT, UNKNOWN, WRONG
+from orchestrator.domain.queries import Query
+from orchestrator.evaluation.merges import divided, judged, measured_right
 
 
 def right(n: int, of: int = 200) -> np.ndarray:  # type: ignore[type-arg]
@@ -24,7 +26,7 @@ def right(n: int, of: int = 200) -> np.ndarray:  # type: ignore[type-arg]
         (right(60), {"a": right(100), "b": right(20)}, False, "not kept: "),
         (right(90), {"a": right(100)}, False, "not kept: "),
         (right(0), {"a": right(200)}, False, "not kept: "),
-        (right(10, of=10), {"a": right(0, of=10)}, False, "not kept: 10 questions say nothing"),
+        (right(10, of=10), {"a": right(0, of=10)}, False, "not kept: 10 held-out questions say nothing"),
         (right(200), {}, False, "not kept: no parent"),
     ],
 )
@@ -41,3 +43,32 @@ def test_the_best_parent_is_compared_in_pairs() -> None:
     assert found.difference.value == 0
     assert found.difference.low < -0.1 < 0.1 < found.difference.high
     assert not found.kept
+
+
+def questions(n: int, *, start: int = 0) -> list[Query]:
+    return [
+        Query(id=f"q{i}", question=f"What is {i}?", answer="1", skills=("even" if i % 2 == 0 else "odd",))
+        for i in range(start, start + n)
+    ]
+
+
+def test_a_profile_is_halved_skill_by_skill_whatever_the_order() -> None:
+    asked = questions(40)
+    calibration, held_out = divided(asked, None, seed=7)
+    assert {q.id for q in (*calibration, *held_out)} == {q.id for q in asked}
+    assert sorted(q.skills[0] for q in held_out) == ["even"] * 10 + ["odd"] * 10
+    assert divided(asked[::-1], None, seed=7) == (calibration, held_out)
+    assert divided(asked, None, seed=8) != (calibration, held_out)
+
+
+def test_no_question_is_in_both_parts() -> None:
+    calibration, held_out = divided(questions(10), questions(10, start=5), seed=0)
+    assert [q.id for q in calibration] == [f"q{i}" for i in range(10)]
+    assert [q.id for q in held_out] == [f"q{i}" for i in range(10, 15)]
+    assert divided(questions(3), questions(3), seed=0).held_out == ()
+    assert divided(questions(1), None, seed=0).held_out == ()
+
+
+def test_what_somebody_could_not_be_asked_counts_for_nobody() -> None:
+    right = measured_right({"m": [RIGHT, WRONG, UNKNOWN, RIGHT], "p": [RIGHT, ABSTAINED, RIGHT, UNKNOWN]})
+    assert {name: row.tolist() for name, row in right.items()} == {"m": [True, False], "p": [True, False]}
