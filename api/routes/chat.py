@@ -42,11 +42,11 @@ async def create_chat_completion(
 async def _completion(
     body: ChatRequest, app: AppDep, caller: CallerDep, request: Request, work: Work
 ) -> Response:
-    query = _query(body, f"chat-{work.unique}")
+    query = chat_query(body, f"chat-{work.unique}")
     job_id = f"ask-{work.unique}"
     options = chat_options(body).model_copy(update={"job_id": job_id, "owner": caller.owner_id})
     composition = app.asking.resolve(options.model)
-    timeout_s = _timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
+    timeout_s = chat_timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
     request.state.decision_id = job_id
     heading = Heading(f"chatcmpl-{work.unique}", work.created, body.model, f"fp_{app.pool.fingerprint}")
     extras = partial(muster_view, job_id=job_id, composition=composition)
@@ -66,11 +66,11 @@ async def _completion(
     if answer.error_code is not None:
         raise answer_error(answer)
     completion = chat_completion(answer, heading, muster=extras(answer))
-    headers = {"x-muster-experts": _experts_header(answer)}
+    headers = {"x-muster-experts": experts_header(answer)}
     return Response(completion.model_dump_json(), media_type="application/json", headers=headers)
 
 
-def _query(body: ChatRequest, query_id: str) -> Query:
+def chat_query(body: ChatRequest, query_id: str) -> Query:
     return build_query(
         query_id,
         chat_content(body.messages),
@@ -80,7 +80,7 @@ def _query(body: ChatRequest, query_id: str) -> Query:
     )
 
 
-def _timeout(wanted_s: float | None, most_s: float) -> float:
+def chat_timeout(wanted_s: float | None, most_s: float) -> float:
     if wanted_s is not None and wanted_s > most_s:
         raise InputError(
             f"muster.timeout_s: this server waits {most_s:g} s at most.", param="muster.timeout_s"
@@ -88,7 +88,7 @@ def _timeout(wanted_s: float | None, most_s: float) -> float:
     return most_s if wanted_s is None else wanted_s
 
 
-def _experts_header(answer: Answer) -> str:
+def experts_header(answer: Answer) -> str:
     """Ids joined by commas, percent-encoded where a header could not carry them."""
     ids = answer.decision.expert_ids if answer.decision else ()
     return ",".join(quote(expert_id, safe="/:@.-_ ") for expert_id in dict.fromkeys(ids))

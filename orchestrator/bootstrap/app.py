@@ -34,6 +34,7 @@ from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.ended import EndedJobs
 from orchestrator.services.endings import Endings
 from orchestrator.services.engines import EngineBoard
+from orchestrator.services.exchanges import Exchanges
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.services.following import Following
@@ -46,6 +47,7 @@ from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
 from orchestrator.store import (
     SqlCardStore,
+    SqlExchangeStore,
     SqlFeedbackStore,
     SqlJobStore,
     SqlKeyedRequestStore,
@@ -71,8 +73,8 @@ class App:
     """The services over a configuration. Heavy parts (embedder, engines) are made when they are first needed.
 
     Attributes:
-        asking, jobs, ended, following, experts, profiling, feedback, evaluation, checks: what entry points
-            speak to.
+        asking, jobs, ended, exchanges, following, experts, profiling, feedback, evaluation, checks: what
+            entry points speak to.
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
@@ -163,6 +165,12 @@ class App:
             dispatcher=self.dispatcher,
             retention=settings.muster.retention,
             keyed=self.keyed,
+        )
+        self.exchanges = Exchanges(
+            store=SqlExchangeStore(self._database),
+            results=self.store,
+            delete_job=self.ended.delete,
+            cancel_job=self.jobs.cancel,
         )
         self.upkeep = Upkeep(self.ended)
         self.following = Following(self.store)

@@ -2,6 +2,7 @@
 
 from orchestrator.store.cards import SqlCardStore
 from orchestrator.store.database import Database, open_database
+from orchestrator.store.exchanges import SqlExchangeStore
 from orchestrator.store.feedback import SqlFeedbackStore
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.keyed import SqlKeyedRequestStore
@@ -11,6 +12,7 @@ from orchestrator.store.merges import SqlMergeStore
 __all__ = [
     "Database",
     "SqlCardStore",
+    "SqlExchangeStore",
     "SqlFeedbackStore",
     "SqlJobStore",
     "SqlKeyedRequestStore",

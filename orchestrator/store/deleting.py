@@ -43,6 +43,7 @@ def begin(conn: Connection, job_id: str) -> int:
     blank = {"id": f"deleted-{uuid.uuid4().hex}", "payload": "{}", "content_hash": "", "state": t.DELETED}
     conn.execute(update(t.job).where(t.job.c.pk == row.pk).values(**blank, owner="", finished_at=None))
     conn.execute(delete(t.feedback).where(t.feedback.c.job_id == job_id))
+    conn.execute(delete(t.exchange).where(t.exchange.c.job_id == job_id))
     conn.execute(delete(t.job_engine).where(t.job_engine.c.job_pk == row.pk))
     conn.execute(delete(t.outbox).where(t.outbox.c.job_pk == row.pk))
     keyed.forget(conn, job_id)
@@ -79,9 +80,10 @@ def purge(conn: Connection, job_pk: int | None, *, limit: int) -> bool:
 
 
 def drop_derived(conn: Connection) -> None:
-    """Drop what nobody asks for any more: judgements whose job is gone, loads from before every job that is
-    kept, cards that newer ones replace."""
+    """Drop what nobody asks for any more: judgements and exchanges whose job is gone, loads from
+    before every job that is kept, cards that newer ones replace."""
     conn.execute(delete(t.feedback).where(~exists().where(t.job.c.id == t.feedback.c.job_id)))
+    conn.execute(delete(t.exchange).where(~exists().where(t.job.c.id == t.exchange.c.job_id)))
     oldest = func.coalesce(select(func.min(t.job.c.created_at)).scalar_subquery(), db_now())
     load = t.engine_load.c
     conn.execute(delete(t.engine_load).where(load.at < oldest, load.at < db_now() - _KEPT_LOADS_S))

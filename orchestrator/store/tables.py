@@ -384,6 +384,16 @@ class KeyedRequestRow(StoredRow, table=True):
     reply: str | None = Field(default=None, sa_type=Text)
 
 
+class ExchangeRow(StoredRow, table=True):
+    """A request to `/v1/responses` that is kept: see `domain.exchanges.Exchange`. It goes with its job."""
+
+    __table_args__ = (Index("ix_exchange_job", "job_id"),)
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    job_id: str = Field(sa_type=Text)
+    payload: str = Field(sa_type=Text)
+
+
 job = METADATA.tables["job"]
 shared_key = METADATA.tables["shared_key"]
 outbox = METADATA.tables["outbox"]
@@ -405,3 +415,4 @@ feedback_count = METADATA.tables["feedback_count"]
 merged_expert = METADATA.tables["merged_expert"]
 merge_job = METADATA.tables["merge_job"]
 keyed_request = METADATA.tables["keyed_request"]
+exchange = METADATA.tables["exchange"]
