@@ -8,18 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pydantic import JsonValue
-
-from api.views.chat import Heading, chat_completion, muster_view
-from api.views.chat_requests import BatchBodies, without_terms
-from api.views.jobs import answer_failure, own_line
+from api.views.jobs_lines import AnsweredJob, BatchBodies, answer_line
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.assignments import JobProgress, JobState
-from orchestrator.domain.names import model_name
-from orchestrator.domain.requests import AskOptions
-from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError, JobRunningError, NotFoundError
-from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.questions.files import STANDARD, Source, check_questions, iter_questions
 from orchestrator.runtime.files import replacing
 from orchestrator.services.jobs import OnProgress
@@ -30,13 +22,11 @@ STANDARD_OUTPUTS = frozenset({STANDARD, "/dev/stdout", "/dev/fd/1", "/proc/self/
 
 
 class Batch(NamedTuple):
-    """`composition` is a resolved name; `created` in seconds since 1970; `openai_ids` of the queries that are
-    answered in OpenAI's form."""
+    """`composition` is a resolved name; `created` in seconds since 1970."""
 
     job_id: str
     composition: str
     created: int
-    openai_ids: frozenset[str]
 
 
 def open_batch(
@@ -44,7 +34,7 @@ def open_batch(
 ) -> Batch:
     """Check the whole file and store its job, or find the one that is stored already.
 
-    Without `composition` each OpenAI line is answered by its own `model`, other lines by `auto`; and each on
+    Without `composition` each line is answered by its own `model`, one that names none by `auto`; and each on
     its own terms (`max_tokens`, `temperature`, `seed`, ...).
 
     Without `job_id` the id follows from the file's bytes, whatever its name, the composition, the
@@ -56,19 +46,15 @@ def open_batch(
     """
     bodies = BatchBodies(app.asking.resolve, any_model=composition is not None)
     checked = check_questions(source, read_body=bodies)
-    agreed = bodies.agreed if len(checked.openai_ids) == checked.n else None
-    asked = agreed or AskOptions()
-    model = composition or asked.model
-    name = app.asking.resolve(model)
-    known = job_id or app.jobs.batch_id(checked.digest, model=model)
+    asked, reader, compositions = bodies.job_terms(composition)
+    name = app.asking.resolve(asked.model)
+    known = job_id or app.jobs.batch_id(checked.digest, model=asked.model)
     if resume:
         _require_job(app, known)
-    options = asked.model_copy(update={"model": model, "job_id": known})
+    options = asked.model_copy(update={"job_id": known})
     label = Path(source.name).name
-    reader = bodies if agreed is None else without_terms(bodies)
-    compositions = bodies.compositions if agreed is None else ()
     app.jobs.submit(iter_questions(source, read_body=reader), options, label=label, compositions=compositions)
-    return Batch(known, name, int(time.time()), checked.openai_ids)
+    return Batch(known, name, int(time.time()))
 
 
 def _require_job(app: App, job_id: str) -> None:
@@ -102,13 +88,8 @@ def write_answers(app: App, batch: Batch, out: Path) -> None:
     Raises:
         InputError: `out` cannot be written.
     """
-    fingerprint = app.pool.fingerprint
-    lines = (
-        _openai_line(item, batch, fingerprint)
-        if item.query.id in batch.openai_ids
-        else own_line(item, job_id=batch.job_id, composition=_composition(item, batch))
-        for item in app.jobs.answers(batch.job_id)
-    )
+    job = AnsweredJob(batch.job_id, batch.composition, batch.created, app.pool.fingerprint)
+    lines = (answer_line(item, job) for item in app.jobs.answers(batch.job_id))
     written = (json.dumps(line, ensure_ascii=False) for line in lines)
     try:
         if str(out) == STANDARD:
@@ -180,25 +161,3 @@ def _write_stream(stream: IO[str], lines: Iterable[str]) -> None:
     for line in lines:
         stream.write(f"{line}\n")
     stream.flush()
-
-
-def _composition(item: AnsweredQuery, batch: Batch) -> str:
-    """The one that a query's terms name, or the batch's."""
-    terms = item.query.terms
-    return batch.composition if terms is None or terms.composition is None else terms.composition
-
-
-def _openai_line(item: AnsweredQuery, batch: Batch, fingerprint: str) -> dict[str, JsonValue]:
-    """The output line of OpenAI's batch API; the id is the same in every run."""
-    line_id = content_hash([batch.job_id, item.query.id])
-    line: dict[str, JsonValue] = {"id": f"batch_req_{line_id}", "custom_id": item.query.id}
-    error = answer_failure(item.answer)
-    if error is not None:
-        return {**line, "response": None, "error": error}
-    composition = _composition(item, batch)
-    heading = Heading(f"chatcmpl-{line_id}", batch.created, model_name(composition), f"fp_{fingerprint}")
-    muster = muster_view(item.answer, job_id=batch.job_id, composition=composition)
-    completion = chat_completion(item.answer, heading, muster=muster)
-    body = completion.model_dump(mode="json")
-    response: JsonValue = {"status_code": 200, "request_id": f"req_{line_id}", "body": body}
-    return {**line, "response": response, "error": None}

@@ -4,9 +4,8 @@ import hashlib
 import json
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import IO, Annotated
+from collections.abc import Iterator
+from typing import IO, Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -16,19 +15,22 @@ from api.deps import AppDep, CallerDep, FeedDep, OwnJobDep, Requires, checked_ke
 from api.errors import IdempotencyMismatchError, MediaTypeError
 from api.schemas.jobs import JobDeletedView, JobList, JobView, PlanView
 from api.views.events import HEADERS, MEDIA_TYPE
-from api.views.jobs import job_view, own_line, plan_view
+from api.views.jobs import job_view, plan_view
+from api.views.jobs_lines import AnsweredJob, BatchBodies, answer_line
+from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.keys import Scope
 from orchestrator.domain.names import PUBLIC_PREFIX
-from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import NotFoundError, StoreError, StoreUnavailableError
-from orchestrator.questions.files import parse_questions
+from orchestrator.questions.files import check_lines, iter_lines
 from orchestrator.services.jobs import Jobs
 
 PATH = "/v1/jobs"
 MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")
 MIN_DEADLINE_S, MAX_DEADLINE_S = 1, 30 * 86_400
 SPOOL_BYTES = 1 << 20
+BODY = "the body"
+"""What messages call it."""
 
 router = APIRouter(tags=["jobs"])
 
@@ -44,28 +46,37 @@ async def submit_job(
     response: Response,
     app: AppDep,
     caller: CallerDep,
-    composition: str = "auto",
+    composition: Annotated[
+        str | None, Query(description="Answers every line; without it each line's own `model` does.")
+    ] = None,
     deadline_s: Annotated[float | None, Query(ge=MIN_DEADLINE_S, le=MAX_DEADLINE_S)] = None,
     label: Annotated[str, Query(max_length=256)] = "",
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> JobView:
     """Store a question set, one JSON object a line, as one job: all of it, or nothing.
 
-    `composition` is a name of `/v1/models`. `Idempotency-Key`: the same key and content give the same
-    job, also after the configuration has changed. The body is kept in a file while it arrives, so a slow
-    client holds no transaction.
+    Lines have our own form (`{"id", "question", "options"?, "model"?, ...}`) or that of OpenAI's batches, may
+    be mixed, and are each answered on their own terms and in their own form. `composition` is a name of
+    `/v1/models`. `Idempotency-Key`: the same key and content give the same job, also after the configuration
+    has changed. The body is kept in a file while it arrives, so a slow client holds no transaction.
     """
     _require_jsonl(request)
     job_id = _job_id(idempotency_key, caller.owner_id)
     is_known = idempotency_key is not None and await run_in_threadpool(_is_known, app.jobs, job_id)
-    if not is_known:
+    if composition is not None and not is_known:
         app.asking.resolve(composition)  # a wrong name is told before the body is read
-    fingerprint = content_hash([composition.removeprefix(PUBLIC_PREFIX), deadline_s])
-    options = AskOptions(model=composition, job_id=job_id, fingerprint=fingerprint, owner=caller.owner_id)
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-        await _receive(request, spool)
-        new = None if is_known else partial(app.jobs.submit, label=label, deadline_s=deadline_s)
-        await run_in_threadpool(_submit, app.jobs, spool, options, new)
+        content = await _receive(request, spool)
+        name = None if composition is None else composition.removeprefix(PUBLIC_PREFIX)
+        given = _Given(
+            composition=composition,
+            fingerprint=content_hash([name, deadline_s, content]),
+            job_id=job_id,
+            owner=caller.owner_id,
+            label=label,
+            deadline_s=deadline_s,
+        )
+        await run_in_threadpool(_repeat if is_known else _submit, app, spool, given)
     response.headers["location"] = f"{PATH}/{job_id}"
     return job_view(await run_in_threadpool(app.jobs.job, job_id))
 
@@ -126,9 +137,9 @@ def get_plan(
 
 @router.get(PATH + "/{job_id}/answers")
 def get_answers(job_id: OwnJobDep, app: AppDep) -> StreamingResponse:
-    """Answers and failures so far as JSON lines, in the order of the questions."""
+    """Answers and failures so far as JSON lines, in the order of the questions, each in its line's form."""
     progress = app.jobs.job(job_id)
-    lines = _answer_lines(app.jobs, job_id, progress.job.composition)
+    lines = _answer_lines(app, progress)
     headers = {"x-muster-job-state": progress.state.value}
     return StreamingResponse(lines, media_type=MEDIA_TYPES[0], headers=headers)
 
@@ -156,15 +167,30 @@ def _job_id(key: str | None, owner: str) -> str:
     return f"job-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:32]}"
 
 
-async def _receive(request: Request, spool: IO[bytes]) -> None:
+class _Given(NamedTuple):
+    """Request for a job, but for its lines."""
+
+    composition: str | None
+    fingerprint: str
+    job_id: str
+    owner: str
+    label: str
+    deadline_s: float | None
+
+
+async def _receive(request: Request, spool: IO[bytes]) -> str:
+    """Keep the body in `spool`; its SHA-256."""
+    digest = hashlib.sha256()
     try:
         async for chunk in request.stream():
             spool.write(chunk)
+            digest.update(chunk)
         spool.seek(0)
     except OSError as error:
         raise StoreUnavailableError(
             f"the upload cannot be kept: {error.strerror}.", remedy="Try again later."
         ) from error
+    return digest.hexdigest()
 
 
 def _is_known(jobs: Jobs, job_id: str) -> bool:
@@ -175,29 +201,43 @@ def _is_known(jobs: Jobs, job_id: str) -> bool:
     return True
 
 
-def _submit(jobs: Jobs, spool: IO[bytes], options: AskOptions, new: Callable[..., str] | None) -> None:
-    """`new`: submits what is not known yet; None = it is known."""
-    if new is not None:
-        try:
-            new(parse_questions(spool, "the body"), options)
-        except StoreError as error:
-            if error.param != "id":
-                raise
-            spool.seek(0)  # the same key came at the same time
-        else:
-            return
+def _submit(app: AppDep, spool: IO[bytes], given: _Given) -> None:
+    """Check all lines, then store them; the same request that came at the same time is its job."""
+    bodies = BatchBodies(app.asking.resolve, any_model=given.composition is not None)
+    check_lines(spool, BODY, read_body=bodies)
+    options, read_body, compositions = bodies.job_terms(given.composition)
+    update = {"job_id": given.job_id, "fingerprint": given.fingerprint, "owner": given.owner}
+    spool.seek(0)
     try:
-        jobs.repeat(parse_questions(spool, "the body"), options)
+        app.jobs.submit(
+            iter_lines(spool, BODY, read_body=read_body),
+            options.model_copy(update=update),
+            label=given.label,
+            deadline_s=given.deadline_s,
+            compositions=compositions,
+        )
     except StoreError as error:
         if error.param != "id":
             raise
+        _repeat(app, spool, given)
+
+
+def _repeat(app: AppDep, _: IO[bytes], given: _Given) -> None:
+    """
+    Raises:
+        IdempotencyMismatchError: the job of this key came of another request.
+    """
+    if app.jobs.job(given.job_id).job.fingerprint != given.fingerprint:
         raise IdempotencyMismatchError(
             "this Idempotency-Key came with another content before.",
             param="Idempotency-Key",
             remedy="Use a new key for a new job.",
-        ) from error
+        )
+    app.jobs.ring()
 
 
-def _answer_lines(jobs: Jobs, job_id: str, composition: str) -> Iterator[str]:
-    for item in jobs.answers(job_id):
-        yield json.dumps(own_line(item, job_id=job_id, composition=composition), ensure_ascii=False) + "\n"
+def _answer_lines(app: AppDep, progress: JobProgress) -> Iterator[str]:
+    job = progress.job
+    of_job = AnsweredJob(job.id, job.composition, int(progress.created_at), app.pool.fingerprint)
+    for item in app.jobs.answers(job.id):
+        yield json.dumps(answer_line(item, of_job), ensure_ascii=False) + "\n"

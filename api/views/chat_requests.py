@@ -8,11 +8,8 @@ from pydantic import ValidationError
 from api.errors import UnsupportedParameterError, fields_error
 from api.schemas.chat_request import ChatRequest
 from api.views.chat import chat_content
-from orchestrator.domain.names import AUTO
 from orchestrator.domain.requests import AskOptions
-from orchestrator.domain.terms import Terms
 from orchestrator.errors import InputError
-from orchestrator.questions.files import BodyReader
 
 
 class Refusal(NamedTuple):
@@ -40,6 +37,18 @@ REFUSALS = (
 )
 
 
+class Line(NamedTuple):
+    """Demands of one line of a batch.
+
+    Attributes:
+        options: its model and terms.
+        fields: of its query.
+    """
+
+    options: AskOptions
+    fields: dict[str, object]
+
+
 def chat_options(request: ChatRequest) -> AskOptions:
     """
     Raises:
@@ -61,56 +70,21 @@ def chat_options(request: ChatRequest) -> AskOptions:
     )
 
 
-class BatchBodies:
-    """Reads the `body` of each OpenAI line of one file (`questions.files.BodyReader`): every line is answered
-    on its own terms.
+def chat_line(body: dict[str, object]) -> Line:
+    """Demands of the body of a batch's line.
 
-    Args:
-        resolve: the composition that a model names.
-        any_model: the lines' own models do not count.
-
-    Attributes:
-        compositions: that the lines read so far name.
+    Raises:
+        InputError: what is wrong with the line.
     """
-
-    def __init__(self, resolve: Callable[[str], str], *, any_model: bool) -> None:
-        self.compositions: set[str] = set()
-        self._first: AskOptions | None = None
-        self._agree = True
-        self._resolve = resolve
-        self._any_model = any_model
-
-    def __call__(self, body: dict[str, object]) -> dict[str, object]:
-        """Fields of the query; raises InputError with what is wrong with the line."""
-        request = _validated(body)
-        if request.stream:
-            raise UnsupportedParameterError("body.stream: a batch is not streamed; leave it out")
-        options = chat_options(request)
-        if self._any_model:
-            options = options.model_copy(update={"model": AUTO})
-        if request.muster.timeout_s is not None:
-            raise InputError("body.muster.timeout_s: a batch has no time limit; leave it out")
-        if request.muster.max_wait_s is not None:
-            raise InputError("body.muster.max_wait_s: a batch waits for no place; leave it out")
-        composition = None if self._any_model else self._resolve(options.model)
-        if composition is not None:
-            self.compositions.add(composition)
-        self._first = self._first or options
-        self._agree = self._agree and options == self._first
-        extras = {"options": request.muster.options, "answer_type": request.muster.answer_type}
-        given = {name: value for name, value in extras.items() if value is not None}
-        terms = Terms(**{**options.said, "composition": composition})
-        return {**chat_content(request.messages), **given, "terms": terms}
-
-    @property
-    def agreed(self) -> AskOptions | None:
-        """Options of every line read so far; None = they differ, or there are none."""
-        return self._first if self._agree else None
-
-
-def without_terms(read: BodyReader) -> BodyReader:
-    """The reader of a file whose lines agree: their terms are the job's."""
-    return lambda body: {name: value for name, value in read(body).items() if name != "terms"}
+    request = _validated(body)
+    options = chat_options(request)
+    if request.muster.timeout_s is not None:
+        raise InputError("body.muster.timeout_s: a batch has no time limit; leave it out")
+    if request.muster.max_wait_s is not None:
+        raise InputError("body.muster.max_wait_s: a batch waits for no place; leave it out")
+    extras = {"options": request.muster.options, "answer_type": request.muster.answer_type}
+    given = {name: value for name, value in extras.items() if value is not None}
+    return Line(options, {**chat_content(request.messages), **given})
 
 
 def _validated(body: dict[str, object]) -> ChatRequest:

@@ -50,8 +50,9 @@ class Query(Value):
     present only in labelled sets and never shown to an expert. `context` holds the messages that
     came before the question in a conversation. `domain` and `skills` are labels of a data set:
     for reports, never for routing. `candidates` are answers to choose from: questions of the aggregator
-    exam (methods 1.4) have them. `terms`: how it is to be answered, where it is not as its job says; no part
-    of what is asked.
+    exam (methods 1.4) have them. `terms`: how it is to be answered, where it is not as its job says;
+    `endpoint`: path of OpenAI's API in whose form the answer is told, "" = our own form. Both are no part of
+    what is asked.
     """
 
     id: str = Field(min_length=1, max_length=512)
@@ -64,6 +65,7 @@ class Query(Value):
     context: tuple[Message, ...] = ()
     candidates: tuple[str, ...] = ()
     terms: Terms | None = None
+    endpoint: str = ""
 
     @field_validator("question")
     @classmethod

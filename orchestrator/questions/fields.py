@@ -7,6 +7,8 @@ from pydantic import ValidationError
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError
 
+_NOT_FROM_OUTSIDE = frozenset({"context", "candidates", "terms", "endpoint"})
+
 
 def parse_query(data: Mapping[str, object]) -> Query:
     """A query from untrusted fields.
@@ -21,7 +23,7 @@ def parse_query(data: Mapping[str, object]) -> Query:
         field = ".".join(str(part) for part in first["loc"]) or None
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            valid = ", ".join(sorted(set(Query.model_fields) - {"context", "candidates", "terms"}))
+            valid = ", ".join(sorted(set(Query.model_fields) - _NOT_FROM_OUTSIDE))
             message = f"unknown field; valid: {valid}"
         raise InputError(f"{field}: {message}" if field else message, param=field) from None
 

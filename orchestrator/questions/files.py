@@ -1,8 +1,7 @@
 """Question sets as JSON lines: read with the line number of what is wrong, never skipping a line.
 
 Two kinds of line are accepted: our own (`{"id", "question", "options"?, ...}`) and the batch line of
-OpenAI's API (`{"custom_id", "method", "url", "body": {"messages": [...]}}`), of which a `BodyReader`
-takes what it needs.
+OpenAI's API (`{"custom_id", "method", "url", "body": {...}}`). A `BodyReader` makes a query of either.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, NamedTuple, NoReturn, Protocol
 
 from pydantic import JsonValue
 
@@ -30,8 +29,14 @@ STANDARD = "-"
 """Stands for standard input, and as an output for standard output."""
 STANDARD_INPUT = "standard input"
 
-BodyReader = Callable[[dict[str, object]], dict[str, object]]
-"""The `body` of an OpenAI line to fields of a query; raises InputError saying what is wrong with it."""
+CHAT_ENDPOINT = "/v1/chat/completions"
+"""Endpoint of a line of OpenAI's form that names none."""
+OWN_FORM = ""
+"""Stands for the endpoint of lines of our own form."""
+
+BodyReader = Callable[[str, dict[str, object]], dict[str, object]]
+"""Endpoint and `body` of an OpenAI line to fields of a query; of `OWN_FORM`, a whole line. Raises InputError
+saying what is wrong with it."""
 
 
 class Readable(Protocol):
@@ -59,12 +64,10 @@ class Checked(NamedTuple):
 
     Attributes:
         digest: SHA-256 of its bytes.
-        openai_ids: of the lines in the batch form of OpenAI's API.
     """
 
     n: int
     digest: str
-    openai_ids: frozenset[str]
 
 
 class LineError(NamedTuple):
@@ -112,16 +115,17 @@ def check_questions(
         InputError: unreadable, empty, or not JSON lines at all.
     """
     path, name, _ = _source(source)
-    openai_ids: set[str] = set()
-    reading = _Reading(read_body or _messages_only)
-    with _opened(path, name) as raw:
-        file = _Hashed(raw)
-        n = 0
-        for query in _checked(_scan_lines(file, name, reading), name, max_lines=max_lines):
-            n += 1
-            if reading.was_read():
-                openai_ids.add(query.id)
-    return Checked(n, file.digest.hexdigest(), frozenset(openai_ids))
+    with _opened(path, name) as file:
+        return check_lines(file, name, max_lines=max_lines, read_body=read_body)
+
+
+def check_lines(
+    file: Readable, name: str, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None
+) -> Checked:
+    """`check_questions` of an open file, which messages call `name`."""
+    hashed = _Hashed(file)
+    n = sum(1 for _ in parse_questions(hashed, name, max_lines=max_lines, read_body=read_body))
+    return Checked(n, hashed.digest.hexdigest())
 
 
 @contextmanager
@@ -181,23 +185,6 @@ class _Hashed:
         return line
 
 
-class _Reading:
-    """A `BodyReader` that knows whether the line before was one of OpenAI's."""
-
-    def __init__(self, inner: BodyReader) -> None:
-        self._inner = inner
-        self._is_new = False
-
-    def __call__(self, body: dict[str, object]) -> dict[str, object]:
-        self._is_new = True
-        return self._inner(body)
-
-    def was_read(self) -> bool:
-        """Whether a body was read since this was asked before."""
-        was, self._is_new = self._is_new, False
-        return was
-
-
 def parse_questions(
     file: Readable, name: str, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None
 ) -> Iterator[Query]:
@@ -241,10 +228,15 @@ def iter_questions(source: Path | Source, *, read_body: BodyReader | None = None
     """The queries of a file that was checked before, streamed."""
     path, name, _ = _source(source)
     with _opened(path, name) as file:
-        for _, item in _scan_lines(file, name, read_body):
-            if isinstance(item, LineError):
-                raise QuestionFileError(name, [item])
-            yield item
+        yield from iter_lines(file, name, read_body=read_body)
+
+
+def iter_lines(file: Readable, name: str, *, read_body: BodyReader | None = None) -> Iterator[Query]:
+    """`iter_questions` of an open file, which messages call `name`."""
+    for _, item in _scan_lines(file, name, read_body):
+        if isinstance(item, LineError):
+            raise QuestionFileError(name, [item])
+        yield item
 
 
 def _scan_lines(
@@ -294,16 +286,20 @@ def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) 
     """One line to a query; without `id`, the line number is its id.
 
     Args:
-        read_body: None takes the messages and nothing else.
+        read_body: None takes the messages of chats and nothing else.
 
     Raises:
         InputError: saying what is wrong with the line.
     """
     data = parse_object(raw)
+    read = read_body or _messages_only
     if "custom_id" in data or "body" in data:
-        data = _from_openai(data, read_body or _messages_only)
-    elif "terms" in data:  # not from outside: they name what is on the books only
-        raise InputError("terms: unknown field", param="terms")
+        data = _from_openai(data, read)
+    else:
+        for field in ("terms", "endpoint"):  # not from outside: they name what is on the books only
+            if field in data:
+                raise InputError(f"{field}: unknown field", param=field)
+        data = read(OWN_FORM, data)
     data.setdefault("id", f"line-{number}")
     if data.get("options") and "answer_type" not in data:
         data["answer_type"] = "choice"
@@ -358,19 +354,33 @@ def _from_openai(data: dict[str, object], read_body: BodyReader) -> dict[str, ob
         raise InputError(f"unknown field '{sorted(unknown)[0]}' in a batch line", param=sorted(unknown)[0])
     if data.get("method") not in (None, "POST"):
         raise InputError("method must be POST", param="method")
-    if data.get("url") not in (None, "/v1/chat/completions"):
-        raise InputError("url must be /v1/chat/completions", param="url")
+    url = data.get("url", CHAT_ENDPOINT)
+    if not isinstance(url, str) or url == OWN_FORM:
+        raise InputError("url must be a path", param="url")
     custom_id, body = data.get("custom_id"), data.get("body")
     if not isinstance(custom_id, str) or not custom_id:
         raise InputError("custom_id must be a non-empty string", param="custom_id")
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
-        raise InputError("body.messages must be a list of messages", param="body.messages")
+    if not isinstance(body, dict):
+        raise InputError("body must be an object", param="body")
     if body.get("stream"):
-        raise InputError("stream is not possible in a batch", param="body.stream")
-    return {**read_body(body), "id": custom_id}
+        raise InputError("body.stream: a batch is not streamed; leave it out", param="body.stream")
+    return {**read_body(url, body), "endpoint": url, "id": custom_id}
 
 
-def _messages_only(body: dict[str, object]) -> dict[str, object]:
-    messages = body["messages"]
-    assert isinstance(messages, list), "checked by _from_openai"
+def refuse_endpoint(endpoint: str, known: Iterable[str]) -> NoReturn:
+    """
+    Raises:
+        InputError: naming those that lines may have.
+    """
+    raise InputError(f"url must be {' or '.join(known)}, not '{endpoint[:80]}'", param="url")
+
+
+def _messages_only(endpoint: str, body: dict[str, object]) -> dict[str, object]:
+    if endpoint == OWN_FORM:
+        return body
+    if endpoint != CHAT_ENDPOINT:
+        refuse_endpoint(endpoint, [CHAT_ENDPOINT])
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        raise InputError("body.messages must be a list of messages", param="body.messages")
     return conversation(parse_messages(messages))

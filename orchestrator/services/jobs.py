@@ -11,7 +11,6 @@ from orchestrator.domain.engines import EngineState
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import StoreError
 from orchestrator.ports.clock import EpochClock
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import AnsweredQuery, JobStore, WorkReader
@@ -81,22 +80,9 @@ class Jobs:
         self._submitter.put(job, queries)
         return job.id
 
-    def repeat(self, queries: Iterable[Query], options: AskOptions) -> str:
-        """`submit` of what was submitted before, by the fingerprint of its request and its questions alone:
-        whatever the configuration has become since, it is the same job.
-
-        Raises:
-            NotFoundError: no such job.
-            StoreError: the id is taken by a job with other content.
-        """
-        stored = self._store.job(options.job_id or "").job
-        if stored.fingerprint not in ("", options.fingerprint):
-            raise StoreError(
-                f"job '{stored.id}' exists with other content.", param="id", remedy="Submit under a new id."
-            )
-        self._store.submit(stored, queries)
+    def ring(self) -> None:
+        """Say again that there is work: of a job that came twice, the first bell may be lost."""
         self._dispatcher.notify()
-        return stored.id
 
     def job_of(
         self,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +12,8 @@ from httpx import Response
 
 from api.main import create_app
 from orchestrator.bootstrap.app import App, open_app
+from orchestrator.domain.terms import Terms
+from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import question, write_pool, write_questions
 
@@ -73,6 +76,98 @@ def test_a_question_set_is_accepted_followed_and_answered_in_order(client: TestC
     rows = [json.loads(line) for line in answers.text.splitlines()]
     assert [row["id"] for row in rows] == [f"q{n}" for n in range(30)]
     assert all(row["error"] is None and row["muster"]["votes"] for row in rows)
+
+
+def openai_line(custom_id: str, n: int, **body: object) -> str:
+    content = {"messages": [{"role": "user", "content": question(n)}], **body}
+    return json.dumps({"custom_id": custom_id, "url": "/v1/chat/completions", "body": content})
+
+
+MIXED = [
+    openai_line("one", 20, model="alpha", max_tokens=50),
+    json.dumps({"id": "own", "question": question(21), "model": "org/beta"}),
+    openai_line("all", 22, model="muster/majority_all", seed=3),
+    json.dumps({"id": "default", "question": question(23)}),
+]
+
+
+def answered(client: TestClient, content: str, **params: str) -> dict[str, dict[str, Any]]:
+    job = client.post(JOBS, params=params, content=content, headers=JSONL)
+    assert job.status_code == 202, job.text
+    assert events(client, job.json()["id"])[-1][0] == "done"
+    rows = client.get(f"{JOBS}/{job.json()['id']}/answers").text.splitlines()
+    return {row.get("id") if "answer" in row else row["custom_id"]: row for row in map(json.loads, rows)}
+
+
+def asked(row: dict[str, Any]) -> list[str]:
+    """Who was asked for a line."""
+    told = row if "answer" in row else row["response"]["body"]
+    return sorted(told["muster"]["recruits"])
+
+
+def test_each_line_is_answered_by_its_own_model_and_in_its_own_form(client: TestClient) -> None:
+    rows = answered(client, "\n".join(MIXED), composition="majority_all")
+    assert {len(asked(row)) for row in rows.values()} == {3}
+
+    rows = answered(client, "\n".join(MIXED[:3]))
+    assert (asked(rows["one"]), asked(rows["own"]), len(asked(rows["all"]))) == (["alpha"], ["org/beta"], 3)
+    assert rows["one"]["response"]["body"]["model"] == "alpha"
+    assert (rows["own"]["id"], rows["own"]["error"]) == ("own", None)
+    assert rows["all"]["response"]["body"]["object"] == "chat.completion"
+
+
+def test_what_a_line_says_of_its_answer_is_kept_with_its_question(client: TestClient, app: App) -> None:
+    job = client.post(JOBS, content="\n".join(MIXED), headers=JSONL).json()
+    terms = {item.query.id: item.query.terms for item in answers_of(app, job["id"])}
+    assert terms["one"] == Terms(composition="expert:alpha", max_tokens=50)
+    assert terms["own"] == Terms(composition="expert:org/beta")
+    assert terms["all"] == Terms(composition="majority_all", seed=3)
+    assert terms["default"] is None
+    assert app.jobs.job(job["id"]).job.compositions == ("expert:alpha", "expert:org/beta", "majority_all")
+
+
+def answers_of(app: App, job_id: str) -> list[AnsweredQuery]:
+    app.jobs.cancel(job_id)
+    return list(app.jobs.answers(job_id))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"model": "gpt-4o"}, "unknown model 'gpt-4o'"),
+        ({"model": "alpha", "stream_options": {"include_usage": True}}, "stream_options"),
+        ({"model": "alpha", "max_tokens": 0}, "body.max_tokens"),
+        ({"model": "alpha", "stream": True}, "body.stream"),
+        ({"model": "alpha", "api_base": "http://x"}, "body.api_base"),
+        ({}, "body.model"),
+    ],
+)
+def test_what_cannot_be_kept_of_a_line_is_refused_and_never_dropped(
+    client: TestClient, body: dict[str, object], said: str
+) -> None:
+    response = submit_lines(client, MIXED[0], openai_line("bad", 1, **body))
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_jsonl")
+    [line] = response.json()["error"]["lines"]
+    assert line["line"] == 2
+    assert said in line["message"]
+
+
+@pytest.mark.parametrize("field", ["terms", "endpoint", "context"])
+def test_a_line_of_our_own_form_says_nothing_of_what_is_on_the_books(client: TestClient, field: str) -> None:
+    response = submit_lines(client, json.dumps({"id": "a", "question": "Why?", field: "x"}))
+    assert field in response.json()["error"]["lines"][0]["message"]
+
+
+@pytest.mark.parametrize("url", ["/v1/embeddings", "/v1/chat/completions/", "", None, 3])
+def test_a_line_of_another_endpoint_is_refused_by_name(client: TestClient, url: object) -> None:
+    line = json.loads(MIXED[0]) | {"url": url}
+    response = submit_lines(client, json.dumps(line))
+    assert "url must be" in response.json()["error"]["lines"][0]["message"]
+
+
+def submit_lines(client: TestClient, *lines: str) -> Response:
+    response: Response = client.post(JOBS, content="\n".join(lines), headers=JSONL)
+    return response
 
 
 def test_bad_lines_are_all_named_and_nothing_is_stored(client: TestClient, app: App) -> None:

@@ -13,36 +13,40 @@ from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.terms import Terms
 from orchestrator.errors import InputError, UnknownNameError
 from orchestrator.ports.jobs import AnsweredQuery
-from orchestrator.questions.files import QuestionFileError, Source
+from orchestrator.questions.files import CHAT_ENDPOINT, QuestionFileError, Source
 from tests.fakes.app import ANSWER, FakeApp
 
 FAILED = Answer(text="", error_code="backend_error", error="nobody answered.")
 
 
 def answered(app: FakeApp, *items: tuple[str, Answer]) -> FakeApp:
-    queries = [AnsweredQuery(Query(id=i, question="Why?"), answer) for i, answer in items]
+    """Items whose ids begin with a capital letter are lines of OpenAI's form."""
+    queries = [
+        AnsweredQuery(Query(id=i, question="Why?", endpoint=CHAT_ENDPOINT if i.isupper() else ""), answer)
+        for i, answer in items
+    ]
     app.jobs.answers = lambda job_id: iter(queries)  # type: ignore[method-assign]
     return app
 
 
-def write(folder: Path, app: FakeApp, *openai_ids: str) -> list[str]:
+def write(folder: Path, app: FakeApp) -> list[str]:
     out = folder / "out.jsonl"
-    write_answers(app, Batch("job", "auto", 7, frozenset(openai_ids)), out)
+    write_answers(app, Batch("job", "auto", 7), out)
     return out.read_text().splitlines()
 
 
 def test_own_and_openai_lines_keep_their_form(tmp_path: Path) -> None:
-    app = answered(FakeApp(), ("a", ANSWER), ("b", FAILED), ("c", ANSWER))
-    own, failed, completion = (json.loads(line) for line in write(tmp_path, app, "b", "c"))
+    app = answered(FakeApp(), ("a", ANSWER), ("B", FAILED), ("C", ANSWER))
+    own, failed, completion = (json.loads(line) for line in write(tmp_path, app))
     assert (own["id"], own["value"], own["error"]) == ("a", "B", None)
     assert own["muster"]["usage"] == {"prompt_tokens": 25, "completion_tokens": 7, "cost_usd": 0.0}
     assert failed["error"] == {"code": "backend_error", "message": "nobody answered."}
-    assert (failed["custom_id"], failed["response"]) == ("b", None)
+    assert (failed["custom_id"], failed["response"]) == ("B", None)
     assert completion["response"]["body"]["usage"]["total_tokens"] == 32
 
 
 def test_ids_of_output_lines_are_the_same_in_every_run(tmp_path: Path) -> None:
-    first, second = (write(tmp_path, answered(FakeApp(), ("a", ANSWER)), "a") for _ in range(2))
+    first, second = (write(tmp_path, answered(FakeApp(), ("A", ANSWER))) for _ in range(2))
     assert first == second
 
 

@@ -1,0 +1,154 @@
+"""Lines of batches: what each asks for, and its answer in the form of its endpoint.
+
+One row of `READERS` and one of `WRITERS` is an endpoint that lines may name.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from api.views.chat import Heading, chat_completion, muster_view
+from api.views.chat_requests import Line, chat_line
+from api.views.jobs import answer_failure, own_line
+from orchestrator.domain.names import AUTO, model_name
+from orchestrator.domain.requests import AskOptions
+from orchestrator.domain.terms import Terms
+from orchestrator.domain.values import content_hash
+from orchestrator.errors import InputError
+from orchestrator.ports.jobs import AnsweredQuery
+from orchestrator.questions.files import CHAT_ENDPOINT, OWN_FORM, BodyReader, refuse_endpoint
+
+Resolve = Callable[[str], str]
+"""The composition that a model names; raises UnknownNameError."""
+
+
+def _own_line(fields: dict[str, object]) -> Line:
+    """A line of our own form; it may name its `model`."""
+    model = fields.get("model", AUTO)
+    if not isinstance(model, str) or not model:
+        raise InputError("model must be a non-empty string", param="model")
+    rest = {name: value for name, value in fields.items() if name != "model"}
+    return Line(AskOptions(model=model), rest)
+
+
+READERS: Mapping[str, Callable[[dict[str, object]], Line]] = {OWN_FORM: _own_line, CHAT_ENDPOINT: chat_line}
+ENDPOINTS = tuple(endpoint for endpoint in READERS if endpoint != OWN_FORM)
+
+
+class BatchBodies:
+    """Reads the lines of one file (`questions.files.BodyReader`): every line is answered on its own terms.
+
+    Args:
+        resolve: the composition that a model names.
+        any_model: the lines' own models do not count.
+
+    Attributes:
+        compositions: that the lines read so far name.
+    """
+
+    def __init__(self, resolve: Resolve, *, any_model: bool) -> None:
+        self.compositions: set[str] = set()
+        self._first: AskOptions | None = None
+        self._agree = True
+        self._resolve = resolve
+        self._any_model = any_model
+
+    def __call__(self, endpoint: str, body: dict[str, object]) -> dict[str, object]:
+        """Fields of the query; raises InputError with what is wrong with the line."""
+        if endpoint not in READERS:
+            refuse_endpoint(endpoint, ENDPOINTS)
+        options, fields = READERS[endpoint](body)
+        composition = None
+        if self._any_model:
+            options = options.model_copy(update={"model": AUTO})
+        elif endpoint != OWN_FORM or "model" in body:
+            composition = self._resolve(options.model)
+            self.compositions.add(composition)
+        self._first = self._first or options
+        self._agree = self._agree and options == self._first
+        terms = Terms(**{**options.said, "composition": composition})
+        return {**fields, "terms": terms if terms.said else None}
+
+    def job_terms(self, composition: str | None = None) -> "JobTerms":
+        """Terms of the job of the lines that were read: they are the job's where all agree on them.
+
+        Args:
+            composition: that answers every line; None = those that the lines name.
+        """
+        if not self._agree or self._first is None:
+            return JobTerms(AskOptions(model=composition or AUTO), self, frozenset(self.compositions))
+        options = self._first.model_copy(update={"model": composition or self._first.model})
+        return JobTerms(options, without_terms(self), frozenset())
+
+
+class JobTerms(NamedTuple):
+    """Terms of a job of lines.
+
+    Attributes:
+        options: the job's.
+        read_body: reads the lines as its queries.
+        compositions: that its queries name.
+    """
+
+    options: AskOptions
+    read_body: BodyReader
+    compositions: frozenset[str]
+
+
+def without_terms(read: BodyReader) -> BodyReader:
+    """The reader of a file whose lines agree: their terms are the job's."""
+
+    def bare(endpoint: str, body: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in read(endpoint, body).items() if name != "terms"}
+
+    return bare
+
+
+class AnsweredJob(NamedTuple):
+    """Job whose answers are told.
+
+    Attributes:
+        composition: name on the books, of queries that name none.
+        created: time in answers, in seconds since 1970.
+        pool: fingerprint of the pool that answers.
+    """
+
+    job_id: str
+    composition: str
+    created: int
+    pool: str
+
+
+def answer_line(item: AnsweredQuery, job: AnsweredJob) -> dict[str, JsonValue]:
+    """An answer, or how it failed, as a line in the form of its question. Its ids are the same whenever it is
+    told."""
+    terms = item.query.terms
+    named = None if terms is None else terms.composition
+    of_line = job if named is None else job._replace(composition=named)
+    if item.query.endpoint == OWN_FORM:
+        return own_line(item, job_id=of_line.job_id, composition=of_line.composition)
+    return _openai_line(item, of_line)
+
+
+def _openai_line(item: AnsweredQuery, job: AnsweredJob) -> dict[str, JsonValue]:
+    line_id = content_hash([job.job_id, item.query.id])
+    line: dict[str, JsonValue] = {"id": f"batch_req_{line_id}", "custom_id": item.query.id}
+    error = answer_failure(item.answer)
+    if error is not None:
+        return {**line, "response": None, "error": error}
+    body = WRITERS[item.query.endpoint](item, job, line_id)
+    response: JsonValue = {"status_code": 200, "request_id": f"req_{line_id}", "body": body}
+    return {**line, "response": response, "error": None}
+
+
+def _chat_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[str, JsonValue]:
+    name = model_name(job.composition)
+    heading = Heading(f"chatcmpl-{line_id}", job.created, name, f"fp_{job.pool}")
+    muster = muster_view(item.answer, job_id=job.job_id, composition=job.composition)
+    return chat_completion(item.answer, heading, muster=muster).model_dump(mode="json")
+
+
+WRITERS: Mapping[str, Callable[[AnsweredQuery, AnsweredJob, str], dict[str, JsonValue]]] = {
+    CHAT_ENDPOINT: _chat_body
+}
