@@ -21,7 +21,7 @@ from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
 from api.middleware.spellings import HeadAsGet, TrailingSlash
-from api.routes import chat, experts, feedback, health, jobs, merges, models, responses, route
+from api.routes import chat, embeddings, experts, feedback, health, jobs, merges, models, responses, route
 from api.schemas.base import ErrorView
 from api.schemas.jobs import JobView
 from api.views.jobs import job_view
@@ -57,6 +57,7 @@ MOUNTS = (
     Mount(health.router, dependencies=()),  # whoever probes may add what defeats its caches
     Mount(chat.router, (Scope.ASK,), dependencies=()),  # clients of OpenAI's API add what other servers know
     Mount(responses.router, (Scope.ASK,), dependencies=()),
+    Mount(embeddings.router, (Scope.ASK,), dependencies=()),
     Mount(route.router, (Scope.ASK,)),
     Mount(models.router, dependencies=()),
     Mount(experts.router),

@@ -11,6 +11,7 @@ router = APIRouter(tags=["health"])
 LINKS = {
     "chat": "/v1/chat/completions",
     "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
     "models": "/v1/models",
     "route": "/v1/route",
     "jobs": "/v1/jobs",

@@ -3,12 +3,13 @@
 from collections.abc import Collection
 
 from api.schemas.models import ModelView
-from orchestrator.domain.names import model_names
+from orchestrator.domain.names import EMBED, model_names
 
 
 def model_owners(compositions: Collection[str], experts: Collection[str]) -> dict[str, str]:
     """Every name that a request's `model` may be, with its owner."""
-    return {name: "pool" if name in experts else "muster" for name in model_names(compositions, experts)}
+    names = (*model_names(compositions, experts), EMBED)
+    return {name: "pool" if name in experts else "muster" for name in names}
 
 
 def model_view(model_id: str, owner: str, *, created: int) -> ModelView:

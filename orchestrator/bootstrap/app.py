@@ -31,6 +31,7 @@ from orchestrator.runtime.live import Live
 from orchestrator.runtime.private import tighten_folder
 from orchestrator.services.asking import Asking
 from orchestrator.services.conditions import EngineWatch
+from orchestrator.services.embedding import Embedding
 from orchestrator.services.ended import EndedJobs
 from orchestrator.services.endings import Endings
 from orchestrator.services.engines import EngineBoard
@@ -73,8 +74,8 @@ class App:
     """The services over a configuration. Heavy parts (embedder, engines) are made when they are first needed.
 
     Attributes:
-        asking, jobs, ended, exchanges, following, experts, profiling, feedback, evaluation, checks: what
-            entry points speak to.
+        asking, jobs, ended, exchanges, embedding, following, experts, profiling, feedback, evaluation,
+            checks: what entry points speak to.
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
@@ -166,6 +167,7 @@ class App:
             retention=settings.muster.retention,
             keyed=self.keyed,
         )
+        self.embedding = Embedding(lambda: self._skills.embedder)
         self.exchanges = Exchanges(
             store=SqlExchangeStore(self._database),
             results=self.store,

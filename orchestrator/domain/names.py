@@ -6,6 +6,9 @@ from orchestrator.errors import UnknownNameError
 
 AUTO = "auto"
 
+EMBED = "embed"
+"""Model name of the embedder; no composition, and no expert's name is taken from it."""
+
 EXPERT_PREFIX = "expert:"
 """`expert:<id>` is the composition that asks one expert and returns its words; on the books only."""
 

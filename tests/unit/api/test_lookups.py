@@ -26,12 +26,15 @@ def test_models_are_the_experts_and_the_virtual_names(client: TestClient) -> Non
         "org/alpha": "pool",
         "beta": "pool",
         "auto": "muster",
+        "embed": "muster",
         "muster/knn": "muster",
         "muster/org/mix": "muster",
     }
 
 
-@pytest.mark.parametrize("model_id", ["auto", "muster/knn", "muster/org/mix", "org/alpha", "org%2Falpha"])
+@pytest.mark.parametrize(
+    "model_id", ["auto", "embed", "muster/knn", "muster/org/mix", "org/alpha", "org%2Falpha"]
+)
 def test_every_listed_model_can_be_looked_up(client: TestClient, model_id: str) -> None:
     body = client.get(f"/v1/models/{model_id}").json()
     assert body["id"] == model_id.replace("%2F", "/")
