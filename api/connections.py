@@ -5,10 +5,25 @@ of a request; both are here.
 """
 
 import asyncio
+import json
 import socket
+import sys
 from typing import ClassVar
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+TOO_LONG = 431
+_TOO_LONG_BODY = json.dumps(
+    {
+        "error": {
+            "message": "the head of the request is too long. Send fewer or shorter headers.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "headers_too_long",
+        }
+    }
+).encode()
 
 
 def bounded_protocol(*, most: int, header_timeout_s: float) -> type[asyncio.Protocol]:
@@ -67,6 +82,17 @@ class BoundedProtocol(H11Protocol):
         self._disarm()
         self.idle.pop(self, None)
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer to a head that cannot be read: 400, or 431 where it is too long."""
+        if getattr(sys.exception(), "error_status_hint", None) != TOO_LONG:
+            super().send_400_response(msg)
+            return
+        headers = [("content-type", "application/json"), ("connection", "close")]
+        head = h11.Response(status_code=TOO_LONG, headers=headers, reason="Request Header Fields Too Large")
+        for event in (head, h11.Data(data=_TOO_LONG_BODY), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     @property
     def _is_answering(self) -> bool:

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from api.errors import IdempotencyKeyError
 from api.views.jobs_feed import JobFeed
 from orchestrator.bootstrap.app import App
-from orchestrator.domain.keys import KEYLESS, Caller, Scope, require_own
+from orchestrator.domain.keys import Caller, Scope, require_own
 from orchestrator.errors import MissingScopeError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -76,7 +76,7 @@ class Requires:
 
 
 def _caller(request: Request) -> Caller:
-    caller: Caller = getattr(request.state, "caller", KEYLESS)
+    caller: Caller = request.state.caller
     return caller
 
 

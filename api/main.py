@@ -16,12 +16,25 @@ from api.deps import Requires
 from api.errors import install_error_handlers
 from api.idempotency import Underway
 from api.middleware.in_flight import InFlightLimit, Line
+from api.middleware.keys import ApiKeys
 from api.middleware.limits import BodyLimit
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.request_ids import RequestIds
 from api.middleware.spellings import HeadAsGet, TrailingSlash
-from api.routes import chat, embeddings, experts, feedback, health, jobs, merges, models, responses, route
+from api.routes import (
+    chat,
+    embeddings,
+    experts,
+    feedback,
+    health,
+    jobs,
+    keys,
+    merges,
+    models,
+    responses,
+    route,
+)
 from api.schemas.base import ErrorView
 from api.schemas.jobs import JobView
 from api.views.jobs import job_view
@@ -64,6 +77,7 @@ MOUNTS = (
     Mount(feedback.router, (Scope.ASK, Scope.BATCH)),
     Mount(jobs.router, (Scope.ASK, Scope.BATCH)),
     Mount(merges.router, (Scope.ADMIN,)),
+    Mount(keys.router, (Scope.ADMIN,)),
 )
 
 
@@ -103,6 +117,7 @@ def create_app(app: App) -> FastAPI:
         timeout_s=server.body_timeout_s,
         larger={jobs.PATH: server.max_upload_bytes},
     )
+    web.add_middleware(ApiKeys, keys=app.keys)
     web.add_middleware(AllowedOrigins, origins=server.allowed_origins)
     if server.allowed_origins:
         web.add_middleware(

@@ -26,6 +26,7 @@ from api.cli import (
     demo,
     feedback,
     jobs,
+    keys,
     knowledge,
     merge,
     plan,
@@ -84,6 +85,10 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
             "retry": jobs.jobs_retry,
             "delete": jobs.jobs_delete,
         },
+    ),
+    "keys": (
+        "Keys of the API.",
+        {"create": keys.keys_create, "list": keys.keys_list, "revoke": keys.keys_revoke},
     ),
     "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
 }

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_S = 10
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(
@@ -52,8 +51,7 @@ def serve(
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
     settings = session.settings()
     bind = (host or settings.muster.server.host, settings.muster.server.port if port is None else port)
-    if bind[0] not in LOOPBACK:
-        log.warning("listening on %s without authentication: whoever reaches it may use it", bind[0])
+    _require_keys(settings, bind[0])
     _check_free(*bind)
     server = settings.muster.server
     n_free = secure_descriptors(server.max_in_flight) - server.max_in_flight - SPARE
@@ -81,6 +79,27 @@ def serve(
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:
             log.info("stopped")
+
+
+def _require_keys(settings: "Settings", host: str) -> None:
+    """Whoever may call from elsewhere is asked for a key.
+
+    Raises:
+        ConfigError: others than this machine would reach the API, and no key was ever made.
+    """
+    from api.middleware.origins import host_of, is_loopback
+    from orchestrator.bootstrap.keys import open_keys
+    from orchestrator.errors import ConfigError
+
+    if is_loopback(host_of(host) or host):
+        return
+    with open_keys(settings) as keys:
+        if not keys.are_needed():
+            raise ConfigError(
+                f"others would reach {host}, and nobody would be asked for a key.",
+                param="muster.server.host",
+                remedy="Run `muster keys create --scope admin` first, or listen on 127.0.0.1.",
+            )
 
 
 def _check_free(host: str, port: int) -> None:

@@ -17,6 +17,7 @@ LINKS = {
     "jobs": "/v1/jobs",
     "experts": "/v1/experts",
     "feedback": "/v1/feedback",
+    "keys": "/v1/keys",
     "health": "/health/ready",
     "docs": "/docs",
     "openapi": "/openapi.json",

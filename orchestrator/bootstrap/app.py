@@ -40,6 +40,7 @@ from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.services.following import Following
 from orchestrator.services.jobs import Jobs
+from orchestrator.services.keys import Keys
 from orchestrator.services.merges import MergeDesk, bounds_of
 from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
@@ -52,6 +53,7 @@ from orchestrator.store import (
     SqlFeedbackStore,
     SqlJobStore,
     SqlKeyedRequestStore,
+    SqlKeyStore,
     SqlMergeStore,
     open_database,
     shared_key,
@@ -75,7 +77,7 @@ class App:
 
     Attributes:
         asking, jobs, ended, exchanges, embedding, following, experts, profiling, feedback, evaluation,
-            checks: what entry points speak to.
+            checks, keys: what entry points speak to.
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
@@ -105,6 +107,7 @@ class App:
         is_lenient = settings.muster.grading.isolation == "available"
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
+        self.keys = Keys(SqlKeyStore(self._database), experts=self.pool.by_id)
         cards = SqlCardStore(self._database)
         self.feedback = FeedbackDesk(
             jobs=self.store,

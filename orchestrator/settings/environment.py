@@ -94,7 +94,7 @@ def refused_variables(environment: Mapping[str, str], model: type[BaseModel]) ->
         ConfigError(
             f"{name}: nobody reads it, and so nothing is protected by it.",
             param=name,
-            remedy="Unset it, and keep the server on loopback or behind a proxy that checks keys.",
+            remedy="Unset it; keys are made with `muster keys create`.",
         )
         for name, value in sorted(environment.items())
         if value and _PROTECTING.fullmatch(name.upper()) and name.upper() not in OTHER_VARIABLES

@@ -116,8 +116,8 @@ GENERAL = _words(
 )
 
 NO_KEYS = (
-    "Muster asks nobody for a key or an identity yet, so this would protect nothing. Remove it; keep "
-    "`muster.server.host` at 127.0.0.1, or put a proxy that checks its callers in front."
+    "Muster does not read it, so it would protect nothing. Remove it, and make keys with `muster keys create "
+    "--scope admin`; or keep `muster.server.host` at 127.0.0.1, behind a proxy that checks its callers."
 )
 NO_BUDGET = "Muster holds nobody to a budget; remove it, and set the limit at the provider."
 OWN_KEY = "Muster reads no credentials from there; write `api_key: os.environ/NAME` at the member."

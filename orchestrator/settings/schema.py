@@ -147,8 +147,8 @@ class RetentionSettings(Section):
 
 
 class MergesSettings(Section):
-    """Merges. Those over REST are off unless both `read` and `write` are set. Nobody is asked for a key:
-    whoever may call the server may then fill the folder `write`."""
+    """Merges. Those over REST are off unless both `read` and `write` are set. They need a key with the
+    scope `admin`; where no key was made, whoever may call the server may fill the folder `write`."""
 
     held_out: UserPath | None = None
     """Labelled questions, relative to this file, on which a merge is compared with its parents. Without it, a
@@ -214,7 +214,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 
 class ServerSettings(Section):
     host: str = "127.0.0.1"
-    """Nobody is asked for a key: keep it on loopback, or put a proxy in front."""
+    """Address to listen on. Another than the loopback's needs a key to exist (`muster keys create`)."""
     port: int = Field(default=8321, ge=0, le=65535)
     """0 = any free one."""
     request_timeout_s: float = Field(default=120, gt=0, le=86_400)

@@ -1,5 +1,6 @@
 """The database that owns the work: jobs and cards over SQLite or PostgreSQL."""
 
+from orchestrator.store.api_keys import SqlKeyStore
 from orchestrator.store.cards import SqlCardStore
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.exchanges import SqlExchangeStore
@@ -15,6 +16,7 @@ __all__ = [
     "SqlExchangeStore",
     "SqlFeedbackStore",
     "SqlJobStore",
+    "SqlKeyStore",
     "SqlKeyedRequestStore",
     "SqlMergeStore",
     "open_database",

@@ -37,9 +37,11 @@ from orchestrator.services.asking import Asking
 from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import Jobs
+from orchestrator.services.keys import Keys
 from orchestrator.services.submitting import Submitter
 from orchestrator.settings.members import LitellmParams, Member
 from orchestrator.settings.schema import MusterSettings, ServerSettings, Settings
+from tests.fakes.keys import FakeKeyStore
 
 
 def make_expert(expert_id: str) -> Expert:
@@ -305,6 +307,7 @@ class FakeApp:
         self.keyed = FakeKeyed()
         self.dispatcher = FakeDispatcher(gate=gate, told=told)
         self.feedback = FakeFeedback()
+        self.keys = Keys(FakeKeyStore(), experts=self.pool.by_id)
         self.experts = FakeExperts(self.pool, {"org/alpha": make_card("org/alpha")})
         self.engines = EngineBoard(self.store, engine_ids=self.pool.engines, loop_of=str)
         self.checks = FakeChecks(diagnose, self.engines)

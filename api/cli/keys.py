@@ -1,0 +1,142 @@
+"""`keys`: who may use the API, for what, and for how much."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.session import session_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from api.schemas.keys import KeyView
+
+_SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def keys_create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Option(help="For people.")] = "",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="ask, batch or admin; several. Default: ask.")
+    ] = None,
+    expert: Annotated[
+        list[str] | None, typer.Option(help="An expert that may be asked; several. Default: all.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="90d, 12h, or 2027-01-31[T12:00+01:00]. Default: never.")
+    ] = None,
+    rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
+    tpm: Annotated[int | None, typer.Option("--tpm", min=1, help="Tokens per minute.")] = None,
+    usd: Annotated[float | None, typer.Option(help="Budget in USD.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Budget in tokens.")] = None,
+    engine_seconds: Annotated[float | None, typer.Option(help="Budget in seconds of engines.")] = None,
+    per: Annotated[str, typer.Option(help="Of budgets: day, month or total.")] = "month",
+) -> None:
+    """Make a key. Its secret is shown this once.
+
+    From the first key on every call of the API needs one.
+    """
+    from pydantic import ValidationError
+
+    from api.schemas.keys import KeyBudgetWire, KeyRequest
+    from api.views.keys import key_terms, new_key_view
+    from orchestrator.bootstrap.keys import open_keys
+
+    limits = {"tokens": tokens, "usd": usd, "engine_seconds": engine_seconds}
+    try:
+        has_budget = any(limit is not None for limit in limits.values())
+        wanted = KeyRequest.model_validate(
+            {
+                "name": name,
+                "scopes": scope or ["ask"],
+                "experts": expert,
+                "expires_at": None if expires is None else _moment(expires),
+                "requests_per_minute": rpm,
+                "tokens_per_minute": tpm,
+                "budget": KeyBudgetWire.model_validate({"per": per, **limits}) if has_budget else None,
+            }
+        )
+    except ValidationError as error:
+        from api.errors import fields_error
+
+        raise fields_error(error.errors()) from None
+    session = session_of(ctx)
+    with open_keys(session.settings()) as keys:
+        view = new_key_view(*keys.create(key_terms(wanted)))
+    session.emit(
+        view.model_dump(mode="json"),
+        f"[bold]{view.secret}[/bold]",
+        f"{view.id} ({', '.join(view.scopes)}). Keep the secret above: it is not shown again.",
+    )
+
+
+def keys_list(ctx: typer.Context) -> None:
+    """List keys, revoked and expired ones included; the newest first."""
+    import time
+
+    from api.views.keys import key_view
+    from orchestrator.bootstrap.keys import open_keys
+
+    session = session_of(ctx)
+    with open_keys(session.settings()) as keys:
+        views = [key_view(key, now_s=time.time()) for key in keys.listed()]
+    session.emit([view.model_dump(mode="json") for view in views], _table(views))
+
+
+def keys_revoke(
+    ctx: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="A key of `muster keys list`.")],
+) -> None:
+    """End a key for good: within two seconds it is refused everywhere."""
+    import time
+
+    from api.views.keys import key_view
+    from orchestrator.bootstrap.keys import open_keys
+
+    session = session_of(ctx)
+    with open_keys(session.settings()) as keys:
+        view = key_view(keys.revoke(key_id), now_s=time.time())
+    session.emit(view.model_dump(mode="json"), f"{view.id} is revoked.")
+
+
+def _moment(text: str) -> int:
+    """Seconds since 1970 of a span from now (`90d`) or of a date, which is in UTC unless it says otherwise.
+
+    Raises:
+        InputError: it is neither.
+    """
+    from orchestrator.errors import InputError
+
+    if span := _SPAN.fullmatch(text):
+        try:
+            then = datetime.now(UTC) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        except OverflowError:
+            raise InputError(f"--expires {text}: there is no such year.", param="expires") from None
+        return int(then.timestamp())
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"--expires {text[:80]!r} is no time.", param="expires", remedy="Write 90d, 12h or 2027-01-31."
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _table(views: "list[KeyView]") -> "Table":
+    from api.cli.tables import table
+
+    result = table("Keys", "id", "key", "name", "state", "scopes", "experts", "expires", whole=["id", "key"])
+    for view in views:
+        experts = "all" if view.experts is None else ", ".join(view.experts)
+        result.add_row(view.id, view.key, view.name, view.state, ", ".join(view.scopes), experts, _date(view))
+    return result
+
+
+def _date(view: "KeyView") -> str:
+    if view.expires_at is None:
+        return "never"
+    return datetime.fromtimestamp(view.expires_at, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,36 @@
+"""`/v1/keys`: keys of the API, made, listed and revoked by who has the scope `admin`."""
+
+import time
+
+from fastapi import APIRouter
+
+from api.deps import AppDep
+from api.middleware.strict_json import StrictRoute
+from api.schemas.keys import KeyList, KeyRequest, KeyView, NewKeyView
+from api.views.keys import key_terms, key_view, new_key_view
+
+PATH = "/v1/keys"
+
+router = APIRouter(route_class=StrictRoute, tags=["keys"])
+
+
+@router.post(PATH, status_code=201)
+def create_key(body: KeyRequest, app: AppDep) -> NewKeyView:
+    """Make a key. Its `secret` is shown this once: nobody can read it again.
+
+    From the first key on every call needs one, but for `/` and `/health`.
+    """
+    return new_key_view(*app.keys.create(key_terms(body)))
+
+
+@router.get(PATH)
+def list_keys(app: AppDep) -> KeyList:
+    """Every key, revoked and expired ones included; the newest first."""
+    now = time.time()
+    return KeyList(data=[key_view(key, now_s=now) for key in app.keys.listed()])
+
+
+@router.delete(PATH + "/{key_id}")
+def revoke_key(key_id: str, app: AppDep) -> KeyView:
+    """End a key for good; it stays in the list. What was asked with it stays its own."""
+    return key_view(app.keys.revoke(key_id), now_s=time.time())

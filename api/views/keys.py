@@ -1,0 +1,60 @@
+"""Keys as they are shown, and as they are asked for."""
+
+from typing import Any, Literal
+
+from api.schemas.keys import KeyBudgetWire, KeyRequest, KeyView, NewKeyView
+from orchestrator.domain.keys import ApiKey, KeyBudget, KeyTerms, Period, Scope
+
+
+def key_terms(request: KeyRequest) -> KeyTerms:
+    return KeyTerms(
+        name=request.name,
+        scopes=tuple(dict.fromkeys(Scope(scope) for scope in request.scopes)),
+        experts=None if request.experts is None else tuple(dict.fromkeys(request.experts)),
+        expires_at=request.expires_at,
+        requests_per_minute=request.requests_per_minute,
+        tokens_per_minute=request.tokens_per_minute,
+        budget=None if request.budget is None else _budget(request.budget),
+    )
+
+
+def key_view(key: ApiKey, *, now_s: float) -> KeyView:
+    return KeyView(**_fields(key, now_s))
+
+
+def new_key_view(key: ApiKey, secret: str) -> NewKeyView:
+    return NewKeyView(**_fields(key, key.created_at), secret=secret)
+
+
+def _fields(key: ApiKey, now_s: float) -> dict[str, Any]:
+    terms = key.terms
+    return {
+        "id": key.id,
+        "key": key.shown,
+        "name": terms.name,
+        "state": _state(key, now_s),
+        "scopes": [scope.value for scope in terms.scopes],
+        "experts": None if terms.experts is None else list(terms.experts),
+        "created_at": int(key.created_at),
+        "expires_at": None if terms.expires_at is None else int(terms.expires_at),
+        "revoked_at": None if key.revoked_at is None else int(key.revoked_at),
+        "requests_per_minute": terms.requests_per_minute,
+        "tokens_per_minute": terms.tokens_per_minute,
+        "budget": None if terms.budget is None else _budget_wire(terms.budget),
+    }
+
+
+def _state(key: ApiKey, now_s: float) -> Literal["valid", "expired", "revoked"]:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "valid" if key.is_valid(now_s) else "expired"
+
+
+def _budget(wire: KeyBudgetWire) -> KeyBudget:
+    return KeyBudget(per=Period(wire.per), tokens=wire.tokens, usd=wire.usd, engine_s=wire.engine_seconds)
+
+
+def _budget_wire(budget: KeyBudget) -> KeyBudgetWire:
+    return KeyBudgetWire(
+        per=budget.per.value, tokens=budget.tokens, usd=budget.usd, engine_seconds=budget.engine_s
+    )
