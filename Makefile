@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo compositions serve test test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short zoo clean
+.PHONY: help setup lock licences lock-images demo compositions serve test test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -118,6 +118,9 @@ sandbox: setup ## hostile programs in the code sandbox, with all layers and with
 
 sandbox-short: setup ## the representative hostile programs (under a minute)
 	$(BIN)/python -m tests.sandbox --short
+
+fuzz: setup ## 50,000 requests drawn from the OpenAPI document, right and wrong ones (about an hour of one core)
+	$(BIN)/python -m tests.fuzz
 
 zoo: setup ## train the zoo again from its seed (up to 90 minutes on 2 cores; resumable)
 	$(BIN)/python -m examples.zoo.train

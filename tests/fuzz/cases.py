@@ -1,0 +1,135 @@
+"""Requests drawn from the OpenAPI document, right ones and wrong ones, against scripted experts."""
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import hypothesis
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from hypothesis.strategies import randoms
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.main import create_app
+from orchestrator.bootstrap.app import open_app
+from orchestrator.domain.requests import AskOptions
+from orchestrator.questions.files import read_questions
+from orchestrator.settings.load import load_settings
+from tests.integration.scripted_pool import EXPERTS, write_pool, write_questions
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+ENDLESS = frozenset({"/v1/jobs/{job_id}/events"})
+"""Streams that end with their client."""
+N_JOBS = 50
+LED = 0.5
+"""Share of names that are replaced by one that exists."""
+Known = Mapping[str, Sequence[str]]
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[FastAPI, Known]]:
+    """The API over a profiled pool of scripted experts, in the working directory; and names that exist."""
+    merges = {"read": [str(folder / "models")], "write": str(folder / "merged")}
+    loaded = load_settings(write_pool(folder, merges=merges))
+    with open_app(loaded) as fresh:
+        known = read_questions(write_questions(folder / "known.jsonl", range(20)))
+        fresh.profiling.run(known, exam=False)
+    with open_app(loaded, background=True) as app:
+        jobs = [app.jobs.submit(known, AskOptions(job_id=f"job-{n}")) for n in range(N_JOBS)]
+        models = ["auto", "muster/majority_all", *EXPERTS]
+        names = {"job_id": jobs, "job": jobs, "expert_id": [*EXPERTS]}
+        names |= {"model_id": models, "model": models, "composition": models}
+        yield create_app(app), names
+
+
+def operations(web: FastAPI) -> list[APIOperation]:
+    """All of the document that end; what deletes comes last."""
+    schema = schemathesis.openapi.from_asgi("/openapi.json", web)
+    found = [result.ok() for result in schema.get_all_operations()]
+    ending = [operation for operation in found if operation.path not in ENDLESS]
+    return sorted(ending, key=lambda operation: operation.method.lower() == "delete")
+
+
+@schemathesis.serializer("application/jsonl")
+def json_lines(_: object, value: object) -> bytes:
+    lines = value if isinstance(value, list) else [value]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def led_somewhere(case: schemathesis.Case, known: Known, rng: random.Random) -> schemathesis.Case:
+    """Half of the cases, with names that exist: else nearly all would end at an unknown one."""
+    for fields in (case.path_parameters, case.query, case.body):
+        for name in fields if isinstance(fields, dict) else ():
+            if name in known and rng.random() < LED:
+                fields[name] = rng.choice(known[name])
+    return case
+
+
+def send(operation: APIOperation, *, n_cases: int, known: Known, seed: int | None) -> Counter[int]:
+    """Send `n_cases` requests of each mode; how often each status came back. A request without parameters
+    has one form, and none that is wrong.
+
+    Args:
+        known: names that exist, by the parameter or field that names them.
+        seed: None = the same requests at each run.
+
+    Raises:
+        AssertionError: a response that is a server's error, or that the document does not allow.
+    """
+    statuses: Counter[int] = Counter()
+    chosen = settings(
+        max_examples=n_cases,
+        derandomize=seed is None,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    for mode in MODES:
+
+        @chosen
+        @given(case=operation.as_strategy(generation_mode=mode), rng=randoms(use_true_random=False))
+        def one(case: schemathesis.Case, rng: random.Random) -> None:
+            response = led_somewhere(case, known, rng).call()
+            statuses[response.status_code] += 1
+            case.validate_response(response, checks=CHECKS)
+
+        with suppress(Unsatisfiable):
+            (one if seed is None else hypothesis.seed(seed)(one))()
+    return statuses
+
+
+def cases_each(n_total: int, chosen: Sequence[APIOperation]) -> int:
+    """Per operation and mode, for at least `n_total` in all: what has no parameters is asked once, and where
+    any text is right nothing is wrong."""
+    n_modes = sum(2 if _has_types(operation) else 1 for operation in chosen if _has_fields(operation))
+    return math.ceil(n_total / max(1, n_modes))
+
+
+def _has_fields(operation: APIOperation) -> bool:
+    return bool(operation.body.items or any(True for _ in operation.iter_parameters()))
+
+
+def _has_types(operation: APIOperation) -> bool:
+    return bool(operation.body.items or operation.query.items)
