@@ -135,7 +135,11 @@ def get_plan(
     return plan_view(app.jobs.plan(job_id, exact=exact), app.jobs.waits_for(job_id))
 
 
-@router.get(PATH + "/{job_id}/answers")
+@router.get(
+    PATH + "/{job_id}/answers",
+    response_class=StreamingResponse,
+    responses={200: {"content": {MEDIA_TYPES[0]: {}}}},
+)
 def get_answers(job_id: OwnJobDep, app: AppDep) -> StreamingResponse:
     """Answers and failures so far as JSON lines, in the order of the questions, each in its line's form."""
     progress = app.jobs.job(job_id)
@@ -144,7 +148,11 @@ def get_answers(job_id: OwnJobDep, app: AppDep) -> StreamingResponse:
     return StreamingResponse(lines, media_type=MEDIA_TYPES[0], headers=headers)
 
 
-@router.get(PATH + "/{job_id}/events")
+@router.get(
+    PATH + "/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {MEDIA_TYPE: {}}}},
+)
 async def get_events(job_id: OwnJobDep, app: AppDep, feed: FeedDep) -> StreamingResponse:
     """Server-sent events: `progress` whenever the job moved, and `done` when it has ended."""
     first = await run_in_threadpool(app.jobs.job, job_id)
