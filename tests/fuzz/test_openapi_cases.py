@@ -1,4 +1,4 @@
-"""No request drawn from the OpenAPI document ends in a server's error, or otherwise than the document says."""
+"""No request drawn from the OpenAPI document ends in a server's error, or in what that does not say."""
 
 from collections import Counter
 from pathlib import Path
