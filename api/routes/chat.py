@@ -44,8 +44,8 @@ async def _completion(
 ) -> Response:
     query = chat_query(body, f"chat-{work.unique}")
     job_id = f"ask-{work.unique}"
-    options = chat_options(body).model_copy(update={"job_id": job_id, "owner": caller.owner_id})
-    composition = app.asking.resolve(options.model)
+    options = chat_options(body).model_copy(update={"job_id": job_id}).by(caller)
+    composition = app.asking.resolve(options.model, allowed=options.allowed)
     timeout_s = chat_timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
     request.state.decision_id = job_id
     heading = Heading(f"chatcmpl-{work.unique}", work.created, body.model, f"fp_{app.pool.fingerprint}")

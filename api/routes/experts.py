@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.deps import AppDep
+from api.deps import AppDep, CallerDep
 from api.schemas.experts import CardView, ExpertList, ExpertView
 from api.views.experts import card_view, expert_view
 from orchestrator.errors import NotFoundError
@@ -11,8 +11,9 @@ router = APIRouter(prefix="/v1/experts", tags=["experts"])
 
 
 @router.get("")
-def list_experts(app: AppDep) -> ExpertList:
-    experts = app.experts.pool.experts  # once: it may change
+def list_experts(app: AppDep, caller: CallerDep) -> ExpertList:
+    """The experts that the key may ask."""
+    experts = list(app.experts.of(caller).values())  # once: the pool may change
     cards, states = app.experts.cards(), app.engines.states(among=[e.engine.id for e in experts])
     return ExpertList(
         data=[
@@ -23,8 +24,8 @@ def list_experts(app: AppDep) -> ExpertList:
 
 
 @router.get("/{expert_id:path}/card")
-def get_card(expert_id: str, app: AppDep) -> CardView:
-    expert = app.experts.expert(expert_id)
+def get_card(expert_id: str, app: AppDep, caller: CallerDep) -> CardView:
+    expert = app.experts.expert(expert_id, caller)
     card = app.experts.cards().get(expert.id)
     if card is None:
         raise NotFoundError(
@@ -34,8 +35,8 @@ def get_card(expert_id: str, app: AppDep) -> CardView:
 
 
 @router.get("/{expert_id:path}")
-def get_expert(expert_id: str, app: AppDep) -> ExpertView:
-    expert = app.experts.expert(expert_id)
+def get_expert(expert_id: str, app: AppDep, caller: CallerDep) -> ExpertView:
+    expert = app.experts.expert(expert_id, caller)
     state = app.engines.states(among=[expert.engine.id])[expert.engine.id]
     lineage = app.experts.lineages.get(expert.id)
     return expert_view(expert, app.experts.cards().get(expert.id), state, lineage)

@@ -5,6 +5,7 @@ import json
 import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import IO, Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -18,7 +19,7 @@ from api.views.events import HEADERS, MEDIA_TYPE
 from api.views.jobs import job_view, plan_view
 from api.views.jobs_lines import AnsweredJob, BatchBodies, answer_line
 from orchestrator.domain.assignments import JobProgress
-from orchestrator.domain.keys import Scope
+from orchestrator.domain.keys import Caller, Scope
 from orchestrator.domain.names import PUBLIC_PREFIX
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import NotFoundError, StoreError, StoreUnavailableError
@@ -64,7 +65,7 @@ async def submit_job(
     job_id = _job_id(idempotency_key, caller.owner_id)
     is_known = idempotency_key is not None and await run_in_threadpool(_is_known, app.jobs, job_id)
     if composition is not None and not is_known:
-        app.asking.resolve(composition)  # a wrong name is told before the body is read
+        app.asking.resolve(composition, allowed=caller.experts or ())  # told before the body is read
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         content = await _receive(request, spool)
         name = None if composition is None else composition.removeprefix(PUBLIC_PREFIX)
@@ -72,7 +73,7 @@ async def submit_job(
             composition=composition,
             fingerprint=content_hash([name, deadline_s, content]),
             job_id=job_id,
-            owner=caller.owner_id,
+            caller=caller,
             label=label,
             deadline_s=deadline_s,
         )
@@ -181,7 +182,7 @@ class _Given(NamedTuple):
     composition: str | None
     fingerprint: str
     job_id: str
-    owner: str
+    caller: Caller
     label: str
     deadline_s: float | None
 
@@ -211,15 +212,16 @@ def _is_known(jobs: Jobs, job_id: str) -> bool:
 
 def _submit(app: AppDep, spool: IO[bytes], given: _Given) -> None:
     """Check all lines, then store them; the same request that came at the same time is its job."""
-    bodies = BatchBodies(app.asking.resolve, any_model=given.composition is not None)
+    resolve = partial(app.asking.resolve, allowed=given.caller.experts or ())
+    bodies = BatchBodies(resolve, any_model=given.composition is not None)
     check_lines(spool, BODY, read_body=bodies)
     options, read_body, compositions = bodies.job_terms(given.composition)
-    update = {"job_id": given.job_id, "fingerprint": given.fingerprint, "owner": given.owner}
+    update = {"job_id": given.job_id, "fingerprint": given.fingerprint}
     spool.seek(0)
     try:
         app.jobs.submit(
             iter_lines(spool, BODY, read_body=read_body),
-            options.model_copy(update=update),
+            options.model_copy(update=update).by(given.caller),
             label=given.label,
             deadline_s=given.deadline_s,
             compositions=compositions,

@@ -85,7 +85,7 @@ def _begun(body: ResponseRequest, app: AppDep, caller: CallerDep, work: Work) ->
     chat = as_chat(body, before)
     try:
         query = chat_query(chat, f"chat-{work.unique}")
-        options = chat_options(chat)
+        options = chat_options(chat).by(caller)
     except InputError as error:
         raise renamed(error) from None
     job_id = f"ask-{work.unique}"
@@ -95,15 +95,14 @@ def _begun(body: ResponseRequest, app: AppDep, caller: CallerDep, work: Work) ->
         owner=caller.owner_id,
         previous_id=previous,
         created_at=work.created,
-        composition=app.asking.resolve(options.model),
+        composition=app.asking.resolve(options.model, allowed=options.allowed),
         items=items_of(body, work.unique),
         request=echo_of(body),
     )
     timeout_s = chat_timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
     if body.store is not False:
         app.exchanges.keep(exchange)
-    named = {"job_id": job_id, "owner": caller.owner_id}
-    return _Asked(exchange, query, options.model_copy(update=named), timeout_s)
+    return _Asked(exchange, query, options.model_copy(update={"job_id": job_id}), timeout_s)
 
 
 @router.get("/{response_id}")

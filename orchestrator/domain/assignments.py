@@ -169,12 +169,17 @@ UNDER_WAY = (JobState.RUNNING, JobState.CANCELLING, JobState.EXPIRING)
 """States of a job that has not ended."""
 
 
+NO_EXPERT = ("",)
+"""Terms that nobody satisfies: no expert has this id."""
+
+
 class Job(Terms):
     """A user's submission, and the terms on which its queries are answered that say nothing else themselves.
     `composition` names what answers it; `compositions` those that queries of it name. `deadline_s`: seconds
     after its submission at which it expires; None = never. `stream`: somebody reads its one answer while it
     is written, where it is in one expert's words. `fingerprint`: of the request, where the same request may
-    come twice. `owner`: id of the key that it was submitted with; "" = nobody's."""
+    come twice. `owner`: id of the key that it was submitted with; "" = nobody's. `allowed`: whom that key may
+    ask, whatever the terms say; none = everybody."""
 
     id: str
     kind: str = "batch"
@@ -188,10 +193,16 @@ class Job(Terms):
     stream: bool = False
     fingerprint: str = ""
     owner: str = ""
+    allowed: tuple[str, ...] = ()
 
     def under(self, terms: Terms | None) -> Self:
-        """The job as it is for a query with terms of its own; its draws are the query's."""
-        return self if terms is None or not terms.said else self.model_copy(update=terms.said)
+        """The job as it is for a query with terms of its own; its draws are the query's. Terms ask for nobody
+        whom the key may not ask."""
+        job = self if terms is None or not terms.said else self.model_copy(update=terms.said)
+        if not self.allowed:
+            return job
+        left = tuple([expert_id for expert_id in job.experts or self.allowed if expert_id in self.allowed])
+        return job.model_copy(update={"experts": left or NO_EXPERT})
 
     def shaped(self, terms: Terms | None) -> Self:
         """The job with the composition that a query's terms name, and its parts; nothing else of them."""

@@ -115,6 +115,10 @@ class Caller(Value):
         """The owner of what this caller makes: `NOBODY` without a key."""
         return NOBODY if self.key_id is None else self.key_id
 
+    def may_ask(self, expert_id: str) -> bool:
+        """True if an expert exists for the caller."""
+        return self.experts is None or expert_id in self.experts
+
     @property
     def is_admin(self) -> bool:
         return Scope.ADMIN in self.scopes

@@ -1,13 +1,13 @@
 """Asking: one question now, or only who would answer it."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from enum import Enum
 
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import INTERACTIVE, Job
-from orchestrator.domain.keys import NOBODY
+from orchestrator.domain.keys import KEYLESS, Caller
 from orchestrator.domain.names import AUTO, ROUTE_PREFIX
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
@@ -58,22 +58,27 @@ class Asking:
         """Names of the compositions that a request's `model` may name."""
         return self._submitter.compositions
 
-    def resolve(self, model: str) -> str:
+    def resolve(self, model: str, *, allowed: Collection[str] = ()) -> str:
         """The composition that a request's `model` names.
+
+        Args:
+            allowed: experts that there are for the caller; none = all.
 
         Raises:
             UnknownNameError: listing what there is.
         """
-        return self._submitter.resolve(model)
+        return self._submitter.resolve(model, allowed=allowed)
 
-    def route(self, queries: Sequence[Query], *, model: str = AUTO, owner: str = NOBODY) -> list[Decision]:
-        """Dry run: the decisions, nobody asked. `owner`: of the job, where workers route.
+    def route(
+        self, queries: Sequence[Query], *, model: str = AUTO, caller: Caller = KEYLESS
+    ) -> list[Decision]:
+        """Dry run: the decisions, nobody asked.
 
         Raises:
             MusterError: the composition needs a model to annotate skills, so it has no dry run.
             GenerationTimeoutError: the workers that route did not do so in time.
         """
-        options = AskOptions(model=model, owner=owner)
+        options = AskOptions(model=model).by(caller)
         if not self._routes_here:
             return self._routed_by_job(options, queries)
         built = self._compositions(self._submitter.job(options, kind="route"))

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.feedback import Drift
+from orchestrator.domain.keys import KEYLESS, Caller
 from orchestrator.domain.merges import Lineage
 from orchestrator.errors import CardError, UnknownNameError
 from orchestrator.ports.cards import CardStore
@@ -39,12 +40,16 @@ class Experts:
         self._feedback = feedback
         self._on_changed = on_changed
 
-    def expert(self, expert_id: str) -> Expert:
+    def of(self, caller: Caller) -> dict[str, Expert]:
+        """Experts that there are for a caller, by id."""
+        return {i: expert for i, expert in self.pool.by_id.items() if caller.may_ask(i)}
+
+    def expert(self, expert_id: str, caller: Caller = KEYLESS) -> Expert:
         """
         Raises:
-            UnknownNameError: nobody of the pool.
+            UnknownNameError: nobody of the pool, or nobody for the caller.
         """
-        by_id = self.pool.by_id
+        by_id = self.of(caller)
         if expert_id not in by_id:
             raise UnknownNameError("expert", expert_id, by_id, param="expert")
         return by_id[expert_id]

@@ -42,15 +42,22 @@ class Submitter:
     def compositions(self) -> tuple[str, ...]:
         return tuple(self._compositions())
 
-    def resolve(self, model: str) -> str:
+    def resolve(self, model: str, *, allowed: Collection[str] = ()) -> str:
         """The composition that a request's `model` names.
+
+        Args:
+            allowed: experts that there are for the caller; none = all.
 
         Raises:
             UnknownNameError: listing what there is.
         """
         pool = self._pool
+        experts = [expert_id for expert_id in pool.by_id if not allowed or expert_id in allowed]
         return composition_of(
-            model, compositions=self._compositions(), experts=pool.by_id, fusions=pool.fusions
+            model,
+            compositions=self._compositions(),
+            experts=experts,
+            fusions=pool.fusions.intersection(experts),
         )
 
     def job(
@@ -74,7 +81,8 @@ class Submitter:
         Raises:
             UnknownNameError: no such model.
         """
-        said = {"seed": self._seed, **options.said, "composition": prefix + self.resolve(options.model)}
+        named = self.resolve(options.model, allowed=options.allowed)
+        said = {"seed": self._seed, **options.said, "composition": prefix + named}
         return Job(
             id=options.job_id or f"{kind}-{uuid.uuid4().hex}",
             kind=kind,
@@ -86,6 +94,7 @@ class Submitter:
             stream=stream,
             fingerprint=options.fingerprint,
             owner=options.owner,
+            allowed=options.allowed,
             **said,
         )
 

@@ -1,4 +1,6 @@
-from orchestrator.domain.assignments import Job
+import pytest
+
+from orchestrator.domain.assignments import NO_EXPERT, Job
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.terms import Shape, StructuredOutput, Terms
 
@@ -39,3 +41,22 @@ def test_jobs_that_were_stored_before_there_were_terms_are_read() -> None:
     text = '{"id":"j","composition":"auto","seed":3,"experts":["a"],"max_tokens":5,"trace":true}'
     job = Job.model_validate_json(text)
     assert (job.seed, job.experts, job.max_tokens, job.trace) == (3, ("a",), 5, True)
+
+
+@pytest.mark.parametrize(
+    ("job", "query", "left"),
+    [
+        ((), (), ("a", "b")),
+        (("b", "c"), (), ("b",)),
+        ((), ("c", "a"), ("a",)),
+        (("b",), ("a", "c"), ("a",)),
+        ((), ("c",), NO_EXPERT),
+        (("c",), (), NO_EXPERT),
+    ],
+)
+def test_no_terms_ask_for_somebody_whom_the_key_may_not_ask(
+    job: tuple[str, ...], query: tuple[str, ...], left: tuple[str, ...]
+) -> None:
+    allowed = Job(id="j", composition="any", experts=job, allowed=("a", "b"))
+    assert allowed.under(Terms(experts=query)).experts == left
+    assert allowed.under(None).experts == allowed.under(Terms()).experts
