@@ -8,8 +8,10 @@
     twin     the low-drift experts of `untied` as one shared model and adapters, by rank
     merges   the low-drift experts as one model, by method
 
-Held-out inputs, greedy. `kept` is the mean accuracy over the mean of the experts by themselves. The last line
-of stdout is one JSON object.
+Held-out inputs, greedy. `kept` is the mean accuracy over the mean of the experts by themselves; `loses` is
+what the mean accuracy of stored experts is below that of the experts, with the 95 % interval of the paired
+difference. `compeft search` chooses density and alpha for each expert on 100 questions of the profile, which
+are none of the held-out ones. The last line of stdout is one JSON object.
 """
 
 import json
@@ -18,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if not __package__:  # run by its path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -29,7 +31,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from aggregators.weights import merge_tensor
-from aggregators.weights.compeft import ALPHAS, CompeftOptions, pack, unpack
+from aggregators.weights.compeft import CompeftOptions, pack, unpack
 from aggregators.weights.lora import Lora, product
 from aggregators.weights.reversible import Granularity, rebuild, store
 from benchmarks.reporting import finish, option_parser, progress
@@ -40,12 +42,22 @@ from examples.zoo.recipes import GENERALIST, UNTIED
 from examples.zoo.tasks import TASKS, Question
 from examples.zoo.tokenizer import build_tokenizer
 from examples.zoo.train import MODELS
+from orchestrator.evaluation.statistics import paired_difference
+from workers.checkpoints.merging.search import (
+    ALPHAS,
+    DENSITIES,
+    TIMES,
+    Candidate,
+    Tried,
+    chosen,
+    times_smaller,
+)
 
 BYTES = 2
 """Of a number in float16."""
 
-PROFILE_QUESTIONS = 60
-"""Of a skill, on which alpha is chosen."""
+PROFILE_QUESTIONS = 100
+"""Of a skill, on which density and alpha are chosen."""
 
 RANKS = (4, 8, 16, 32)
 MERGES: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -77,13 +89,22 @@ class Bench:
 
     def accuracy(self, model: LlamaForCausalLM, weights: Weights, skill: str) -> float:
         """Share of right replies to held-out questions of the skill."""
+        return statistics.fmean(self.right(model, weights, self.held_out(skill)))
+
+    def held_out(self, skill: str) -> list[Question]:
         if skill not in self._questions:
             self._questions[skill] = held_out(TASKS[skill], self._n)
-        return self.accuracy_on(model, weights, self._questions[skill])
+        return self._questions[skill]
 
-    def accuracy_on(self, model: LlamaForCausalLM, weights: Weights, questions: list[Question]) -> float:
+    def calibration(self, skill: str) -> list[Question]:
+        """Questions of the profile that are not among the held-out ones."""
+        asked = {question.prompt for question in self.held_out(skill)}
+        found = of_task(TASKS[skill], "profile", PROFILE_QUESTIONS)
+        return [question for question in found if question.prompt not in asked]
+
+    def right(self, model: LlamaForCausalLM, weights: Weights, questions: list[Question]) -> list[bool]:
         model.load_state_dict(weights, strict=False)
-        return statistics.fmean(grade(model, self._tokenizer, questions)[1])
+        return [bool(hit) for hit in grade(model, self._tokenizer, questions)[1]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -108,31 +129,104 @@ def main(argv: Sequence[str] | None = None) -> None:
 # ── stores ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Stored(NamedTuple):
+    """An expert as it comes out of a store, its bytes there, and how many numbers it is made of."""
+
+    weights: Weights
+    n_bytes: int
+    n_numbers: int
+
+
 def stores(bench: Bench, models: Path) -> dict[str, Any]:
     """Accuracy over bytes of adapters that are kept in other forms."""
     skills = [task for task in TASKS if (models / f"lora-{task}" / ADAPTER_WEIGHTS).exists()]
     adapters = {skill: load_adapter(models / f"lora-{skill}") for skill in skills}
     model = load_member(models / GENERALIST)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-    def mean(rebuilt: Mapping[str, Adapter]) -> float:
-        return statistics.fmean(
-            bench.accuracy(model, with_adapter(base, adapter), skill) for skill, adapter in rebuilt.items()
-        )
-
-    plain = mean(adapters)
-    n_bytes = sum(_n_numbers(adapter) * BYTES for adapter in adapters.values())
-    rows: list[dict[str, Any]] = [{"store": "adapters", "bytes": n_bytes, "accuracy": plain}]
+    table = Table(bench, model)
+    plain = {
+        skill: Stored(with_adapter(base, a), _n_numbers(a) * BYTES, _n_numbers(a))
+        for skill, a in adapters.items()
+    }
+    table.add("adapters", plain)
     for granularity, p in _bases(len(skills)):
         rebuilt, size = reversed_adapters(adapters, p, granularity)
-        rows.append({"store": f"reversible {granularity} p={p}", "bytes": size, "accuracy": mean(rebuilt)})
-        progress(rows[-1])
-    for density in (0.05, 0.1, 0.2, 0.5):
-        kept = {skill: compressed(a, CompeftOptions(density=density)) for skill, a in adapters.items()}
-        rows.append(_compeft_row(f"compeft mean {density}", kept, mean))
-        tuned = {skill: _tuned(bench, model, base, skill, a, density) for skill, a in adapters.items()}
-        rows.append(_compeft_row(f"compeft alpha {density}", tuned, mean))
-    return {"skills": skills, "rows": _over(rows)}
+        each = {
+            skill: Stored(with_adapter(base, a), size // len(skills), plain[skill].n_numbers)
+            for skill, a in rebuilt.items()
+        }
+        table.add(f"reversible {granularity} p={p}", each, n_bytes=size)
+
+    def compressed_to(skill: str, options: CompeftOptions) -> Stored:
+        adapter, n_bytes = compressed(adapters[skill], options)
+        return Stored(with_adapter(base, adapter), n_bytes, plain[skill].n_numbers)
+
+    _add_compeft(table, skills, compressed_to)
+    return {"skills": skills, "rows": _over(table.rows)}
+
+
+Storing = Callable[[str, CompeftOptions], Stored]
+"""(skill, options) to its expert as it comes out of the store."""
+
+
+class Table:
+    """Rows of stores, each beside the first, in pairs."""
+
+    def __init__(self, bench: Bench, model: LlamaForCausalLM) -> None:
+        self.bench = bench
+        self.model = model
+        self.rows: list[dict[str, Any]] = []
+        self._first: list[bool] = []
+
+    def add(
+        self, name: str, kept: Mapping[str, Stored], *, n_bytes: int | None = None, **more: object
+    ) -> None:
+        right: list[bool] = []
+        by_skill = {}
+        for skill, one in kept.items():
+            found = self.bench.right(self.model, one.weights, self.bench.held_out(skill))
+            by_skill[skill] = round(statistics.fmean(found), 3)
+            right += found
+        self._first = self._first or right
+        apart = paired_difference(right, self._first)
+        size = sum(one.n_bytes for one in kept.values()) if n_bytes is None else n_bytes
+        row = {
+            "store": name,
+            "bytes": size,
+            "accuracy": statistics.fmean(right),
+            "loses_ci95": [round(-apart.high, 4), round(-apart.low, 4)],
+            "by_skill": by_skill,
+            **more,
+        }
+        self.rows.append(row)
+        progress(row)
+
+
+def _add_compeft(table: Table, skills: Sequence[str], stored: Storing) -> None:
+    """Rows of every density, and of what is chosen on the profile."""
+    for density in (0.1, *DENSITIES):
+        kept = {skill: stored(skill, CompeftOptions(density=density)) for skill in skills}
+        table.add(f"compeft mean {density}", kept)
+    numbers = {skill: searched(table, skill, stored) for skill in skills}
+    found = {skill: stored(skill, _options_of(numbers[skill])) for skill in skills}
+    table.add("compeft search", found, numbers={skill: [*one] for skill, one in numbers.items()})
+
+
+def searched(table: Table, skill: str, stored: Storing) -> Candidate:
+    """Numbers of an expert that answers most of the profile's questions, at `TIMES` times smaller."""
+    tries = []
+    questions = table.bench.calibration(skill)
+    for density in DENSITIES:
+        for alpha in ALPHAS:
+            one = stored(skill, _options_of(Candidate(density, alpha)))
+            n_right = sum(table.bench.right(table.model, one.weights, questions))
+            smaller = times_smaller(one.n_bytes, one.n_numbers)
+            tries.append(Tried(Candidate(density, alpha), n_right, smaller))
+    return chosen(tries, times=TIMES).candidate
+
+
+def _options_of(numbers: Candidate) -> CompeftOptions:
+    return CompeftOptions(density=numbers.density, alpha=numbers.alpha, scale="mean")
 
 
 def _over(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -176,27 +270,6 @@ def compressed(adapter: Adapter, options: CompeftOptions) -> tuple[Adapter, int]
     return {m: Lora(back[f"{m}.a"], back[f"{m}.b"], lora.scale) for m, lora in adapter.items()}, len(data)
 
 
-def _tuned(
-    bench: Bench, model: LlamaForCausalLM, base: Weights, skill: str, adapter: Adapter, density: float
-) -> tuple[Adapter, int]:
-    """The scale that answers most questions of the profile."""
-    questions = list(of_task(TASKS[skill], "profile", PROFILE_QUESTIONS))
-    tries = [CompeftOptions(density=density)]
-    tries += [CompeftOptions(density=density, alpha=alpha) for alpha in ALPHAS]
-    found = [compressed(adapter, options) for options in tries]
-    right = [bench.accuracy_on(model, with_adapter(base, one), questions) for one, _ in found]
-    return found[max(range(len(found)), key=right.__getitem__)]
-
-
-def _compeft_row(
-    name: str, kept: Mapping[str, tuple[Adapter, int]], mean: Callable[[Mapping[str, Adapter]], float]
-) -> dict[str, Any]:
-    size = sum(n for _, n in kept.values())
-    row = {"store": name, "bytes": size, "accuracy": mean({skill: one for skill, (one, _) in kept.items()})}
-    progress(row)
-    return row
-
-
 def load_adapter(folder: Path) -> Adapter:
     """Adapters by the name of the weight that they change."""
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -225,25 +298,18 @@ def _n_numbers(adapter: Adapter) -> int:
 def vectors(bench: Bench, models: Path) -> dict[str, Any]:
     """Whole task vectors as signs and one magnitude: the mean of what is kept, or the profile's choice."""
     skills, base, experts, model = _near(bench, models)
-    taus = [{name: expert[name] - base[name] for name in base} for expert in experts]
-    alone = statistics.fmean(bench.accuracy(model, e, s) for s, e in zip(skills, experts, strict=True))
-    n_bytes = BYTES * sum(tensor.numel() for tensor in base.values()) * len(skills)
-    rows: list[dict[str, Any]] = [{"store": "task vectors", "bytes": n_bytes, "accuracy": alone}]
-    for density in (0.1, 0.2, 0.3, 0.5):
-        for name, alphas in (("mean", [None]), ("alpha", [None, *ALPHAS])):
-            found, size = [], 0
-            for skill, tau in zip(skills, taus, strict=True):
-                questions = list(of_task(TASKS[skill], "profile", PROFILE_QUESTIONS))
-                tries = [pack(tau, CompeftOptions(density=density, alpha=alpha)) for alpha in alphas]
-                weights = [_with_vector(base, unpack(data)) for data in tries]
-                right = [bench.accuracy_on(model, w, questions) if len(tries) > 1 else 0.0 for w in weights]
-                best = max(range(len(tries)), key=right.__getitem__)
-                found.append(bench.accuracy(model, weights[best], skill))
-                size += len(tries[best])
-            accuracy = statistics.fmean(found)
-            rows.append({"store": f"compeft {name} {density}", "bytes": size, "accuracy": accuracy})
-            progress(rows[-1])
-    return {"skills": skills, "rows": _over(rows)}
+    by_skill = dict(zip(skills, experts, strict=True))
+    taus = {skill: {name: expert[name] - base[name] for name in base} for skill, expert in by_skill.items()}
+    n = sum(tensor.numel() for tensor in base.values())
+    table = Table(bench, model)
+    table.add("task vectors", {skill: Stored(expert, n * BYTES, n) for skill, expert in by_skill.items()})
+
+    def compressed_to(skill: str, options: CompeftOptions) -> Stored:
+        data = pack(taus[skill], options)
+        return Stored(_with_vector(base, unpack(data)), len(data), n)
+
+    _add_compeft(table, skills, compressed_to)
+    return {"skills": skills, "rows": _over(table.rows)}
 
 
 def _with_vector(base: Weights, tau: Weights) -> Weights:

@@ -27,9 +27,6 @@ HEAD = struct.Struct("<8sIQ")
 CODER = ({"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0, "dict_size": 1 << 16},)
 """Bits of a plane have no neighbours to be predicted from: only how often a byte occurs is of use."""
 
-ALPHAS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-"""Scales to try on profile questions, as in the paper."""
-
 
 class CompeftOptions(MergeOptions):
     """
@@ -37,12 +34,15 @@ class CompeftOptions(MergeOptions):
         density: share of entries that is kept, at least one.
         scale: magnitude of all kept: `std` = alpha times the standard deviation of the task vector, `mean` =
             alpha times the mean magnitude of those kept; None = `std` if alpha is given, else `mean`.
-        alpha: None = 1.
+        alpha: None = 1; `search`: chosen on questions before anything is stored, together with the density
+            unless the recipe sets that (`workers.checkpoints.merging.search`).
+        smaller: times by which the store must be smaller than its numbers in 16 bits; of a search.
     """
 
     density: Annotated[float, Field(gt=0, le=1)] = 0.2
     scale: Literal["mean", "std"] | None = None
-    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["search"] | None = None
+    smaller: Annotated[float, Field(ge=1, le=16)] | None = None
 
 
 class Head(BaseModel):
@@ -82,7 +82,16 @@ def compress(vector: Tensor, options: CompeftOptions) -> Ternary:
 
     Args:
         vector: float, flattened; n entries.
+
+    Raises:
+        MergeError: `alpha: search`, which needs questions.
     """
+    if options.alpha == "search":
+        raise MergeError(
+            "`alpha: search` needs questions to search on.",
+            param="alpha",
+            remedy="Give a number, or merge with muster.profile_set and without --no-profile.",
+        )
     flat = vector.reshape(-1)
     magnitudes = flat.abs()
     kept = largest(magnitudes, max(1, int(options.density * flat.numel())))

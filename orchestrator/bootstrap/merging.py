@@ -7,9 +7,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.domain.merges import Lineage, MergedExpert, MergeReport
-from orchestrator.domain.origins import objection
-from orchestrator.domain.values import content_hash
+from orchestrator.bootstrap.merge_members import (
+    applicant_of,
+    expert_name,
+    input_names,
+    parents_of,
+    stranger,
+    stranger_id,
+)
+from orchestrator.domain.merges import MergeReport
 from orchestrator.errors import InputError
 from workers.checkpoints.merging.runner import (
     CheckedOrder,
@@ -21,10 +27,10 @@ from workers.checkpoints.merging.runner import (
     rebuild_expert,
     run_order,
 )
+from workers.checkpoints.merging.search import is_searched
 
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
-    from orchestrator.domain.experts import Expert
     from orchestrator.domain.queries import Query
     from orchestrator.evaluation.merges import Questions
     from orchestrator.services.jobs import OnProgress as OnJob
@@ -81,7 +87,7 @@ class MergeLife:
         if checked.beyond or not checked.makes_expert:
             return
         with open_app(self._settings) as app:
-            known = app.pool.by_id.get(_name(checked))
+            known = app.pool.by_id.get(expert_name(checked))
             is_ours = known is not None and known.id in app.lineages
             if known is not None and not (is_ours and force):
                 remedy = "Give another `name` in the recipe" + (", or --force." if is_ours else ".")
@@ -99,11 +105,20 @@ class MergeLife:
         """Merge, measure, compare, and register what is worth it.
 
         Args:
+            showing: told of each app that measures.
             child: replaces the process that merges.
 
         Raises:
             MusterError: what cannot be merged or measured.
         """
+        from orchestrator.bootstrap.merge_search import search_numbers
+
+        found = None
+        if is_searched(checked.recipe) and checked.preflight.ok:
+            found = search_numbers(
+                checked, self._settings, self._questions, showing=showing, stopped=stopped, child=child
+            )
+            checked = checked._replace(recipe=found.recipe)
         report = run_order(checked, on_progress=on_progress, stopped=stopped, child=child)
         if report.merge.sha256 is None:
             return Outcome(report, is_kept=False)
@@ -111,7 +126,8 @@ class MergeLife:
             verdict = (
                 f"stored; {checked.recipe.merge_method} makes no single expert: see `muster merge rebuild`"
             )
-            return Outcome(report.replaced(verdict=verdict), is_kept=True)
+            why = "" if found is None else f"; {found.why}"
+            return Outcome(report.replaced(verdict=verdict + why), is_kept=True)
         return self._measured(checked, report, showing)
 
     def _measured(self, checked: CheckedOrder, report: MergeReport, showing: Showing) -> Outcome:
@@ -119,12 +135,12 @@ class MergeLife:
         from orchestrator.evaluation.merges import judged, measured_right
 
         with open_app(self._settings) as app:
-            app.merges.unregister(_name(checked))  # its weights were replaced
-            parents = _parents(checked, app)
-            applicant = _applicant(checked, app, [app.pool.by_id[i] for i in parents.values()])
-        strangers = [_stranger(checked, name) for name in _inputs(checked) if name not in parents]
+            app.merges.unregister(expert_name(checked))  # its weights were replaced
+            parents = parents_of(checked, app)
+            applicant = applicant_of(checked, app, [app.pool.by_id[i] for i in parents.values()])
+        strangers = [stranger(checked, name) for name in input_names(checked) if name not in parents]
         with open_app(self._settings, applicants=[applicant, *strangers]) as app:
-            names = [parents.get(name) or _stranger_id(name) for name in _inputs(checked)]
+            names = [parents.get(name) or stranger_id(name) for name in input_names(checked)]
             with showing(app) as on_job:
                 outcomes = app.profiling.outcomes(
                     self._questions.held_out, experts=[applicant.id, *names], on_progress=on_job
@@ -179,90 +195,3 @@ def _questions(settings: "Settings", profile: "Sequence[Query]") -> "Questions":
             remedy="Name questions that are not in muster.profile_set.",
         )
     return questions
-
-
-def _name(checked: CheckedOrder) -> str:
-    return checked.recipe.name or checked.order.out.name
-
-
-def _inputs(checked: CheckedOrder) -> list[str]:
-    """Inputs by the recipe's names, the base among them."""
-    return [one.name for one in checked.inputs]
-
-
-def _parents(checked: CheckedOrder, app: "App") -> dict[str, str]:
-    """Experts of the pool that are inputs, by the recipe's names: known by their weights."""
-    from workers.checkpoints.identity import weights_hash
-
-    by_hash: dict[str, str] = {}
-    for expert in app.pool.answerers:
-        by_hash.setdefault(expert.weights_hash, expert.id)
-    found = {}
-    for one in checked.inputs:
-        adapter = None if one.adapter is None else str(one.adapter.folder)
-        mark = weights_hash(str(one.weights.folder), adapter)
-        if mark and mark in by_hash:
-            found[one.name] = by_hash[mark]
-    return found
-
-
-def _applicant(checked: CheckedOrder, app: "App", parents: "Sequence[Expert]") -> MergedExpert:
-    """The merged model as a member of the pool: run as its first parent there is."""
-    out = checked.order.out
-    like = parents[0] if parents else None
-    rows = [m for m in app.settings.model_list if like is not None and m.model_name == like.id]
-    member = rows[0].model_dump(mode="json", exclude_unset=True) if rows else {}
-    info = {**member.get("model_info", {})}
-    muster = {k: v for k, v in info.get("muster", {}).items() if k not in ("adapter", "revision")}
-    info.pop("base_model", None)
-    if checked.is_adapter:
-        muster["adapter"] = "lora"
-        base = checked.checked.inputs.base
-        assert base is not None, "an adapter has one"
-        info["base_model"] = str(base.weights.folder)
-    if not rows:
-        muster["max_model_len"] = _context(checked)
-    params = {k: v for k, v in member.get("litellm_params", {}).items() if k in ("max_tokens", "temperature")}
-    lineage = Lineage(
-        method=checked.recipe.merge_method,
-        recipe_hash=checked.recipe.hash,
-        parents=tuple(_parents(checked, app).get(name, name) for name in _inputs(checked)),
-    )
-    name = _name(checked)
-    return MergedExpert(
-        id=name,
-        member={
-            "model_name": name,
-            "litellm_params": {**params, "model": str(out)},
-            "model_info": {**info, "muster": muster},
-        },
-        lineage=lineage,
-    )
-
-
-def _stranger(checked: CheckedOrder, name: str) -> MergedExpert:
-    """A parent that is nobody of the pool, for the time of the comparison."""
-    one = next(one for one in checked.inputs if one.name == name)
-    muster: dict[str, object] = {"max_model_len": _context(checked)}
-    info: dict[str, object] = {"muster": muster}
-    model = one.weights.folder
-    if one.adapter is not None:
-        muster["adapter"], info["base_model"] = "lora", str(model)
-        model = one.adapter.folder
-    if against := objection(str(model), None):
-        raise InputError(f"{against.why}.", param="models", remedy=against.remedy)
-    member = {"model_name": _stranger_id(name), "litellm_params": {"model": str(model)}, "model_info": info}
-    lineage = Lineage(method="", recipe_hash="", parents=())
-    return MergedExpert.model_validate({"id": _stranger_id(name), "member": member, "lineage": lineage})
-
-
-def _stranger_id(name: str) -> str:
-    return f"parent-{Path(name.replace('+', '/')).name}-{content_hash(name)[:4]}"
-
-
-def _context(checked: CheckedOrder) -> int:
-    from orchestrator.bootstrap.pool_file import context_of
-
-    base = checked.checked.inputs.base
-    stated = None if base is None else context_of(base.weights.folder)
-    return min(4096, stated or 4096)

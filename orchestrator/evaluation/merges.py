@@ -57,6 +57,32 @@ def measured_right(outcomes: Mapping[str, Sequence[int]]) -> dict[str, Right]:
     return {name: row[known] == RIGHT for name, row in table.items()}
 
 
+Key = tuple[str, tuple[str, ...]]
+"""Domain and skills of a question, as its data set labels them."""
+
+
+def owned_keys(queries: Sequence[Query], right: Sequence[Right]) -> list[set[Key]]:
+    """Kinds of questions that each of several experts is the best at; of equals, the first is.
+
+    Args:
+        right: per expert, bool [Q].
+    """
+    owned: list[set[Key]] = [set() for _ in right]
+    for key in {_key(query): None for query in queries}:
+        places = of_keys(queries, {key})
+        owned[int(np.argmax([row[places].sum() for row in right]))].add(key)
+    return owned
+
+
+def of_keys(queries: Sequence[Query], keys: set[Key]) -> list[int]:
+    """Places of the questions of these kinds."""
+    return [place for place, query in enumerate(queries) if _key(query) in keys]
+
+
+def _key(query: Query) -> Key:
+    return query.domain or "", query.skills
+
+
 class Judgement(NamedTuple):
     """
     Attributes:

@@ -170,3 +170,36 @@ def test_what_is_refused_needs_no_pool_to_say_so(pool: Path, capsys: pytest.Capt
     refused = run(pool, capsys, "merge", write_recipe(pool.parent, 0.5), "--out", "lost", code=1)
     assert {problem["kind"] for problem in refused["preflight"]["problems"]} >= {"model_type"}
     assert not (pool.parent / "lost").exists()
+
+
+def test_numbers_of_a_store_are_searched_on_questions_that_it_is_not_judged_on(
+    pool: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither input is of the pool. Ten times the signs of a task vector is noise."""
+    for name in ("untied", "near-roman"):
+        shutil.copytree(ZOO / "models" / name, pool.parent / name)
+    monkeypatch.setattr("workers.checkpoints.merging.search.ALPHAS", (1.0, 10.0))
+    recipe = {"merge_method": "compeft", "base_model": "untied", "models": [{"model": "near-roman"}]}
+    path = pool.parent / "recipe.yaml"
+    path.write_text(json.dumps({**recipe, "parameters": {"alpha": "search", "density": 0.5}}))
+
+    refused = run(pool, capsys, "merge", str(path), "--out", "store", "--no-profile", code=1)
+    assert "needs questions" in refused["verdict"]
+    stored = run(pool, capsys, "merge", str(path), "--out", "store")
+
+    assert "chosen on 24 questions: near-roman density 0.5, alpha 1, " in stored["verdict"]
+    assert "held-out questions of their skills" in stored["verdict"]
+    record = json.loads((pool.parent / "store" / "muster-merge.json").read_text())
+    assert record["recipe"]["models"][0]["parameters"] == {"density": 0.5, "alpha": 1.0}
+    assert {p.name for p in (pool.parent / "store").iterdir()} == {
+        "muster-merge.json",
+        "near-roman.compeft",
+        "store.json",
+    }
+    assert [p for p in pool.parent.iterdir() if "searching" in p.name] == [], "nothing is left"
+    assert [expert["accuracy"] for expert in run(pool, capsys, "experts")] == [None, None]
+
+    path.write_text(json.dumps({**recipe, "parameters": {"alpha": "search", "density": 0.5, "smaller": 15}}))
+    refused = run(pool, capsys, "merge", str(path), "--out", "small", code=1)
+    assert "no density makes it 15 times smaller" in json.dumps(refused)
+    assert not (pool.parent / "small").exists()

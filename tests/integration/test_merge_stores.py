@@ -114,6 +114,37 @@ def test_reversible_rebuilds_exactly_with_enough_vectors(models: Path, granulari
             assert np.abs(products(out)[weight] - product).max() < 1e-5
 
 
+def test_each_expert_of_compeft_has_its_numbers(models: Path) -> None:
+    """Magnitudes: alpha 2 of the mean of all entries, and 1 of the mean of the larger half."""
+    rows = [
+        {"model": "a", "parameters": {"density": 1.0, "alpha": 2.0}},
+        {"model": "b", "parameters": {"density": 0.5}},
+    ]
+    path = models / "recipe.yaml"
+    body = {"merge_method": "compeft", "base_model": "base", "models": rows, "parameters": {"scale": "mean"}}
+    path.write_text(json.dumps(body))
+    merged(path, models / "x")
+    base = tensors(0)
+    found = {}
+    for name in ("a", "b"):
+        model = read_safetensors(rebuilt(models / "x", name, models / f"of-{name}") / "model.safetensors")
+        found[name] = np.concatenate([np.abs(model[n] - base[n]).reshape(-1) for n in sorted(base)])
+    taus = {
+        name: np.concatenate([np.abs(0.05 * tensors(k)[n]).reshape(-1) for n in sorted(base)])
+        for name, k in (("a", 1), ("b", 2))
+    }
+    assert np.allclose(found["a"], 2 * taus["a"].mean(), atol=1e-5)
+    kept = np.sort(taus["b"])[len(taus["b"]) - len(taus["b"]) // 2 :]
+    assert np.isclose(found["b"].max(), kept.mean(), atol=1e-5)
+    assert np.isclose((found["b"] > 1e-4).mean(), 0.5, atol=0.01)
+
+
+def test_a_search_without_questions_is_refused(models: Path) -> None:
+    report = merged(recipe(models, "compeft", "a", parameters={"alpha": "search"}), models / "x")
+    assert "needs questions" in report.verdict
+    assert not (models / "x").exists()
+
+
 def test_compeft_keeps_signs_of_an_adapter_and_of_a_model(models: Path) -> None:
     merged(recipe(models, "compeft", "la", "a", parameters={"density": 1.0}), models / "x")
     adapter = read_safetensors(rebuilt(models / "x", "la", models / "of-la") / "adapter_model.safetensors")

@@ -79,7 +79,7 @@ def _merged(job: dict[str, Any], folder: Path, say: Say) -> "Merged":
     recipe = Recipe.model_validate(job["recipe"])
     checked = preflight(recipe, Places(tuple(map(Path, job["places"])), closed=job["closed"]))
     _require(checked)
-    return merge_into(
+    merged = merge_into(
         recipe,
         checked,
         folder,
@@ -87,6 +87,11 @@ def _merged(job: dict[str, Any], folder: Path, say: Say) -> "Merged":
         shard_bytes=job["shard_bytes"],
         on_tensor=lambda done, of: say({"progress": {"done": done, "of": of}}),
     )
+    if job.get("rebuilds"):
+        from workers.checkpoints.merging.rebuild import rebuild_all
+
+        rebuild_all(folder)
+    return merged
 
 
 def _require(checked: Checked) -> None:

@@ -40,7 +40,7 @@ METHODS: dict[str, Method] = {
     "r_tsvm": Method(_names("lambda")),
     "twin": Method(_names("gamma r weight"), stores=True),
     "reversible": Method(_names("p granularity expert"), needs_base=False, stores=True),
-    "compeft": Method(_names("density scale alpha"), most=1, stores=True),
+    "compeft": Method(_names("density scale alpha smaller"), most=1, stores=True),
 }
 IDLE = frozenset({"int8_mask"})
 """Parameters of mergekit that change how it computes, not what."""

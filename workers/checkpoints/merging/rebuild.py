@@ -22,6 +22,7 @@ from workers.checkpoints.merging.lora_files import write_lora, write_tensors
 from workers.checkpoints.merging.stores import EXPERTS, REVERSIBLE, STORE
 from workers.checkpoints.merging.streaming import Merged
 from workers.checkpoints.merging.tensors import read_tensor
+from workers.checkpoints.merging.work import REBUILT
 
 _MODULES: TypeAdapter[dict[str, tuple[int, int, int]]] = TypeAdapter(dict[str, tuple[int, int, int]])
 MAX_STORE_BYTES = 8 << 30
@@ -58,6 +59,19 @@ def rebuild_into(store: Path, expert: str, folder: Path) -> Merged:
         with path.open("rb") as file:
             files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return Merged(files, n, [])
+
+
+def rebuild_all(store: Path) -> None:
+    """Write every expert of a store into `REBUILT/NAME` in it.
+
+    Raises:
+        InputError: no store. MergeError: a store that is broken.
+    """
+    known = _description(store).get("experts")
+    for name in known if isinstance(known, list | dict) else ():
+        folder = store / REBUILT / str(name)
+        folder.mkdir(parents=True)
+        rebuild_into(store, str(name), folder)
 
 
 def _copy_adapter(source: Path, folder: Path) -> None:

@@ -177,12 +177,14 @@ def run_order(
     on_progress: OnProgress = lambda *_: None,
     stopped: Callable[[], bool] = lambda: False,
     child: "Child | None" = None,
+    rebuilds: bool = False,
 ) -> MergeReport:
     """Merge; a result that cannot be is a report with the reason, and leaves nothing at `out`.
 
     What an earlier run of the same order had done is kept and not done again.
 
     Args:
+        rebuilds: the experts of a store are written as they come back, too, into `REBUILT` in it.
         stopped: asked now and then; True ends the merge, which can be taken up later.
         child: replaces the process that merges.
 
@@ -195,7 +197,7 @@ def run_order(
     started = time.perf_counter()
     key = _key(checked)
     with work_folder(checked.order.out, key) as folder:
-        _write_job(checked, folder)
+        _write_job(checked, folder, rebuilds=rebuilds)
         if checked.beyond:
             run_mergekit(
                 checked.order.recipe, folder, seed=checked.seed, beyond=checked.beyond, stopped=stopped
@@ -294,8 +296,9 @@ def _key(checked: CheckedOrder) -> str:
     return content_hash([checked.recipe.hash, checked.seed, checked.order.shard_bytes, marks, written])
 
 
-def _write_job(checked: CheckedOrder, folder: Path) -> None:
+def _write_job(checked: CheckedOrder, folder: Path, *, rebuilds: bool) -> None:
     job = {
+        "rebuilds": rebuilds,
         "recipe": dumped(checked.recipe),
         "places": [str(folder) for folder in checked.order.places.folders],
         "closed": checked.order.places.closed,

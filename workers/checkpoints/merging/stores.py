@@ -32,7 +32,7 @@ from workers.checkpoints.merging.inputs import Input
 from workers.checkpoints.merging.layout import Made
 from workers.checkpoints.merging.lora_files import read_lora, write_lora, write_tensors
 from workers.checkpoints.merging.preflight import Checked
-from workers.checkpoints.merging.recipe import Recipe
+from workers.checkpoints.merging.recipe import ModelRef, Recipe
 from workers.checkpoints.merging.streaming import (
     Merged,
     OnTensor,
@@ -221,14 +221,15 @@ def write_reversible(order: Order) -> Merged:
 
 def write_compeft(order: Order) -> Merged:
     """Each expert's adapter, or its difference to the base, as signs and one magnitude."""
-    options = _options(order, CompeftOptions)
     base = order.checked.inputs.base
     assert base is not None, "the preflight found it"
     files: dict[str, str] = {}
     described: dict[str, JsonValue] = {}
     n = 0
     experts = experts_of(order)
-    for number, (name, one) in enumerate(zip(expert_names(experts), experts, strict=True), 1):
+    refs = [ref for ref in order.recipe.inputs if ref != order.recipe.base_model]
+    for number, (name, one, ref) in enumerate(zip(expert_names(experts), experts, refs, strict=True), 1):
+        options = _options(order, CompeftOptions, of=ref)
         tensors = _stored_factors(one) if one.adapter is not None else _task_vector(order, one, base)
         data = pack(tensors, options)
         (order.folder / f"{name}.compeft").write_bytes(data)
@@ -273,11 +274,14 @@ def _adapter(one: Input) -> AdapterHead:
     return one.adapter
 
 
-def _options(order: Order, model: type[OptionsT]) -> OptionsT:
-    """Options of a store: one value for all tensors."""
+def _options(order: Order, model: type[OptionsT], *, of: ModelRef | None = None) -> OptionsT:
+    """Options of a store: one value for all tensors; `of`: of one input, which may have its own."""
     row = MERGE_METHODS.find(order.recipe.merge_method)
     first = order.checked.made[0]
-    params = method_parameters(order.recipe, row, first, [], seed=order.seed)
+    keep = [place for place, entry in enumerate(first.entries) if entry.model == of][:1]
+    params = method_parameters(order.recipe, row, first, keep, seed=order.seed)
+    if keep:
+        params = {name: value[0] if isinstance(value, list) else value for name, value in params.items()}
     return parse_options(f"merge method '{order.recipe.merge_method}'", model, params)
 
 

@@ -16,6 +16,8 @@ from orchestrator.errors import InputError
 from orchestrator.runtime.files import replacing
 
 JOB, DONE = "job.json", "done.json"
+REBUILT = "rebuilt"
+"""In a store that is only tried: its experts as they come back."""
 RECORD = "muster-merge.json"
 """What was merged, beside the result; by it a folder is known as ours."""
 _OWN = frozenset({JOB, DONE})

@@ -5,7 +5,7 @@ import pytest
 
 from orchestrator.domain.cards import ABSTAINED, RIGHT, UNKNOWN, WRONG
 from orchestrator.domain.queries import Query
-from orchestrator.evaluation.merges import divided, judged, measured_right
+from orchestrator.evaluation.merges import divided, judged, measured_right, of_keys, owned_keys
 
 
 def right(n: int, of: int = 200) -> np.ndarray:  # type: ignore[type-arg]
@@ -72,3 +72,13 @@ def test_no_question_is_in_both_parts() -> None:
 def test_what_somebody_could_not_be_asked_counts_for_nobody() -> None:
     right = measured_right({"m": [RIGHT, WRONG, UNKNOWN, RIGHT], "p": [RIGHT, ABSTAINED, RIGHT, UNKNOWN]})
     assert {name: row.tolist() for name, row in right.items()} == {"m": [True, False], "p": [True, False]}
+
+
+def test_questions_belong_to_whoever_is_best_at_their_kind() -> None:
+    """q0, q2 are even, q1, q3 odd; both know one odd one: the first has them."""
+    asked = questions(4)
+    right = [np.array([False, True, False, False]), np.array([True, False, True, True])]
+    owned = owned_keys(asked, right)
+    assert owned == [{("", ("odd",))}, {("", ("even",))}]
+    assert [of_keys(asked, keys) for keys in owned] == [[1, 3], [0, 2]]
+    assert of_keys(asked, set()) == []
