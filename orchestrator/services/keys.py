@@ -26,7 +26,7 @@ know that it was revoked."""
 
 MOST_KNOWN = 10_000
 
-_REMEDY = "Send `Authorization: Bearer sk-muster-…`, with a key of `muster keys create`."
+_REMEDY = "Send a key of `muster keys create` in `Authorization`, as a bearer token."
 
 
 class Keys:

@@ -6,6 +6,7 @@ The experts behind the server follow rules (tests/clients/engine.py), so that wh
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -30,11 +31,15 @@ COMMON: Mapping[str, object] = {
 
 
 class Client(NamedTuple):
-    """A program, the environment that it runs in, and what its features come to."""
+    """A program, the environment that it runs in, and what its features come to.
+
+    `no_key`: class of its error where the key is none.
+    """
 
     program: str
     environment: str
     features: Mapping[str, object]
+    no_key: str = "AuthenticationError"
 
 
 def errors(wrong_model: str, too_long: str, refused: str) -> dict[str, object]:
@@ -43,12 +48,27 @@ def errors(wrong_model: str, too_long: str, refused: str) -> dict[str, object]:
 
 
 OPENAI_ERRORS = errors("NotFoundError", "BadRequestError", "UnprocessableEntityError")
-OPENAI = {**COMMON, **OPENAI_ERRORS, "models": True}
+ADA = "Your name is Ada."
+OPENAI = {
+    **COMMON,
+    **OPENAI_ERRORS,
+    "models": True,
+    "embeddings": [0, 1],
+    "responses": ADA,
+    "streamed_responses": PARIS,
+    "idempotency": [True, ["UnprocessableEntityError", 422]],
+}
+NODE = {**COMMON, **OPENAI_ERRORS, "responses": ADA, "embeddings": [0, 1]}
 CLIENTS = {
     "openai": Client("openai_sdk.py", "openai", OPENAI),
     "openai-1": Client("openai_sdk.py", "openai-1", OPENAI),
-    "node": Client("openai_sdk.mjs", "node", {**COMMON, **OPENAI_ERRORS}),
-    "vercel": Client("vercel_ai.mjs", "node", {**COMMON, **errors(*["APICallError"] * 3)}),
+    "node": Client("openai_sdk.mjs", "node", NODE),
+    "vercel": Client(
+        "vercel_ai.mjs",
+        "node",
+        {**COMMON, **errors(*["APICallError"] * 3), "embeddings": [0, 1]},
+        "APICallError",
+    ),
     "langchain": Client(
         "langchain_openai_chat.py",
         "langchain",
@@ -56,6 +76,7 @@ CLIENTS = {
             **COMMON,
             **errors("OpenAIModelNotFoundError", "OpenAIContextOverflowError", "UnprocessableEntityError"),
         },
+        "OpenAIAuthenticationError",
     ),
     "llamaindex": Client("llamaindex_openai_like.py", "llamaindex", {**COMMON, **OPENAI_ERRORS}),
     "instructor": Client("instructor_openai.py", "instructor", {"chat": PARIS}),
@@ -68,6 +89,7 @@ CLIENTS = {
             "too_long": ["ContextWindowExceededError", None],
             "refused": ["LMInvalidRequestError", None],
         },
+        "LMAuthError",
     ),
     "pydantic-ai": Client(
         "pydantic_ai_agent.py",
@@ -76,6 +98,7 @@ CLIENTS = {
             **COMMON,
             **errors("ModelNotFoundError", "ModelContextWindowExceededError", "ModelRequestRejectedError"),
         },
+        "ModelAuthenticationError",
     ),
     "litellm": Client(
         "litellm_sdk.py",
@@ -121,10 +144,39 @@ def pool(engine_url: str) -> dict[str, object]:
     }
 
 
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A server that asks for a key, and one that it knows."""
+    folder = tmp_path_factory.mktemp("keyed")
+    with rule_server(Asked()) as engine:
+        (folder / "pool.yaml").write_text(yaml.safe_dump(pool(engine.url)))
+        make = [
+            sys.executable,
+            "-m",
+            "api.cli.main",
+            "--config",
+            "pool.yaml",
+            "keys",
+            "create",
+            "--name",
+            "tests",
+        ]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        made = subprocess.run(
+            [*make, "--json"], env=env, cwd=folder, capture_output=True, text=True, check=True
+        )
+        with serving(folder) as (_, address):
+            yield f"{address}/v1", json.loads(made.stdout)["secret"]
+
+
 @cache
 def outcomes(client: str, url: str) -> Mapping[str, Mapping[str, Any]]:
     """What all features of a client came to, from one run of its program."""
-    program, environment, features = CLIENTS[client]
+    return run(client, url, *CLIENTS[client].features)
+
+
+def run(client: str, url: str, *features: str, key: str = "none") -> Mapping[str, Mapping[str, Any]]:
+    program, environment = CLIENTS[client][:2]
     home = ROOT / f".venv-clients-{environment}"
     if program.endswith(".mjs"):
         # Modules are found from where the program lies.
@@ -133,7 +185,7 @@ def outcomes(client: str, url: str) -> Mapping[str, Mapping[str, Any]]:
         command = ["node", str(home / program)]
     else:
         command = [str(home / "bin" / "python"), str(HERE / "programs" / program)]
-    env = {"PATH": os.environ["PATH"], "HOME": str(home), "NO_PROXY": "*"}
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "NO_PROXY": "*", "MUSTER_KEY": key}
     done = subprocess.run(
         [*command, url, client, *features], env=env, cwd=home, capture_output=True, text=True, timeout=150
     )
@@ -153,6 +205,16 @@ def test_what_is_refused_is_asked_once(client: str, url: str, asked: Asked) -> N
     outcomes(client, url)
     times = sum(n for text, n in asked.times.items() if f"{REFUSED} [{client}]" in text)
     assert 0 < times <= len(MODELS)
+
+
+@pytest.mark.parametrize("client", RUN)
+def test_a_key_that_is_none_is_the_clients_own_error(client: str, keyed: tuple[str, str]) -> None:
+    assert run(client, keyed[0], "chat")["chat"]["failed"].startswith(CLIENTS[client].no_key)
+
+
+@pytest.mark.parametrize("client", RUN[:1])
+def test_a_key_is_sent_as_the_client_sends_keys(client: str, keyed: tuple[str, str]) -> None:
+    assert run(client, keyed[0], "chat", key=keyed[1]) == {"chat": {"got": PARIS}}
 
 
 def test_every_client_that_is_named_is_known() -> None:

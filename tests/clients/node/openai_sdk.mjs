@@ -3,9 +3,9 @@ import OpenAI, { toFile } from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 
-import { CITY, FRANCE, LONG, NAME, REFUSED, URL, WEATHER, WHO, main, statusOf } from "./reporting.mjs";
+import { CITY, FRANCE, KEY, LONG, NAME, REFUSED, URL, WEATHER, WHO, main, statusOf } from "./reporting.mjs";
 
-const client = new OpenAI({ baseURL: URL, apiKey: "none" });
+const client = new OpenAI({ baseURL: URL, apiKey: KEY });
 const City = z.object({ name: z.string(), population: z.number() });
 
 const user = (content) => ({ role: "user", content });

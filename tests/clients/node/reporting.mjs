@@ -7,6 +7,7 @@ export const CITY = "Describe the capital of France as a city.";
 export const LONG = "word ".repeat(30_000);
 
 export const [, , URL, CLIENT, ...wanted] = process.argv;
+export const KEY = process.env.MUSTER_KEY ?? "none";
 export const REFUSED = `Refuse this of [${CLIENT}].`;
 
 /** Class and HTTP status of the error that `act` ends in. */

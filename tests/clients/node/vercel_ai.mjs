@@ -3,9 +3,9 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { embedMany, generateObject, generateText, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 
-import { CITY, FRANCE, LONG, NAME, REFUSED, URL, WEATHER, WHO, main, statusOf } from "./reporting.mjs";
+import { CITY, FRANCE, KEY, LONG, NAME, REFUSED, URL, WEATHER, WHO, main, statusOf } from "./reporting.mjs";
 
-const provider = createOpenAICompatible({ name: "muster", baseURL: URL, apiKey: "none" });
+const provider = createOpenAICompatible({ name: "muster", baseURL: URL, apiKey: KEY });
 const model = provider("auto");
 const City = z.object({ name: z.string(), population: z.number() });
 
@@ -31,7 +31,7 @@ await main({
     const strict = createOpenAICompatible({
       name: "muster",
       baseURL: URL,
-      apiKey: "none",
+      apiKey: KEY,
       supportsStructuredOutputs: true,
     });
     return (await generateObject({ model: strict("auto"), schema: City, prompt: CITY })).object;

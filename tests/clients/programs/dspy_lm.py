@@ -4,9 +4,9 @@ import asyncio
 
 import dspy
 from pydantic import BaseModel
-from reporting import FRANCE, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
+from reporting import FRANCE, KEY, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
 
-lm = dspy.LM("openai/auto", api_base=URL, api_key="none", cache=False)
+lm = dspy.LM("openai/auto", api_base=URL, api_key=KEY, cache=False)
 dspy.configure(lm=lm)
 
 
@@ -77,7 +77,7 @@ def tools():
 
 @feature
 def wrong_model():
-    return status_of(lambda: dspy.LM("openai/gpt-x", api_base=URL, api_key="none", cache=False)(FRANCE))
+    return status_of(lambda: dspy.LM("openai/gpt-x", api_base=URL, api_key=KEY, cache=False)(FRANCE))
 
 
 @feature

@@ -3,9 +3,9 @@
 import instructor
 import openai
 from pydantic import BaseModel
-from reporting import CITY, FRANCE, LONG, NAME, REFUSED, URL, WHO, feature, main
+from reporting import CITY, FRANCE, KEY, LONG, NAME, REFUSED, URL, WHO, feature, main
 
-plain = openai.OpenAI(base_url=URL, api_key="none")
+plain = openai.OpenAI(base_url=URL, api_key=KEY)
 client = instructor.from_openai(plain)
 
 

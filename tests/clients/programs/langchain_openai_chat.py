@@ -3,9 +3,9 @@
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
-from reporting import CITY, FRANCE, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
+from reporting import CITY, FRANCE, KEY, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
 
-llm = ChatOpenAI(model="auto", base_url=URL, api_key="none")
+llm = ChatOpenAI(model="auto", base_url=URL, api_key=KEY)
 
 
 class City(BaseModel):
@@ -54,7 +54,7 @@ def tools():
 
 @feature
 def wrong_model():
-    return status_of(lambda: ChatOpenAI(model="gpt-x", base_url=URL, api_key="none").invoke(FRANCE))
+    return status_of(lambda: ChatOpenAI(model="gpt-x", base_url=URL, api_key=KEY).invoke(FRANCE))
 
 
 @feature

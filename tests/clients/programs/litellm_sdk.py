@@ -4,7 +4,7 @@ import json
 
 import litellm
 from pydantic import BaseModel
-from reporting import CITY, FRANCE, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
+from reporting import CITY, FRANCE, KEY, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
 
 TOOL = {
     "type": "function",
@@ -24,7 +24,7 @@ class City(BaseModel):
 def complete(messages, *, model="openai/auto", **options):
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    return litellm.completion(model=model, messages=messages, api_base=URL, api_key="none", **options)
+    return litellm.completion(model=model, messages=messages, api_base=URL, api_key=KEY, **options)
 
 
 def said(messages, **options):
@@ -67,13 +67,13 @@ def tools():
 
 @feature
 def completions():
-    asked = {"model": "text-completion-openai/alpha", "api_base": URL, "api_key": "none"}
+    asked = {"model": "text-completion-openai/alpha", "api_base": URL, "api_key": KEY}
     return litellm.text_completion(prompt=FRANCE, **asked).choices[0].text
 
 
 @feature
 def embeddings():
-    vectors = litellm.embedding(model="openai/embed", input=["one", "two"], api_base=URL, api_key="none").data
+    vectors = litellm.embedding(model="openai/embed", input=["one", "two"], api_base=URL, api_key=KEY).data
     return [vector["index"] for vector in vectors]
 
 

@@ -6,14 +6,14 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import BaseModel
-from reporting import CITY, FRANCE, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
+from reporting import CITY, FRANCE, KEY, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
 
 
 def model(name: str = "auto") -> OpenAILike:
     return OpenAILike(
         model=name,
         api_base=URL,
-        api_key="none",
+        api_key=KEY,
         context_window=128_000,
         is_chat_model=True,
         is_function_calling_model=True,
@@ -69,7 +69,7 @@ def tools():
 @feature
 def completions():
     """By default it is no chat model."""
-    plain = OpenAILike(model="alpha", api_base=URL, api_key="none")
+    plain = OpenAILike(model="alpha", api_base=URL, api_key=KEY)
     return str(plain.complete(FRANCE))
 
 

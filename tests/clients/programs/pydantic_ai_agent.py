@@ -6,11 +6,11 @@ from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
-from reporting import CITY, FRANCE, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
+from reporting import CITY, FRANCE, KEY, LONG, NAME, REFUSED, URL, WEATHER, WHO, feature, main, status_of
 
 
 def model(name: str = "auto") -> OpenAIChatModel:
-    return OpenAIChatModel(name, provider=OpenAIProvider(base_url=URL, api_key="none"))
+    return OpenAIChatModel(name, provider=OpenAIProvider(base_url=URL, api_key=KEY))
 
 
 class City(BaseModel):

@@ -1,6 +1,7 @@
 """What a program does, one function a feature, and what came out, as one line of JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ CITY = "Describe the capital of France as a city."
 LONG = "word " * 30_000
 
 URL, CLIENT = sys.argv[1:3]
+KEY = os.environ.get("MUSTER_KEY", "none")
 REFUSED = f"Refuse this of [{CLIENT}]."
 features: dict[str, Callable[[], Any]] = {}
 
