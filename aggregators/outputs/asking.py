@@ -323,9 +323,20 @@ def further(ballots: Sequence[Ballot], first: Sequence[Ballot] | None) -> tuple[
 def candidate_text(ballot: Ballot, budget: int) -> str:
     """A response as it is shown to others: without reasoning blocks, at most `budget` characters.
 
-    Of a longer text the end is kept; it begins with `[…] `.
+    Of a longer text the end is kept; it begins with `[…] `. Of one that speaks to its reader, only the answer
+    that it states.
     """
-    return shortened(without_reasoning(ballot.response.text) or ballot.value or "", budget)
+    text = without_reasoning(ballot.response.text)
+    return shortened((ballot.value if prompts.has_aside(text) else text) or ballot.value or "", budget)
+
+
+def aside_notes(ballots: Iterable[Ballot]) -> tuple[str, ...]:
+    """Note of each response of which no more than the stated answer is shown to others."""
+    return tuple(
+        f"{ballot.expert_id} speaks to whoever reads its answer: only what it states was shown"
+        for ballot in ballots
+        if ballot.value is not None and prompts.has_aside(without_reasoning(ballot.response.text))
+    )
 
 
 def shortened(text: str, budget: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field, JsonValue
 
-from aggregators.outputs.asking import Chair, Desk, candidate_text
+from aggregators.outputs.asking import Chair, Desk, aside_notes, candidate_text
 from aggregators.outputs.votes import (
     Ballot,
     abstentions,
@@ -104,10 +104,12 @@ class Synthesize:
         if value is None:
             return self._fall_back(state, responses, written, "gave no readable answer")
         is_new = self._is_new(state.query, value, ballots)
-        if is_new and not self._options.allow_new:
+        asides = aside_notes(ballots)
+        if is_new and (asides or not self._options.allow_new):
             return self._fall_back(state, responses, written, "gave an answer that no expert gave")
         note = (f"aggregator {written.expert_id} gave an answer that no expert gave",) if is_new else ()
-        return Done(answer=self._written_answer(state, responses, ballots, written, value, note))
+        notes = (*asides, *note)
+        return Done(answer=self._written_answer(state, responses, ballots, written, value, notes))
 
     def _is_new(self, query: Query, value: str, ballots: Sequence[Ballot]) -> bool:
         long_form = query.answer_type is AnswerType.TEXT and len(value) > SHORT_TEXT_CHARS

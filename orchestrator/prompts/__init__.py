@@ -1,6 +1,7 @@
 """Every prompt of Muster: named, versioned templates. A snapshot test pins them."""
 
 from orchestrator.prompts.annotating import annotate
+from orchestrator.prompts.asides import has_aside, without_asides
 from orchestrator.prompts.asking import EXPERT_STYLES, expert
 from orchestrator.prompts.defusing import defuse, is_control
 from orchestrator.prompts.discussing import Heard, advocate, conduct, consult, reconsider
@@ -26,13 +27,15 @@ __all__ = [
     "defuse",
     "draw_fence",
     "expert",
+    "has_aside",
     "is_control",
     "judge",
     "reconsider",
     "synthesize",
     "verify",
     "with_shots",
+    "without_asides",
     "without_fence",
 ]
 
-VERSION = "v1"
+VERSION = "v2"

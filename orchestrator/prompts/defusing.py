@@ -25,7 +25,7 @@ _ANGLED = _any_of(
     beginoftext endoftext endofturn end_of_text begin_of_text fim_prefix fim_middle fim_suffix fim_pad
     file_sep filename gh_stars issue_start issue_comment issue_closed jupyter_start jupyter_text
     jupyter_code jupyter_output jupyter_script empty_output repo_name reponame commit_before commit_msg
-    commit_after box_start box_end quad_start quad_end im_start im_end
+    commit_after box_start box_end quad_start quad_end im_start im_end role
 """
 )
 """Llama 2, Mistral, Gemma, Command R, GLM, InternLM, Qwen, StarCoder, MiniMax: `<name>` and `</name>`."""
@@ -49,8 +49,10 @@ _CONTROL = re.compile(
     r"|<(?P<angled>(?i:/?(?:"
     + _ANGLED
     + r"|unused_?\d{1,6}|reserved_?\d{1,6}|extra_id_\d{1,6}|seed:[\w:/]{1,40}"
-    r"|reserved_special_token_\d{1,6})))>"
-    r"|\[(?P<square>/?(?:" + _SQUARE + r"|unused_?\d{1,6}|control_\d{1,6}))\]"
+    r"|reserved_special_token_\d{1,6}|special_\d{1,6}|mask:\d{1,6})))>"
+    r"|\[(?P<square>/?(?:"
+    + _SQUARE
+    + r"|unused_?\d{1,6}|UNUSED_TOKEN_\d{1,6}|extra_id_\d{1,6}|control_\d{1,6}))\]"
     # Llama 2.
     r"|<<(?P<double>/?SYS)>>"
     # MiniMax.

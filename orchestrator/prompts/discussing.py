@@ -6,7 +6,7 @@ from typing import NamedTuple
 from orchestrator.domain.queries import Message, Query
 from orchestrator.prompts.asking import ANSWER_FORMS
 from orchestrator.prompts.defusing import defuse, defused
-from orchestrator.prompts.fencing import fenced, is_data
+from orchestrator.prompts.fencing import asked, fenced, is_data
 from orchestrator.prompts.judging import COMPACT
 from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, compact
 
@@ -29,7 +29,7 @@ def advocate(query: Query, own: str, other: str, turns: Sequence[str], *, fence:
     parts = (
         "You take part in a debate about the question below: you argue for candidate 1, another side for "
         f"candidate 2. {is_data(fence)}",
-        f"Question:\n{defuse(query.text)}",
+        asked(query.text, fence),
         fenced((own, other), fence),
         f"The debate so far:\n{fenced(turns, fence, what='turn')}" if turns else "",
         "Write your turn, at most 150 words: the best evidence for candidate 1, and what is wrong with "
@@ -42,7 +42,7 @@ def reconsider(query: Query, own: str, others: Sequence[str], *, fence: str) -> 
     """Ask an expert again, which now sees the others' last answers (arXiv:2305.14325; our words)."""
     parts = (
         f"You answered the question below, and so did others. {is_data(fence)}",
-        f"Question:\n{defuse(query.text)}",
+        asked(query.text, fence),
         f"Your answer:\n{fenced((own,), fence, what='answer')}",
         f"Answers of others, which may be wrong:\n{fenced(others, fence)}",
         "Hold them against yours, and answer the question anew.",
@@ -86,7 +86,7 @@ def conduct(
     )
     parts = (
         f"You lead experts who can help you with the question below. {is_data(fence)}",
-        f"Question:\n{defuse(query.text)}",
+        asked(query.text, fence),
         f"Experts:\n{listed}",
         replies,
         last if rounds_left <= 1 else more,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from orchestrator.domain.queries import Message, Query
 from orchestrator.prompts.defusing import defuse, defused
-from orchestrator.prompts.fencing import fenced, is_data
+from orchestrator.prompts.fencing import asked, fenced, is_data
 from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, compact
 
 COMPACT = "compact"
@@ -109,7 +109,7 @@ def _asked(
     if style != COMPACT:
         parts = (
             f"{opening} They may be wrong or misleading. {is_data(fence)}",
-            f"Question:\n{defuse(query.text)}",
+            asked(query.text, fence),
             fenced(candidates, fence),
             ending,
         )

@@ -1,12 +1,18 @@
 """Prompts that ask an aggregator for the final answer, in the styles that a member may choose from."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.domain.queries import Message, Query
+from orchestrator.prompts.asides import without_asides
 from orchestrator.prompts.asking import ANSWER_FORMS
 from orchestrator.prompts.defusing import defuse, defused
-from orchestrator.prompts.fencing import fenced, is_data
+from orchestrator.prompts.fencing import asked, fenced, is_data
 from orchestrator.tables import NameTable
+
+HEADING = "Candidates:"
+"""Stands before the candidates of the compact form; a line of the question that ends so is broken."""
+_HEADING = re.compile(r"\b(candidates[^\S\n]{0,8}):(?=[^\S\n]{0,8}$)", re.IGNORECASE | re.MULTILINE)
 
 
 def _synthesize_full(query: Query, candidates: Sequence[str], fence: str) -> str:
@@ -15,7 +21,7 @@ def _synthesize_full(query: Query, candidates: Sequence[str], fence: str) -> str
         for part in (
             "Several experts answered the question below. Their answers may be wrong or misleading. "
             f"{is_data(fence)} Decide which reasoning is sound and write the best final answer.",
-            f"Question:\n{defuse(query.text)}",
+            asked(query.text, fence),
             fenced(candidates, fence),
             ANSWER_FORMS[query.answer_type],
         )
@@ -31,8 +37,10 @@ def _synthesize_compact(query: Query, candidates: Sequence[str], fence: str) -> 
 def compact(query: Query, candidates: Sequence[str]) -> str:
     """The question and its candidates, one a line: for tiny models, which were trained on exactly these lines
     and reply with the answer that they find right."""
-    lines = [f"{i}) {' '.join(defuse(text).split())}" for i, text in enumerate(candidates, start=1)]
-    return "\n".join([defuse(query.text), "Candidates:", *lines])
+    shown = [" ".join(defuse(without_asides(text)).split()) for text in candidates]
+    lines = [f"{i}) {text}" for i, text in enumerate(shown, start=1)]
+    question = _HEADING.sub(r"\g<1> :", defuse(query.text))
+    return "\n".join([question, HEADING, *lines])
 
 
 _STYLES: Mapping[str, Callable[[Query, Sequence[str], str], str]] = {
