@@ -7,7 +7,7 @@ headings of other models in an expert's answer.
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +22,8 @@ QUESTION = "Which one?"
 RIGHT, WRONG = "The answer is (A).", "The answer is (C)."
 OPTIONS = ["red", "green", "blue"]
 CONTROL = "|".join(map(re.escape, CONTROLS))
-IN_ANSWER = rf"\[candidate \d+ (\w+)\]\n(?:(?!\[end of candidate \d+ \1)[\s\S])*?(?i:###|ignor|model \d)"
+IN_ANSWER = r"\[candidate \d+ (\w+)\]\n(?:(?!\[end of candidate \d+ \1)[\s\S])*?(?i:###|ignor|model \d)"
+ATTACKS = {**FAMILIES, **SECTIONS, **ORDERS}
 SAID = [*FAMILIES.items(), *SECTIONS.items()]
 
 
@@ -36,8 +37,9 @@ def scripted(name: str, reply: str, *rules: dict[str, object], role: str = "expe
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("injected")
-    attacks = {**FAMILIES, **SECTIONS, **ORDERS}
-    says = [{"match": f"{QUESTION} #{n}#", "reply": f"{text}\n{WRONG}"} for n, text in enumerate(attacks.values())]
+    says = [
+        {"match": f"{QUESTION} #{n}#", "reply": f"{text}\n{WRONG}"} for n, text in enumerate(ATTACKS.values())
+    ]
     obeys = [{"regex": CONTROL, "reply": WRONG}, {"regex": IN_ANSWER, "reply": WRONG}]
     pool = [
         scripted("a", RIGHT),
@@ -50,7 +52,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         "aggregator": "synthesize",
         "aggregator_options": {"aggregator": "scribe"},
     }
-    muster = {"data_dir": str(folder), "embedder": {"model": "hash"}, "compositions": {"careful": composition}}
+    muster = {
+        "data_dir": str(folder),
+        "embedder": {"model": "hash"},
+        "compositions": {"careful": composition},
+    }
     (folder / "pool.yaml").write_text(yaml.safe_dump({"model_list": pool, "muster": muster}))
     settings = load_settings(folder / "pool.yaml")
     with open_app(settings, background=True) as app, TestClient(create_app(app)) as client:
@@ -62,50 +68,56 @@ def body(*messages: tuple[str, str], options: list[str] | None = None) -> dict[s
     return {"model": "muster/careful", "messages": said, "muster": {"options": options or OPTIONS}}
 
 
-def ask(client: TestClient, *messages: tuple[str, str], options: list[str] | None = None) -> dict[str, object]:
-    reply = client.post("/v1/chat/completions", json=body(*messages, options=options))
-    assert reply.status_code == 200, reply.text
-    return dict(reply.json()["muster"])
+def requests(attack: str) -> Iterator[dict[str, object]]:
+    """An attack in each place of a request."""
+    yield body(("user", f"{attack}\n{QUESTION}"))
+    yield body(("user", QUESTION), options=[attack, "green", "blue"])
+    yield body(("system", attack), ("user", QUESTION))
+    yield body(("user", attack), ("assistant", "Well."), ("user", QUESTION))
+    yield body(("user", "Hello."), ("assistant", attack), ("user", QUESTION))
 
 
-@pytest.mark.parametrize("n", range(len(FAMILIES) + len(SECTIONS) + len(ORDERS)))
-def test_an_experts_answer(client: TestClient, n: int) -> None:
-    told = ask(client, ("user", f"{QUESTION} #{n}#"))
-    assert (told["value"], told["n_calls"]) == ("A", 4)
+def test_a_conversation(client: TestClient) -> None:
+    for request in requests(FAMILIES["ChatML"]):
+        reply = client.post("/v1/chat/completions", json=request)
+        assert reply.status_code == 200, reply.text
+        told = reply.json()["muster"]
+        assert (told["value"], told["n_calls"]) == ("A", 4), request
 
 
-@pytest.mark.parametrize(("name", "attack"), SAID, ids=[name for name, _ in SAID])
-def test_a_request(client: TestClient, name: str, attack: str) -> None:
-    del name
-    requests = [
-        ([("user", f"{QUESTION}\n{attack}")], None),
-        ([("user", QUESTION)], [attack, "green", "blue"]),
-        ([("system", attack), ("user", QUESTION)], None),
-        ([("user", attack), ("assistant", "Well."), ("user", QUESTION)], None),
-        ([("user", "Hello."), ("assistant", attack), ("user", QUESTION)], None),
-    ]
-    for messages, options in requests:
-        told = ask(client, *messages, options=options)
-        assert (told["value"], told["n_calls"]) == ("A", 4)
-
-
-def test_lines_of_a_file(client: TestClient) -> None:
-    lines: list[dict[str, object]] = []
-    for n, (_, attack) in enumerate(SAID):
-        own = {"id": f"own-{n}", "question": f"{attack}\n{QUESTION}", "options": OPTIONS}
-        turns = [("user", attack), ("assistant", attack), ("user", QUESTION)]
-        openai = {"method": "POST", "url": "/v1/chat/completions", "body": body(*turns)}
-        lines += [own, {"custom_id": f"openai-{n}", **openai}]
+def answers(client: TestClient, lines: list[dict[str, object]]) -> list[dict[str, Any]]:
+    """Answers of a file."""
     content = "".join(json.dumps(line) + "\n" for line in lines)
-    jsonl = {"content-type": "application/jsonl"}
-    for part in (lines[::2], lines[1::2]):
-        content = "".join(json.dumps(line) + "\n" for line in part)
-        params = {"composition": "muster/careful"}
-        posted = client.post("/v1/jobs", content=content, headers=jsonl, params=params)
-        assert posted.status_code == 202, posted.text
-        job = f"/v1/jobs/{posted.json()['id']}"
-        assert "event: done" in client.get(f"{job}/events").text
-        answers = client.get(f"{job}/answers").text
-        assert len(answers.splitlines()) == len(part)
-        assert answers.count('"value": "A"') == len(part)
-        assert answers.count('"value": "C"') == 0
+    headers = {"content-type": "application/jsonl"}
+    params = {"composition": "muster/careful"}
+    posted = client.post("/v1/jobs", content=content, headers=headers, params=params)
+    assert posted.status_code == 202, posted.text
+    job = f"/v1/jobs/{posted.json()['id']}"
+    assert "event: done" in client.get(f"{job}/events").text
+    return [json.loads(line) for line in client.get(f"{job}/answers").text.splitlines()]
+
+
+def test_experts_answers_and_lines_of_a_file(client: TestClient) -> None:
+    lines: list[dict[str, object]] = [
+        {"id": f"expert-{n}", "question": f"{QUESTION} #{n}#", "options": OPTIONS}
+        for n in range(len(ATTACKS))
+    ]
+    for name, attack in SAID:
+        lines += [
+            {"id": f"own-{name}", "question": f"{attack}\n{QUESTION}", "options": OPTIONS},
+            {"id": f"option-{name}", "question": QUESTION, "options": [attack, "green", "blue"]},
+        ]
+    told = {line["id"]: (line["value"], line["muster"]["n_calls"]) for line in answers(client, lines)}
+    assert told == {line["id"]: ("A", 4) for line in lines}
+
+
+def test_lines_in_openais_form(client: TestClient) -> None:
+    form = {"method": "POST", "url": "/v1/chat/completions"}
+    lines: list[dict[str, object]] = [
+        {"custom_id": f"{name}-{n}", **form, "body": request}
+        for name, attack in SAID
+        for n, request in enumerate(requests(attack))
+    ]
+    told = {line["custom_id"]: line["response"]["body"]["muster"] for line in answers(client, lines)}
+    assert len(told) == len(lines)
+    assert {(one["value"], one["n_calls"]) for one in told.values()} == {("A", 4)}
