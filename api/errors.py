@@ -129,6 +129,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "invalid_idempotency_key": ErrorStatus(400, _REQUEST),
     "idempotency_key_reused": ErrorStatus(422, _REQUEST),
     "invalid_api_key": ErrorStatus(401, "authentication_error"),
+    "insufficient_quota": ErrorStatus(429, "insufficient_quota"),
     "missing_scope": ErrorStatus(403, "permission_error"),
     "already_judged": ErrorStatus(409, _REQUEST),
     "merges_closed": ErrorStatus(403, _REQUEST),

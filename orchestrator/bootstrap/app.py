@@ -19,6 +19,7 @@ from orchestrator.domain.assignments import Job
 from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.domain.merges import MergedExpert
 from orchestrator.domain.names import EXPERT_PREFIX
+from orchestrator.domain.spending import Costs, ExpertCost
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.bench import Bench
 from orchestrator.evaluation.pool import PoolEvaluation
@@ -101,7 +102,7 @@ class App:
         )
         self.pool: Pool = self.members.pool
         self.lineages = Live(lambda: self.members.lineages)
-        self.store = SqlJobStore(self._database)
+        self.store = SqlJobStore(self._database, costs=Costs(self._expert_costs, self._writers))
         self.keyed = SqlKeyedRequestStore(self._database)
         self.config_hash = config_hash(settings, pool)
         is_lenient = settings.muster.grading.isolation == "available"
@@ -286,6 +287,17 @@ class App:
     def remote_engine_ids(self) -> frozenset[str]:
         """Engines of the pool that run elsewhere."""
         return frozenset(e.id for e in self.pool.engines.values() if e.backend in REMOTE_BACKENDS)
+
+    def _expert_costs(self) -> dict[str, ExpertCost]:
+        """Costs of the pool's experts at the moment."""
+        return {
+            e.id: ExpertCost(e.input_cost_per_token, e.output_cost_per_token, e.max_tokens, e.engine.id)
+            for e in self.pool.experts
+        }
+
+    def _writers(self, job: Job) -> list[str]:
+        """Experts of which a later stage of a job may ask one."""
+        return [e.id for e in self.pool.aggregators] if self.catalogue.later_engines(job) else []
 
     def close(self) -> None:
         self.members.stop()

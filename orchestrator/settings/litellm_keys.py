@@ -119,7 +119,7 @@ NO_KEYS = (
     "Muster does not read it, so it would protect nothing. Remove it, and make keys with `muster keys create "
     "--scope admin`; or keep `muster.server.host` at 127.0.0.1, behind a proxy that checks its callers."
 )
-NO_BUDGET = "Muster holds nobody to a budget; remove it, and set the limit at the provider."
+NO_BUDGET = "Muster's budgets are those of keys; remove it, and give one with `muster keys create --usd`."
 OWN_KEY = "Muster reads no credentials from there; write `api_key: os.environ/NAME` at the member."
 
 REFUSED_TOP: Mapping[str, str] = {

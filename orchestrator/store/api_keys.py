@@ -5,9 +5,9 @@ import hmac
 from sqlalchemy import Connection, insert, select, update
 
 from orchestrator.domain.keys import ApiKey, nothing_found
-from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name, is_name, shown, to_json
 from orchestrator.store.database import Database
+from orchestrator.store.key_tables import api_key
 
 
 class SqlKeyStore:
@@ -19,10 +19,10 @@ class SqlKeyStore:
     def add(self, key: ApiKey, digest: str) -> None:
         row = {"id": checked_name("key", key.id), "digest": digest}
         values = {**row, "payload": to_json(key), "created_at": key.created_at}
-        self._db.transact(lambda conn: conn.execute(insert(t.api_key).values(values)))
+        self._db.transact(lambda conn: conn.execute(insert(api_key).values(values)))
 
     def find(self, digest: str) -> ApiKey | None:
-        k = t.api_key.c
+        k = api_key.c
         row = self._db.fetch(
             lambda conn: conn.execute(select(k.digest, k.payload).where(k.digest == digest)).first()
         )
@@ -32,7 +32,7 @@ class SqlKeyStore:
         return ApiKey.model_validate_json(row.payload)
 
     def listed(self) -> list[ApiKey]:
-        k = t.api_key.c
+        k = api_key.c
         wanted = select(k.payload).order_by(k.created_at.desc(), k.id)
         rows = self._db.fetch(lambda conn: conn.execute(wanted).scalars().all())
         return [ApiKey.model_validate_json(payload) for payload in rows]
@@ -42,14 +42,14 @@ class SqlKeyStore:
             key = _locked(conn, key_id)
             if key.revoked_at is None:
                 key = key.replaced(revoked_at=now_s)
-                changed = update(t.api_key).where(t.api_key.c.id == key_id)
+                changed = update(api_key).where(api_key.c.id == key_id)
                 conn.execute(changed.values(payload=to_json(key)))
             return key
 
         return self._db.transact(write)
 
     def has_any(self) -> bool:
-        wanted = select(t.api_key.c.id).limit(1)
+        wanted = select(api_key.c.id).limit(1)
         return self._db.fetch(lambda conn: conn.execute(wanted).first()) is not None
 
 
@@ -58,7 +58,7 @@ def _locked(conn: Connection, key_id: str) -> ApiKey:
     Raises:
         NotFoundError: no such key.
     """
-    wanted = select(t.api_key.c.payload).where(t.api_key.c.id == key_id).with_for_update()
+    wanted = select(api_key.c.payload).where(api_key.c.id == key_id).with_for_update()
     payload = conn.execute(wanted).scalar() if is_name(key_id) else None
     if payload is None:
         raise nothing_found("key", shown(key_id))

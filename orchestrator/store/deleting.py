@@ -18,12 +18,16 @@ from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
 from orchestrator.store.codec import is_name, shown
 from orchestrator.store.database import db_now, inline
+from orchestrator.store.key_tables import query_spending
 
 DAY_S = 86_400.0
 _KEPT_LOADS_S = 7 * DAY_S
 """Loads are looked back at for a day; jobs that ended are shown theirs."""
 
-_ROWS = (t.answer.c.query_pk, t.assignment.c.query_pk, t.prompt.c.query_pk, t.query.c.pk)
+_ROWS = (
+    *(t.answer.c.query_pk, t.assignment.c.query_pk, t.prompt.c.query_pk, query_spending.c.query_pk),
+    t.query.c.pk,
+)
 """Columns by which rows go with their query; the query itself last."""
 
 

@@ -14,6 +14,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.bulk import among, insert_rows
 from orchestrator.store.codec import to_json
 from orchestrator.store.database import db_now, inline
+from orchestrator.store.spending import payers, settle
 from orchestrator.store.steps import ANSWER_COLUMNS
 from orchestrator.store.tally import Counts, add_counts, close_if_finished, close_shares, in_order
 
@@ -102,6 +103,7 @@ def _mark(conn: Connection, job_pks: list[int], state: JobState) -> int:
 def _end(conn: Connection, job_pk: int, query_pks: list[int], note: Answer) -> None:
     """Queries that are locked fail with `note`; their assignments leave the books."""
     counts = Counts()
+    settle(conn, dict.fromkeys(query_pks, job_pk), payers(conn, [job_pk]))
     a = t.assignment.c
     open_calls = (
         select(a.pk, a.job_pk, a.state, a.engine_id, a.priority, a.attempt, a.est_tokens, a.created_at)

@@ -18,6 +18,7 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
+from orchestrator.domain.spending import NO_COSTS, Costs
 from orchestrator.ports.jobs import (
     AnsweredCall,
     AnsweredQuery,
@@ -66,8 +67,15 @@ class SqlJobStore:
     StoreError when it refuses, NotFoundError for an unknown job.
     """
 
-    def __init__(self, database: Database, *, revision: RevisionWatch | None = None) -> None:
+    def __init__(
+        self, database: Database, *, revision: RevisionWatch | None = None, costs: Costs = NO_COSTS
+    ) -> None:
+        """
+        Args:
+            costs: of the pool, for the budgets of keys.
+        """
         self._db = database
+        self._costs = costs
         self._revision = revision or RevisionWatch(database)
         self._audit_at = time.monotonic() + AUDIT_S
 
@@ -172,7 +180,7 @@ class SqlJobStore:
         return self._db.fetch(is_routing)
 
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
-        return self._db.transact(lambda conn: advance(conn, steps, engine_of))
+        return self._db.transact(lambda conn: advance(conn, steps, engine_of, self._costs))
 
     def backlog(self, *, owner: str) -> list[EngineBacklog]:
         return self._db.fetch(lambda conn: backlog.backlog(conn, owner=owner))

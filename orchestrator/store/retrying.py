@@ -17,6 +17,7 @@ from orchestrator.errors import JobRunningError
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.database import chunked, db_now
+from orchestrator.store.spending import forget
 from orchestrator.store.steps import ASSIGNMENT_COLUMNS
 from orchestrator.store.submission import job_pk_of
 from orchestrator.store.tally import Counts, Listed, add_counts
@@ -132,6 +133,7 @@ def _begin_anew(conn: Connection, query_pks: Sequence[int]) -> tuple[int, int]:
     n_assignments, n_responses = conn.execute(counted).one()
     conn.execute(delete(t.assignment).where(of_them))
     conn.execute(delete(t.prompt).where(among(t.prompt.c.query_pk, query_pks)))
+    forget(conn, query_pks)
     _open(conn, query_pks, stage=0, n_outstanding=0)
     return n_assignments, n_responses
 

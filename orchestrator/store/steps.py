@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, select, update
 
 from orchestrator.batching import estimated_tokens
-from orchestrator.domain.answers import Decision
+from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
     BATCH,
     INTERACTIVE,
@@ -25,6 +25,7 @@ from orchestrator.domain.assignments import (
     Step,
 )
 from orchestrator.domain.queries import Query
+from orchestrator.domain.spending import NO_COSTS, QUOTA, Costs
 from orchestrator.errors import StoreError
 from orchestrator.ports.jobs import AnsweredCall
 from orchestrator.store import tables as t
@@ -39,6 +40,7 @@ from orchestrator.store.codec import (
 )
 from orchestrator.store.database import chunked, db_now, inline
 from orchestrator.store.picking import of_each_job, ready_jobs
+from orchestrator.store.spending import hold, lock, payers, settle
 from orchestrator.store.tally import Counts, Listed, add_counts
 
 CHUNK = 2000
@@ -210,11 +212,17 @@ def _decisions_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, Decis
     return {query_pk: Decision.model_validate_json(text) for query_pk, text in latest.items()}
 
 
-def advance(conn: Connection, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
-    """Apply steps to the queries that still are where the step was computed; returns how many."""
+def advance(
+    conn: Connection,
+    steps: Sequence[tuple[QueryState, Step]],
+    engine_of: Mapping[str, str],
+    costs: Costs = NO_COSTS,
+) -> int:
+    """Apply steps to the queries that still are where the step was computed; returns how many. Calls for
+    which the budget of a query's key has no room end it instead."""
     counts = Counts()
     in_order = sorted(steps, key=lambda taken: taken[0].id)
-    n = sum(_advance_chunk(conn, chunk, engine_of, counts) for chunk in chunked(in_order, CHUNK))
+    n = sum(_advance_chunk(conn, chunk, engine_of, counts, costs) for chunk in chunked(in_order, CHUNK))
     add_counts(conn, counts)
     return n
 
@@ -313,6 +321,7 @@ def _advance_chunk(
     steps: Sequence[tuple[QueryState, Step]],
     engine_of: Mapping[str, str],
     counts: Counts,
+    costs: Costs,
 ) -> int:
     pks = [state.id for state, _ in steps]
     locked = conn.execute(_LOCKED, {"pks": pks})
@@ -322,9 +331,30 @@ def _advance_chunk(
         row = waiting.pop(state.id, None)
         if row is not None and row.stage == state.stage:
             taken.append((row, state, step))
+    taken = _within_budgets(conn, taken, costs)
     _ask(conn, [(row, step) for row, _, step in taken if isinstance(step, Ask)], engine_of, counts)
     _finish(conn, [(row, state, step) for row, state, step in taken if isinstance(step, Done)], counts)
     return len(taken)
+
+
+def _within_budgets(conn: Connection, taken: list[Taken], costs: Costs) -> list[Taken]:
+    """These steps, with an end in place of calls that their key's budget has no room for."""
+    paying = payers(conn, [row.job_pk for row, _, _ in taken])
+    if not paying:
+        return taken
+    lock(conn, paying)
+    settle(conn, {row.pk: row.job_pk for row, _, step in taken if isinstance(step, Done)}, paying)
+    asks = [(row, state, step) for row, state, step in taken if isinstance(step, Ask)]
+    no_room = hold(conn, asks, paying, costs)
+    settle(conn, {row.pk: row.job_pk for row, _, _ in asks if row.pk in no_room}, paying)
+    return [
+        (row, state, step if row.pk not in no_room else Done(answer=_without_room(no_room[row.pk])))
+        for row, state, step in taken
+    ]
+
+
+def _without_room(why: str) -> Answer:
+    return Answer(text="", error_code=QUOTA, error=why)
 
 
 def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, str], counts: Counts) -> None:

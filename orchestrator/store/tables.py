@@ -344,15 +344,6 @@ class SharedKeyRow(StoredRow, table=True):
     created_at: float = Field(sa_type=Double)
 
 
-class ApiKeyRow(StoredRow, table=True):
-    """A key of the API: see `domain.keys.ApiKey`. `digest`: of its secret, which is kept nowhere."""
-
-    id: str = Field(primary_key=True, sa_type=Text)
-    digest: str = Field(unique=True, sa_type=Text)
-    payload: str = Field(sa_type=Text)
-    created_at: float = Field(sa_type=Double)
-
-
 class MergedExpertRow(StoredRow, table=True):
     """An expert that a merge made and that earned its place: see `domain.merges.MergedExpert`."""
 
@@ -421,7 +412,6 @@ card = METADATA.tables["card"]
 profile_set = METADATA.tables["profile_set"]
 feedback = METADATA.tables["feedback"]
 feedback_count = METADATA.tables["feedback_count"]
-api_key = METADATA.tables["api_key"]
 merged_expert = METADATA.tables["merged_expert"]
 merge_job = METADATA.tables["merge_job"]
 keyed_request = METADATA.tables["keyed_request"]

@@ -3,6 +3,7 @@
 One lock order for all statements, so that no two transactions wait for each other:
 
 1. queries by `pk`, each before its assignments, and those by `pk`;
+   budgets by key and period (`spending`) come between these and
 2. jobs by `pk`; 3. shares by job and engine; 4. `engine_work` by its key.
 
 Whoever needs several rows of a kind locks them in one statement, in order. What is taken with SKIP LOCKED

@@ -5,7 +5,8 @@ import sqlalchemy as sa
 
 from orchestrator.domain.keys import ApiKey, KeyBudget, KeyTerms, Period, Scope, digest_of, draw_secret
 from orchestrator.errors import NotFoundError, StoreError
-from orchestrator.store import Database, SqlKeyStore, tables
+from orchestrator.store import Database, SqlKeyStore
+from orchestrator.store.key_tables import api_key
 
 TERMS = KeyTerms(
     name="Zoë's",
@@ -73,5 +74,5 @@ def test_two_keys_have_no_secret_in_common(keys: SqlKeyStore) -> None:
 def test_no_secret_is_in_the_database(keys: SqlKeyStore, database: Database) -> None:
     secret = draw_secret()
     keys.add(make_key("one"), digest_of(secret))
-    [row] = database.fetch(lambda conn: conn.execute(sa.select(tables.api_key)).all())
+    [row] = database.fetch(lambda conn: conn.execute(sa.select(api_key)).all())
     assert not any(secret in str(value) or secret[10:] in str(value) for value in row)
