@@ -20,6 +20,7 @@ from api.middleware.keys import ApiKeys
 from api.middleware.limits import BodyLimit
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
+from api.middleware.rates import KeyRates
 from api.middleware.request_ids import RequestIds
 from api.middleware.spellings import HeadAsGet, TrailingSlash
 from api.routes import (
@@ -117,6 +118,7 @@ def create_app(app: App) -> FastAPI:
         timeout_s=server.body_timeout_s,
         larger={jobs.PATH: server.max_upload_bytes},
     )
+    web.add_middleware(KeyRates, rates=app.rates)
     web.add_middleware(ApiKeys, keys=app.keys)
     web.add_middleware(AllowedOrigins, origins=server.allowed_origins)
     if server.allowed_origins:

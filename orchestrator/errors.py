@@ -26,6 +26,7 @@
     │   ├── UnsupportedError         asked of an engine of a kind that cannot
     │   └── GenerationTimeoutError
     ├── AggregationError
+    ├── TooFastError                 more requests or tokens a minute than the key may send for
     ├── AnswerFailedError            a question that was run and failed; `code` is the answer's
     ├── AnswerChangedError           an answer that does not begin as was told while it was written
     ├── InternalError                a fault of Muster itself; the log has it
@@ -267,6 +268,20 @@ class UnsupportedError(BackendError):
 
 class GenerationTimeoutError(BackendError):
     code = "generation_timeout"
+
+
+class TooFastError(MusterError):
+    """More requests or tokens a minute than a key may send for.
+
+    Args:
+        retry_after_s: when there is room again.
+    """
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, remedy: str, retry_after_s: float) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
 
 
 class AggregationError(MusterError):

@@ -27,9 +27,11 @@ from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.composing import Composition
 from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.rates import RateLimiter
 from orchestrator.ports.skills import Grader
 from orchestrator.runtime.live import Live
 from orchestrator.runtime.private import tighten_folder
+from orchestrator.runtime.rates import LocalRates
 from orchestrator.services.asking import Asking
 from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.embedding import Embedding
@@ -45,6 +47,7 @@ from orchestrator.services.keys import Keys
 from orchestrator.services.merges import MergeDesk, bounds_of
 from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
+from orchestrator.services.rates import Rates
 from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
@@ -109,6 +112,7 @@ class App:
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
         self.keys = Keys(SqlKeyStore(self._database), experts=self.pool.by_id)
+        self.rates = Rates(self._rate_limiter())
         cards = SqlCardStore(self._database)
         self.feedback = FeedbackDesk(
             jobs=self.store,
@@ -152,6 +156,7 @@ class App:
             dispatcher=self.dispatcher,
             compositions=self.build,
             routes_here=not settings.is_stack,
+            on_answered=self.rates.answered,
         )
         self.endings = Endings(self.store)
         self.jobs = Jobs(
@@ -304,6 +309,7 @@ class App:
         self.upkeep.stop()
         self.endings.stop()
         self.dispatcher.stop()
+        self.rates.close()
         self._database.close()
 
     def _catalogue(self, grader: Grader) -> Catalogue:
@@ -341,6 +347,14 @@ class App:
             pool=self.pool,
             seed=self.settings.muster.seed,
         )
+
+    def _rate_limiter(self) -> RateLimiter:
+        """Of all servers of a stack, or of this process."""
+        if not self.settings.is_stack:
+            return LocalRates()
+        from workers.stack.rates import open_rates
+
+        return open_rates(self.settings)
 
     def _stack_dispatcher(self) -> "StackDispatcher":
         try:

@@ -1,6 +1,6 @@
 """Asking: one question now, or only who would answer it."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import suppress
 from enum import Enum
 
@@ -36,6 +36,7 @@ class Asking:
 
     Args:
         routes_here: whether this process decides by itself; else the workers do.
+        on_answered: told of each answer, and whose it is.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Asking:
         dispatcher: Dispatcher,
         compositions: CompositionFactory,
         routes_here: bool = True,
+        on_answered: Callable[[str, Answer], None] = lambda _owner, _answer: None,
     ) -> None:
         self._submitter = submitter
         self._store = store
         self._dispatcher = dispatcher
         self._compositions = compositions
         self._routes_here = routes_here
+        self._on_answered = on_answered
 
     @property
     def compositions(self) -> tuple[str, ...]:
@@ -103,7 +106,9 @@ class Asking:
         job = self._question(options)
         self._put(job, query, stay)
         self._dispatcher.wait(job.id, timeout_s=timeout_s)
-        return self._answer(job.id, timeout_s=timeout_s, stay=stay)
+        answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
+        self._on_answered(job.owner, answer)
+        return answer
 
     def leave(self, job_id: str) -> None:
         """Cancel a question that nobody waits for any more; whoever waits in `ask` returns. One that was
@@ -143,6 +148,7 @@ class Asking:
                     self.leave(job.id)
                 raise
         answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
+        self._on_answered(job.owner, answer)
         if answer.error_code is None:
             yield draft.finish(answer.text)
         yield answer

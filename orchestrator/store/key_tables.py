@@ -16,7 +16,7 @@ class ApiKeyRow(StoredRow, table=True):
 
 
 class KeySpendingRow(StoredRow, table=True):
-    """What questions of a key used in a period of its budget, and what is held for those that run."""
+    """Sums of what a key's questions used in a period of its budget, and of what is held for open ones."""
 
     key_id: str = Field(primary_key=True, sa_type=Text)
     period: str = Field(primary_key=True, sa_type=Text)
@@ -29,7 +29,7 @@ class KeySpendingRow(StoredRow, table=True):
 
 
 class QuerySpendingRow(StoredRow, table=True):
-    """What is held for a query that runs, in which period; and, of one that ended, what was paid for it."""
+    """Spending of one query: what is held while it runs, in which period; what was paid once it ended."""
 
     query_pk: int = Field(primary_key=True, sa_type=Key)
     key_id: str = Field(sa_type=Text)

@@ -48,7 +48,7 @@ class Wish(NamedTuple):
 
     @property
     def more(self) -> Spend:
-        """What is to be held beyond what is."""
+        """Part that is to be held beyond what is."""
         return self.wanted.beyond(self.held)
 
 
@@ -138,7 +138,7 @@ def forget(conn: Connection, query_pks: Sequence[int]) -> None:
 
 
 def left_of(conn: Connection, key_id: str, budget: KeyBudget, period: str) -> Spend:
-    """What is neither used nor held of a budget in a period."""
+    """Rest of a budget in a period, neither used nor held."""
     b = key_spending.c
     row = conn.execute(select(key_spending).where(b.key_id == key_id, b.period == period)).first()
     taken = NOTHING if row is None else _spend(row, _USED).plus(_spend(row, _HELD))

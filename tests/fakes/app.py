@@ -33,11 +33,13 @@ from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import MusterError, NotFoundError
 from orchestrator.ports.composing import Composition, RoutingInput
 from orchestrator.ports.dispatch import Piece
+from orchestrator.runtime.rates import LocalRates
 from orchestrator.services.asking import Asking
 from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.keys import Keys
+from orchestrator.services.rates import Rates
 from orchestrator.services.submitting import Submitter
 from orchestrator.settings.members import LitellmParams, Member
 from orchestrator.settings.schema import MusterSettings, ServerSettings, Settings
@@ -308,6 +310,7 @@ class FakeApp:
         self.dispatcher = FakeDispatcher(gate=gate, told=told)
         self.feedback = FakeFeedback()
         self.keys = Keys(FakeKeyStore(), experts=self.pool.by_id)
+        self.rates = Rates(LocalRates())
         self.experts = FakeExperts(self.pool, {"org/alpha": make_card("org/alpha")})
         self.engines = EngineBoard(self.store, engine_ids=self.pool.engines, loop_of=str)
         self.checks = FakeChecks(diagnose, self.engines)
@@ -323,6 +326,7 @@ class FakeApp:
             store=self.store,
             dispatcher=self.dispatcher,
             compositions=catalogue.build,
+            on_answered=self.rates.answered,
         )
         self.jobs = Jobs(
             submitter=submitter,
