@@ -134,6 +134,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "already_judged": ErrorStatus(409, _REQUEST),
     "merges_closed": ErrorStatus(403, _REQUEST),
     "too_many_merges": ErrorStatus(429, "rate_limit_error", retry_after_s=30),
+    "file_in_use": ErrorStatus(409, _REQUEST),
     "job_running": ErrorStatus(409, _REQUEST),
     "method_not_allowed": ErrorStatus(405, _REQUEST),
     "unknown_name": ErrorStatus(404, _MISSING),

@@ -24,10 +24,12 @@ from api.middleware.rates import KeyRates
 from api.middleware.request_ids import RequestIds
 from api.middleware.spellings import HeadAsGet, TrailingSlash
 from api.routes import (
+    batches,
     chat,
     embeddings,
     experts,
     feedback,
+    files,
     health,
     jobs,
     keys,
@@ -40,6 +42,7 @@ from api.schemas.base import ErrorView
 from api.schemas.jobs import JobView
 from api.views.jobs import job_view
 from api.views.jobs_feed import JobFeed
+from api.views.jobs_lines import LINE_FORMS
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Scope
 
@@ -77,6 +80,8 @@ MOUNTS = (
     Mount(experts.router),
     Mount(feedback.router, (Scope.ASK, Scope.BATCH)),
     Mount(jobs.router, (Scope.ASK, Scope.BATCH)),
+    Mount(files.router, (Scope.BATCH,), dependencies=()),
+    Mount(batches.router, (Scope.BATCH,), dependencies=()),
     Mount(merges.router, (Scope.ADMIN,)),
     Mount(keys.router, (Scope.ADMIN,)),
 )
@@ -91,7 +96,15 @@ def create_app(app: App) -> FastAPI:
         # Handlers wait in threads for their answers; look-ups must still find a free one.
         limiter = anyio.to_thread.current_default_thread_limiter()
         limiter.total_tokens = 2 * server.max_in_flight + SPARE_THREADS
-        yield
+        if app.settings.is_stack:  # the workers do it
+            yield
+            return
+        clerk = app.clerk(LINE_FORMS)
+        clerk.start()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(clerk.stop)
 
     web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
@@ -108,7 +121,7 @@ def create_app(app: App) -> FastAPI:
         max_in_flight=server.max_in_flight,
         max_streams=server.max_streams,
         max_uploads=server.max_uploads,
-        uploads=(jobs.PATH,),
+        uploads=(jobs.PATH, files.PATH),
         timeout_s=server.body_timeout_s,
         line=Line(server.max_queued, server.max_wait_s),
     )
@@ -116,7 +129,10 @@ def create_app(app: App) -> FastAPI:
         BodyLimit,
         max_bytes=server.max_body_bytes,
         timeout_s=server.body_timeout_s,
-        larger={jobs.PATH: server.max_upload_bytes},
+        larger={
+            jobs.PATH: server.max_upload_bytes,
+            files.PATH: server.max_upload_bytes + files.ROOM_BYTES,
+        },
     )
     web.add_middleware(KeyRates, rates=app.rates)
     web.add_middleware(ApiKeys, keys=app.keys)

@@ -13,6 +13,7 @@
     │   ├── InvalidKeyError          no key where one is needed, or one that is not valid
     │   ├── MissingScopeError        what the key does not allow
     │   ├── AlreadyJudgedError       feedback that contradicts earlier feedback under the same key
+    │   ├── FileInUseError           a file that a batch still reads is to be deleted
     │   └── JobRunningError          asked of a job that has not ended
     ├── SkillError                   annotation, profiling, grading, cards; exit code 2
     │   └── CardError                cards that do not fit the pool or the schema
@@ -191,6 +192,12 @@ class JobRunningError(InputError):
     """Only a job that has ended can be tried again or deleted."""
 
     code = "job_running"
+
+
+class FileInUseError(InputError):
+    """A file that a batch still reads."""
+
+    code = "file_in_use"
 
 
 class SkillError(MusterError):

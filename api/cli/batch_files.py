@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from api.views.jobs_lines import AnsweredJob, BatchBodies, answer_line
+from api.views.jobs_lines import BatchBodies, answer_line
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.assignments import JobProgress, JobState
 from orchestrator.errors import InputError, JobRunningError, NotFoundError
+from orchestrator.ports.batches import AnsweredJob
 from orchestrator.questions.files import STANDARD, Source, check_questions, iter_questions
 from orchestrator.runtime.files import replacing
 from orchestrator.services.jobs import OnProgress

@@ -26,6 +26,7 @@ def worker(
     On SIGTERM what is finished is stored and the rest given back. Exit code 75: the broker's messages
     stopped arriving; start it again.
     """
+    from api.views.jobs_lines import LINE_FORMS
     from orchestrator.bootstrap.processes import run_device_worker, run_light_worker
     from orchestrator.errors import InputError
 
@@ -33,10 +34,11 @@ def worker(
     if device is None:
         if no_steps:
             raise InputError("--no-steps without --device leaves nothing to do.", param="no_steps")
-        code = run_light_worker(settings, processes=processes)
+        code = run_light_worker(settings, processes=processes, forms=LINE_FORMS)
     else:
         muster = settings.muster.model_copy(update={"device": device})
-        code = run_device_worker(settings.model_copy(update={"muster": muster}), steps=not no_steps)
+        of_device = settings.model_copy(update={"muster": muster})
+        code = run_device_worker(of_device, steps=not no_steps, forms=LINE_FORMS)
     raise typer.Exit(code)
 
 

@@ -15,6 +15,8 @@ LINKS = {
     "models": "/v1/models",
     "route": "/v1/route",
     "jobs": "/v1/jobs",
+    "files": "/v1/files",
+    "batches": "/v1/batches",
     "experts": "/v1/experts",
     "feedback": "/v1/feedback",
     "keys": "/v1/keys",

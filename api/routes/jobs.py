@@ -17,12 +17,13 @@ from api.errors import IdempotencyMismatchError, MediaTypeError
 from api.schemas.jobs import JobDeletedView, JobList, JobView, PlanView
 from api.views.events import HEADERS, MEDIA_TYPE
 from api.views.jobs import job_view, plan_view
-from api.views.jobs_lines import AnsweredJob, BatchBodies, answer_line
+from api.views.jobs_lines import BatchBodies, answer_line
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.keys import Caller, Scope
 from orchestrator.domain.names import PUBLIC_PREFIX
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import NotFoundError, StoreError, StoreUnavailableError
+from orchestrator.ports.batches import AnsweredJob
 from orchestrator.questions.files import check_lines, iter_lines
 from orchestrator.services.jobs import Jobs
 

@@ -4,7 +4,6 @@ One row of `READERS` and one of `WRITERS` is an endpoint that lines may name.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -16,6 +15,7 @@ from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.terms import Terms
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import InputError
+from orchestrator.ports.batches import AnsweredJob, JobTerms, LineForms
 from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.questions.files import CHAT_ENDPOINT, OWN_FORM, BodyReader, refuse_endpoint
 
@@ -42,12 +42,14 @@ class BatchBodies:
     Args:
         resolve: the composition that a model names.
         any_model: the lines' own models do not count.
+        own_form: lines of our own form are lines, too.
 
     Attributes:
         compositions: that the lines read so far name.
     """
 
-    def __init__(self, resolve: Resolve, *, any_model: bool) -> None:
+    def __init__(self, resolve: Resolve, *, any_model: bool = False, own_form: bool = True) -> None:
+        self._own_form = own_form
         self.compositions: set[str] = set()
         self._first: AskOptions | None = None
         self._agree = True
@@ -56,6 +58,8 @@ class BatchBodies:
 
     def __call__(self, endpoint: str, body: dict[str, object]) -> dict[str, object]:
         """Fields of the query; raises InputError with what is wrong with the line."""
+        if endpoint == OWN_FORM and not self._own_form:
+            raise InputError("custom_id must be a non-empty string", param="custom_id")
         if endpoint not in READERS:
             refuse_endpoint(endpoint, ENDPOINTS)
         options, fields = READERS[endpoint](body)
@@ -70,7 +74,7 @@ class BatchBodies:
         terms = Terms(**{**options.said, "composition": composition})
         return {**fields, "terms": terms if terms.said else None}
 
-    def job_terms(self, composition: str | None = None) -> "JobTerms":
+    def job_terms(self, composition: str | None = None) -> JobTerms:
         """Terms of the job of the lines that were read: they are the job's where all agree on them.
 
         Args:
@@ -82,20 +86,6 @@ class BatchBodies:
         return JobTerms(options, without_terms(self), frozenset())
 
 
-class JobTerms(NamedTuple):
-    """Terms of a job of lines.
-
-    Attributes:
-        options: the job's.
-        read_body: reads the lines as its queries.
-        compositions: that its queries name.
-    """
-
-    options: AskOptions
-    read_body: BodyReader
-    compositions: frozenset[str]
-
-
 def without_terms(read: BodyReader) -> BodyReader:
     """The reader of a file whose lines agree: their terms are the job's."""
 
@@ -103,21 +93,6 @@ def without_terms(read: BodyReader) -> BodyReader:
         return {name: value for name, value in read(endpoint, body).items() if name != "terms"}
 
     return bare
-
-
-class AnsweredJob(NamedTuple):
-    """Job whose answers are told.
-
-    Attributes:
-        composition: name on the books, of queries that name none.
-        created: time in answers, in seconds since 1970.
-        pool: fingerprint of the pool that answers.
-    """
-
-    job_id: str
-    composition: str
-    created: int
-    pool: str
 
 
 def answer_line(item: AnsweredQuery, job: AnsweredJob) -> dict[str, JsonValue]:
@@ -152,3 +127,29 @@ def _chat_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[str,
 WRITERS: Mapping[str, Callable[[AnsweredQuery, AnsweredJob, str], dict[str, JsonValue]]] = {
     CHAT_ENDPOINT: _chat_body
 }
+
+
+def _openai_lines(resolve: Resolve) -> BatchBodies:
+    return BatchBodies(resolve, own_form=False)
+
+
+def _batch_line(item: AnsweredQuery, job: AnsweredJob) -> dict[str, JsonValue]:
+    line = answer_line(item, job)
+    code = item.answer.error_code
+    if code in BATCH_FAILURES:
+        told, message = BATCH_FAILURES[code]
+        line["error"] = {"code": told, "message": message}
+    return line
+
+
+BATCH_FAILURES = {
+    "batch_expired": (
+        "batch_expired",
+        "This request could not be executed before the completion window expired.",
+    ),
+    "cancelled": ("batch_cancelled", "This request was not executed before the batch was cancelled."),
+}
+"""Code of an answer to code and message in the error file of a batch."""
+
+LINE_FORMS = LineForms(ENDPOINTS, _openai_lines, _batch_line)
+"""Forms of the lines of `/v1/batches`."""

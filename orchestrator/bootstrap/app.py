@@ -24,6 +24,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.evaluation.bench import Bench
 from orchestrator.evaluation.pool import PoolEvaluation
 from orchestrator.pool import build_pool, engine_access
+from orchestrator.ports.batches import LineForms
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.composing import Composition
 from orchestrator.ports.dispatch import Piece
@@ -33,6 +34,9 @@ from orchestrator.runtime.live import Live
 from orchestrator.runtime.private import tighten_folder
 from orchestrator.runtime.rates import LocalRates
 from orchestrator.services.asking import Asking
+from orchestrator.services.batch_work import BatchWork
+from orchestrator.services.batches import BatchDesk
+from orchestrator.services.clerk import Clerk
 from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.embedding import Embedding
 from orchestrator.services.ended import EndedJobs
@@ -41,6 +45,7 @@ from orchestrator.services.engines import EngineBoard
 from orchestrator.services.exchanges import Exchanges
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
+from orchestrator.services.files import FileDesk
 from orchestrator.services.following import Following
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.keys import Keys
@@ -52,9 +57,11 @@ from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
 from orchestrator.store import (
+    SqlBatchStore,
     SqlCardStore,
     SqlExchangeStore,
     SqlFeedbackStore,
+    SqlFileStore,
     SqlJobStore,
     SqlKeyedRequestStore,
     SqlKeyStore,
@@ -185,6 +192,9 @@ class App:
         )
         self.upkeep = Upkeep(self.ended)
         self.following = Following(self.store)
+        self._files, self._batches = SqlFileStore(self._database), SqlBatchStore(self._database)
+        self.files = FileDesk(self._files, kept_s=_seconds(settings.muster.retention.file_days))
+        self.batches = BatchDesk(self._batches, files=self._files, jobs=self.jobs, watcher=self.store)
         self.evaluation = PoolEvaluation(
             bench=Bench(
                 service=self.jobs,
@@ -227,6 +237,19 @@ class App:
             engines=self.engines,
             config_hash=self.config_hash,
         )
+
+    def clerk(self, forms: LineForms) -> Clerk:
+        """A thread that works on batches, whose lines have these forms; not started yet."""
+        work = BatchWork(
+            batches=self._batches,
+            files=self._files,
+            desk=self.files,
+            jobs=self.jobs,
+            forms=forms,
+            resolve=self.asking.resolve,
+            pool=self.pool.fingerprint,
+        )
+        return Clerk(work, self.files)
 
     def device_driver(
         self,
@@ -369,6 +392,10 @@ class App:
             ) from error
         bells = Bells(make_celery(self.settings))
         return StackDispatcher(jobs=self.store, work=self.store, bells=bells, news=self.news)
+
+
+def _seconds(days: float | None) -> float | None:
+    return None if days is None else days * 86_400
 
 
 def migrate(settings: Settings) -> str:

@@ -22,6 +22,7 @@ from kombu import Queue
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.assignments import BATCH, INTERACTIVE
 from orchestrator.errors import MusterError, StoreUnavailableError
+from orchestrator.ports.batches import LineForms
 from orchestrator.runtime.live import Live
 from orchestrator.settings.schema import Settings
 from workers.dispatch.local import LocalDispatcher
@@ -52,7 +53,13 @@ class WorkerHands:
     """Actions of bells in one process (`workers.stack.tasks.Hands`)."""
 
     def __init__(
-        self, app: App, bells: Bells, *, driver: LocalDispatcher | None, on_heard: Callable[[], None]
+        self,
+        app: App,
+        bells: Bells,
+        *,
+        driver: LocalDispatcher | None,
+        on_heard: Callable[[], None],
+        forms: LineForms,
     ):
         self._app = app
         self._bells = bells
@@ -60,13 +67,16 @@ class WorkerHands:
         self._on_heard = on_heard
         # A question does not wait for a chunk of a batch that is being stepped.
         self._steps = (self._make_steps(INTERACTIVE), self._make_steps(BATCH))
+        self._clerk = app.clerk(forms)
         self._place = None if driver is not None else StepsPlace(app.store, config_hash=app.config_hash)
 
     def start_steps(self) -> None:
         for steps in self._steps:
             steps.start()
+        self._clerk.start()
 
     def stop_steps(self, *, timeout_s: float) -> None:
+        self._clerk.stop()
         for steps in self._steps:
             steps.stop(timeout_s=timeout_s / len(self._steps))
         if self._place is not None:
@@ -135,7 +145,7 @@ class Consumer(NamedTuple):
     queues: Sequence[Queue]
 
 
-def run_device_worker(settings: Settings, *, steps: bool) -> int:
+def run_device_worker(settings: Settings, *, steps: bool, forms: LineForms) -> int:
     """Own `settings.muster.device`: generate in a thread, answer bells beside it; returns the exit code.
 
     On SIGTERM what is finished is committed and the rest given back with its attempt refunded.
@@ -150,7 +160,7 @@ def run_device_worker(settings: Settings, *, steps: bool) -> int:
             on_committed=lambda: hands.advance() if steps else bells.ring(ADVANCE),
             on_piece=app.news.tell_piece,
         )
-        hands = WorkerHands(app, bells, driver=driver, on_heard=heard.now)
+        hands = WorkerHands(app, bells, driver=driver, on_heard=heard.now, forms=forms)
         register(celery, lambda: hands)
         canary = Canary(
             send=_canary_sender(celery, name),
@@ -175,7 +185,7 @@ def run_device_worker(settings: Settings, *, steps: bool) -> int:
     return code
 
 
-def run_light_worker(settings: Settings, *, processes: int) -> int:
+def run_light_worker(settings: Settings, *, processes: int, forms: LineForms) -> int:
     """Steps only, in `processes` processes; returns the exit code.
 
     This process neither takes steps nor keeps a database connection: its children are forked from it.
@@ -186,7 +196,7 @@ def run_light_worker(settings: Settings, *, processes: int) -> int:
     with open_app(settings):
         pass  # a configuration or database that cannot be used shows now, not in every child
     heard = Heard()
-    children = _Children(settings, celery, heard)
+    children = _Children(settings, celery, heard, forms)
     signals.worker_process_init.connect(children.start, weak=False)
     signals.worker_process_shutdown.connect(children.stop, weak=False)
     register(celery, children.hands)
@@ -235,7 +245,8 @@ def run_beat(settings: Settings) -> int:
 class _Children:
     """What each forked child of a light worker holds: an app and hands of its own."""
 
-    def __init__(self, settings: Settings, celery: Celery, heard: Heard) -> None:
+    def __init__(self, settings: Settings, celery: Celery, heard: Heard, forms: LineForms) -> None:
+        self._forms = forms
         self._settings = settings
         self._celery = celery
         self._heard = heard
@@ -252,7 +263,8 @@ class _Children:
         with self._opening:
             if self._opened is None:
                 app = App(self._settings)
-                self._opened = WorkerHands(app, Bells(self._celery), driver=None, on_heard=self._heard.now)
+                bells, on_heard = Bells(self._celery), self._heard.now
+                self._opened = WorkerHands(app, bells, driver=None, on_heard=on_heard, forms=self._forms)
                 _collect_seldom()
                 app.members.start()
                 self._opened.start_steps()

@@ -32,8 +32,8 @@ AGGREGATING = frozenset(CallRole) - {CallRole.ANNOTATE, CallRole.EXPERT}
 (judge), or checked one by one (verify)."""
 
 
-BATCH, INTERACTIVE = 0, 10
-"""Priorities: larger goes first."""
+BACKGROUND, BATCH, INTERACTIVE = -10, 0, 10
+"""Priorities: larger goes first; what is in the background is served when nothing else is to do."""
 
 
 class Sampling(Value):
@@ -178,8 +178,9 @@ class Job(Terms):
     `composition` names what answers it; `compositions` those that queries of it name. `deadline_s`: seconds
     after its submission at which it expires; None = never. `stream`: somebody reads its one answer while it
     is written, where it is in one expert's words. `fingerprint`: of the request, where the same request may
-    come twice. `owner`: id of the key that it was submitted with; "" = nobody's. `allowed`: whom that key may
-    ask, whatever the terms say; none = everybody."""
+    come twice. `reuses`: what was answered before is not asked again. `owner`: id of the key that it was
+    submitted with; "" = nobody's. `allowed`: whom that key may ask, whatever the terms say; none =
+    everybody."""
 
     id: str
     kind: str = "batch"
@@ -194,6 +195,7 @@ class Job(Terms):
     fingerprint: str = ""
     owner: str = ""
     allowed: tuple[str, ...] = ()
+    reuses: bool = False
 
     def under(self, terms: Terms | None) -> Self:
         """The job as it is for a query with terms of its own; its draws are the query's. Terms ask for nobody

@@ -71,8 +71,18 @@ class Checked(NamedTuple):
 
 
 class LineError(NamedTuple):
+    """A bad line. `param`: the field at fault; None = the line as a whole."""
+
     line: int
     message: str
+    code: str = InputError.code
+    param: str | None = None
+
+
+class BadLineError(InputError):
+    """A line that is no JSON object."""
+
+    code = "invalid_json_line"
 
 
 class NotQuestionsError(InputError):
@@ -211,7 +221,7 @@ def _checked(items: Iterable[tuple[int, Query | LineError]], name: str, *, max_l
         if isinstance(item, LineError):
             errors.append(item)
         elif item.id in seen:
-            errors.append(LineError(number, f"id '{item.id}' stands on line {seen[item.id]} already"))
+            errors.append(_repeated(number, item, first=seen[item.id]))
         else:
             seen[item.id] = number
             if not errors:
@@ -222,6 +232,11 @@ def _checked(items: Iterable[tuple[int, Query | LineError]], name: str, *, max_l
         raise QuestionFileError(name, errors)
     if not count:
         raise NotQuestionsError(f"{name} holds no questions.", remedy="Write one JSON object per line.")
+
+
+def _repeated(number: int, query: Query, *, first: int) -> LineError:
+    message = f"id '{query.id}' stands on line {first} already"
+    return LineError(number, message, "duplicate_custom_id", "custom_id" if query.endpoint else "id")
 
 
 def iter_questions(source: Path | Source, *, read_body: BodyReader | None = None) -> Iterator[Query]:
@@ -246,7 +261,7 @@ def _scan_lines(
         try:
             yield number, parse_line(raw, number, read_body=read_body)
         except InputError as error:
-            yield number, LineError(number, str(error).rstrip("."))
+            yield number, LineError(number, str(error).rstrip("."), error.code, error.param)
 
 
 def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
@@ -314,7 +329,7 @@ def parse_object(raw: bytes) -> dict[str, object]:
     """
     data = _parse_json(raw)
     if not isinstance(data, dict):
-        raise InputError(f"is {_json_kind(data)}, not an object")
+        raise BadLineError(f"is {_json_kind(data)}, not an object")
     flaw = first_flaw(data)
     if flaw is not None:
         raise InputError(f"{flaw.place}: {flaw.text}" if flaw.place else flaw.text, param=flaw.place)
@@ -328,14 +343,14 @@ def _parse_json(raw: bytes) -> JsonValue:
         )
         return document
     except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text") from None
+        raise BadLineError("is not UTF-8 text") from None
     except RecursionError:
-        raise InputError("is nested too deeply") from None
+        raise BadLineError("is nested too deeply") from None
     except RepeatedKeyError as error:
-        raise InputError(str(error), param=error.key) from None
+        raise BadLineError(str(error), param=error.key) from None
     except ValueError as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise InputError(f"is not JSON ({reason})") from None
+        raise BadLineError(f"is not JSON ({reason})") from None
 
 
 def _refuse_constant(name: str) -> object:

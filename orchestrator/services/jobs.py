@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from orchestrator.batching import JobPlan, PlanInput, job_plan
-from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
+from orchestrator.domain.assignments import BATCH, NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.cards import CompetenceCard, measured_version
 from orchestrator.domain.devices import LIVE_S, STEPS
 from orchestrator.domain.engines import EngineState
@@ -66,17 +66,21 @@ class Jobs:
         label: str = "",
         deadline_s: float | None = None,
         compositions: Collection[str] = (),
+        priority: int = BATCH,
+        reuses: bool = False,
     ) -> str:
         """Store a batch in one transaction and return its job id. Equal id and content: a no-op.
 
         Args:
             compositions: that the queries' terms name, resolved.
             deadline_s: seconds from now after which what is open ends as `batch_expired`.
+            reuses: what was answered before is not asked again.
 
         Raises:
             UnknownNameError: no such model.
         """
         job = self.job_of(options, label=label, deadline_s=deadline_s, compositions=compositions)
+        job = job.replaced(priority=priority, reuses=reuses)
         self._submitter.put(job, queries)
         return job.id
 

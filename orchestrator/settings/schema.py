@@ -142,6 +142,8 @@ class RetentionSettings(Section):
     """Single questions, and dry runs of routing."""
     batch_days: float | None = Field(default=None, gt=0, le=36_500)
     """Question sets, those of profiles included."""
+    file_days: float | None = Field(default=30, gt=0, le=36_500)
+    """Files at `/v1/files` that do not say themselves for how long; from their upload, or their writing."""
     idempotency_hours: float = Field(default=24, gt=0, le=8760)
     """Hours after its beginning for which a request with an `Idempotency-Key` is known, with its reply."""
 

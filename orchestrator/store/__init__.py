@@ -1,10 +1,12 @@
 """The database that owns the work: jobs and cards over SQLite or PostgreSQL."""
 
 from orchestrator.store.api_keys import SqlKeyStore
+from orchestrator.store.batches import SqlBatchStore
 from orchestrator.store.cards import SqlCardStore
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.exchanges import SqlExchangeStore
 from orchestrator.store.feedback import SqlFeedbackStore
+from orchestrator.store.files import SqlFileStore
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.keyed import SqlKeyedRequestStore
 from orchestrator.store.keys import shared_key
@@ -12,9 +14,11 @@ from orchestrator.store.merges import SqlMergeStore
 
 __all__ = [
     "Database",
+    "SqlBatchStore",
     "SqlCardStore",
     "SqlExchangeStore",
     "SqlFeedbackStore",
+    "SqlFileStore",
     "SqlJobStore",
     "SqlKeyStore",
     "SqlKeyedRequestStore",

@@ -287,6 +287,14 @@ class FakeKeyed:
             del self.known[key]
 
 
+class FakeClerk:
+    """Has nothing to do."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class FakeApp:
     """Two experts, `org/alpha` (profiled) and `beta` (not)."""
 
@@ -314,6 +322,7 @@ class FakeApp:
         self.experts = FakeExperts(self.pool, {"org/alpha": make_card("org/alpha")})
         self.engines = EngineBoard(self.store, engine_ids=self.pool.engines, loop_of=str)
         self.checks = FakeChecks(diagnose, self.engines)
+        self.clerk = lambda forms: FakeClerk()
         catalogue = FakeCatalogue(self.pool)
         submitter = Submitter(
             pool=self.pool,

@@ -55,9 +55,32 @@ def make_response(client: TestClient, headers: Headers) -> str:
     return str(client.post("/v1/responses", json=body, headers=headers).json()["id"])
 
 
+def make_file(client: TestClient, headers: Headers) -> str:
+    """A file of one line."""
+    chat = {"model": "alpha", "messages": [{"role": "user", "content": question(8)}]}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": chat}
+    file = {"file": ("in.jsonl", json.dumps(line).encode())}
+    made = client.post("/v1/files", files=file, data={"purpose": "batch"}, headers=headers)
+    return str(made.json()["id"])
+
+
+def make_batch(client: TestClient, headers: Headers) -> str:
+    """A batch of a file that has ended."""
+    body = {"input_file_id": make_file(client, headers), "endpoint": "/v1/chat/completions"}
+    batch_id = str(client.post("/v1/batches", json=body, headers=headers).json()["id"])
+    wait_for(
+        "the end",
+        lambda: client.get(f"/v1/batches/{batch_id}", headers=headers).json()["status"] == "completed",
+        within_s=60,
+    )
+    return batch_id
+
+
 MAKERS: Mapping[str, tuple[Maker, ...]] = {
     "job_id": (make_job, make_question),
     "response_id": (make_response,),
+    "file_id": (make_file,),
+    "batch_id": (make_batch,),
 }
 """By the name of the id in a path."""
 
@@ -195,6 +218,12 @@ def test_nobody_goes_on_from_anothers_response(two: Two) -> None:
     body = {"model": "alpha", "input": question(9), "previous_response_id": made}
     assert two.client.post("/v1/responses", json=body, headers=two.two).status_code == 400
     assert two.client.post("/v1/responses", json=body, headers=two.one).status_code == 200
+
+
+def test_nobody_answers_anothers_file(two: Two) -> None:
+    body = {"input_file_id": make_file(two.client, two.one), "endpoint": "/v1/chat/completions"}
+    assert two.client.post("/v1/batches", json=body, headers=two.two).status_code == 404
+    assert two.client.post("/v1/batches", json=body, headers=two.one).status_code == 200
 
 
 def test_the_same_idempotency_key_of_two_keys_is_of_two_jobs(two: Two) -> None:

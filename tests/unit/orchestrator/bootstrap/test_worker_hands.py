@@ -6,7 +6,9 @@ from typing import Any
 
 from orchestrator.bootstrap.processes import WorkerHands
 from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.ports.batches import LineForms
 from orchestrator.settings.schema import SchedulerSettings
+from tests.fakes.app import FakeClerk
 from workers.stack.news import NoNews
 
 
@@ -36,19 +38,26 @@ class SlowStore:
         return []
 
 
+def no_lines(*_: object) -> Any:
+    raise AssertionError("no batch is worked on")
+
+
 def make_hands(store: SlowStore) -> WorkerHands:
     catalogue = SimpleNamespace(refresh=lambda: None)
     app: Any = SimpleNamespace(
         store=store,
         catalogue=catalogue,
         build=None,
+        clerk=lambda forms: FakeClerk(),
         pool=SimpleNamespace(experts=()),
         news=NoNews(),
         config_hash="",
         settings=SimpleNamespace(muster=SimpleNamespace(scheduler=SchedulerSettings())),
     )
     bells: Any = Quiet()
-    return WorkerHands(app, bells, driver=None, on_heard=lambda: None)
+    return WorkerHands(
+        app, bells, driver=None, on_heard=lambda: None, forms=LineForms((), no_lines, no_lines)
+    )
 
 
 def test_a_bell_for_steps_does_not_wait_for_the_steps_under_way() -> None:

@@ -1,0 +1,140 @@
+"""Files and batches on the books, and the forms of their lines."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from pydantic import JsonValue
+
+from orchestrator.domain.batches import Batch, ClaimedBatch, Purpose, StoredFile
+from orchestrator.domain.requests import AskOptions
+from orchestrator.ports.jobs import AnsweredQuery
+
+
+class Page(NamedTuple):
+    """Part of a list: up to `limit` of an `owner`'s things (None = everybody's), after the one of id `after`;
+    the newest first, or the oldest."""
+
+    limit: int
+    after: str | None = None
+    owner: str | None = None
+    oldest_first: bool = False
+
+
+class FileStore(Protocol):
+    """Files; each is whole, or nobody sees it."""
+
+    def begin_file(self, file: StoredFile) -> bool:
+        """Make room for a file that nobody sees yet, in place of what an attempt before left of it; False =
+        it is there as a whole already. Its time is the database's."""
+
+    def add_chunk(self, file_id: str, ix: int, content: bytes) -> None:
+        """Store a part of a file that was begun, up to a megabyte; parts are numbered from 0."""
+
+    def finish_file(self, file_id: str) -> StoredFile:
+        """A file that was begun is whole."""
+
+    def file(self, file_id: str) -> StoredFile:
+        """Raises NotFoundError: no such file, or its time is over."""
+
+    def files(self, page: Page, *, purpose: Purpose | None = None) -> list[StoredFile]: ...
+
+    def chunks(self, file_id: str) -> Iterator[bytes]:
+        """Content of a file, part by part; no transaction is held between them."""
+
+    def delete_file(self, file_id: str) -> None:
+        """
+        Raises:
+            NotFoundError: no such file. FileInUseError: a batch that has not ended reads it.
+        """
+
+    def drop_expired(self, *, limit: int) -> int:
+        """Delete up to `limit` files whose time is over, or that were begun long ago; returns how many."""
+
+
+class BatchStore(Protocol):
+    """Batches. What works on one claims it for a while, so that few do the same work; writes are fenced by
+    the claim's attempt."""
+
+    def add_batch(self, batch: Batch) -> Batch:
+        """Store a batch; the one that is there under its id already stays as it is, and is returned.
+
+        Raises:
+            NotFoundError: its file is gone.
+        """
+
+    def batch(self, batch_id: str) -> Batch:
+        """Raises NotFoundError for an unknown batch."""
+
+    def batches(self, page: Page) -> list[Batch]: ...
+
+    def change(self, batch_id: str, change: Callable[[Batch], Batch]) -> Batch:
+        """Change a batch, whoever works on it; as it is then."""
+
+    def claim_batch(self, *, for_s: float) -> ClaimedBatch | None:
+        """A batch to work on that nobody has claimed: to be checked, to be cancelled, or over but not
+        written. None = there is none."""
+
+    def renew_batch(self, claimed: ClaimedBatch, *, for_s: float) -> bool:
+        """Claim for longer; False = it is another's by now."""
+
+    def settle_batch(
+        self, claimed: ClaimedBatch, change: Callable[[Batch], Batch], *, files: Collection[str] = ()
+    ) -> Batch | None:
+        """Change a claimed batch and finish these files, together, and give the claim back; None = it is
+        another's by now, and nothing was changed."""
+
+
+class AnsweredJob(NamedTuple):
+    """Job whose answers are told.
+
+    Attributes:
+        composition: name on the books, of queries that name none.
+        created: time in answers, in seconds since 1970.
+        pool: fingerprint of the pool that answers.
+    """
+
+    job_id: str
+    composition: str
+    created: int
+    pool: str
+
+
+class LineReader(Protocol):
+    """Reader of the lines of one file (`questions.files.BodyReader`)."""
+
+    def __call__(self, endpoint: str, body: dict[str, object]) -> dict[str, object]: ...
+
+    def job_terms(self, composition: str | None = None) -> "JobTerms":
+        """Terms of the job of the lines that were read: they are the job's where all agree on them.
+
+        Args:
+            composition: that answers every line; None = those that the lines name.
+        """
+
+
+class JobTerms(NamedTuple):
+    """Terms of a job of lines.
+
+    Attributes:
+        options: the job's.
+        read_body: reads the lines as its queries.
+        compositions: that its queries name.
+    """
+
+    options: AskOptions
+    read_body: Callable[[str, dict[str, object]], dict[str, object]]
+    compositions: frozenset[str]
+
+
+class LineForms(NamedTuple):
+    """Forms of the lines of batches.
+
+    Attributes:
+        endpoints: that lines may name.
+        reader: of a file whose lines have none of our own form; given what finds the composition of a model.
+        answer_line: an answer, or how it failed, in the form of its question.
+    """
+
+    endpoints: Sequence[str]
+    reader: Callable[[Callable[[str], str]], LineReader]
+    answer_line: Callable[[AnsweredQuery, AnsweredJob], dict[str, JsonValue]]
