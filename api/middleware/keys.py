@@ -45,6 +45,8 @@ class ApiKeys:
         Raises:
             InvalidKeyError: one is needed, and there is none that is valid.
         """
+        if self._keys.are_known_not_to_be_needed():
+            return None
         secret = secret_of(Headers(scope=scope))
         known = self._keys.recall(secret)
         return known if known is not None else await run_in_threadpool(self._keys.identify, secret)

@@ -89,12 +89,16 @@ class Keys:
             self._known.clear()
         return key
 
+    def are_known_not_to_be_needed(self) -> bool:
+        """True if nobody was asked for a key a moment ago; looks at no book."""
+        return not self._has_any and self._clock() - self._looked_at <= KNOWN_S / 2
+
     def are_needed(self) -> bool:
         """True if a call needs a key: one was made at some time. That all are revoked opens nothing."""
         if self._has_any:
             return True
-        now = self._clock()
-        if now - self._looked_at > KNOWN_S / 2:
+        if not self.are_known_not_to_be_needed():
+            now = self._clock()
             self._has_any = self._store.has_any()
             self._looked_at = now
         return self._has_any

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.main import create_app
+from api.main import MOUNTS, create_app
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.keys import KeyTerms, Scope
 from orchestrator.settings.load import load_settings
@@ -149,6 +149,15 @@ def two(app: App) -> Iterator[Two]:
 
 def made_by_one(two: Two, name: str) -> list[str]:
     return [make(two.client, two.one) for make in MAKERS[name]]
+
+
+ANY_KEY = frozenset({"health", "models", "experts"})
+"""Modules of routes that every key may call."""
+
+
+def test_every_module_of_routes_says_which_scopes_it_needs() -> None:
+    without = {str(tag) for mount in MOUNTS if not mount.scopes for tag in mount.router.tags}
+    assert without == ANY_KEY
 
 
 def test_every_route_with_an_id_says_whose_the_thing_is(two: Two) -> None:

@@ -190,3 +190,13 @@ def test_a_known_key_is_not_looked_up_again_and_an_unknown_one_is_told_from_its_
         client.get("/v1/models", headers=bearer(secret))
         client.get("/v1/models", headers=bearer("sk-wrong"))
     assert store.n_finds == 1  # type: ignore[attr-defined]
+
+
+def test_without_keys_the_books_are_not_looked_at_for_every_call(app: FakeApp, client: TestClient) -> None:
+    looks = []
+    has_any = app.keys._store.has_any
+    app.keys._store.has_any = lambda: looks.append(1) or has_any()  # type: ignore[method-assign,func-returns-value]
+    app.keys._clock = lambda: 5.0
+    for _ in range(10):
+        client.get("/v1/models")
+    assert len(looks) == 1
