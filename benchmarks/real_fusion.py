@@ -5,9 +5,9 @@
     python -m benchmarks.real_fusion MODELS [--questions FILE] [--limit 40] [--max-tokens 16] [--batch 8]
                                      [--serve transformers] [--rows large,small,contrast,average]
 
-Multiple-choice questions, answered with a letter, greedily. `contrast` has the 1.5 B model as the strong
-one, the 0.5 B one as the weak; `average` has both at equal weights. The last line of output is one JSON
-object; CPU seconds are those of this process.
+Multiple-choice questions, answered with a letter, greedily; one solved question before each shows the form.
+`contrast` has the 1.5 B model as the strong one, the 0.5 B one as the weak; `average` has both at equal
+weights. The last line of output is one JSON object; CPU seconds are those of this process.
 """
 
 import json
@@ -50,6 +50,24 @@ def prompt(row: dict[str, JsonValue]) -> str:
     return f"{row['question']}\n{listed}\nAnswer with the letter of the right option only."
 
 
+SOLVED: dict[str, JsonValue] = {
+    "question": "What is the sum of 2 and 3?",
+    "options": ["4", "7", "5", "9"],
+    "answer": 2,
+}
+
+
+def messages(row: dict[str, JsonValue]) -> tuple[Message, ...]:
+    """The question as a turn of a chat, after one that was answered as this one is to be: without it, models
+    explain themselves and are cut before they come to a letter."""
+    return (
+        Message(role="system", content="You answer multiple-choice questions with one letter."),
+        Message(role="user", content=prompt(SOLVED)),
+        Message(role="assistant", content=LETTERS[int(str(SOLVED["answer"]))]),
+        Message(role="user", content=prompt(row)),
+    )
+
+
 def read(text: str, row: dict[str, JsonValue]) -> str | None:
     """The letter that a text gives first, or that of the one option that it quotes; None = neither."""
     options = row["options"]
@@ -73,22 +91,23 @@ def spec_of(name: str, models: Path, *, batch: int, serve: str) -> EngineSpec:
     return EngineSpec(id=name, backend=backend, model=str(model), max_model_len=1024, options=options)
 
 
-def answers(spec: EngineSpec, prompts: Sequence[str], *, max_tokens: int) -> tuple[list[str], float, float]:
+def answers(
+    spec: EngineSpec, asked: Sequence[tuple[Message, ...]], *, max_tokens: int
+) -> tuple[list[str], float, float]:
     """Texts, CPU and wall seconds; loading left out."""
     engine = get_backend(spec.backend).load(spec, ())
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    for at, text in enumerate(prompts):
-        sampling = Sampling(max_tokens=max_tokens)
-        engine.submit(GenerationRequest(str(at), (Message(role="user", content=text),), sampling))
+    for at, turns in enumerate(asked):
+        engine.submit(GenerationRequest(str(at), turns, Sampling(max_tokens=max_tokens)))
     texts: dict[str, str] = {}
-    while len(texts) < len(prompts):
+    while len(texts) < len(asked):
         for event in engine.poll(5.0):
             if not isinstance(event, Finished):
                 raise RuntimeError(f"unexpected event {event}")
             texts[event.id] = event.text
     spent = time.process_time() - cpu_s, time.perf_counter() - wall_s
     engine.close()
-    return [texts[str(at)] for at in range(len(prompts))], *spent
+    return [texts[str(at)] for at in range(len(asked))], *spent
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -102,12 +121,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default="large,small,contrast,average")
     given = parser.parse_args(argv)
     rows = chosen_questions(given.questions, given.limit)
-    prompts, right = [prompt(row) for row in rows], [LETTERS[int(str(row["answer"]))] for row in rows]
+    asked, right = [messages(row) for row in rows], [LETTERS[int(str(row["answer"]))] for row in rows]
     report: dict[str, dict[str, float | int]] = {}
     outcomes: dict[str, list[bool]] = {}
     for name in given.rows.split(","):
         spec = spec_of(name, given.models, batch=given.batch, serve=given.serve)
-        texts, cpu_s, wall_s = answers(spec, prompts, max_tokens=given.max_tokens)
+        texts, cpu_s, wall_s = answers(spec, asked, max_tokens=given.max_tokens)
         said = [read(text, row) for text, row in zip(texts, rows, strict=True)]
         outcomes[name] = [letter == answer for letter, answer in zip(said, right, strict=True)]
         report[name] = {
@@ -120,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             pairs = list(zip(outcomes[name], outcomes["large"], strict=True))
             report[name]["only_it_right"] = sum(ours and not large for ours, large in pairs)
             report[name]["only_large_right"] = sum(large and not ours for ours, large in pairs)
-        progress(f"{name}: {report[name]}, such as {texts[0]!r}")
+        progress(f"{name}: {report[name]}, such as {texts[:4]!r}")
     finish({"n_questions": len(rows), "serve": given.serve, "rows": report})
 
 

@@ -38,6 +38,9 @@ class AverageOptions(RuleOptions):
             raise ValueError(f"weights sum to {sum(weights):g}, not to 1")
         return weights
 
+    def strengths(self, n_members: int) -> tuple[float, ...]:
+        return self.weights or (1 / n_members,) * n_members
+
     def mistake(self, n_members: int) -> str | None:
         if self.weights is None or len(self.weights) == n_members:
             return None
@@ -47,7 +50,7 @@ class AverageOptions(RuleOptions):
 def fuse_average(logits: Mapping[str, "Tensor"], options: AverageOptions) -> Fused:
     """Fused logits: log probabilities. Args: logits: `models`, float32 [M, B, V]."""
     models = logits["models"]
-    weights = models.new_tensor(options.weights or (1 / len(models),) * len(models))
+    weights = models.new_tensor(options.strengths(len(models)))
     used = weights > 0
     logs, shares = models[used].log_softmax(-1), weights[used][:, None, None]
     if options.mean == "prob":
@@ -55,9 +58,23 @@ def fuse_average(logits: Mapping[str, "Tensor"], options: AverageOptions) -> Fus
     return Fused((logs * shares).sum(0).log_softmax(-1))
 
 
+def blend_average(logits: Mapping[str, "Tensor"], options: AverageOptions, weights: "Tensor") -> Fused:
+    """Fused logits at weights of each row's own, which sum to 1.
+
+    Args:
+        logits: as `fuse_average`.
+        weights: float32 [B, M].
+    """
+    logs, shares = logits["models"].log_softmax(-1), weights.T[:, :, None]
+    if options.mean == "prob":
+        return Fused((logs + shares.log()).logsumexp(0))
+    return Fused((logs * shares).masked_fill(shares == 0, 0.0).sum(0).log_softmax(-1))
+
+
 AVERAGE = LogitRule(
     fuse=fuse_average,
     options=AverageOptions,
     roles=(Role("models", many=True),),
     paper="https://doi.org/10.1162/089976602760128018",
+    blend=blend_average,
 )

@@ -29,6 +29,10 @@ class Fused(NamedTuple):
 class RuleOptions(Options):
     """Base of the rules' options."""
 
+    def strengths(self, n_members: int) -> tuple[float, ...]:
+        """Strength of each member of the role that has many, where the rule has one for each."""
+        return (1.0,) * n_members
+
     def mistake(self, n_members: int) -> str | None:
         """Reason why these options do not fit so many members of the role that has many; None = they do."""
 
@@ -55,9 +59,12 @@ class LogitRule(NamedTuple):
         options: its model of options.
         roles: in the order in which its members run.
         paper: link to where it comes from.
+        blend: `fuse` with strengths of each row's own in place of the options', float32 [B, N], one for each
+            of the N members of the role that has many; None = the rule has none.
     """
 
     fuse: Callable[[Mapping[str, "Tensor"], Any], Fused]
     options: type[RuleOptions]
     roles: tuple[Role, ...]
     paper: str
+    blend: Callable[[Mapping[str, "Tensor"], Any, "Tensor"], Fused] | None = None

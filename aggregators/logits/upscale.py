@@ -28,6 +28,9 @@ class UpscaleOptions(RuleOptions):
 
     betas: tuple[Annotated[float, Field(ge=-10, le=10)], ...] | None = None
 
+    def strengths(self, n_members: int) -> tuple[float, ...]:
+        return self.betas if self.betas is not None else (1.0,) * n_members
+
     def mistake(self, n_members: int) -> str | None:
         if self.betas is None or len(self.betas) == n_members:
             return None
@@ -37,7 +40,7 @@ class UpscaleOptions(RuleOptions):
 def fuse_upscale(logits: Mapping[str, "Tensor"], options: UpscaleOptions) -> Fused:
     """Fused logits. Args: logits: `large` and `base` [B, V], `experts` [E, B, V], all float32."""
     large, experts, base = logits["large"], logits["experts"], logits["base"]
-    betas = options.betas if options.betas is not None else (1.0,) * len(experts)
+    betas = options.strengths(len(experts))
     used = [at for at, beta in enumerate(betas) if beta != 0]
     if not used:
         return Fused(large.clone())
@@ -46,9 +49,21 @@ def fuse_upscale(logits: Mapping[str, "Tensor"], options: UpscaleOptions) -> Fus
     return Fused(shifted(large, shifts_of(experts, base), strengths, banned))
 
 
+def blend_upscale(logits: Mapping[str, "Tensor"], options: UpscaleOptions, betas: "Tensor") -> Fused:
+    """Fused logits at betas of each row's own. Args: logits: as `fuse_upscale`; betas: float32 [B, E]."""
+    del options
+    large, experts, base = logits["large"], logits["experts"], logits["base"]
+    is_used = (betas != 0).T[:, :, None]
+    shifts = shifts_of(experts, base).masked_fill(~is_used, 0.0)
+    moved = is_used.any(0)
+    banned = (large == NEVER) | ((base == NEVER) & moved) | ((experts == NEVER) & is_used).any(0)
+    return Fused(shifted(large, shifts, betas, banned))
+
+
 UPSCALE = LogitRule(
     fuse=fuse_upscale,
     options=UpscaleOptions,
     roles=(Role("large"), Role("experts", many=True), Role("base")),
     paper="https://arxiv.org/abs/2310.12962",
+    blend=blend_upscale,
 )

@@ -72,6 +72,7 @@ from orchestrator.store import (
 from orchestrator.store.migrations import HEAD
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from skills.profiler import Profiler, check_labelled
+from workers.backends.fusion import mixed_members
 from workers.backends.registry import REMOTE_BACKENDS, get_backend, parts_of
 from workers.checkpoints.identity import weights_hash
 from workers.device.wiring import DeviceSetup
@@ -303,8 +304,8 @@ class App:
             UnknownNameError: no such composition.
             ConfigError: options that its router or aggregator refuses.
         """
-        _, is_expert, expert_id = job.composition.partition(EXPERT_PREFIX)
-        if is_expert and expert_id not in self.pool.known:
+        named = [name.partition(EXPERT_PREFIX) for name in (job.composition, *job.compositions)]
+        if any(is_expert and expert_id not in self.pool.known for _, is_expert, expert_id in named):
             self.members.look()
         return self.catalogue.build(job)
 
@@ -347,6 +348,7 @@ class App:
             measured=self.experts.measured,
             cards=self.experts.cards,
             knowledge=self.profiling.knowledge,
+            members=mixed_members,
             conditions=EngineWatch(
                 self.store,
                 engine_ids=Live(self._local_engines).keys(),

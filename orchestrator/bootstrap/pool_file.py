@@ -24,6 +24,7 @@ from orchestrator.settings.schema import EmbedderSettings, Settings
 from orchestrator.settings.yaml_lines import Document, KeyPath
 from skills.grading.grader import GRADERS, AnswerGrader
 from skills.vocabulary import load_vocabulary
+from workers.backends.fusion import mixed_members
 from workers.backends.registry import REMOTE_BACKENDS, check_options, parts_of
 from workers.checkpoints.identity import weights_hash
 
@@ -199,6 +200,7 @@ def _unmeasured_catalogue(settings: Settings, pool: Pool) -> Catalogue:
         matcher=parts.matcher,
         cards=dict,
         knowledge=lambda: NOTHING,
+        members=mixed_members,
     )
 
 

@@ -5,11 +5,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from orchestrator.compositions.dry_run import DryRun
 from orchestrator.compositions.ensemble import Ensemble
-from orchestrator.compositions.mixing import Mixing, experts_of_store
+from orchestrator.compositions.mixing import MixedMembers, Mixing, mixed_names, no_members
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL, AnnotationRound, RollCall
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
@@ -54,6 +55,7 @@ class Knowledge(NamedTuple):
 
 
 NOTHING = Knowledge({}, None)
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 MOST_KEPT = 4096
 """Compositions whose parts are kept; more than any configuration has."""
@@ -95,10 +97,12 @@ class Catalogue:
         conditions: Callable[[], Conditions] = Conditions,
         clock: Clock = time.monotonic,
         seed: int | None = None,
+        members: MixedMembers = no_members,
     ) -> None:
         """
         Args:
             aggregators: the table of aggregators.
+            members: of fusions, whose strengths a question may set.
             seed: of what is fitted once; None = the settings'. What is drawn for a query has its job's.
             measured: the cards without feedback; None = `cards` hold none.
             conditions: the engines at the moment.
@@ -119,6 +123,7 @@ class Catalogue:
         self._fed_at = -math.inf
         self._lock = threading.RLock()
         self._aggregators = aggregators
+        self._members = members
         self.forget()
 
     def forget(self) -> None:
@@ -234,11 +239,19 @@ class Catalogue:
         answerers = [e.id for e in self._pool.answerers]
         allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
         if spec.mixture is not None:
-            names = experts_of_store(self._pool, spec.mixture, composition=name)
-            allowed = tuple(expert_id for expert_id in allowed if expert_id in names)
+            mixed = mixed_names(self._pool, spec.mixture, composition=name, members=self._members)
+            allowed = tuple(expert_id for expert_id in allowed if expert_id in mixed)
+            return self._fitted(reshaped(spec, shape), expert_ids=allowed, known=self.knowledge, mixed=mixed)
         return self._fitted(reshaped(spec, shape), expert_ids=allowed, known=self.knowledge)
 
-    def _fitted(self, spec: CompositionSettings, *, expert_ids: tuple[str, ...], known: Knowledge) -> Parts:
+    def _fitted(
+        self,
+        spec: CompositionSettings,
+        *,
+        expert_ids: tuple[str, ...],
+        known: Knowledge,
+        mixed: Mapping[str, str] = NOBODY,
+    ) -> Parts:
         cards, profile = known
         pool = self._pool.now
         routing = RouterContext(
@@ -261,7 +274,7 @@ class Catalogue:
         aggregator = row.make(voting, spec.aggregator_options)
         router = make_router(spec.router, routing, spec.router_options)
         if spec.mixture is not None:
-            router = Mixing(router, pool.known[spec.mixture])
+            router = Mixing(router, pool.known[spec.mixture], mixed)
         return Parts(
             reader=self._skill_reader() if router.reads_text else None,
             router=router,

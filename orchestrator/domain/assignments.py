@@ -43,7 +43,8 @@ class Sampling(Value):
     Not every backend can do that, or structured output: one that cannot fails the request.
     `stream`: somebody reads the text while it is written; `trace`: a fusion is to say what it chose at each
     token. Neither changes the text.
-    `mixture`: experts of a store by `twin`, with their shares: one composed adapter for this call.
+    `mixture`: experts of a store by `twin`, with their shares: one composed adapter for this call; or members
+    of a fusion, with their strengths.
     """
 
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)

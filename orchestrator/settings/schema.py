@@ -114,8 +114,9 @@ class CompositionSettings(Section):
     experts: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Ids of those that may be recruited. None = every one of the pool that answers."""
     mixture: str | None = None
-    """Member whose model is a store by `twin` (docs/merging.md): it answers with the recruits' adapters
-    composed by their weights, in their place. None = the recruits are asked."""
+    """Member that answers in the recruits' place: its model is a store by `twin` (docs/merging.md), and the
+    recruits' adapters are composed by their weights; or it is a fusion by `upscale` or `average`
+    (docs/fusion.md), and their weights are the strengths of its members. None = the recruits are asked."""
     abstain_below: float | None = Field(default=None, ge=0, le=1)
     """An answer with less confidence is withheld; one that states none never is. None = never."""
 

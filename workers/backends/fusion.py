@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from aggregators.logits import LOGIT_RULES, read_rule_options
+from orchestrator.compositions.mixing import MixedMember
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError, MusterError
 from orchestrator.pool import EnginePart
@@ -199,6 +200,21 @@ def members_of(spec: EngineSpec, options: FusionOptions) -> dict[str, list[Membe
             found = [large if _is_large(spec, one) else one for one in found]
         members[role.name] = found
     return members
+
+
+def mixed_members(spec: EngineSpec) -> list[MixedMember]:
+    """Members whose strengths a request may set; none where the rule, or what serves it, takes none.
+
+    Raises:
+        EngineLoadError: options that are no fusion's.
+    """
+    options = read_options(FusionOptions, spec)
+    rule = LOGIT_RULES.find(options.rule)
+    many = next((role.name for role in rule.roles if role.many), None)
+    if rule.blend is None or many is None or options.serve == "vllm":
+        return []
+    found = members_of(spec, options)[many]
+    return [MixedMember(f"{many}[{at}]", one.spec.model, one.adapter) for at, one in enumerate(found)]
 
 
 def _is_large(spec: EngineSpec, member: Member) -> bool:

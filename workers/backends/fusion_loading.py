@@ -72,17 +72,25 @@ def load_in_process(
     set_threads(TORCH, threads)
     banks = {weights: adapters_over(spec, members, weights, adapters) for weights in loaded}
     sources = {weights: source_of(spec, one.model, banks[weights]) for weights, one in loaded.items()}
+    fusing = Fusing(options.rule, own_options, places, vocabulary=size)
     source = FusedSource(
         [
             _lane(spec, lane, loaded[lane.weights].model, sources[lane.weights], banks[lane.weights])
             for lane in lanes
         ],
-        Fusing(options.rule, own_options, places, vocabulary=size),
+        fusing,
     )
     decoding = _decoding(
         spec, options, loaded.values(), threads=threads, size=size, n_sequences=len(prompters)
     )
-    return DecodingEngine(source, prompters[0].texts, decoding, adapters=adapters, others=prompters[1:])
+    return DecodingEngine(
+        source,
+        prompters[0].texts,
+        decoding,
+        adapters=adapters,
+        others=prompters[1:],
+        strengths=fusing.strengths if fusing.many is not None else None,
+    )
 
 
 def prompters_of(lanes: Sequence[LanePlan], tokenizers: Tokenizers) -> list[MemberTexts]:

@@ -40,6 +40,7 @@ DEAD_SHARE = 8
 
 
 Mixer = Callable[[tuple[tuple[str, float], ...]], int]
+Strengths = Callable[[tuple[tuple[str, float], ...]], tuple[float, ...]]
 """(expert, share) pairs to the number of the adapter that rows use; raises UnknownNameError."""
 
 
@@ -69,6 +70,7 @@ class DecodingEngine:
     Args:
         others: of the prompts of further sequences, where the source wants several of each request.
         mixer: number of the adapter that is composed for a mixture; None = none can be.
+        strengths: of a fusion's members, for a mixture; None = it has none that a request may set.
 
     `poll` decodes until something is to be reported or `timeout_s` has passed, at least one token;
     without work it returns at once, for nothing can happen.
@@ -83,6 +85,7 @@ class DecodingEngine:
         adapters: Sequence[str] = (),
         others: Sequence[Prompter] = (),
         mixer: Mixer | None = None,
+        strengths: Strengths | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._source: Source | None = source
@@ -94,6 +97,7 @@ class DecodingEngine:
         self._eos = torch.tensor(sorted(options.eos_ids), device=source.device)
         self._adapters = {folder: number for number, folder in enumerate(adapters, start=1)}
         self._mixer = mixer
+        self._strengths = strengths
         self._clock = clock
         self._waiting = WaitingRows()
         self._batch: Batch | None = None
@@ -108,7 +112,8 @@ class DecodingEngine:
         if request.id in self._unfinished:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
-        if (refused := refusal(request, self._options.backend, mixes=self._mixer is not None)) is not None:
+        mixes = self._mixer is not None or self._strengths is not None
+        if (refused := refusal(request, self._options.backend, mixes=mixes)) is not None:
             self._end(refused)
             return
         try:
@@ -156,12 +161,14 @@ class DecodingEngine:
         """
         if request.adapter is not None and request.adapter not in self._adapters:
             raise UnknownNameError("adapter", request.adapter, self._adapters, param="adapter")
+        mixture = request.sampling.mixture
         row = Row(
             request=request,
             prompt_ids=self._texts.encode(request.messages),
             adapter=self._number(request),
             streams=request.priority >= self._options.stream_from_priority,
             others=tuple(other.encode(request.messages) for other in self._others),
+            strengths=self._strengths(mixture) if self._strengths is not None and mixture else None,
         )
         if row.n_final > self._options.max_model_len:
             raise ContextExceededError.of(

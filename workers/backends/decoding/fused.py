@@ -16,6 +16,7 @@ from torch import Tensor
 from aggregators.logits import LOGIT_RULES, Fused, Role, RuleOptions
 from orchestrator.domain.fusions import FusionStep, FusionTrace
 from orchestrator.domain.queries import Message
+from orchestrator.errors import UnknownNameError
 from workers.backends.decoding.batch import Batch
 from workers.backends.decoding.routing import Routing
 from workers.backends.decoding.rows import Row, Step
@@ -76,13 +77,43 @@ class Fusing:
         self._vocabulary = vocabulary
         self._members = dict(_labels(self._row.roles, places))
 
-    def fuse(self, lanes: Sequence[Tensor]) -> Fused:
-        """One distribution for each row. Args: lanes: logits of each lane, [R, S, V or more]."""
+    @property
+    def many(self) -> str | None:
+        """The role whose members have strengths that a request may set; None = there is none."""
+        role = next((role.name for role in self._row.roles if role.many), None)
+        return role if self._row.blend is not None else None
+
+    def strengths(self, mixture: Sequence[tuple[str, float]]) -> tuple[float, ...]:
+        """Strengths of all members by their labels, 0 for those that are not named.
+
+        Raises:
+            UnknownNameError: no such member.
+        """
+        assert self.many is not None, "who asks looks before"
+        labels = {f"{self.many}[{at}]": at for at in range(len(self._places[self.many]))}
+        found = [0.0] * len(labels)
+        for label, share in mixture:
+            if label not in labels:
+                raise UnknownNameError("member of the fusion", label, labels, param="mixture")
+            found[labels[label]] = share
+        return tuple(found)
+
+    def fuse(self, lanes: Sequence[Tensor], strengths: Sequence[tuple[float, ...] | None] = ()) -> Fused:
+        """One distribution for each row.
+
+        Args:
+            lanes: logits of each lane, [R, S, V or more].
+            strengths: of each row; None = the options'. () = all of them.
+        """
         logits = {
             role.name: self._of_role(lanes, self._places[role.name], many=role.many)
             for role in self._row.roles
         }
-        return self._row.fuse(logits, self._options)
+        if self._row.blend is None or self.many is None or all(own is None for own in strengths):
+            return self._row.fuse(logits, self._options)
+        given = self._options.strengths(len(self._places[self.many]))
+        table = logits[self.many].new_tensor([given if own is None else own for own in strengths])
+        return self._row.blend(logits, self._options, table)
 
     def _of_role(self, lanes: Sequence[Tensor], places: Sequence[Place], *, many: bool) -> Tensor:
         device = lanes[0].device
@@ -124,7 +155,8 @@ class FusedSource:
         self._fusing = fusing
 
     def next_logits(self, batch: Batch) -> Fused:
-        return self._fusing.fuse([lane.logits(batch, at) for at, lane in enumerate(self._lanes)])
+        lanes = [lane.logits(batch, at) for at, lane in enumerate(self._lanes)]
+        return self._fusing.fuse(lanes, [row.strengths for row in batch.rows])
 
     def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace:
         return self._fusing.trace(row.steps, ids, seconds)

@@ -31,6 +31,7 @@ class Row:
         streamed: text already sent as Tokens; kept when the request is decoded anew.
         others: prompts of further sequences, where the engine is a fusion.
         steps: alphas and loss of each token so far, if the request wants a trace.
+        strengths: of a fusion's members, in place of its options'; None = these.
         began_at: when it was admitted, on the engine's clock.
     """
 
@@ -42,6 +43,7 @@ class Row:
     uniforms: Iterator[float] = field(default_factory=lambda: iter(()))
     others: tuple[list[int], ...] = ()
     steps: list[Step] = field(default_factory=list)
+    strengths: tuple[float, ...] | None = None
     began_at: float = 0.0
 
     @property
