@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from api.main import MOUNTS, create_app
 from orchestrator.bootstrap.app import App, open_app
@@ -76,11 +77,23 @@ def make_batch(client: TestClient, headers: Headers) -> str:
     return batch_id
 
 
+def make_output(client: TestClient, headers: Headers) -> str:
+    """The file that a batch wrote."""
+    path = f"/v1/batches/{make_batch(client, headers)}"
+    return str(client.get(path, headers=headers).json()["output_file_id"])
+
+
+def ask_for_batch(client: TestClient, headers: Headers, file_id: str) -> Response:
+    body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    response: Response = client.post("/v1/batches", json=body, headers=headers)
+    return response
+
+
 MAKERS: Mapping[str, tuple[Maker, ...]] = {
     "job_id": (make_job, make_question),
-    "response_id": (make_response,),
-    "file_id": (make_file,),
+    "file_id": (make_file, make_output),
     "batch_id": (make_batch,),
+    "response_id": (make_response,),
 }
 """By the name of the id in a path."""
 
@@ -195,7 +208,7 @@ def test_lists_leave_out_what_is_anothers(two: Two) -> None:
     made = [made for name in MAKERS for made in made_by_one(two, name)]
     lists = [c.path for c in calls(two.web) if c.method == "GET" and not c.ids]
     listed = {path: two.client.get(path, headers=two.one).text for path in lists}
-    assert all(any(one in text for text in listed.values()) for one in made if one.startswith("job-"))
+    assert all(any(one in text for text in listed.values()) for one in made if "resp" not in one)
     for path in lists:
         text = two.client.get(path, headers=two.two).text
         assert [one for one in made if one in text] == [], path
@@ -220,6 +233,19 @@ def test_nobody_judges_anothers_answers(two: Two) -> None:
     body = {"job": made, **JUDGED}
     assert two.client.post("/v1/feedback", json=body, headers=two.two).status_code == 404
     assert two.client.post("/v1/feedback", json=body, headers=two.one).status_code == 200
+
+
+def test_nobody_runs_anothers_file(two: Two) -> None:
+    made = make_file(two.client, two.one)
+    assert ask_for_batch(two.client, two.two, made).status_code == 404
+    assert ask_for_batch(two.client, two.one, made).status_code == 200
+
+
+def test_a_batch_is_its_owners_job_too(two: Two) -> None:
+    """By whichever name."""
+    made = make_batch(two.client, two.one)
+    assert two.client.get(f"/v1/jobs/{made}", headers=two.one).status_code == 200
+    assert two.client.get(f"/v1/jobs/{made}", headers=two.two).status_code == 404
 
 
 def test_nobody_goes_on_from_anothers_response(two: Two) -> None:
