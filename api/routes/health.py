@@ -38,7 +38,7 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", responses={503: {"model": ReadyView}})
 def ready(app: AppDep, response: Response) -> ReadyView:
     """503 with reasons and remedies when a question could not be answered; slowly is still 200."""
     health = app.checks.health()

@@ -18,6 +18,7 @@ VALUES = {"name": "Paris", "city": "Paris", "population": 2_100_000}
 """Values of the fields of schemas, by their names."""
 
 _FIELD = re.compile(r"\[\[ ## (\w+) ## \]\]")
+_NAMED = re.compile(r"`(\w+)`")
 _NAME = re.compile(r"My name is (\w+)")
 
 
@@ -108,6 +109,9 @@ def text_for(request: Mapping[str, Any]) -> str:
         return json.dumps(VALUES)
     if messages[-1]["role"] == "tool":
         return f"The weather is {last}."
+    if "Respond with a JSON object" in last:
+        names = _NAMED.findall(last.rpartition("Respond with a JSON object")[2])
+        return json.dumps({name: VALUES if name == "city" else answer(last, last) for name in names})
     if (fields := _FIELD.findall(last.rpartition("Respond with")[2])) and fields[-1] == "completed":
         prompt = "\n".join(text_of(message) for message in messages)
         values = {name: _field(name, prompt, last) for name in fields[:-1]}

@@ -56,9 +56,12 @@ OPENAI = {
     "embeddings": [0, 1],
     "responses": ADA,
     "streamed_responses": PARIS,
+    "batch": ["completed", 3, PARIS],
+    "batch_cancel": True,
+    "batch_refused": ["failed", 2],
     "idempotency": [True, ["UnprocessableEntityError", 422]],
 }
-NODE = {**COMMON, **OPENAI_ERRORS, "responses": ADA, "embeddings": [0, 1]}
+NODE = {**COMMON, **OPENAI_ERRORS, "batch": ["completed", 3, PARIS], "responses": ADA, "embeddings": [0, 1]}
 CLIENTS = {
     "openai": Client("openai_sdk.py", "openai", OPENAI),
     "openai-1": Client("openai_sdk.py", "openai-1", OPENAI),
