@@ -76,14 +76,12 @@ def keys_create(
 
 def keys_list(ctx: typer.Context) -> None:
     """List keys, revoked and expired ones included; the newest first."""
-    import time
-
-    from api.views.keys import key_view
+    from api.views.keys import key_views
     from orchestrator.bootstrap.keys import open_keys
 
     session = session_of(ctx)
     with open_keys(session.settings()) as keys:
-        views = [key_view(key, now_s=time.time()) for key in keys.listed()]
+        views = key_views(keys)
     session.emit([view.model_dump(mode="json") for view in views], _table(views))
 
 
@@ -129,11 +127,27 @@ def _moment(text: str) -> int:
 def _table(views: "list[KeyView]") -> "Table":
     from api.cli.tables import table
 
-    result = table("Keys", "id", "key", "name", "state", "scopes", "experts", "expires", whole=["id", "key"])
+    columns = ("id", "key", "name", "state", "scopes", "experts", "expires", "budget")
+    result = table("Keys", *columns, whole=["id", "key"])
     for view in views:
         experts = "all" if view.experts is None else ", ".join(view.experts)
-        result.add_row(view.id, view.key, view.name, view.state, ", ".join(view.scopes), experts, _date(view))
+        terms = (view.name, view.state, ", ".join(view.scopes), experts, _date(view))
+        result.add_row(view.id, view.key, *terms, _budget(view))
     return result
+
+
+def _budget(view: "KeyView") -> str:
+    """What is used of a budget, and of how much: `1200 of 5000 tokens a day`."""
+    if view.budget is None:
+        return "none"
+    per = "in all" if view.budget.per == "total" else f"a {view.budget.per}"
+    units = ("tokens", "usd", "engine_seconds")
+    parts = [
+        f"{0 if view.used is None else getattr(view.used, unit):.6g} of {limit:.6g} {unit.replace('_', ' ')}"
+        for unit in units
+        if (limit := getattr(view.budget, unit)) is not None
+    ]
+    return f"{', '.join(parts)} {per}"
 
 
 def _date(view: "KeyView") -> str:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from api.deps import AppDep
 from api.middleware.strict_json import StrictRoute
 from api.schemas.keys import KeyList, KeyRequest, KeyView, NewKeyView
-from api.views.keys import key_terms, key_view, new_key_view
+from api.views.keys import key_terms, key_view, key_views, new_key_view
 
 PATH = "/v1/keys"
 
@@ -25,9 +25,8 @@ def create_key(body: KeyRequest, app: AppDep) -> NewKeyView:
 
 @router.get(PATH)
 def list_keys(app: AppDep) -> KeyList:
-    """Every key, revoked and expired ones included; the newest first."""
-    now = time.time()
-    return KeyList(data=[key_view(key, now_s=now) for key in app.keys.listed()])
+    """Every key, revoked and expired ones included, with what is used of its budget; the newest first."""
+    return KeyList(data=key_views(app.keys))
 
 
 @router.delete(PATH + "/{key_id}")

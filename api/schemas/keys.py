@@ -29,8 +29,15 @@ class KeyRequest(Wire):
     budget: KeyBudgetWire | None = None
 
 
+class SpendView(Wire):
+    tokens: int
+    usd: float
+    engine_seconds: float
+
+
 class KeyView(Wire):
-    """A key without its secret; `key` shows how that begins."""
+    """A key without its secret; `key` shows how that begins. `used` and `held`: of its budget in the present
+    period, by questions that ended and for those that run; null = nothing yet, or no budget."""
 
     id: str
     object: Literal["muster.key"] = "muster.key"
@@ -45,6 +52,8 @@ class KeyView(Wire):
     requests_per_minute: int | None
     tokens_per_minute: int | None
     budget: KeyBudgetWire | None
+    used: SpendView | None
+    held: SpendView | None
 
 
 class NewKeyView(KeyView):

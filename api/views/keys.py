@@ -1,9 +1,12 @@
 """Keys as they are shown, and as they are asked for."""
 
+import time
 from typing import Any, Literal
 
-from api.schemas.keys import KeyBudgetWire, KeyRequest, KeyView, NewKeyView
+from api.schemas.keys import KeyBudgetWire, KeyRequest, KeyView, NewKeyView, SpendView
 from orchestrator.domain.keys import ApiKey, KeyBudget, KeyTerms, Period, Scope
+from orchestrator.domain.spending import Account, Spend
+from orchestrator.services.keys import Keys
 
 
 def key_terms(request: KeyRequest) -> KeyTerms:
@@ -18,15 +21,22 @@ def key_terms(request: KeyRequest) -> KeyTerms:
     )
 
 
-def key_view(key: ApiKey, *, now_s: float) -> KeyView:
-    return KeyView(**_fields(key, now_s))
+def key_view(key: ApiKey, account: Account | None = None, *, now_s: float) -> KeyView:
+    return KeyView(**_fields(key, now_s, account))
+
+
+def key_views(keys: Keys) -> list[KeyView]:
+    """Every key, the newest first."""
+    listed, now = keys.listed(), time.time()
+    accounts = keys.accounts(listed)
+    return [key_view(key, accounts.get(key.id), now_s=now) for key in listed]
 
 
 def new_key_view(key: ApiKey, secret: str) -> NewKeyView:
     return NewKeyView(**_fields(key, key.created_at), secret=secret)
 
 
-def _fields(key: ApiKey, now_s: float) -> dict[str, Any]:
+def _fields(key: ApiKey, now_s: float, account: Account | None = None) -> dict[str, Any]:
     terms = key.terms
     return {
         "id": key.id,
@@ -41,7 +51,13 @@ def _fields(key: ApiKey, now_s: float) -> dict[str, Any]:
         "requests_per_minute": terms.requests_per_minute,
         "tokens_per_minute": terms.tokens_per_minute,
         "budget": None if terms.budget is None else _budget_wire(terms.budget),
+        "used": None if account is None else _spend_view(account.used),
+        "held": None if account is None else _spend_view(account.held),
     }
+
+
+def _spend_view(spend: Spend) -> SpendView:
+    return SpendView(tokens=spend.tokens, usd=spend.usd, engine_seconds=spend.engine_s)
 
 
 def _state(key: ApiKey, now_s: float) -> Literal["valid", "expired", "revoked"]:

@@ -39,6 +39,14 @@ class Spend(NamedTuple):
 NOTHING = Spend()
 
 
+class Account(NamedTuple):
+    """Spending of a key in the present period of its budget: what was used, and what is held for open
+    questions."""
+
+    used: Spend = NOTHING
+    held: Spend = NOTHING
+
+
 class ExpertCost(NamedTuple):
     """Costs of one expert: USD per token, its longest output, its engine."""
 

@@ -1,8 +1,10 @@
 """Keys on the books."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from orchestrator.domain.keys import ApiKey
+from orchestrator.domain.spending import Account
 
 
 class KeyStore(Protocol):
@@ -22,6 +24,9 @@ class KeyStore(Protocol):
         Raises:
             NotFoundError: no such key.
         """
+
+    def accounts(self, keys: Sequence[ApiKey], *, now_s: float) -> dict[str, Account]:
+        """Accounts of those of these keys that have a budget and used it in its present period."""
 
     def has_any(self) -> bool:
         """True if a key was ever made, revoked ones included."""

@@ -4,7 +4,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from orchestrator.domain.keys import (
     KEYLESS,
@@ -16,6 +16,7 @@ from orchestrator.domain.keys import (
     is_secret,
     shown_of,
 )
+from orchestrator.domain.spending import Account
 from orchestrator.errors import InputError, InvalidKeyError, UnknownNameError
 from orchestrator.ports.clock import Clock, EpochClock
 from orchestrator.ports.keys import KeyStore
@@ -77,6 +78,10 @@ class Keys:
     def listed(self) -> list[ApiKey]:
         """Every key, the newest first."""
         return self._store.listed()
+
+    def accounts(self, keys: Sequence[ApiKey]) -> dict[str, Account]:
+        """Accounts of those of these keys that have a budget and used it in its present period."""
+        return self._store.accounts(keys, now_s=self._now_s())
 
     def revoke(self, key_id: str) -> ApiKey:
         """End a key for good. Other processes notice within `KNOWN_S`.

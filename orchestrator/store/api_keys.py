@@ -1,13 +1,16 @@
 """The store of keys: `ports.KeyStore` over the same database."""
 
 import hmac
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select, update
 
 from orchestrator.domain.keys import ApiKey, nothing_found
+from orchestrator.domain.spending import Account
 from orchestrator.store.codec import checked_name, is_name, shown, to_json
 from orchestrator.store.database import Database
 from orchestrator.store.key_tables import api_key
+from orchestrator.store.spending import accounts_of
 
 
 class SqlKeyStore:
@@ -47,6 +50,9 @@ class SqlKeyStore:
             return key
 
         return self._db.transact(write)
+
+    def accounts(self, keys: Sequence[ApiKey], *, now_s: float) -> dict[str, Account]:
+        return self._db.fetch(lambda conn: accounts_of(conn, keys, now_s=now_s))
 
     def has_any(self) -> bool:
         wanted = select(api_key.c.id).limit(1)

@@ -16,15 +16,16 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from orchestrator.domain.assignments import Ask, Job, QueryState, Response
 from orchestrator.domain.keys import ApiKey, KeyBudget
-from orchestrator.domain.spending import NOTHING, Costs, Spend, Tariff, no_room, period_of
+from orchestrator.domain.spending import NOTHING, Account, Costs, Spend, Tariff, no_room, period_of
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
-from orchestrator.store.database import inline, insert_or_ignore, insert_or_replace
+from orchestrator.store.database import chunked, inline, insert_or_ignore, insert_or_replace
 from orchestrator.store.key_tables import api_key, key_spending, query_spending
 
 _UNLIMITED = Spend(2**62, 1e300, 1e300)
 _USED = ("used_tokens", "used_usd", "used_engine_s")
 _HELD = ("held_tokens", "held_usd", "held_engine_s")
+KEYS_AT_ONCE = 500
 _PAID = ("paid_tokens", "paid_usd", "paid_engine_s")
 
 
@@ -137,8 +138,19 @@ def forget(conn: Connection, query_pks: Sequence[int]) -> None:
     conn.execute(delete(query_spending).where(among(query_spending.c.query_pk, query_pks)))
 
 
-def left_of(conn: Connection, key_id: str, budget: KeyBudget, period: str) -> Spend:
-    """Rest of a budget in a period, neither used nor held."""
+def accounts_of(conn: Connection, keys: Iterable[ApiKey], *, now_s: float) -> dict[str, Account]:
+    """Accounts of those of these keys that have a budget and used it in its present period."""
+    period_by = {k.id: period_of(k.terms.budget, now_s) for k in keys if k.terms.budget is not None}
+    b = key_spending.c
+    found = {}
+    for some in chunked(sorted(period_by), KEYS_AT_ONCE):
+        for row in conn.execute(select(key_spending).where(b.key_id.in_(some))):
+            if row.period == period_by[row.key_id]:
+                found[row.key_id] = Account(_spend(row, _USED), _spend(row, _HELD))
+    return found
+
+
+def _left_of(conn: Connection, key_id: str, budget: KeyBudget, period: str) -> Spend:
     b = key_spending.c
     row = conn.execute(select(key_spending).where(b.key_id == key_id, b.period == period)).first()
     taken = NOTHING if row is None else _spend(row, _USED).plus(_spend(row, _HELD))
@@ -179,7 +191,7 @@ def _hold_all(conn: Connection, wishes: Sequence[Wish]) -> dict[int, str]:
             if _take(conn, payer, period, wish.more):
                 groups.append([wish])
             else:
-                left = left_of(conn, payer.key_id, payer.budget, period)
+                left = _left_of(conn, payer.key_id, payer.budget, period)
                 why[wish.query_pk] = no_room(payer.budget, wish.more, left)
     _note(conn, [wish for group in groups for wish in group])
     return why

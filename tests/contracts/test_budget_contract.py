@@ -262,6 +262,23 @@ def test_nothing_is_counted_where_there_is_no_budget(
     assert database.fetch(lambda conn: conn.execute(select(key_spending)).all()) == []
 
 
+def test_an_account_says_what_was_used_and_what_is_held(store: SqlJobStore, database: Database) -> None:
+    make_key(database, tokens=1000)
+    make_key(database, "idle", tokens=1000)
+    make_key(database, "free")
+    submit(store, 2)
+    ask(store)
+    respond(store)
+    finish(store)
+    submit(store, job_id="more")
+    ask(store)
+    keys = SqlKeyStore(database)
+    accounts = keys.accounts(keys.listed(), now_s=2.0)
+    assert accounts.keys() == {"one"}
+    assert (accounts["one"].used.tokens, accounts["one"].held.tokens) == (2 * USED, CALL)
+    assert accounts["one"].used.usd == pytest.approx(0.5)
+
+
 def test_one_key_takes_nothing_of_anothers_budget(store: SqlJobStore, database: Database) -> None:
     for key_id in ("one", "two"):
         make_key(database, key_id, tokens=CALL)

@@ -1,8 +1,10 @@
 """Keys in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.domain.keys import ApiKey, nothing_found
+from orchestrator.domain.spending import Account
 
 
 @dataclass
@@ -28,6 +30,9 @@ class FakeKeyStore:
                 self.by_digest[digest] = key.replaced(revoked_at=now_s)
                 return self.by_digest[digest]
         raise nothing_found("key", key_id)
+
+    def accounts(self, keys: Sequence[ApiKey], *, now_s: float) -> dict[str, Account]:
+        return {}
 
     def has_any(self) -> bool:
         return bool(self.by_digest)

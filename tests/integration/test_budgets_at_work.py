@@ -91,3 +91,12 @@ def test_lines_of_a_batch_fail_one_by_one(app: App, client: TestClient) -> None:
         if "insufficient_quota" in line
     ]
     assert len(failed) == counts["failed"]
+
+
+def test_the_list_of_keys_says_what_is_used(app: App, client: TestClient) -> None:
+    headers = bearer(app, tokens=500)
+    used = client.post("/v1/chat/completions", json=chat(), headers=headers).json()["usage"]["total_tokens"]
+    admin = app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))[1]
+    listed = client.get("/v1/keys", headers={"authorization": f"Bearer {admin}"}).json()["data"]
+    [key] = [one for one in listed if (one["budget"] or {}).get("tokens") == 500]
+    assert (key["used"]["tokens"], key["held"]["tokens"]) == (used, 0)

@@ -58,6 +58,7 @@ def test_a_key_is_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]) ->
     assert listed == {name: value for name, value in made.items() if name != "secret"}
     assert (listed["scopes"], listed["experts"], listed["state"]) == (["ask", "batch"], ["org/beta"], "valid")
     assert listed["budget"] == {"per": "day", "tokens": 7, "usd": 0.5, "engine_seconds": 8.0}
+    assert (listed["used"], listed["held"]) == (None, None)
     assert listed["expires_at"] - listed["created_at"] == pytest.approx(90 * 86_400, abs=5)
     assert run(capsys, "keys", "revoke", made["id"])["state"] == "revoked"
     assert run(capsys, "keys", "list")[0]["state"] == "revoked"
