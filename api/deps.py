@@ -14,18 +14,24 @@ from orchestrator.errors import MissingScopeError
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def get_app(request: Request) -> App:
+def app_of(request: Request) -> App:
+    """The app that answers this server's requests."""
     app: App = request.app.state.muster
     return app
 
 
-def get_feed(request: Request) -> JobFeed:
+async def get_app(request: Request) -> App:
+    """The same as a dependency; those that look nothing up are `async`, since others cost a thread each."""
+    return app_of(request)
+
+
+async def get_feed(request: Request) -> JobFeed:
     """The feed of jobs that all event streams of this server read."""
     feed: JobFeed = request.app.state.feed
     return feed
 
 
-def get_started(request: Request) -> int:
+async def get_started(request: Request) -> int:
     """Time at which this server was made, in seconds since 1970."""
     started: int = request.app.state.started
     return started
@@ -55,7 +61,7 @@ def own_job(job_id: str, request: Request) -> str:
     Raises:
         NotFoundError: no such job.
     """
-    owner = get_app(request).jobs.job(job_id).job.owner
+    owner = app_of(request).jobs.job(job_id).job.owner
     require_own(owner, _caller(request), kind="job", name=job_id)
     return job_id
 

@@ -277,13 +277,13 @@ def _fate(error: Exception) -> Fate:
     return Fate.FREE
 
 
-def get_underway(request: Request) -> Underway:
+async def get_underway(request: Request) -> Underway:
     """Keyed requests that this server answers."""
     underway: Underway = request.app.state.underway
     return underway
 
 
-def get_once(
+async def get_once(
     request: Request,
     app: AppDep,
     caller: CallerDep,

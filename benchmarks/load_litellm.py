@@ -7,8 +7,13 @@ PYTHON has litellm, and nothing of Muster. It asks an OpenAI-compatible server; 
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks.reporting import finish
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.reporting import finish, option_parser
 
 
 async def measure(url: str, n_concurrent: int, n_rounds: int) -> list[float]:
@@ -32,6 +37,14 @@ async def measure(url: str, n_concurrent: int, n_rounds: int) -> list[float]:
     return [seconds for took in found for seconds in took]
 
 
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = option_parser(__doc__)
+    parser.add_argument("url", help="where the server's API begins")
+    parser.add_argument("concurrent", type=int)
+    parser.add_argument("rounds", type=int)
+    options = parser.parse_args(argv)
+    finish({"seconds": asyncio.run(measure(options.url, options.concurrent, options.rounds))})
+
+
 if __name__ == "__main__":
-    server, concurrent, rounds = sys.argv[1:]
-    finish({"seconds": asyncio.run(measure(server, int(concurrent), int(rounds)))})
+    main()

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from orchestrator.errors import InputError
 
 
-def known_params(request: Request) -> None:
+async def known_params(request: Request) -> None:
     """
     Raises:
         InputError: the route has no such parameter.

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import UNDER_WAY, Job, JobProgress, JobState, Response
 from orchestrator.domain.devices import EngineLoad
+from orchestrator.domain.keys import nothing_found
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ports.jobs import AnsweredCall, AnsweredQuery, QueryRecord
 from orchestrator.store import tables as t
-from orchestrator.store.codec import answer_from_json, is_name
+from orchestrator.store.codec import answer_from_json, is_name, shown
 from orchestrator.store.database import Database, chunked, db_now, inline
 from orchestrator.store.steps import calls_of, decision_of_query, responses_of
 from orchestrator.store.submission import job_pk_of
@@ -25,7 +26,16 @@ def progress(conn: Connection, job_id: str) -> JobProgress:
     """Raises:
     NotFoundError: no such job.
     """
-    return _progress(conn.execute(_jobs().where(t.job.c.pk == job_pk_of(conn, job_id))).one())
+    row = conn.execute(_job(), {"id": job_id}).first() if is_name(job_id) else None
+    if row is None:
+        raise nothing_found("job", shown(job_id))
+    return _progress(row)
+
+
+@cache
+def _job() -> Select[Any]:
+    """One job by its `id`; made once, since each question is looked at a few times."""
+    return _jobs().where(t.job.c.id == bindparam("id"))
 
 
 def states_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobState]:
@@ -81,9 +91,13 @@ def answers(database: Database, job_id: str) -> Iterator[AnsweredQuery]:
 
 
 def first_answer(conn: Connection, job_id: str) -> Answer | None:
-    first = _with_answer().where(t.query.c.job_pk == job_pk_of(conn, job_id)).order_by(t.query.c.ix).limit(1)
-    row = conn.execute(first).first()
+    row = conn.execute(_first(), {"job_pk": job_pk_of(conn, job_id)}).first()
     return None if row is None or row.answer is None else _answer(row)
+
+
+@cache
+def _first() -> Select[Any]:
+    return _with_answer().where(t.query.c.job_pk == bindparam("job_pk")).order_by(t.query.c.ix).limit(1)
 
 
 def query_record(conn: Connection, job_id: str, query_id: str | None) -> QueryRecord:

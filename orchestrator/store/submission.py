@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.domain.keys import nothing_found
@@ -21,6 +21,7 @@ CHUNK = 1000
 
 QUERY_COLUMNS = ("job_pk", "ix", "custom_id", "payload", "priority", "stage", "state", "n_outstanding")
 PAYLOAD = QUERY_COLUMNS.index("payload")
+_PK = select(t.job.c.pk).where(t.job.c.id == bindparam("id"))
 
 
 def submit(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
@@ -62,7 +63,7 @@ def job_pk_of(conn: Connection, job_id: str) -> int:
     """Raises:
     NotFoundError: no such job.
     """
-    found = conn.execute(select(t.job.c.pk).where(t.job.c.id == job_id)) if is_name(job_id) else None
+    found = conn.execute(_PK, {"id": job_id}) if is_name(job_id) else None
     pk = None if found is None else found.scalar()
     if pk is None:
         raise nothing_found("job", shown(job_id))

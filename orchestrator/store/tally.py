@@ -13,10 +13,23 @@ through `add_counts`, once in a transaction.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, cast, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Update,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from orchestrator.batching.shares import rank_of, weight_of
 from orchestrator.domain.assignments import UNDER_WAY, JobState
@@ -133,8 +146,7 @@ def add_counts(conn: Connection, counts: Counts) -> None:
     """Add to the counters, in their order, and close the jobs whose last query was answered."""
     for job_pk, group in groupby(sorted(counts.items()), key=lambda item: item[0][0]):
         added = {name: n for (_, name), n in group}
-        values = {name: t.job.c[name] + n for name, n in added.items()}
-        conn.execute(update(t.job).where(t.job.c.pk == job_pk).values(**values))
+        conn.execute(_adding(tuple(added)), {"b_pk": job_pk, **{f"b_{name}": n for name, n in added.items()}})
         if "n_completed" in added or "n_failed" in added:
             close_if_finished(conn, job_pk)
     waiting = {key: moved for key, moved in sorted(counts.moved.items()) if _is_of_share(moved)}
@@ -145,22 +157,33 @@ def add_counts(conn: Connection, counts: Counts) -> None:
     move_work(conn, _work(counts.moved, is_open))
 
 
+@lru_cache
+def _adding(names: tuple[str, ...]) -> Update:
+    values = {name: t.job.c[name] + bindparam(f"b_{name}") for name in names}
+    return update(t.job).where(t.job.c.pk == bindparam("b_pk")).values(**values)
+
+
 def close_if_finished(conn: Connection, job_pk: int) -> None:
     """End a job all of whose queries have ended, as what it was on its way to."""
+    closed = conn.execute(_closing(), {"b_pk": job_pk})
+    if closed.rowcount:
+        _owe_no_bell(conn, job_pk)
+        conn.execute(delete(t.share).where(t.share.c.job_pk == job_pk))
+
+
+@lru_cache
+def _closing() -> Update:
     finished = t.job.c.n_completed + t.job.c.n_failed == t.job.c.n_total
     ended = case(
         (t.job.c.state == JobState.CANCELLING, JobState.CANCELLED.value),
         (t.job.c.state == JobState.EXPIRING, JobState.EXPIRED.value),
         else_=JobState.DONE.value,
     )
-    closed = conn.execute(
+    return (
         update(t.job)
-        .where(t.job.c.pk == job_pk, t.job.c.state.in_(UNDER_WAY), finished)
+        .where(t.job.c.pk == bindparam("b_pk"), t.job.c.state.in_(UNDER_WAY), finished)
         .values(state=ended, finished_at=db_now())
     )
-    if closed.rowcount:
-        _owe_no_bell(conn, job_pk)
-        conn.execute(delete(t.share).where(t.share.c.job_pk == job_pk))
 
 
 def _owe_no_bell(conn: Connection, job_pk: int) -> None:

@@ -99,8 +99,7 @@ class LocalDispatcher:
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Until the job ends or the time is up. Drives the device itself when nobody else does, for work that
         is as urgent: other jobs' batches wait for those who asked for them."""
-        urgency = self._stores.jobs.job(job_id).job.priority
-        return self._drive(job_id, until=self._clock() + timeout_s, min_priority=urgency, on_progress=None)
+        return self._drive(job_id, until=self._clock() + timeout_s, min_priority=None, on_progress=None)
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
@@ -147,8 +146,7 @@ class LocalDispatcher:
 
     def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
         if not self.is_serving:
-            urgency = self._stores.jobs.job(job_id).job.priority
-            self._drive(job_id, until=until, min_priority=urgency, on_progress=None)
+            self._drive(job_id, until=until, min_priority=None, on_progress=None)
         self.notify()
         with self._lookout.waiting(job_id, wake=watch.move) as ending:
             yield from follow(
@@ -160,15 +158,16 @@ class LocalDispatcher:
             )
 
     def _drive(
-        self, job_id: str, *, until: float, min_priority: int, on_progress: OnProgress | None
+        self, job_id: str, *, until: float, min_priority: int | None, on_progress: OnProgress | None
     ) -> JobProgress:
-        """Work, or watch while another thread of this process works."""
+        """Work, or watch while another thread of this process works. `min_priority` None = the job's."""
         progress = self._stores.jobs.job(job_id)
+        urgency = progress.job.priority if min_priority is None else min_priority
         self.notify()
         while not progress.state.is_over and not self._is_over(until):
             if self._driving.acquire(blocking=False):
                 try:
-                    self._loop.leave_below(min_priority)
+                    self._loop.leave_below(urgency)
                     work = partial(self._work, job_id, until=until, on_progress=on_progress)
                     progress = self._aside(work)
                 finally:
