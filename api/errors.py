@@ -152,6 +152,8 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "no_answer": ErrorStatus(422, _REQUEST),
     "poison": ErrorStatus(422, _REQUEST),
     "request_refused": ErrorStatus(400, _REQUEST),
+    "limit_too_low": ErrorStatus(400, _REQUEST),
+    "invalid_output": ErrorStatus(422, _REQUEST),
     "cancelled": ErrorStatus(409, _REQUEST),
     "rate_limited": ErrorStatus(503, _UNAVAILABLE, retry_after_s=5),
     "engine_load_failed": ErrorStatus(503, _UNAVAILABLE),

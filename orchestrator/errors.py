@@ -19,6 +19,8 @@
     │   └── CardError                cards that do not fit the pool or the schema
     ├── RoutingError
     │   └── NoCapableExpertError     nobody in the pool may answer
+    │       ├── NobodyCanError       nobody who may can do what the request asks for
+    │       └── TooDearError         everybody who may costs or takes more than the request allows
     ├── BackendError
     │   ├── EngineLoadError          weights missing, broken, or too large
     │   ├── EngineCrashedError       the engine died under its prompts
@@ -214,6 +216,21 @@ class RoutingError(MusterError):
 
 class NoCapableExpertError(RoutingError):
     code = "no_capable_expert"
+
+
+class NobodyCanError(NoCapableExpertError):
+    """A parameter of a request that no expert has who may be asked; another request is needed."""
+
+    code = "unsupported_parameter"
+
+    def __init__(self, param: str, *, remedy: str) -> None:
+        super().__init__(f"{param}: no expert that may be asked can do this.", param=param, remedy=remedy)
+
+
+class TooDearError(NoCapableExpertError):
+    """A limit of a request that leaves nobody to ask."""
+
+    code = "limit_too_low"
 
 
 class BackendError(MusterError):

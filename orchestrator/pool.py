@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import JsonValue, SecretStr
 
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool
+from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError
 from orchestrator.settings.litellm_keys import PROVIDERS
@@ -61,6 +62,16 @@ def no_parts(backend: str, options: Mapping[str, JsonValue]) -> Sequence[EngineP
     return ()
 
 
+Features = Callable[[str, Mapping[str, JsonValue]], frozenset[Feature]]
+"""(backend, options) to what engines can do beside plain text."""
+
+
+def no_features(backend: str, options: Mapping[str, JsonValue]) -> frozenset[Feature]:
+    """Features of engines that write plain text."""
+    del backend, options
+    return NO_FEATURES
+
+
 ENGINE_DIGITS = 8
 """Of the identity of weights, in the names of merged experts' engines."""
 
@@ -69,22 +80,26 @@ LOCAL = EngineAccess()
 
 
 def build_pool(
-    settings: Settings, *, weights_hash: WeightsHash, remote: Container[str], parts: Parts = no_parts
+    settings: Settings,
+    *,
+    weights_hash: WeightsHash,
+    remote: Container[str],
+    parts: Parts = no_parts,
+    features: Features = no_features,
 ) -> Pool:
     """Experts in file order. A member with `adapter: lora` shares the engine of its `base_model`.
 
     Args:
         remote: backends whose engines run elsewhere.
         parts: of engines that hold several models.
+        features: of engines, beside plain text.
 
     Raises:
         ConfigError: a LoRA member without base model, or a pool in which nobody answers.
     """
     engines: dict[str, Homed] = {}
-    experts = tuple(
-        _expert(member, settings, engines=engines, weights_hash=weights_hash, remote=remote, parts=parts)
-        for member in settings.model_list
-    )
+    means = Means(weights_hash, remote, parts, features)
+    experts = tuple(_expert(member, settings, means, engines) for member in settings.model_list)
     pool = Pool(experts=experts)
     if not pool.answerers:
         raise ConfigError(
@@ -96,7 +111,13 @@ def build_pool(
 
 
 def merged_member(
-    member: Member, settings: Settings, *, weights_hash: WeightsHash, remote: Container[str], parts: Parts
+    member: Member,
+    settings: Settings,
+    *,
+    weights_hash: WeightsHash,
+    remote: Container[str],
+    parts: Parts,
+    features: Features = no_features,
 ) -> Expert:
     """The expert of a member that a merge made: its engine is its own, and named by its weights.
 
@@ -109,7 +130,7 @@ def merged_member(
     Raises:
         ConfigError: a LoRA member without base model.
     """
-    expert = _expert(member, settings, engines={}, weights_hash=weights_hash, remote=remote, parts=parts)
+    expert = _expert(member, settings, Means(weights_hash, remote, parts, features), {})
     weights = expert.weights_hash or content_hash([expert.engine.model, expert.adapter])
     engine = expert.engine.replaced(id=f"{member.model_name}@{weights[:ENGINE_DIGITS]}")
     return expert.replaced(engine=engine)
@@ -151,15 +172,31 @@ class Homed(NamedTuple):
     api_key: SecretStr | None
 
 
-def _expert(
-    member: Member,
-    settings: Settings,
-    *,
-    engines: dict[str, Homed],
-    weights_hash: WeightsHash,
-    remote: Container[str],
-    parts: Parts,
-) -> Expert:
+class Means(NamedTuple):
+    """Means of finding out about members what their rows do not say; as `build_pool` is given them."""
+
+    weights_hash: WeightsHash
+    remote: Container[str]
+    parts: Parts
+    features: Features
+
+
+def _features(member: Member, means: Means) -> frozenset[Feature]:
+    """Features of a member's engine, as far as its model has them, too."""
+    info, backend = member.model_info, backend_of(member)
+    prefills = info.supports_assistant_prefill
+    model = {
+        Feature.TOOLS: info.supports_function_calling,
+        Feature.REASONING_EFFORT: info.supports_reasoning,
+        Feature.STRUCTURED_OUTPUT: info.supports_response_schema is not False,
+        Feature.PREFILL: backend not in means.remote if prefills is None else prefills,
+    }
+    able = means.features(backend, info.muster.options)
+    return frozenset(feature for feature in able if model.get(feature, True))
+
+
+def _expert(member: Member, settings: Settings, means: Means, engines: dict[str, Homed]) -> Expert:
+    weights_hash, remote, parts, _ = means
     info, params = member.model_info, member.litellm_params
     is_lora = info.muster.adapter == "lora"
     if is_lora and not info.base_model:
@@ -185,7 +222,9 @@ def _expert(
         synthesize_prompt=info.muster.synthesize_prompt,
         system_prompt=info.muster.system_prompt,
         max_tokens=params.max_tokens or info.max_output_tokens or Expert.model_fields["max_tokens"].default,
+        most_tokens=params.max_tokens or info.max_output_tokens,
         temperature=params.temperature or 0.0,
+        features=_features(member, means),
         input_cost_per_token=info.input_cost_per_token,
         output_cost_per_token=info.output_cost_per_token,
         params_b=info.params_b,

@@ -88,8 +88,19 @@ class Synthesize:
         texts = [candidate_text(ballot, self._options.max_candidate_chars) for ballot in readable]
         seed = self._context.seed_of(state)
         random.Random(f"{seed}:{state.query.content_hash}").shuffle(texts)
-        call = aggregate_call(self.choose(state), state.query, texts, seed=seed)
+        call = aggregate_call(
+            self.choose(state),
+            state.query,
+            texts,
+            seed=seed,
+            terms=state.terms,
+            stream=self._is_final(state),
+        )
         return Ask(calls=(call,))
+
+    def _is_final(self, state: QueryState) -> bool:
+        """True if what is written will be the answer, so that it may be heard while it is written."""
+        return state.stream and self._options.allow_new and state.query.answer_type is AnswerType.TEXT
 
     def _finish(
         self,

@@ -1,5 +1,6 @@
 """`POST /v1/chat/completions`: a question in OpenAI's form, answered by the experts it needs."""
 
+from collections.abc import Iterable
 from functools import partial
 from urllib.parse import quote
 
@@ -12,9 +13,12 @@ from api.middleware.strict_json import StrictRoute
 from api.schemas.chat_request import ChatRequest
 from api.schemas.chat_response import ChatCompletion
 from api.views import events
-from api.views.chat import Heading, answer_error, chat_completion, chat_content, muster_view
+from api.views.chat import Heading, answer_error, chat_completion, muster_view, with_runs
+from api.views.chat_fields import ignored_fields
+from api.views.chat_history import chat_content
 from api.views.chat_requests import chat_options
-from api.views.chat_streams import Chunks, chat_events, first_part
+from api.views.chat_runs import runs_of
+from api.views.chat_streams import Chunks, Parts, RunParts, chat_events, first_part
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
@@ -42,31 +46,54 @@ async def create_chat_completion(
 async def _completion(
     body: ChatRequest, app: AppDep, caller: CallerDep, request: Request, work: Work
 ) -> Response:
+    server = app.settings.muster.server
     query = chat_query(body, f"chat-{work.unique}")
     job_id = f"ask-{work.unique}"
-    options = chat_options(body).model_copy(update={"job_id": job_id}).by(caller)
+    options = chat_options(body, unknown=server.unknown_fields)
+    options = options.model_copy(update={"job_id": job_id}).by(caller)
     composition = app.asking.resolve(options.model, allowed=options.allowed)
-    timeout_s = chat_timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
+    timeout_s = chat_timeout(body.muster.timeout_s, server.request_timeout_s)
+    ignored = ignored_fields(body, app.pool.answerers)
     request.state.decision_id = job_id
     heading = Heading(f"chatcmpl-{work.unique}", work.created, body.model, f"fp_{app.pool.fingerprint}")
-    extras = partial(muster_view, job_id=job_id, composition=composition)
+    extras = partial(
+        muster_view,
+        job_id=job_id,
+        composition=composition,
+        ignored=ignored,
+        explains=body.muster.explain is not False,
+    )
+    older = bool(body.functions)
+    headers = {"x-muster-ignored": names_header(ignored)} if ignored else {}
     left = partial(app.asking.leave, job_id)
+    runs = runs_of(query, body.n or 1, options.seed)
     if body.stream:
-        usage = body.stream_options is not None and body.stream_options.include_usage
-        chunks = Chunks(heading, muster=extras, include_usage=usage)
-        parts = app.asking.stream(query, options, timeout_s=timeout_s, stay=work.stay)
+        usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+        chunks = Chunks(heading, muster=extras, include_usage=usage, older=older)
+        asking = app.asking
+        parts: Parts | RunParts = (
+            asking.stream(query, options, timeout_s=timeout_s, stay=work.stay)
+            if len(runs) == 1
+            else asking.stream_runs(runs, options, timeout_s=timeout_s, stay=work.stay)
+        )
         first = await work.wait(partial(first_part, parts), left=left)
         return StreamingResponse(
             chat_events(first, parts, chunks, on_broken=work.broken),
             media_type=events.MEDIA_TYPE,
-            headers=events.HEADERS,
+            headers={**events.HEADERS, **headers},
         )
-    ask = partial(app.asking.ask, query, options, timeout_s=timeout_s, stay=work.stay)
-    answer = await work.wait(ask, left=left)
-    if answer.error_code is not None:
-        raise answer_error(answer)
-    completion = chat_completion(answer, heading, muster=extras(answer))
-    headers = {"x-muster-experts": experts_header(answer)}
+    if len(runs) == 1:
+        ask = partial(app.asking.ask, query, options, timeout_s=timeout_s, stay=work.stay)
+        answers: tuple[Answer, ...] = (await work.wait(ask, left=left),)
+        if answers[0].error_code is not None:
+            raise answer_error(answers[0])
+    else:
+        ask_runs = partial(app.asking.ask_runs, runs, options, timeout_s=timeout_s, stay=work.stay)
+        answers = (await work.wait(ask_runs, left=left)).answers
+    completion = chat_completion(
+        answers[0], heading, muster=with_runs(extras, answers), others=answers[1:], older=older
+    )
+    headers["x-muster-experts"] = experts_header(*answers)
     return Response(completion.model_dump_json(), media_type="application/json", headers=headers)
 
 
@@ -88,7 +115,12 @@ def chat_timeout(wanted_s: float | None, most_s: float) -> float:
     return most_s if wanted_s is None else wanted_s
 
 
-def experts_header(answer: Answer) -> str:
-    """Ids joined by commas, percent-encoded where a header could not carry them."""
-    ids = answer.decision.expert_ids if answer.decision else ()
-    return ",".join(quote(expert_id, safe="/:@.-_ ") for expert_id in dict.fromkeys(ids))
+def experts_header(*answers: Answer) -> str:
+    """Ids of the experts that were asked."""
+    decisions = [answer.decision for answer in answers if answer.decision is not None]
+    return names_header(expert_id for decision in decisions for expert_id in decision.expert_ids)
+
+
+def names_header(names: Iterable[str]) -> str:
+    """Names joined by commas, each once, percent-encoded where a header could not carry them."""
+    return ",".join(quote(name, safe="/:@.-_ ") for name in dict.fromkeys(names))

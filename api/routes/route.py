@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from api.deps import AppDep, CallerDep
 from api.middleware.strict_json import StrictRoute
 from api.schemas.route import RouteRequest, RouteView
-from api.views.chat import chat_content
+from api.views.chat_history import chat_content
 from api.views.route import route_view
 from orchestrator.errors import InputError
 from orchestrator.questions.fields import build_query

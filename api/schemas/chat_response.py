@@ -2,8 +2,14 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from api.schemas.base import Wire
 from api.schemas.decisions import DecisionView
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class VoteView(Wire):
@@ -39,7 +45,8 @@ class FusionView(Wire):
 
 
 class MusterView(Wire):
-    """Muster's part of a chat completion, in one object."""
+    """Muster's part of a chat completion, in one object. `ignored`: fields of the request that had no effect;
+    `runs`: of a request for several choices, this part of each."""
 
     job_id: str
     composition: str
@@ -54,21 +61,60 @@ class MusterView(Wire):
     answered_by: str | None
     n_calls: int
     usage_by_role: dict[str, RoleUsage]
+    ignored: list[str] = Field(default_factory=list)
     fusion: FusionView | None = None
+    runs: list["MusterView"] | None = Field(default=None, exclude_if=_is_none)
+
+
+class CalledFunction(Wire):
+    name: str
+    arguments: str
+
+
+class CalledTool(Wire):
+    """A call of a tool; `index` in streams only."""
+
+    index: int | None = Field(default=None, exclude_if=_is_none)
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
 
 
 class AssistantMessage(Wire):
+    """`reasoning_content`: what the model thought, where its engine tells that apart; `function_call`: where
+    the request has `functions`."""
+
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
-    tool_calls: None = None
+    tool_calls: list[CalledTool] | None = None
+    function_call: CalledFunction | None = Field(default=None, exclude_if=_is_none)
+    reasoning_content: str | None = Field(default=None, exclude_if=_is_none)
+
+
+class TopLogprob(Wire):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprobView(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class LogprobsView(Wire):
+    content: list[TokenLogprobView]
+    refusal: None = None
+
+
+Finish = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class Choice(Wire):
     index: int = 0
     message: AssistantMessage
-    finish_reason: Literal["stop", "length"] = "stop"
-    logprobs: None = None
+    finish_reason: Finish = "stop"
+    logprobs: LogprobsView | None = None
 
 
 class PromptDetails(Wire):
@@ -108,13 +154,16 @@ class Delta(Wire):
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: list[CalledTool] | None = None
+    function_call: CalledFunction | None = None
+    reasoning_content: str | None = None
 
 
 class ChunkChoice(Wire):
     index: int = 0
     delta: Delta = Delta()
-    finish_reason: Literal["stop", "length"] | None = None
-    logprobs: None = None
+    finish_reason: Finish | None = None
+    logprobs: LogprobsView | None = None
 
 
 class ChatChunk(Wire):

@@ -7,7 +7,8 @@ from pydantic import (
 )
 
 from api.schemas.base import Wire
-from api.schemas.chat_request import AnswerTypeName, ChatMessage
+from api.schemas.chat_messages import ChatMessage
+from api.schemas.chat_request import AnswerTypeName
 from api.schemas.decisions import DecisionView
 
 

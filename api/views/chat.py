@@ -1,27 +1,31 @@
 """Answers as chat completions."""
 
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from api.schemas.chat_request import ChatMessage
 from api.schemas.chat_response import (
     AssistantMessage,
+    CalledFunction,
+    CalledTool,
     ChatCompletion,
     Choice,
+    Finish,
     FusionStepView,
     FusionView,
+    LogprobsView,
     MusterView,
     RoleUsage,
+    TokenLogprobView,
+    TopLogprob,
     UsageView,
     VoteView,
 )
 from api.views.decisions import decision_view
-from orchestrator.domain.answers import Answer, FinishReason, Usage, Vote
+from orchestrator.domain.answers import Answer, FinishReason, Usage, Vote, total_usage
 from orchestrator.domain.fusions import FusionTrace
+from orchestrator.domain.logprobs import TokenLogprob
 from orchestrator.domain.names import short_name
-from orchestrator.domain.queries import Message
 from orchestrator.errors import AnswerFailedError
-from orchestrator.questions.chats import conversation
 
 
 def answer_error(answer: Answer) -> AnswerFailedError:
@@ -29,12 +33,19 @@ def answer_error(answer: Answer) -> AnswerFailedError:
     return AnswerFailedError(answer.error or "no expert answered.", code=answer.error_code)
 
 
-def muster_view(answer: Answer, *, job_id: str, composition: str) -> MusterView:
+def muster_view(
+    answer: Answer,
+    *,
+    job_id: str,
+    composition: str,
+    ignored: Sequence[str] = (),
+    explains: bool = True,
+) -> MusterView:
     return MusterView(
         job_id=job_id,
         composition=short_name(composition),
         recruits=list(answer.decision.expert_ids) if answer.decision else [],
-        reasons=decision_view(answer.decision) if answer.decision else None,
+        reasons=decision_view(answer.decision) if answer.decision and explains else None,
         votes=[_vote_view(vote) for vote in answer.votes],
         value=answer.value,
         confidence=answer.confidence,
@@ -44,6 +55,7 @@ def muster_view(answer: Answer, *, job_id: str, composition: str) -> MusterView:
         answered_by=answer.answered_by,
         n_calls=answer.n_calls,
         usage_by_role={role: _role_usage(usage) for role, usage in answer.usage_by_role.items()},
+        ignored=list(ignored),
         fusion=None if answer.fusion is None else _fusion_view(answer.fusion),
     )
 
@@ -86,23 +98,73 @@ class Heading(NamedTuple):
     system_fingerprint: str
 
 
-def chat_completion(answer: Answer, heading: Heading, *, muster: MusterView) -> ChatCompletion:
-    """An answer in OpenAI's form."""
-    message = AssistantMessage(content=answer.text)
+def chat_completion(
+    answer: Answer,
+    heading: Heading,
+    *,
+    muster: MusterView,
+    others: Sequence[Answer] = (),
+    older: bool = False,
+) -> ChatCompletion:
+    """An answer in OpenAI's form.
+
+    Args:
+        others: further choices.
+        older: calls of tools are shown in the form that `functions` have.
+    """
+    answers = (answer, *others)
     return ChatCompletion(
         **heading._asdict(),
-        choices=[Choice(message=message, finish_reason=finish_reason(answer))],
-        usage=usage_view(answer),
+        choices=[_choice(each, index, older=older) for index, each in enumerate(answers)],
+        usage=usage_view(*answers),
         muster=muster,
     )
 
 
-def finish_reason(answer: Answer) -> Literal["stop", "length"]:
+def _choice(answer: Answer, index: int, *, older: bool) -> Choice:
+    calls = called_tools(answer)
+    message = AssistantMessage(
+        content=answer.text or (None if calls else ""),
+        tool_calls=None if older else calls or None,
+        function_call=calls[0].function if older and calls else None,
+        reasoning_content=answer.reasoning or None,
+    )
+    finish = finish_reason(answer, older=older)
+    return Choice(index=index, message=message, finish_reason=finish, logprobs=logprobs_view(answer))
+
+
+def called_tools(answer: Answer) -> list[CalledTool]:
+    return [
+        CalledTool(id=call.id, function=CalledFunction(name=call.name, arguments=call.arguments))
+        for call in answer.tool_calls
+    ]
+
+
+def finish_reason(answer: Answer, *, older: bool = False) -> Finish:
+    if answer.tool_calls:
+        return "function_call" if older else "tool_calls"
     return "length" if answer.finish_reason is FinishReason.LENGTH else "stop"
 
 
-def usage_view(answer: Answer) -> UsageView:
-    usage = answer.usage
+def logprobs_view(answer: Answer) -> LogprobsView | None:
+    if not answer.logprobs:
+        return None
+    return LogprobsView(
+        content=[
+            TokenLogprobView(
+                **_logprob(token.chosen).model_dump(), top_logprobs=[_logprob(other) for other in token.top]
+            )
+            for token in answer.logprobs
+        ]
+    )
+
+
+def _logprob(token: TokenLogprob) -> TopLogprob:
+    return TopLogprob(token=token.token, logprob=token.logprob, bytes=list(token.token.encode()))
+
+
+def usage_view(*answers: Answer) -> UsageView:
+    usage = total_usage(answer.usage for answer in answers)
     return UsageView(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
@@ -110,8 +172,7 @@ def usage_view(answer: Answer) -> UsageView:
     )
 
 
-def chat_content(messages: Iterable[ChatMessage]) -> dict[str, object]:
-    """`question` (the last message, the user's) and `context`; `developer` is another name of `system`."""
-    return conversation(
-        [Message(role="system" if m.role == "developer" else m.role, content=m.content) for m in messages]
-    )
+def with_runs(view: Callable[[Answer], MusterView], answers: Sequence[Answer]) -> MusterView:
+    """Muster's part of a completion with several choices: the first one's, and each of them in `runs`."""
+    views = [view(answer) for answer in answers]
+    return views[0] if len(views) == 1 else views[0].model_copy(update={"runs": views})

@@ -3,17 +3,27 @@
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from typing import Any, TypeVar
 
 import anyio
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from api.errors import error_body
-from api.schemas.chat_response import ChatChunk, ChunkChoice, Delta, MusterView
-from api.views.chat import Heading, answer_error, finish_reason, usage_view
+from api.schemas.chat_response import CalledTool, ChatChunk, ChunkChoice, Delta, MusterView
+from api.views.chat import (
+    Heading,
+    answer_error,
+    called_tools,
+    finish_reason,
+    logprobs_view,
+    usage_view,
+    with_runs,
+)
 from api.views.events import PING, PING_S
 from orchestrator.domain.answers import Answer
 from orchestrator.errors import InternalError, MusterError
+from orchestrator.services.asking import Runs
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +31,12 @@ HOLD_S = PING_S
 """How long a stream waits for its first word before it begins: what fails until then has a status."""
 DONE = "data: [DONE]\n\n"
 
+Part = str | Answer | Runs
+P = TypeVar("P", bound=Part)
 Parts = Generator[str | Answer, None, None]
 """Of `Asking.stream`."""
+RunParts = Generator[str | Runs, None, None]
+"""Of `Asking.stream_runs`."""
 
 
 class Chunks:
@@ -31,11 +45,18 @@ class Chunks:
     Args:
         muster: our own part of the completion.
         include_usage: a chunk with the usage follows the last choice, and the others say that they have none.
+        older: calls of tools are shown in the form that `functions` have.
     """
 
     def __init__(
-        self, heading: Heading, *, muster: Callable[[Answer], MusterView], include_usage: bool
+        self,
+        heading: Heading,
+        *,
+        muster: Callable[[Answer], MusterView],
+        include_usage: bool,
+        older: bool = False,
     ) -> None:
+        self._older = older
         self._heading = heading
         self._muster = muster
         self._include_usage = include_usage
@@ -49,10 +70,45 @@ class Chunks:
         return self._event(ChunkChoice(index=0, delta=Delta(content=text), finish_reason=None))
 
     def closing(self, answer: Answer) -> Iterator[str]:
-        last = ChunkChoice(index=0, delta=Delta(), finish_reason=finish_reason(answer))
-        yield self._event(last, muster=self._muster(answer))
+        yield from self._ending(answer, index=0, muster=self._muster(answer))
+        yield from self._end(answer)
+
+    def several(self, answers: Sequence[Answer]) -> Iterator[str]:
+        """Choices that come whole, one after the other."""
+        muster = with_runs(self._muster, answers)
+        for index, answer in enumerate(answers):
+            role: dict[str, Any] = {} if index == 0 else {"role": "assistant"}
+            whole = Delta(content=answer.text, **role)
+            yield self._event(ChunkChoice(index=index, delta=whole, finish_reason=None))
+            yield from self._ending(answer, index=index, muster=muster if index == len(answers) - 1 else None)
+        yield from self._end(*answers)
+
+    def _ending(self, answer: Answer, *, index: int, muster: MusterView | None) -> Iterator[str]:
+        """What came apart from the text, and why the choice ends."""
+        if answer.reasoning:
+            told = Delta(reasoning_content=answer.reasoning)
+            yield self._event(ChunkChoice(index=index, delta=told, finish_reason=None))
+        calls = called_tools(answer)
+        if calls:
+            yield self._event(ChunkChoice(index=index, delta=self._called(calls), finish_reason=None))
+        last = ChunkChoice(index=index, delta=Delta(), finish_reason=finish_reason(answer, older=self._older))
+        logprobs = logprobs_view(answer)
+        if logprobs is not None:
+            last = last.model_copy(update={"logprobs": logprobs})
+        yield self._event(last, **({} if muster is None else {"muster": muster}))
+
+    def _called(self, calls: Sequence[CalledTool]) -> Delta:
+        if self._older:
+            return Delta(function_call=calls[0].function)
+        numbered = [
+            CalledTool(index=i, id=call.id, type=call.type, function=call.function)
+            for i, call in enumerate(calls)
+        ]
+        return Delta(tool_calls=numbered)
+
+    def _end(self, *answers: Answer) -> Iterator[str]:
         if self._include_usage:
-            yield self._event(usage=usage_view(answer))
+            yield self._event(usage=usage_view(*answers))
         yield DONE
 
     def _event(self, *choices: ChunkChoice, **extras: object) -> str:
@@ -63,7 +119,7 @@ class Chunks:
         return f"data: {chunk.model_dump_json(exclude_unset=True)}\n\n"
 
 
-def first_part(parts: Parts, *, hold_s: float = HOLD_S) -> str | Answer:
+def first_part(parts: Generator[P, None, None], *, hold_s: float = HOLD_S) -> P:
     """The first part that says something, or an empty one after `hold_s`.
 
     Raises:
@@ -77,8 +133,8 @@ def first_part(parts: Parts, *, hold_s: float = HOLD_S) -> str | Answer:
 
 
 async def chat_events(
-    first: str | Answer,
-    parts: Parts,
+    first: P,
+    parts: Generator[P, None, None],
     chunks: Chunks,
     *,
     ping_s: float = PING_S,
@@ -117,19 +173,21 @@ def error_event(error: MusterError) -> str:
     return f"data: {json.dumps(error_body(error))}\n\n"
 
 
-def _events(part: str | Answer, chunks: Chunks) -> Iterator[str]:
+def _events(part: Part, chunks: Chunks) -> Iterator[str]:
     if isinstance(part, Answer):
         return chunks.closing(part)
+    if isinstance(part, Runs):
+        return chunks.several(part.answers)
     return iter([chunks.text(part) if part else PING])
 
 
-def _checked(part: str | Answer) -> str | Answer:
+def _checked(part: P) -> P:
     if isinstance(part, Answer) and part.error_code is not None:
         raise answer_error(part)
     return part
 
 
-async def _after(first: str | Answer, rest: AsyncIterator[str | Answer]) -> AsyncIterator[str | Answer]:
+async def _after(first: P, rest: AsyncIterator[P]) -> AsyncIterator[P]:
     yield first
     async for part in rest:
         yield part

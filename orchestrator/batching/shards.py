@@ -9,7 +9,7 @@ from orchestrator.domain.queries import rough_tokens
 
 def estimated_tokens(call: Call) -> int:
     """Tokens of the prompt, from its length, and of the longest output."""
-    return rough_tokens(sum(len(m.content) for m in call.messages)) + call.sampling.max_tokens
+    return rough_tokens(sum(m.n_chars for m in call.messages)) + call.sampling.expected_tokens
 
 
 def group_by_engine(assignments: Iterable[Assignment]) -> dict[str, list[Assignment]]:

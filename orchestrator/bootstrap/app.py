@@ -73,7 +73,7 @@ from orchestrator.store.migrations import HEAD
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from skills.profiler import Profiler, check_labelled
 from workers.backends.fusion import mixed_members
-from workers.backends.registry import REMOTE_BACKENDS, get_backend, parts_of
+from workers.backends.registry import REMOTE_BACKENDS, features_of, get_backend, parts_of
 from workers.checkpoints.identity import weights_hash
 from workers.device.wiring import DeviceSetup
 from workers.dispatch.local import LocalDispatcher
@@ -98,7 +98,9 @@ class App:
         Args:
             applicants: experts that are tried here, and are nobody of the pool elsewhere.
         """
-        pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
+        pool = build_pool(
+            settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of, features=features_of
+        )
         check_references(settings, pool)
         tighten_folder(settings.muster.data_dir)
         self._database = open_database(settings.database_url)

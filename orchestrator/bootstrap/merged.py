@@ -16,7 +16,7 @@ from orchestrator.pool import merged_member
 from orchestrator.ports.merging import MergedExperts
 from orchestrator.settings.members import Member
 from orchestrator.settings.schema import Settings
-from workers.backends.registry import REMOTE_BACKENDS, parts_of
+from workers.backends.registry import REMOTE_BACKENDS, features_of, parts_of
 from workers.checkpoints.identity import weights_hash
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,12 @@ def _with(joined: Joined, one: MergedExpert) -> Joined:
             raise ConfigError(f"there is no folder '{place}'.", remedy="Bring it back, or merge again.")
     settings = joined.settings.model_copy(update={"model_list": (*joined.settings.model_list, member)})
     expert = merged_member(
-        member, settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of
+        member,
+        settings,
+        weights_hash=weights_hash,
+        remote=REMOTE_BACKENDS,
+        parts=parts_of,
+        features=features_of,
     )
     if expert.engine.id in joined.pool.engines:
         raise ConfigError(

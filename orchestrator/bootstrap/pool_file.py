@@ -25,7 +25,7 @@ from orchestrator.settings.yaml_lines import Document, KeyPath
 from skills.grading.grader import GRADERS, AnswerGrader
 from skills.vocabulary import load_vocabulary
 from workers.backends.fusion import mixed_members
-from workers.backends.registry import REMOTE_BACKENDS, check_options, parts_of
+from workers.backends.registry import REMOTE_BACKENDS, check_options, features_of, parts_of
 from workers.checkpoints.identity import weights_hash
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
@@ -52,7 +52,9 @@ def check_pool_file(path: Path) -> CheckedFile:
     settings, document = load_with_lines(path)
     mistakes = list(_file_mistakes(settings, document))
     try:
-        pool = build_pool(settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of)
+        pool = build_pool(
+            settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of, features=features_of
+        )
         check_references(settings, pool)
     except ConfigError as error:
         found = error.mistakes if isinstance(error, MistakesError) else (error,)

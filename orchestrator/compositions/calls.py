@@ -1,10 +1,12 @@
 """Calls: the messages and the sampling that ask an expert or an aggregator."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from orchestrator import prompts
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
+    MOST_TOKENS,
     Call,
     CallRole,
     Job,
@@ -12,7 +14,9 @@ from orchestrator.domain.assignments import (
     Sampling,
 )
 from orchestrator.domain.experts import Expert
+from orchestrator.domain.features import Feature
 from orchestrator.domain.queries import Message, Query
+from orchestrator.domain.terms import LONGEST, NO_TERMS, Terms
 from orchestrator.domain.values import seed_of
 
 
@@ -29,13 +33,22 @@ def expert_call(
     return Call(
         expert_id=expert.id,
         role=CallRole.EXPERT,
-        messages=prompts.expert(query, style=expert.prompt, system_prompt=expert.system_prompt),
+        messages=prompts.expert(
+            query,
+            style=expert.prompt,
+            system_prompt=expert.system_prompt,
+            calls_tools=Feature.TOOLS in expert.features,
+        ),
         sampling=Sampling(
-            max_tokens=min(job.max_tokens or expert.max_tokens, expert.max_tokens),
+            **length(expert, job.max_tokens)._asdict(),
             temperature=expert.temperature if job.temperature is None else job.temperature,
             top_p=1.0 if job.top_p is None else job.top_p,
             stop=job.stop,
+            extras=job.extras,
+            logprobs=job.logprobs,
+            reasoning_effort=job.reasoning_effort if Feature.REASONING_EFFORT in expert.features else None,
             structured_output=job.structured_output,
+            tools=prompts.defused_tools(job.tools),
             seed=call_seed(job.seed, query, expert.id, sample_ix),
             stream=stream,
             trace=job.trace,
@@ -45,19 +58,52 @@ def expert_call(
     )
 
 
+class Length(NamedTuple):
+    """Longest output, in tokens; `fits`: or what the context leaves beside the prompt, if that is less."""
+
+    max_tokens: int
+    fits: bool = False
+
+
+def length(expert: Expert, wanted: int | None) -> Length:
+    """The longest output of a call that asks for `wanted` tokens, `LONGEST` = as many as fit, None = it says
+    nothing: no more than the pool gives, and where it sets no limit, than the context holds."""
+    most = expert.most_tokens
+    if wanted is None:
+        return Length(expert.max_tokens)
+    if most is not None:
+        return Length(most if wanted == LONGEST else min(wanted, most))
+    if wanted != LONGEST and wanted <= expert.max_tokens:
+        return Length(wanted)
+    context = min(expert.engine.max_model_len, MOST_TOKENS)
+    return Length(context if wanted == LONGEST else min(wanted, context), fits=True)
+
+
 def length_notes(job: Job, experts: Sequence[Expert]) -> tuple[str, ...]:
     """Note where a request asks for longer responses than the pool gives: these end at the pool's limit."""
-    limits = {e.id: e.max_tokens for e in experts if e.max_tokens < (job.max_tokens or 0)}
+    limits = {e.id: e.most_tokens for e in experts if (e.most_tokens or MOST_TOKENS) < (job.max_tokens or 0)}
     if not limits:
         return ()
     said = ", ".join(f"{expert_id} {limit}" for expert_id, limit in limits.items())
     return (f"max_tokens {job.max_tokens} is more than the pool gives, in tokens: {said}",)
 
 
-def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, seed: int) -> Call:
+def aggregate_call(
+    expert: Expert,
+    query: Query,
+    candidates: Sequence[str],
+    *,
+    seed: int,
+    terms: Terms = NO_TERMS,
+    stream: bool = False,
+) -> Call:
     """The call that asks an aggregator to write the final answer from candidate answers.
 
     Its fence is new with every call, and its seed is not.
+
+    Args:
+        terms: that hold for the query; of them, what the final text must keep to.
+        stream: somebody reads it while it is written.
     """
     return Call(
         expert_id=expert.id,
@@ -68,7 +114,9 @@ def aggregate_call(expert: Expert, query: Query, candidates: Sequence[str], *, s
         sampling=Sampling(
             max_tokens=expert.max_tokens,
             temperature=expert.temperature,
+            stop=terms.stop,
             seed=call_seed(seed, query, expert.id, 0),
+            stream=stream,
         ),
     )
 
@@ -91,15 +139,17 @@ def further_call(
         temperature: None = the expert's.
     """
     own_words = role in (CallRole.SAMPLE, CallRole.DISCUSS)
-    limit = state.max_tokens if own_words and state.max_tokens else expert.max_tokens
+    asked = length(expert, state.max_tokens) if own_words else Length(expert.max_tokens)
     drawn = seed_of([seed, state.query.content_hash, expert.id, role, state.stage, sample_ix])
     return Call(
         expert_id=expert.id,
         role=role,
         messages=messages,
         sampling=Sampling(
-            max_tokens=min(limit, expert.max_tokens),
+            **asked._asdict(),
             temperature=expert.temperature if temperature is None else temperature,
+            top_p=(state.terms.top_p or 1.0) if own_words else 1.0,
+            stop=state.terms.stop if own_words else (),
             seed=drawn,
         ),
         sample_ix=sample_ix,

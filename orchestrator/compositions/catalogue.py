@@ -67,6 +67,7 @@ class Parts(NamedTuple):
     Attributes:
         reader: None where the router reads no text.
         temperature: of the recruits' sampling, unless a job sets its own; None = each expert's.
+        quoting: gives one expert's words, where a question may be asked of one only.
     """
 
     reader: SkillReader | None
@@ -76,6 +77,7 @@ class Parts(NamedTuple):
     waves: Pace | None
     temperature: float | None
     abstain_below: float | None
+    quoting: Aggregator | None = None
 
 
 class Catalogue:
@@ -214,6 +216,7 @@ class Catalogue:
             quotes=parts.quotes,
             waves=parts.waves,
             abstain_below=parts.abstain_below,
+            quoting=parts.quoting,
         )
 
     def _parts(self, shape: Shape) -> Parts:
@@ -283,6 +286,7 @@ class Catalogue:
             waves=_pace(aggregator, spec),
             temperature=spec.temperature,
             abstain_below=spec.abstain_below,
+            quoting=self._quoting(voting),
         )
 
     def later_engines(self, job: Job) -> tuple[str, ...]:
@@ -307,6 +311,10 @@ class Catalogue:
             for name, spec in STOCK_COMPOSITIONS.items()
             if self._pool.aggregators or not self._asks_model(spec)
         }
+
+    def _quoting(self, voting: AggregatorContext) -> Aggregator | None:
+        row = self._aggregators.get(ONLY.aggregator)
+        return None if row is None else row.make(voting, {})
 
     def _aggregator_row(self, spec: CompositionSettings) -> AggregatorRow:
         if spec.aggregator not in self._aggregators:

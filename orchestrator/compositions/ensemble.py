@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+from orchestrator.compositions.alone import alone, asks_one, called, with_details
 from orchestrator.compositions.calls import error_answer, expert_call, length_notes
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.stand_ins import with_stand_ins
@@ -34,6 +35,8 @@ class Ensemble:
         quotes: a lone recruit's words will be the answer; nobody else is asked.
         waves: whom to ask first, and when to ask reserves; None = all recruits at once, and no reserve.
         abstain_below: confidence under which an answer is withheld; None = never.
+        quoting: gives the words of the one expert that a question on such terms is asked of; None = the
+            aggregator does.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Ensemble:
         quotes: bool = False,
         waves: Pace | None = None,
         abstain_below: float | None = None,
+        quoting: Aggregator | None = None,
     ) -> None:
         self.name = name
         self._pool = pool
@@ -58,6 +62,7 @@ class Ensemble:
         self._job = job
         self._waves = waves
         self._abstain_below = abstain_below
+        self._quoting = quoting or aggregator
 
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         steps: dict[int, Step] = {}
@@ -99,9 +104,15 @@ class Ensemble:
         }
 
     def _opening(self, state: QueryState, decision: Decision) -> Ask:
-        if self._waves is not None:
+        if asks_one(state.query, self._terms(state.query)):
+            decision = alone(decision)
+        elif self._waves is not None:
             decision = self._waves.opened(state, decision)
         return Ask(calls=self._expert_calls(state.query, decision.expert_ids, decision), decision=decision)
+
+    def _terms(self, query: Query) -> Job:
+        """What holds for a query."""
+        return self._job.under(query.terms)
 
     def _annotation(self, query: Query) -> Ask | None:
         return self._reader.calls(query) if self._reader is not None else None
@@ -113,14 +124,15 @@ class Ensemble:
             read = self._reader.read(queries, responses)
         else:
             read = [RoutingInput(query, (), _NO_VECTOR) for query in queries]
-        return [item._replace(terms=self._job.under(item.query.terms)) for item in read]
+        return [item._replace(terms=self._terms(item.query)) for item in read]
 
     def _expert_calls(self, query: Query, expert_ids: Sequence[str], decision: Decision) -> tuple[Call, ...]:
         mixtures = {recruit.expert_id: recruit.mixture for recruit in decision.recruits}
         asked: dict[str, int] = {}
         calls = []
-        job = self._job.under(query.terms)
-        stream = job.stream and self._quotes and len(expert_ids) == 1
+        job = self._terms(query)
+        quotes = self._quotes or asks_one(query, job)
+        stream = job.stream and quotes and len(expert_ids) == 1
         for expert_id in expert_ids:
             expert, sample_ix = self._pool.known[expert_id], asked.get(expert_id, 0)
             mixture = mixtures.get(expert_id, ())
@@ -137,8 +149,9 @@ class Ensemble:
 
     def _in_flight(self, state: QueryState) -> InFlight:
         """The query with what its job asks of an aggregator's calls, and its experts' responses."""
-        job = self._job.under(state.query.terms)
-        ours = {"seed": job.seed, "max_tokens": job.max_tokens}
+        job = self._terms(state.query)
+        stream = job.stream and self._abstain_below is None
+        ours = {"seed": job.seed, "max_tokens": job.max_tokens, "terms": job, "stream": stream}
         state = self._without_gone(state).model_copy(update=ours)
         return state, [r for r in state.responses if r.role is CallRole.EXPERT]
 
@@ -156,7 +169,7 @@ class Ensemble:
             return step
         recruits = state.decision.expert_ids if state.decision else ()
         by_id = self._pool.by_id
-        job = self._job.under(state.query.terms)
+        job = self._terms(state.query)
         notes = length_notes(job, [by_id[expert_id] for expert_id in recruits if expert_id in by_id])
         answer = step.answer.model_copy(
             update={
@@ -165,7 +178,7 @@ class Ensemble:
                 "fusion": fusion_of(step.answer, responses),
             }
         )
-        return Done(answer=withheld(answer, below=self._abstain_below))
+        return Done(answer=withheld(with_details(answer, responses), below=self._abstain_below))
 
     def _replaced(self, state: QueryState, responses: Sequence[Response]) -> Decision | None:
         """The decision with stand-ins for experts that could not be asked; None = there are none."""
@@ -185,6 +198,9 @@ class Ensemble:
         self, state: QueryState, responses: Sequence[Response], aggregator: Aggregator
     ) -> Decision | Ask | Done:
         """The aggregator's step, or the decision with more reserves recruited."""
+        if asks_one(state.query, state.terms):
+            answer = called(state, responses)
+            return self._quoting.step(state, responses) if answer is None else Done(answer=answer)
         if self._waves is None:
             return aggregator.step(state, responses)
         return self._waves.next(state, responses)

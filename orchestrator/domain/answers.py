@@ -8,7 +8,9 @@ from pydantic import Field, JsonValue
 
 from orchestrator.domain.cards import Interval
 from orchestrator.domain.fusions import FusionTrace
+from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.domain.skills import SkillTag
+from orchestrator.domain.tools import ToolCall
 from orchestrator.domain.values import Value
 
 NO_ANSWER = "no_answer"
@@ -79,6 +81,7 @@ class Decision(Value):
 class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
     ABORT = "abort"
     ERROR = "error"
 
@@ -113,7 +116,7 @@ class Answer(Value):
     """The final answer of a query.
 
     Attributes:
-        text: what to show. Empty only when `error` is set.
+        text: what to show. Empty only when `error` is set, or in place of `tool_calls`.
         value: canonical form (choice: the letter), None when no expert gave a readable answer.
         confidence: calibrated probability that `value` is right, where the aggregator estimates one.
         degraded: fewer experts answered than were recruited, or a fallback was used; `notes` say what.
@@ -121,6 +124,8 @@ class Answer(Value):
         answered_by: the expert whose words `text` is; None for a composed answer.
         finish_reason: of the response that `text` comes from; LENGTH = it was cut off.
         fusion: how `answered_by` came to its words, where that is a fusion.
+        tool_calls: that the answer asks for; `reasoning`: what was thought before it, where that was told
+            apart; `logprobs`: of its tokens. All of them are of `answered_by`.
     """
 
     text: str
@@ -138,6 +143,9 @@ class Answer(Value):
     error_code: str | None = None
     error: str | None = None
     fusion: FusionTrace | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    logprobs: tuple[TokenLogprobs, ...] = ()
     extras: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property

@@ -7,9 +7,12 @@ from typing import NamedTuple, Self
 from pydantic import Field
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
+from orchestrator.domain.features import Feature
 from orchestrator.domain.fusions import FusionTrace
+from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.domain.queries import Message, Query
-from orchestrator.domain.terms import StructuredOutput, Terms
+from orchestrator.domain.terms import NO_TERMS, SamplingExtras, StructuredOutput, Terms
+from orchestrator.domain.tools import ToolCall, ToolUse
 from orchestrator.domain.values import Value
 from orchestrator.errors import ContextExceededError, InputError
 
@@ -36,27 +39,54 @@ BACKGROUND, BATCH, INTERACTIVE = -10, 0, 10
 """Priorities: larger goes first; what is in the background is served when nothing else is to do."""
 
 
+MOST_TOKENS = 1_000_000
+EXPECTED_TOKENS = 4096
+"""Longest output that is planned for where it is only bounded by what fits."""
+
+
 class Sampling(Value):
     """temperature 0 = greedy; seed makes sampling repeatable, per request, whatever batch it runs in.
 
+    `fits`: `max_tokens` is lowered to what the context leaves beside the prompt; else a prompt beside which
+    it does not fit fails.
     `logprobs`: log probabilities of each output token and of so many likeliest ones in its place.
-    Not every backend can do that, or structured output: one that cannot fails the request.
+    Not every backend can do that, `extras`, `tools` or structured output: one that cannot fails the request.
     `stream`: somebody reads the text while it is written; `trace`: a fusion is to say what it chose at each
     token. Neither changes the text.
     `mixture`: experts of a store by `twin`, with their shares: one composed adapter for this call; or members
     of a fusion, with their strengths.
     """
 
-    max_tokens: int = Field(default=512, ge=1, le=1_000_000)
+    max_tokens: int = Field(default=512, ge=1, le=MOST_TOKENS)
+    fits: bool = False
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     seed: int = 0
     stop: tuple[str, ...] = ()
+    extras: SamplingExtras | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
+    reasoning_effort: str | None = None
     structured_output: StructuredOutput | None = None
+    tools: ToolUse | None = None
     stream: bool = False
     trace: bool = False
     mixture: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def expected_tokens(self) -> int:
+        """Tokens of output that are planned for."""
+        return min(self.max_tokens, EXPECTED_TOKENS) if self.fits else self.max_tokens
+
+    @property
+    def needs(self) -> frozenset[Feature]:
+        """Features that an engine needs for it."""
+        wanted = {
+            Feature.LOGPROBS: self.logprobs,
+            Feature.STRUCTURED_OUTPUT: self.structured_output,
+            Feature.TOOLS: self.tools,
+        }
+        found = frozenset(feature for feature, value in wanted.items() if value is not None)
+        return found if self.extras is None else found | self.extras.features
 
 
 class Call(Value):
@@ -91,7 +121,8 @@ MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code})
 
 class Response(Value):
     """Outcome of a call. `error_code` is set when no usable text exists: an abstention. `fusion`: what the
-    text cost its members, where the expert is one."""
+    text cost its members, where the expert is one; `reasoning`: what was thought, where the engine tells that
+    apart from the text."""
 
     expert_id: str
     role: CallRole
@@ -104,6 +135,9 @@ class Response(Value):
     error_code: str | None = None
     error: str | None = None
     fusion: FusionTrace | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -120,8 +154,8 @@ class QueryState(Value):
 
     `stage` counts the steps taken; `responses` are those of all stages so far, in call order. `seed`: the
     job's, of what an aggregator draws for this query; None = the aggregator's own. `max_tokens`: the job's,
-    of experts that an aggregator hears again; None = each expert's. `attempt`: how often the present step
-    has failed.
+    of experts that an aggregator hears again; None = each expert's. `terms`: that hold for the query;
+    `stream`: somebody reads its answer while it is written. `attempt`: how often the present step has failed.
     """
 
     id: int
@@ -132,6 +166,8 @@ class QueryState(Value):
     responses: tuple[Response, ...] = ()
     seed: int | None = None
     max_tokens: int | None = None
+    terms: Terms = NO_TERMS
+    stream: bool = False
     attempt: int = 0
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from pydantic import Field, JsonValue
 
+from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.domain.values import Value, content_hash
 
 
@@ -57,7 +58,9 @@ class Expert(Value):
 
     `adapter` is a LoRA directory applied over the engine's base weights. `fingerprint` identifies
     the weights and serving options: outcomes measured for one fingerprint never count for another.
-    Costs are USD per token.
+    Costs are USD per token. `max_tokens` is the longest response where nobody asks for another length;
+    `most_tokens` the longest that the pool gives, None = what fits. `features`: what its engine can do beside
+    plain text.
     """
 
     id: str = Field(min_length=1, max_length=256)
@@ -68,7 +71,9 @@ class Expert(Value):
     synthesize_prompt: str = "full"
     system_prompt: str | None = None
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
+    most_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    features: frozenset[Feature] = NO_FEATURES
     input_cost_per_token: float = Field(default=0.0, ge=0.0)
     output_cost_per_token: float = Field(default=0.0, ge=0.0)
     params_b: float | None = Field(default=None, gt=0)

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from orchestrator.domain.terms import Terms
+from orchestrator.domain.tools import ToolCall
 from orchestrator.domain.values import Value, content_hash
 
 MAX_OPTIONS = 26
@@ -35,8 +36,17 @@ class AnswerType(StrEnum):
 
 
 class Message(Value):
-    role: Literal["system", "user", "assistant"]
+    """A turn of a conversation. `tool_calls`: of an assistant; `tool_call_id`: which of them a tool's turn
+    is the result of."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+    @property
+    def n_chars(self) -> int:
+        return len(self.content) + sum(len(call.name) + len(call.arguments) for call in self.tool_calls)
 
 
 def _is_blank(text: str) -> bool:
@@ -48,7 +58,8 @@ class Query(Value):
 
     `answer` is the reference (choice: 0-based option index; code: unit tests as Python source),
     present only in labelled sets and never shown to an expert. `context` holds the messages that
-    came before the question in a conversation. `domain` and `skills` are labels of a data set:
+    came before the question in a conversation, `after` those that came after it: calls of tools, what these
+    gave, and the beginning of the answer. `domain` and `skills` are labels of a data set:
     for reports, never for routing. `candidates` are answers to choose from: questions of the aggregator
     exam (methods 1.4) have them. `terms`: how it is to be answered, where it is not as its job says;
     `endpoint`: path of OpenAI's API in whose form the answer is told, "" = our own form. Both are no part of
@@ -63,6 +74,7 @@ class Query(Value):
     domain: str | None = None
     skills: tuple[str, ...] = ()
     context: tuple[Message, ...] = ()
+    after: tuple[Message, ...] = ()
     candidates: tuple[str, ...] = ()
     terms: Terms | None = None
     endpoint: str = ""
@@ -99,6 +111,11 @@ class Query(Value):
             raise ValueError(f"answer of a choice is an option index 0..{len(self.options) - 1}")
         return self
 
+    @property
+    def is_begun(self) -> bool:
+        """True if the conversation ends in the beginning of the answer."""
+        return bool(self.after) and self.after[-1].role == "assistant" and not self.after[-1].tool_calls
+
     @cached_property
     def text(self) -> str:
         """The question as an expert and the router read it: options follow as lettered lines."""
@@ -113,7 +130,8 @@ class Query(Value):
                 self.question,
                 self.options,
                 self.answer_type,
-                [m.model_dump() for m in self.context],
+                [m.model_dump(exclude_defaults=True) for m in self.context],
                 self.candidates,
+                *([[m.model_dump(exclude_defaults=True) for m in self.after]] if self.after else []),
             ]
         )

@@ -10,7 +10,9 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.engines import Blame
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.fusions import FusionTrace
+from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.domain.queries import Message
+from orchestrator.domain.tools import ToolCall
 
 
 class GenerationRequest(NamedTuple):
@@ -33,23 +35,10 @@ class Tokens(NamedTuple):
     text: str
 
 
-class TokenLogprob(NamedTuple):
-    """A token's text and log probability: natural logarithm, finite."""
-
-    token: str
-    logprob: float
-
-
-class TokenLogprobs(NamedTuple):
-    """An output token, and the likeliest ones in its place, likeliest first."""
-
-    chosen: TokenLogprob
-    top: tuple[TokenLogprob, ...]
-
-
 class Finished(NamedTuple):
     """A request's full output. `finish_reason` LENGTH marks a truncated text; `logprobs` has an entry
-    per token if `Sampling.logprobs` asks for them; `fusion` is there if the engine is a fusion."""
+    per token if `Sampling.logprobs` asks for them; `fusion` is there if the engine is a fusion;
+    `reasoning` is what the model thought, where its engine tells that apart."""
 
     id: str
     text: str
@@ -57,6 +46,8 @@ class Finished(NamedTuple):
     usage: Usage
     logprobs: tuple[TokenLogprobs, ...] = ()
     fusion: FusionTrace | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
 
 
 class Failed(NamedTuple):

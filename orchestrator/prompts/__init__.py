@@ -9,6 +9,7 @@ from orchestrator.prompts.fencing import draw_fence, without_fence
 from orchestrator.prompts.judging import COMPACT, checklist, compare, decide, judge, verify
 from orchestrator.prompts.shots import Shot, with_shots
 from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, synthesize
+from orchestrator.prompts.tools import defused_tools
 
 __all__ = [
     "COMPACT",
@@ -25,6 +26,7 @@ __all__ = [
     "consult",
     "decide",
     "defuse",
+    "defused_tools",
     "draw_fence",
     "expert",
     "has_aside",

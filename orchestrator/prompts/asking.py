@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from orchestrator.domain.queries import AnswerType, Message, Query
 from orchestrator.prompts.defusing import defuse, defused
+from orchestrator.prompts.histories import without_tools
 from orchestrator.tables import NameTable
 
 ANSWER_FORMS: Mapping[AnswerType, str] = {
@@ -31,16 +32,23 @@ _STYLES: Mapping[str, Callable[[Query], str]] = {"instruct": _instruct, "plain":
 EXPERT_STYLES = NameTable("prompt", _STYLES, param="muster.prompt")
 
 
-def expert(query: Query, *, style: str, system_prompt: str | None = None) -> tuple[Message, ...]:
+def expert(
+    query: Query, *, style: str, system_prompt: str | None = None, form: str = "", calls_tools: bool = False
+) -> tuple[Message, ...]:
     """Messages that ask one expert a query.
 
     Args:
         style: `instruct` states the form of the answer (for general models), `plain` asks the bare
             question (for models trained on bare questions, and for chats).
+        form: of the answer, as the request wants it; in place of the style's own words. "" = it says nothing.
+        calls_tools: the expert reads calls of tools; else they are shown to it as texts.
 
     Raises:
         UnknownNameError: no such style.
     """
     system = (Message(role="system", content=system_prompt),) if system_prompt else ()
-    question = Message(role="user", content=EXPERT_STYLES.find(style)(query))
-    return (*system, *defused(query.context), question)
+    asked = EXPERT_STYLES.find(style)(query)
+    if form:
+        asked = f"{defuse(query.text)}\n\n{form}"
+    turns = (*defused(query.context), Message(role="user", content=asked), *defused(query.after))
+    return (*system, *(turns if calls_tools else without_tools(turns)))

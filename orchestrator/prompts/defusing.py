@@ -71,7 +71,17 @@ def defuse(text: str) -> str:
 
 def defused(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Earlier turns of a conversation: whoever wrote them, they are data by now."""
-    return tuple(m.model_copy(update={"content": defuse(m.content)}) for m in messages)
+    return tuple(_defused(message) for message in messages)
+
+
+def _defused(message: Message) -> Message:
+    changes: dict[str, object] = {"content": defuse(message.content)}
+    if message.tool_calls:
+        changes["tool_calls"] = tuple(
+            call.model_copy(update={"name": defuse(call.name), "arguments": defuse(call.arguments)})
+            for call in message.tool_calls
+        )
+    return message.model_copy(update=changes)
 
 
 def is_control(token: str) -> bool:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from orchestrator.domain.queries import Message, Query
 from orchestrator.prompts.asking import ANSWER_FORMS
-from orchestrator.prompts.defusing import defuse, defused
+from orchestrator.prompts.defusing import defuse
 from orchestrator.prompts.fencing import asked, fenced, is_data
+from orchestrator.prompts.histories import history
 from orchestrator.prompts.judging import COMPACT
 from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, compact
 
@@ -103,4 +104,4 @@ def consult(instruction: str) -> tuple[Message, ...]:
 
 def _asked(query: Query, parts: Sequence[str]) -> tuple[Message, ...]:
     content = "\n\n".join(part for part in parts if part)
-    return (*defused(query.context), Message(role="user", content=content))
+    return (*history(query), Message(role="user", content=content))

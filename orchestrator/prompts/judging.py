@@ -7,8 +7,9 @@ shows the question and the candidates only, and the reply is the answer that the
 from collections.abc import Sequence
 
 from orchestrator.domain.queries import Message, Query
-from orchestrator.prompts.defusing import defuse, defused
+from orchestrator.prompts.defusing import defuse
 from orchestrator.prompts.fencing import asked, fenced, is_data
+from orchestrator.prompts.histories import history
 from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, compact
 
 COMPACT = "compact"
@@ -114,4 +115,4 @@ def _asked(
             ending,
         )
         content = "\n\n".join(parts)
-    return (*defused(query.context), Message(role="user", content=content))
+    return (*history(query), Message(role="user", content=content))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from orchestrator.domain.queries import Message, Query
 from orchestrator.prompts.asides import without_asides
 from orchestrator.prompts.asking import ANSWER_FORMS
-from orchestrator.prompts.defusing import defuse, defused
+from orchestrator.prompts.defusing import defuse
 from orchestrator.prompts.fencing import asked, fenced, is_data
+from orchestrator.prompts.histories import history
 from orchestrator.tables import NameTable
 
 HEADING = "Candidates:"
@@ -60,4 +61,4 @@ def synthesize(query: Query, candidates: Sequence[str], *, style: str, fence: st
         UnknownNameError: no such style.
     """
     content = SYNTHESIZE_STYLES.find(style)(query, candidates, fence)
-    return (*defused(query.context), Message(role="user", content=content))
+    return (*history(query), Message(role="user", content=content))

@@ -9,14 +9,47 @@ from orchestrator.errors import InputError
 
 
 def conversation(messages: Sequence[Message]) -> dict[str, object]:
-    """`question` and `context` of a chat: the last message must be the user's.
+    """`question`, `context` and `after` of a chat: the user's last message, those before and those after it.
+
+    What comes after are calls of tools with their results, or the beginning of the answer.
 
     Raises:
-        InputError: no messages, or a last one that is not the user's.
+        InputError: no message of the user's, a last one that is the system's, a call without its result, or
+            a result of no call.
     """
-    if not messages or messages[-1].role != "user":
-        raise InputError("the last message must have the role 'user'", param="messages")
-    return {"question": messages[-1].content, "context": tuple(messages[:-1])}
+    last = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
+    if last is None:
+        raise InputError("a message with the role 'user' is needed.", param="messages")
+    if messages[-1].role == "system":
+        raise InputError("the last message must not be the system's: move it up.", param="messages")
+    _check_calls(messages)
+    asked: dict[str, object] = {"question": messages[last].content, "context": tuple(messages[:last])}
+    after = tuple(messages[last + 1 :])
+    if after and after[-1].role == "assistant" and not after[-1].content:
+        after = after[:-1]  # nothing is begun
+    return {**asked, "after": after} if after else asked
+
+
+def _check_calls(messages: Sequence[Message]) -> None:
+    waiting: set[str] = set()
+    for place, message in enumerate(messages):
+        if message.role == "tool":
+            if message.tool_call_id not in waiting:
+                raise InputError(
+                    f"messages.{place}: the result of a call that no message before it makes.",
+                    param=f"messages.{place}.tool_call_id",
+                    remedy="Send the assistant's message with its tool_calls, too.",
+                )
+            waiting.discard(message.tool_call_id)
+        elif waiting:
+            break
+        waiting |= {call.id for call in message.tool_calls}
+    if waiting:
+        raise InputError(
+            f"messages: a call of a tool has no result ({min(waiting)[:64]}).",
+            param="messages",
+            remedy="Send a message with the role 'tool' for each of the tool_calls.",
+        )
 
 
 def parse_messages(messages: Sequence[object]) -> list[Message]:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError
 
-_NOT_FROM_OUTSIDE = frozenset({"context", "candidates", "terms", "endpoint"})
+_NOT_FROM_OUTSIDE = frozenset({"after", "context", "candidates", "terms", "endpoint"})
 
 
 def parse_query(data: Mapping[str, object]) -> Query:
@@ -39,7 +39,7 @@ def build_query(
     """A query from wire fields; options without an answer type make it a choice.
 
     Args:
-        content: `question`, and `context` of a conversation.
+        content: `question`, and `context` and `after` of a conversation.
         answer_type: a value of `AnswerType`; checked here.
         prefix: of the fields named in errors, e.g. `muster.`.
 

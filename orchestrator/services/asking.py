@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import suppress
 from enum import Enum
+from typing import NamedTuple
 
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.domain.answers import Answer, Decision
@@ -11,7 +12,13 @@ from orchestrator.domain.keys import KEYLESS, Caller
 from orchestrator.domain.names import AUTO, ROUTE_PREFIX
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
-from orchestrator.errors import GenerationTimeoutError, MusterError, NotFoundError, RoutingError
+from orchestrator.errors import (
+    AnswerFailedError,
+    GenerationTimeoutError,
+    MusterError,
+    NotFoundError,
+    RoutingError,
+)
 from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import AnsweredQuery, JobStore
@@ -29,6 +36,12 @@ class Stay(Enum):
     BRIEF = "brief"
     KEPT = "kept"
     AGAIN = "again"
+
+
+class Runs(NamedTuple):
+    """Answers of several runs of one question, those that failed left out; never empty."""
+
+    answers: tuple[Answer, ...]
 
 
 class Asking:
@@ -104,11 +117,63 @@ class Asking:
             UnknownNameError: no such model.
         """
         job = self._question(options)
-        self._put(job, query, stay)
+        self._put(job, [query], stay)
         self._dispatcher.wait(job.id, timeout_s=timeout_s)
         answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
         self._on_answered(job.owner, answer)
         return answer
+
+    def ask_runs(
+        self,
+        runs: Sequence[Query],
+        options: AskOptions = DEFAULT_OPTIONS,
+        *,
+        timeout_s: float = ASK_TIMEOUT_S,
+        stay: Stay = Stay.BRIEF,
+    ) -> Runs:
+        """`ask` of one question several times, in one job: the queries differ in id and seed.
+
+        Raises:
+            AnswerFailedError: every run failed.
+            GenerationTimeoutError, UnknownNameError: as `ask`.
+        """
+        job = self._question(options)
+        self._put(job, runs, stay)
+        self._dispatcher.wait(job.id, timeout_s=timeout_s)
+        return self._runs(job.id, timeout_s=timeout_s, stay=stay)
+
+    def stream_runs(
+        self,
+        runs: Sequence[Query],
+        options: AskOptions = DEFAULT_OPTIONS,
+        *,
+        timeout_s: float = ASK_TIMEOUT_S,
+        stay: Stay = Stay.BRIEF,
+    ) -> Generator[str | Runs, None, None]:
+        """`ask_runs` with an empty part about every second until all have ended: answers come whole."""
+        job = self._question(options)
+        with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
+            self._put(job, runs, stay)
+            try:
+                for _ in told:
+                    yield ""
+            except GeneratorExit:
+                if stay is Stay.BRIEF:
+                    self.leave(job.id)
+                raise
+        yield self._runs(job.id, timeout_s=timeout_s, stay=stay)
+
+    def _runs(self, job_id: str, *, timeout_s: float, stay: Stay) -> Runs:
+        if not self._store.job(job_id).state.is_over:
+            raise self._too_late(job_id, timeout_s=timeout_s, stay=stay)
+        answers = [item.answer for item in self._store.answers(job_id)]
+        good = tuple(answer for answer in answers if answer.error_code is None)
+        if not good:
+            raise AnswerFailedError(answers[0].error or "every run failed.", code=answers[0].error_code)
+        if len(good) < len(answers):
+            note = f"{len(answers) - len(good)} of {len(answers)} runs failed"
+            good = (good[0].model_copy(update={"notes": (*good[0].notes, note)}), *good[1:])
+        return Runs(good)
 
     def leave(self, job_id: str) -> None:
         """Cancel a question that nobody waits for any more; whoever waits in `ask` returns. One that was
@@ -139,7 +204,7 @@ class Asking:
         job = self._question(options, stream=True)
         draft = Draft()
         with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
-            self._put(job, query, stay)
+            self._put(job, [query], stay)
             try:
                 for pieces in told:
                     yield draft.add(pieces)
@@ -153,11 +218,11 @@ class Asking:
             yield draft.finish(answer.text)
         yield answer
 
-    def _put(self, job: Job, query: Query, stay: Stay) -> None:
+    def _put(self, job: Job, queries: Sequence[Query], stay: Stay) -> None:
         if stay is Stay.AGAIN and self._is_stored(job.id):
             self._dispatcher.notify()
         else:
-            self._submitter.put(job, [query])
+            self._submitter.put(job, queries)
 
     def _is_stored(self, job_id: str) -> bool:
         try:
@@ -182,19 +247,23 @@ class Asking:
     def _answer(self, job_id: str, *, timeout_s: float, stay: Stay) -> Answer:
         """What a question came to; without an answer by now it is cancelled, unless it is to stay."""
         answer = self._store.answer(job_id)
-        if answer is None and stay is not Stay.BRIEF:
-            raise GenerationTimeoutError(
+        if answer is None:
+            raise self._too_late(job_id, timeout_s=timeout_s, stay=stay)
+        return answer
+
+    def _too_late(self, job_id: str, *, timeout_s: float, stay: Stay) -> GenerationTimeoutError:
+        """The end of a question that has no answer by now."""
+        if stay is not Stay.BRIEF:
+            return GenerationTimeoutError(
                 f"no answer within {timeout_s:g} s; the question goes on.",
                 remedy="Ask again with the same Idempotency-Key.",
             )
-        if answer is None:
-            self._store.cancel(job_id)
-            raise GenerationTimeoutError(
-                f"no answer within {timeout_s:g} s.",
-                remedy="Ask again, or allow more time: `muster.timeout_s` of a request (up to the server's "
-                "`muster.server.request_timeout_s`), `--timeout` on the command line.",
-            )
-        return answer
+        self._store.cancel(job_id)
+        return GenerationTimeoutError(
+            f"no answer within {timeout_s:g} s.",
+            remedy="Ask again, or allow more time: `muster.timeout_s` of a request (up to the server's "
+            "`muster.server.request_timeout_s`), `--timeout` on the command line.",
+        )
 
 
 def _decision_of(item: AnsweredQuery) -> Decision:

@@ -5,11 +5,14 @@ from collections.abc import Callable, Collection, Iterable
 
 from orchestrator.domain.assignments import BATCH, Job
 from orchestrator.domain.experts import Pool
-from orchestrator.domain.names import composition_of
+from orchestrator.domain.names import EXPERT_PREFIX, composition_of
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
+from orchestrator.domain.terms import Terms
+from orchestrator.errors import UnknownNameError
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import JobStore
+from orchestrator.routing.parts.abilities import nobody_can
 
 
 class Submitter:
@@ -79,9 +82,11 @@ class Submitter:
             compositions: that queries of the job name.
 
         Raises:
-            UnknownNameError: no such model.
+            UnknownNameError: no such model, or no such expert.
+            NobodyCanError: what is asked for is nothing that an expert of it can do.
         """
         named = self.resolve(options.model, allowed=options.allowed)
+        self._require_able(named, options)
         said = {"seed": self._seed, **options.said, "composition": prefix + named}
         return Job(
             id=options.job_id or f"{kind}-{uuid.uuid4().hex}",
@@ -97,6 +102,19 @@ class Submitter:
             allowed=options.allowed,
             **said,
         )
+
+    def _require_able(self, composition: str, terms: Terms) -> None:
+        """Refuse at the door whom the pool does not have, and what no expert has; who exactly may be asked,
+        routing knows."""
+        unknown = next((name for name in terms.experts if name not in self._pool.by_id), None)
+        if unknown is not None:
+            raise UnknownNameError("expert", unknown, self._pool.by_id, param="muster.experts")
+        if not terms.needs:
+            return
+        only = composition.removeprefix(EXPERT_PREFIX)
+        experts = [self._pool.by_id[only]] if only != composition else list(self._pool.answerers)
+        if not any(terms.needs <= expert.features for expert in experts):
+            raise nobody_can(terms.needs, experts)
 
     def put(self, job: Job, queries: Iterable[Query]) -> None:
         """On the books first, then the bell: losing it costs time only."""

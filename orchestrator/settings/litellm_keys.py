@@ -60,10 +60,10 @@ INFO = _words(
     """
     id key max_tokens max_input_tokens litellm_provider supported_openai_params supported_endpoints
     supported_modalities supported_output_modalities supported_regions supports_vision
-    supports_function_calling supports_parallel_function_calling supports_tool_choice
-    supports_response_schema supports_system_messages supports_assistant_prefill
+    supports_parallel_function_calling supports_tool_choice
+    supports_system_messages
     supports_prompt_caching supports_audio_input supports_audio_output supports_pdf_input
-    supports_video_input supports_web_search supports_url_context supports_reasoning
+    supports_video_input supports_web_search supports_url_context
     supports_native_streaming supports_embedding_image_input supports_computer_use
     supports_image_input input_cost_per_second output_cost_per_second input_cost_per_character
     output_cost_per_character input_cost_per_token_batches output_cost_per_token_batches

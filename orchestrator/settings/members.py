@@ -99,6 +99,14 @@ class ModelInfo(Section):
     """USD."""
     max_output_tokens: int | None = Field(default=None, gt=0)
     """Used where `litellm_params.max_tokens` is not set."""
+    supports_function_calling: bool = False
+    """The model calls tools: requests with `tools` go to such experts only (engines `server`, `remote`)."""
+    supports_response_schema: bool | None = None
+    """Output of a given JSON schema. None = as the engine can; false = it is asked for in the prompt only."""
+    supports_reasoning: bool = False
+    """The model thinks before it answers, and takes `reasoning_effort`."""
+    supports_assistant_prefill: bool | None = None
+    """The model goes on with an answer that is begun. None = in-process engines do."""
     params_b: float | None = Field(default=None, gt=0)
     """Billions of active parameters; the router `category` needs it."""
     muster: MemberOptions = MemberOptions()

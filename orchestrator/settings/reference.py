@@ -101,6 +101,8 @@ def _kind(annotation: object) -> str:
         return f"list of {_kind(inner[0])}"
     if origin is dict:
         return "mapping"
+    if annotation is bool:
+        return "`true` | `false`"
     names = {str: "text", int: "whole number", float: "number", Path: "path", SecretStr: "secret"}
     return names[annotation] if isinstance(annotation, type) else str(annotation)
 
@@ -124,5 +126,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     shown = ", ".join(map(str, value)) if isinstance(value, tuple) else "" if value == {} else str(value)
     return f"`{shown}`" if shown else "empty"

@@ -244,6 +244,9 @@ class ServerSettings(Section):
     body_timeout_s: float = Field(default=30, gt=0, le=3600)
     """Seconds in which a body must have come, and longest pause in it; at 16 KiB/s it has more. Also the
     longest pause of a client that reads its response."""
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+    """Fields of a chat request that nobody knows: `refuse`, or `ignore` those that are no slip of a known
+    name; a response names what it ignored."""
     allowed_hosts: tuple[HostName, ...] = ()
     """Names under which the server may be called, beside the loopback's and its own address, without ports;
     `*` = any, which lets pages of any site use it by a name of their own."""

@@ -33,6 +33,7 @@ from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import MusterError, NotFoundError
 from orchestrator.ports.composing import Composition, RoutingInput
 from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.runtime.rates import LocalRates
 from orchestrator.services.asking import Asking
 from orchestrator.services.engines import EngineBoard
@@ -109,6 +110,11 @@ class FakeJobs:
 
     def answer(self, job_id: str) -> Answer | None:
         return self.answers_with
+
+    def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
+        [queries] = [queries for job, queries in self.submitted if job.id == job_id]
+        if self.answers_with is not None:
+            yield from (AnsweredQuery(query, self.answers_with) for query in queries)
 
     def cancel(self, job_id: str) -> None:
         self.states[job_id] = JobState.CANCELLED

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.features import NO_FEATURES
 from orchestrator.errors import EngineLoadError
 from orchestrator.ports.engines import Engine
 from orchestrator.runtime.threads import own_threads, set_threads
@@ -172,7 +173,9 @@ def _decoding(
 ) -> DecodingOptions:
     """The tightest context of all members, the ends of any, and room for all their sequences."""
     each = [
-        decoding_options(spec, options, one.model, one.tokenizer, threads=threads, backend="fusion")
+        decoding_options(
+            spec, options, one.model, one.tokenizer, threads=threads, backend="fusion", features=NO_FEATURES
+        )
         for one in loaded
     ]
     limits = each[0].limits

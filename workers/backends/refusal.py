@@ -1,23 +1,35 @@
 """Refusals of backends, before an engine sees the request."""
 
+from collections.abc import Collection
+
+from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.errors import ContextExceededError, UnsupportedError
 from orchestrator.ports.engines import Failed, GenerationRequest
 
+_REMEDY = "Leave it out, or use an engine that can: docs/chat.md has the table."
 
-def refusal(request: GenerationRequest, backend: str, *, mixes: bool = False) -> Failed | None:
-    """The end of a request for log probabilities, structured output or a mixture; None for plain text.
+
+def refusal(
+    request: GenerationRequest,
+    backend: str,
+    *,
+    mixes: bool = False,
+    has: Collection[Feature] = NO_FEATURES,
+) -> Failed | None:
+    """The end of a request for something that the engine cannot do; None for one that it can serve.
 
     Args:
         mixes: the engine composes adapters.
+        has: what it can do beside plain text.
     """
-    sampling = request.sampling
     if not mixes and (refused := no_mixture(request, backend)) is not None:
         return refused
-    wanted = "logprobs" if sampling.logprobs is not None else "structured_output"
-    if sampling.logprobs is None and sampling.structured_output is None:
+    missing = request.sampling.needs - frozenset(has)
+    if not missing:
         return None
+    names = ", ".join(sorted(missing))
     error = UnsupportedError(
-        f"engines of backend '{backend}' cannot do {wanted}.", param=wanted, remedy="Use the engine 'vllm'."
+        f"engines of backend '{backend}' cannot do {names}.", param=min(missing), remedy=_REMEDY
     )
     return Failed(request.id, error.code, error.message)
 
@@ -40,7 +52,7 @@ def too_long(request: GenerationRequest, *, max_model_len: int) -> Failed | None
     All that can be said without the tokenizer: whether the prompt fits is for its server to say.
     """
     max_tokens = request.sampling.max_tokens
-    if max_tokens < max_model_len:
+    if request.sampling.fits or max_tokens < max_model_len:
         return None
     error = ContextExceededError(
         f"This model's maximum context length is {max_model_len} tokens; an output of {max_tokens} leaves no "
@@ -49,3 +61,12 @@ def too_long(request: GenerationRequest, *, max_model_len: int) -> Failed | None
         remedy="Lower max_tokens, or raise the engine's max_model_len if its server takes more.",
     )
     return Failed(request.id, error.code, str(error))
+
+
+def fitted(request: GenerationRequest, *, room: int) -> GenerationRequest:
+    """The request with its longest output lowered to `room` tokens, where it asks for what fits and more
+    would not; room for one token at least."""
+    sampling = request.sampling
+    if not sampling.fits or sampling.max_tokens <= room or room < 1:
+        return request
+    return request._replace(sampling=sampling.model_copy(update={"max_tokens": room}))

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, TypeGuard
 from pydantic import JsonValue
 
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.pool import EngineAccess, EnginePart
 from orchestrator.ports.engines import Backend
 from orchestrator.tables import Extension, NameTable
+from workers.backends.features import OF_DECODING, OF_PROVIDERS, OF_SCRIPTED, OF_SERVERS, OF_VLLM
 from workers.backends.options import Options, read_options
 
 
@@ -44,6 +46,7 @@ class BackendRow(NamedTuple):
             without loading an engine; None = they are read at load only.
         parts: `module:function` from options to the `EnginePart`s that they name, for a backend whose engines
             hold more weights than the pool file's `model`; None = they do not.
+        features: what its engines can do beside plain text.
     """
 
     path: str
@@ -52,6 +55,7 @@ class BackendRow(NamedTuple):
     inner: Inner | None = None
     options: str | None = None
     parts: str | None = None
+    features: frozenset[Feature] = NO_FEATURES
 
 
 def _is_row(row: object) -> TypeGuard[BackendRow]:
@@ -63,6 +67,7 @@ _OURS: Mapping[str, BackendRow] = {
         "workers.backends.scripted:ScriptedBackend",
         inner=Inner("workers.backends.scripted:ScriptedBackend"),
         options="workers.backends.scripted:ScriptedOptions",
+        features=OF_SCRIPTED,
     ),
     "transformers": BackendRow(
         "workers.backends.transformers:TransformersBackend",
@@ -76,6 +81,7 @@ _OURS: Mapping[str, BackendRow] = {
             ),
         ),
         options="workers.backends.transformers:TransformersOptions",
+        features=OF_DECODING,
     ),
     "fusion": BackendRow(
         "workers.backends.fusion:FusionBackend",
@@ -105,16 +111,19 @@ _OURS: Mapping[str, BackendRow] = {
             ),
         ),
         options="workers.backends.vllm.backend:VllmOptions",
+        features=OF_VLLM,
     ),
     "remote": BackendRow(
         "workers.backends.remote:RemoteBackend",
         is_remote=True,
         options="workers.backends.remote:RemoteOptions",
+        features=OF_PROVIDERS,
     ),
     "server": BackendRow(
         "workers.backends.server:ServerBackend",
         is_remote=True,
         options="workers.backends.server:ServerOptions",
+        features=OF_SERVERS,
     ),
 }
 
@@ -181,6 +190,15 @@ def parts_of(backend: str, options: Mapping[str, JsonValue]) -> tuple[EnginePart
         return ()
     read: Callable[[Mapping[str, JsonValue]], Iterable[EnginePart]] = _import(backend, row.parts)
     return tuple(read(options))
+
+
+def features_of(backend: str, options: Mapping[str, JsonValue]) -> frozenset[Feature]:
+    """Features of engines, without the parameters that their options say are never sent; none of an unknown
+    backend."""
+    row = BACKENDS.get(backend)
+    dropped = options.get("drop_params")
+    left_out = dropped if isinstance(dropped, list) else []
+    return frozenset(feature for feature in (row.features if row else ()) if feature not in left_out)
 
 
 def _import(name: str, path: str) -> Any:

@@ -158,7 +158,7 @@ class RemoteEndpoint:
         except Exception as error:
             raise self._call_error(error) from None
         body = completed.model_dump_json().encode("utf-8", "replace")
-        reply = read_completion(body, prompt_chars=sum(len(m.content) for m in request.messages))
+        reply = read_completion(body, prompt_chars=sum(m.n_chars for m in request.messages))
         on_text(reply.text)
         return reply._replace(usage=self._with_cost(reply.usage, model))
 

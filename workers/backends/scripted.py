@@ -15,23 +15,38 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
+from orchestrator.domain.tools import ToolCall
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import BackendError, ContextExceededError, EngineCrashedError, EngineLoadError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from orchestrator.prompts import without_fence
+from workers.backends.features import OF_SCRIPTED
 from workers.backends.options import Options, read_options
-from workers.backends.refusal import refusal
+from workers.backends.refusal import fitted, refusal
 from workers.backends.stop_strings import cut_at_stop
 
 _TOKEN = re.compile(r"\s*\S+|\s+\Z")
 
 Sleep = Callable[[float], None]
+
+
+class ScriptedCall(Options):
+    """A call of a tool that a rule makes; `arguments` may be given as JSON or as text."""
+
+    name: str
+    arguments: dict[str, JsonValue] | str = ""
+
+    def made(self, call_id: str) -> ToolCall:
+        given = self.arguments
+        text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+        return ToolCall(id=call_id, name=self.name, arguments=text)
 
 
 class Rule(Options):
@@ -46,6 +61,8 @@ class Rule(Options):
         reply: the text, instead of the engine's own.
         fail: end in Failed with this error code.
         hang: never answer.
+        tool_calls: tools that are called, if the request offers them; `reply` is the text beside.
+        reasoning: what was thought before, told apart from the text.
         truncate: cut the text after n words, as if max_tokens had been reached.
         delay_s: answer this much later.
         crash: the engine dies (EngineCrashedError).
@@ -57,6 +74,8 @@ class Rule(Options):
     adapter: str | None = None
     times: int | None = Field(default=None, ge=1)
     reply: str | None = None
+    tool_calls: tuple[ScriptedCall, ...] = ()
+    reasoning: str = ""
     fail: str | None = None
     hang: bool = False
     truncate: int | None = Field(default=None, ge=0)
@@ -297,11 +316,12 @@ class ScriptedEngine:
     def _outcome(self, request: GenerationRequest, rule: Rule) -> Finished | Failed:
         if rule.fail is not None:
             return Failed(request.id, rule.fail, "the script asks for this failure.")
-        if (refused := refusal(request, "scripted")) is not None:
+        if (refused := refusal(request, "scripted", has=OF_SCRIPTED)) is not None:
             return refused
         if request.adapter is not None and request.adapter not in self._adapters:
             return Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'.")
         n_prompt = sum(len(message.content.split()) for message in request.messages)
+        request = fitted(request, room=self._spec.max_model_len - n_prompt)
         if n_prompt + request.sampling.max_tokens > self._spec.max_model_len:
             error = ContextExceededError.of(
                 n_prompt=n_prompt,
@@ -310,8 +330,15 @@ class ScriptedEngine:
                 engine_id=self._spec.id,
             )
             return Failed(request.id, error.code, str(error))
-        text = rule.reply if rule.reply is not None else self._reply(request)
-        return _finished(request, text, n_prompt=n_prompt, truncate=rule.truncate)
+        calls = _tool_calls(request, rule)
+        if rule.reply is not None or calls:
+            text = rule.reply or ""
+        else:
+            text = self._reply(request)
+        finished = _finished(request, text, n_prompt=n_prompt, truncate=rule.truncate)
+        if calls:
+            finished = finished._replace(tool_calls=calls, finish_reason=FinishReason.TOOL_CALLS)
+        return finished._replace(reasoning=rule.reasoning)
 
     def _reply(self, request: GenerationRequest) -> str:
         question = without_fence(request.messages[-1].content)
@@ -359,4 +386,20 @@ def _finished(request: GenerationRequest, text: str, *, n_prompt: int, truncate:
     if n_words > limit:
         text, n_words, reason = "".join(_pieces(text)[:limit]), limit, FinishReason.LENGTH
     usage = Usage(prompt_tokens=n_prompt, completion_tokens=n_words)
-    return Finished(request.id, text, reason, usage)
+    logprobs = () if sampling.logprobs is None else tuple(map(_certain, _pieces(text)))
+    return Finished(request.id, text, reason, usage, logprobs)
+
+
+def _certain(piece: str) -> TokenLogprobs:
+    """A word that nothing else could have been."""
+    token = TokenLogprob(piece, 0.0)
+    return TokenLogprobs(token, (token,))
+
+
+def _tool_calls(request: GenerationRequest, rule: Rule) -> tuple[ToolCall, ...]:
+    """Calls of a rule, of tools that the request offers; their ids are the same in every run."""
+    use = request.sampling.tools
+    offered = {tool.name for tool in use.tools} if use is not None else set()
+    calls = [call for call in rule.tool_calls if call.name in offered]
+    known = content_hash([without_fence(message.content) for message in request.messages])
+    return tuple(call.made(f"call_{known}{place}") for place, call in enumerate(calls))

@@ -12,9 +12,11 @@ from pydantic import Field
 
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.features import Feature
 from orchestrator.errors import EngineLoadError, UnknownNameError
 from orchestrator.ports.engines import Engine
 from orchestrator.runtime.threads import own_threads, set_threads
+from workers.backends.features import OF_DECODING
 from workers.backends.options import Options, read_options
 from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors, twin_adapters
 
@@ -204,6 +206,7 @@ def decoding_options(
     *,
     threads: int,
     backend: str = "transformers",
+    features: frozenset[Feature] = OF_DECODING,
 ) -> "DecodingOptions":
     from workers.backends.decoding.engine import DecodingOptions
     from workers.backends.decoding.rows import Limits
@@ -219,6 +222,7 @@ def decoding_options(
         stream_from_priority=options.stream_from_priority,
         threads=threads,
         backend=backend,
+        features=features,
     )
 
 

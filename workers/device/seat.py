@@ -12,6 +12,8 @@ from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import Assignment, Response
 from orchestrator.domain.engines import Blame
 from orchestrator.domain.experts import Expert
+from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
+from orchestrator.domain.tools import ToolCall
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Tokens
@@ -306,7 +308,20 @@ def _response(assignment: Assignment, event: Finished, expert: Expert, latency_m
         usage=_priced(event.usage, expert),
         latency_ms=latency_ms,
         fusion=event.fusion,
+        tool_calls=tuple(_storable_call(call) for call in event.tool_calls),
+        reasoning=_storable(event.reasoning),
+        logprobs=tuple(_storable_logprobs(token) for token in event.logprobs),
     )
+
+
+def _storable_call(call: ToolCall) -> ToolCall:
+    texts = {"id": _storable(call.id), "name": _storable(call.name), "arguments": _storable(call.arguments)}
+    return call.model_copy(update=texts)
+
+
+def _storable_logprobs(token: TokenLogprobs) -> TokenLogprobs:
+    chosen, *top = (TokenLogprob(_storable(t.token), t.logprob) for t in (token.chosen, *token.top))
+    return TokenLogprobs(chosen, tuple(top))
 
 
 def _priced(usage: Usage, expert: Expert) -> Usage:

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.queries import Query, rough_tokens
-from orchestrator.errors import NoCapableExpertError
+from orchestrator.domain.queries import Query
 from orchestrator.ports.composing import Router, RoutingInput
+from orchestrator.routing.parts.abilities import NO_DEMAND, Demand, able, cost, prompt_tokens, within
 from orchestrator.routing.parts.context import RouterContext
 from orchestrator.runtime.garbage import no_cycle_collection
 
@@ -35,7 +35,7 @@ class _Part(NamedTuple):
     def notes(self) -> tuple[str, ...]:
         down = f"{self.n_down} experts left out: their engine cannot be loaded"
         short = f"{self.n_short} experts left out: the query exceeds their context"
-        barred = f"{self.n_barred} experts left out: they may not be asked"
+        barred = f"{self.n_barred} experts left out: they may not be asked, or cannot do what is asked for"
         said = ((self.n_down, down), (self.n_short, short), (self.n_barred, barred))
         return tuple(text for n, text in said if n)
 
@@ -53,6 +53,7 @@ class ScreenedRouter:
         self._experts = [context.experts.get(expert_id) for expert_id in context.expert_ids]
         self._shortest = min((e.engine.max_model_len for e in self._experts if e), default=math.inf)
         self._of_pool = context.expert_ids
+        self._cards = context.cards
         self._conditions, self._engine_id = context.conditions, context.engine_id
         self._restricted = lru_cache(maxsize=_REMEMBERED)(
             lambda expert_ids: make(context._replace(expert_ids=expert_ids))
@@ -62,12 +63,24 @@ class ScreenedRouter:
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
         down = self._down()
         long = {i: n for i, item in enumerate(batch) if (n := prompt_tokens(item.query)) >= self._shortest}
-        if not long and not down and not any(item.terms.experts for item in batch):
+        demands = [Demand.of(item.query, item.terms) for item in batch]
+        if not long and not down and all(demand == NO_DEMAND for demand in demands):
             return self._everybody.recruit(batch, rng=rng)
         parts: dict[_Part, list[int]] = {}
-        for i, item in enumerate(batch):
-            parts.setdefault(self._part(long.get(i, 0), down, item.terms.experts), []).append(i)
-        return self._recruit_parts(batch, parts, rng)
+        for i, (item, demand) in enumerate(zip(batch, demands, strict=True)):
+            parts.setdefault(self._part(item.query, long.get(i, 0), down, demand), []).append(i)
+        decisions = self._recruit_parts(batch, parts, rng)
+        return [
+            self._paid(decision, item.query, demand.max_cost_usd)
+            for decision, item, demand in zip(decisions, batch, demands, strict=True)
+        ]
+
+    def _paid(self, decision: Decision, query: Query, max_cost_usd: float | None) -> Decision:
+        if max_cost_usd is None:
+            return decision
+        n_tokens = prompt_tokens(query)
+        pool = zip(self._of_pool, self._experts, strict=True)
+        return within(decision, {i: cost(e, self._cards.get(i), n_tokens) for i, e in pool}, max_cost_usd)
 
     def _down(self) -> frozenset[str]:
         """Experts whose engine cannot be loaded; nobody where that is everybody: then their calls say why."""
@@ -75,29 +88,22 @@ class ScreenedRouter:
         down = frozenset([i for i in self._of_pool if engines and self._engine_id(i) in engines])
         return frozenset() if down.issuperset(self._of_pool) else down
 
-    def _part(self, n_tokens: int, down: frozenset[str], named: Sequence[str]) -> _Part:
-        """Who may be asked, can be loaded, and has room for the prompt and a token more. Nobody has: all that
-        can be loaded, for their engines count exactly.
-
-        Args:
-            named: those who may be asked; none = everybody.
+    def _part(self, query: Query, n_long: int, down: frozenset[str], demand: Demand) -> _Part:
+        """Who meets the demand, can be loaded, and has room for the prompt and a token more. Nobody has: all
+        that can be loaded, for their engines count exactly.
 
         Raises:
-            NoCapableExpertError: none of `named` is among the router's.
+            NoCapableExpertError: nobody meets the demand.
         """
         pool = list(zip(self._of_pool, self._experts, strict=True))
-        allowed = [(i, e) for i, e in pool if not named or i in named]
-        if not allowed:
-            raise NoCapableExpertError(
-                "no expert that may be asked is part of this composition.",
-                param="muster.experts",
-                remedy="Name others, or another composition.",
-            )
-        able = [(i, e) for i, e in allowed if i not in down] or allowed
-        fits = tuple([i for i, e in able if e is None or n_tokens < e.engine.max_model_len])
-        n_short = len(able) - len(fits) if fits else 0
-        n_down, n_barred = len(allowed) - len(able), len(pool) - len(allowed)
-        return _Part(fits or tuple([i for i, _ in able]), n_down, n_short, n_barred)
+        allowed = (
+            able(pool, demand, self._cards, n_tokens=prompt_tokens(query)) if demand != NO_DEMAND else pool
+        )
+        loadable = [(i, e) for i, e in allowed if i not in down] or allowed
+        fits = tuple([i for i, e in loadable if e is None or n_long < e.engine.max_model_len])
+        n_short = len(loadable) - len(fits) if fits else 0
+        n_down, n_barred = len(allowed) - len(loadable), len(pool) - len(allowed)
+        return _Part(fits or tuple([i for i, _ in loadable]), n_down, n_short, n_barred)
 
     def _recruit_parts(
         self, batch: Sequence[RoutingInput], parts: Mapping[_Part, list[int]], rng: random.Random
@@ -112,11 +118,6 @@ class ScreenedRouter:
             found = router.recruit([batch[i] for i in rows], rng=rng)
             decisions |= zip(rows, [_noted(d, part.notes) for d in found], strict=True)
         return [decisions[i] for i in range(len(batch))]
-
-
-def prompt_tokens(query: Query) -> int:
-    """Estimate from its length; the exact number depends on each expert's tokenizer and template."""
-    return rough_tokens(len(query.text) + sum(len(m.content) for m in query.context))
 
 
 def _noted(decision: Decision, notes: tuple[str, ...]) -> Decision:

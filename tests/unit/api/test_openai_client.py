@@ -114,8 +114,8 @@ def test_errors_have_their_classes(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="gpt-x", messages=SAY)
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as unsupported:
-        client.chat.completions.create(model="auto", messages=SAY, n=3)
-    assert unsupported.value.param == "n"
+        client.chat.completions.create(model="auto", messages=SAY, modalities=["text", "audio"])
+    assert unsupported.value.param == "modalities"
     with pytest.raises(openai.BadRequestError) as invalid:
         client.chat.completions.create(model="auto", messages=SAY, temperature=9)
     assert invalid.value.type == "invalid_request_error"

@@ -90,6 +90,7 @@ class Batch:
         sampled: rows with a temperature above 0.
         watched: rows whose text is looked at every step (stop strings, streaming).
         traced: rows that keep what the source says of each step.
+        shaped: rows whose logits the request's extras change; `scored` those that keep log probabilities.
     """
 
     rows: list[Row]
@@ -99,6 +100,8 @@ class Batch:
     sampled: list[int]
     watched: list[int]
     traced: list[int]
+    shaped: list[int]
+    scored: list[int]
     n_alive: int
 
     @classmethod
@@ -123,6 +126,8 @@ class Batch:
             sampled=_sampled(rows),
             watched=_watched(rows),
             traced=_traced(rows),
+            shaped=_shaped(rows),
+            scored=_scored(rows),
             n_alive=len(rows),
         )
 
@@ -161,9 +166,14 @@ class Batch:
     def output_ids(self, at: int, remaining: int) -> list[int]:
         """Output of a row so far. Args: remaining: its entry in `remaining`."""
         n_output = self.rows[at].sampling.max_tokens - remaining
-        first = self.rectangles[0]
-        ids: list[int] = first.tokens[at * first.n_sequences, -n_output:].tolist()
+        ids: list[int] = self.output(at, n_output).tolist()
         return ids
+
+    def output(self, at: int, n_output: int) -> Tensor:
+        """The last `n_output` tokens of a row, int64."""
+        first = self.rectangles[0]
+        row = first.tokens[at * first.n_sequences]
+        return row[row.shape[0] - n_output :]
 
     def compact(self) -> None:
         """Drop dead rows, and the columns that only they used; in place. At least one row must live."""
@@ -195,6 +205,8 @@ class Batch:
         self.sampled = _sampled(self.rows)
         self.watched = _watched(self.rows)
         self.traced = _traced(self.rows)
+        self.shaped = _shaped(self.rows)
+        self.scored = _scored(self.rows)
 
 
 def _sampled(rows: Sequence[Row]) -> list[int]:
@@ -207,6 +219,14 @@ def _watched(rows: Sequence[Row]) -> list[int]:
 
 def _traced(rows: Sequence[Row]) -> list[int]:
     return [at for at, row in enumerate(rows) if row.sampling.trace]
+
+
+def _shaped(rows: Sequence[Row]) -> list[int]:
+    return [at for at, row in enumerate(rows) if row.sampling.extras is not None]
+
+
+def _scored(rows: Sequence[Row]) -> list[int]:
+    return [at for at, row in enumerate(rows) if row.sampling.logprobs is not None]
 
 
 def _stack(parts: tuple[Tensor, Tensor], gaps: tuple[int, int], *, fill: int = 0) -> Tensor:

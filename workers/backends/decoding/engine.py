@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from orchestrator.domain.answers import FinishReason, Usage
-from orchestrator.domain.assignments import BATCH
+from orchestrator.domain.assignments import BATCH, Sampling
+from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.errors import (
     BackendError,
     ContextExceededError,
@@ -24,9 +25,10 @@ from orchestrator.runtime.threads import Threaded, set_threads
 from workers.backends.decoding.batch import Batch
 from workers.backends.decoding.rows import Limits, Row, Step, WaitingRows
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
+from workers.backends.decoding.shaping import shaped, token_logprobs
 from workers.backends.decoding.sources import Source
 from workers.backends.decoding.texts import Prompter, Texts
-from workers.backends.refusal import refusal
+from workers.backends.refusal import fitted, refusal
 from workers.backends.stop_strings import cut_at_stop, held_back
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class DecodingOptions(NamedTuple):
         eos_ids: tokens that end an output.
         stream_from_priority: requests of at least this priority report Tokens.
         threads: CPU threads that compute, >= 1.
-        backend: what refuses a request that it cannot do, for messages.
+        backend: what refuses a request that it cannot do, for messages; `features`: what it can.
     """
 
     engine_id: str
@@ -62,6 +64,7 @@ class DecodingOptions(NamedTuple):
     stream_from_priority: int
     threads: int = 1
     backend: str = "transformers"
+    features: frozenset[Feature] = NO_FEATURES
 
 
 class DecodingEngine:
@@ -113,7 +116,8 @@ class DecodingEngine:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
         mixes = self._mixer is not None or self._strengths is not None
-        if (refused := refusal(request, self._options.backend, mixes=mixes)) is not None:
+        refused = refusal(request, self._options.backend, mixes=mixes, has=self._options.features)
+        if refused is not None:
             self._end(refused)
             return
         try:
@@ -162,6 +166,7 @@ class DecodingEngine:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise UnknownNameError("adapter", request.adapter, self._adapters, param="adapter")
         mixture = request.sampling.mixture
+        self._require_tokens(request.sampling)
         row = Row(
             request=request,
             prompt_ids=self._texts.encode(request.messages),
@@ -170,6 +175,8 @@ class DecodingEngine:
             others=tuple(other.encode(request.messages) for other in self._others),
             strengths=self._strengths(mixture) if self._strengths is not None and mixture else None,
         )
+        room = self._options.max_model_len - max(map(len, row.prompts))
+        row.request = fitted(request, room=room)
         if row.n_final > self._options.max_model_len:
             raise ContextExceededError.of(
                 n_prompt=max(map(len, row.prompts)),
@@ -178,6 +185,16 @@ class DecodingEngine:
                 engine_id=self._options.engine_id,
             )
         return row
+
+    def _require_tokens(self, sampling: Sampling) -> None:
+        biased = sampling.extras.logit_bias if sampling.extras else ()
+        beyond = next((token for token, _ in biased if token >= self._texts.n_tokens), None)
+        if beyond is not None:
+            raise InputError(
+                f"logit_bias: token id {beyond} is beyond the {self._texts.n_tokens} tokens of engine "
+                f"'{self._options.engine_id}'.",
+                param="logit_bias",
+            )
 
     def _number(self, request: GenerationRequest) -> int:
         """Number of the adapter of a request; 0 = the base weights."""
@@ -243,15 +260,45 @@ class DecodingEngine:
         logits, alphas, losses = self._source.next_logits(batch)
         if batch.traced:
             _record(batch, alphas, losses)
+        plain = logits
+        if batch.shaped:
+            logits = self._shape(batch, logits)
         tokens, usable = greedy_tokens(logits)
         if batch.sampled:
             tokens[batch.sampled] = self._sample(batch, logits[batch.sampled])
+        if batch.scored:
+            self._score(batch, plain, tokens)
         batch.append(tokens)
         ended = batch.alive & ((tokens[:, None] == self._eos).any(1) | (batch.remaining <= 0) | ~usable)
         if batch.watched:
             self._watch(batch, ended)
         if ended.any():
             self._finish(batch, ended.nonzero().flatten().tolist(), usable)
+
+    def _shape(self, batch: Batch, logits: Tensor) -> Tensor:
+        """The logits with those rows changed that have extras."""
+        changed, remaining = logits.float().clone(), batch.remaining.tolist()
+        for at in batch.shaped:
+            row = batch.rows[at]
+            sampling = row.sampling
+            assert sampling.extras is not None, "only such rows are shaped"
+            changed[at] = shaped(
+                logits[at],
+                sampling.extras,
+                prompt=torch.tensor(row.prompt_ids, device=logits.device),
+                output=batch.output(at, sampling.max_tokens - remaining[at]),
+                temperature=sampling.temperature,
+            )
+        return changed
+
+    def _score(self, batch: Batch, logits: Tensor, tokens: Tensor) -> None:
+        """Keep log probabilities of this step; the end of a text is none of its tokens."""
+        chosen, alive = tokens.tolist(), batch.alive.tolist()
+        for at in batch.scored:
+            row = batch.rows[at]
+            if alive[at] and chosen[at] not in self._options.eos_ids:
+                n_top = row.sampling.logprobs or 0
+                row.logprobs.append(token_logprobs(logits[at], chosen[at], n_top=n_top, texts=self._texts))
 
     def _sample(self, batch: Batch, logits: Tensor) -> Tensor:
         rows = [batch.rows[at] for at in batch.sampled]
@@ -309,6 +356,7 @@ class DecodingEngine:
             text,
             FinishReason.STOP if stopped else FinishReason.LENGTH,
             Usage(prompt_tokens=len(row.prompt_ids), completion_tokens=len(ids)),
+            logprobs=tuple(row.logprobs),
             fusion=self._source.trace(row, ids, self._clock() - row.began_at),
         )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from orchestrator.domain.assignments import BATCH, Sampling
+from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.ports.engines import GenerationRequest
 
 RESERVED_SHARE = 16
@@ -30,7 +31,7 @@ class Row:
         adapter: 0 = base weights, n = the engine's n-th adapter.
         streamed: text already sent as Tokens; kept when the request is decoded anew.
         others: prompts of further sequences, where the engine is a fusion.
-        steps: alphas and loss of each token so far, if the request wants a trace.
+        steps: alphas and loss of each token so far, if the request wants a trace; `logprobs` likewise.
         strengths: of a fusion's members, in place of its options'; None = these.
         began_at: when it was admitted, on the engine's clock.
     """
@@ -44,6 +45,7 @@ class Row:
     others: tuple[list[int], ...] = ()
     steps: list[Step] = field(default_factory=list)
     strengths: tuple[float, ...] | None = None
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
     began_at: float = 0.0
 
     @property
@@ -63,6 +65,7 @@ class Row:
         """Rewind the random draws: the row will be decoded from its prompt. Args: now: seconds."""
         self.uniforms = uniforms(self.sampling.seed)
         self.steps = []
+        self.logprobs = []
         self.began_at = now
 
 

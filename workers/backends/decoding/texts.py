@@ -65,13 +65,15 @@ class Texts:
     def _render(self, messages: Sequence[Message]) -> list[int]:
         seam = _seam(messages)
         parts = [self._in_parts(message.content, seam) for message in messages]
+        begun = messages[-1].role == "assistant"  # the model goes on with it
         if self._template is None:
             text = "\n\n".join(parts)
         else:
             text = self._tokenizer.apply_chat_template(
                 [{"role": m.role, "content": part} for m, part in zip(messages, parts, strict=True)],
                 chat_template=self._template,
-                add_generation_prompt=True,
+                add_generation_prompt=not begun,
+                continue_final_message=begun,
                 tokenize=False,
             )
         first, *rest = text.split(seam)
@@ -133,6 +135,15 @@ class Texts:
             return None
         backend = getattr(self._tokenizer, "backend_tokenizer", None)  # of those that are written in Python
         return None if backend is None or backend.normalizer is None else backend.normalizer.normalize_str
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the vocabulary; their ids are below it."""
+        return len(self._tokenizer)
+
+    def piece(self, token: int) -> str:
+        """Text of one token by itself."""
+        return str(self._tokenizer.decode([token], skip_special_tokens=False))
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)

@@ -152,8 +152,16 @@ class Caller:
         text, stopped = cut_at_stop(reply.text, request.sampling.stop)
         if tell is not None:
             tell.rest(text)
-        reason = FinishReason.STOP if stopped else reply.finish_reason
-        return Finished(request.id, text, reason, reply.usage)
+        reason = FinishReason.STOP if stopped and not reply.tool_calls else reply.finish_reason
+        return Finished(
+            request.id,
+            text,
+            reason,
+            reply.usage,
+            reply.logprobs,
+            tool_calls=reply.tool_calls,
+            reasoning=reply.reasoning,
+        )
 
     async def _attempt(
         self, request: GenerationRequest, granted: Pass, *, until: float, tell: "_Teller | None"
@@ -229,8 +237,8 @@ class _Teller:
 
 def estimated_tokens(request: GenerationRequest) -> int:
     """Tokens of the prompt, from its length, and of the longest output."""
-    n_chars = sum(len(message.content) for message in request.messages)
-    return rough_tokens(n_chars) + request.sampling.max_tokens
+    n_chars = sum(message.n_chars for message in request.messages)
+    return rough_tokens(n_chars) + request.sampling.expected_tokens
 
 
 def _ignore(_: str) -> None:

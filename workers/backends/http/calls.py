@@ -7,6 +7,8 @@ from pydantic import Field
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.logprobs import TokenLogprobs
+from orchestrator.domain.tools import ToolCall
 from orchestrator.pool import EngineAccess
 from orchestrator.ports.engines import GenerationRequest
 from workers.backends.options import Options
@@ -37,11 +39,14 @@ class CallOptions(Options):
 
 
 class Reply(NamedTuple):
-    """A whole completion."""
+    """A whole completion; `reasoning`: what the model thought, where its endpoint tells that apart."""
 
     text: str
     finish_reason: FinishReason
     usage: Usage
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 OnText = Callable[[str], None]

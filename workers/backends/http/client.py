@@ -121,7 +121,7 @@ class ServerEndpoint:
         on_text: OnText,
     ) -> Reply:
         read_timeout_s = min(timeout_s, self._address.stall_timeout_s) if "stream" in payload else timeout_s
-        prompt_chars = sum(len(message.content) for message in request.messages)
+        prompt_chars = sum(message.n_chars for message in request.messages)
         async with self._replies("POST", "/chat/completions", payload, timeout_s=read_timeout_s) as response:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 return read_completion(await self._body(response), prompt_chars=prompt_chars)

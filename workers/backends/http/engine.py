@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
+from orchestrator.domain.assignments import MOST_TOKENS
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, GenerationRequest, Tokens
+from workers.backends.features import OF_SERVERS
 from workers.backends.http.background import BackgroundLoop
-from workers.backends.http.caller import Caller
+from workers.backends.http.caller import Caller, estimated_tokens
 from workers.backends.http.calls import CallPolicy, Endpoint
 from workers.backends.refusal import refusal, too_long
 
@@ -70,13 +72,14 @@ class RemoteEngine:
         if request.id in self._unfinished:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         self._unfinished.add(request.id)
-        refused = refusal(request, "server or remote") or too_long(request, max_model_len=self._max_model_len)
+        refused = refusal(request, "server or remote", has=OF_SERVERS)
+        refused = refused or too_long(request, max_model_len=self._max_model_len)
         if refused is not None:
             self._events.put(refused)
         elif request.adapter is not None and request.adapter not in self._adapters:
             self._events.put(Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'."))
         else:
-            self._arrived.append(request)
+            self._arrived.append(_unbounded(request, max_model_len=self._max_model_len))
 
     def poll(self, timeout_s: float) -> list[EngineEvent]:
         self._require_alive()
@@ -117,3 +120,13 @@ class RemoteEngine:
         if self._is_closed or self._main.done():
             state = "closed" if self._is_closed else "gone"
             raise EngineCrashedError(f"engine '{self._engine_id}' is {state}.", remedy="Load it again.")
+
+
+def _unbounded(request: GenerationRequest, *, max_model_len: int) -> GenerationRequest:
+    """The request without a bound of its output, where it asks for what fits and its server alone can tell
+    how much that is: the prompt's length is an estimate, so half as much again is kept free."""
+    sampling = request.sampling
+    prompt = estimated_tokens(request) - sampling.expected_tokens
+    if not sampling.fits or sampling.max_tokens + 1.5 * prompt < max_model_len:
+        return request
+    return request._replace(sampling=sampling.model_copy(update={"max_tokens": MOST_TOKENS}))

@@ -1,18 +1,27 @@
 """OpenAI's chat completions on the wire: what is sent, and how strictly replies are read."""
 
+import json
+import math
 from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from orchestrator.domain.answers import FinishReason, Usage
-from orchestrator.domain.queries import rough_tokens
+from orchestrator.domain.assignments import MOST_TOKENS
+from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
+from orchestrator.domain.queries import Message, rough_tokens
+from orchestrator.domain.terms import ANY_OBJECT, SamplingExtras, StructuredOutput
+from orchestrator.domain.tools import ToolCall, ToolUse
 from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.calls import OnText, Reply
 from workers.backends.http.failures import CallError, bad_response, cut_stream, error_of_status
 
 MOST_STOPS = 4
 """OpenAI's limit; the rest is applied on our side."""
+
+LOWEST_LOGPROB = -9999.0
+"""Stands for minus infinity, which JSON cannot say."""
 
 DONE = "[DONE]"
 NO_ERROR_STATUS = 500
@@ -24,8 +33,39 @@ class UsageWire(BaseModel):
     completion_tokens: int = 0
 
 
+class FunctionWire(BaseModel):
+    name: str | None = None
+    arguments: str | dict[str, JsonValue] | None = None
+
+
+class ToolCallWire(BaseModel):
+    """A call, or in a stream a part of one; `index` says of which."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionWire = FunctionWire()
+
+
 class Content(BaseModel):
+    """`reasoning_content`, or `reasoning`: what the model thought, of servers that tell it apart."""
+
     content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCallWire] | None = None
+
+
+class AlternativeWire(BaseModel):
+    token: str
+    logprob: float
+
+
+class TokenWire(AlternativeWire):
+    top_logprobs: list[AlternativeWire] = []
+
+
+class LogprobsWire(BaseModel):
+    content: list[TokenWire] | None = None
 
 
 class WireChoice(BaseModel):
@@ -34,6 +74,7 @@ class WireChoice(BaseModel):
     message: Content | None = None
     delta: Content | None = None
     finish_reason: str | None = None
+    logprobs: LogprobsWire | None = None
 
 
 class Completion(BaseModel):
@@ -53,6 +94,74 @@ class ErrorChunk(BaseModel):
     error: dict[str, JsonValue] | str
 
 
+class Collected:
+    """Parts of a message as they come: all at once, or bit by bit in a stream."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] | None = None
+        self._thoughts: list[str] = []
+        self._calls: dict[int, list[ToolCallWire]] = {}
+        self.logprobs: list[TokenLogprobs] = []
+
+    def add(self, part: Content | None, logprobs: LogprobsWire | None) -> None:
+        self.logprobs += [_token(token) for token in (logprobs.content or [] if logprobs else [])]
+        if part is None:
+            return
+        if part.content is not None:
+            self._texts = self._texts or []
+            self._texts.append(part.content)
+        self._thoughts.append(part.reasoning_content or part.reasoning or "")
+        for place, call in enumerate(part.tool_calls or ()):
+            self._calls.setdefault(place if call.index is None else call.index, []).append(call)
+
+    @property
+    def text(self) -> str | None:
+        return None if self._texts is None else "".join(self._texts)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._thoughts)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """Calls that are whole enough to be made: they have a name.
+
+        Raises:
+            CallError: a name or an id that is longer than any.
+        """
+        try:
+            calls = [_call(parts, place) for place, parts in sorted(self._calls.items())]
+        except ValidationError as error:
+            raise bad_response(f"a call of a tool that cannot be one: {_first(error)}.") from None
+        return tuple(call for call in calls if call.name)
+
+    @property
+    def written(self) -> str:
+        """All that the model wrote, for an estimate of its length."""
+        calls = [part for call in self.tool_calls for part in (call.name, call.arguments)]
+        return "".join([self.reasoning, self.text or "", *calls])
+
+
+def _call(parts: Sequence[ToolCallWire], place: int) -> ToolCall:
+    names = "".join(part.function.name or "" for part in parts)
+    call_id = next((part.id for part in parts if part.id), f"call_{place}")
+    return ToolCall(id=call_id, name=names, arguments="".join(_arguments(part) for part in parts))
+
+
+def _arguments(part: ToolCallWire) -> str:
+    given = part.function.arguments
+    return json.dumps(given, ensure_ascii=False) if isinstance(given, dict) else given or ""
+
+
+def _token(token: TokenWire) -> TokenLogprobs:
+    top = tuple(TokenLogprob(other.token, _finite(other.logprob)) for other in token.top_logprobs)
+    return TokenLogprobs(TokenLogprob(token.token, _finite(token.logprob)), top)
+
+
+def _finite(logprob: float) -> float:
+    return max(logprob, LOWEST_LOGPROB) if math.isfinite(logprob) else LOWEST_LOGPROB
+
+
 # ── sending ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -60,18 +169,76 @@ def sampling_params(request: GenerationRequest, *, drop: Container[str]) -> dict
     """Parameters that decide the text; one that says nothing new is left out."""
     sampling = request.sampling
     stop = [word for word in sampling.stop if word][:MOST_STOPS]
-    params: dict[str, JsonValue] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
+    params: dict[str, JsonValue] = {"temperature": sampling.temperature}
+    if not sampling.fits or sampling.max_tokens < MOST_TOKENS:
+        params["max_tokens"] = sampling.max_tokens
     if sampling.top_p < 1:
         params["top_p"] = sampling.top_p
     if sampling.temperature > 0:
         params["seed"] = sampling.seed
     if stop:
         params["stop"] = [*stop]
+    params |= (
+        _extras(sampling.extras) | _output_form(sampling.structured_output) | _tool_params(sampling.tools)
+    )
+    if sampling.logprobs is not None:
+        params |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+    if sampling.reasoning_effort is not None:
+        params["reasoning_effort"] = sampling.reasoning_effort
     return {name: value for name, value in params.items() if name not in drop}
 
 
-def wire_messages(request: GenerationRequest) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in request.messages]
+def _extras(extras: SamplingExtras | None) -> dict[str, JsonValue]:
+    if extras is None:
+        return {}
+    said: dict[str, JsonValue] = extras.model_dump(exclude_defaults=True, exclude={"logit_bias"})
+    if extras.logit_bias:
+        said["logit_bias"] = {str(token): bias for token, bias in extras.logit_bias}
+    return said
+
+
+def _output_form(wanted: StructuredOutput | None) -> dict[str, JsonValue]:
+    if wanted is None or wanted.json_schema is None:
+        return {}
+    if wanted.json_schema == ANY_OBJECT:
+        return {"response_format": {"type": "json_object"}}
+    form: dict[str, JsonValue] = {
+        "name": wanted.name,
+        "schema": wanted.json_schema,
+        "strict": wanted.strict,
+    }
+    return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+
+def _tool_params(use: ToolUse | None) -> dict[str, JsonValue]:
+    if use is None:
+        return {}
+    named: JsonValue = {"type": "function", "function": {"name": use.name}}
+    params: dict[str, JsonValue] = {
+        "tools": [{"type": "function", "function": t.model_dump(exclude_none=True)} for t in use.tools]
+    }
+    if use.choice != "auto":
+        params["tool_choice"] = named if use.choice == "named" else use.choice
+    if use.parallel is not None:
+        params["parallel_tool_calls"] = use.parallel
+    return params
+
+
+def wire_messages(request: GenerationRequest) -> list[dict[str, JsonValue]]:
+    return [_wire_message(message) for message in request.messages]
+
+
+def _wire_message(message: Message) -> dict[str, JsonValue]:
+    wired: dict[str, JsonValue] = {"role": message.role, "content": message.content}
+    if message.tool_call_id is not None:
+        wired["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        wired["content"] = message.content or None
+        wired["tool_calls"] = [
+            {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
+            for c in message.tool_calls
+        ]
+    return wired
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────
@@ -93,8 +260,9 @@ def read_completion(body: bytes, *, prompt_chars: int) -> Reply:
     if not completion.choices:
         raise bad_response("a completion without choices.")
     choice = completion.choices[0]
-    text = choice.message.content if choice.message else None
-    return _reply(text, choice.finish_reason, completion.usage, prompt_chars=prompt_chars)
+    collected = Collected()
+    collected.add(choice.message, choice.logprobs)
+    return _reply(collected, choice.finish_reason, completion.usage, prompt_chars=prompt_chars)
 
 
 class StreamReader:
@@ -107,7 +275,7 @@ class StreamReader:
     def __init__(self, *, prompt_chars: int, on_text: OnText) -> None:
         self._prompt_chars = prompt_chars
         self._on_text = on_text
-        self._parts: list[str] | None = None
+        self._collected = Collected()
         self._reason: str | None = None
         self._usage: UsageWire | None = None
         self.is_done = False
@@ -125,9 +293,8 @@ class StreamReader:
         self._usage = chunk.usage or self._usage
         for choice in chunk.choices[:1]:
             self._reason = choice.finish_reason or self._reason
+            self._collected.add(choice.delta, choice.logprobs)
             if choice.delta is not None and choice.delta.content is not None:
-                self._parts = self._parts or []
-                self._parts.append(choice.delta.content)
                 self._on_text(choice.delta.content)
 
     def reply(self) -> Reply:
@@ -138,8 +305,8 @@ class StreamReader:
         """
         if self._reason is None and not self.is_done:
             raise cut_stream()
-        text = None if self._parts is None else "".join(self._parts)
-        return _reply(text, self._reason or "stop", self._usage, prompt_chars=self._prompt_chars)
+        reason = self._reason or "stop"
+        return _reply(self._collected, reason, self._usage, prompt_chars=self._prompt_chars)
 
 
 def read_models(body: bytes) -> Sequence[str]:
@@ -163,22 +330,27 @@ _ENDINGS: Mapping[str, _Ending] = {
     "stop": _Ending(FinishReason.STOP),
     "length": _Ending(FinishReason.LENGTH),
     "content_filter": _Ending(None, "the endpoint's content filter cut the text."),
-    "tool_calls": _Ending(None, "the model called a tool instead of answering."),
+    "tool_calls": _Ending(FinishReason.TOOL_CALLS),
     "function_call": _Ending(None, "the model called a function instead of answering."),
     "abort": _Ending(None, "the endpoint aborted the request."),
     "error": _Ending(None, "the endpoint failed while it wrote."),
 }
 
 
-def _reply(text: str | None, reason: str | None, usage: UsageWire | None, *, prompt_chars: int) -> Reply:
+def _reply(said: Collected, reason: str | None, usage: UsageWire | None, *, prompt_chars: int) -> Reply:
+    text, calls = said.text, said.tool_calls
     if reason is None:
         raise bad_response("a completion without a finish reason.")
     ending = _ENDINGS.get(reason, _Ending(FinishReason.STOP))
     if ending.reason is None:
         raise bad_response(ending.why_not)
-    if text is None:
+    if ending.reason is FinishReason.TOOL_CALLS and not calls:
+        raise bad_response("the model called a tool instead of answering, and does not say which.")
+    if text is None and not calls:
         raise bad_response(f"a completion without text (finish reason '{reason[:40]}').")
-    return Reply(text, ending.reason, _usage(usage, text, prompt_chars=prompt_chars))
+    counted = _usage(usage, said.written, prompt_chars=prompt_chars)
+    ended = FinishReason.TOOL_CALLS if calls and ending.reason is FinishReason.STOP else ending.reason
+    return Reply(text or "", ended, counted, calls, said.reasoning, tuple(said.logprobs))
 
 
 def _usage(usage: UsageWire | None, text: str, *, prompt_chars: int) -> Usage:

@@ -10,6 +10,7 @@ from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
 
 from orchestrator.domain.answers import FinishReason, Usage
+from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.errors import (
     BackendError,
     ContextExceededError,
@@ -19,9 +20,10 @@ from orchestrator.errors import (
     UnsupportedError,
 )
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, TokenLogprobs, Tokens
+from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.decoding.texts import Texts
-from workers.backends.refusal import no_mixture
+from workers.backends.features import OF_VLLM
+from workers.backends.refusal import fitted, refusal
 from workers.backends.vllm.sampling import sampling_params, token_logprobs
 from workers.checkpoints.formats import require_adapter
 from workers.engine_host.wire import EngineStats
@@ -103,7 +105,7 @@ class VllmEngine:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
         if self._sleep_level:
             raise BackendError(f"engine '{self._serving.engine_id}' is asleep.", remedy="Wake it first.")
-        if (refused := no_mixture(request, "vllm")) is not None:
+        if (refused := refusal(request, "vllm", has=OF_VLLM)) is not None:
             self._events.append(refused)
             return
         try:
@@ -237,6 +239,7 @@ class VllmEngine:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise UnknownNameError("adapter", request.adapter, self._adapters, param="adapter")
         ids = self._texts.encode(request.messages)
+        request = fitted(request, room=self._serving.max_model_len - len(ids))
         self._require_room(len(ids), request.sampling.max_tokens)
         streams = request.priority >= self._serving.stream_from_priority
         try:

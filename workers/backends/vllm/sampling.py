@@ -1,13 +1,13 @@
 """Translation of what is asked of vLLM and of what it says. Runs in a child process."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
 from orchestrator.domain.assignments import Sampling
-from orchestrator.domain.terms import StructuredOutput
-from orchestrator.ports.engines import TokenLogprob, TokenLogprobs
+from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
+from orchestrator.domain.terms import SamplingExtras, StructuredOutput
 
 if TYPE_CHECKING:
     from vllm.logprobs import Logprob
@@ -26,10 +26,18 @@ def sampling_params(sampling: Sampling, *, streams: bool) -> SamplingParams:
         top_p=sampling.top_p,
         seed=sampling.seed % SEED_LIMIT,
         stop=[word for word in sampling.stop if word],
+        **_extras(sampling.extras),
         logprobs=sampling.logprobs,
         structured_outputs=_structured(sampling.structured_output),
         output_kind=RequestOutputKind.DELTA if streams else RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _extras(extras: SamplingExtras | None) -> dict[str, Any]:
+    if extras is None:
+        return {}
+    said = extras.model_dump(exclude_defaults=True)
+    return {**said, "logit_bias": dict(extras.logit_bias)} if extras.logit_bias else said
 
 
 def _structured(wanted: StructuredOutput | None) -> StructuredOutputsParams | None:

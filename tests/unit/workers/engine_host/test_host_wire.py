@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.fusions import FusionStep, FusionTrace
+from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
 from orchestrator.domain.queries import Message
 from orchestrator.domain.terms import StructuredOutput
 from orchestrator.errors import EngineCrashedError
@@ -15,8 +16,6 @@ from orchestrator.ports.engines import (
     Failed,
     Finished,
     GenerationRequest,
-    TokenLogprob,
-    TokenLogprobs,
     Tokens,
 )
 from workers.engine_host import wire

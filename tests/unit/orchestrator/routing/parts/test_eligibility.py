@@ -8,7 +8,7 @@ from orchestrator.domain.terms import Terms
 from orchestrator.errors import NoCapableExpertError
 from orchestrator.ports.composing import RoutingInput
 from orchestrator.routing import ROUTERS, RouterContext, make_router
-from orchestrator.routing.parts.eligibility import prompt_tokens
+from orchestrator.routing.parts.abilities import prompt_tokens
 from tests.fakes.app import make_expert
 from tests.fakes.decks import deck, profile, routing_input, tally
 

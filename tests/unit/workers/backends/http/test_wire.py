@@ -6,12 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.answers import FinishReason, Usage
-from orchestrator.domain.assignments import Sampling
+from orchestrator.domain.assignments import MOST_TOKENS, Sampling
 from orchestrator.domain.queries import Message
+from orchestrator.domain.terms import SamplingExtras, StructuredOutput
+from orchestrator.domain.tools import Tool, ToolCall, ToolUse
 from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.failures import CallError
 from workers.backends.http.sse import SseDecoder
-from workers.backends.http.wire import StreamReader, read_completion, read_models, sampling_params
+from workers.backends.http.wire import (
+    StreamReader,
+    read_completion,
+    read_models,
+    sampling_params,
+    wire_messages,
+)
 
 
 def request(**sampling: object) -> GenerationRequest:
@@ -47,7 +55,7 @@ def test_every_parameter_that_decides_the_text_is_sent() -> None:
 def test_a_completion_is_read_with_its_usage() -> None:
     usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
     reply = read_completion(completion("fine", reason="length", usage=usage, id="x"), prompt_chars=0)
-    assert reply == ("fine", FinishReason.LENGTH, Usage(prompt_tokens=12, completion_tokens=3))
+    assert reply[:3] == ("fine", FinishReason.LENGTH, Usage(prompt_tokens=12, completion_tokens=3))
 
 
 def test_missing_usage_is_estimated_from_the_characters() -> None:
@@ -142,3 +150,118 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(cuts: list[int]) -> Non
     decoder = SseDecoder()
     pieces = [STREAM[a:b] for a, b in itertools.pairwise(places)]
     assert [data for piece in pieces for data in decoder.feed(piece)] == ["one", "two\nzwö", "[DONE]"]
+
+
+TOOL = Tool(name="add", parameters={"type": "object"})
+
+
+def wired(**sampling: object) -> dict[str, object]:
+    request = GenerationRequest("r", (), Sampling.model_validate(sampling))
+    return dict(sampling_params(request, drop=()))
+
+
+def test_tools_are_sent_as_they_came() -> None:
+    use = ToolUse(tools=(TOOL,), choice="named", name="add", parallel=False)
+    sent = wired(tools=use)
+    assert sent["tools"] == [
+        {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    ]
+    assert sent["tool_choice"] == {"type": "function", "function": {"name": "add"}}
+    assert sent["parallel_tool_calls"] is False
+    assert "tool_choice" not in wired(tools=ToolUse(tools=(TOOL,)))
+
+
+def test_extras_are_sent_by_their_names() -> None:
+    sent = wired(extras=SamplingExtras(top_k=3, logit_bias=((7, -1.5),)), logprobs=2, reasoning_effort="low")
+    assert (sent["top_k"], sent["logit_bias"]) == (3, {"7": -1.5})
+    assert (sent["logprobs"], sent["top_logprobs"], sent["reasoning_effort"]) == (True, 2, "low")
+    assert "min_p" not in sent
+
+
+def test_an_output_that_may_be_as_long_as_fits_has_no_bound() -> None:
+    assert "max_tokens" not in wired(max_tokens=MOST_TOKENS, fits=True)
+    assert wired(max_tokens=900, fits=True)["max_tokens"] == 900
+
+
+def test_an_output_form_is_asked_for() -> None:
+    free = wired(structured_output=StructuredOutput(json_schema={"type": "object"}))
+    assert free["response_format"] == {"type": "json_object"}
+    schema = {"type": "object", "properties": {"a": {}}}
+    strict = wired(structured_output=StructuredOutput(json_schema=schema, name="n", strict=True))
+    assert strict["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "n", "schema": schema, "strict": True},
+    }
+
+
+def test_turns_with_tools_are_sent_in_openais_form() -> None:
+    call = ToolCall(id="1", name="add", arguments="{}")
+    turns = (
+        Message(role="assistant", content="", tool_calls=(call,)),
+        Message(role="tool", content="2", tool_call_id="1"),
+    )
+    calling, result = wire_messages(GenerationRequest("r", turns, Sampling()))
+    assert calling["content"] is None
+    assert calling["tool_calls"] == [
+        {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    ]
+    assert result == {"role": "tool", "content": "2", "tool_call_id": "1"}
+
+
+def called(**call: object) -> bytes:
+    message = {"content": None, "tool_calls": [call]}
+    return json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode()
+
+
+def test_calls_of_a_completion_are_read_unchanged() -> None:
+    reply = read_completion(
+        called(id="c1", type="function", function={"name": "add", "arguments": '{ "a":1}'}), prompt_chars=0
+    )
+    assert reply.tool_calls == (ToolCall(id="c1", name="add", arguments='{ "a":1}'),)
+    assert (reply.text, reply.finish_reason) == ("", FinishReason.TOOL_CALLS)
+
+
+def test_arguments_that_come_as_an_object_become_text() -> None:
+    [call] = read_completion(
+        called(function={"name": "add", "arguments": {"ü": 1}}), prompt_chars=0
+    ).tool_calls
+    assert (call.id, call.arguments) == ("call_0", '{"ü": 1}')
+
+
+def test_calls_that_are_none_are_no_answer() -> None:
+    with pytest.raises(CallError, match="does not say which"):
+        read_completion(called(function={}), prompt_chars=0)
+    with pytest.raises(CallError, match="cannot be one"):
+        read_completion(called(function={"name": "n" * 300}), prompt_chars=0)
+
+
+def test_parts_of_a_streamed_message_are_put_together() -> None:
+    stream = reader()
+    deltas = [
+        {"reasoning_content": "hm, "},
+        {"reasoning": "yes"},
+        {"tool_calls": [{"index": 1, "id": "b", "function": {"name": "say"}}]},
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "add", "arguments": '{"a"'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]},
+    ]
+    for part in deltas:
+        stream.feed(json.dumps({"choices": [{"delta": part}]}))
+    stream.feed(json.dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
+    reply = stream.reply()
+    assert reply.reasoning == "hm, yes"
+    assert [(c.id, c.name, c.arguments) for c in reply.tool_calls] == [
+        ("a", "add", '{"a":1}'),
+        ("b", "say", ""),
+    ]
+    assert reply.finish_reason is FinishReason.TOOL_CALLS
+
+
+@pytest.mark.parametrize("raw", ["NaN", "-Infinity"])
+def test_log_probabilities_are_finite(raw: str) -> None:
+    body = (
+        '{"choices": [{"message": {"content": "a"}, "finish_reason": "stop", "logprobs": {"content": '
+        f'[{{"token": "a", "logprob": {raw}, "top_logprobs": [{{"token": "b", "logprob": -0.5}}]}}]}}}}]}}'
+    )
+    [token] = read_completion(body.encode(), prompt_chars=0).logprobs
+    assert token.chosen.logprob == -9999.0
+    assert token.top[0] == ("b", -0.5)
