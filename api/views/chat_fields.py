@@ -52,11 +52,6 @@ REFUSALS = (
     ),
     Refusal("functions", lambda r: bool(r.functions and r.tools), "the older name of `tools`. Send one"),
     Refusal(
-        "response_format",
-        lambda r: r.response_format is not None and r.response_format.type != "text",
-        'only {"type": "text"} is supported. `muster.answer_type` "json" asks for JSON',
-    ),
-    Refusal(
         "response_format.json_schema",
         lambda r: (
             r.response_format is not None

@@ -2,10 +2,12 @@
 
 from api.schemas.chat_messages import FunctionTool, NamedTool
 from api.schemas.chat_request import ChatRequest
+from orchestrator.domain.queries import AnswerType
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.terms import ANY_OBJECT, SamplingExtras, StructuredOutput
 from orchestrator.domain.tools import Tool, ToolUse
 from orchestrator.errors import InputError
+from orchestrator.questions.json_schemas import SchemaError, checked
 
 
 def options_of(request: ChatRequest) -> AskOptions:
@@ -67,10 +69,19 @@ def _structured(request: ChatRequest) -> StructuredOutput | None:
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
         return None
+    if request.muster.options or request.muster.answer_type not in (None, AnswerType.TEXT, AnswerType.JSON):
+        raise InputError(
+            "response_format asks for JSON, and muster.options or muster.answer_type for another form.",
+            param="response_format",
+        )
     form = wanted.json_schema
     if wanted.type == "json_object" or form is None or form.schema_ is None:
         return StructuredOutput(json_schema=dict(ANY_OBJECT))
-    return StructuredOutput(json_schema=form.schema_, name=form.name, strict=bool(form.strict))
+    try:
+        schema = checked(form.schema_)
+    except SchemaError as error:
+        raise InputError(str(error), param="response_format.json_schema.schema") from None
+    return StructuredOutput(json_schema=schema, name=form.name, strict=bool(form.strict))
 
 
 def _tools(request: ChatRequest) -> ToolUse | None:

@@ -3,7 +3,7 @@ probabilities, or where the answer is begun."""
 
 from collections.abc import Sequence
 
-from orchestrator.domain.answers import Answer, Decision, FinishReason, total_usage
+from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage, total_usage
 from orchestrator.domain.assignments import QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.domain.terms import Terms
@@ -35,17 +35,20 @@ def called(state: QueryState, responses: Sequence[Response]) -> Answer | None:
     response = next((r for r in responses if r.tool_calls), None)
     if response is None:
         return None
-    roles = sorted({r.role for r in state.responses})
     return Answer(
         text=response.text,
         finish_reason=FinishReason.TOOL_CALLS,
         aggregator=CALLS,
         answered_by=response.expert_id,
-        usage_by_role={
-            role: total_usage(r.usage for r in state.responses if r.role is role) for role in roles
-        },
+        usage_by_role=usage_by_role(state.responses),
         n_calls=len(state.responses),
     )
+
+
+def usage_by_role(responses: Sequence[Response]) -> dict[str, Usage]:
+    """Tokens and cost of calls, by their role."""
+    roles = sorted({response.role for response in responses})
+    return {role: total_usage(r.usage for r in responses if r.role is role) for role in roles}
 
 
 def quoted(answer: Answer, responses: Sequence[Response]) -> Response | None:

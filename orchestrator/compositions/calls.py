@@ -16,7 +16,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.features import Feature
 from orchestrator.domain.queries import Message, Query
-from orchestrator.domain.terms import LONGEST, NO_TERMS, Terms
+from orchestrator.domain.terms import LONGEST, NO_TERMS, StructuredOutput, Terms
 from orchestrator.domain.values import seed_of
 
 
@@ -37,6 +37,7 @@ def expert_call(
             query,
             style=expert.prompt,
             system_prompt=expert.system_prompt,
+            form=_form(job),
             calls_tools=Feature.TOOLS in expert.features,
         ),
         sampling=Sampling(
@@ -47,7 +48,7 @@ def expert_call(
             extras=job.extras,
             logprobs=job.logprobs,
             reasoning_effort=job.reasoning_effort if Feature.REASONING_EFFORT in expert.features else None,
-            structured_output=job.structured_output,
+            structured_output=_guide(job, expert),
             tools=prompts.defused_tools(job.tools),
             seed=call_seed(job.seed, query, expert.id, sample_ix),
             stream=stream,
@@ -56,6 +57,17 @@ def expert_call(
         ),
         sample_ix=sample_ix,
     )
+
+
+def _guide(terms: Terms, expert: Expert) -> StructuredOutput | None:
+    """The form that the expert's engine keeps to, where it can."""
+    return terms.structured_output if Feature.STRUCTURED_OUTPUT in expert.features else None
+
+
+def _form(terms: Terms) -> str:
+    """Words that ask for the form of an output; where an engine can keep to it, the model still reads it."""
+    wanted = terms.structured_output
+    return "" if wanted is None or wanted.json_schema is None else prompts.form(wanted.json_schema)
 
 
 class Length(NamedTuple):
@@ -109,12 +121,19 @@ def aggregate_call(
         expert_id=expert.id,
         role=CallRole.AGGREGATE,
         messages=prompts.synthesize(
-            query, candidates, style=expert.synthesize_prompt, fence=prompts.draw_fence()
+            query,
+            candidates,
+            style=expert.synthesize_prompt,
+            fence=prompts.draw_fence(),
+            form=_form(terms),
         ),
         sampling=Sampling(
             max_tokens=expert.max_tokens,
             temperature=expert.temperature,
             stop=terms.stop,
+            structured_output=terms.structured_output
+            if Feature.STRUCTURED_OUTPUT in expert.features
+            else None,
             seed=call_seed(seed, query, expert.id, 0),
             stream=stream,
         ),

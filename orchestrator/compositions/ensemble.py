@@ -7,6 +7,7 @@ from orchestrator.compositions.alone import alone, asks_one, called, with_detail
 from orchestrator.compositions.calls import error_answer, expert_call, length_notes
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.stand_ins import with_stand_ins
+from orchestrator.compositions.structured import as_json, kept, schema_of, screened
 from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
 from orchestrator.domain.assignments import (
     AGGREGATING,
@@ -132,7 +133,7 @@ class Ensemble:
         calls = []
         job = self._terms(query)
         quotes = self._quotes or asks_one(query, job)
-        stream = job.stream and quotes and len(expert_ids) == 1
+        stream = job.stream and quotes and len(expert_ids) == 1 and schema_of(job) is None
         for expert_id in expert_ids:
             expert, sample_ix = self._pool.known[expert_id], asked.get(expert_id, 0)
             mixture = mixtures.get(expert_id, ())
@@ -150,9 +151,13 @@ class Ensemble:
     def _in_flight(self, state: QueryState) -> InFlight:
         """The query with what its job asks of an aggregator's calls, and its experts' responses."""
         job = self._terms(state.query)
-        stream = job.stream and self._abstain_below is None
+        stream = job.stream and self._abstain_below is None and schema_of(job) is None
         ours = {"seed": job.seed, "max_tokens": job.max_tokens, "terms": job, "stream": stream}
         state = self._without_gone(state).model_copy(update=ours)
+        schema = schema_of(job)
+        if schema is not None:
+            asked = {"query": as_json(state.query), "responses": screened(state.responses, schema)}
+            state = state.model_copy(update=asked)
         return state, [r for r in state.responses if r.role is CallRole.EXPERT]
 
     def _aggregate(self, state: QueryState, responses: Sequence[Response], aggregator: Aggregator) -> Step:
@@ -165,6 +170,9 @@ class Ensemble:
         if isinstance(step, Decision):
             asked = step.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
             return Ask(calls=self._expert_calls(state.query, asked, step), decision=step)
+        schema = schema_of(state.terms)
+        if isinstance(step, Done) and schema is not None:
+            step = kept(step, state, schema, job=self._terms(state.query), pool=self._pool)
         if isinstance(step, Ask):
             return step
         recruits = state.decision.expert_ids if state.decision else ()

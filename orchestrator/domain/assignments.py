@@ -27,12 +27,13 @@ class CallRole(StrEnum):
     DISCUSS = "discuss"
     JUDGE = "judge"
     VERIFY = "verify"
+    REPAIR = "repair"
 
 
 AGGREGATING = frozenset(CallRole) - {CallRole.ANNOTATE, CallRole.EXPERT}
 """Roles of calls that an aggregator asks for: it writes the answer (aggregate), hears an expert again
 (sample: the same question, perhaps in other words; discuss: with what others said), has answers compared
-(judge), or checked one by one (verify)."""
+(judge), or checked one by one (verify); or that mends what has not the form that was asked for (repair)."""
 
 
 BACKGROUND, BATCH, INTERACTIVE = -10, 0, 10
@@ -115,7 +116,10 @@ class Assignment(Value):
     attempt: int = 0
 
 
-MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code})
+INVALID_OUTPUT = "invalid_output"
+"""Error code of a response, or an answer, without the form that was asked for."""
+
+MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code, INVALID_OUTPUT})
 """Error codes that say something about the expert; all others are the infrastructure's."""
 
 

@@ -6,6 +6,7 @@ from orchestrator.prompts.asking import EXPERT_STYLES, expert
 from orchestrator.prompts.defusing import defuse, is_control
 from orchestrator.prompts.discussing import Heard, advocate, conduct, consult, reconsider
 from orchestrator.prompts.fencing import draw_fence, without_fence
+from orchestrator.prompts.forming import form, mend, without_thoughts
 from orchestrator.prompts.judging import COMPACT, checklist, compare, decide, judge, verify
 from orchestrator.prompts.shots import Shot, with_shots
 from orchestrator.prompts.synthesizing import SYNTHESIZE_STYLES, synthesize
@@ -29,15 +30,18 @@ __all__ = [
     "defused_tools",
     "draw_fence",
     "expert",
+    "form",
     "has_aside",
     "is_control",
     "judge",
+    "mend",
     "reconsider",
     "synthesize",
     "verify",
     "with_shots",
     "without_asides",
     "without_fence",
+    "without_thoughts",
 ]
 
 VERSION = "v2"

@@ -51,14 +51,19 @@ _STYLES: Mapping[str, Callable[[Query, Sequence[str], str], str]] = {
 SYNTHESIZE_STYLES = NameTable("synthesize_prompt", _STYLES, param="muster.synthesize_prompt")
 
 
-def synthesize(query: Query, candidates: Sequence[str], *, style: str, fence: str) -> tuple[Message, ...]:
+def synthesize(
+    query: Query, candidates: Sequence[str], *, style: str, fence: str, form: str = ""
+) -> tuple[Message, ...]:
     """Messages that ask an aggregator for the final answer, given anonymous candidate answers.
 
     Args:
         fence: an unguessable word per request, which marks where candidate text begins and ends.
+        form: of the answer, as the request wants it.
 
     Raises:
         UnknownNameError: no such style.
     """
     content = SYNTHESIZE_STYLES.find(style)(query, candidates, fence)
+    if form:
+        content = f"{content}\n\n{form}"
     return (*history(query), Message(role="user", content=content))
