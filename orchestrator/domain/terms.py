@@ -39,7 +39,7 @@ class SamplingExtras(Value):
             share of the likeliest one's.
         frequency_penalty, presence_penalty: taken off the logit of a token for each time, or once, that the
             output has it.
-        repetition_penalty: > 1 makes tokens of the prompt and the output less likely (arXiv:1909.05858).
+        repetition_penalty: > 1 makes tokens of the prompt and the output less likely.
         logit_bias: added to logits; pairs of token id and bias.
     """
 

@@ -80,7 +80,7 @@ def checked(schema: Schema) -> dict[str, JsonValue]:
 
 
 def fault(schema: Schema, value: JsonValue) -> str | None:
-    """Why a value does not keep to a checked schema, and where; None = it does."""
+    """The first way in which a value does not keep to a checked schema, and where; None = it does."""
     if not _is_within(value, _depth_of(schema)):
         return "it is nested too deep"
     error = next(iter(_validator(_text(schema)).iter_errors(value)), None)

@@ -19,8 +19,8 @@ def shaped(
 ) -> Tensor:
     """One row's logits, float32, as the extras leave them.
 
-    Penalties: frequency and presence as OpenAI defines them, of the output; repetition after Keskar et al.,
-    arXiv:1909.05858, of prompt and output. `top_k` and `min_p` (arXiv:2407.01082) cut off what a draw at
+    Penalties: frequency and presence as OpenAI defines them, of the output; repetition as in CTRL (Keskar
+    et al. 2019), of prompt and output. `top_k` and `min_p` cut off what a draw at
     `temperature` may not take; they change no greedy choice.
 
     Args:
