@@ -18,7 +18,7 @@ from api.views.chat_fields import ignored_fields
 from api.views.chat_history import chat_content
 from api.views.chat_requests import chat_options
 from api.views.chat_runs import runs_of
-from api.views.chat_streams import Chunks, Parts, RunParts, chat_events, first_part
+from api.views.chat_streams import Chunks, RunParts, StagedParts, chat_events, first_part
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
@@ -71,8 +71,8 @@ async def _completion(
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         chunks = Chunks(heading, muster=extras, include_usage=usage, older=older)
         asking = app.asking
-        parts: Parts | RunParts = (
-            asking.stream(query, options, timeout_s=timeout_s, stay=work.stay)
+        parts: StagedParts | RunParts = (
+            app.stages.among(asking.stream(query, options, timeout_s=timeout_s, stay=work.stay), job_id)
             if len(runs) == 1
             else asking.stream_runs(runs, options, timeout_s=timeout_s, stay=work.stay)
         )

@@ -166,8 +166,25 @@ class ChunkChoice(Wire):
     logprobs: LogprobsView | None = None
 
 
+class StageView(Wire):
+    """One thing that happened to the question; `ahead`: calls that the expert's engine is asked first."""
+
+    event: Literal["recruited", "waiting", "loading", "started", "finished"]
+    experts: list[str]
+    role: str
+    ahead: int | None = Field(default=None, exclude_if=_is_none)
+    failed: bool | None = Field(default=None, exclude_if=_is_none)
+
+
+class StageMuster(Wire):
+    """`muster` of a chunk that only tells of a stage."""
+
+    stage: StageView
+
+
 class ChatChunk(Wire):
-    """A part of a completion that is streamed. The last choice has the finish reason and `muster`."""
+    """A part of a completion that is streamed. The last choice has the finish reason and `muster`; where
+    nothing is written for a while, chunks that add nothing tell of stages in it."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -177,4 +194,4 @@ class ChatChunk(Wire):
     system_fingerprint: str | None = None
     service_tier: None = None
     usage: UsageView | None = None
-    muster: MusterView | None = None
+    muster: MusterView | StageMuster | None = None

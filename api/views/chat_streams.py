@@ -10,7 +10,15 @@ import anyio
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from api.errors import error_body
-from api.schemas.chat_response import CalledTool, ChatChunk, ChunkChoice, Delta, MusterView
+from api.schemas.chat_response import (
+    CalledTool,
+    ChatChunk,
+    ChunkChoice,
+    Delta,
+    MusterView,
+    StageMuster,
+    StageView,
+)
 from api.views.chat import (
     Heading,
     answer_error,
@@ -22,6 +30,7 @@ from api.views.chat import (
 )
 from api.views.events import PING, PING_S
 from orchestrator.domain.answers import Answer
+from orchestrator.domain.stages import StageNews
 from orchestrator.errors import InternalError, MusterError
 from orchestrator.services.asking import Runs
 
@@ -31,10 +40,12 @@ HOLD_S = PING_S
 """How long a stream waits for its first word before it begins: what fails until then has a status."""
 DONE = "data: [DONE]\n\n"
 
-Part = str | Answer | Runs
+Part = str | Answer | Runs | StageNews
 P = TypeVar("P", bound=Part)
 Parts = Generator[str | Answer, None, None]
 """Of `Asking.stream`."""
+StagedParts = Generator[str | Answer | StageNews, None, None]
+"""Of `Stages.among`."""
 RunParts = Generator[str | Runs, None, None]
 """Of `Asking.stream_runs`."""
 
@@ -68,6 +79,18 @@ class Chunks:
 
     def text(self, text: str) -> str:
         return self._event(ChunkChoice(index=0, delta=Delta(content=text), finish_reason=None))
+
+    def stage(self, news: StageNews) -> str:
+        """A chunk that adds nothing to the text."""
+        view = StageView(
+            event=news.event,
+            experts=list(news.experts),
+            role=news.role,
+            ahead=news.ahead,
+            failed=news.failed,
+        )
+        nothing = ChunkChoice(index=0, delta=Delta(), finish_reason=None)
+        return self._event(nothing, muster=StageMuster(stage=view))
 
     def closing(self, answer: Answer) -> Iterator[str]:
         yield from self._ending(answer, index=0, muster=self._muster(answer))
@@ -178,6 +201,8 @@ def _events(part: Part, chunks: Chunks) -> Iterator[str]:
         return chunks.closing(part)
     if isinstance(part, Runs):
         return chunks.several(part.answers)
+    if isinstance(part, StageNews):
+        return iter([chunks.stage(part)])
     return iter([chunks.text(part) if part else PING])
 
 

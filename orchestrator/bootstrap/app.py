@@ -53,6 +53,7 @@ from orchestrator.services.merges import MergeDesk, bounds_of
 from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
 from orchestrator.services.rates import Rates
+from orchestrator.services.stages import Stages
 from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
@@ -168,6 +169,7 @@ class App:
             routes_here=not settings.is_stack,
             on_answered=self.rates.answered,
         )
+        self.stages = Stages(self.store)
         self.endings = Endings(self.store)
         self.jobs = Jobs(
             end=self.endings.begin,

@@ -25,6 +25,7 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
+from orchestrator.domain.stages import CallProgress
 
 
 class Claim(NamedTuple):
@@ -130,6 +131,17 @@ class ResultReader(Protocol):
 
     def calls(self, job_id: str) -> Iterator[tuple[Query, tuple[AnsweredCall, ...]]]:
         """Queries with the calls that were answered, streamed in submission order."""
+
+
+class StageReader(Protocol):
+    """Calls of questions that are being answered."""
+
+    def call_progress(self, job_id: str) -> Sequence[CallProgress]:
+        """Calls of a job so far, the first hundred, in the order in which they were asked for.
+
+        Raises:
+            NotFoundError: no such job.
+        """
 
 
 class JobStore(JobReader, ResultReader, Protocol):

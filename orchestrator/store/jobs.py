@@ -19,6 +19,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.domain.spending import NO_COSTS, Costs
+from orchestrator.domain.stages import CallProgress
 from orchestrator.ports.jobs import (
     AnsweredCall,
     AnsweredQuery,
@@ -38,6 +39,7 @@ from orchestrator.store import (
     ending,
     reading,
     retrying,
+    stages,
     submission,
     sweeping,
 )
@@ -286,6 +288,9 @@ class SqlJobStore:
     def calls(self, job_id: str) -> Iterator[tuple[Query, tuple[AnsweredCall, ...]]]:
         self.job(job_id)
         return reading.calls(self._db, job_id)
+
+    def call_progress(self, job_id: str) -> list[CallProgress]:
+        return self._db.fetch(lambda conn: stages.call_progress(conn, job_id))
 
     def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None:
         self._db.transact(

@@ -1,0 +1,28 @@
+"""Stages: how far a question that is being answered has got, for who waits for its answer."""
+
+from typing import Literal
+
+from orchestrator.domain.values import Value
+
+
+class CallProgress(Value):
+    """A call of a question. `ahead`: calls that its engine is asked first, as far as they are counted;
+    `loading`: its engine is being loaded somewhere."""
+
+    expert_id: str
+    role: str
+    number: int
+    state: Literal["waiting", "running", "done", "failed"]
+    ahead: int = 0
+    loading: bool = False
+
+
+class StageNews(Value):
+    """One thing that happened to a question: experts were recruited; a call waits for its engine, which is
+    loading or asked `ahead` other calls first; it started; it finished."""
+
+    event: Literal["recruited", "waiting", "loading", "started", "finished"]
+    experts: tuple[str, ...]
+    role: str = "expert"
+    ahead: int | None = None
+    failed: bool | None = None
