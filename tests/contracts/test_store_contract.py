@@ -1039,3 +1039,29 @@ def test_random_operations_lose_nothing_and_complete_nothing_twice(store: SqlJob
         assert p.completed + p.failed == p.total == len(list(store.answers(p.job.id)))
         if p.state is JobState.DONE:
             assert p.n_responses == p.n_assignments == 2 * p.total
+
+
+# ── stages ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_calls_of_a_question_are_told_as_they_stand(store: SqlJobStore) -> None:
+    submit(store, 2, job_id="first")
+    route(store)
+    submit(store, 1, job_id="mine", priority=INTERACTIVE)
+    assert store.call_progress("mine") == []
+    route(store)
+    submit(store, 1, job_id="last")
+    route(store)
+
+    assert [(c.expert_id, c.state, c.ahead) for c in store.call_progress("mine")] == [
+        ("a/0", "waiting", 0),
+        ("b/0", "waiting", 0),
+    ]
+    assert [c.ahead for c in store.call_progress("last")] == [3, 3]
+    complete(store, claim(store, "a", limit=1))
+    claim(store, "b", limit=1)
+    assert [c.state for c in store.call_progress("mine")] == ["done", "running"]
+    store.report_device(DeviceReport(owner="w", device="cpu", engine_id="a", state="loading"))
+    assert [c.loading for c in store.call_progress("last")] == [True, False]
+    with pytest.raises(NotFoundError):
+        store.call_progress("nobody")

@@ -30,6 +30,7 @@ from orchestrator.domain.feedback import Drift, Feedback
 from orchestrator.domain.keyed import KeyedRequest, Reply, RequestKey
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
+from orchestrator.domain.stages import CallProgress
 from orchestrator.errors import MusterError, NotFoundError
 from orchestrator.ports.composing import Composition, RoutingInput
 from orchestrator.ports.dispatch import Piece
@@ -41,6 +42,7 @@ from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.keys import Keys
 from orchestrator.services.rates import Rates
+from orchestrator.services.stages import Stages
 from orchestrator.services.submitting import Submitter
 from orchestrator.settings.members import LitellmParams, Member
 from orchestrator.settings.schema import MusterSettings, ServerSettings, Settings
@@ -115,6 +117,9 @@ class FakeJobs:
         [queries] = [queries for job, queries in self.submitted if job.id == job_id]
         if self.answers_with is not None:
             yield from (AnsweredQuery(query, self.answers_with) for query in queries)
+
+    def call_progress(self, job_id: str) -> list[CallProgress]:
+        return []
 
     def cancel(self, job_id: str) -> None:
         self.states[job_id] = JobState.CANCELLED
@@ -336,6 +341,7 @@ class FakeApp:
             store=self.store,
             dispatcher=self.dispatcher,
         )
+        self.stages = Stages(self.store)
         self.asking = Asking(
             submitter=submitter,
             store=self.store,

@@ -27,7 +27,8 @@ MENDED = {"match": "That is not the JSON", "reply": RIGHT}
 def member(
     name: str, rules: Sequence[Mapping[str, object]], *, roles: Sequence[str] = ("expert",), **info: object
 ) -> dict[str, object]:
-    options = {"rules": [*rules], "default": "echo", "log": "log.jsonl"}
+    speed = 20.0 if "aggregator" in roles else None
+    options = {"rules": [*rules], "default": "echo", "log": "log.jsonl", "tokens_per_s": speed}
     muster = {"engine": "scripted", "roles": list(roles), "options": options, "max_model_len": 20_000}
     params = {"model": f"scripted/{name}"}
     return {"model_name": name, "litellm_params": params, "model_info": {"muster": muster, **info}}
@@ -155,3 +156,13 @@ def test_a_schema_as_openais_client_makes_it_is_kept_to(client: TestClient) -> N
     form = {"type": "json_schema", "json_schema": {"name": "City", "schema": City.model_json_schema()}}
     value, _ = answered(client, ask("same", response_format=form))
     assert City.model_validate(value).people == 3
+
+
+def test_a_writers_words_come_as_they_are_written(client: TestClient) -> None:
+    body = ask("muster/synthesize", experts=["same", "other"], response_format=None, stream=True)
+    lines = client.post(CHAT, json=body).text.splitlines()
+    data = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    words = [c["delta"]["content"] for chunk in data for c in chunk["choices"] if c["delta"].get("content")]
+    assert "".join(words) == '{"city": "Ulm", "people": 7}'
+    assert len(words) > 1
+    assert data[-1]["muster"]["aggregator"] == "synthesize"

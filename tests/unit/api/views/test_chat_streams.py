@@ -13,6 +13,7 @@ from api.views.chat import Heading, muster_view
 from api.views.chat_streams import Chunks, chat_events, first_part
 from api.views.events import PING
 from orchestrator.domain.answers import Answer, FinishReason
+from orchestrator.domain.stages import StageNews
 from orchestrator.errors import BackendError, MusterError
 from tests.fakes.app import ANSWER, FakeApp
 
@@ -134,6 +135,23 @@ def test_silence_is_bridged_by_pings() -> None:
     events = asyncio.run(collect("a", "", "", ANSWER, ping_s=0.0))
     assert events.count(PING) == 2
     assert PING not in asyncio.run(collect("a", "", "", ANSWER, ping_s=60.0))
+
+
+def test_a_stage_is_told_by_a_chunk_that_adds_nothing() -> None:
+    news = StageNews(event="waiting", experts=("alpha",), ahead=3)
+
+    async def told() -> list[str]:
+        return [e async for e in chat_events("a", staged(news, ANSWER), make_chunks(), ping_s=60.0)]
+
+    [chunk] = [json.loads(e[6:]) for e in asyncio.run(told()) if '"stage"' in e]
+    assert chunk["choices"] == [{"index": 0, "delta": {}, "finish_reason": None}]
+    assert chunk["muster"] == {
+        "stage": {"event": "waiting", "experts": ["alpha"], "role": "expert", "ahead": 3}
+    }
+
+
+def staged(*parts: str | Answer | StageNews) -> Generator[str | Answer | StageNews, None, None]:
+    yield from parts
 
 
 def test_a_bug_ends_the_stream_with_an_error_that_says_nothing_of_it() -> None:

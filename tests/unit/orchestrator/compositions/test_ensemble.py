@@ -21,7 +21,9 @@ from orchestrator.ports.skills import SkillAnnotator
 
 POOL = Pool(
     experts=tuple(
-        Expert(id=name, engine=EngineSpec(id=name, backend="scripted", model=name), max_tokens=64)
+        Expert(
+            id=name, engine=EngineSpec(id=name, backend="scripted", model=name), max_tokens=64, most_tokens=64
+        )
         for name in ("one", "two", "three")
     )
 )

@@ -109,7 +109,7 @@ def test_nobody_is_recruited_whom_the_terms_leave_out(name: str) -> None:
     free, bound = make_router(name, POOL).recruit([BRIEF, named("long", "unknown")], rng=random.Random(1))
     asked = {*bound.expert_ids, *(r.expert_id for r in bound.reserves)}
     assert asked <= {"long", "unknown"}
-    assert bound.notes[-1] == "1 experts left out: they may not be asked"
+    assert bound.notes[-1] == "1 experts left out: they may not be asked, or cannot do what is asked for"
     assert free == make_router(name, BARE).recruit([BRIEF], rng=random.Random(1))[0]
 
 
