@@ -55,7 +55,7 @@ class Stages:
 
 
 def news(before: Sequence[CallProgress], now: Sequence[CallProgress]) -> Iterator[StageNews]:
-    """What happened between two looks, in the order of the calls."""
+    """News of two looks, one after the other, in the order of the calls."""
     was = {call.number: call for call in before}
     new = [call for call in now if call.number not in was]
     recruited = tuple(call.expert_id for call in new if call.role == "expert")
