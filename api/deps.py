@@ -1,15 +1,17 @@
 """Dependencies of handlers, through FastAPI's injection."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from api.errors import IdempotencyKeyError
 from api.views.jobs_feed import JobFeed
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Caller, Scope, require_own
+from orchestrator.domain.pages import PageRequest
 from orchestrator.errors import MissingScopeError
+from orchestrator.runtime.metrics import Tallies
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -35,6 +37,12 @@ async def get_started(request: Request) -> int:
     """Time at which this server was made, in seconds since 1970."""
     started: int = request.app.state.started
     return started
+
+
+def get_tallies(request: Request) -> Tallies:
+    """Counts of this server's requests."""
+    tallies: Tallies = request.app.state.tallies
+    return tallies
 
 
 def checked_key(key: str) -> str:
@@ -86,8 +94,19 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
+def page_request(
+    limit: Annotated[int, Query(ge=1, le=100, description="Most items of the page.")] = 20,
+    after: Annotated[str | None, Query(max_length=512, description="`last_id` of the page before.")] = None,
+    order: Annotated[Literal["asc", "desc"], Query(description="The oldest first, or the newest.")] = "desc",
+) -> PageRequest:
+    """The page of a list that is asked for."""
+    return PageRequest(limit, after, order == "desc")
+
+
+PageDep = Annotated[PageRequest, Depends(page_request)]
 AppDep = Annotated[App, Depends(get_app)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 OwnJobDep = Annotated[str, Depends(own_job)]
 FeedDep = Annotated[JobFeed, Depends(get_feed)]
+TalliesDep = Annotated[Tallies, Depends(get_tallies)]
 StartedDep = Annotated[int, Depends(get_started)]

@@ -136,6 +136,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "too_many_merges": ErrorStatus(429, "rate_limit_error", retry_after_s=30),
     "file_in_use": ErrorStatus(409, _REQUEST),
     "job_running": ErrorStatus(409, _REQUEST),
+    "profile_running": ErrorStatus(409, _REQUEST),
     "method_not_allowed": ErrorStatus(405, _REQUEST),
     "unknown_name": ErrorStatus(404, _MISSING),
     "not_found": ErrorStatus(404, _MISSING),

@@ -3,12 +3,13 @@
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, params
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
@@ -18,11 +19,13 @@ from api.idempotency import Underway
 from api.middleware.in_flight import InFlightLimit, Line
 from api.middleware.keys import ApiKeys
 from api.middleware.limits import BodyLimit
+from api.middleware.metering import RequestMeter, template_of
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params
 from api.middleware.rates import KeyRates
 from api.middleware.request_ids import RequestIds
 from api.middleware.spellings import HeadAsGet, TrailingSlash
+from api.middleware.tracing import RequestSpans
 from api.routes import (
     batches,
     chat,
@@ -34,9 +37,12 @@ from api.routes import (
     jobs,
     keys,
     merges,
+    metrics,
     models,
+    profiles,
     responses,
     route,
+    usage,
 )
 from api.schemas.base import ErrorView
 from api.schemas.jobs import JobView
@@ -45,6 +51,9 @@ from api.views.jobs_feed import JobFeed
 from api.views.jobs_lines import LINE_FORMS
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Scope
+from orchestrator.domain.metrics import LabelSets
+from orchestrator.domain.names import PUBLIC_PREFIX
+from orchestrator.runtime.metrics import Tallies
 
 SPARE_THREADS = 8
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -72,6 +81,7 @@ class Mount(NamedTuple):
 
 MOUNTS = (
     Mount(health.router, dependencies=()),  # whoever probes may add what defeats its caches
+    Mount(metrics.router, (Scope.ADMIN,), dependencies=()),
     Mount(chat.router, (Scope.ASK,), dependencies=()),  # clients of OpenAI's API add what other servers know
     Mount(responses.router, (Scope.ASK,), dependencies=()),
     Mount(embeddings.router, (Scope.ASK,), dependencies=()),
@@ -82,7 +92,9 @@ MOUNTS = (
     Mount(jobs.router, (Scope.ASK, Scope.BATCH)),
     Mount(files.router, (Scope.BATCH,), dependencies=()),
     Mount(batches.router, (Scope.BATCH,), dependencies=()),
+    Mount(usage.router, (Scope.ASK, Scope.BATCH)),
     Mount(merges.router, (Scope.ADMIN,)),
+    Mount(profiles.router, (Scope.ADMIN,)),
     Mount(keys.router, (Scope.ADMIN,)),
 )
 
@@ -111,6 +123,7 @@ def create_app(app: App) -> FastAPI:
     web.state.feed = JobFeed(partial(_views, app))
     web.state.underway = Underway(server.max_in_flight)
     web.state.started = int(time.time())
+    web.state.tallies = tallies = Tallies(_label_sets(app))
     for mount in MOUNTS:
         web.include_router(mount.router, dependencies=mount.checks, responses=ERRORS)
     install_error_handlers(web)
@@ -148,7 +161,26 @@ def create_app(app: App) -> FastAPI:
     web.add_middleware(AllowedHosts, names=server.allowed_hosts)
     web.add_middleware(RequestIds)
     web.add_middleware(TrailingSlash)
+    web.add_middleware(RequestSpans, tracer=app.tracer, is_endpoint=_endpoints().__contains__)
+    web.add_middleware(RequestMeter, meter=tallies)
     return web
+
+
+@cache
+def _endpoints() -> frozenset[str]:
+    """Templates of all routes."""
+    routes = (route for mount in MOUNTS for route in mount.router.routes)
+    return frozenset(template_of(route.path) for route in routes if isinstance(route, APIRoute))
+
+
+def _label_sets(app: App) -> LabelSets:
+    """Sets of what may be said of requests: routes, and names that a `model` may be."""
+    return LabelSets(
+        is_endpoint=_endpoints().__contains__,
+        is_model=lambda name: (
+            name in app.experts.pool.by_id or name.removeprefix(PUBLIC_PREFIX) in app.asking.compositions
+        ),
+    )
 
 
 async def _views(app: App, job_ids: Collection[str]) -> Mapping[str, JobView]:

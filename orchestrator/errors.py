@@ -202,6 +202,12 @@ class FileInUseError(InputError):
     code = "file_in_use"
 
 
+class ProfileRunningError(InputError):
+    """One run of profiling at a time."""
+
+    code = "profile_running"
+
+
 class SkillError(MusterError):
     code = "skill_error"
 

@@ -33,6 +33,7 @@ from api.cli import (
     replay,
     serve,
     system,
+    usage,
     worker,
 )
 from api.cli.leaving import sigterm_interrupts
@@ -63,6 +64,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "serve": serve.serve,
     "worker": worker.worker,
     "beat": worker.beat,
+    "usage": usage.usage,
     "vacuum": jobs.vacuum,
     "doctor": system.doctor,
     "migrate": system.migrate,

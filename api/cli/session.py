@@ -57,9 +57,11 @@ class Session:
         return path
 
     def settings(self) -> "Settings":
+        from orchestrator.runtime.logs import write_logs_as
         from orchestrator.settings.load import load_settings
 
         settings = load_settings(self.config_path())
+        write_logs_as(settings.muster.log.format)
         for remark in settings.remarks:
             log.warning("%s", remark)
         return settings

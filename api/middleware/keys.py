@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.errors import error_response
 from orchestrator.domain.keys import ANYBODY, ApiKey
 from orchestrator.errors import MusterError
+from orchestrator.runtime.context import bound
 from orchestrator.services.keys import Keys, caller_of
 
 OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready"})
@@ -38,7 +39,8 @@ class ApiKeys:
                 await error_response(error)(scope, receive, send)
                 return
             state.update(caller=caller_of(key), key=key)
-        await self.app(scope, receive, send)
+        with bound(key=state["caller"].owner_id):
+            await self.app(scope, receive, send)
 
     async def _key(self, scope: Scope) -> ApiKey | None:
         """

@@ -6,6 +6,8 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.runtime.context import bound
+
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -38,4 +40,5 @@ class RequestIds:
                     headers["x-muster-decision-id"] = state["decision_id"]
             await send(message)
 
-        await self.app(scope, receive, send_with_ids)
+        with bound(request=state["request_id"]):
+            await self.app(scope, receive, send_with_ids)

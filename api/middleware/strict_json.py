@@ -89,6 +89,8 @@ class StrictRoute(APIRoute):
             if self.body_field is None:
                 return await handle(request)
             wrapped = StrictRequest(request.scope, request.receive)
+            if not self.body_field.field_info.is_required() and not await wrapped.body():
+                return await handle(wrapped)
             # FastAPI turns whatever its own reading raises into a bare 400; read before it does.
             if await wrapped.body():
                 _require_json(wrapped)

@@ -46,6 +46,7 @@ async def create_chat_completion(
 async def _completion(
     body: ChatRequest, app: AppDep, caller: CallerDep, request: Request, work: Work
 ) -> Response:
+    request.state.model = body.model
     server = app.settings.muster.server
     query = chat_query(body, f"chat-{work.unique}")
     job_id = f"ask-{work.unique}"

@@ -1,30 +1,37 @@
-"""`GET /v1/experts`: the pool and its competence cards."""
+"""`/v1/experts`: the pool and its competence cards; an admin pauses experts and puts them back."""
 
-from fastapi import APIRouter
+from collections.abc import Sequence
+from typing import Annotated
 
-from api.deps import AppDep, CallerDep
-from api.schemas.experts import CardView, ExpertList, ExpertView
+from fastapi import APIRouter, Body, Depends
+
+from api.deps import AppDep, CallerDep, PageDep, Requires
+from api.middleware.strict_json import StrictRoute
+from api.schemas.experts import CardView, ExpertView, PauseRequest
+from api.schemas.pages import PageView
 from api.views.experts import card_view, expert_view
+from api.views.pages import page_view
+from orchestrator.domain.experts import Expert
+from orchestrator.domain.keys import Scope
+from orchestrator.domain.pages import page_of
 from orchestrator.errors import NotFoundError
 
-router = APIRouter(prefix="/v1/experts", tags=["experts"])
+ADMIN = [Depends(Requires(Scope.ADMIN))]
+
+router = APIRouter(prefix="/v1/experts", route_class=StrictRoute, tags=["experts"])
 
 
 @router.get("")
-def list_experts(app: AppDep, caller: CallerDep) -> ExpertList:
-    """The experts that the key may ask."""
+def list_experts(app: AppDep, caller: CallerDep, page: PageDep) -> PageView[ExpertView]:
+    """List the experts that the key may ask, in the order of the pool file (`desc`), or the reverse."""
     experts = list(app.experts.of(caller).values())  # once: the pool may change
-    cards, states = app.experts.cards(), app.engines.states(among=[e.engine.id for e in experts])
-    return ExpertList(
-        data=[
-            expert_view(e, cards.get(e.id), states[e.engine.id], app.experts.lineages.get(e.id))
-            for e in experts
-        ]
-    )
+    found = page_of(experts, page, lambda expert: expert.id)
+    return page_view(_views(app, found.items), id_of=lambda view: view.id, has_more=found.has_more)
 
 
 @router.get("/{expert_id:path}/card")
 def get_card(expert_id: str, app: AppDep, caller: CallerDep) -> CardView:
+    """Show what is known of an expert: how it did on the profile's questions, and by users' feedback."""
     expert = app.experts.expert(expert_id, caller)
     card = app.experts.cards().get(expert.id)
     if card is None:
@@ -34,9 +41,40 @@ def get_card(expert_id: str, app: AppDep, caller: CallerDep) -> CardView:
     return card_view(card, app.experts.drifts(), app.experts.lineages.get(expert.id))
 
 
+@router.post("/{expert_id:path}/pause", dependencies=ADMIN)
+def pause_expert(
+    expert_id: str, app: AppDep, body: Annotated[PauseRequest | None, Body()] = None
+) -> ExpertView:
+    """Take an expert out of recruiting until it is resumed: in every process within seconds, over restarts.
+
+    Work that waits for an engine of its own waits, for a question until others are asked instead; what is
+    generated just now is not stopped.
+    """
+    app.pauses.pause(expert_id, reason=body.reason if body is not None else "")
+    return _view(app, expert_id)
+
+
+@router.post("/{expert_id:path}/resume", dependencies=ADMIN)
+def resume_expert(expert_id: str, app: AppDep) -> ExpertView:
+    """Put an expert back into recruiting. One that is not paused stays as it is."""
+    app.pauses.resume(expert_id)
+    return _view(app, expert_id)
+
+
 @router.get("/{expert_id:path}")
 def get_expert(expert_id: str, app: AppDep, caller: CallerDep) -> ExpertView:
-    expert = app.experts.expert(expert_id, caller)
-    state = app.engines.states(among=[expert.engine.id])[expert.engine.id]
-    lineage = app.experts.lineages.get(expert.id)
-    return expert_view(expert, app.experts.cards().get(expert.id), state, lineage)
+    """Show one expert."""
+    return _views(app, [app.experts.expert(expert_id, caller)])[0]
+
+
+def _view(app: AppDep, expert_id: str) -> ExpertView:
+    return _views(app, [app.experts.expert(expert_id)])[0]
+
+
+def _views(app: AppDep, experts: Sequence[Expert]) -> list[ExpertView]:
+    cards, states = app.experts.cards(), app.engines.states(among=[e.engine.id for e in experts])
+    lineages, paused = app.experts.lineages, app.pauses.paused()
+    return [
+        expert_view(e, cards.get(e.id), states[e.engine.id], lineages.get(e.id), paused.get(e.id))
+        for e in experts
+    ]

@@ -1,6 +1,6 @@
 """Health: alive (this process answers), ready (a question would be answered); and `/`: where things are."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from api.deps import AppDep
 from api.schemas.health import ReadyView
@@ -21,6 +21,9 @@ LINKS = {
     "feedback": "/v1/feedback",
     "keys": "/v1/keys",
     "health": "/health/ready",
+    "metrics": "/metrics",
+    "usage": "/v1/usage",
+    "profiles": "/v1/profiles",
     "docs": "/docs",
     "openapi": "/openapi.json",
 }
@@ -36,6 +39,12 @@ async def root() -> dict[str, str | dict[str, str]]:
 async def live() -> dict[str, str]:
     """Runs on the event loop, so that busy worker threads cannot delay it."""
     return {"status": "ok"}
+
+
+@router.get("/version")
+async def version(request: Request) -> dict[str, str]:
+    """The version of the server."""
+    return {"version": request.app.version}
 
 
 @router.get("/health/ready", responses={503: {"model": ReadyView}})

@@ -12,12 +12,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.deps import AppDep, CallerDep, FeedDep, OwnJobDep, Requires, checked_key
+from api.deps import AppDep, CallerDep, FeedDep, OwnJobDep, PageDep, Requires, checked_key
 from api.errors import IdempotencyMismatchError, MediaTypeError
-from api.schemas.jobs import JobDeletedView, JobList, JobView, PlanView
+from api.schemas.jobs import JobDeletedView, JobView, PlanView
+from api.schemas.pages import PageView
 from api.views.events import HEADERS, MEDIA_TYPE
 from api.views.jobs import job_view, plan_view
 from api.views.jobs_lines import BatchBodies, answer_line
+from api.views.pages import page_view
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.keys import Caller, Scope
 from orchestrator.domain.names import PUBLIC_PREFIX
@@ -84,13 +86,17 @@ async def submit_job(
 
 
 @router.get(PATH)
-def list_jobs(app: AppDep, caller: CallerDep, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> JobList:
-    """Running jobs first, newest first within both kinds: those of the key, and to an admin all."""
-    return JobList(data=[job_view(p) for p in app.jobs.jobs(limit=limit, owner=caller.sees_of)])
+def list_jobs(app: AppDep, caller: CallerDep, page: PageDep) -> PageView[JobView]:
+    """List jobs in the order of submission: those of the key, and to an admin all."""
+    found = app.pages.job_page(page, owner=caller.sees_of)
+    return page_view(
+        [job_view(progress) for progress in found.items], id_of=lambda view: view.id, has_more=found.has_more
+    )
 
 
 @router.get(PATH + "/{job_id}")
 def get_job(job_id: OwnJobDep, app: AppDep) -> JobView:
+    """Show one job, and the engines that it waits for."""
     return job_view(app.jobs.job(job_id), app.jobs.waits_for(job_id))
 
 

@@ -1,14 +1,15 @@
 """`/v1/merges`: checkpoints that become one expert: asked for, looked at, cancelled, taken up again."""
 
 import json
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from api.deps import AppDep
+from api.deps import AppDep, PageDep
 from api.middleware.strict_json import StrictRoute
-from api.schemas.merges import MergeList, MergeRequest, MergeView
+from api.schemas.merges import MergeRequest, MergeView
+from api.schemas.pages import PageView
 from api.views.merges import merge_view
+from api.views.pages import page_view
 from orchestrator.errors import ConfigError, InputError
 
 PATH = "/v1/merges"
@@ -30,13 +31,17 @@ def post_merge(body: MergeRequest, response: Response, app: AppDep) -> MergeView
 
 
 @router.get(PATH)
-def list_merges(app: AppDep, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> MergeList:
-    """The newest first."""
-    return MergeList(data=[merge_view(job) for job in app.merging.jobs(limit=limit)])
+def list_merges(app: AppDep, page: PageDep) -> PageView[MergeView]:
+    """List merges in the order in which they were asked for."""
+    found = app.pages.merge_page(page)
+    return page_view(
+        [merge_view(job) for job in found.items], id_of=lambda view: view.id, has_more=found.has_more
+    )
 
 
 @router.get(PATH + "/{merge_id}")
 def get_merge(merge_id: str, app: AppDep) -> MergeView:
+    """Show one merge, and how far it is."""
     return merge_view(app.merging.job(merge_id))
 
 

@@ -3,11 +3,17 @@
 from pydantic import (
     BaseModel,
     ConfigDict,
+    JsonValue,
 )
 
 
 class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def shown_as(**example: JsonValue) -> ConfigDict:
+    """Configuration of a wire type whose schema shows an example."""
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": example})
 
 
 class BadLineView(Wire):

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from api.schemas.base import Wire
+from pydantic import Field
+
+from api.schemas.base import Wire, shown_as
 
 
 class EngineView(Wire):
@@ -27,9 +29,51 @@ class LineageView(Wire):
     verdict: str
 
 
+class PauseRequest(Wire):
+    """Reason why an expert is paused, for whoever asks."""
+
+    model_config = shown_as(reason="its answers are cut off")
+
+    reason: str = Field(default="", max_length=500)
+
+
+class PauseView(Wire):
+    """A pause of an expert; `since`: seconds since 1970."""
+
+    since: int
+    reason: str
+
+
 class ExpertView(Wire):
     """`accuracy` on the profile questions; None = not profiled. Costs are USD per token. `state`: of its
-    engine at the moment. `lineage`: of one that a merge made."""
+    engine at the moment. `lineage`: of one that a merge made. `paused`: an admin has taken it out of
+    recruiting."""
+
+    model_config = shown_as(
+        id="qwen2.5-coder-1.5b",
+        object="muster.expert",
+        engine="qwen2.5-coder-1.5b",
+        backend="transformers",
+        is_adapter=False,
+        roles=["expert"],
+        max_tokens=512,
+        params_b=1.5,
+        input_cost_per_token=0.0,
+        output_cost_per_token=0.0,
+        fingerprint="4f1c9be2a6d0",
+        accuracy=0.71,
+        state={
+            "engine": "qwen2.5-coder-1.5b",
+            "state": "ready",
+            "code": None,
+            "why": None,
+            "remedy": None,
+            "since_s": None,
+            "next_try_s": None,
+        },
+        lineage=None,
+        paused=None,
+    )
 
     id: str
     object: Literal["muster.expert"] = "muster.expert"
@@ -45,11 +89,7 @@ class ExpertView(Wire):
     accuracy: float | None
     state: EngineView
     lineage: LineageView | None = None
-
-
-class ExpertList(Wire):
-    object: Literal["list"] = "list"
-    data: list[ExpertView]
+    paused: PauseView | None = None
 
 
 class TallyView(Wire):

@@ -7,12 +7,14 @@ from pydantic import (
     model_validator,
 )
 
-from api.schemas.base import Wire
+from api.schemas.base import Wire, shown_as
 from api.schemas.experts import TallyView
 
 
 class FeedbackRequest(Wire):
     """`POST /v1/feedback`: give `right` or `score` (0 to 1). `query` may be left out where a job has one."""
+
+    model_config = shown_as(job="ask-9f2c41", right=True)
 
     job: str = Field(min_length=1, max_length=512)
     query: str | None = Field(default=None, min_length=1, max_length=512)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.schemas.base import Wire
+from api.schemas.base import Wire, shown_as
 from api.schemas.experts import EngineView
 
 
@@ -51,6 +51,24 @@ class JobView(Wire):
     how often what failed was run again; times in seconds since 1970. `waits_for`: engines of a single
     job that cannot be served now."""
 
+    model_config = shown_as(
+        id="job-9f2c41",
+        object="muster.job",
+        kind="batch",
+        state="running",
+        model="auto",
+        label="july",
+        counts={"total": 2000, "completed": 1200, "failed": 0, "waiting": 800},
+        calls=6000,
+        responses=3650,
+        loads=3,
+        retries=0,
+        created_at=1795800000,
+        finished_at=None,
+        deadline_at=None,
+        waits_for=[],
+    )
+
     id: str
     object: Literal["muster.job"] = "muster.job"
     kind: str
@@ -74,8 +92,3 @@ class JobDeletedView(Wire):
     id: str
     object: Literal["muster.job"] = "muster.job"
     deleted: Literal[True] = True
-
-
-class JobList(Wire):
-    object: Literal["list"] = "list"
-    data: list[JobView]

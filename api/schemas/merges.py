@@ -4,12 +4,24 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.schemas.base import Wire
+from api.schemas.base import Wire, shown_as
 
 
 class MergeRequest(Wire):
     """`POST /v1/merges`. `recipe`: mergekit's YAML as text, or the same as JSON. `out`: name of the result's
     folder. `profile`: measure the result and register it if it earns its place."""
+
+    model_config = shown_as(
+        recipe={
+            "merge_method": "linear",
+            "models": [
+                {"model": "alpha", "parameters": {"weight": 0.5}},
+                {"model": "beta", "parameters": {"weight": 0.5}},
+            ],
+            "dtype": "float32",
+        },
+        out="alpha-beta",
+    )
 
     recipe: dict[str, Any] | str
     out: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
@@ -59,8 +71,3 @@ class MergeView(Wire):
     merge: MergeFiguresView | None
     preflight: PreflightView | None
     verdict: str | None
-
-
-class MergeList(Wire):
-    object: Literal["list"] = "list"
-    data: list[MergeView]

@@ -6,7 +6,7 @@ from pydantic import (
     Field,
 )
 
-from api.schemas.base import Wire
+from api.schemas.base import Wire, shown_as
 from api.schemas.chat_messages import ChatMessage
 from api.schemas.chat_request import AnswerTypeName
 from api.schemas.decisions import DecisionView
@@ -14,6 +14,8 @@ from api.schemas.decisions import DecisionView
 
 class RouteRequest(Wire):
     """`POST /v1/route`: give `question` or `messages`."""
+
+    model_config = shown_as(question="What is 7 times 8?", options=["54", "56", "63"], model="auto")
 
     question: str | None = None
     messages: list[ChatMessage] | None = Field(default=None, min_length=1, max_length=2048)

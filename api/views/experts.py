@@ -3,16 +3,29 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from api.schemas.experts import CardView, DriftView, EngineView, ExpertView, LineageView, TallyView
+from api.schemas.experts import (
+    CardView,
+    DriftView,
+    EngineView,
+    ExpertView,
+    LineageView,
+    PauseView,
+    TallyView,
+)
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.feedback import ALL_SKILLS, Drift
 from orchestrator.domain.merges import Lineage
+from orchestrator.domain.pauses import ExpertPause
 
 
 def expert_view(
-    expert: Expert, card: CompetenceCard | None, state: EngineState, lineage: Lineage | None = None
+    expert: Expert,
+    card: CompetenceCard | None,
+    state: EngineState,
+    lineage: Lineage | None = None,
+    pause: ExpertPause | None = None,
 ) -> ExpertView:
     """Leaves out where the weights are: a path says more about the machine than about the expert."""
     return ExpertView(
@@ -29,6 +42,7 @@ def expert_view(
         accuracy=card.total.accuracy if card and card.total.n else None,
         state=engine_view(state),
         lineage=lineage_view(lineage),
+        paused=None if pause is None else PauseView(since=int(pause.since), reason=pause.reason),
     )
 
 

@@ -14,13 +14,16 @@ from orchestrator.bootstrap.compute import ComputeMeter
 from orchestrator.bootstrap.merge_runner import MergeRunner
 from orchestrator.bootstrap.merged import PoolWatch
 from orchestrator.bootstrap.merging import check_text
+from orchestrator.bootstrap.own_resources import OwnResources
+from orchestrator.bootstrap.stack_parts import rate_limiter, stack_dispatcher
+from orchestrator.bootstrap.telemetry import Telemetry
+from orchestrator.bootstrap.tracing import OtelTracer, open_tracer
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.domain.merges import MergedExpert
 from orchestrator.domain.names import EXPERT_PREFIX
 from orchestrator.domain.spending import Costs, ExpertCost
-from orchestrator.errors import ConfigError
 from orchestrator.evaluation.bench import Bench
 from orchestrator.evaluation.pool import PoolEvaluation
 from orchestrator.pool import build_pool, engine_access
@@ -28,11 +31,9 @@ from orchestrator.ports.batches import LineForms
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.composing import Composition
 from orchestrator.ports.dispatch import Piece
-from orchestrator.ports.rates import RateLimiter
 from orchestrator.ports.skills import Grader
 from orchestrator.runtime.live import Live
 from orchestrator.runtime.private import tighten_folder
-from orchestrator.runtime.rates import LocalRates
 from orchestrator.services.asking import Asking
 from orchestrator.services.batch_work import BatchWork
 from orchestrator.services.batches import BatchDesk
@@ -94,10 +95,17 @@ class App:
         store, catalogue, dispatcher: what processes of the stack are made of.
     """
 
-    def __init__(self, settings: Settings, *, applicants: Sequence[MergedExpert] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        applicants: Sequence[MergedExpert] = (),
+        tracer: OtelTracer | None = None,
+    ) -> None:
         """
         Args:
             applicants: experts that are tried here, and are nobody of the pool elsewhere.
+            tracer: None = the configured one.
         """
         pool = build_pool(
             settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of, features=features_of
@@ -123,7 +131,16 @@ class App:
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
         self.keys = Keys(SqlKeyStore(self._database), experts=self.pool.by_id)
-        self.rates = Rates(self._rate_limiter())
+        self.rates = Rates(rate_limiter(settings))
+        self.telemetry = Telemetry(
+            self._database,
+            pool=lambda: self.pool,
+            compositions=lambda: tuple(self.catalogue.names),
+            otel=tracer or open_tracer(settings.muster.tracing),
+        )
+        self.tracer = self.telemetry.tracer
+        self._own = OwnResources(self._database, pool=lambda: self.pool)
+        self.pages, self.pauses = self._own.pages, self._own.pauses
         cards = SqlCardStore(self._database)
         self.feedback = FeedbackDesk(
             jobs=self.store,
@@ -149,7 +166,7 @@ class App:
         )
         self.catalogue = self._catalogue(self._grader)
         self.dispatcher: LocalDispatcher | StackDispatcher = (
-            self._stack_dispatcher() if settings.is_stack else self.device_driver()
+            stack_dispatcher(settings, self.store, self.news) if settings.is_stack else self.device_driver()
         )
         submitter = Submitter(
             pool=self.pool,
@@ -158,6 +175,7 @@ class App:
             dispatcher=self.dispatcher,
             seed=settings.muster.seed,
             config_hash=self.config_hash,
+            tracer=self.tracer,
         )
         engines = Live(lambda: self.pool.engines)
         self.engines = EngineBoard(self.store, engine_ids=engines, loop_of=loop_of)
@@ -196,6 +214,8 @@ class App:
             cancel_job=self.jobs.cancel,
         )
         self.upkeep = Upkeep(self.ended)
+        self.usage = self.telemetry.usage_desk(self.experts.measured)
+        self.metrics = self.telemetry.metrics(self.store)
         self.following = Following(self.store)
         self._files, self._batches = SqlFileStore(self._database), SqlBatchStore(self._database)
         self.files = FileDesk(self._files, kept_s=_seconds(settings.muster.retention.file_days))
@@ -230,6 +250,7 @@ class App:
             profiling=self.profiling,
             check=check_labelled,
         )
+        self.profiles = self._own.profiles(self.profiling, self.experts)
         self.checks = Checks(
             settings,
             pool=self.pool,
@@ -273,6 +294,10 @@ class App:
             settings=self.settings.muster.scheduler,
             device=self.settings.muster.device,
             config_hash=self.config_hash,
+            meter=self.telemetry.meter,
+            traces=self.telemetry.call_traces,
+            stage_traces=self.telemetry.stage_traces,
+            paused=self._own.paused.engines,
         )
         return LocalDispatcher(setup, settled=SettledWords, on_piece=on_piece, on_committed=on_committed)
 
@@ -334,10 +359,12 @@ class App:
 
     def close(self) -> None:
         self.members.stop()
+        self.profiles.stop()
         self.upkeep.stop()
         self.endings.stop()
         self.dispatcher.stop()
         self.rates.close()
+        self.telemetry.close()
         self._database.close()
 
     def _catalogue(self, grader: Grader) -> Catalogue:
@@ -358,7 +385,9 @@ class App:
                 engine_ids=Live(self._local_engines).keys(),
                 loop_of=loop_of,
                 clock=time.monotonic,
+                paused=self._own.paused.experts,
             ),
+            watch=self.telemetry.watch,
         )
 
     def _forget_knowledge(self) -> None:
@@ -377,28 +406,6 @@ class App:
             seed=self.settings.muster.seed,
         )
 
-    def _rate_limiter(self) -> RateLimiter:
-        """Of all servers of a stack, or of this process."""
-        if not self.settings.is_stack:
-            return LocalRates()
-        from workers.stack.rates import open_rates
-
-        return open_rates(self.settings)
-
-    def _stack_dispatcher(self) -> "StackDispatcher":
-        try:
-            from workers.dispatch.stack import StackDispatcher
-            from workers.stack.bells import Bells
-            from workers.stack.celery_app import make_celery
-        except ImportError as error:
-            raise ConfigError(
-                f"muster.broker_url is set, but a library of the stack is missing: {error}.",
-                param="muster.broker_url",
-                remedy="Run `pip install 'muster[stack]'`, or unset it to run in one process.",
-            ) from error
-        bells = Bells(make_celery(self.settings))
-        return StackDispatcher(jobs=self.store, work=self.store, bells=bells, news=self.news)
-
 
 def _seconds(days: float | None) -> float | None:
     return None if days is None else days * 86_400
@@ -416,14 +423,19 @@ def migrate(settings: Settings) -> str:
 
 @contextmanager
 def open_app(
-    settings: Settings, *, background: bool = False, applicants: Sequence[MergedExpert] = ()
+    settings: Settings,
+    *,
+    background: bool = False,
+    applicants: Sequence[MergedExpert] = (),
+    tracer: OtelTracer | None = None,
 ) -> Iterator[App]:
     """A wired App, closed at the end. `background`: the device loop runs in a thread (a server).
 
     Raises:
         MusterError: configuration or database that cannot be used.
     """
-    app = App(settings, applicants=applicants)
+    app = App(settings, applicants=applicants, tracer=tracer)
+    app.telemetry.keeper.start()
     try:
         if background:
             app.dispatcher.start()

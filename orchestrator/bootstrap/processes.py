@@ -103,6 +103,7 @@ class WorkerHands:
             min_priority=min_priority,
             config_hash=app.config_hash,
             patience=patience_of(app.settings.muster.scheduler),
+            traces=app.telemetry.stage_traces,
         )
         return Steps(
             advancer,
@@ -263,6 +264,7 @@ class _Children:
         with self._opening:
             if self._opened is None:
                 app = App(self._settings)
+                app.telemetry.keeper.start()
                 bells, on_heard = Bells(self._celery), self._heard.now
                 self._opened = WorkerHands(app, bells, driver=None, on_heard=on_heard, forms=self._forms)
                 _collect_seldom()

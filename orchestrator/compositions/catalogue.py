@@ -26,6 +26,7 @@ from orchestrator.errors import MusterError, UnknownNameError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Aggregator, Composition, Pace, Router
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
+from orchestrator.ports.telemetry import StageWatch, unwatched
 from orchestrator.routing import RouterContext, make_router
 from orchestrator.settings.schema import CompositionSettings, Settings
 
@@ -100,6 +101,7 @@ class Catalogue:
         clock: Clock = time.monotonic,
         seed: int | None = None,
         members: MixedMembers = no_members,
+        watch: StageWatch = unwatched,
     ) -> None:
         """
         Args:
@@ -108,7 +110,9 @@ class Catalogue:
             seed: of what is fitted once; None = the settings'. What is drawn for a query has its job's.
             measured: the cards without feedback; None = `cards` hold none.
             conditions: the engines at the moment.
+            watch: times the stages of questions.
         """
+        self._watch = watch
         self._settings = settings
         self._pool = pool
         self._grader = grader
@@ -217,6 +221,7 @@ class Catalogue:
             waves=parts.waves,
             abstain_below=parts.abstain_below,
             quoting=parts.quoting,
+            watch=self._watch,
         )
 
     def _parts(self, shape: Shape) -> Parts:

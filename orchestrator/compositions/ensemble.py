@@ -22,9 +22,11 @@ from orchestrator.domain.assignments import (
 )
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.fusions import FusionTrace
+from orchestrator.domain.metrics import Stage
 from orchestrator.domain.queries import Query
 from orchestrator.errors import AggregationError, RoutingError
 from orchestrator.ports.composing import Aggregator, BatchAggregator, InFlight, Pace, Router, RoutingInput
+from orchestrator.ports.telemetry import StageWatch, unwatched
 
 
 class Ensemble:
@@ -38,6 +40,7 @@ class Ensemble:
         abstain_below: confidence under which an answer is withheld; None = never.
         quoting: gives the words of the one expert that a question on such terms is asked of; None = the
             aggregator does.
+        watch: times the stages.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class Ensemble:
         waves: Pace | None = None,
         abstain_below: float | None = None,
         quoting: Aggregator | None = None,
+        watch: StageWatch = unwatched,
     ) -> None:
+        self._watch = watch
         self.name = name
         self._pool = pool
         self._quotes = quotes
@@ -93,8 +98,10 @@ class Ensemble:
         if not states:
             return {}
         try:
-            inputs = self._inputs([s.query for s in states], [s.responses for s in states])
-            decisions = self._router.recruit(inputs, rng=random.Random(self._job.seed))
+            with self._watch(Stage.ANNOTATE, self._job, n=len(states)):
+                inputs = self._inputs([s.query for s in states], [s.responses for s in states])
+            with self._watch(Stage.RECRUIT, self._job, n=len(states)):
+                decisions = self._router.recruit(inputs, rng=random.Random(self._job.seed))
         except RoutingError as error:
             if len(states) > 1:  # it may be one query's terms
                 return {i: step for state in states for i, step in self._recruit([state]).items()}
@@ -142,11 +149,14 @@ class Ensemble:
         return tuple(calls)
 
     def _aggregate_all(self, states: Sequence[QueryState]) -> dict[int, Step]:
-        batch = [self._in_flight(state) for state in states]
-        aggregator = self._aggregator
-        if batch and isinstance(aggregator, BatchAggregator):
-            aggregator = aggregator.learn(batch)
-        return {state.id: self._aggregate(state, responses, aggregator) for state, responses in batch}
+        if not states:
+            return {}
+        with self._watch(Stage.AGGREGATE, self._job, n=len(states)):
+            batch = [self._in_flight(state) for state in states]
+            aggregator = self._aggregator
+            if isinstance(aggregator, BatchAggregator):
+                aggregator = aggregator.learn(batch)
+            return {state.id: self._aggregate(state, responses, aggregator) for state, responses in batch}
 
     def _in_flight(self, state: QueryState) -> InFlight:
         """The query with what its job asks of an aggregator's calls, and its experts' responses."""

@@ -126,7 +126,8 @@ MODEL_FAILURES = frozenset({ContextExceededError.code, InputError.code, INVALID_
 class Response(Value):
     """Outcome of a call. `error_code` is set when no usable text exists: an abstention. `fusion`: what the
     text cost its members, where the expert is one; `reasoning`: what was thought, where the engine tells that
-    apart from the text."""
+    apart from the text; `engine_s`: seconds of a device that it took, its share of those in which others ran
+    beside it, 0 for engines elsewhere."""
 
     expert_id: str
     role: CallRole
@@ -136,6 +137,7 @@ class Response(Value):
     finish_reason: FinishReason = FinishReason.STOP
     usage: Usage = Usage()
     latency_ms: float = 0.0
+    engine_s: float = 0.0
     error_code: str | None = None
     error: str | None = None
     fusion: FusionTrace | None = None
@@ -221,7 +223,8 @@ class Job(Terms):
     is written, where it is in one expert's words. `fingerprint`: of the request, where the same request may
     come twice. `reuses`: what was answered before is not asked again. `owner`: id of the key that it was
     submitted with; "" = nobody's. `allowed`: whom that key may ask, whatever the terms say; none =
-    everybody."""
+    everybody. `traceparent`: the span that it was submitted in, as W3C's Trace Context writes it; "" = nobody
+    traces it."""
 
     id: str
     kind: str = "batch"
@@ -237,6 +240,7 @@ class Job(Terms):
     owner: str = ""
     allowed: tuple[str, ...] = ()
     reuses: bool = False
+    traceparent: str = ""
 
     def under(self, terms: Terms | None) -> Self:
         """The job as it is for a query with terms of its own; its draws are the query's. Terms ask for nobody

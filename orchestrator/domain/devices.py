@@ -51,10 +51,12 @@ class Conditions(NamedTuple):
     Attributes:
         cold_s: seconds that loading takes, of each engine that needs a device and is on none.
         down: engines that no live device can serve before somebody mends them.
+        paused: experts that an admin has taken out of recruiting.
     """
 
     cold_s: Mapping[str, float] = MappingProxyType({})
     down: frozenset[str] = frozenset()
+    paused: frozenset[str] = frozenset()
 
 
 class Rate(NamedTuple):

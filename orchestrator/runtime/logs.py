@@ -4,19 +4,26 @@ A path, a header, an expert's text or an error's message may hold line breaks, e
 marks that turn the direction of writing. All processes of Muster write their records through this module.
 """
 
+import json
 import logging
+import os
 import sys
 import threading
 import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 from orchestrator.redaction import redact
+from orchestrator.runtime.context import bound_now
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LogFormat = Literal["console", "json"]
+FORMAT_VARIABLE = "_MUSTER_LOG_FORMAT"
+"""Environment variable that tells processes that this one starts how to write their records."""
 _INDENT = "    "
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories: controls, formats (bidi, zero width), surrogates, private use, separators of lines."""
@@ -57,13 +64,27 @@ def safe_stderr() -> Iterator[None]:
 
 
 def setup_logs(*, level: int, form: str = FORMAT) -> None:
-    """Records of this process go to stderr, unless whoever runs it has set logging up already."""
+    """Records of this process go to stderr, unless whoever runs it has set logging up already.
+
+    Args:
+        form: of a line for people; programs get JSON where the environment says so.
+    """
     # Records are redacted by their form already.
     handler = logging.StreamHandler(sys.stderr.inner if isinstance(sys.stderr, SafeStream) else sys.stderr)
-    handler.setFormatter(OneLine(form))
+    is_json = form is FORMAT and os.environ.get(FORMAT_VARIABLE) == "json"
+    handler.setFormatter(JsonLine() if is_json else OneLine(form))
     logging.basicConfig(level=level, handlers=[handler])
     sys.excepthook = _write_uncaught
     threading.excepthook = _log_uncaught
+
+
+def write_logs_as(form: LogFormat) -> None:
+    """From now on records are lines for people, or JSON objects; so are those of processes that this one
+    starts."""
+    os.environ[FORMAT_VARIABLE] = form
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, OneLine):
+            handler.setFormatter(JsonLine() if form == "json" else OneLine(FORMAT))
 
 
 def safe_traceback(error: BaseException) -> str:
@@ -78,7 +99,7 @@ class OneLine(logging.Formatter):
         record.message = redact(record.getMessage())
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
-        return "\n".join([escaped(self.formatMessage(record)), *self._traces(record)])
+        return "\n".join([escaped(self.formatMessage(record) + _ids()), *self._traces(record)])
 
     def _traces(self, record: logging.LogRecord) -> list[str]:
         """Not `exc_text`: another handler may have left it there as it is."""
@@ -87,6 +108,31 @@ class OneLine(logging.Formatter):
             self.formatStack(record.stack_info) if record.stack_info else None,
         ]
         return [f"{_INDENT}{escaped(line)}" for text in texts if text for line in redact(text).split("\n")]
+
+
+class JsonLine(OneLine):
+    """A record as one JSON object on a line, its stack trace in it; all but plain ASCII is escaped.
+
+    `time` is UTC; the ids of what was done when the record was written stand beside its message.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+            **{name: redact(value) for name, value in bound_now().ids.items()},
+        }
+        if traces := self._traces(record):
+            said["error"] = "\n".join(line.removeprefix(_INDENT) for line in traces)
+        return json.dumps(said)
+
+
+def _ids() -> str:
+    """` [request=req_1 job=ask-2]`; nothing where nothing is bound."""
+    ids = bound_now().ids
+    return redact(f" [{' '.join(f'{name}={value}' for name, value in ids.items())}]") if ids else ""
 
 
 def _write_uncaught(

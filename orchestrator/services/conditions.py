@@ -23,15 +23,23 @@ class EngineWatch:
     Args:
         engine_ids: of the pool, those that need a device; they may change.
         loop_of: a report's owner -> the loop that it belongs to.
+        paused: experts that an admin has taken out of recruiting.
     """
 
     def __init__(
-        self, work: WorkReader, *, engine_ids: Set[str], loop_of: Callable[[str], str], clock: Clock
+        self,
+        work: WorkReader,
+        *,
+        engine_ids: Set[str],
+        loop_of: Callable[[str], str],
+        clock: Clock,
+        paused: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._work = work
         self._engine_ids = engine_ids
         self._loop_of = loop_of
         self._clock = clock
+        self._paused = paused
         self._lock = threading.Lock()
         self._known = Conditions()
         self._looked_at: float | None = None
@@ -59,4 +67,5 @@ class EngineWatch:
         return Conditions(
             cold_s={engine_id: rates.load(engine_id) for engine_id in sorted(missing)},
             down=frozenset(engine_id for engine_id, state in states.items() if state.state == "down"),
+            paused=self._paused(),
         )

@@ -1,18 +1,22 @@
 """Submitting: a request becomes a job on the books."""
 
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable
 
-from orchestrator.domain.assignments import BATCH, Job
+from orchestrator.domain.assignments import BATCH, INTERACTIVE, Job
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import EXPERT_PREFIX, composition_of
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
+from orchestrator.domain.span_names import WORKFLOW, WORKFLOW_OPERATION, job_attributes, job_span_id
 from orchestrator.domain.terms import Terms
 from orchestrator.errors import UnknownNameError
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import JobStore
+from orchestrator.ports.telemetry import NO_TRACER, SpanTimes, Tracer
 from orchestrator.routing.parts.abilities import nobody_can
+from orchestrator.runtime.context import bound_now
 
 
 class Submitter:
@@ -33,7 +37,9 @@ class Submitter:
         dispatcher: Dispatcher,
         seed: int = 0,
         config_hash: str = "",
+        tracer: Tracer = NO_TRACER,
     ) -> None:
+        self._tracer = tracer
         self._pool = pool
         self._compositions = compositions
         self._store = store
@@ -100,6 +106,7 @@ class Submitter:
             fingerprint=options.fingerprint,
             owner=options.owner,
             allowed=options.allowed,
+            traceparent=self._traceparent(),
             **said,
         )
 
@@ -118,5 +125,24 @@ class Submitter:
 
     def put(self, job: Job, queries: Iterable[Query]) -> None:
         """On the books first, then the bell: losing it costs time only."""
+        began = time.time()
         self._store.submit(job, queries)
         self._dispatcher.notify()
+        if self._tracer.is_on and job.priority < INTERACTIVE:
+            self._tell(job, SpanTimes(began, time.time()))
+
+    def _traceparent(self) -> str:
+        """The span that a job is submitted in; where there is none, one of its own."""
+        outer = bound_now().traceparent
+        if outer or not self._tracer.is_on:
+            return outer
+        span = self._tracer.begin("submit")
+        span.end()
+        return span.traceparent
+
+    def _tell(self, job: Job, times: SpanTimes) -> None:
+        """Tell of a job; a single question is told of when it is answered."""
+        attributes = job_attributes(job)
+        name = f"{WORKFLOW_OPERATION} {attributes[WORKFLOW]}"
+        span_id = job_span_id(job.traceparent, job.id)
+        self._tracer.record(name, times, parent=job.traceparent, span_id=span_id, attributes=attributes)

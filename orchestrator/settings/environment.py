@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import accumulate
 from typing import get_args, get_origin
@@ -65,10 +65,17 @@ def unknown_variables(environment: Mapping[str, str], model: type[BaseModel]) ->
             continue
         if is_setting(name, model) or _is_of_a_service(name, value):
             continue
-        near = get_close_matches(name.upper(), valid, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else "unset it."
+        near = _nearest(name.upper(), valid)
+        hint = f"did you mean {near}?" if near else "unset it."
         lines.append(f"environment variable {name} is not known and does nothing; {hint}")
     return lines
+
+
+def _nearest(name: str, valid: Sequence[str]) -> str | None:
+    """The setting that ends in the same words, or else the one that is spelled most alike."""
+    ending = NESTED + name.removeprefix(ENV_PREFIX)
+    same = [setting for setting in valid if setting.endswith(ending)]
+    return next(iter(same or get_close_matches(name, valid, n=1, cutoff=0.4)), None)
 
 
 def malformed_variables(environment: Mapping[str, str], model: type[BaseModel]) -> list[ConfigError]:

@@ -254,6 +254,23 @@ class ServerSettings(Section):
     """Origins (`https://name:port`) whose pages may use the server from a browser (CORS); `*` = any."""
 
 
+class LogSettings(Section):
+    """Logs on stderr: how they are written."""
+
+    format: Literal["console", "json"] = "console"
+    """Lines for people, or a JSON object a line."""
+
+
+class TracingSettings(Section):
+    """Traces by OpenTelemetry (extra `otel`), over HTTP to a collector. Off unless `endpoint` is set, or the
+    variable OTEL_EXPORTER_OTLP_ENDPOINT."""
+
+    endpoint: SecretUrl | None = None
+    """Base URL of a collector that speaks OTLP over HTTP (`http://localhost:4318`)."""
+    service_name: str = Field(default="muster", min_length=1)
+    """Name under which the collector shows the processes."""
+
+
 class MusterSettings(BaseSettings):
     """The `muster:` section and its environment variables."""
 
@@ -302,6 +319,10 @@ class MusterSettings(BaseSettings):
     """Times of the scheduler."""
     server: ServerSettings = ServerSettings()
     """The REST API."""
+    log: LogSettings = LogSettings()
+    """Logs."""
+    tracing: TracingSettings = TracingSettings()
+    """Traces."""
 
     @classmethod
     def settings_customise_sources(

@@ -11,6 +11,12 @@ from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.keyed import SqlKeyedRequestStore
 from orchestrator.store.keys import shared_key
 from orchestrator.store.merges import SqlMergeStore
+from orchestrator.store.metrics import SqlMetricStore
+from orchestrator.store.pages import SqlPages
+from orchestrator.store.pauses import SqlPauseStore
+from orchestrator.store.profile_runs import SqlProfileRuns
+from orchestrator.store.traces import SqlTraceReader
+from orchestrator.store.usage import SqlUsageStore
 
 __all__ = [
     "Database",
@@ -23,6 +29,12 @@ __all__ = [
     "SqlKeyStore",
     "SqlKeyedRequestStore",
     "SqlMergeStore",
+    "SqlMetricStore",
+    "SqlPages",
+    "SqlPauseStore",
+    "SqlProfileRuns",
+    "SqlTraceReader",
+    "SqlUsageStore",
     "open_database",
     "shared_key",
 ]

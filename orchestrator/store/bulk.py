@@ -108,6 +108,29 @@ def update_rows(
     )
 
 
+def add_rows(
+    conn: Connection, table: Table, keys: Sequence[str], sums: Sequence[str], rows: Sequence[Record]
+) -> None:
+    """Add to the columns `sums` of the rows with these `keys`, the table's primary key; rows that are not
+    there yet begin at nothing. Values in the order of `keys` and `sums`; each key once."""
+    if not rows:
+        return
+    names = [*keys, *sums]
+    columns = ", ".join(names)
+    added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in sums)
+    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}"
+    if conn.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(names))
+        conn.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {conflict}", list(rows))
+        return
+    types = [table.c[name].type.compile(conn.dialect) for name in names]
+    arrays = ", ".join(f"CAST(%s AS {kind}[])" for kind in types)
+    conn.exec_driver_sql(
+        f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) {conflict}",
+        tuple(_array(column) for column in zip(*rows, strict=True)),
+    )
+
+
 def _array(values: Iterable[Value]) -> str:
     """PostgreSQL's array literal; several times faster than the driver's own, which escapes by regex."""
     return "{" + ",".join(map(_array_item, values)) + "}"

@@ -4,12 +4,14 @@ First a job is marked and its shares are closed: from then on nothing of it is c
 open queries are ended, some at a time, each time in a transaction of its own, by whoever comes by.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import JobState
+from orchestrator.domain.usage import UsageSums
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among, insert_rows
 from orchestrator.store.codec import to_json
@@ -36,6 +38,11 @@ _NOTES = {
         error_code="batch_expired",
         error="This request could not be executed before the completion window expired.",
     ),
+}
+
+_ENDED: Mapping[JobState, Callable[[int], UsageSums]] = {
+    JobState.CANCELLING: lambda n: UsageSums(n_cancelled=n),
+    JobState.EXPIRING: lambda n: UsageSums(n_expired=n),
 }
 
 
@@ -81,7 +88,7 @@ def end_some(
     if not rows:
         close_if_finished(conn, job_pk)
         return None
-    _end(conn, job_pk, [row.pk for row in rows], _NOTES[JobState(state)])
+    _end(conn, job_pk, [row.pk for row in rows], JobState(state))
     return int(rows[-1].ix)
 
 
@@ -100,8 +107,8 @@ def _mark(conn: Connection, job_pks: list[int], state: JobState) -> int:
     return len(pks)
 
 
-def _end(conn: Connection, job_pk: int, query_pks: list[int], note: Answer) -> None:
-    """Queries that are locked fail with `note`; their assignments leave the books."""
+def _end(conn: Connection, job_pk: int, query_pks: list[int], state: JobState) -> None:
+    """Queries that are locked fail with the state's note; their assignments leave the books."""
     counts = Counts()
     settle(conn, dict.fromkeys(query_pks, job_pk), payers(conn, [job_pk]))
     a = t.assignment.c
@@ -115,9 +122,10 @@ def _end(conn: Connection, job_pk: int, query_pks: list[int], note: Answer) -> N
     gone = {"state": t.CANCELLED, "lease_owner": None, "lease_expires_at": None}
     conn.execute(update(t.assignment).where(among(a.pk, [call.pk for call in calls])).values(gone))
     counts.gone(calls)
-    text = to_json(note)
+    text = to_json(_NOTES[state])
     insert_rows(conn, t.answer, ANSWER_COLUMNS, [(pk, False, text) for pk in query_pks])
     failed = {"state": t.FAILED, "stepped_until": None}
     conn.execute(update(t.query).where(among(t.query.c.pk, query_pks)).values(failed))
     counts[job_pk, "n_failed"] += len(query_pks)
+    counts.spent.ended(job_pk, _ENDED[state](len(query_pks)))
     add_counts(conn, counts)

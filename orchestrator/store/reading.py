@@ -56,6 +56,12 @@ def progress_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobProgre
     return found
 
 
+def progress_of_rows(conn: Connection, job_pks: Sequence[int]) -> list[JobProgress]:
+    """Progress of jobs by their numbers, in this order."""
+    rows = {row.pk: row for row in conn.execute(_jobs().where(t.job.c.pk.in_(job_pks)))}
+    return [_progress(rows[pk]) for pk in job_pks if pk in rows]
+
+
 def newest(conn: Connection, *, limit: int, owner: str | None = None) -> list[JobProgress]:
     """Running jobs first, then the others; newest first within both. `owner`: whose; None = everybody's."""
     running, others = _newest("all" if owner is None else "a key's" if owner else "nobody's")

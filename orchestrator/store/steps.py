@@ -419,6 +419,7 @@ def _finish(conn: Connection, finished: list[tuple[Any, QueryState, Done]], coun
         outcome = t.COMPLETED if done.answer.error_code is None else t.FAILED
         by_state[outcome].append(row.pk)
         counts[row.job_pk, f"n_{outcome}"] += 1
+        counts.spent.answered(row.job_pk, state, failed=outcome == t.FAILED)
     insert_rows(conn, t.answer, ANSWER_COLUMNS, answers)
     for outcome, pks in by_state.items():
         if pks:

@@ -94,8 +94,9 @@ def _same_job(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
 
 
 def _digest(job: Job) -> "hashlib._Hash":
-    """A label is a name and no content: the same questions under another one are the same job."""
-    content = job.model_copy(update={"label": ""})
+    """A label is a name and no content, and neither is a trace: the same questions under other ones are the
+    same job."""
+    content = job.model_copy(update={"label": "", "traceparent": ""})
     return hashlib.sha256(to_json(content).encode() + b"\n")
 
 

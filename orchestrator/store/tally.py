@@ -4,7 +4,8 @@ One lock order for all statements, so that no two transactions wait for each oth
 
 1. queries by `pk`, each before its assignments, and those by `pk`;
    budgets by key and period (`spending`) come between these and
-2. jobs by `pk`; 3. shares by job and engine; 4. `engine_work` by its key.
+2. jobs by `pk`; 3. shares by job and engine; 4. `engine_work` by its key;
+5. `usage_count` by its key.
 
 Whoever needs several rows of a kind locks them in one statement, in order. What is taken with SKIP LOCKED
 waits for nobody, and may come in any order as long as nothing after it is locked yet. The counters come last,
@@ -30,12 +31,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from orchestrator.batching.shares import rank_of, weight_of
 from orchestrator.domain.assignments import UNDER_WAY, JobState
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
 from orchestrator.store.database import db_now, inline, insert_or_ignore, upsert
+from orchestrator.store.usage import Spent, book
 
 COUNTERS = ("n_completed", "n_failed", "n_assignments", "n_responses", "n_regenerated")
 
@@ -80,6 +83,7 @@ class Counts(Counter[tuple[int, str]]):
     def __init__(self) -> None:
         super().__init__()
         self.moved: dict[ShareKey, Moved] = {}
+        self.spent = Spent()
         self.is_asking = False
         """Whether shares may be new."""
 
@@ -144,9 +148,15 @@ def in_order() -> tuple[ColumnElement[int], ColumnElement[int]]:
 
 def add_counts(conn: Connection, counts: Counts) -> None:
     """Add to the counters, in their order, and close the jobs whose last query was answered."""
+    payloads: dict[int, str] = {}
+    spenders = counts.spent.job_pks
     for job_pk, group in groupby(sorted(counts.items()), key=lambda item: item[0][0]):
         added = {name: n for (_, name), n in group}
-        conn.execute(_adding(tuple(added)), {"b_pk": job_pk, **{f"b_{name}": n for name, n in added.items()}})
+        values = {"b_pk": job_pk, **{f"b_{name}": n for name, n in added.items()}}
+        if job_pk in spenders:
+            payloads[job_pk] = conn.execute(_adding_told(tuple(added)), values).scalar_one()
+        else:
+            conn.execute(_adding(tuple(added)), values)
         if "n_completed" in added or "n_failed" in added:
             close_if_finished(conn, job_pk)
     waiting = {key: moved for key, moved in sorted(counts.moved.items()) if _is_of_share(moved)}
@@ -155,12 +165,19 @@ def add_counts(conn: Connection, counts: Counts) -> None:
     is_open = _lock(conn, waiting)
     _move_shares(conn, {key: moved for key, moved in waiting.items() if key in is_open})
     move_work(conn, _work(counts.moved, is_open))
+    book(conn, counts.spent, payloads)
 
 
 @lru_cache
 def _adding(names: tuple[str, ...]) -> Update:
     values = {name: t.job.c[name] + bindparam(f"b_{name}") for name in names}
     return update(t.job).where(t.job.c.pk == bindparam("b_pk")).values(**values)
+
+
+@lru_cache
+def _adding_told(names: tuple[str, ...]) -> ReturningUpdate[Any]:
+    """`_adding`, and what the job says of itself."""
+    return _adding(names).returning(t.job.c.payload)
 
 
 def close_if_finished(conn: Connection, job_pk: int) -> None:

@@ -28,6 +28,7 @@ from orchestrator.domain.diagnoses import Diagnosis
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.domain.feedback import Drift, Feedback
 from orchestrator.domain.keyed import KeyedRequest, Reply, RequestKey
+from orchestrator.domain.pauses import ExpertPause
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.stages import CallProgress
@@ -35,12 +36,14 @@ from orchestrator.errors import MusterError, NotFoundError
 from orchestrator.ports.composing import Composition, RoutingInput
 from orchestrator.ports.dispatch import Piece
 from orchestrator.ports.jobs import AnsweredQuery
+from orchestrator.ports.telemetry import NO_TRACER
 from orchestrator.runtime.rates import LocalRates
 from orchestrator.services.asking import Asking
 from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import Jobs
 from orchestrator.services.keys import Keys
+from orchestrator.services.pauses import PauseDesk
 from orchestrator.services.rates import Rates
 from orchestrator.services.stages import Stages
 from orchestrator.services.submitting import Submitter
@@ -306,8 +309,24 @@ class FakeClerk:
     def stop(self) -> None: ...
 
 
+class NoPauses:
+    """Nobody is paused."""
+
+    def pauses(self) -> list[ExpertPause]:
+        return []
+
+    def pause(self, expert_id: str, *, reason: str) -> None:
+        raise AssertionError("nobody asks for it")
+
+    def resume(self, expert_id: str) -> bool:
+        return False
+
+
 class FakeApp:
     """Two experts, `org/alpha` (profiled) and `beta` (not)."""
+
+    tracer = NO_TRACER
+    pauses = PauseDesk(NoPauses(), pool=lambda: Pool(experts=()))
 
     def __init__(
         self,

@@ -100,7 +100,7 @@ MAKERS: Mapping[str, tuple[Maker, ...]] = {
 SHARED = frozenset({"expert_id", "model_id"})
 """Ids of what is everybody's."""
 
-ADMINS = frozenset({"merge_id", "key_id"})
+ADMINS = frozenset({"merge_id", "key_id", "profile_id"})
 """Ids of what only an admin has to do with: others get 403."""
 
 JUDGED = {"right": True}

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from orchestrator.domain.devices import DeviceReport, DeviceState
+from orchestrator.domain.metrics import LOAD_SECONDS, LOADS, LoadKind
 from orchestrator.errors import MusterError
 from orchestrator.ports.engines import Engine
 from workers.device.kit import Kit
@@ -164,6 +165,8 @@ class Berth:
 
     def _record_load(self, engine_id: str, loaded: Loaded, measured: Measurements) -> None:
         device, owner, seconds = self.device, self.owner, loaded.seconds
+        self._kit.meter.count(LOADS, engine_id, LoadKind.COLD)
+        self._kit.meter.observe(LOAD_SECONDS, engine_id, value=seconds)
         self._kit.ledger.note(
             lambda: self._costs.record_load(engine_id=engine_id, device=device, owner=owner, seconds=seconds)
         )

@@ -1,7 +1,8 @@
 """A loop's view of the work on the books, and what it makes of it: the next engine to serve."""
 
 import math
-from collections.abc import Container, Iterable, Set
+import time
+from collections.abc import Callable, Container, Iterable, Mapping, Set
 
 from orchestrator.batching import EngineChoice, Rates, choose_engine
 from orchestrator.domain.assignments import BATCH, INTERACTIVE, EngineBacklog, JobState
@@ -23,6 +24,14 @@ NOBODY = Fault("expert_unavailable", NOBODY_SERVES, START_ONE, 0.0, math.inf, is
 """The fault of an engine that no live worker knows."""
 
 
+PausedEngines = Callable[[], Mapping[str, float]]
+
+PAUSED = Fault(
+    "expert_unavailable", "the expert is paused", "Resume it.", 0.0, math.inf, is_lasting=False, n=0
+)
+"""The fault of an engine all of whose experts are paused."""
+
+
 class Books:
     """Waiting work by engine, refreshed every `Pace.look_s` and when `Timers` say so.
 
@@ -32,12 +41,23 @@ class Books:
     Args:
         engines: those of the pool; `remote`: those of them that need no device.
         later_engines: engines that later stages of a job may need.
+        paused: engines whose work waits because an admin says so, and since when, in seconds since the epoch.
 
     Attributes:
         n_devices: live devices, this one included.
     """
 
-    def __init__(self, kit: Kit, *, engines: Set[str], remote: Set[str], later_engines: LaterEngines) -> None:
+    def __init__(
+        self,
+        kit: Kit,
+        *,
+        engines: Set[str],
+        remote: Set[str],
+        later_engines: LaterEngines,
+        paused: PausedEngines = dict,
+    ) -> None:
+        self._paused = paused
+        self._paused_engines: Mapping[str, float] = {}
         self._kit = kit
         self._engines = engines
         self._remote = remote
@@ -61,6 +81,7 @@ class Books:
             self._n_jobs = len(jobs)
             self._count(self._kit.stores.devices.devices(LIVE_S))
         if self._kit.timers.is_due("backlog", self._kit.pace.look_s):
+            self._paused_engines = self._paused()
             waiting = [
                 item
                 for item in self._kit.stores.waiting.backlog(owner=self._kit.owner)
@@ -177,6 +198,9 @@ class Books:
 
     def _is_served(self, item: EngineBacklog) -> bool:
         """Whether this loop may serve an engine now; what nobody can is given up in time."""
+        if (since := self._paused_engines.get(item.engine_id)) is not None:
+            self._fail(item, PAUSED, for_s=max(0.0, time.time() - since))
+            return False
         is_known = item.engine_id in self._engines
         fault = self._kit.faults.since_it_worked(item.engine_id) if is_known else None
         is_tried = fault is not None and fault.is_tried

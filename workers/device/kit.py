@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import DeviceStores
+from orchestrator.ports.telemetry import NO_METER, Meter
 from orchestrator.settings.schema import SchedulerSettings
+from workers.device.call_traces import CallTraces
 from workers.device.faults import Faults
 from workers.device.ledger import Ledger
 from workers.device.pace import Pace, Timers
@@ -27,6 +29,7 @@ class Kit(NamedTuple):
     settings: SchedulerSettings
     config_hash: str
     serves: Callable[[], tuple[str, ...]]
+    meter: Meter = NO_METER
 
 
 def make_kit(
@@ -38,11 +41,21 @@ def make_kit(
     settings: SchedulerSettings,
     config_hash: str,
     serves: Callable[[], tuple[str, ...]],
+    meter: Meter = NO_METER,
+    traces: CallTraces | None = None,
 ) -> Kit:
     return Kit(
         stores=stores,
         owner=owner,
-        ledger=Ledger(stores.leases, owner=owner, lease_s=settings.lease_s, clock=clock, pace=pace),
+        ledger=Ledger(
+            stores.leases,
+            owner=owner,
+            lease_s=settings.lease_s,
+            clock=clock,
+            pace=pace,
+            meter=meter,
+            traces=traces,
+        ),
         faults=Faults(stores.devices, owner=owner, clock=clock, pace=pace),
         strangers=Strangers(settings, clock),
         timers=Timers(clock),
@@ -51,4 +64,5 @@ def make_kit(
         settings=settings,
         config_hash=config_hash,
         serves=serves,
+        meter=meter,
     )

@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from orchestrator.batching import estimated_tokens, shard_size
 from orchestrator.domain.assignments import INTERACTIVE, Assignment, EngineBacklog
+from orchestrator.domain.metrics import GROUP_SIZE
 from orchestrator.errors import EngineCrashedError
+from orchestrator.ports.telemetry import NO_METER, Meter
 from workers.device.faults import Faults, Trouble
 from workers.device.ledger import Ledger
 from workers.device.pace import Pace
@@ -55,7 +57,9 @@ class Lane:
         pace: Pace,
         room: Room,
         max_attempts: int,
+        meter: Meter = NO_METER,
     ) -> None:
+        self._meter = meter
         self.seat = seat
         self.died: EngineCrashedError | None = None
         self._ledger = ledger
@@ -189,6 +193,8 @@ class Lane:
         assignments = [a for a in claimed if a not in left] if left else claimed
         self._ledger.give_back(left, refund_attempt=True)
         self._strangers.left(self.engine_id, len(left), of=len(claimed))
+        if assignments:
+            self._meter.observe(GROUP_SIZE, value=len(assignments))
         if any(assignment.attempt > 1 for assignment in assignments):
             self._held = list(assignments)
             self.start_held()

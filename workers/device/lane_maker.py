@@ -83,6 +83,7 @@ class LaneMaker:
             pace=self._kit.pace,
             room=room,
             max_attempts=max_attempts,
+            meter=self._kit.meter,
         )
 
     def _seat(
@@ -96,6 +97,7 @@ class LaneMaker:
             request_timeout_s=request_timeout_s,
             hang_timeout_s=hang_timeout_s,
             writers=self._writers,
+            takes_device=spec.id not in self._remote,
         )
 
 

@@ -1,16 +1,24 @@
 """A loop's leases: work claimed, finished responses to commit, leases to give back."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 
-from orchestrator.domain.assignments import BATCH, INTERACTIVE, Assignment
+from orchestrator.domain.assignments import BATCH, INTERACTIVE, Assignment, CallRole
+from orchestrator.domain.metrics import STAGE_SECONDS, Stage
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import Completion, LeaseStore
+from orchestrator.ports.telemetry import NO_METER, Meter
+from workers.device.call_traces import CallTraces, EndedCall
 from workers.device.pace import Pace
 from workers.device.seat import Ending, failed_ending
 
 log = logging.getLogger(__name__)
+
+
+_STAGES = {CallRole.ANNOTATE: Stage.ANNOTATE, CallRole.EXPERT: Stage.EXPERTS}
+"""Stages that calls belong to; all others are an aggregator's."""
 
 
 class Ledger:
@@ -21,8 +29,21 @@ class Ledger:
             requests.
     """
 
-    def __init__(self, leases: LeaseStore, *, owner: str, lease_s: float, clock: Clock, pace: Pace) -> None:
+    def __init__(
+        self,
+        leases: LeaseStore,
+        *,
+        owner: str,
+        lease_s: float,
+        clock: Clock,
+        pace: Pace,
+        meter: Meter = NO_METER,
+        traces: CallTraces | None = None,
+    ) -> None:
+        self._traces = traces
+        self._calls: list[EndedCall] = []
         self.n_committed = self.n_urgent = 0
+        self._meter = meter
         self._leases = leases
         self._owner = owner
         self._lease_s = lease_s
@@ -65,7 +86,12 @@ class Ledger:
     def add(self, endings: Iterable[Ending]) -> None:
         if not self._endings:
             self._oldest_at = self._clock()
-        self._endings += endings
+        if self._traces is None:
+            self._endings += endings
+            return
+        for ending in endings:
+            self._endings.append(ending)
+            self._calls.append(EndedCall(ending.assignment, ending.response, time.time()))
 
     def give_back(self, assignments: Iterable[Assignment], *, refund_attempt: bool) -> None:
         ids = [assignment.id for assignment in assignments]
@@ -88,6 +114,7 @@ class Ledger:
         n = len(self._endings)
         if n:
             self._complete(self._endings)
+            self._tell(self._endings)
             self.n_committed += n
             self.n_urgent += self._n_pending_urgent
             self._endings = []
@@ -95,11 +122,19 @@ class Ledger:
 
     def forget(self) -> None:
         """Drop what is owed: its leases are gone."""
-        self._endings, self._returns, self._notes = [], [], []
+        self._endings, self._returns, self._notes, self._calls = [], [], [], []
 
     @property
     def _n_pending_urgent(self) -> int:
         return sum(ending.assignment.priority >= INTERACTIVE for ending in self._endings)
+
+    def _tell(self, endings: Sequence[Ending]) -> None:
+        for _, response, *_ in endings:
+            stage = _STAGES.get(response.role, Stage.AGGREGATE)
+            self._meter.observe(STAGE_SECONDS, stage, value=response.latency_ms / 1000)
+        if self._traces is not None:
+            calls, self._calls = self._calls, []
+            self._traces.tell(calls)
 
     def _write(self, note: Callable[[], None]) -> None:
         try:

@@ -38,6 +38,7 @@ class Ending(NamedTuple):
 class Running:
     assignment: Assignment
     started_at: float
+    began_at_share_s: float = 0.0
     on_text: OnText | None = None
     stopped_as: str | None = None
 
@@ -83,6 +84,7 @@ class Seat:
         hang_timeout_s: an engine with work that reports nothing for so long counts as crashed, unless it
             has the attribute `watches_itself`.
         writers: who is told of the text of unfinished responses.
+        takes_device: the seconds that it works are those of a device.
     """
 
     def __init__(
@@ -95,8 +97,13 @@ class Seat:
         request_timeout_s: float,
         hang_timeout_s: float,
         writers: Writers | None = None,
+        takes_device: bool = True,
     ) -> None:
         self.engine_id = engine_id
+        self._takes_device = takes_device
+        self._share_s = 0.0
+        """Seconds that one request would have had of the engine, had it run all the time, where those that
+        ran at once had equal parts of each."""
         self.taken_at = clock()
         self.used_at = self.taken_at
         self._served = Served()
@@ -151,7 +158,7 @@ class Seat:
             return failed_ending(assignment, "expert_unavailable", "The expert is no longer in the pool.")
         request = _request(assignment, expert)
         on_text = None if self._writers is None else self._writers(assignment)
-        self._running[request.id] = Running(assignment, now, on_text)
+        self._running[request.id] = Running(assignment, now, self._share_s, on_text)
         try:
             with self._crashes():
                 self._engine.submit(request)
@@ -172,7 +179,9 @@ class Seat:
             events = self._engine.poll(timeout_s)
         now = self._clock()
         if self._running:
-            self._served = self._served._replace(busy_s=self._served.busy_s + now - self._polled_at)
+            passed_s = now - self._polled_at
+            self._served = self._served._replace(busy_s=self._served.busy_s + passed_s)
+            self._share_s += passed_s / len(self._running)
         self._polled_at = now
         if events:
             self._last_event_at = now
@@ -232,14 +241,19 @@ class Seat:
             return None
         del self._running[event.id]
         latency_ms = 1000 * (now - running.started_at)
+        engine_s = self._share_s - running.began_at_share_s if self._takes_device else 0.0
         if isinstance(event, Failed):
             code = running.stopped_as or event.error_code
             ending = failed_ending(running.assignment, code, event.error, latency_ms=latency_ms)
             blame = "prompt" if running.stopped_as else event.blame
-            return ending._replace(blame=blame, rest_s=event.rest_s or 0.0, began_at=running.started_at)
+            response = ending.response.model_copy(update={"engine_s": engine_s})
+            return Ending(
+                ending.assignment, response, blame, rest_s=event.rest_s or 0.0, began_at=running.started_at
+            )
         self._count(running.assignment, now)
         expert = self._experts[running.assignment.call.expert_id]
-        return Ending(running.assignment, _response(running.assignment, event, expert, latency_ms))
+        response = _response(running.assignment, event, expert, latency_ms, engine_s)
+        return Ending(running.assignment, response, began_at=running.started_at)
 
     def _count(self, assignment: Assignment, now: float) -> None:
         n_requests, n_tokens, busy_s = self._served
@@ -297,7 +311,9 @@ def _request(assignment: Assignment, expert: Expert) -> GenerationRequest:
     )
 
 
-def _response(assignment: Assignment, event: Finished, expert: Expert, latency_ms: float) -> Response:
+def _response(
+    assignment: Assignment, event: Finished, expert: Expert, latency_ms: float, engine_s: float
+) -> Response:
     return Response(
         expert_id=assignment.call.expert_id,
         role=assignment.call.role,
@@ -307,6 +323,7 @@ def _response(assignment: Assignment, event: Finished, expert: Expert, latency_m
         finish_reason=event.finish_reason,
         usage=_priced(event.usage, expert),
         latency_ms=latency_ms,
+        engine_s=engine_s,
         fusion=event.fusion,
         tool_calls=tuple(_storable_call(call) for call in event.tool_calls),
         reasoning=_storable(event.reasoning),

@@ -10,11 +10,13 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import CompositionFactory, LaterEngines
 from orchestrator.ports.engines import Backend
 from orchestrator.ports.jobs import DeviceStores
+from orchestrator.ports.telemetry import NO_METER, Meter
 from orchestrator.runtime.live import Live
 from orchestrator.settings.schema import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
-from workers.device.books import Books
+from workers.device.books import Books, PausedEngines
+from workers.device.call_traces import CallTraces
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit, make_kit
 from workers.device.lane_maker import LaneMaker
@@ -27,6 +29,7 @@ from workers.device.seats import DeviceSeats
 from workers.leases.advancing import Advancer
 from workers.leases.owners import berth_of
 from workers.leases.resting import patience_of
+from workers.leases.stage_traces import StageTraces
 from workers.leases.sweeper import Sweeper
 from workers.pieces import Writers
 
@@ -41,6 +44,9 @@ class DeviceSetup(NamedTuple):
         device: its name, for the record of loads.
         remote: backends whose engines need no device.
         config_hash: of the configuration that all this comes from.
+        meter: counts loads and calls.
+        traces, stage_traces: tell of calls and stages; None = nobody listens.
+        paused: see `Books`.
     """
 
     stores: DeviceStores
@@ -52,6 +58,10 @@ class DeviceSetup(NamedTuple):
     device: str
     remote: Container[str] = REMOTE_BACKENDS
     config_hash: str = ""
+    meter: Meter = NO_METER
+    traces: CallTraces | None = None
+    stage_traces: StageTraces | None = None
+    paused: PausedEngines = dict
 
 
 def make_device_loop(
@@ -81,10 +91,14 @@ def make_device_loop(
         settings=setup.settings,
         config_hash=setup.config_hash,
         serves=lambda: tuple(pool.known_engines),
+        meter=setup.meter,
+        traces=setup.traces,
     )
     remote = frozenset(e.id for e in pool.engines.values() if e.backend in setup.remote)
     known = Live(lambda: pool.known_engines)
-    books = Books(kit, engines=known.keys(), remote=remote, later_engines=setup.later_engines)
+    books = Books(
+        kit, engines=known.keys(), remote=remote, later_engines=setup.later_engines, paused=setup.paused
+    )
     feeder, measured = Feeder(kit, books), Measurements(device)
     shelf = BackendShelf(setup.backends)
     loader = Loader(shelf, pool, clock=clock, name=device)
@@ -136,4 +150,5 @@ def _advancer(setup: DeviceSetup, compositions: CompositionFactory, pace: Pace, 
         config_hash=setup.config_hash,
         patience=patience_of(setup.settings)._replace(first_pause_s=pace.step_pause_s),
         clock=clock,
+        traces=setup.stage_traces,
     )

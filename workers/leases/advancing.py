@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import BATCH, Ask, Done, Job, QueryState, Step
+from orchestrator.domain.assignments import BATCH, Ask, Done, Job, JobProgress, QueryState, Step
 from orchestrator.domain.terms import Shape
 from orchestrator.errors import (
     EmbedderError,
@@ -20,7 +20,9 @@ from orchestrator.errors import (
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Composition, CompositionFactory
 from orchestrator.ports.jobs import JobReader, StepStore
+from orchestrator.runtime.context import bound
 from workers.leases.resting import Patience, Resting
+from workers.leases.stage_traces import StageTraces
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Advancer:
         min_priority: queries of lower priority are left to others.
         config_hash: of the configuration that this process runs with.
         clock: monotonic seconds.
+        traces: tells of single questions and their stages; None = nobody listens.
     """
 
     def __init__(
@@ -81,7 +84,10 @@ class Advancer:
         config_hash: str = "",
         patience: Patience | None = None,
         clock: Clock = time.monotonic,
+        traces: StageTraces | None = None,
     ) -> None:
+        self._traces = traces
+        self._taken: list[tuple[JobProgress, list[Taken]]] = []
         self._jobs = jobs
         self._store = steps
         self._compositions = compositions
@@ -125,6 +131,7 @@ class Advancer:
         self._n_postponed = 0
         steps = [taken for group in _by_shape(states) for taken in self._steps(group)]
         n_steps = self._apply(steps) if steps else 0
+        self._tell()
         asked = sum(isinstance(step, Ask) for _, step in steps)
         job_ids = frozenset(state.job_id for state, _ in steps)
         return Advanced(len(steps), n_steps, asked, job_ids, self._n_postponed)
@@ -133,9 +140,19 @@ class Advancer:
 
     def _steps(self, states: Sequence[QueryState]) -> list[Taken]:
         try:
-            job = self._jobs.job(states[0].job_id).job.shaped(states[0].query.terms)
+            progress = self._jobs.job(states[0].job_id)
         except NotFoundError:
             return []  # it was deleted since
+        job = progress.job.shaped(states[0].query.terms)
+        if self._traces is not None:
+            self._traces.waited(job, states)
+        with bound(job=job.id):
+            taken = self._steps_of(job, states)
+        if self._traces is not None:
+            self._taken.append((progress, taken))
+        return taken
+
+    def _steps_of(self, job: Job, states: Sequence[QueryState]) -> list[Taken]:
         try:
             composition = self._compositions(job)
         except StoreError:
@@ -146,6 +163,13 @@ class Advancer:
         if taken:
             self._resting.over(job.id)
         return taken
+
+    def _tell(self) -> None:
+        """Tell of what was answered, after that is stored."""
+        taken, self._taken = self._taken, []
+        for progress, steps in taken:
+            if self._traces is not None:
+                self._traces.stepped(progress, steps)
 
     def _step_by_step(self, job: Job, composition: Composition, states: Sequence[QueryState]) -> list[Taken]:
         """All at once, or, where that fails, by halves down to the queries that do; those that failed before

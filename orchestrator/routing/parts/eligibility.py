@@ -13,7 +13,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Decision
+from orchestrator.domain.devices import Conditions
 from orchestrator.domain.queries import Query
+from orchestrator.errors import NoCapableExpertError
 from orchestrator.ports.composing import Router, RoutingInput
 from orchestrator.routing.parts.abilities import NO_DEMAND, Demand, able, cost, prompt_tokens, within
 from orchestrator.routing.parts.context import RouterContext
@@ -30,13 +32,20 @@ class _Part(NamedTuple):
     n_down: int
     n_short: int
     n_barred: int = 0
+    n_paused: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
         down = f"{self.n_down} experts left out: their engine cannot be loaded"
         short = f"{self.n_short} experts left out: the query exceeds their context"
         barred = f"{self.n_barred} experts left out: they may not be asked, or cannot do what is asked for"
-        said = ((self.n_down, down), (self.n_short, short), (self.n_barred, barred))
+        paused = f"{self.n_paused} experts left out: they are paused"
+        said = (
+            (self.n_down, down),
+            (self.n_short, short),
+            (self.n_barred, barred),
+            (self.n_paused, paused),
+        )
         return tuple(text for n, text in said if n)
 
 
@@ -61,14 +70,15 @@ class ScreenedRouter:
 
     @no_cycle_collection()
     def recruit(self, batch: Sequence[RoutingInput], *, rng: random.Random) -> list[Decision]:
-        down = self._down()
+        conditions = self._conditions()
+        down, paused = self._down(conditions), conditions.paused.intersection(self._of_pool)
         long = {i: n for i, item in enumerate(batch) if (n := prompt_tokens(item.query)) >= self._shortest}
         demands = [Demand.of(item.query, item.terms) for item in batch]
-        if not long and not down and all(demand == NO_DEMAND for demand in demands):
+        if not long and not down and not paused and all(demand == NO_DEMAND for demand in demands):
             return self._everybody.recruit(batch, rng=rng)
         parts: dict[_Part, list[int]] = {}
         for i, (item, demand) in enumerate(zip(batch, demands, strict=True)):
-            parts.setdefault(self._part(item.query, long.get(i, 0), down, demand), []).append(i)
+            parts.setdefault(self._part(item.query, long.get(i, 0), down, demand, paused), []).append(i)
         decisions = self._recruit_parts(batch, parts, rng)
         return [
             self._paid(decision, item.query, demand.max_cost_usd)
@@ -82,28 +92,40 @@ class ScreenedRouter:
         pool = zip(self._of_pool, self._experts, strict=True)
         return within(decision, {i: cost(e, self._cards.get(i), n_tokens) for i, e in pool}, max_cost_usd)
 
-    def _down(self) -> frozenset[str]:
+    def _down(self, conditions: Conditions) -> frozenset[str]:
         """Experts whose engine cannot be loaded; nobody where that is everybody: then their calls say why."""
-        engines = self._conditions().down
+        engines = conditions.down
         down = frozenset([i for i in self._of_pool if engines and self._engine_id(i) in engines])
         return frozenset() if down.issuperset(self._of_pool) else down
 
-    def _part(self, query: Query, n_long: int, down: frozenset[str], demand: Demand) -> _Part:
-        """Who meets the demand, can be loaded, and has room for the prompt and a token more. Nobody has: all
-        that can be loaded, for their engines count exactly.
+    def _part(
+        self, query: Query, n_long: int, down: frozenset[str], demand: Demand, paused: frozenset[str]
+    ) -> _Part:
+        """Who is not paused, meets the demand, can be loaded, and has room for the prompt and a token more.
+        Nobody has: all that can be loaded, for their engines count exactly.
 
         Raises:
-            NoCapableExpertError: nobody meets the demand.
+            NoCapableExpertError: nobody meets the demand, or all who do are paused.
         """
         pool = list(zip(self._of_pool, self._experts, strict=True))
-        allowed = (
+        wanted = (
             able(pool, demand, self._cards, n_tokens=prompt_tokens(query)) if demand != NO_DEMAND else pool
         )
+        allowed = [(i, e) for i, e in wanted if i not in paused]
+        if not allowed:
+            raise NoCapableExpertError(
+                "every expert that may be asked is paused.", remedy="Ask an admin to resume one."
+            )
         loadable = [(i, e) for i, e in allowed if i not in down] or allowed
         fits = tuple([i for i, e in loadable if e is None or n_long < e.engine.max_model_len])
         n_short = len(loadable) - len(fits) if fits else 0
-        n_down, n_barred = len(allowed) - len(loadable), len(pool) - len(allowed)
-        return _Part(fits or tuple([i for i, _ in loadable]), n_down, n_short, n_barred)
+        return _Part(
+            fits or tuple([i for i, _ in loadable]),
+            n_down=len(allowed) - len(loadable),
+            n_short=n_short,
+            n_barred=len(pool) - len(wanted),
+            n_paused=len(wanted) - len(allowed),
+        )
 
     def _recruit_parts(
         self, batch: Sequence[RoutingInput], parts: Mapping[_Part, list[int]], rng: random.Random

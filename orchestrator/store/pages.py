@@ -1,0 +1,64 @@
+"""Pages of what is stored: `ports.pages.PageReader` over the database."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, select, tuple_
+
+from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.merges import MergeJob
+from orchestrator.domain.pages import Page, PageRequest, cut, nothing_after
+from orchestrator.store import tables as t
+from orchestrator.store.codec import is_name
+from orchestrator.store.database import Database, inline
+from orchestrator.store.reading import progress_of_rows
+
+
+class SqlPages:
+    """Lists of jobs and merges."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def job_page(self, request: PageRequest, *, owner: str | None = None) -> Page[JobProgress]:
+        """See `ports.pages`."""
+        return self._db.fetch(lambda conn: _jobs(conn, request, owner))
+
+    def merge_page(self, request: PageRequest) -> Page[MergeJob]:
+        """See `ports.pages`."""
+        return self._db.fetch(lambda conn: _merges(conn, request))
+
+
+def _jobs(conn: Connection, request: PageRequest, owner: str | None) -> Page[JobProgress]:
+    j = t.job.c
+    mine = j.state != inline(t.DELETED)
+    if owner:  # as the index spells it
+        mine &= (j.owner == owner) & (j.owner != inline(""))
+    elif owner == "":
+        mine &= j.owner == inline("")
+    pks = select(j.pk).where(mine)
+    if request.after is not None:
+        start = _cursor(conn, select(j.pk).where(mine, j.id == request.after), request.after)
+        pks = pks.where(j.pk < start.pk if request.is_newest_first else j.pk > start.pk)
+    order = j.pk.desc() if request.is_newest_first else j.pk
+    found = conn.execute(pks.order_by(order).limit(request.limit + 1)).scalars().all()
+    return cut(progress_of_rows(conn, found), request.limit)
+
+
+def _merges(conn: Connection, request: PageRequest) -> Page[MergeJob]:
+    m = t.merge_job.c
+    place = tuple_(m.created_at, m.id)
+    wanted = select(m.payload)
+    if request.after is not None:
+        start = _cursor(conn, select(m.created_at, m.id).where(m.id == request.after), request.after)
+        before = tuple_(start.created_at, start.id)
+        wanted = wanted.where(place < before if request.is_newest_first else place > before)
+    order = (m.created_at.desc(), m.id.desc()) if request.is_newest_first else (m.created_at, m.id)
+    rows = conn.execute(wanted.order_by(*order).limit(request.limit + 1)).scalars()
+    return cut([MergeJob.model_validate_json(payload) for payload in rows], request.limit)
+
+
+def _cursor(conn: Connection, wanted: Select[Any], name: str) -> Any:
+    found = conn.execute(wanted).first() if is_name(name) else None
+    if found is None:
+        raise nothing_after(name)
+    return found

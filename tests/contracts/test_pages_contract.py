@@ -1,0 +1,94 @@
+"""Lists are read page by page: every item once, in order, whatever is added meanwhile; pauses are kept."""
+
+import pytest
+
+from orchestrator.domain.assignments import Job
+from orchestrator.domain.merges import MergeJob
+from orchestrator.domain.pages import PageRequest
+from orchestrator.errors import InputError
+from orchestrator.store import Database, SqlJobStore, SqlMergeStore, SqlPages, SqlPauseStore
+from tests.fakes.work import make_queries
+
+
+def walked(pages: SqlPages, request: PageRequest, *, owner: str | None = None) -> list[list[str]]:
+    """Ids of all pages."""
+    found: list[list[str]] = []
+    while True:
+        page = pages.job_page(request, owner=owner)
+        found.append([progress.job.id for progress in page.items])
+        if not page.has_more:
+            return found
+        request = request._replace(after=found[-1][-1])
+
+
+def submit(store: SqlJobStore, *job_ids: str, owner: str = "") -> None:
+    for job_id in job_ids:
+        store.submit(Job(id=job_id, composition="auto", owner=owner), make_queries(1))
+
+
+def test_jobs_are_read_in_both_orders(store: SqlJobStore, database: Database) -> None:
+    submit(store, "a", "b", "c", "d", "e")
+    store.cancel("d")
+    pages = SqlPages(database)
+    assert walked(pages, PageRequest(limit=2)) == [["e", "d"], ["c", "b"], ["a"]]
+    assert walked(pages, PageRequest(limit=3, is_newest_first=False)) == [["a", "b", "c"], ["d", "e"]]
+    assert walked(pages, PageRequest(limit=5)) == [["e", "d", "c", "b", "a"]]
+
+
+def test_what_is_added_meanwhile_moves_no_page(store: SqlJobStore, database: Database) -> None:
+    submit(store, "a", "b", "c")
+    pages = SqlPages(database)
+    first = pages.job_page(PageRequest(limit=1))
+    submit(store, "d")
+    rest = pages.job_page(PageRequest(limit=5, after=first.items[-1].job.id))
+    assert [progress.job.id for progress in rest.items] == ["b", "a"]
+
+
+def test_a_list_holds_the_jobs_of_one_owner(store: SqlJobStore, database: Database) -> None:
+    submit(store, "mine", owner="k1")
+    submit(store, "theirs", owner="k2")
+    submit(store, "nobodys")
+    pages = SqlPages(database)
+    assert walked(pages, PageRequest(), owner="k1") == [["mine"]]
+    assert walked(pages, PageRequest(), owner="") == [["nobodys"]]
+    with pytest.raises(InputError):
+        pages.job_page(PageRequest(after="theirs"), owner="k1")
+
+
+def test_jobs_that_are_deleted_are_in_no_list(store: SqlJobStore, database: Database) -> None:
+    submit(store, "a", "b")
+    store.cancel("a")
+    store.begin_deleting("a")
+    assert walked(SqlPages(database), PageRequest()) == [["b"]]
+
+
+@pytest.mark.parametrize("after", ["nothing", "", "\x00", "\ud800", "a'--"])
+def test_an_unknown_beginning_is_refused(store: SqlJobStore, database: Database, after: str) -> None:
+    submit(store, "a")
+    for read in (SqlPages(database).job_page, SqlPages(database).merge_page):
+        with pytest.raises(InputError) as refused:
+            read(PageRequest(after=after))
+        assert refused.value.param == "after"
+
+
+def test_merges_of_one_moment_are_read_once_each(database: Database) -> None:
+    merges, pages = SqlMergeStore(database), SqlPages(database)
+    for name in ("x", "y", "z"):
+        merges.add(MergeJob(id=name, recipe="r", out=name, created_at=5.0), most_live=9)
+    first = pages.merge_page(PageRequest(limit=2))
+    second = pages.merge_page(PageRequest(limit=2, after=first.items[-1].id))
+    assert [job.id for job in (*first.items, *second.items)] == ["z", "y", "x"]
+    assert (first.has_more, second.has_more) == (True, False)
+
+
+def test_pauses_are_kept_until_they_end(database: Database) -> None:
+    SqlPauseStore(database).pause("org/beta", reason="slow")
+    store = SqlPauseStore(database)
+    [first] = store.pauses()
+    store.pause("org/beta", reason="slower")
+    [pause] = store.pauses()
+    assert (pause.expert_id, pause.reason, pause.since) == ("org/beta", "slower", first.since)
+    assert store.resume("org/beta")
+    assert not store.resume("org/beta")
+    assert not store.resume("\x00")
+    assert store.pauses() == []

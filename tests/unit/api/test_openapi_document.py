@@ -1,0 +1,96 @@
+"""The OpenAPI document tells what Muster's own resources are for, shows each, and declares how they fail."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from api.main import create_app
+from api.schemas import experts, feedback, jobs, merges, profiles, route, usage
+from tests.fakes.app import FakeApp
+
+RESOURCES = (
+    "/v1/route",
+    "/v1/experts",
+    "/v1/profiles",
+    "/v1/jobs",
+    "/v1/feedback",
+    "/v1/merges",
+    "/v1/usage",
+)
+
+Document = Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    web: FastAPI = create_app(FakeApp())  # type: ignore[arg-type]
+    return web.openapi()
+
+
+def operations(document: Document, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for path, methods in document["paths"].items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            for method, operation in methods.items():
+                yield f"{method} {path}", operation
+
+
+def has_example(document: Document, node: object, depth: int = 6) -> bool:
+    """Whether a schema, or one that it refers to, shows an example."""
+    if not depth:
+        return False
+    if isinstance(node, Mapping):
+        if "example" in node or "examples" in node:
+            return True
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            return has_example(
+                document, document["components"]["schemas"][reference.split("/")[-1]], depth - 1
+            )
+        return any(has_example(document, inner, depth - 1) for inner in node.values())
+    return isinstance(node, list) and any(has_example(document, inner, depth - 1) for inner in node)
+
+
+@pytest.mark.parametrize("prefix", RESOURCES)
+def test_a_resource_says_what_it_is_for_and_how_it_fails(document: Document, prefix: str) -> None:
+    found = dict(operations(document, prefix))
+    assert found
+    assert [name for name, operation in found.items() if not operation.get("description")] == []
+    assert [name for name, operation in found.items() if "4XX" not in operation["responses"]] == []
+
+
+@pytest.mark.parametrize("prefix", RESOURCES)
+def test_a_resource_shows_an_example(document: Document, prefix: str) -> None:
+    shown = [
+        name
+        for name, operation in operations(document, prefix)
+        if has_example(document, operation.get("requestBody"))
+        or any(
+            has_example(document, response)
+            for status, response in operation["responses"].items()
+            if status.startswith("2")
+        )
+    ]
+    assert shown
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(route.RouteRequest, feedback.FeedbackRequest, merges.MergeRequest, jobs.JobView),
+        *(experts.ExpertView, experts.PauseRequest, profiles.ProfileRunView, usage.UsageView),
+    ],
+)
+def test_an_example_is_one(model: type[BaseModel]) -> None:
+    extra = model.model_config["json_schema_extra"]
+    assert isinstance(extra, dict)
+    model.model_validate(extra["example"], strict=False)
+    assert set(extra["example"]) <= set(model.model_json_schema(mode="serialization")["properties"])
+
+
+@pytest.mark.parametrize("path", ["/v1/experts", "/v1/jobs", "/v1/merges", "/v1/profiles"])
+def test_lists_are_asked_for_in_the_same_words(document: Document, path: str) -> None:
+    names = {parameter["name"] for parameter in document["paths"][path]["get"]["parameters"]}
+    assert names >= {"limit", "after", "order"}
