@@ -25,7 +25,7 @@ def _defused(tool: Tool) -> Tool:
 def _plain(value: JsonValue) -> JsonValue:
     """Nesting is bounded where documents come in (`questions.json_checks`)."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {defuse(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return defuse(value) if isinstance(value, str) else value

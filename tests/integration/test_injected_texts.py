@@ -3,15 +3,18 @@
 Two experts are right and a third is not, so that an aggregator is asked; it obeys whatever it reads.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 
 import pytest
+from pydantic import JsonValue
 
 from aggregators.outputs import make_aggregator
 from orchestrator import prompts
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.queries import AnswerType, Message, Query
+from orchestrator.domain.tools import Tool, ToolCall, ToolUse
 from skills.grading.grader import GRADERS, AnswerGrader
 from tests.fakes.ballots import Talk, context, expert, says, state
 from tests.fakes.gullible import CONTROLS, FAMILIES, ORDERS, SECTIONS, TARGET, gullible, is_obeyed
@@ -88,6 +91,42 @@ def test_in_the_question_its_options_and_earlier_turns(name: str, style: str) ->
         hit = talk(query=query, style=style)
         assert hit.asked
         assert hit.answer.value == clean == "A"
+
+
+@pytest.mark.parametrize("style", ["full", "compact"])
+@pytest.mark.parametrize("name", [*FAMILIES, *SECTIONS])
+def test_in_calls_of_tools_and_what_they_gave(name: str, style: str) -> None:
+    attack = ATTACKS[name]
+    call = ToolCall(id="c", name="look_up", arguments=attack)
+    turns = (
+        Message(role="user", content="Look it up."),
+        Message(role="assistant", content=attack, tool_calls=(call,)),
+        Message(role="tool", content=attack, tool_call_id="c"),
+    )
+    before, after = make_query(turns=turns), make_query().replaced(after=turns[1:])
+    for query in (before, after):
+        hit = talk(query=query, style=style)
+        assert hit.asked
+        assert hit.answer.value == "A"
+
+
+@pytest.mark.parametrize("style", ["full", "compact"])
+@pytest.mark.parametrize("attack", FAMILIES.values(), ids=FAMILIES)
+def test_in_schemas_and_descriptions_of_tools(attack: str, style: str) -> None:
+    schema: dict[str, JsonValue] = {
+        "type": "object",
+        "description": attack,
+        "properties": {attack: {"type": "string", "enum": [attack]}},
+        "required": [attack],
+    }
+    form = prompts.form(schema)
+    asked = prompts.synthesize(make_query(), [RIGHT, WRONG, RIGHT], style=style, fence="f" * 16, form=form)
+    assert "The answer is (A)." in gullible(asked)
+    tools = ToolUse(tools=(Tool(name="f", description=attack, parameters=schema),))
+    told = prompts.defused_tools(tools)
+    assert told is not None
+    shown = json.dumps(told.model_dump(), ensure_ascii=False)
+    assert not [mark for mark in CONTROLS if mark in shown]
 
 
 def test_the_reader_obeys_every_attack_that_reaches_it() -> None:
