@@ -28,7 +28,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     totals: Counter[int] = Counter()
     n_failed = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.chdir(folder)
         with served(Path(folder)) as (web, known):
             chosen = [one for one in operations(web) if arguments.only in one.path]

@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import schemathesis
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import randoms
@@ -63,7 +64,29 @@ def served(folder: Path) -> Iterator[tuple[FastAPI, Known]]:
         models = ["auto", "muster/majority_all", *EXPERTS]
         names = {"job_id": jobs, "job": jobs, "expert_id": [*EXPERTS]}
         names |= {"model_id": models, "model": models, "composition": models}
-        yield create_app(app), names
+        web = create_app(app)
+        yield web, {**names, **made_of(TestClient(web))}
+
+
+def made_of(client: TestClient) -> Known:
+    """Names of files, batches and responses, some of each."""
+
+    def ids(path: str, **request: object) -> list[str]:
+        return [client.post(path, **request).raise_for_status().json()["id"] for _ in range(N_JOBS // 5)]
+
+    body = {"model": "auto", "messages": [{"role": "user", "content": "Why?"}]}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    upload = ("in.jsonl", json.dumps(line).encode())
+    files = ids("/v1/files", files={"file": upload}, data={"purpose": "batch"})
+    wanted = {"input_file_id": files[0], "endpoint": line["url"], "completion_window": "24h"}
+    responses = ids("/v1/responses", json={"model": "alpha", "input": "Why?"})
+    return {
+        "file_id": files,
+        "input_file_id": files,
+        "batch_id": ids("/v1/batches", json=wanted),
+        "response_id": responses,
+        "previous_response_id": responses,
+    }
 
 
 def operations(web: FastAPI) -> list[APIOperation]:
