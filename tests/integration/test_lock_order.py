@@ -13,8 +13,9 @@ from sqlalchemy.engine import Engine
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Step
 from orchestrator.domain.devices import DeviceReport
+from orchestrator.domain.keys import ApiKey, KeyBudget, KeyTerms
 from orchestrator.errors import JobRunningError, NotFoundError
-from orchestrator.store import SqlJobStore, open_database
+from orchestrator.store import SqlJobStore, SqlKeyStore, open_database
 from tests.fakes.databases import fresh_postgres, postgres_is_reachable
 from tests.fakes.work import answered, make_call, make_queries
 
@@ -25,6 +26,8 @@ pytestmark = [
 
 ENGINE_OF = {"a/0": "a", "b/0": "b"}
 OWNERS = ("ann", "bob")
+KEYS = ("", "rich", "poor")
+"""Owners of jobs: nobody, a key that can ask for everything, and one that soon can ask for nothing more."""
 ROUNDS = 8
 DEADLOCK = "40P01"
 
@@ -63,7 +66,8 @@ class Mill:
         return self._rng.choice(jobs) if jobs else "none"
 
     def submit(self) -> None:
-        job = Job(id=f"job{next(self._numbers)}", composition="any", deadline_s=60)
+        key_id = self._rng.choice(KEYS)
+        job = Job(id=f"job{next(self._numbers)}", composition="any", deadline_s=60, owner=key_id)
         self.store.submit(job, make_queries(12))
         self.store.rung([bell.id for bell in self.store.outbox(50)])
 
@@ -114,7 +118,11 @@ class Mill:
 @pytest.fixture(scope="module")
 def mill() -> Iterator[Mill]:
     with fresh_postgres() as url:
-        mill = Mill(SqlJobStore(open_database(f"{url}?options=-c%20deadlock_timeout%3D20ms")))
+        database = open_database(f"{url}?options=-c%20deadlock_timeout%3D20ms")
+        for key_id, tokens in (("rich", 10**12), ("poor", 10_000)):
+            terms = KeyTerms(budget=KeyBudget(tokens=tokens))
+            SqlKeyStore(database).add(ApiKey(id=key_id, shown="", terms=terms, created_at=1.0), key_id)
+        mill = Mill(SqlJobStore(database))
 
         def note(context: object) -> None:
             if getattr(context.original_exception, "sqlstate", None) == DEADLOCK:  # type: ignore[attr-defined]
