@@ -77,7 +77,13 @@ class Telemetry:
 
     def metrics(self, waiting: WaitingReader) -> Metrics:
         """The metrics of the whole stack; `waiting`: work that waits."""
-        sources = MetricSources(self._store, self.usage, waiting, keep=self.keeper.keep)
+        sources = MetricSources(
+            self._store,
+            self.usage,
+            waiting,
+            keep=self.keeper.keep,
+            reserved_usd=self._store.reserved_usd,
+        )
         return Metrics(sources, self._labels)
 
     @contextmanager

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from orchestrator.domain.metrics import Part, Series
 from orchestrator.store.bulk import Record, add_rows
 from orchestrator.store.database import Database
+from orchestrator.store.key_tables import key_spending
 from orchestrator.store.sum_tables import metric_sum
 
 _KEYS = ("name", "labels", "part")
@@ -26,6 +27,12 @@ class SqlMetricStore:
             for part, value in sums.items()
         )
         self._db.transact(lambda conn: add_rows(conn, metric_sum, _KEYS, ["value"], rows))
+
+    def reserved_usd(self) -> float:
+        """USD that open questions hold of the budgets of their keys."""
+        held = key_spending.c.held_usd
+        wanted = select(func.coalesce(func.sum(held), 0.0)).where(held != 0)
+        return self._db.fetch(lambda conn: float(conn.execute(wanted).scalar_one()))
 
     def metrics(self) -> dict[Part, float]:
         """See `ports.telemetry`."""

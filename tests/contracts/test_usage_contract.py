@@ -13,6 +13,7 @@ from orchestrator.domain.usage import ALL_TIME, DAY_S, NO_USAGE, UsageKey, Usage
 from orchestrator.ports.jobs import Completion
 from orchestrator.runtime.metrics import MetricKeeper, Tallies
 from orchestrator.store import Database, SqlJobStore, SqlMetricStore, SqlUsageStore
+from orchestrator.store.key_tables import key_spending
 from tests.fakes.work import make_queries
 
 ENGINE_OF = {"small": "e", "large": "e"}
@@ -169,6 +170,18 @@ def test_processes_add_to_the_same_sums(database: Database) -> None:
         Part(Series(GROUP_SIZE.name), INFINITE): 2,
         Part(Series(GROUP_SIZE.name), SUM): 10006,
     }
+
+
+def test_what_open_questions_hold_of_budgets_is_summed(database: Database) -> None:
+    zero = {f"{a}_{b}": 0 for a in ("used", "held") for b in ("tokens", "usd", "engine_s")}
+    rows = [
+        {**zero, "key_id": "k1", "period": "2026-11-27", "held_usd": 0.5},
+        {**zero, "key_id": "k1", "period": "2026-11-26", "used_usd": 9.0},
+        {**zero, "key_id": "k2", "period": "2026-11", "held_usd": 0.25},
+    ]
+    assert SqlMetricStore(database).reserved_usd() == 0
+    database.transact(lambda conn: conn.execute(key_spending.insert(), rows))
+    assert SqlMetricStore(database).reserved_usd() == 0.75
 
 
 def test_what_cannot_be_added_now_is_added_later(database: Database) -> None:
