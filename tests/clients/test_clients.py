@@ -48,6 +48,8 @@ def errors(wrong_model: str, too_long: str, refused: str) -> dict[str, object]:
 
 
 OPENAI_ERRORS = errors("NotFoundError", "BadRequestError", "UnprocessableEntityError")
+SUNNY = "The weather is sunny."
+AGENTS = {"structured": CITY, "tools": SUNNY}
 ADA = "Your name is Ada."
 OPENAI = {
     **COMMON,
@@ -59,9 +61,20 @@ OPENAI = {
     "batch": ["completed", 3, PARIS],
     "batch_cancel": True,
     "batch_refused": ["failed", 2],
+    **AGENTS,
+    "json_object": VALUES["name"],
+    "streamed_tools": {"city": "Paris"},
+    "responses_parse": CITY,
     "idempotency": [True, ["UnprocessableEntityError", 422]],
 }
-NODE = {**COMMON, **OPENAI_ERRORS, "batch": ["completed", 3, PARIS], "responses": ADA, "embeddings": [0, 1]}
+NODE = {
+    **COMMON,
+    **OPENAI_ERRORS,
+    **AGENTS,
+    "batch": ["completed", 3, PARIS],
+    "responses": ADA,
+    "embeddings": [0, 1],
+}
 CLIENTS = {
     "openai": Client("openai_sdk.py", "openai", OPENAI),
     "openai-1": Client("openai_sdk.py", "openai-1", OPENAI),
@@ -69,7 +82,13 @@ CLIENTS = {
     "vercel": Client(
         "vercel_ai.mjs",
         "node",
-        {**COMMON, **errors(*["APICallError"] * 3), "embeddings": [0, 1]},
+        {
+            **COMMON,
+            **errors(*["APICallError"] * 3),
+            **AGENTS,
+            "structured_by_schema": CITY,
+            "embeddings": [0, 1],
+        },
         "APICallError",
     ),
     "langchain": Client(
@@ -77,17 +96,33 @@ CLIENTS = {
         "langchain",
         {
             **COMMON,
+            **AGENTS,
+            "structured_by_tool": CITY,
             **errors("OpenAIModelNotFoundError", "OpenAIContextOverflowError", "UnprocessableEntityError"),
         },
         "OpenAIAuthenticationError",
     ),
-    "llamaindex": Client("llamaindex_openai_like.py", "llamaindex", {**COMMON, **OPENAI_ERRORS}),
-    "instructor": Client("instructor_openai.py", "instructor", {"chat": PARIS}),
+    "llamaindex": Client("llamaindex_openai_like.py", "llamaindex", {**COMMON, **OPENAI_ERRORS, **AGENTS}),
+    "instructor": Client(
+        "instructor_openai.py",
+        "instructor",
+        {
+            "chat": PARIS,
+            "stream": CITY,
+            "multi_turn": CITY,
+            "structured": CITY,
+            "structured_by_schema": CITY,
+            "structured_by_json": CITY,
+            **OPENAI_ERRORS,
+        },
+    ),
     "dspy": Client(
         "dspy_lm.py",
         "dspy",
         {
             **COMMON,
+            **AGENTS,
+            "structured_by_json": CITY,
             "wrong_model": ["LMUnsupportedModelError", None],
             "too_long": ["ContextWindowExceededError", None],
             "refused": ["LMInvalidRequestError", None],
@@ -99,6 +134,8 @@ CLIENTS = {
         "pydantic-ai",
         {
             **COMMON,
+            **AGENTS,
+            "structured_by_schema": CITY,
             **errors("ModelNotFoundError", "ModelContextWindowExceededError", "ModelRequestRejectedError"),
         },
         "ModelAuthenticationError",
@@ -106,7 +143,12 @@ CLIENTS = {
     "litellm": Client(
         "litellm_sdk.py",
         "litellm",
-        {**COMMON, **errors("NotFoundError", "ContextWindowExceededError", "BadRequestError")},
+        {
+            **COMMON,
+            **AGENTS,
+            **errors("NotFoundError", "ContextWindowExceededError", "BadRequestError"),
+            "embeddings": [0, 1],
+        },
     ),
 }
 WANTED = os.environ["MUSTER_TEST_CLIENTS"].split()
