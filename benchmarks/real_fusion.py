@@ -87,7 +87,9 @@ def spec_of(name: str, models: Path, *, batch: int, serve: str) -> EngineSpec:
         options |= {"rule": name, "weak": str(models / SMALL), "serve": serve}
     elif name == "average":
         options |= {"rule": name, "models": [str(models / LARGE), str(models / SMALL)], "serve": serve}
-    backend = "fusion" if name in ("contrast", "average") else "transformers"
+    backend = "fusion" if name in ("contrast", "average") else serve
+    if backend == "vllm":
+        options = {"max_num_seqs": batch}
     return EngineSpec(id=name, backend=backend, model=str(model), max_model_len=1024, options=options)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator
 from torch import Tensor
 
 from aggregators.weights.rows import MergeOptions, Tensors
@@ -43,6 +43,13 @@ class CompeftOptions(MergeOptions):
     scale: Literal["mean", "std"] | None = None
     alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["search"] | None = None
     smaller: Annotated[float, Field(ge=1, le=16)] | None = None
+
+    @field_validator("alpha", mode="before")
+    @classmethod
+    def _number_or_search(cls, alpha: object) -> object:
+        if isinstance(alpha, bool) or (isinstance(alpha, str) and alpha != "search"):
+            raise ValueError("write a number above 0, or `search`")
+        return alpha
 
 
 class Head(BaseModel):

@@ -130,7 +130,7 @@ class App:
         is_lenient = settings.muster.grading.isolation == "available"
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
-        self.keys = Keys(SqlKeyStore(self._database), experts=self.pool.by_id)
+        self.keys = Keys(SqlKeyStore(self._database), experts=Live(lambda: self.pool.by_id))
         self.rates = Rates(rate_limiter(settings))
         self.telemetry = Telemetry(
             self._database,
@@ -350,7 +350,7 @@ class App:
         """Costs of the pool's experts at the moment."""
         return {
             e.id: ExpertCost(e.input_cost_per_token, e.output_cost_per_token, e.max_tokens, e.engine.id)
-            for e in self.pool.experts
+            for e in self.pool.known.values()
         }
 
     def _writers(self, job: Job) -> list[str]:
@@ -402,7 +402,7 @@ class App:
             annotator=make_annotator(self.settings, self._skills.embedder, texts=texts),
             matcher=None,
             embedder=self._skills.embedder,
-            pool=self.pool,
+            pool=self.pool.now,
             seed=self.settings.muster.seed,
         )
 

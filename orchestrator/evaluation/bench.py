@@ -284,8 +284,8 @@ class Bench:
         )
 
     def _n_engines(self, experts: Sequence[frozenset[str]]) -> int:
-        by_id = self._pool.by_id
-        return len({by_id[expert_id].engine.id for expert_id in frozenset().union(*experts)})
+        known = self._pool.known
+        return len({known[expert_id].engine.id for expert_id in frozenset().union(*experts)})
 
     def _is_right(self, query: Query, answer: Answer) -> bool:
         if answer.error_code is not None:

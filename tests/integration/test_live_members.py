@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from orchestrator.bootstrap.app import App, open_app
+from orchestrator.domain.keys import KeyTerms
 from orchestrator.domain.merges import Lineage, MergedExpert
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
@@ -207,3 +208,12 @@ def test_a_database_that_is_away_leaves_the_pool_as_it_is(
         app.members.start()
         wait_for("it joins in the end", lambda: knows(app, NAME), within_s=WITHIN_S)
         assert len(looks) >= 3
+
+
+def test_keys_may_name_whom_a_merge_registered_since(folder: Path) -> None:
+    with open_app(load_settings(folder / "pool.yaml")) as app:
+        with pytest.raises(UnknownNameError, match=NAME):
+            app.keys.create(KeyTerms(name="k", experts=(NAME,)))
+        app.merges.register(merged(folder))
+        app.members.look()
+        app.keys.create(KeyTerms(name="k", experts=(NAME,)))

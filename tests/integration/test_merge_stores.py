@@ -139,6 +139,14 @@ def test_each_expert_of_compeft_has_its_numbers(models: Path) -> None:
     assert np.isclose((found["b"] > 1e-4).mean(), 0.5, atol=0.01)
 
 
+@pytest.mark.parametrize("alpha", ["find", "", True, -1, 0, [0.5, "search"]])
+def test_an_alpha_that_is_none_is_refused(models: Path, alpha: Any) -> None:
+    path = recipe(models, "compeft", "a", parameters={"alpha": alpha})
+    with pytest.raises(ConfigError, match="alpha"):
+        merged(path, models / "x")
+    assert not (models / "x").exists()
+
+
 def test_a_search_without_questions_is_refused(models: Path) -> None:
     report = merged(recipe(models, "compeft", "a", parameters={"alpha": "search"}), models / "x")
     assert "needs questions" in report.verdict

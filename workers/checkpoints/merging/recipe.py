@@ -101,6 +101,8 @@ def _setting(value: object) -> object:
         kinds = {isinstance(item, dict) for item in value}
         if kinds == {True}:
             return [_condition(item) for item in value]
+        if kinds == {False} and len({isinstance(item, str) for item in value}) > 1:
+            raise ValueError("mixes numbers with text")
         if kinds == {False}:
             return [_scalar(item) for item in value]
         raise ValueError("mixes numbers with conditions")

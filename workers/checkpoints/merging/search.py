@@ -36,7 +36,9 @@ class Tried(NamedTuple):
 
 
 def is_searched(recipe: Recipe) -> bool:
-    return recipe.merge_method == METHOD and recipe.parameters.get(ALPHA) == SEARCH
+    """True if the recipe asks for a search, wherever."""
+    sections = [recipe.parameters, *(entry.parameters for entry in recipe.models or ())]
+    return recipe.merge_method == METHOD and any(_mentions(section.get(ALPHA)) for section in sections)
 
 
 def candidates(recipe: Recipe) -> list[Candidate]:
@@ -45,6 +47,12 @@ def candidates(recipe: Recipe) -> list[Candidate]:
     Raises:
         MergeError: a recipe that leaves no room to search.
     """
+    if recipe.parameters.get(ALPHA) != SEARCH:
+        raise MergeError(
+            "`alpha: search` is of all models and tensors alike.",
+            param=ALPHA,
+            remedy="Write it among the recipe's own `parameters`, without conditions.",
+        )
     for entry in recipe.models or ():
         if set(entry.parameters) & {ALPHA, DENSITY, SCALE, SMALLER}:
             raise MergeError(
@@ -107,6 +115,13 @@ def with_numbers(recipe: Recipe, numbers: Mapping[ModelRef, Candidate]) -> Recip
 def times_smaller(n_bytes: int, n_numbers: int) -> float:
     """Size of numbers in 16 bits over that of their store."""
     return BYTES * n_numbers / n_bytes
+
+
+def _mentions(setting: object) -> bool:
+    """True if a setting, or a condition or a list in it, is the search."""
+    if isinstance(setting, dict):
+        return _mentions(setting.get("value"))
+    return any(map(_mentions, setting)) if isinstance(setting, list) else setting == SEARCH
 
 
 def _is_number(value: object, above: float, most: float) -> bool:

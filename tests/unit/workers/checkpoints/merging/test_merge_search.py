@@ -40,12 +40,17 @@ def test_density_and_magnitude_are_tried_together_unless_the_density_is_given(tm
 def test_only_compeft_searches(tmp_path: Path) -> None:
     assert is_searched(recipe(tmp_path, {"alpha": "search"}))
     assert not is_searched(recipe(tmp_path, {"alpha": 2.0}))
+    assert not is_searched(recipe(tmp_path, {"scale": "search"}))
     assert not is_searched(recipe(tmp_path, {"alpha": "search"}, merge_method="ties"))
 
 
 @pytest.mark.parametrize(
     ("parameters", "more", "said"),
     [
+        ({"alpha": {"value": "search"}}, {}, "alike"),
+        ({"alpha": ["search"]}, {}, "alike"),
+        ({"alpha": [{"filter": "mlp", "value": "search"}, {"value": 1}]}, {}, "alike"),
+        ({"alpha": 2}, {"models": [{"model": "a", "parameters": {"alpha": "search"}}]}, "alike"),
         ({"density": [0.1, 0.5]}, {}, "density"),
         ({"density": 0}, {}, "density"),
         ({"density": "much"}, {}, "density"),
@@ -63,8 +68,10 @@ def test_only_compeft_searches(tmp_path: Path) -> None:
 def test_a_recipe_that_leaves_no_room_is_refused(
     tmp_path: Path, parameters: dict[str, Any], more: dict[str, Any], said: str
 ) -> None:
+    asked = recipe(tmp_path, {"alpha": "search", **parameters}, **more)
+    assert is_searched(asked)
     with pytest.raises(MergeError, match=said):
-        candidates(recipe(tmp_path, {"alpha": "search", **parameters}, **more))
+        candidates(asked)
 
 
 def test_the_most_accurate_that_is_small_enough_is_chosen_and_of_equals_the_smallest() -> None:
