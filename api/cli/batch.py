@@ -29,6 +29,12 @@ def batch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run what failed before again; what is answered stays.")
     ] = False,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            "--reuse", help="Lines that were answered before, under this configuration, are not asked again."
+        ),
+    ] = False,
     job: Annotated[
         str | None, typer.Option("--job", help="Job id. Default: from file, composition, pool and cards.")
     ] = None,
@@ -54,7 +60,7 @@ def batch(
     with spooled(file) as source, session.app() as app:
         if source.n_spooled is not None:
             session.remark(f"{source.n_spooled} bytes read from {source.name}.")
-        opened = open_batch(app, source, composition=composition, job_id=job, resume=resume)
+        opened = open_batch(app, source, composition=composition, job_id=job, resume=resume, reuses=reuse)
         if retry_failed:
             session.remark(f"{retry_batch(app, opened)} questions run again.")
         try:

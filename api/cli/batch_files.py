@@ -31,7 +31,13 @@ class Batch(NamedTuple):
 
 
 def open_batch(
-    app: App, source: Source, *, composition: str | None, job_id: str | None, resume: bool
+    app: App,
+    source: Source,
+    *,
+    composition: str | None,
+    job_id: str | None,
+    resume: bool,
+    reuses: bool = False,
 ) -> Batch:
     """Check the whole file and store its job, or find the one that is stored already.
 
@@ -54,7 +60,13 @@ def open_batch(
         _require_job(app, known)
     options = asked.model_copy(update={"job_id": known})
     label = Path(source.name).name
-    app.jobs.submit(iter_questions(source, read_body=reader), options, label=label, compositions=compositions)
+    app.jobs.submit(
+        iter_questions(source, read_body=reader),
+        options,
+        label=label,
+        compositions=compositions,
+        reuses=reuses,
+    )
     return Batch(known, name, int(time.time()))
 
 

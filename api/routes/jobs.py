@@ -55,6 +55,10 @@ async def submit_job(
     ] = None,
     deadline_s: Annotated[float | None, Query(ge=MIN_DEADLINE_S, le=MAX_DEADLINE_S)] = None,
     label: Annotated[str, Query(max_length=256)] = "",
+    reuse: Annotated[
+        bool,
+        Query(description="Lines that were answered before, under this configuration, are not asked again."),
+    ] = False,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> JobView:
     """Store a question set, one JSON object a line, as one job: all of it, or nothing.
@@ -74,11 +78,12 @@ async def submit_job(
         name = None if composition is None else composition.removeprefix(PUBLIC_PREFIX)
         given = _Given(
             composition=composition,
-            fingerprint=content_hash([name, deadline_s, content]),
+            fingerprint=content_hash([name, deadline_s, content, *(["reuse"] if reuse else [])]),
             job_id=job_id,
             caller=caller,
             label=label,
             deadline_s=deadline_s,
+            reuses=reuse,
         )
         await run_in_threadpool(_repeat if is_known else _submit, app, spool, given)
     response.headers["location"] = f"{PATH}/{job_id}"
@@ -192,6 +197,7 @@ class _Given(NamedTuple):
     caller: Caller
     label: str
     deadline_s: float | None
+    reuses: bool
 
 
 async def _receive(request: Request, spool: IO[bytes]) -> str:
@@ -232,6 +238,7 @@ def _submit(app: AppDep, spool: IO[bytes], given: _Given) -> None:
             label=given.label,
             deadline_s=given.deadline_s,
             compositions=compositions,
+            reuses=given.reuses,
         )
     except StoreError as error:
         if error.param != "id":

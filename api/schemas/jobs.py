@@ -75,6 +75,7 @@ class JobView(Wire):
     state: Literal["running", "cancelling", "expiring", "done", "cancelled", "expired"]
     model: str
     label: str
+    priority: Literal["background", "batch", "interactive"]
     counts: JobCounts
     calls: int
     responses: int

@@ -1,7 +1,7 @@
 """Batches as they are asked for and shown."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from api.errors import UnsupportedParameterError
 from api.schemas.batches import (
@@ -18,6 +18,9 @@ from orchestrator.domain.batches import Batch, BatchProblem, TokenCounts
 from orchestrator.domain.keys import Caller
 from orchestrator.errors import InputError
 
+OURS = "muster_"
+METADATA = ("muster_priority", "muster_reuse")
+"""Keys of metadata that say how a batch is answered."""
 MAX_WINDOW_S = 30 * 86_400
 _WINDOW = re.compile(r"([1-9][0-9]{0,2})([hd])")
 _UNIT_S = {"h": 3600, "d": 86_400}
@@ -32,6 +35,11 @@ def new_batch(request: BatchRequest, *, batch_id: str, created: float, caller: C
         raise UnsupportedParameterError(
             f"endpoint: '{request.endpoint}' has no batches.", param="endpoint", remedy=_one_of(ENDPOINTS)
         )
+    unknown = next((k for k in request.metadata or {} if k.startswith(OURS) and k not in METADATA), None)
+    if unknown is not None:
+        raise InputError(
+            f"metadata.{unknown}: unknown.", param=f"metadata.{unknown}", remedy=_one_of(METADATA)
+        )
     kept = request.output_expires_after
     return Batch(
         id=batch_id,
@@ -40,11 +48,25 @@ def new_batch(request: BatchRequest, *, batch_id: str, created: float, caller: C
         input_file_id=request.input_file_id,
         window=request.completion_window,
         metadata=request.metadata,
+        is_background=_said(request, "muster_priority", {"background": True, "batch": False}),
+        reuses=_said(request, "muster_reuse", {"true": True, "false": False}),
         output_kept_s=None if kept is None else kept.seconds,
         experts=caller.experts,
         created_at=created,
         expires_at=created + _window_s(request.completion_window),
     )
+
+
+def _said(request: BatchRequest, name: str, values: Mapping[str, bool]) -> bool:
+    """What a key of the metadata says that is ours; False = it is not there."""
+    said = (request.metadata or {}).get(name)
+    if said is not None and said not in values:
+        raise InputError(
+            f"metadata.{name}: '{said}' is no such value.",
+            param=f"metadata.{name}",
+            remedy=_one_of(list(values)),
+        )
+    return False if said is None else values[said]
 
 
 def _window_s(window: str) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -10,7 +11,7 @@ from api.views.chat import muster_view
 from api.views.experts import engine_views
 from orchestrator.batching import JobPlan
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.assignments import BACKGROUND, INTERACTIVE, JobProgress
 from orchestrator.domain.engines import EngineState
 from orchestrator.domain.names import model_name
 from orchestrator.ports.jobs import AnsweredQuery
@@ -27,6 +28,7 @@ def job_view(progress: JobProgress, waits_for: Iterable[EngineState] = ()) -> Jo
         state=progress.state.value,
         model=model_name(job.composition),
         label=job.label,
+        priority=_tier(job.priority),
         counts=JobCounts(
             total=progress.total,
             completed=progress.completed,
@@ -42,6 +44,12 @@ def job_view(progress: JobProgress, waits_for: Iterable[EngineState] = ()) -> Jo
         deadline_at=None if progress.deadline_at is None else int(progress.deadline_at),
         waits_for=engine_views(waits_for),
     )
+
+
+def _tier(priority: int) -> Literal["background", "batch", "interactive"]:
+    if priority >= INTERACTIVE:
+        return "interactive"
+    return "batch" if priority > BACKGROUND else "background"
 
 
 def plan_view(plan: JobPlan, waits_for: Iterable[EngineState] = ()) -> PlanView:

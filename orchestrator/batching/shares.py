@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from orchestrator.domain.assignments import BATCH, INTERACTIVE
+from orchestrator.domain.assignments import BACKGROUND, BATCH, INTERACTIVE
 
 
 class Share(NamedTuple):
@@ -23,8 +23,11 @@ class Share(NamedTuple):
 
 
 def rank_of(priority: int) -> int:
-    """Work of a smaller rank is served before any of a larger one; batches share the last."""
-    return -priority if priority >= INTERACTIVE else BATCH
+    """Work of a smaller rank is served before any of a larger one; batches share one, and what is in the
+    background the last."""
+    if priority >= INTERACTIVE:
+        return -priority
+    return BATCH if priority > BACKGROUND else -BACKGROUND
 
 
 def weight_of(priority: int) -> int:

@@ -20,7 +20,7 @@ from celery.worker import state
 from kombu import Queue
 
 from orchestrator.bootstrap.app import App, open_app
-from orchestrator.domain.assignments import BATCH, INTERACTIVE
+from orchestrator.domain.assignments import BACKGROUND, INTERACTIVE
 from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.ports.batches import LineForms
 from orchestrator.runtime.live import Live
@@ -66,7 +66,7 @@ class WorkerHands:
         self._driver = driver
         self._on_heard = on_heard
         # A question does not wait for a chunk of a batch that is being stepped.
-        self._steps = (self._make_steps(INTERACTIVE), self._make_steps(BATCH))
+        self._steps = (self._make_steps(INTERACTIVE), self._make_steps(BACKGROUND))
         self._clerk = app.clerk(forms)
         self._place = None if driver is not None else StepsPlace(app.store, config_hash=app.config_hash)
 

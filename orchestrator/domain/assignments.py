@@ -1,5 +1,7 @@
 """Work: calls that a composition asks for, assignments that a worker claims, responses that come back."""
 
+import hashlib
+import json
 import math
 from enum import StrEnum
 from typing import NamedTuple, Self
@@ -221,7 +223,8 @@ class Job(Terms):
     `composition` names what answers it; `compositions` those that queries of it name. `deadline_s`: seconds
     after its submission at which it expires; None = never. `stream`: somebody reads its one answer while it
     is written, where it is in one expert's words. `fingerprint`: of the request, where the same request may
-    come twice. `reuses`: what was answered before is not asked again. `owner`: id of the key that it was
+    come twice. `reuses`: what was answered before is not asked again, `knowledge` being the version of the
+    cards at the time; "" = its answers are not reused either. `owner`: id of the key that it was
     submitted with; "" = nobody's. `allowed`: whom that key may ask, whatever the terms say; none =
     everybody. `traceparent`: the span that it was submitted in, as W3C's Trace Context writes it; "" = nobody
     traces it."""
@@ -241,6 +244,7 @@ class Job(Terms):
     allowed: tuple[str, ...] = ()
     reuses: bool = False
     traceparent: str = ""
+    knowledge: str = ""
 
     def under(self, terms: Terms | None) -> Self:
         """The job as it is for a query with terms of its own; its draws are the query's. Terms ask for nobody
@@ -250,6 +254,15 @@ class Job(Terms):
             return job
         left = tuple([expert_id for expert_id in job.experts or self.allowed if expert_id in self.allowed])
         return job.model_copy(update={"experts": left or NO_EXPERT})
+
+    def reuse_key(self, query: Query) -> str | None:
+        """Identity of all that a query's answer depends on, and of who may have it; None = not reused."""
+        if not self.knowledge:
+            return None
+        held = self.under(query.terms).model_dump(mode="json", include=set(Terms.model_fields))
+        parts = [self.owner, self.allowed, self.config_hash, self.knowledge, held, query.content_hash]
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def shaped(self, terms: Terms | None) -> Self:
         """The job with the composition that a query's terms name, and its parts; nothing else of them."""

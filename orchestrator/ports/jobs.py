@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
-    BATCH,
+    BACKGROUND,
     Assignment,
     Call,
     EngineBacklog,
@@ -228,7 +228,7 @@ class StepStore(Protocol):
         for_s: float,
         job_id: str | None = None,
         without: Collection[str] = (),
-        min_priority: int = BATCH,
+        min_priority: int = BACKGROUND,
     ) -> list[QueryState]:
         """Ready queries that nobody took and that are not postponed, of all jobs but `without`; nobody else
         is given these for `for_s` seconds or until `advance`. With `for_s` 0 nothing is marked: for a
@@ -247,7 +247,7 @@ class LeaseStore(Protocol):
     """Leases of assignments, and their end."""
 
     def claim(
-        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
+        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = BACKGROUND
     ) -> Claim:
         """Lease up to `limit` assignments of one priority and attempt; retried ones in smaller shards."""
 

@@ -80,7 +80,8 @@ class Jobs:
             UnknownNameError: no such model.
         """
         job = self.job_of(options, label=label, deadline_s=deadline_s, compositions=compositions)
-        job = job.replaced(priority=priority, reuses=reuses)
+        known = measured_version(self._cards())
+        job = job.replaced(priority=priority, reuses=reuses, knowledge=known)
         self._submitter.put(job, queries)
         return job.id
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import (
-    BATCH,
+    BACKGROUND,
     EngineBacklog,
     Job,
     JobProgress,
@@ -161,7 +161,7 @@ class SqlJobStore:
         for_s: float,
         job_id: str | None = None,
         without: Collection[str] = (),
-        min_priority: int = BATCH,
+        min_priority: int = BACKGROUND,
     ) -> list[QueryState]:
         if not self._revision.fits():
             return []
@@ -188,7 +188,7 @@ class SqlJobStore:
         return self._db.fetch(lambda conn: backlog.backlog(conn, owner=owner))
 
     def claim(
-        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = 0
+        self, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int = BACKGROUND
     ) -> Claim:
         if limit < 1 or not self._revision.fits():
             return Claim(owner, ())

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, se
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
-    BATCH,
+    BACKGROUND,
     INTERACTIVE,
     Ask,
     Call,
@@ -254,7 +254,7 @@ def _ready_rows(
     limit: int,
     job_id: str | None,
     wanted: Select[Any],
-    min_priority: int = BATCH,
+    min_priority: int = BACKGROUND,
 ) -> list[Any]:
     """Of the highest priority of which there are any: a question is not stepped together with a batch."""
     q = t.query.c

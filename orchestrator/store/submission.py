@@ -1,15 +1,17 @@
 """Jobs enter: submit, and the outbox."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job, JobState
 from orchestrator.domain.keys import nothing_found
 from orchestrator.domain.queries import Query
 from orchestrator.errors import StoreError
 from orchestrator.ports.jobs import Bell
+from orchestrator.store import reusing
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.codec import checked_name, is_name, shown, to_json
@@ -19,7 +21,10 @@ from orchestrator.store.tally import COUNTERS, close_if_finished
 CHUNK = 1000
 
 
-QUERY_COLUMNS = ("job_pk", "ix", "custom_id", "payload", "priority", "stage", "state", "n_outstanding")
+QUERY_COLUMNS = (
+    *("job_pk", "ix", "custom_id", "payload", "priority", "stage", "state", "n_outstanding"),
+    "reuse_key",
+)
 PAYLOAD = QUERY_COLUMNS.index("payload")
 _PK = select(t.job.c.pk).where(t.job.c.id == bindparam("id"))
 
@@ -34,13 +39,19 @@ def submit(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
     if job_pk is None:
         return _same_job(conn, job, queries)
     conn.execute(insert(t.outbox).values(job_pk=job_pk))
-    digest, n_total = _digest(job), 0
+    digest, n_total, n_known = _digest(job), 0, 0
     for chunk in chunked(enumerate(queries), CHUNK):
-        rows = [_query_row(job, job_pk, ix, query) for ix, query in chunk]
+        keys = {ix: job.reuse_key(query) for ix, query in chunk}
+        answers = _reused(conn, keys) if job.reuses else {}
+        rows = [
+            _query_row(job, job_pk, ix, query, key=keys[ix], is_known=ix in answers) for ix, query in chunk
+        ]
         insert_rows(conn, t.query, QUERY_COLUMNS, rows)
+        reusing.store_answers(conn, job_pk, answers)
         digest.update("\n".join(str(row[PAYLOAD]) for row in rows).encode() + b"\n")
         n_total += len(rows)
-    values = {"n_total": n_total, "content_hash": digest.hexdigest()}
+        n_known += len(answers)
+    values = {"n_total": n_total, "n_completed": n_known, "content_hash": digest.hexdigest()}
     conn.execute(update(t.job).where(t.job.c.pk == job_pk).values(**values))
     close_if_finished(conn, job_pk)
     return n_total
@@ -95,11 +106,19 @@ def _same_job(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
 
 def _digest(job: Job) -> "hashlib._Hash":
     """A label is a name and no content, and neither is a trace: the same questions under other ones are the
-    same job."""
-    content = job.model_copy(update={"label": "", "traceparent": ""})
+    same job. So are those that may be answered by what is known."""
+    without = {"label": "", "traceparent": "", "knowledge": "", "reuses": False}
+    content = job.model_copy(update=without)
     return hashlib.sha256(to_json(content).encode() + b"\n")
 
 
-def _query_row(job: Job, job_pk: int, ix: int, query: Query) -> Record:
+def _reused(conn: Connection, keys: Mapping[int, str | None]) -> dict[int, Answer]:
+    """Known answers by the places of their queries."""
+    known = reusing.known_answers(conn, sorted({key for key in keys.values() if key is not None}))
+    return {ix: known[key] for ix, key in keys.items() if key in known}
+
+
+def _query_row(job: Job, job_pk: int, ix: int, query: Query, *, key: str | None, is_known: bool) -> Record:
     """In the order of `QUERY_COLUMNS`."""
-    return (job_pk, ix, checked_name("query", query.id), to_json(query), job.priority, 0, t.OPEN, 0)
+    state = t.COMPLETED if is_known else t.OPEN
+    return (job_pk, ix, checked_name("query", query.id), to_json(query), job.priority, 0, state, 0, key)

@@ -123,12 +123,14 @@ class QueryRow(StoredRow, table=True):
 
     Somebody computes that step now where `stepped_until` is in the future, or it failed and is tried again
     then: `step_attempt` times so far. Its number is never used again: a step that was computed for a query
-    that is gone must not reach another one."""
+    that is gone must not reach another one. `reuse_key`: what its answer is found by again
+    (`Job.reuse_key`)."""
 
     __table_args__ = (
         UniqueConstraint("job_pk", "ix"),
         _partial("ix_query_ready", "priority", "job_pk", "pk", condition=READY),
         _partial("ix_query_routing", "pk", condition=f"{READY} AND stage = 0"),
+        _partial("ix_query_reuse_key", "reuse_key", condition="reuse_key IS NOT NULL"),
         NUMBERED_ONCE,
     )
 
@@ -143,6 +145,7 @@ class QueryRow(StoredRow, table=True):
     n_outstanding: int
     stepped_until: float | None = Field(sa_type=Double)
     step_attempt: int = Field(sa_column_kwargs={"server_default": "0"})
+    reuse_key: str | None = Field(sa_type=Text)
 
 
 class PromptRow(StoredRow, table=True):

@@ -215,6 +215,9 @@ def test_forms_that_are_none_or_too_many_are_refused(client: TestClient) -> None
         ("metadata", {"k": "v" * 513}),
         ("metadata", {str(n): "v" for n in range(17)}),
         ("output_expires_after", {"anchor": "created_at", "seconds": 1}),
+        ("metadata", {"muster_priority": "high"}),
+        ("metadata", {"muster_reuse": "yes"}),
+        ("metadata", {"muster_reuze": "true"}),
         ("api_base", "x"),
     ],
 )
@@ -241,6 +244,20 @@ def test_cancelling_keeps_what_is_answered_and_says_so_of_the_rest(client: TestC
     assert lines_of(client, over["error_file_id"])["open"]["error"]["code"] == "batch_cancelled"
     assert client.post(f"{BATCHES}/{batch['id']}/cancel").json()["status"] == "cancelled"
     assert client.delete(f"{FILES}/{batch['input_file_id']}").status_code == 200
+
+
+def test_a_file_submitted_again_reuses_its_finished_lines(client: TestClient) -> None:
+    content = "\n".join([line("a", 41, seed=7), line("bad", 198, seed=7)])
+    ended(client, create(client, content))
+    reused = {"muster_reuse": "true", "muster_priority": "background"}
+    more = f"{content}\n{line('new', 42, seed=7)}"
+    batch = ended(client, create(client, more, metadata=reused))
+    assert batch["request_counts"] == {"total": 3, "completed": 2, "failed": 1}
+    job = client.get(f"/v1/jobs/{batch['id']}").json()
+    assert (job["calls"], job["priority"]) == (2, "background")
+    answers = lines_of(client, batch["output_file_id"])
+    notes = {name: row["response"]["body"]["muster"]["notes"] for name, row in answers.items()}
+    assert [any("reused" in note for note in notes[name]) for name in ("a", "new")] == [True, False]
 
 
 def test_batches_are_listed_and_unknown_ones_are_404(client: TestClient) -> None:

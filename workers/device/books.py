@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Set
 
 from orchestrator.batching import EngineChoice, Rates, choose_engine
-from orchestrator.domain.assignments import BATCH, INTERACTIVE, EngineBacklog, JobState
+from orchestrator.domain.assignments import BACKGROUND, INTERACTIVE, EngineBacklog, JobState
 from orchestrator.domain.devices import LIVE_S, REMOTE, STEPS, DeviceReport
 from orchestrator.domain.engines import NOBODY_SERVES, START_ONE, serving_loops
 from orchestrator.ports.composing import LaterEngines
@@ -116,7 +116,8 @@ class Books:
     def choose(
         self, *, resident: str | None, resident_s: float, taken: Container[str], rates: Rates
     ) -> EngineChoice | None:
-        """The engine that a place of this device serves next.
+        """The engine that a place of this device serves next: one for which more than background work waits,
+        if that is worth it.
 
         Args:
             resident: the engine there now, for `resident_s` seconds.
@@ -129,16 +130,22 @@ class Books:
         ]
         if self.is_pressed(besides=None):
             items = [item for item in items if item.top_priority >= INTERACTIVE] or items
-        return choose_engine(
-            items,
-            resident=resident,
-            later=self._later,
-            max_wait_s=self.max_wait_s,
-            resident_s=resident_s,
-            rates=rates,
-            n_devices=self.n_devices,
-            n_engines=len(self._engines - self._remote),
+        ahead = [item for item in items if item.top_priority > BACKGROUND]
+        tiers = [ahead, items] if len(ahead) < len(items) else [ahead]
+        choices = (
+            choose_engine(
+                tier,
+                resident=resident,
+                later=self._later,
+                max_wait_s=self.max_wait_s,
+                resident_s=resident_s,
+                rates=rates,
+                n_devices=self.n_devices,
+                n_engines=len(self._engines - self._remote),
+            )
+            for tier in tiers
         )
+        return next((choice for choice in choices if choice is not None), None)
 
     def prefer(self, ahead: str | None, choice: EngineChoice) -> EngineChoice:
         """The engine loaded ahead instead of one that merely has more work by now."""
@@ -231,13 +238,13 @@ class Books:
         longer than a batch waits; a question waits no longer than its engine has been away."""
         settings, is_known = self._kit.settings, fault is not NOBODY
         if at_once:
-            self._end(item, fault, min_priority=BATCH, waited_s=0.0)
+            self._end(item, fault, min_priority=BACKGROUND, waited_s=0.0)
             return
         if item.top_priority >= INTERACTIVE and for_s > settings.engine_down_interactive_s:
             waited_s = 0.0 if is_known else settings.engine_down_interactive_s
             self._end(item, fault, min_priority=INTERACTIVE, waited_s=waited_s)
         if item.oldest_wait_s > settings.engine_down_s and for_s > settings.engine_down_s:
-            self._end(item, fault, min_priority=BATCH, waited_s=settings.engine_down_s)
+            self._end(item, fault, min_priority=BACKGROUND, waited_s=settings.engine_down_s)
 
     def _end(self, item: EngineBacklog, fault: Fault, *, min_priority: int, waited_s: float) -> None:
         for _ in range(GIVE_UP_CHUNKS):

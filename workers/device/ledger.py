@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from orchestrator.domain.assignments import BATCH, INTERACTIVE, Assignment, CallRole
+from orchestrator.domain.assignments import BACKGROUND, INTERACTIVE, Assignment, CallRole
 from orchestrator.domain.metrics import STAGE_SECONDS, Stage
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports.clock import Clock
@@ -53,7 +53,7 @@ class Ledger:
         self._returns: list[tuple[list[int], bool]] = []
         self._notes: list[Callable[[], None]] = []
         self._oldest_at = 0.0
-        self.min_priority = BATCH
+        self.min_priority = BACKGROUND
         """Work of lower priority is left to others."""
 
     @property
@@ -72,7 +72,7 @@ class Ledger:
             )
         )
 
-    def claim(self, engine_id: str, *, limit: int, min_priority: int = 0) -> tuple[Assignment, ...]:
+    def claim(self, engine_id: str, *, limit: int, min_priority: int = BACKGROUND) -> tuple[Assignment, ...]:
         """Lease waiting work of an engine: of one priority and one attempt."""
         claim = self._leases.claim(
             engine_id,

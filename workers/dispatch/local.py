@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from orchestrator.batching import plan
-from orchestrator.domain.assignments import BATCH, JobProgress, LoadPlan
+from orchestrator.domain.assignments import BACKGROUND, BATCH, JobProgress, LoadPlan
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.dispatch import Piece
@@ -91,7 +91,8 @@ class LocalDispatcher:
             NotFoundError: no such job.
             StoreUnavailableError: the database stayed away for longer than `STORE_BACKOFF_S`.
         """
-        progress = self._drive(job_id, until=math.inf, min_priority=BATCH, on_progress=on_progress)
+        least = min(BATCH, self._stores.jobs.job(job_id).job.priority)
+        progress = self._drive(job_id, until=math.inf, min_priority=least, on_progress=on_progress)
         if on_progress is not None:
             on_progress(progress)
         return progress
@@ -171,7 +172,7 @@ class LocalDispatcher:
                     work = partial(self._work, job_id, until=until, on_progress=on_progress)
                     progress = self._aside(work)
                 finally:
-                    self._loop.leave_below(BATCH)
+                    self._loop.leave_below(BACKGROUND)
                     self._driving.release()
             else:
                 self._await_turn(job_id, until=until if on_progress is None else self._clock() + PROGRESS_S)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import BATCH, Ask, Done, Job, JobProgress, QueryState, Step
+from orchestrator.domain.assignments import BACKGROUND, Ask, Done, Job, JobProgress, QueryState, Step
 from orchestrator.domain.terms import Shape
 from orchestrator.errors import (
     EmbedderError,
@@ -80,7 +80,7 @@ class Advancer:
         engine_of: Mapping[str, str],
         chunk: int = 512,
         exclusive_s: float = STEP_S,
-        min_priority: int = BATCH,
+        min_priority: int = BACKGROUND,
         config_hash: str = "",
         patience: Patience | None = None,
         clock: Clock = time.monotonic,

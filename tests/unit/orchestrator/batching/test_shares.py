@@ -1,7 +1,7 @@
 """Who gets how much of an engine's next shard."""
 
 from orchestrator.batching.shares import Share, divided, rank_of, weight_of
-from orchestrator.domain.assignments import BATCH, INTERACTIVE
+from orchestrator.domain.assignments import BACKGROUND, BATCH, INTERACTIVE
 
 
 def test_a_shard_is_divided_equally_among_jobs_that_were_served_alike() -> None:
@@ -37,3 +37,4 @@ def test_nothing_is_given_of_what_does_not_wait() -> None:
 
 def test_batches_share_a_rank_and_questions_come_before_them() -> None:
     assert rank_of(BATCH) == rank_of(INTERACTIVE - 1) > rank_of(INTERACTIVE) > rank_of(INTERACTIVE + 1)
+    assert rank_of(BACKGROUND) > rank_of(BACKGROUND + 1) == rank_of(BATCH)
