@@ -45,7 +45,15 @@ def chat_line(body: dict[str, object]) -> Line:
     Raises:
         InputError: what is wrong with the line.
     """
-    request = _validated(body)
+    return line_of(_validated(body))
+
+
+def line_of(request: ChatRequest) -> Line:
+    """Demands of a batch's line that asks for what this chat does.
+
+    Raises:
+        InputError: what a line cannot have.
+    """
     options = chat_options(request)
     if request.n not in (None, 1):
         raise UnsupportedParameterError("body.n: a line has one answer; write the line again", param="body.n")

@@ -5,11 +5,16 @@ One row of `READERS` and one of `WRITERS` is an endpoint that lines may name.
 
 from collections.abc import Callable, Mapping
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
+from api.errors import UnsupportedParameterError, fields_error
+from api.schemas.responses import ResponseRequest
 from api.views.chat import Heading, chat_completion, muster_view
-from api.views.chat_requests import Line, chat_line
+from api.views.chat_requests import Line, chat_line, line_of
 from api.views.jobs import answer_failure, own_line
+from api.views.responses import response_id, response_view
+from api.views.responses_input import as_chat, renamed
+from orchestrator.domain.exchanges import Exchange
 from orchestrator.domain.names import AUTO, model_name
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.terms import Terms
@@ -32,7 +37,28 @@ def _own_line(fields: dict[str, object]) -> Line:
     return Line(AskOptions(model=model), rest)
 
 
-READERS: Mapping[str, Callable[[dict[str, object]], Line]] = {OWN_FORM: _own_line, CHAT_ENDPOINT: chat_line}
+def _response_line(body: dict[str, object]) -> Line:
+    """A line of `/v1/responses`; it begins its conversation."""
+    try:
+        request = ResponseRequest.model_validate(body)
+    except ValidationError as error:
+        raise fields_error(error.errors(include_url=False), prefix="body.") from None
+    if request.previous_response_id is not None:
+        raise UnsupportedParameterError(
+            "body.previous_response_id: a line goes on from nothing; send the input"
+        )
+    try:
+        return line_of(as_chat(request))
+    except InputError as error:
+        raise renamed(error) from None
+
+
+RESPONSES_ENDPOINT = "/v1/responses"
+READERS: Mapping[str, Callable[[dict[str, object]], Line]] = {
+    OWN_FORM: _own_line,
+    CHAT_ENDPOINT: chat_line,
+    RESPONSES_ENDPOINT: _response_line,
+}
 ENDPOINTS = tuple(endpoint for endpoint in READERS if endpoint != OWN_FORM)
 
 
@@ -124,8 +150,21 @@ def _chat_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[str,
     return chat_completion(item.answer, heading, muster=muster).model_dump(mode="json")
 
 
+def _response_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[str, JsonValue]:
+    """A response that is not kept: nothing goes on from it."""
+    asked = Exchange(
+        id=response_id(line_id),
+        job_id=job.job_id,
+        created_at=job.created,
+        composition=job.composition,
+        request={"model": model_name(job.composition)},
+    )
+    return response_view(asked, item.answer, stored=False).model_dump(mode="json")
+
+
 WRITERS: Mapping[str, Callable[[AnsweredQuery, AnsweredJob, str], dict[str, JsonValue]]] = {
-    CHAT_ENDPOINT: _chat_body
+    CHAT_ENDPOINT: _chat_body,
+    RESPONSES_ENDPOINT: _response_body,
 }
 
 

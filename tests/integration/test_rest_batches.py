@@ -99,6 +99,32 @@ def test_a_file_becomes_a_batch_whose_answers_and_failures_are_files(client: Tes
     assert batch["usage"]["total_tokens"] == used > 0
 
 
+def test_lines_of_one_file_have_different_endpoints_and_forms(client: TestClient) -> None:
+    response = {"model": "org/beta", "input": question(3), "instructions": "Be brief.", "temperature": 0}
+    mixed = [line("chat", 3), json.dumps({"custom_id": "r", "url": "/v1/responses", "body": response})]
+    batch = ended(client, create(client, "\n".join(mixed)))
+    answers = lines_of(client, batch["output_file_id"])
+    bodies = {name: row["response"]["body"] for name, row in answers.items()}
+    assert {name: body["object"] for name, body in bodies.items()} == {
+        "chat": "chat.completion",
+        "r": "response",
+    }
+    assert (bodies["r"]["status"], bodies["r"]["model"], bodies["r"]["store"]) == (
+        "completed",
+        "org/beta",
+        False,
+    )
+    assert bodies["r"]["output"][0]["content"][0]["type"] == "output_text"
+
+
+@pytest.mark.parametrize("body", [{"previous_response_id": "resp_1"}, {"input": None}, {"background": True}])
+def test_what_a_line_of_responses_cannot_have_is_refused(client: TestClient, body: dict[str, object]) -> None:
+    asked = {"model": "alpha", "input": "Why?", **body}
+    content = json.dumps({"custom_id": "r", "url": "/v1/responses", "body": asked})
+    batch = ended(client, create(client, content))
+    assert (batch["status"], batch["errors"]["data"][0]["line"]) == ("failed", 1)
+
+
 def test_files_are_listed_read_and_deleted(client: TestClient) -> None:
     made = [upload(client, line(str(n), n)).json() for n in range(3)]
     assert (made[0]["object"], made[0]["purpose"], made[0]["filename"]) == ("file", "batch", "in.jsonl")
