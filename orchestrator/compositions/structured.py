@@ -1,6 +1,7 @@
 """Structured output: answers that keep to a JSON schema, through votes, synthesis and one repair."""
 
 import json
+import math
 from collections.abc import Sequence
 
 from pydantic import JsonValue
@@ -22,7 +23,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.terms import Terms
-from orchestrator.questions.json_checks import unique_keys
+from orchestrator.questions.json_checks import first_flaw, unique_keys
 from orchestrator.questions.json_schemas import Schema, fault
 
 REPAIR = "repair"
@@ -94,7 +95,12 @@ def _read(text: str) -> JsonValue:
     Raises:
         ValueError: it is none.
     """
-    value: JsonValue = json.loads(_bare(text), object_pairs_hook=unique_keys, parse_constant=_refuse)
+    value: JsonValue = json.loads(
+        _bare(text), object_pairs_hook=unique_keys, parse_constant=_refuse, parse_float=_finite
+    )
+    flaw = first_flaw(value)
+    if flaw is not None:
+        raise ValueError(flaw.text)
     return value
 
 
@@ -105,6 +111,13 @@ def _bare(text: str) -> str:
     if first.startswith("```") and rest.rstrip().endswith("```"):
         return rest.rstrip()[:-3].strip()
     return bare
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if not math.isfinite(number):
+        raise ValueError(f"{literal} is beyond the range of numbers")
+    return number
 
 
 def _refuse(constant: str) -> float:

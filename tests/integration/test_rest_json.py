@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from api.main import create_app
 from orchestrator.bootstrap.app import open_app
+from orchestrator.compositions.structured import screened
+from orchestrator.domain.assignments import CallRole, Response
 from orchestrator.settings.load import load_settings
 
 CHAT = "/v1/chat/completions"
@@ -140,6 +142,35 @@ def test_schemas_that_cannot_be_used_are_named(
     error = client.post(CHAT, json=ask("same", response_format=form)).json()["error"]
     assert (error["code"], error["param"]) == ("invalid_request", "response_format.json_schema.schema")
     assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nothing",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": 1, "a": 2}',
+        '{"a": "\\ud800"}',
+        '{"a": "\\u0000"}',
+        "[" * 10_000,
+        '{"a":' * 100 + "1" + "}" * 100,
+        '{"a": 1' + "0" * 5000 + "}",
+        "{} {}",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_json_is_told_so(text: str) -> None:
+    response = Response(expert_id="e", role=CallRole.EXPERT, stage=0, text=text)
+    [screen] = screened([response], {"type": "object"})
+    assert screen.error_code == "invalid_output"
+
+
+@pytest.mark.parametrize("text", [" {} ", "```json\n{}\n```", "```\n{}\n```\n", "<think>{</think>{}"])
+def test_json_may_stand_in_a_fence_or_behind_a_thought(text: str) -> None:
+    response = Response(expert_id="e", role=CallRole.EXPERT, stage=0, text=text)
+    assert screened([response], {"type": "object"}) == (response,)
 
 
 def test_another_form_beside_it_is_refused(client: TestClient) -> None:
