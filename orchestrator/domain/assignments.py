@@ -85,10 +85,12 @@ class Sampling(Value):
         """Features that an engine needs for it."""
         wanted = {
             Feature.LOGPROBS: self.logprobs,
-            Feature.STRUCTURED_OUTPUT: self.structured_output,
             Feature.TOOLS: self.tools,
         }
         found = frozenset(feature for feature, value in wanted.items() if value is not None)
+        form = self.structured_output
+        if form is not None:
+            found |= {Feature.GUIDED_CHOICE if form.json_schema is None else Feature.STRUCTURED_OUTPUT}
         return found if self.extras is None else found | self.extras.features
 
 

@@ -14,6 +14,8 @@ class Feature(StrEnum):
     LOGIT_BIAS = "logit_bias"
     LOGPROBS = "logprobs"
     STRUCTURED_OUTPUT = "structured_output"
+    GUIDED_CHOICE = "guided_choice"
+    """One of given texts, or a text that a pattern matches."""
     REASONING_EFFORT = "reasoning_effort"
     TOOLS = "tools"
     PREFILL = "prefill"

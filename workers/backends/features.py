@@ -15,7 +15,7 @@ SHAPING = frozenset(
 """Parameters that change the distribution of the next token."""
 
 OF_DECODING = SHAPING | {Feature.LOGPROBS, Feature.PREFILL}
-OF_VLLM = SHAPING | {Feature.LOGPROBS, Feature.STRUCTURED_OUTPUT, Feature.PREFILL}
-OF_SERVERS = frozenset(Feature)
-OF_PROVIDERS = frozenset(Feature) - {Feature.TOP_K, Feature.MIN_P, Feature.REPETITION_PENALTY}
-OF_SCRIPTED = frozenset(Feature)
+OF_VLLM = OF_DECODING | {Feature.STRUCTURED_OUTPUT, Feature.GUIDED_CHOICE}
+OF_SERVERS = frozenset(Feature) - {Feature.GUIDED_CHOICE}
+OF_PROVIDERS = OF_SERVERS - {Feature.TOP_K, Feature.MIN_P, Feature.REPETITION_PENALTY}
+OF_SCRIPTED = OF_SERVERS

@@ -6,7 +6,7 @@ from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.errors import ContextExceededError, UnsupportedError
 from orchestrator.ports.engines import Failed, GenerationRequest
 
-_REMEDY = "Leave it out, or use an engine that can: docs/chat.md has the table."
+_REMEDY = "Leave it out, or use an engine that can: 'vllm' can most (docs/chat.md)."
 
 
 def refusal(

@@ -292,11 +292,11 @@ class DecodingEngine:
         return changed
 
     def _score(self, batch: Batch, logits: Tensor, tokens: Tensor) -> None:
-        """Keep log probabilities of this step; the end of a text is none of its tokens."""
+        """Keep log probabilities of this step, also that of the end of a text."""
         chosen, alive = tokens.tolist(), batch.alive.tolist()
         for at in batch.scored:
             row = batch.rows[at]
-            if alive[at] and chosen[at] not in self._options.eos_ids:
+            if alive[at]:
                 n_top = row.sampling.logprobs or 0
                 row.logprobs.append(token_logprobs(logits[at], chosen[at], n_top=n_top, texts=self._texts))
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.queries import rough_tokens
+from orchestrator.errors import UnsupportedError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.http.breaker import Breaker, Refuse, Wait
@@ -149,6 +150,10 @@ class Caller:
 
         retry = retrying(retries=self._policy.retries, deadline_s=self._policy.deadline_s, rng=self._rng)
         reply: Reply = await retry(attempt)
+        if request.sampling.logprobs is not None and reply.text and not reply.logprobs:
+            raise CallError(
+                "its server gave no log probabilities, as engines of 'vllm' do.", code=UnsupportedError.code
+            )
         text, stopped = cut_at_stop(reply.text, request.sampling.stop)
         if tell is not None:
             tell.rest(text)
