@@ -51,6 +51,7 @@ def make_hands(store: SlowStore) -> WorkerHands:
         clerk=lambda forms: FakeClerk(),
         pool=SimpleNamespace(experts=()),
         news=NoNews(),
+        telemetry=SimpleNamespace(stage_traces=None),
         config_hash="",
         settings=SimpleNamespace(muster=SimpleNamespace(scheduler=SchedulerSettings())),
     )
