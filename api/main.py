@@ -29,6 +29,7 @@ from api.middleware.tracing import RequestSpans
 from api.routes import (
     batches,
     chat,
+    completions,
     embeddings,
     experts,
     feedback,
@@ -42,6 +43,7 @@ from api.routes import (
     profiles,
     responses,
     route,
+    shadow,
     usage,
 )
 from api.schemas.base import ErrorView
@@ -83,6 +85,7 @@ MOUNTS = (
     Mount(health.router, dependencies=()),  # whoever probes may add what defeats its caches
     Mount(metrics.router, (Scope.ADMIN,), dependencies=()),
     Mount(chat.router, (Scope.ASK,), dependencies=()),  # clients of OpenAI's API add what other servers know
+    Mount(completions.router, (Scope.ASK,), dependencies=()),
     Mount(responses.router, (Scope.ASK,), dependencies=()),
     Mount(embeddings.router, (Scope.ASK,), dependencies=()),
     Mount(route.router, (Scope.ASK,)),
@@ -96,6 +99,7 @@ MOUNTS = (
     Mount(merges.router, (Scope.ADMIN,)),
     Mount(profiles.router, (Scope.ADMIN,)),
     Mount(keys.router, (Scope.ADMIN,)),
+    Mount(shadow.router, (Scope.ADMIN,)),
 )
 
 

@@ -13,6 +13,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag, normalise_skill
 from orchestrator.domain.values import seed_of
 from orchestrator.ports.skills import Embedder
+from orchestrator.questions.chats import text_read
 from skills.vocabulary import Vocabulary
 
 N_SAMPLES = 5
@@ -67,7 +68,7 @@ class EmbeddingAnnotator:
         if self._vectors is None:  # names are embedded at the first use: it may load a model
             self._vectors = self._vocabulary.embedded(self._embedder)
         if vectors is None:
-            vectors = self._embedder.encode([query.text for query in queries])
+            vectors = self._embedder.encode([text_read(query) for query in queries])
         # In float32 the last digits depend on how many queries there are; a query's skills must not.
         similarity = np.round((vectors @ self._vectors.T).astype(np.float64), 5)
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : self._max_skills]
@@ -108,7 +109,7 @@ class LlmAnnotator:
     def calls(self, query: Query) -> Ask | None:
         if self._recall(query) is not None:
             return None
-        messages = prompts.annotate(query.text)
+        messages = prompts.annotate(text_read(query))
         return Ask(
             calls=tuple(
                 Call(

@@ -124,8 +124,9 @@ def writers(settled: Settled, on_piece: OnPiece) -> Writers:
     """Tells of the responses that somebody reads along with."""
 
     def writer(assignment: Assignment) -> OnText | None:
-        stream = assignment.call.sampling.stream
-        return _Writer(assignment.job_id, settled, on_piece) if stream else None
+        sampling = assignment.call.sampling
+        told = as_it_is if sampling.raw else settled
+        return _Writer(assignment.job_id, told, on_piece) if sampling.stream else None
 
     return writer
 

@@ -19,6 +19,7 @@ from api.views.chat_history import chat_content
 from api.views.chat_requests import chat_options
 from api.views.chat_runs import runs_of
 from api.views.chat_streams import Chunks, RunParts, StagedParts, chat_events, first_part
+from api.views.chat_terms import session_of
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
@@ -51,7 +52,8 @@ async def _completion(
     query = chat_query(body, f"chat-{work.unique}")
     job_id = f"ask-{work.unique}"
     options = chat_options(body, unknown=server.unknown_fields)
-    options = options.model_copy(update={"job_id": job_id}).by(caller)
+    session = session_of(body, app.settings.muster.sessions.fields)
+    options = options.model_copy(update={"job_id": job_id, "session": session}).by(caller)
     composition = app.asking.resolve(options.model, allowed=options.allowed)
     timeout_s = chat_timeout(body.muster.timeout_s, server.request_timeout_s)
     ignored = ignored_fields(body, app.pool.answerers)

@@ -10,6 +10,7 @@ router = APIRouter(tags=["health"])
 
 LINKS = {
     "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
     "responses": "/v1/responses",
     "embeddings": "/v1/embeddings",
     "models": "/v1/models",

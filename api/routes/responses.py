@@ -1,5 +1,6 @@
 """`/v1/responses`: questions in the form of OpenAI's newer API, and what is kept of their conversations."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
@@ -11,12 +12,13 @@ from starlette.responses import StreamingResponse
 from api.deps import AppDep, CallerDep
 from api.idempotency import OnceDep, Work
 from api.middleware.strict_json import StrictRoute
-from api.routes.chat import chat_query, chat_timeout, experts_header
+from api.routes.chat import chat_query, chat_timeout, experts_header, names_header
 from api.schemas.responses import DeletedResponse, InputItems, ResponseRequest, ResponseView
 from api.views import events
 from api.views.chat import answer_error
 from api.views.chat_requests import chat_options
 from api.views.chat_streams import first_part
+from api.views.chat_terms import session_of
 from api.views.responses import input_page, response_id, response_view
 from api.views.responses_input import as_chat, echo_of, ignored, items_of, renamed
 from api.views.responses_streams import ResponseEvents, response_events
@@ -50,7 +52,7 @@ async def _response(
     asked = await run_in_threadpool(_begun, body, app, caller, work)
     exchange, ask = asked.exchange, asked.options
     request.state.decision_id = exchange.job_id
-    headers = {"x-muster-ignored": ",".join(names)} if (names := ignored(body)) else {}
+    headers = {"x-muster-ignored": names_header(asked.ignored)} if asked.ignored else {}
     left = partial(app.asking.leave, exchange.job_id)
     stored = body.store is not False
     if body.stream:
@@ -76,16 +78,19 @@ class _Asked(NamedTuple):
     query: Query
     options: AskOptions
     timeout_s: float
+    ignored: Sequence[str]
 
 
 def _begun(body: ResponseRequest, app: AppDep, caller: CallerDep, work: Work) -> _Asked:
-    """The question of a request; its exchange is kept by now, so that it is found while it is answered."""
+    """The question of a request; its exchange is kept by now, so that it is found while it is answered. What
+    goes on from a response is a turn of the session that the first one began, unless it names another."""
     previous = body.previous_response_id
     before = [] if previous is None else app.exchanges.before(previous, caller)
     chat = as_chat(body, before)
     try:
         query = chat_query(chat, f"chat-{work.unique}")
         options = chat_options(chat).by(caller)
+        names = ignored(body, chat, app.pool.answerers)
     except InputError as error:
         raise renamed(error) from None
     job_id = f"ask-{work.unique}"
@@ -100,9 +105,13 @@ def _begun(body: ResponseRequest, app: AppDep, caller: CallerDep, work: Work) ->
         request=echo_of(body),
     )
     timeout_s = chat_timeout(body.muster.timeout_s, app.settings.muster.server.request_timeout_s)
-    if body.store is not False:
+    is_stored = body.store is not False
+    if is_stored:
         app.exchanges.keep(exchange)
-    return _Asked(exchange, query, options.model_copy(update={"job_id": job_id}), timeout_s)
+    begun = before[0].exchange.id if before else exchange.id if is_stored else None
+    session = session_of(chat, app.settings.muster.sessions.fields) or begun
+    options = options.model_copy(update={"job_id": job_id, "session": session})
+    return _Asked(exchange, query, options, timeout_s, names)
 
 
 @router.get("/{response_id}")

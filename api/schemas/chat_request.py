@@ -94,7 +94,8 @@ class MusterRequest(Wire):
     one answer, `experts` who may be asked; `max_cost_usd` and `max_seconds` leave out whose calls are
     expected to need more. `explain`: reasons of the choice are shown, unless false. `trace`: a fusion says
     what it chose at each token. `max_wait_s`: how long the request may wait for its place where many are
-    answered.
+    answered. `session` names the conversation that the request is a turn of: its experts are kept while these
+    are about as good.
     """
 
     options: list[str] | None = None
@@ -107,6 +108,7 @@ class MusterRequest(Wire):
     experts: list[str] | None = Field(default=None, min_length=1, max_length=1000)
     max_cost_usd: float | None = Field(default=None, gt=0)
     max_seconds: float | None = Field(default=None, gt=0)
+    session: str | None = Field(default=None, min_length=1, max_length=512)
     explain: bool | None = None
     trace: bool | None = None
 

@@ -1,10 +1,12 @@
 """Terms of a chat request: what it says of how its question is to be answered, as the core knows it."""
 
+from collections.abc import Collection
+
 from api.schemas.chat_messages import FunctionTool, NamedTool
 from api.schemas.chat_request import ChatRequest
 from orchestrator.domain.queries import AnswerType
 from orchestrator.domain.requests import AskOptions
-from orchestrator.domain.terms import ANY_OBJECT, SamplingExtras, StructuredOutput
+from orchestrator.domain.terms import ANY_OBJECT, MOST_SESSION_CHARS, SamplingExtras, StructuredOutput
 from orchestrator.domain.tools import Tool, ToolUse
 from orchestrator.errors import InputError
 from orchestrator.questions.json_schemas import SchemaError, checked
@@ -39,6 +41,16 @@ def options_of(request: ChatRequest) -> AskOptions:
         max_seconds=said.max_seconds,
         trace=bool(said.trace),
     )
+
+
+def session_of(request: ChatRequest, fields: Collection[str]) -> str | None:
+    """The conversation that a request is a turn of; None = it names none.
+
+    Args:
+        fields: of the request, that name it where `muster.session` does not.
+    """
+    names = (request.muster.session, *(getattr(request, field) for field in fields))
+    return next((name[:MOST_SESSION_CHARS] for name in names if name), None)
 
 
 def _max_tokens(request: ChatRequest) -> int | None:

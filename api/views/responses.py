@@ -15,6 +15,7 @@ from api.schemas.responses import (
 from api.views.chat import muster_view
 from orchestrator.domain.answers import Answer, FinishReason
 from orchestrator.domain.exchanges import Exchange
+from orchestrator.domain.tools import ToolCall
 from orchestrator.errors import InputError, MusterError
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -43,11 +44,25 @@ def status_of(answer: Answer | None) -> Status:
 
 
 def output_items(answer: Answer, exchange_id: str) -> list[Item]:
-    """Items of the output: the message, unless the answer failed."""
+    """Items of the output: the message, unless there is none, and calls of functions; none of a failure."""
     if answer.error_code is not None:
         return []
     status = "incomplete" if status_of(answer) == "incomplete" else "completed"
-    return [message_item(exchange_id, [text_part(answer.text)], status)]
+    calls = [call_item(exchange_id, i, call) for i, call in enumerate(answer.tool_calls)]
+    if calls and not answer.text:
+        return calls
+    return [message_item(exchange_id, [text_part(answer.text)], status), *calls]
+
+
+def call_item(exchange_id: str, place: int, call: ToolCall) -> Item:
+    return {
+        "id": f"fc_{exchange_id.removeprefix('resp_')}_{place}",
+        "type": "function_call",
+        "status": "completed",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
 
 
 def message_item(exchange_id: str, content: list[JsonValue], status: str) -> Item:

@@ -1,13 +1,15 @@
 """Requests to `/v1/responses` in a chat's words, and the conversations that they go on from."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from pydantic import JsonValue, ValidationError
 
 from api.errors import UnsupportedParameterError, fields_error
 from api.schemas.chat_request import ChatRequest
 from api.schemas.responses import Item, ResponseRequest
+from api.views.chat_fields import ignored_fields
 from api.views.responses import output_items
+from orchestrator.domain.experts import Expert
 from orchestrator.errors import InputError
 from orchestrator.services.exchanges import Answered
 
@@ -22,6 +24,7 @@ RENAMED = {
     "max_completion_tokens": "max_output_tokens",
     "response_format": "text.format",
     "reasoning_effort": "reasoning.effort",
+    "verbosity": "text.verbosity",
 }
 """A chat's fields, and what they are called here."""
 
@@ -94,9 +97,16 @@ def echo_of(request: ResponseRequest) -> dict[str, JsonValue]:
     return dict(shown)
 
 
-def ignored(request: ResponseRequest) -> list[str]:
-    """Names of the fields that were given and change nothing."""
-    return [name for name in IN_VAIN if getattr(request, name) not in (None, [], "disabled")]
+def ignored(request: ResponseRequest, chat: ChatRequest, experts: Collection[Expert]) -> list[str]:
+    """Names of the fields that were given and change nothing, sorted.
+
+    Args:
+        chat: the same as a chat.
+        experts: that may be asked.
+    """
+    ours = [name for name in IN_VAIN if getattr(request, name) not in (None, [], "disabled")]
+    theirs = [RENAMED.get(name, name) for name in ignored_fields(chat, experts) if name != "store"]
+    return sorted({*ours, *theirs})
 
 
 def renamed(error: InputError) -> InputError:
@@ -123,8 +133,10 @@ def _messages(request: ResponseRequest, before: Sequence[Answered]) -> Iterator[
     if request.instructions:
         yield {"role": "system", "content": request.instructions}
     earlier = [item for one in before for item in _said(one)]
+    messages: list[dict[str, object]] = []
     for i, item in enumerate([*earlier, *request.input]):
-        yield from _message(item, place=f"input.{i - len(earlier)}" if i >= len(earlier) else "input")
+        _say(messages, item, place=f"input.{i - len(earlier)}" if i >= len(earlier) else "input")
+    yield from messages
 
 
 def _said(answered: Answered) -> list[Item]:
@@ -132,21 +144,40 @@ def _said(answered: Answered) -> list[Item]:
     return [*exchange.items, *(() if answer is None else output_items(answer, exchange.id))]
 
 
-def _message(item: Item, *, place: str) -> Iterator[dict[str, object]]:
-    """The item as messages of a chat; what an expert thought before is not said again."""
+def _say(messages: list[dict[str, object]], item: Item, *, place: str) -> None:
+    """Put an item behind the messages of a chat. Calls that follow each other are one message's, and what an
+    expert thought before is not said again."""
     kind = item.get("type", "message" if "role" in item else None)
-    if kind == "reasoning":
-        return
-    if kind != "message":
+    if kind == "message":
+        messages.append(_message(item, place=place))
+    elif kind == "function_call":
+        last = messages[-1] if messages else {}
+        calls = last.get("tool_calls")
+        if isinstance(calls, list):
+            calls.append(_call(item))
+        else:
+            messages.append({"role": "assistant", "content": None, "tool_calls": [_call(item)]})
+    elif kind == "function_call_output":
+        said = _text(item.get("output"), place=f"{place}.output")
+        messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": said})
+    elif kind != "reasoning":
         raise UnsupportedParameterError(
             f"{place}: items of type {_quoted(kind)} are not supported.",
             param=place,
-            remedy="Send messages.",
+            remedy="Send messages, calls of functions, and what these gave.",
         )
+
+
+def _message(item: Item, *, place: str) -> dict[str, object]:
     role = item.get("role")
     if role not in ROLES:
         raise InputError(f"{place}.role: must be one of {', '.join(sorted(ROLES))}.", param=f"{place}.role")
-    yield {"role": role, "content": _text(item.get("content"), place=f"{place}.content")}
+    return {"role": role, "content": _text(item.get("content"), place=f"{place}.content")}
+
+
+def _call(item: Item) -> dict[str, object]:
+    function = {"name": item.get("name"), "arguments": item.get("arguments", "")}
+    return {"id": item.get("call_id"), "type": "function", "function": function}
 
 
 def _text(content: JsonValue, *, place: str) -> str:

@@ -61,10 +61,23 @@ class ResponseEvents:
         return self._event("response.failed", response=view.model_dump(mode="json"))
 
     def _end_of(self, item: Item, index: int, answer: Answer) -> Iterator[str]:
+        if item["type"] == "function_call":
+            yield from self._called(item, index)
+            return
         if not self._has_message:
             yield from self.text(answer.text)
         yield self._event("response.output_text.done", **self._place, text=answer.text, logprobs=[])
         yield self._event("response.content_part.done", **self._place, part=text_part(answer.text))
+        yield self._event("response.output_item.done", output_index=index, item=item)
+
+    def _called(self, item: Item, index: int) -> Iterator[str]:
+        """A call of a function, which comes whole."""
+        begun: Item = {**item, "status": "in_progress", "arguments": ""}
+        place: Item = {"item_id": item["id"], "output_index": index}
+        said, name = item["arguments"], item["name"]
+        yield self._event("response.output_item.added", output_index=index, item=begun)
+        yield self._event("response.function_call_arguments.delta", **place, delta=said)
+        yield self._event("response.function_call_arguments.done", **place, arguments=said, name=name)
         yield self._event("response.output_item.done", output_index=index, item=item)
 
     @property

@@ -11,6 +11,7 @@ from aggregators.outputs.votes import SettledWords
 from orchestrator.bootstrap.annotators import SkillParts, make_annotator
 from orchestrator.bootstrap.checks import Checks, check_references, config_hash
 from orchestrator.bootstrap.compute import ComputeMeter
+from orchestrator.bootstrap.costs import costs_of
 from orchestrator.bootstrap.merge_runner import MergeRunner
 from orchestrator.bootstrap.merged import PoolWatch
 from orchestrator.bootstrap.merging import check_text
@@ -19,13 +20,14 @@ from orchestrator.bootstrap.stack_parts import rate_limiter, stack_dispatcher
 from orchestrator.bootstrap.telemetry import Telemetry
 from orchestrator.bootstrap.tracing import OtelTracer, open_tracer
 from orchestrator.compositions.catalogue import Catalogue
+from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.domain.merges import MergedExpert
 from orchestrator.domain.names import EXPERT_PREFIX
-from orchestrator.domain.spending import Costs, ExpertCost
 from orchestrator.evaluation.bench import Bench
 from orchestrator.evaluation.pool import PoolEvaluation
+from orchestrator.evaluation.shadows import ShadowComparison
 from orchestrator.pool import build_pool, engine_access
 from orchestrator.ports.batches import LineForms
 from orchestrator.ports.cards import CardStore
@@ -54,6 +56,7 @@ from orchestrator.services.merges import MergeDesk, bounds_of
 from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
 from orchestrator.services.rates import Rates
+from orchestrator.services.shadowing import Shadowing
 from orchestrator.services.stages import Stages
 from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
@@ -124,7 +127,7 @@ class App:
         )
         self.pool: Pool = self.members.pool
         self.lineages = Live(lambda: self.members.lineages)
-        self.store = SqlJobStore(self._database, costs=Costs(self._expert_costs, self._writers))
+        self.store = SqlJobStore(self._database, costs=costs_of(lambda: self.pool, self._later_engines))
         self.keyed = SqlKeyedRequestStore(self._database)
         self.config_hash = config_hash(settings, pool)
         is_lenient = settings.muster.grading.isolation == "available"
@@ -179,13 +182,15 @@ class App:
         )
         engines = Live(lambda: self.pool.engines)
         self.engines = EngineBoard(self.store, engine_ids=engines, loop_of=loop_of)
+        self.shadowing = Shadowing(settings.muster.shadow, submitter=submitter, reader=self.store)
+        self.shadows = ShadowComparison(self.store, self._grader)
         self.asking = Asking(
             submitter=submitter,
             store=self.store,
             dispatcher=self.dispatcher,
             compositions=self.build,
             routes_here=not settings.is_stack,
-            on_answered=self.rates.answered,
+            on_answered=self._answered,
         )
         self.stages = Stages(self.store)
         self.endings = Endings(self.store)
@@ -208,10 +213,7 @@ class App:
         )
         self.embedding = Embedding(lambda: self._skills.embedder)
         self.exchanges = Exchanges(
-            store=SqlExchangeStore(self._database),
-            results=self.store,
-            delete_job=self.ended.delete,
-            cancel_job=self.jobs.cancel,
+            SqlExchangeStore(self._database), self.store, self.ended.delete, self.jobs.cancel
         )
         self.upkeep = Upkeep(self.ended)
         self.usage = self.telemetry.usage_desk(self.experts.measured)
@@ -346,18 +348,15 @@ class App:
         """Engines of the pool that run elsewhere."""
         return frozenset(e.id for e in self.pool.engines.values() if e.backend in REMOTE_BACKENDS)
 
-    def _expert_costs(self) -> dict[str, ExpertCost]:
-        """Costs of the pool's experts at the moment."""
-        return {
-            e.id: ExpertCost(e.input_cost_per_token, e.output_cost_per_token, e.max_tokens, e.engine.id)
-            for e in self.pool.known.values()
-        }
+    def _later_engines(self, job: Job) -> Sequence[str]:
+        return self.catalogue.later_engines(job)
 
-    def _writers(self, job: Job) -> list[str]:
-        """Experts of which a later stage of a job may ask one."""
-        return [e.id for e in self.pool.aggregators] if self.catalogue.later_engines(job) else []
+    def _answered(self, job: Job, answer: Answer) -> None:
+        self.rates.answered(job.owner, answer)
+        self.shadowing.consider(job.id)
 
     def close(self) -> None:
+        self.shadowing.stop()
         self.members.stop()
         self.profiles.stop()
         self.upkeep.stop()
@@ -380,6 +379,7 @@ class App:
             cards=self.experts.cards,
             knowledge=self.profiling.knowledge,
             members=mixed_members,
+            sessions=self.store,
             conditions=EngineWatch(
                 self.store,
                 engine_ids=Live(self._local_engines).keys(),
@@ -439,6 +439,7 @@ def open_app(
     try:
         if background:
             app.dispatcher.start()
+            app.shadowing.start()
             app.members.start()
         if background and not settings.is_stack:  # there the beat does it
             app.upkeep.start()

@@ -301,6 +301,7 @@ def _reference_mistakes(settings: Settings, pool: Pool) -> Iterator[ConfigError]
     yield from _hidden_compositions(settings)
     yield from _hidden_experts(settings, pool)
     yield from _unknown_experts(settings, pool)
+    yield from _unknown_shadow(settings, pool)
     for name, spec in settings.muster.compositions.items():
         if _asks_model(spec) and not pool.aggregators:
             yield ConfigError(
@@ -338,6 +339,15 @@ def _unknown_names(settings: Settings, pool: Pool) -> Iterator[ConfigError]:
                 look()
             except UnknownNameError as error:
                 yield ConfigError(f"{expert.id}: {error}", file=settings.source, param=f"{section}.{key}")
+
+
+def _unknown_shadow(settings: Settings, pool: Pool) -> Iterator[ConfigError]:
+    wanted, names = settings.muster.shadow.composition, {**STOCK_COMPOSITIONS, **settings.muster.compositions}
+    try:
+        if wanted is not None:
+            composition_of(wanted, compositions=names, experts=pool.by_id, fusions=pool.fusions)
+    except UnknownNameError as error:
+        yield ConfigError(str(error), file=settings.source, param="muster.shadow.composition")
 
 
 def _hidden_compositions(settings: Settings) -> Iterator[ConfigError]:

@@ -8,13 +8,17 @@ from orchestrator.domain.assignments import QueryState, Response
 from orchestrator.domain.queries import Query
 from orchestrator.domain.terms import Terms
 
+PROMPT = "prompt"
+"""Name of the aggregator of answers that go on with a prompt: they are not read."""
+
 CALLS = "tool_calls"
 """Name of the aggregator of answers that are calls of tools: nobody votes on them."""
 
 
 def asks_one(query: Query, terms: Terms) -> bool:
-    """True if several answers could not become one: calls of tools, tokens, or its rest."""
-    return terms.tools is not None or terms.logprobs is not None or query.is_begun
+    """True if several answers could not become one: calls of tools, tokens, its rest, or what goes on with a
+    prompt."""
+    return terms.tools is not None or terms.logprobs is not None or terms.raw or query.is_begun
 
 
 def alone(decision: Decision) -> Decision:
@@ -39,6 +43,21 @@ def called(state: QueryState, responses: Sequence[Response]) -> Answer | None:
         text=response.text,
         finish_reason=FinishReason.TOOL_CALLS,
         aggregator=CALLS,
+        answered_by=response.expert_id,
+        usage_by_role=usage_by_role(state.responses),
+        n_calls=len(state.responses),
+    )
+
+
+def gone_on(state: QueryState, responses: Sequence[Response]) -> Answer | None:
+    """The answer that goes on with a prompt: the expert's text to the letter; None = there is none."""
+    response = next((r for r in responses if not r.failed), None)
+    if response is None or not state.terms.raw:
+        return None
+    return Answer(
+        text=response.text,
+        finish_reason=response.finish_reason,
+        aggregator=PROMPT,
         answered_by=response.expert_id,
         usage_by_role=usage_by_role(state.responses),
         n_calls=len(state.responses),

@@ -33,13 +33,7 @@ def expert_call(
     return Call(
         expert_id=expert.id,
         role=CallRole.EXPERT,
-        messages=prompts.expert(
-            query,
-            style=expert.prompt,
-            system_prompt=expert.system_prompt,
-            form=_form(job),
-            calls_tools=Feature.TOOLS in expert.features,
-        ),
+        messages=_messages(expert, query, job),
         sampling=Sampling(
             **length(expert, job.max_tokens)._asdict(),
             temperature=expert.temperature if job.temperature is None else job.temperature,
@@ -51,6 +45,7 @@ def expert_call(
             structured_output=_guide(job, expert),
             tools=prompts.defused_tools(job.tools),
             seed=call_seed(job.seed, query, expert.id, sample_ix),
+            raw=job.raw,
             stream=stream,
             trace=job.trace,
             mixture=mixture,
@@ -68,6 +63,19 @@ def _form(terms: Terms) -> str:
     """Words that ask for the form of an output; where an engine can keep to it, the model still reads it."""
     wanted = terms.structured_output
     return "" if wanted is None or wanted.json_schema is None else prompts.form(wanted.json_schema)
+
+
+def _messages(expert: Expert, query: Query, job: Job) -> tuple[Message, ...]:
+    """Messages that ask an expert a query; a raw one is asked in its own words alone."""
+    if job.raw:
+        return (Message(role="user", content=query.question),)
+    return prompts.expert(
+        query,
+        style=expert.prompt,
+        system_prompt=expert.system_prompt,
+        form=_form(job),
+        calls_tools=Feature.TOOLS in expert.features,
+    )
 
 
 class Length(NamedTuple):

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from orchestrator.domain.terms import Shape
 from orchestrator.errors import MusterError, UnknownNameError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Aggregator, Composition, Pace, Router
+from orchestrator.ports.sessions import SessionReader
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.ports.telemetry import StageWatch, unwatched
 from orchestrator.routing import RouterContext, make_router
@@ -98,6 +100,7 @@ class Catalogue:
         knowledge: Callable[[], Knowledge],
         measured: Callable[[], Mapping[str, CompetenceCard]] | None = None,
         conditions: Callable[[], Conditions] = Conditions,
+        sessions: SessionReader | None = None,
         clock: Clock = time.monotonic,
         seed: int | None = None,
         members: MixedMembers = no_members,
@@ -111,6 +114,7 @@ class Catalogue:
             measured: the cards without feedback; None = `cards` hold none.
             conditions: the engines at the moment.
             watch: times the stages of questions.
+            sessions: turns of conversations; None = none is looked at.
         """
         self._watch = watch
         self._settings = settings
@@ -123,6 +127,7 @@ class Catalogue:
         self._load_cards = cards
         self._load_knowledge = knowledge
         self._conditions = conditions
+        self._sessions = sessions
         self._clock = clock
         self._seed = settings.muster.seed if seed is None else seed
         self._checked_at = clock()
@@ -222,7 +227,13 @@ class Catalogue:
             abstain_below=parts.abstain_below,
             quoting=parts.quoting,
             watch=self._watch,
+            kept=partial(self._last_experts, job.owner),
         )
+
+    def _last_experts(self, owner: str, session: str) -> tuple[str, ...]:
+        """Experts of the last turn of a session, in the order in which they were asked."""
+        last = None if self._sessions is None else self._sessions.last_decision(owner, session)
+        return () if last is None else tuple(dict.fromkeys(last.expert_ids))
 
     def _parts(self, shape: Shape) -> Parts:
         if shape in self._kept:
@@ -269,6 +280,7 @@ class Catalogue:
             seed=self._seed,
             experts=pool.known,
             conditions=self._conditions,
+            within=self._settings.muster.sessions.within,
         )
         voting = AggregatorContext(
             grader=self._grader,

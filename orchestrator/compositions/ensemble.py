@@ -1,9 +1,9 @@
 """The ensemble: annotate, recruit, ask the recruits, aggregate."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from orchestrator.compositions.alone import alone, asks_one, called, with_details
+from orchestrator.compositions.alone import alone, asks_one, called, gone_on, with_details
 from orchestrator.compositions.calls import error_answer, expert_call, length_notes
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.stand_ins import with_stand_ins
@@ -41,6 +41,7 @@ class Ensemble:
         quoting: gives the words of the one expert that a question on such terms is asked of; None = the
             aggregator does.
         watch: times the stages.
+        kept: experts of the last turn of a session.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Ensemble:
         abstain_below: float | None = None,
         quoting: Aggregator | None = None,
         watch: StageWatch = unwatched,
+        kept: Callable[[str], tuple[str, ...]] = lambda _session: (),
     ) -> None:
         self._watch = watch
         self.name = name
@@ -69,6 +71,7 @@ class Ensemble:
         self._waves = waves
         self._abstain_below = abstain_below
         self._quoting = quoting or aggregator
+        self._kept = kept
 
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         steps: dict[int, Step] = {}
@@ -132,7 +135,11 @@ class Ensemble:
             read = self._reader.read(queries, responses)
         else:
             read = [RoutingInput(query, (), _NO_VECTOR) for query in queries]
-        return [item._replace(terms=self._terms(item.query)) for item in read]
+        return [self._on_terms(item) for item in read]
+
+    def _on_terms(self, item: RoutingInput) -> RoutingInput:
+        terms = self._terms(item.query)
+        return item._replace(terms=terms, kept=self._kept(terms.session) if terms.session else ())
 
     def _expert_calls(self, query: Query, expert_ids: Sequence[str], decision: Decision) -> tuple[Call, ...]:
         mixtures = {recruit.expert_id: recruit.mixture for recruit in decision.recruits}
@@ -217,7 +224,7 @@ class Ensemble:
     ) -> Decision | Ask | Done:
         """The aggregator's step, or the decision with more reserves recruited."""
         if asks_one(state.query, state.terms):
-            answer = called(state, responses)
+            answer = called(state, responses) or gone_on(state, responses)
             return self._quoting.step(state, responses) if answer is None else Done(answer=answer)
         if self._waves is None:
             return aggregator.step(state, responses)

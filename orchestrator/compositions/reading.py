@@ -12,6 +12,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.ports.composing import RoutingInput
 from orchestrator.ports.skills import Embedder, SkillAnnotator, SkillMatcher
+from orchestrator.questions.chats import text_read
 from orchestrator.runtime.garbage import no_cycle_collection
 
 _NO_VECTOR = np.zeros(0, dtype=np.float32)
@@ -36,7 +37,7 @@ class SkillReader:
         and each text is embedded once."""
         if not queries:
             return []
-        vectors = self._embedder.encode([q.text for q in queries]) if self._embedder else None
+        vectors = self._embedder.encode([text_read(q) for q in queries]) if self._embedder else None
         tags = self._annotator.annotate(queries, responses, vectors=vectors)
         skills: Sequence[tuple[SkillTag, ...]] = self._matcher.match(tags) if self._matcher else tags
         return [

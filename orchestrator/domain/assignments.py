@@ -54,6 +54,7 @@ class Sampling(Value):
     it does not fit fails.
     `logprobs`: log probabilities of each output token and of so many likeliest ones in its place.
     Not every backend can do that, `extras`, `tools` or structured output: one that cannot fails the request.
+    `raw`: the last message is the whole prompt, which is read as it is.
     `stream`: somebody reads the text while it is written; `trace`: a fusion is to say what it chose at each
     token. Neither changes the text.
     `mixture`: experts of a store by `twin`, with their shares: one composed adapter for this call; or members
@@ -71,6 +72,7 @@ class Sampling(Value):
     reasoning_effort: str | None = None
     structured_output: StructuredOutput | None = None
     tools: ToolUse | None = None
+    raw: bool = False
     stream: bool = False
     trace: bool = False
     mixture: tuple[tuple[str, float], ...] = ()
@@ -86,6 +88,7 @@ class Sampling(Value):
         wanted = {
             Feature.LOGPROBS: self.logprobs,
             Feature.TOOLS: self.tools,
+            Feature.PROMPT: self.raw or None,
         }
         found = frozenset(feature for feature, value in wanted.items() if value is not None)
         form = self.structured_output

@@ -18,6 +18,8 @@ class Feature(StrEnum):
     """One of given texts, or a text that a pattern matches."""
     REASONING_EFFORT = "reasoning_effort"
     TOOLS = "tools"
+    PROMPT = "prompt"
+    """Reading a prompt as it is, without a chat template."""
     PREFILL = "prefill"
     """Going on with an answer that the conversation ends in."""
 

@@ -15,6 +15,9 @@ EXPERT_PREFIX = "expert:"
 ROUTE_PREFIX = "route:"
 """`route:<composition>` ends with the decision of that composition; on the books only."""
 
+SHADOW_PREFIX = "shadow-"
+"""Before the id of a job that answers once more, for comparison, what the job of that id answered."""
+
 PUBLIC_PREFIX = "muster/"
 """May stand before the name of a composition in a request."""
 

@@ -56,6 +56,8 @@ class SamplingExtras(Value):
         return frozenset(Feature(name) for name, value in self if value not in (None, ()))
 
 
+MOST_SESSION_CHARS = 512
+
 LONGEST = -1
 """`max_tokens` of a response that is to be as long as fits."""
 
@@ -90,6 +92,9 @@ class Terms(Value):
         max_cost_usd, max_seconds: of the experts' calls, as their cards have them: USD of all of them
             together, seconds of the slowest.
         trace: fusions are to say what they chose at each token.
+        raw: the question is the whole prompt, which is read as it is: without a chat template, and with what
+            the tokenizer takes for control strings.
+        session: the conversation that the question is a turn of, by its owner's name for it.
     """
 
     composition: str | None = None
@@ -109,11 +114,17 @@ class Terms(Value):
     max_cost_usd: float | None = None
     max_seconds: float | None = None
     trace: bool = False
+    raw: bool = False
+    session: str | None = Field(default=None, min_length=1, max_length=MOST_SESSION_CHARS)
 
     @property
     def needs(self) -> frozenset[Feature]:
         """Features without which an expert cannot answer on these terms."""
-        wanted = {Feature.LOGPROBS: self.logprobs, Feature.TOOLS: self.tools}
+        wanted = {
+            Feature.LOGPROBS: self.logprobs,
+            Feature.TOOLS: self.tools,
+            Feature.PROMPT: self.raw or None,
+        }
         found = frozenset(feature for feature, value in wanted.items() if value is not None)
         return found if self.extras is None else found | self.extras.features
 

@@ -24,12 +24,13 @@ from orchestrator.domain.terms import NO_TERMS, Terms
 
 class RoutingInput(NamedTuple):
     """One query as a router may look at it: its text, embedding, matched skills, and the terms on which it is
-    answered. Never a label."""
+    answered. Never a label. `kept`: experts of the conversation's last turn."""
 
     query: Query
     skills: tuple[SkillTag, ...]
     embedding: FloatMatrix  # float32 [D]
     terms: Terms = NO_TERMS
+    kept: tuple[str, ...] = ()
 
 
 class Router(Protocol):

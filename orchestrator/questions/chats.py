@@ -4,8 +4,13 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from orchestrator.domain.queries import Message
+from orchestrator.domain.queries import Message, Query
 from orchestrator.errors import InputError
+
+LEANING_CHARS = 24
+"""Characters below which a question leans on what was said before it."""
+EARLIER_CHARS = 200
+"""Characters of that which are read with it. Both numbers: docs/decisions/0040."""
 
 
 def conversation(messages: Sequence[Message]) -> dict[str, object]:
@@ -64,3 +69,13 @@ def parse_messages(messages: Sequence[object]) -> list[Message]:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InputError(f"messages: {place}: {first['msg']}", param="messages") from None
+
+
+def text_read(query: Query, *, shorter_than: int = LEANING_CHARS) -> str:
+    """A query's text as its skills are read: the question, and where that is too short to say what it is
+    about, the beginning of the user's latest message before it that is not. What others said is not read."""
+    if len(query.question) >= shorter_than or query.options:
+        return query.text
+    earlier = [message.content for message in query.context if message.role == "user"]
+    told = [text for text in earlier if len(text) >= shorter_than] or earlier
+    return f"{query.text}\n{told[-1][:EARLIER_CHARS]}" if told else query.text

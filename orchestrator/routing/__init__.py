@@ -24,6 +24,7 @@ from orchestrator.routing import (
 from orchestrator.routing.parts.context import RouterContext, RouterFactory
 from orchestrator.routing.parts.draws import ReplayRandom
 from orchestrator.routing.parts.eligibility import ScreenedRouter
+from orchestrator.routing.parts.steady import SteadyRouter
 from orchestrator.tables import Extension, NameTable
 
 __all__ = ["ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
@@ -59,7 +60,8 @@ ROUTERS = NameTable(
 
 
 def make_router(name: str, context: RouterContext, options: Mapping[str, JsonValue] | None = None) -> Router:
-    """Build the router of that name for a pool; it recruits nobody whose context a query exceeds.
+    """Build the router of that name for a pool; it recruits nobody whom a query leaves out, and stays with
+    a conversation's experts while these are about as good.
 
     Raises:
         UnknownNameError: no such router.
@@ -67,4 +69,5 @@ def make_router(name: str, context: RouterContext, options: Mapping[str, JsonVal
             a package that is refused (`NameTable.find`).
     """
     make = ROUTERS.find(name)
-    return ScreenedRouter(context, lambda part: make(part, options or {}))
+    screened = ScreenedRouter(context, lambda part: make(part, options or {}))
+    return SteadyRouter(screened, within=context.within)

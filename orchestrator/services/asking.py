@@ -49,7 +49,7 @@ class Asking:
 
     Args:
         routes_here: whether this process decides by itself; else the workers do.
-        on_answered: told of each answer, and whose it is.
+        on_answered: told of each answer, and of its job; returns at once.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Asking:
         dispatcher: Dispatcher,
         compositions: CompositionFactory,
         routes_here: bool = True,
-        on_answered: Callable[[str, Answer], None] = lambda _owner, _answer: None,
+        on_answered: Callable[[Job, Answer], None] = lambda _job, _answer: None,
     ) -> None:
         self._submitter = submitter
         self._store = store
@@ -120,7 +120,7 @@ class Asking:
         self._put(job, [query], stay)
         self._dispatcher.wait(job.id, timeout_s=timeout_s)
         answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
-        self._on_answered(job.owner, answer)
+        self._on_answered(job, answer)
         return answer
 
     def ask_runs(
@@ -213,7 +213,7 @@ class Asking:
                     self.leave(job.id)
                 raise
         answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
-        self._on_answered(job.owner, answer)
+        self._on_answered(job, answer)
         if answer.error_code is None:
             yield draft.finish(answer.text)
         yield answer

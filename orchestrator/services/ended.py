@@ -20,7 +20,7 @@ TURN_S = 1.0
 KEYED_AT_ONCE = 1000
 HOUR_S = 3600.0
 
-QUESTION_KINDS = ("ask", "route")
+QUESTION_KINDS = ("ask", "route", "shadow")
 
 
 class EndedJobs:

@@ -35,7 +35,6 @@ class Exchanges:
 
     def __init__(
         self,
-        *,
         store: ExchangeStore,
         results: ResultReader,
         delete_job: Callable[[str], None],

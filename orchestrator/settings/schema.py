@@ -271,6 +271,28 @@ class TracingSettings(Section):
     """Name under which the collector shows the processes."""
 
 
+class SessionSettings(Section):
+    """Conversations: their turns stay with their experts while these are about as good."""
+
+    within: float = Field(default=0.1, ge=0, le=1)
+    """Accuracy that the experts of the last turn may be expected to lack on this one, and still be kept."""
+    fields: tuple[Literal["prompt_cache_key", "user", "safety_identifier"], ...] = ()
+    """Fields of a request that name its conversation where `muster.session` does not; the first that is
+    given counts."""
+
+
+class ShadowSettings(Section):
+    """Comparison on live traffic: some of what is asked is also answered by another composition, and nobody
+    is given that answer (docs/responses.md)."""
+
+    composition: str | None = None
+    """Composition that shadows, by a name of `/v1/models`. None = nothing is shadowed."""
+    share: float = Field(default=0.01, ge=0, le=1)
+    """Part of the questions that are answered once more."""
+    max_waiting: int = Field(default=32, ge=1, le=10_000)
+    """Shadow jobs that may be under way; beyond, none is begun."""
+
+
 class MusterSettings(BaseSettings):
     """The `muster:` section and its environment variables."""
 
@@ -303,6 +325,10 @@ class MusterSettings(BaseSettings):
     default."""
     embedder: EmbedderSettings = EmbedderSettings()
     """Embedder by which questions are compared."""
+    shadow: ShadowSettings = ShadowSettings()
+    """Comparison on live traffic."""
+    sessions: SessionSettings = SessionSettings()
+    """Conversations, whose turns stay with their experts."""
     skills: SkillSettings = SkillSettings()
     """Skills of questions: how they are named."""
     grading: GradingSettings = GradingSettings()

@@ -45,7 +45,8 @@ def begin(conn: Connection, job_id: str) -> int:
     if row.state in UNDER_WAY:
         raise JobRunningError(f"job '{job_id}' still runs.", param="id", remedy="Cancel it first.")
     blank = {"id": f"deleted-{uuid.uuid4().hex}", "payload": "{}", "content_hash": "", "state": t.DELETED}
-    conn.execute(update(t.job).where(t.job.c.pk == row.pk).values(**blank, owner="", finished_at=None))
+    nobodys = {"owner": "", "session": ""}
+    conn.execute(update(t.job).where(t.job.c.pk == row.pk).values(**blank, **nobodys, finished_at=None))
     conn.execute(delete(t.feedback).where(t.feedback.c.job_id == job_id))
     conn.execute(delete(t.exchange).where(t.exchange.c.job_id == job_id))
     conn.execute(delete(t.job_engine).where(t.job_engine.c.job_pk == row.pk))

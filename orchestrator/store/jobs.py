@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from orchestrator.domain.answers import Answer
+from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
     BACKGROUND,
     EngineBacklog,
@@ -277,6 +277,15 @@ class SqlJobStore:
 
     def answer(self, job_id: str) -> Answer | None:
         return self._db.fetch(lambda conn: reading.first_answer(conn, job_id))
+
+    def last_decision(self, owner: str, session: str) -> Decision | None:
+        return self._db.fetch(lambda conn: reading.last_decision(conn, owner, session))
+
+    def n_shadows(self, *, limit: int) -> int:
+        return self._db.fetch(lambda conn: reading.n_shadows(conn, limit=limit))
+
+    def ended_shadows(self, *, limit: int) -> list[str]:
+        return self._db.fetch(lambda conn: reading.ended_shadows(conn, limit=limit))
 
     def query_record(self, job_id: str, query_id: str | None) -> QueryRecord:
         return self._db.fetch(lambda conn: reading.query_record(conn, job_id, query_id))

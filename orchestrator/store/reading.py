@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
-from orchestrator.domain.answers import Answer
+from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import UNDER_WAY, Job, JobProgress, JobState, Response
 from orchestrator.domain.devices import EngineLoad
 from orchestrator.domain.keys import nothing_found
@@ -20,6 +20,8 @@ from orchestrator.store.steps import calls_of, decision_of_query, responses_of
 from orchestrator.store.submission import job_pk_of
 
 PAGE = 500
+SHADOW = "shadow"
+"""Kind of shadow jobs."""
 
 
 def progress(conn: Connection, job_id: str) -> JobProgress:
@@ -104,6 +106,33 @@ def first_answer(conn: Connection, job_id: str) -> Answer | None:
 @cache
 def _first() -> Select[Any]:
     return _with_answer().where(t.query.c.job_pk == bindparam("job_pk")).order_by(t.query.c.ix).limit(1)
+
+
+def last_decision(conn: Connection, owner: str, session: str) -> Decision | None:
+    """The decision of a conversation's last turn that has one."""
+    if not session or not is_name(session):
+        return None
+    j, p = t.job.c, t.prompt.c
+    turns = select(p.decision).join(t.query, t.query.c.pk == p.query_pk).join(t.job)
+    mine = turns.where(
+        j.owner == owner, j.session == session, j.session != inline(""), p.decision.is_not(None)
+    )
+    payload = conn.execute(mine.order_by(j.pk.desc(), t.query.c.ix, p.stage.desc()).limit(1)).scalar()
+    return None if payload is None else Decision.model_validate_json(payload)
+
+
+def n_shadows(conn: Connection, *, limit: int) -> int:
+    """Shadow jobs that have not ended, up to `limit`."""
+    j = t.job.c
+    some = select(j.pk).where(j.state.in_(UNDER_WAY), j.kind == SHADOW).limit(limit)
+    return conn.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+
+
+def ended_shadows(conn: Connection, *, limit: int) -> list[str]:
+    """Ids of ended shadow jobs, the latest first."""
+    j = t.job.c
+    ended = select(j.id).where(j.kind == SHADOW, j.finished_at.is_not(None)).order_by(j.finished_at.desc())
+    return list(conn.execute(ended.limit(limit)).scalars())
 
 
 def query_record(conn: Connection, job_id: str, query_id: str | None) -> QueryRecord:

@@ -83,7 +83,8 @@ def job_pk_of(conn: Connection, job_id: str) -> int:
 
 def _insert_job(conn: Connection, job: Job) -> int | None:
     zero = dict.fromkeys(("n_total", "n_retries", *COUNTERS), 0)
-    names = {"id": checked_name("job", job.id), "kind": job.kind, "owner": job.owner}
+    session = checked_name("session", job.session or "")
+    names = {"id": checked_name("job", job.id), "kind": job.kind, "owner": job.owner, "session": session}
     row = {**names, "payload": to_json(job), "content_hash": "", **zero}
     deadline_at = None if job.deadline_s is None else db_now() + job.deadline_s
     statement = insert_or_ignore(conn, t.job).values(

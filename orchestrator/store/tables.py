@@ -80,7 +80,8 @@ def _partial(name: str, *columns: str, condition: str) -> Index:
 class JobRow(StoredRow, table=True):
     """A submission and its counters; n_completed + n_failed + its open queries == n_total.
 
-    The sweeper expires it at `deadline_at`. `kind` and `owner` are the payload's, for retention and lists."""
+    The sweeper expires it at `deadline_at`. `kind` and `owner` are the payload's, for retention and lists; so
+    is `session`, for the conversation's next turn."""
 
     __table_args__ = (
         Index("ix_job_state", "state", "pk"),
@@ -88,6 +89,7 @@ class JobRow(StoredRow, table=True):
         _partial("ix_job_ended", "kind", "finished_at", condition="finished_at IS NOT NULL"),
         _partial("ix_job_deleted", "pk", condition="state = 'deleted'"),
         _partial("ix_job_owner", "owner", "pk", condition="owner <> ''"),
+        _partial("ix_job_session", "owner", "session", "pk", condition="session <> ''"),
     )
 
     pk: int = Field(primary_key=True, sa_type=Key)
@@ -107,6 +109,7 @@ class JobRow(StoredRow, table=True):
     kind: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "batch"})
     n_retries: int = Field(sa_column_kwargs={"server_default": "0"})
     owner: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
+    session: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class OutboxRow(StoredRow, table=True):

@@ -366,7 +366,7 @@ class FakeApp:
             store=self.store,
             dispatcher=self.dispatcher,
             compositions=catalogue.build,
-            on_answered=self.rates.answered,
+            on_answered=lambda job, answer: self.rates.answered(job.owner, answer),
         )
         self.jobs = Jobs(
             submitter=submitter,

@@ -1,5 +1,6 @@
 """`/v1/responses` through the real app and the official client: asked, streamed, gone on from, kept."""
 
+import json
 from collections.abc import Iterator
 
 import openai
@@ -12,6 +13,9 @@ from orchestrator.settings.load import load_settings
 from tests.harness.live import live_client
 
 RULES = [
+    {"match": "as JSON", "reply": '{"name": "Ada"}'},
+    {"match": "weather", "tool_calls": [{"name": "look", "arguments": '{"place": "here"}'}]},
+    {"match": "rains", "reply": "Take an umbrella."},
     {"match": "broken", "fail": "request_refused"},
     {"match": "cut", "reply": "one two three four", "truncate": 2},
     {"match": "second", "reply": "And this is the second."},
@@ -25,7 +29,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     member = {
         "model_name": "alpha",
         "litellm_params": {"model": "scripted/alpha"},
-        "model_info": {"muster": {"engine": "scripted", "options": {"rules": RULES}}},
+        "model_info": {
+            "supports_function_calling": True,
+            "muster": {"engine": "scripted", "options": {"rules": RULES}},
+        },
     }
     muster = {"data_dir": str(folder / "data"), "embedder": {"model": "hash"}}
     path = folder / "pool.yaml"
@@ -101,6 +108,87 @@ def test_input_may_be_items_as_agent_frameworks_send_them(client: openai.OpenAI,
         ("assistant", "Hi."),
         ("user", "Say\nit."),
     ]
+
+
+def test_the_form_of_an_answer_may_be_a_schema(client: openai.OpenAI) -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    form = {"type": "json_schema", "name": "person", "schema": schema, "strict": False}
+    response = client.responses.create(model="alpha", input="Say it as JSON.", text={"format": form})
+    assert json.loads(response.output_text) == {"name": "Ada"}
+    assert response.text is not None
+    assert response.text.format is not None
+    assert response.text.format.type == "json_schema"
+    with pytest.raises(openai.APIStatusError) as failed:
+        client.responses.create(model="alpha", input="Say it.", text={"format": form})
+    assert failed.value.status_code < 500
+
+
+LOOK = {
+    "type": "function",
+    "name": "look",
+    "description": "Look outside.",
+    "parameters": {"type": "object", "properties": {"place": {"type": "string"}}},
+    "strict": False,
+}
+
+
+def test_a_function_is_called_and_what_it_gave_is_answered(client: openai.OpenAI, app: App) -> None:
+    """As agents do it: the output is sent back as input, with what the function gave."""
+    said: list[object] = [{"role": "user", "content": "How is the weather?"}]
+    first = client.responses.create(model="alpha", input=said, tools=[LOOK], tool_choice="auto")
+    [call] = first.output
+    assert (call.type, call.name, call.arguments) == ("function_call", "look", '{"place": "here"}')
+    said += [item.model_dump(exclude_none=True) for item in first.output]
+    said.append({"type": "function_call_output", "call_id": call.call_id, "output": "It rains."})
+    second = client.responses.create(model="alpha", input=said, tools=[LOOK])
+    assert second.output_text == "Take an umbrella."
+    assert [m.role for m in heard(app, second.id)] == ["user", "assistant", "tool"]
+
+
+def test_what_a_function_gave_goes_on_from_the_response_that_called_it(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="alpha", input="How is the weather?", tools=[LOOK])
+    [call] = first.output
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "It rains."}
+    second = client.responses.create(
+        model="alpha", input=[result], tools=[LOOK], previous_response_id=first.id
+    )
+    assert second.output_text == "Take an umbrella."
+    kept = client.responses.retrieve(first.id)
+    assert kept.output == first.output
+    assert kept.tools[0].name == "look"
+
+
+def test_calls_of_functions_are_streamed_as_items(client: openai.OpenAI) -> None:
+    with client.responses.stream(model="alpha", input="How is the weather?", tools=[LOOK]) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert kinds == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert final.output[0].arguments == '{"place": "here"}'
+
+
+@pytest.mark.parametrize(
+    ("items", "param"),
+    [
+        ([{"type": "function_call_output", "call_id": "c", "output": "x"}], "input"),
+        ([{"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}], "input"),
+        ([{"type": "function_call_output", "call_id": "c"}], "input.1.output"),
+        ([{"type": "function_call"}], "input"),
+    ],
+)
+def test_calls_that_do_not_fit_are_refused(
+    client: openai.OpenAI, items: list[dict[str, object]], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="alpha", input=[{"role": "user", "content": "Hi"}, *items])
+    assert (refused.value.param or "").startswith(param)
 
 
 def test_an_answer_that_was_cut_off_is_incomplete(client: openai.OpenAI) -> None:
@@ -259,6 +347,10 @@ def test_what_changes_nothing_is_named_in_a_header(client: openai.OpenAI) -> Non
         model="alpha", input="Say it.", truncation="auto", include=["reasoning.encrypted_content"]
     )
     assert raw.headers["x-muster-ignored"] == "include,truncation"
+    raw = client.responses.with_raw_response.create(
+        model="alpha", input="Say it.", text={"verbosity": "low"}, reasoning={"effort": "low"}, user="me"
+    )
+    assert raw.headers["x-muster-ignored"] == "reasoning.effort,text.verbosity,user"
 
 
 def test_an_unknown_model_is_404(client: openai.OpenAI) -> None:

@@ -14,8 +14,8 @@ SHAPING = frozenset(
 )
 """Parameters that change the distribution of the next token."""
 
-OF_DECODING = SHAPING | {Feature.LOGPROBS, Feature.PREFILL}
+OF_DECODING = SHAPING | {Feature.LOGPROBS, Feature.PREFILL, Feature.PROMPT}
 OF_VLLM = OF_DECODING | {Feature.STRUCTURED_OUTPUT, Feature.GUIDED_CHOICE}
 OF_SERVERS = frozenset(Feature) - {Feature.GUIDED_CHOICE}
-OF_PROVIDERS = OF_SERVERS - {Feature.TOP_K, Feature.MIN_P, Feature.REPETITION_PENALTY}
+OF_PROVIDERS = OF_SERVERS - {Feature.TOP_K, Feature.MIN_P, Feature.REPETITION_PENALTY, Feature.PROMPT}
 OF_SCRIPTED = OF_SERVERS

@@ -16,6 +16,10 @@ REMEDIES: Mapping[Feature, str] = {
         "Leave tools out, or name an expert that calls them: one of the engine 'server' or 'remote' with "
         "`model_info.supports_function_calling: true`."
     ),
+    Feature.PROMPT: (
+        "Send messages to /v1/chat/completions, or name an expert that reads prompts as they are: one of the "
+        "engine 'vllm', 'transformers' or 'server'."
+    ),
     Feature.PREFILL: "End the messages with the user's, or name an expert that goes on with an answer.",
 }
 ELSE_LEAVE_OUT = "Leave it out, or use an engine that has it: 'vllm', 'transformers' or 'server'."

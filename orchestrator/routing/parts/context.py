@@ -12,6 +12,9 @@ from orchestrator.domain.experts import Expert
 from orchestrator.errors import NoCapableExpertError
 from orchestrator.ports.composing import Router
 
+WITHIN = 0.1
+"""Why so much: docs/decisions/0040."""
+
 
 class RouterContext(NamedTuple):
     """The pool as a router sees it.
@@ -23,6 +26,7 @@ class RouterContext(NamedTuple):
         seed: for what is fitted once (clusters); draws per query use the rng passed to `recruit`.
         experts: by id, what they are: size, engine, context; one that is missing is not limited.
         conditions: the engines at the moment; differs from call to call.
+        within: accuracy that the experts of a conversation's last turn may lack, and still be kept.
     """
 
     cards: Mapping[str, CompetenceCard]
@@ -31,6 +35,7 @@ class RouterContext(NamedTuple):
     seed: int = 0
     experts: Mapping[str, Expert] = MappingProxyType({})
     conditions: Callable[[], Conditions] = Conditions
+    within: float = WITHIN
 
     def engine_id(self, expert_id: str) -> str:
         """An expert of which nothing is known is an engine of its own."""

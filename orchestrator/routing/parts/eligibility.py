@@ -92,6 +92,18 @@ class ScreenedRouter:
         pool = zip(self._of_pool, self._experts, strict=True)
         return within(decision, {i: cost(e, self._cards.get(i), n_tokens) for i, e in pool}, max_cost_usd)
 
+    def eligible(self, item: RoutingInput) -> tuple[str, ...]:
+        """Experts that may answer a query.
+
+        Raises:
+            NoCapableExpertError: nobody may.
+        """
+        n_tokens = prompt_tokens(item.query)
+        long = n_tokens if n_tokens >= self._shortest else 0
+        demand, conditions = Demand.of(item.query, item.terms), self._conditions()
+        down, paused = self._down(conditions), conditions.paused.intersection(self._of_pool)
+        return self._part(item.query, long, down, demand, paused).expert_ids
+
     def _down(self, conditions: Conditions) -> frozenset[str]:
         """Experts whose engine cannot be loaded; nobody where that is everybody: then their calls say why."""
         engines = conditions.down

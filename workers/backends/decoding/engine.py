@@ -169,7 +169,7 @@ class DecodingEngine:
         self._require_tokens(request.sampling)
         row = Row(
             request=request,
-            prompt_ids=self._texts.encode(request.messages),
+            prompt_ids=self._texts.encode_request(request),
             adapter=self._number(request),
             streams=request.priority >= self._options.stream_from_priority,
             others=tuple(other.encode(request.messages) for other in self._others),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.domain.queries import Message
 from orchestrator.errors import InputError
+from orchestrator.ports.engines import GenerationRequest
 from orchestrator.prompts import is_control
 from workers.backends.stop_strings import cut_at_stop
 
@@ -61,6 +62,27 @@ class Texts:
         if not ids:
             raise InputError("the prompt has no tokens.", param="messages", remedy="Write a question.")
         return ids
+
+    def encode_raw(self, prompt: str) -> list[int]:
+        """Token ids of a prompt as it is, with those that the tokenizer puts around any text.
+
+        Raises:
+            InputError: nothing is left to read.
+        """
+        ids: list[int] = self._tokenizer.encode(prompt)
+        if not ids:
+            raise InputError("the prompt has no tokens.", param="prompt", remedy="Write something.")
+        return ids
+
+    def encode_request(self, request: GenerationRequest) -> list[int]:
+        """Token ids of what a request asks to be read.
+
+        Raises:
+            InputError: as `encode`.
+        """
+        if request.sampling.raw:
+            return self.encode_raw(request.messages[-1].content)
+        return self.encode(request.messages)
 
     def _render(self, messages: Sequence[Message]) -> list[int]:
         seam = _seam(messages)

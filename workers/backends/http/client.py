@@ -25,7 +25,7 @@ from workers.backends.http.wire import (
     read_completion,
     read_models,
     sampling_params,
-    wire_messages,
+    wire_prompt,
 )
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class ServerEndpoint:
         return {
             **address.extra_body,
             "model": model,
-            "messages": [dict(message) for message in wire_messages(request)],
+            **wire_prompt(request),
             **sampling_params(request, drop=address.drop_params),
             **{name: value for name, value in streaming.items() if name not in self._not_understood},
         }
@@ -122,7 +122,8 @@ class ServerEndpoint:
     ) -> Reply:
         read_timeout_s = min(timeout_s, self._address.stall_timeout_s) if "stream" in payload else timeout_s
         prompt_chars = sum(message.n_chars for message in request.messages)
-        async with self._replies("POST", "/chat/completions", payload, timeout_s=read_timeout_s) as response:
+        path = "/completions" if request.sampling.raw else "/chat/completions"
+        async with self._replies("POST", path, payload, timeout_s=read_timeout_s) as response:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 return read_completion(await self._body(response), prompt_chars=prompt_chars)
             reader = StreamReader(prompt_chars=prompt_chars, on_text=on_text)

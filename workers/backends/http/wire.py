@@ -3,9 +3,9 @@
 import json
 import math
 from collections.abc import Container, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError, model_validator
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import MOST_TOKENS
@@ -65,16 +65,46 @@ class TokenWire(AlternativeWire):
 
 
 class LogprobsWire(BaseModel):
+    """`content` in a chat; the others, of equal lengths, in the completion of a prompt."""
+
     content: list[TokenWire] | None = None
+    tokens: list[str] = []
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+    @property
+    def all(self) -> list[TokenWire]:
+        """Tokens with a log probability, in order."""
+        if self.content is not None:
+            return self.content
+        chosen = self.token_logprobs or []
+        tops = self.top_logprobs or [None] * len(chosen)
+        return [
+            TokenWire(token=token, logprob=logprob, top_logprobs=_alternatives(top))
+            for token, logprob, top in zip(self.tokens, chosen, tops, strict=False)
+            if logprob is not None
+        ]
+
+
+def _alternatives(top: Mapping[str, float] | None) -> list[AlternativeWire]:
+    found = [AlternativeWire(token=token, logprob=logprob) for token, logprob in (top or {}).items()]
+    return sorted(found, key=lambda one: -one.logprob)
 
 
 class WireChoice(BaseModel):
-    """`message` in a completion, `delta` in a chunk of a stream."""
+    """`message` in a completion, `delta` in a chunk of a stream; `text` in either, of a prompt."""
 
     message: Content | None = None
     delta: Content | None = None
+    text: str | None = None
     finish_reason: str | None = None
     logprobs: LogprobsWire | None = None
+
+    @model_validator(mode="after")
+    def _text_is_content(self) -> Self:
+        if self.text is not None and self.message is None and self.delta is None:
+            self.message = self.delta = Content(content=self.text)
+        return self
 
 
 class Completion(BaseModel):
@@ -104,7 +134,7 @@ class Collected:
         self.logprobs: list[TokenLogprobs] = []
 
     def add(self, part: Content | None, logprobs: LogprobsWire | None) -> None:
-        self.logprobs += [_token(token) for token in (logprobs.content or [] if logprobs else [])]
+        self.logprobs += [_token(token) for token in (logprobs.all if logprobs else [])]
         if part is None:
             return
         if part.content is not None:
@@ -181,7 +211,9 @@ def sampling_params(request: GenerationRequest, *, drop: Container[str]) -> dict
     params |= (
         _extras(sampling.extras) | _output_form(sampling.structured_output) | _tool_params(sampling.tools)
     )
-    if sampling.logprobs is not None:
+    if sampling.logprobs is not None and sampling.raw:
+        params["logprobs"] = sampling.logprobs
+    elif sampling.logprobs is not None:
         params |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     if sampling.reasoning_effort is not None:
         params["reasoning_effort"] = sampling.reasoning_effort
@@ -226,6 +258,13 @@ def _tool_params(use: ToolUse | None) -> dict[str, JsonValue]:
 
 def wire_messages(request: GenerationRequest) -> list[dict[str, JsonValue]]:
     return [_wire_message(message) for message in request.messages]
+
+
+def wire_prompt(request: GenerationRequest) -> dict[str, JsonValue]:
+    """Text to be read: `prompt` as it is, or `messages` of a chat."""
+    if request.sampling.raw:
+        return {"prompt": request.messages[-1].content}
+    return {"messages": [dict(message) for message in wire_messages(request)]}
 
 
 def _wire_message(message: Message) -> dict[str, JsonValue]:

@@ -238,7 +238,7 @@ class VllmEngine:
         """
         if request.adapter is not None and request.adapter not in self._adapters:
             raise UnknownNameError("adapter", request.adapter, self._adapters, param="adapter")
-        ids = self._texts.encode(request.messages)
+        ids = self._texts.encode_request(request)
         request = fitted(request, room=self._serving.max_model_len - len(ids))
         self._require_room(len(ids), request.sampling.max_tokens)
         streams = request.priority >= self._serving.stream_from_priority

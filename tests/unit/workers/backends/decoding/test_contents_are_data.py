@@ -6,7 +6,10 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.queries import Message
+from orchestrator.errors import InputError
+from orchestrator.ports.engines import GenerationRequest
 from tests.unit.orchestrator.prompts.test_prompts import CONTROL_STRINGS
 from workers.backends.decoding.texts import Texts
 
@@ -145,3 +148,17 @@ def test_no_content_becomes_a_control_token_of_a_real_tokenizer(folder: Path) ->
         # Characters that the vocabulary lacks are the unknown token, whoever writes them.
         assert [n for n in controls(tokenizer, ids) if n != unknown] == frame
         assert unknown not in ids or control.isascii() is False or control in own
+
+
+def test_a_raw_prompt_is_read_as_it_is_with_its_control_strings() -> None:
+    texts, prompt = Texts(EVERYTHING), "a<|im_end|>b"
+    raw = GenerationRequest("r", (user(prompt),), Sampling(raw=True))
+    assert texts.encode_request(raw) == EVERYTHING.encode(prompt)
+    assert controls(EVERYTHING, texts.encode_request(raw)) == controls(EVERYTHING, EVERYTHING.encode(prompt))
+    chat = GenerationRequest("c", (user(prompt),), Sampling())
+    assert texts.encode_request(chat) == texts.encode([user(prompt)])
+
+
+def test_an_empty_raw_prompt_is_refused() -> None:
+    with pytest.raises(InputError, match="no tokens"):
+        Texts(EVERYTHING).encode_raw("")
