@@ -15,7 +15,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import AnswerChangedError, EngineCrashedError, GenerationTimeoutError
 from orchestrator.ports.engines import Engine, EngineEvent, Finished, Tokens
-from orchestrator.services.asking import Asking
+from orchestrator.services.asking import Asking, Stay
 from orchestrator.services.submitting import Submitter
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
@@ -183,11 +183,14 @@ def test_a_stream_that_gets_no_answer_in_time_cancels_its_job(store: SqlJobStore
     dispatcher.stop()
 
 
-def test_who_stops_reading_stops_nothing_else(store: SqlJobStore) -> None:
+@pytest.mark.parametrize(("stay", "end"), [(Stay.BRIEF, JobState.CANCELLED), (Stay.KEPT, JobState.DONE)])
+def test_who_stops_reading_ends_a_question_that_is_not_to_be_kept(
+    store: SqlJobStore, stay: Stay, end: JobState
+) -> None:
     asking, dispatcher = make_asking(store, Writing(["one", " two"]))
     dispatcher.start()
-    parts = asking.stream(QUERY, AskOptions(model="a/0", job_id="job"), timeout_s=60)
+    parts = asking.stream(QUERY, AskOptions(model="a/0", job_id="job"), timeout_s=60, stay=stay)
     next(part for part in parts if part)
     parts.close()
-    assert dispatcher.wait("job", timeout_s=60).completed == 1
+    assert dispatcher.wait("job", timeout_s=60).state is end
     dispatcher.stop()

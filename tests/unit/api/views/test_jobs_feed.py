@@ -22,6 +22,7 @@ def view(job_id: str, completed: int, *, total: int = 3) -> JobView:
             "state": state,
             "model": "auto",
             "label": "",
+            "priority": "batch",
             "counts": counts,
             "calls": 0,
             "retries": 0,
