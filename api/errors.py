@@ -117,6 +117,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "invalid_request": ErrorStatus(400, _REQUEST),
     "invalid_json": ErrorStatus(400, _REQUEST),
     "invalid_jsonl": ErrorStatus(400, _REQUEST),
+    "invalid_json_line": ErrorStatus(400, _REQUEST),
     "unsupported_parameter": ErrorStatus(400, _REQUEST),
     "previous_response_not_found": ErrorStatus(400, _REQUEST),
     "unsupported_media_type": ErrorStatus(415, _REQUEST),

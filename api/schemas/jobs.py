@@ -58,6 +58,7 @@ class JobView(Wire):
         state="running",
         model="auto",
         label="july",
+        priority="batch",
         counts={"total": 2000, "completed": 1200, "failed": 0, "waiting": 800},
         calls=6000,
         responses=3650,

