@@ -30,7 +30,7 @@ def test_a_system_message_after_the_question_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    ["Why?", 3, None, {}, {"role": "user"}, {"role": "judge", "content": "x"}, {"role": "user", "content": 3}],
+    ["Why?", 3, None, {}, {"role": "user"}, {"role": "b", "content": "x"}, {"role": "user", "content": 3}],
 )
 def test_values_that_are_no_messages_are_refused(message: object) -> None:
     with pytest.raises(InputError) as refused:
