@@ -263,7 +263,7 @@ def test_openai_lines_give_openai_lines(profiled: Path, tmp_path: Path, capsys: 
 def test_a_file_of_different_models_loads_each_engine_once(
     profiled: Path, tmp_path: Path, capsys: Captured
 ) -> None:
-    models = ["alpha", "org/beta", "auto", "muster/majority_all", "gamma"]
+    models = ["alpha", "org/beta", "muster/best_single", "muster/majority_all", "gamma"]
     lines = []
     for n in range(60):
         body = {"model": models[n % 5], "messages": [{"role": "user", "content": question(n)}], "seed": n}
