@@ -123,7 +123,7 @@ def test_prompt_beyond_the_context_fails_before_it_reaches_the_engine(engine: Ho
     failed = end(engine, ask("q", "z" * 600))
     assert isinstance(failed, Failed)
     assert failed.error_code == "context_exceeded"
-    assert "512 tokens of engine 'reverse'" in failed.error
+    assert "512 tokens (engine 'reverse')" in failed.error
     assert engine.stats() == before
 
 

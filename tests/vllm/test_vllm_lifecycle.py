@@ -93,7 +93,7 @@ def test_context_is_at_most_what_the_model_was_trained_for(backend: HostedBacken
     engine = backend.load(short, ())
     failed = end(engine, ask("q", "x" * 60))
     assert isinstance(failed, Failed)
-    assert "64 tokens of engine" in failed.error
+    assert "maximum context length is 64 tokens" in failed.error
     engine.close()
 
 
