@@ -138,7 +138,7 @@ def answers_of(app: App, job_id: str) -> list[AnsweredQuery]:
         ({"model": "alpha", "stream_options": {"include_usage": True}}, "stream_options"),
         ({"model": "alpha", "max_tokens": 0}, "body.max_tokens"),
         ({"model": "alpha", "stream": True}, "body.stream"),
-        ({"model": "alpha", "api_base": "http://x"}, "body.api_base"),
+        ({"model": "alpha", "api_base": "http://x"}, "api_base: unknown field"),
         ({}, "body.model"),
     ],
 )
