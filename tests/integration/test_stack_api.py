@@ -87,6 +87,7 @@ def test_a_database_that_is_away_is_503_with_retry_after(app: App, monkeypatch: 
 
     for method in ("submit", "job", "jobs", "cancel"):
         monkeypatch.setattr(app.store, method, away)
+    monkeypatch.setattr(app.pages, "job_page", away)
     client = TestClient(create_app(app), raise_server_exceptions=False)
     jsonl = {"content-type": "application/jsonl"}
     responses = [
