@@ -10,11 +10,14 @@ from typing import NamedTuple
 from orchestrator.domain.answers import NO_ANSWER, Answer, FinishReason, Usage, Vote, total_usage
 from orchestrator.domain.assignments import CallRole, QueryState, Response
 from orchestrator.domain.queries import Query
-from orchestrator.errors import ContextExceededError
+from orchestrator.errors import ContextExceededError, EngineLoadError, ExpertUnavailableError
 from orchestrator.ports.skills import Grader
 
 UNINFORMED = 0.5
 CONTEXT_EXCEEDED = ContextExceededError.code
+UNAVAILABLE = ExpertUnavailableError.code
+OUTAGES = frozenset({UNAVAILABLE, EngineLoadError.code})
+"""Codes of experts that could not be asked now: a wait may heal it."""
 
 _TRUNCATED = "truncated before an answer"
 _REASONING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -235,10 +238,12 @@ def no_answer(
     aggregator: str, state: QueryState, responses: Sequence[Response], ballots: Sequence[Ballot]
 ) -> Answer:
     """The answer when no response could be read: an error, never a guess. A question that was too long for
-    everybody is the caller's error, under the code of the calls."""
+    everybody is the caller's error, under the code of the calls; that nobody could be asked is not."""
     calls = used(state, responses)
     notes = abstentions(ballots)
-    too_long = bool(ballots) and all(b.response.error_code == CONTEXT_EXCEEDED for b in ballots)
+    codes = {b.response.error_code for b in ballots}
+    too_long = codes == {CONTEXT_EXCEEDED}
+    is_outage = bool(codes) and codes <= OUTAGES
     return Answer(
         text="",
         aggregator=aggregator,
@@ -248,7 +253,7 @@ def no_answer(
         decision=state.decision,
         usage_by_role=usage_by_role(calls),
         n_calls=len(calls),
-        error_code=CONTEXT_EXCEEDED if too_long else NO_ANSWER,
+        error_code=CONTEXT_EXCEEDED if too_long else UNAVAILABLE if is_outage else NO_ANSWER,
         error=_too_long(ballots) if too_long else _nobody(ballots, notes),
     )
 

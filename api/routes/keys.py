@@ -8,6 +8,8 @@ from api.deps import AppDep
 from api.middleware.strict_json import StrictRoute
 from api.schemas.keys import KeyList, KeyRequest, KeyView, NewKeyView
 from api.views.keys import key_terms, key_view, key_views, new_key_view
+from orchestrator.domain.keys import Scope
+from orchestrator.errors import InputError
 
 PATH = "/v1/keys"
 
@@ -18,8 +20,15 @@ router = APIRouter(route_class=StrictRoute, tags=["keys"])
 def create_key(body: KeyRequest, app: AppDep) -> NewKeyView:
     """Make a key. Its `secret` is shown this once: nobody can read it again.
 
-    From the first key on every call needs one, but for `/` and `/health`.
+    From the first key on every call needs one, but for `/` and `/health`: the first must be an admin's, who
+    can make others.
     """
+    if not app.keys.are_needed() and Scope.ADMIN.value not in body.scopes:
+        raise InputError(
+            "the first key needs the scope 'admin': without one nobody could make another.",
+            param="scopes",
+            remedy="Make an admin's key first, then this one with it.",
+        )
     return new_key_view(*app.keys.create(key_terms(body)))
 
 

@@ -286,7 +286,9 @@ def all_experts_down(lab: Lab, report: Report) -> None:
         counts = world.counters(job)
         report.expect("every query ends with an error", counts.failed == N_QUERIES, seen=counts)
         codes = Counter(answer.get("error_code") for answer in world.stored_answers(job))
-        report.expect("the error says that nobody answered", set(codes) == {"no_answer"}, seen=codes)
+        report.expect(
+            "the error says that nobody could be asked", set(codes) == {"expert_unavailable"}, seen=codes
+        )
         report.note(f"ended after {time.monotonic() - started:.1f} s")
 
 

@@ -176,9 +176,20 @@ def test_a_revoked_key_is_listed_as_such(client: TestClient) -> None:
 def test_a_key_that_makes_no_sense_is_not_made(
     app: FakeApp, client: TestClient, body: dict[str, object], param: str, status: int
 ) -> None:
-    response = client.post("/v1/keys", json=body)
+    response = client.post("/v1/keys", json={"scopes": ["admin"], **body})
     assert (response.status_code, response.json()["error"]["param"]) == (status, param)
     assert app.keys.listed() == []
+
+
+@pytest.mark.parametrize("body", [{}, {"scopes": ["ask", "batch"]}])
+def test_the_first_key_over_rest_is_an_admins_so_that_nobody_is_locked_out(
+    client: TestClient, body: dict[str, object]
+) -> None:
+    refused = client.post("/v1/keys", json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "scopes")
+    assert client.get("/v1/models").status_code == 200
+    admin = client.post("/v1/keys", json={"scopes": ["admin"]}).json()["secret"]
+    assert client.post("/v1/keys", json=body, headers=bearer(admin)).status_code == 201
 
 
 def test_a_known_key_is_not_looked_up_again_and_an_unknown_one_is_told_from_its_form(

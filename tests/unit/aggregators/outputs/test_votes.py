@@ -69,6 +69,20 @@ def test_a_question_too_long_for_everybody_is_the_callers_error() -> None:
     assert no_answer_to(long[0], says("b", None))[0] == "no_answer"
 
 
+@pytest.mark.parametrize("other", ["expert_unavailable", "engine_load_failed"])
+def test_that_nobody_could_be_asked_is_an_outage(other: str) -> None:
+    away = fails("a", "expert_unavailable", "connection refused.")
+    assert no_answer_to(away, fails("b", other, "no memory."))[0] == "expert_unavailable"
+
+
+@pytest.mark.parametrize("own", ["context_exceeded", "poison", "invalid_request"])
+def test_what_no_wait_heals_is_no_outage_because_somebody_else_is_away(own: str) -> None:
+    away = fails("a", "expert_unavailable", "connection refused.")
+    assert no_answer_to(away, fails("b", own, "no."))[0] == "no_answer"
+    assert no_answer_to(away, says("b", None))[0] == "no_answer"
+    assert no_answer_to()[0] == "no_answer"
+
+
 def test_answers_cut_short_by_everybody_name_the_remedy() -> None:
     code, error = no_answer_to(truncated("a"), truncated("b"))
     assert code == "no_answer"
