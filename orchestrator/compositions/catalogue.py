@@ -62,6 +62,8 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 
 MOST_KEPT = 4096
 """Compositions whose parts are kept; more than any configuration has."""
+MOST_SHAPED = 32
+"""Of these, such as requests gave another router or number of recruits: there is no end to them."""
 
 
 class Parts(NamedTuple):
@@ -144,6 +146,7 @@ class Catalogue:
             self._knowledge: Knowledge | None = None
             self._reader: SkillReader | None = None
             self._kept: OrderedDict[Shape, Parts] = OrderedDict()
+            self._shaped: OrderedDict[Shape, Parts] = OrderedDict()
             self._rounds: AnnotationRound | None = None
 
     @property
@@ -153,7 +156,7 @@ class Catalogue:
     @property
     def n_kept(self) -> int:
         """Compositions whose parts are in memory."""
-        return len(self._kept)
+        return len(self._kept) + len(self._shaped)
 
     def refresh(self) -> None:
         """Follow what was profiled and judged since, by any process; looks every `REFRESH_S`."""
@@ -163,7 +166,7 @@ class Catalogue:
                 return
             self._checked_at = now
             if known is None:
-                self._kept.clear()  # of what needs no profile
+                self._drop_parts()  # of what needs no profile
             elif measured_version(self._load_measured()) != measured_version(known.cards):
                 self.forget()
             elif now >= self._fed_at + FEEDBACK_S:
@@ -174,7 +177,11 @@ class Catalogue:
         cards = self._load_cards()
         if deck_hash(cards) != deck_hash(known.cards):
             self._knowledge = known._replace(cards=cards)
-            self._kept.clear()
+            self._drop_parts()
+
+    def _drop_parts(self) -> None:
+        self._kept.clear()
+        self._shaped.clear()
 
     @property
     def cards(self) -> Mapping[str, CompetenceCard]:
@@ -236,12 +243,14 @@ class Catalogue:
         return () if last is None else tuple(dict.fromkeys(last.expert_ids))
 
     def _parts(self, shape: Shape) -> Parts:
-        if shape in self._kept:
-            self._kept.move_to_end(shape)
-            return self._kept[shape]
-        made = self._kept[shape] = self._fit(shape)
-        if len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
+        is_shaped = shape != Shape(shape.composition)
+        kept, most = (self._shaped, MOST_SHAPED) if is_shaped else (self._kept, MOST_KEPT)
+        if shape in kept:
+            kept.move_to_end(shape)
+            return kept[shape]
+        made = kept[shape] = self._fit(shape)
+        if len(kept) > most:
+            kept.popitem(last=False)
         return made
 
     def _fit(self, shape: Shape) -> Parts:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aggregators.outputs import AGGREGATORS
-from orchestrator.compositions.catalogue import FEEDBACK_S, REFRESH_S, Catalogue, Knowledge
+from orchestrator.compositions.catalogue import FEEDBACK_S, MOST_SHAPED, REFRESH_S, Catalogue, Knowledge
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState
 from orchestrator.domain.cards import CompetenceCard, Tally
@@ -218,6 +218,14 @@ def test_names_that_nobody_knows_are_not_kept_for_ever(
     for n in range(50):
         catalogue.build(Job(id="j", composition=f"expert:gone-{n}"))
     assert catalogue.n_kept == 8
+
+
+def test_shapes_that_requests_give_a_composition_put_none_of_the_configurations_out(tmp_path: Path) -> None:
+    _, catalogue = make(tmp_path)
+    catalogue.build(Job(id="j", composition="random_3"))
+    for k in range(1, 101):
+        catalogue.build(Job(id="j", composition="random_3", k=k))
+    assert catalogue.n_kept == 1 + MOST_SHAPED
 
 
 def test_a_draw_follows_the_seed_of_its_job(tmp_path: Path) -> None:
