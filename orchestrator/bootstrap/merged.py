@@ -14,6 +14,7 @@ from orchestrator.domain.merges import Lineage, MergedExpert
 from orchestrator.errors import ConfigError, StoreError
 from orchestrator.pool import merged_member
 from orchestrator.ports.merging import MergedExperts
+from orchestrator.runtime.rounds import Rounds
 from orchestrator.settings.members import Member
 from orchestrator.settings.schema import Settings
 from workers.backends.registry import REMOTE_BACKENDS, features_of, parts_of
@@ -136,8 +137,7 @@ class PoolWatch:
         self._applicants = applicants
         self._on_changed = on_changed
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._rounds = Rounds("muster-pool", self._look_again, every_s=LOOK_S)
         registered = store.merged_experts()
         self._seen = _marks(registered)
         self._joined = join_pool(settings, pool, registered, applicants)
@@ -175,23 +175,16 @@ class PoolWatch:
 
     def start(self) -> None:
         """Look every `LOOK_S` in a thread of its own, until `stop`; idempotent."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="muster-pool", daemon=True)
-            self._thread.start()
+        self._rounds.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._rounds.stop()
 
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_S):
-            try:
-                self.look()
-            except StoreError as error:  # the database is away: later
-                log.debug("the pool is not looked at: %s", error)
-            except Exception:
-                log.exception("the pool could not be looked at")
+    def _look_again(self) -> None:
+        try:
+            self.look()
+        except StoreError as error:  # the database is away: later
+            log.debug("the pool is not looked at: %s", error)
 
 
 def _marks(registered: Sequence[MergedExpert]) -> list[tuple[MergedExpert, bool]]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from orchestrator.domain.metrics import INFINITE, SUM, VALUE, LabelSets, Metric, Part
 from orchestrator.errors import MusterError
 from orchestrator.ports.telemetry import MetricStore
+from orchestrator.runtime.rounds import Rounds
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +72,15 @@ class MetricKeeper:
     def __init__(self, tallies: Tallies, store: MetricStore, *, every_s: float = FLUSH_S) -> None:
         self._tallies = tallies
         self._store = store
-        self._every_s = every_s
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._rounds = Rounds("muster-metrics", self.keep, every_s=every_s, join_s=every_s)
 
     def start(self) -> None:
-        """Begin; once."""
-        self._thread = threading.Thread(target=self._run, name="muster-metrics", daemon=True)
-        self._thread.start()
+        """Begin; idempotent."""
+        self._rounds.start()
 
     def stop(self) -> None:
         """Add what is left, and end."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(self._every_s)
+        self._rounds.stop()
         self.keep()
 
     def keep(self) -> None:
@@ -97,7 +93,3 @@ class MetricKeeper:
         except MusterError as error:
             self._tallies.put_back(sums)
             log.debug("metrics are kept for later: %s", error)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            self.keep()
