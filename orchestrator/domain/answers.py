@@ -103,6 +103,19 @@ def total_usage(parts: Iterable[Usage]) -> Usage:
     return sum(parts, Usage())
 
 
+class ExpectedGrade(Value):
+    """Score in [0, 1] that the profile leads one to expect of an open answer, with its 90 % interval.
+
+    `n`: scored profile answers behind it; `source`: who gave the scores (`GradeSource`).
+    """
+
+    mean: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    n: float = Field(ge=0)
+    source: str
+
+
 class Vote(Value):
     """One response as it counted. `value` None = abstention (unparsed, truncated or failed)."""
 
@@ -119,6 +132,7 @@ class Answer(Value):
         text: what to show. Empty only when `error` is set, or in place of `tool_calls`.
         value: canonical form (choice: the letter), None when no expert gave a readable answer.
         confidence: calibrated probability that `value` is right, where the aggregator estimates one.
+        expected_grade: of an answer to an open question; such an answer has no confidence.
         degraded: fewer experts answered than were recruited, or a fallback was used; `notes` say what.
         usage_by_role: tokens and cost per role of the calls (`CallRole`).
         answered_by: the expert whose words `text` is; None for a composed answer.
@@ -132,6 +146,7 @@ class Answer(Value):
     finish_reason: FinishReason = FinishReason.STOP
     value: str | None = None
     confidence: float | None = Field(default=None, ge=0, le=1)
+    expected_grade: ExpectedGrade | None = None
     aggregator: str = ""
     answered_by: str | None = None
     degraded: bool = False

@@ -18,6 +18,9 @@ CARD_SCHEMA = 1
 RIGHT, WRONG, ABSTAINED, UNKNOWN = 1, 0, -1, -2
 """Outcome of one expert on one profile question."""
 
+GRADED = 2
+"""Outcome of a response that is worth a score, not right or wrong: measured, and counted in no tally."""
+
 LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
 """Accuracies are clipped: no single expert may decide alone, whatever its card says."""
 
@@ -81,6 +84,10 @@ class Posterior(NamedTuple):
 
 def clipped_accuracy(accuracy: float) -> float:
     return min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
+
+
+def clipped_mean(prior_mean: float) -> float:
+    return min(max(prior_mean, LEAST_PRIOR), MOST_PRIOR)
 
 
 class CompetenceCard(Value):
@@ -179,7 +186,7 @@ class BetaParameters(NamedTuple):
 
 def beta_parameters(tally: Tally, *, prior_mean: float, prior_strength: float = 4.0) -> BetaParameters:
     """The posterior of `shrunk_posterior`, without its quantiles."""
-    mean0 = min(max(prior_mean, LEAST_PRIOR), MOST_PRIOR)
+    mean0 = clipped_mean(prior_mean)
     return BetaParameters(
         mean0 * prior_strength + tally.n_right,
         (1 - mean0) * prior_strength + tally.n_wrong + tally.n_abstain,
@@ -234,9 +241,10 @@ class Profile:
         texts: question texts, Q.
         skills: matched skills of each question, Q.
         domains: label of each question or "", Q; for reports and the aggregator exam only.
-        outcomes: int8 [E, Q]; RIGHT, WRONG, ABSTAINED or UNKNOWN (not measured).
+        outcomes: int8 [E, Q]; RIGHT, WRONG, ABSTAINED, GRADED or UNKNOWN (not measured).
         embeddings: float32 [Q, D], unit length.
         transcript: the responses that were graded; None = only their outcomes are known.
+        scores: float32 [E, Q] in [0, 1] by one source, nan where there is none; None = nothing was scored.
     """
 
     expert_ids: tuple[str, ...]
@@ -247,6 +255,7 @@ class Profile:
     outcomes: OutcomeMatrix
     embeddings: FloatMatrix
     transcript: Transcript | None = None
+    scores: FloatMatrix | None = None
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:

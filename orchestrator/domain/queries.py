@@ -13,6 +13,8 @@ from orchestrator.domain.values import Value, content_hash
 
 MAX_OPTIONS = 26
 MAX_QUESTION_CHARS = 200_000
+MAX_CHECKS = 64
+"""Checks of a rubric."""
 LETTERS = string.ascii_uppercase
 
 CHARS_PER_TOKEN = 4
@@ -25,7 +27,8 @@ def rough_tokens(n_chars: int) -> int:
 
 
 class AnswerType(StrEnum):
-    """Form of an answer: how it is read and compared; one grader each."""
+    """Form of an answer: how it is read and compared; one grader each. `OPEN` has no exact answer: responses
+    are graded by a score, and nobody votes."""
 
     CHOICE = "choice"
     NUMBER = "number"
@@ -33,6 +36,30 @@ class AnswerType(StrEnum):
     TEXT = "text"
     JSON = "json"
     CODE = "code"
+    LITERAL = "literal"
+    OPEN = "open"
+
+    @property
+    def is_graded(self) -> bool:
+        """True if a response is worth a score in [0, 1], rather than right or wrong."""
+        return self is AnswerType.OPEN
+
+
+class Comparison(Value):
+    """Rules by which answers of one question are compared, where its type leaves a choice.
+
+    Attributes:
+        case: of texts; `keep` tells "Us" from "US".
+        tolerance: of numbers, relative to the larger one; 0 = as they are written.
+        units: of numbers; `keep` tells 5 km from 5 m, where both say one.
+    """
+
+    case: Literal["fold", "keep"] = "fold"
+    tolerance: float = Field(default=0.0, ge=0.0, lt=1.0)
+    units: Literal["ignore", "keep"] = "ignore"
+
+
+PLAIN_COMPARISON = Comparison()
 
 
 class Message(Value):
@@ -56,14 +83,15 @@ def _is_blank(text: str) -> bool:
 class Query(Value):
     """One question to answer.
 
-    `answer` is the reference (choice: 0-based option index; code: unit tests as Python source),
-    present only in labelled sets and never shown to an expert. `context` holds the messages that
-    came before the question in a conversation, `after` those that came after it: calls of tools, what these
-    gave, and the beginning of the answer. `domain` and `skills` are labels of a data set:
-    for reports, never for routing. `candidates` are answers to choose from: questions of the aggregator
-    exam (methods 1.4) have them. `terms`: how it is to be answered, where it is not as its job says;
-    `endpoint`: path of OpenAI's API in whose form the answer is told, "" = our own form. Both are no part of
-    what is asked.
+    `answer` is the reference (choice: 0-based option index; code: unit tests as Python source; open: a text
+    to grade against, if there is one), present only in labelled sets and never shown to an expert, like
+    `rubric`, checks that an open answer should pass. `comparison`: how answers are compared. `context`
+    holds the messages that came before the question in a conversation, `after` those that came after it:
+    calls of tools, what these gave, and the beginning of the answer. `domain` and `skills` are labels of a
+    data set: for reports, never for routing. `candidates` are answers to choose from: questions of the
+    aggregator exam (methods 1.4) have them. `terms`: how it is to be answered, where it is not as its job
+    says; `endpoint`: path of OpenAI's API in whose form the answer is told, "" = our own form. Both are no
+    part of what is asked.
     """
 
     id: str = Field(min_length=1, max_length=512)
@@ -71,6 +99,8 @@ class Query(Value):
     options: tuple[str, ...] = ()
     answer: str | int | None = None
     answer_type: AnswerType = AnswerType.TEXT
+    comparison: Comparison = PLAIN_COMPARISON
+    rubric: tuple[str, ...] = Field(default=(), max_length=MAX_CHECKS)
     domain: str | None = None
     skills: tuple[str, ...] = ()
     context: tuple[Message, ...] = ()
@@ -111,6 +141,14 @@ class Query(Value):
             raise ValueError(f"answer of a choice is an option index 0..{len(self.options) - 1}")
         return self
 
+    @model_validator(mode="after")
+    def _rubric_fits_the_type(self) -> Self:
+        if self.rubric and not self.answer_type.is_graded:
+            raise ValueError(f"a rubric belongs to answer_type 'open', not '{self.answer_type}'")
+        if any(_is_blank(check) for check in self.rubric):
+            raise ValueError("a check of the rubric is empty")
+        return self
+
     @property
     def is_begun(self) -> bool:
         """True if the conversation ends in the beginning of the answer."""
@@ -133,5 +171,10 @@ class Query(Value):
                 [m.model_dump(exclude_defaults=True) for m in self.context],
                 self.candidates,
                 *([[m.model_dump(exclude_defaults=True) for m in self.after]] if self.after else []),
+                *([self._compared()] if self.comparison != PLAIN_COMPARISON else []),
             ]
         )
+
+    def _compared(self) -> dict[str, object]:
+        """What groups of answers depend on beside the question."""
+        return {"comparison": self.comparison.model_dump(exclude_defaults=True)}

@@ -53,7 +53,8 @@ class SkillAnnotator(Protocol):
 
 
 class Grade(NamedTuple):
-    """Grade of a response: RIGHT, WRONG or ABSTAINED of `domain.cards`, with the reading."""
+    """Grade of a response: RIGHT, WRONG, ABSTAINED or GRADED of `domain.cards`, with the reading. GRADED says
+    that it is worth a score, which others give."""
 
     outcome: int
     value: str | None

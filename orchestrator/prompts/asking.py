@@ -17,6 +17,10 @@ ANSWER_FORMS: Mapping[AnswerType, str] = {
     AnswerType.TEXT: "",
     AnswerType.JSON: "Reply with one JSON value in a ```json block and nothing after it.",
     AnswerType.CODE: "Reply with one complete Python program in a ```python block and nothing after it.",
+    AnswerType.LITERAL: (
+        "Think step by step, then finish with one line: The answer is `X`, where X is a Python literal."
+    ),
+    AnswerType.OPEN: "",
 }
 
 

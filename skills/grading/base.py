@@ -29,8 +29,9 @@ class TypeGrader(Protocol):
                 the cut may count.
         """
 
-    def equivalent(self, a: str, b: str, /) -> bool:
-        """True if two canonical answers say the same; reflexive and symmetric."""
+    def equivalent(self, query: Query, a: str, b: str, /) -> bool:
+        """True if two canonical answers of the query say the same; reflexive, symmetric and, unless the
+        query's comparison sets a tolerance, transitive."""
 
     def check(self, query: Query, value: str) -> Verdict:
         """Grade a canonical answer against the query's reference.

@@ -43,7 +43,7 @@ class ChoiceGrader:
             return Reading(None, "truncated before a stated answer")
         return _bare(query, plain)
 
-    def equivalent(self, a: str, b: str) -> bool:
+    def equivalent(self, _query: Query, a: str, b: str) -> bool:
         return a == b
 
     def check(self, query: Query, value: str) -> Verdict:

@@ -33,7 +33,7 @@ class CodeGrader:
         ]
         return Reading(programs[-1]) if programs else Reading(None, "no Python program")
 
-    def equivalent(self, a: str, b: str) -> bool:
+    def equivalent(self, _query: Query, a: str, b: str) -> bool:
         return a == b
 
     def check(self, query: Query, value: str) -> Verdict:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import Response
-from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
+from orchestrator.domain.cards import ABSTAINED, GRADED, RIGHT, WRONG
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import SkillError
 from orchestrator.ports.skills import Grade
@@ -13,8 +13,10 @@ from skills.grading.choice import ChoiceGrader
 from skills.grading.code import CodeGrader
 from skills.grading.json_value import JsonGrader
 from skills.grading.latex import LatexGrader
+from skills.grading.literal import LiteralGrader
 from skills.grading.math_process import MathProcess
 from skills.grading.number import NumberGrader
+from skills.grading.open import OpenGrader
 from skills.grading.sandbox import Sandbox
 from skills.grading.statements import is_refusal, without_thinking
 from skills.grading.text import TextGrader
@@ -28,6 +30,8 @@ GRADERS: Mapping[AnswerType, TypeGrader] = {
     AnswerType.TEXT: TextGrader(),
     AnswerType.JSON: JsonGrader(),
     AnswerType.CODE: CodeGrader(Sandbox()),
+    AnswerType.LITERAL: LiteralGrader(),
+    AnswerType.OPEN: OpenGrader(),
 }
 
 LENIENT_GRADERS: Mapping[AnswerType, TypeGrader] = {
@@ -60,7 +64,7 @@ class AnswerGrader:
             return Reading(None, "thinking never ended")
         if not text:
             return Reading(None, "empty")
-        if is_refusal(text):
+        if is_refusal(text) and not query.answer_type.is_graded:  # a refusal of an open question is graded
             return Reading(None, "refused")
         truncated = response.finish_reason is FinishReason.LENGTH
         return self._graders[query.answer_type].read(query, text, truncated=truncated)
@@ -69,15 +73,17 @@ class AnswerGrader:
         return self.reading(query, response).value
 
     def equivalent(self, query: Query, a: str, b: str) -> bool:
-        return self._graders[query.answer_type].equivalent(a, b)
+        return self._graders[query.answer_type].equivalent(query, a, b)
 
     def grade(self, query: Query, response: Response) -> Grade:
-        if query.answer is None:
+        if query.answer is None and not query.answer_type.is_graded:
             raise SkillError(
                 f"query '{query.id}' has no reference answer.", param="answer", remedy="Add its 'answer'."
             )
         value, reason = self.reading(query, response)
         if value is None:
             return Grade(ABSTAINED, None, reason)
+        if query.answer_type.is_graded:
+            return Grade(GRADED, value)
         verdict = self._graders[query.answer_type].check(query, value)
         return Grade(RIGHT if verdict.right else WRONG, value, verdict.reason)

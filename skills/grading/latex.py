@@ -41,7 +41,7 @@ class LatexGrader:
         value = tidy(text) if "\n" not in text.strip() else None
         return Reading(None, "no stated expression") if value is None else Reading(value)
 
-    def equivalent(self, a: str, b: str) -> bool:
+    def equivalent(self, _query: Query, a: str, b: str) -> bool:
         if a == b:
             return True
         numbers = (_as_number(a), _as_number(b))
@@ -56,7 +56,7 @@ class LatexGrader:
                 f"query '{query.id}': the reference answer '{query.answer}' is not an expression.",
                 param="answer",
             )
-        return Verdict(self.equivalent(value, reference))
+        return Verdict(self.equivalent(query, value, reference))
 
 
 def tidy(said: str) -> str | None:

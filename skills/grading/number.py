@@ -62,7 +62,7 @@ class NumberGrader:
         value = _bare(plain)
         return Reading(None, "no stated number") if value is None else Reading(canonical(value))
 
-    def equivalent(self, a: str, b: str) -> bool:
+    def equivalent(self, _query: Query, a: str, b: str) -> bool:
         return close(Fraction(a), Fraction(b))
 
     def check(self, query: Query, value: str) -> Verdict:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.domain.cards import ABSTAINED, RIGHT
+from orchestrator.domain.cards import ABSTAINED, GRADED, RIGHT
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import SkillError
 from skills.grading.grader import GRADERS, AnswerGrader
@@ -19,9 +19,12 @@ RIGHT_TEXTS: dict[AnswerType, tuple[str | int, str]] = {
     AnswerType.TEXT: ("Rome", "Rome"),
     AnswerType.JSON: ('{"a": 1}', '```json\n{"a": 1}\n```'),
     AnswerType.CODE: ("assert x == 1", "```python\nx = 1\n```"),
+    AnswerType.LITERAL: ("[1, 'a']", "The answer is [1,'a']."),
+    AnswerType.OPEN: ("A text to grade against.", "The sky is blue, for blue light is scattered most."),
 }
 
 every_type = pytest.mark.parametrize("answer_type", list(AnswerType))
+exact_type = pytest.mark.parametrize("answer_type", [kind for kind in AnswerType if not kind.is_graded])
 
 
 def query_of(answer_type: AnswerType) -> Query:
@@ -32,7 +35,7 @@ def test_every_answer_type_has_a_grader() -> None:
     assert set(GRADERS) == set(AnswerType)
 
 
-@every_type
+@exact_type
 def test_a_right_response_is_right(answer_type: AnswerType) -> None:
     response = make_response(RIGHT_TEXTS[answer_type][1])
     assert GRADER.grade(query_of(answer_type), response).outcome == RIGHT
@@ -46,7 +49,6 @@ def test_a_right_response_is_right(answer_type: AnswerType) -> None:
         (make_response(""), "empty"),
         (make_response(" \n "), "empty"),
         (make_response("<think>The answer is 42."), "thinking never ended"),
-        (make_response("I'm sorry, but I can't help with that."), "refused"),
     ],
 )
 def test_an_unusable_response_is_an_abstention_with_a_reason(
@@ -55,7 +57,19 @@ def test_an_unusable_response_is_an_abstention_with_a_reason(
     assert GRADER.grade(query_of(answer_type), response) == (ABSTAINED, None, reason)  # type: ignore[arg-type]
 
 
-@every_type
+@exact_type
+def test_a_refusal_of_an_exact_question_is_an_abstention(answer_type: AnswerType) -> None:
+    response = make_response("I'm sorry, but I can't help with that.")
+    assert GRADER.grade(query_of(answer_type), response) == (ABSTAINED, None, "refused")
+
+
+@pytest.mark.parametrize("text", ["I'm sorry, but I can't help with that.", "A text that was cut i"])
+def test_a_refusal_or_a_cut_text_is_an_answer_to_an_open_question(text: str) -> None:
+    query = Query(id="q", question="Why?", answer_type=AnswerType.OPEN)  # it needs no reference
+    assert GRADER.grade(query, make_response(text, truncated=True)) == (GRADED, text, None)
+
+
+@exact_type
 def test_a_response_cut_in_its_first_words_is_an_abstention(answer_type: AnswerType) -> None:
     response = make_response("Let us think about this: the", truncated=True)
     assert GRADER.read(query_of(answer_type), response) is None
@@ -69,7 +83,7 @@ def test_a_stated_value_equals_itself(answer_type: AnswerType) -> None:
     assert GRADER.equivalent(query, value, value)
 
 
-@every_type
+@exact_type
 def test_grading_without_a_reference_is_refused(answer_type: AnswerType) -> None:
     query = query_of(answer_type)
     unlabelled = Query(id="q", question="?", options=query.options, answer_type=answer_type)
@@ -114,8 +128,10 @@ def test_a_model_that_repeats_itself_without_end_is_read_as_nothing(
 ) -> None:
     """Quadratic reading would run into the suite's time limit here."""
     text = piece * (400_000 // len(piece))
-    if (answer_type, piece) in {(AnswerType.TEXT, p) for p in RUNAWAYS[1:]}:
-        text += "<think>"  # any text is an answer of type text; unended thinking is not
+    if (answer_type, piece) in {
+        (kind, p) for kind in (AnswerType.TEXT, AnswerType.OPEN) for p in RUNAWAYS[1:]
+    }:
+        text += "<think>"  # any text is an answer of such a type; unended thinking is not
     assert GRADER.read(query_of(answer_type), make_response(text)) is None
 
 

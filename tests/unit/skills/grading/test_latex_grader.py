@@ -70,8 +70,8 @@ def test_equivalence_is_mathematical_and_symmetric(grader: AnswerGrader, a: str,
 
 def test_plain_numbers_need_no_child_process() -> None:
     process = MathProcess(start_timeout_s=0.0)
-    assert LatexGrader(process).equivalent("1,000", "1000")
-    assert not LatexGrader(process).equivalent("1000", "1001")
+    assert LatexGrader(process).equivalent(QUERY, "1,000", "1000")
+    assert not LatexGrader(process).equivalent(QUERY, "1000", "1001")
 
 
 def test_works_in_a_worker_thread(grader: AnswerGrader) -> None:
