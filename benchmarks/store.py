@@ -24,7 +24,7 @@ from benchmarks.reporting import finish, option_parser
 from benchmarks.scripted_pool import queries
 from orchestrator.domain.answers import Answer, Decision, Recruit, SkillEvidence, Usage, Vote
 from orchestrator.domain.assignments import Ask, Assignment, Call, CallRole, Done, Job, QueryState, Response
-from orchestrator.domain.cards import Interval
+from orchestrator.domain.posteriors import Interval
 from orchestrator.domain.queries import Message
 from orchestrator.domain.skills import SkillTag
 from orchestrator.ports.jobs import Completion

@@ -1,12 +1,23 @@
 """Graded outcomes to competence cards, and to the profile behind them: pure counting."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.domain.cards import UNKNOWN, CompetenceCard, FloatMatrix, Profile, Tally, Transcript
+from orchestrator.domain.cards import (
+    ABSTAINED,
+    GRADED,
+    UNKNOWN,
+    CompetenceCard,
+    FloatMatrix,
+    Profile,
+    Tally,
+    Transcript,
+)
 from orchestrator.domain.experts import Expert
+from orchestrator.domain.grades import NO_SCORE, Grades, GradeSource, GradeTally, grade_tally, lengths_of
 from orchestrator.domain.queries import CHARS_PER_TOKEN, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import content_hash
@@ -19,6 +30,29 @@ class ProfileSet(NamedTuple):
     hash: str
     queries: tuple[Query, ...]
     skills: tuple[tuple[SkillTag, ...], ...]
+
+
+class Answered(NamedTuple):
+    """A question with its skills, and one expert's response."""
+
+    query: Query
+    skills: tuple[SkillTag, ...]
+    row: OutcomeRow
+
+
+class Scores(NamedTuple):
+    """Scores of one expert's responses by query hash, by one source."""
+
+    source: GradeSource
+    judge: str
+    by_hash: Mapping[str, float]
+
+
+class Scored(NamedTuple):
+    """A response with its score in [0, 1]."""
+
+    answered: Answered
+    score: float
 
 
 def profile_set(queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]) -> ProfileSet:
@@ -38,31 +72,75 @@ def count_card(
     profile: ProfileSet,
     rows: Mapping[str, OutcomeRow],
     exam: Sequence[tuple[Query, OutcomeRow]] = (),
+    scores: Scores | None = None,
 ) -> CompetenceCard:
     """The card of one expert. Each skill of a question gets one observation, whatever its weight.
+
+    Open questions are in no tally of right and wrong; they have grades.
 
     Args:
         rows: the expert's outcomes by query hash; questions without one are not counted.
         exam: its graded exam questions.
+        scores: of its responses to open questions; None = nobody scored.
     """
     answered = [
-        (query, tags, rows[query.content_hash])
+        Answered(query, tags, rows[query.content_hash])
         for query, tags in zip(profile.queries, profile.skills, strict=True)
         if query.content_hash in rows
     ]
+    exact = [one for one in answered if not one.query.answer_type.is_graded]
+    open_ones = [one for one in answered if one.query.answer_type.is_graded]
     return CompetenceCard(
         expert_id=expert.id,
         fingerprint=expert.fingerprint,
         profile_hash=profile.hash,
         outcomes_hash=content_hash(sorted([q.content_hash, row.outcome] for q, _, row in answered)),
-        total=_tallies(("all", row) for _, _, row in answered).get("all", Tally()),
-        skills=_tallies((tag.name, row) for _, tags, row in answered for tag in tags),
-        domains=_tallies((query.domain, row) for query, _, row in answered if query.domain),
+        total=_tallies(("all", row) for _, _, row in exact).get("all", Tally()),
+        skills=_tallies((tag.name, row) for _, tags, row in exact for tag in tags),
+        domains=_tallies((query.domain, row) for query, _, row in exact if query.domain),
         aggregation=_tallies((query.domain or "", row) for query, row in exam),
         mean_tokens=_mean([row.completion_tokens for _, _, row in answered]),
         mean_latency_ms=_mean([row.latency_ms for _, _, row in answered]),
         cost_per_query=_mean([_cost(expert, query, row) for query, _, row in answered]),
+        graded=count_grades(open_ones, scores) if scores is not None and open_ones else None,
     )
+
+
+def count_grades(answered: Sequence[Answered], scores: Scores) -> Grades | None:
+    """Grades of one expert's responses to open questions; None where it said something, and nothing of that
+    has a score.
+
+    An abstention (empty, or failed by the expert's own fault) has score 0, whoever scores the others.
+    """
+    scored = [
+        Scored(one, score) for one in answered if (score := score_of(one.row, scores.by_hash)) is not None
+    ]
+    own = [one.answered.row for one in scored if one.answered.row.outcome == GRADED]
+    n_unscored = len(answered) - len(scored)
+    if n_unscored and not own:
+        return None
+    return Grades(
+        source=scores.source,
+        judge=scores.judge,
+        total=grade_tally(one.score for one in scored),
+        skills=_graded((tag.name, one.score) for one in scored for tag in one.answered.skills),
+        domains=_graded((q.domain, one.score) for one in scored if (q := one.answered.query).domain),
+        n_abstain=len(scored) - len(own),
+        n_unscored=n_unscored,
+        lengths=lengths_of(len(row.value or "") for row in own),
+    )
+
+
+def score_of(row: OutcomeRow, scores: Mapping[str, float]) -> float | None:
+    """The score of a response to an open question; 0 of an abstention, None = nobody scored it."""
+    return NO_SCORE if row.outcome == ABSTAINED else scores.get(row.query_hash)
+
+
+def _graded(observations: Iterable[tuple[str, float]]) -> dict[str, GradeTally]:
+    by_name: dict[str, list[float]] = {}
+    for name, score in observations:
+        by_name.setdefault(name, []).append(score)
+    return {name: grade_tally(values) for name, values in sorted(by_name.items())}
 
 
 def profile_of(
@@ -72,6 +150,7 @@ def profile_of(
     *,
     embeddings: FloatMatrix,
     with_texts: bool = True,
+    scores: Sequence[Mapping[str, float]] | None = None,
 ) -> Profile:
     """The outcomes of a pool and what it said, as data-driven routers and learned votes read them.
 
@@ -79,6 +158,7 @@ def profile_of(
         rows: [E][Q], in the order of `expert_ids` and of the questions; None = not measured.
         embeddings: float32 [Q, D], unit rows.
         with_texts: whether the rows hold what the experts wrote.
+        scores: [E], of responses to open questions by query hash, all by one source; None = nobody scored.
     """
     outcomes = [[UNKNOWN if row is None else row.outcome for row in of_expert] for of_expert in rows]
     return Profile(
@@ -90,7 +170,28 @@ def profile_of(
         outcomes=np.array(outcomes, dtype=np.int8).reshape(len(expert_ids), len(profile.queries)),
         embeddings=embeddings,
         transcript=_transcript(profile.queries, rows, with_texts=with_texts),
+        scores=None if scores is None else _score_matrix(profile.queries, rows, scores),
     )
+
+
+def _score_matrix(
+    queries: Sequence[Query],
+    rows: Sequence[Sequence[OutcomeRow | None]],
+    scores: Sequence[Mapping[str, float]],
+) -> FloatMatrix:
+    """float32 [E, Q]; nan where a question is not open, or a response was not scored."""
+    values = [
+        [
+            math.nan if row is None or not query.answer_type.is_graded else _or_nan(score_of(row, of_expert))
+            for query, row in zip(queries, of_rows, strict=True)
+        ]
+        for of_rows, of_expert in zip(rows, scores, strict=True)
+    ]
+    return np.array(values, dtype=np.float32).reshape(len(rows), len(queries))
+
+
+def _or_nan(score: float | None) -> float:
+    return math.nan if score is None else score
 
 
 def _transcript(

@@ -115,9 +115,10 @@ class Profiler:
             infrastructure errors answered.
 
         Raises:
-            SkillError, UnknownNameError: as `run`.
+            SkillError, UnknownNameError: as `run`; or a question is open.
         """
         check_labelled(queries)
+        _check_exact(queries)
         chosen = self._chosen(experts)
         asked = [expert for expert in self._pool.experts if expert.id in chosen]
         self._measurer.regrade(asked, queries)
@@ -202,18 +203,30 @@ def check_labelled(queries: Sequence[Query]) -> None:
     """Refuse a profile set that cannot be graded.
 
     Raises:
-        SkillError: no questions, one without an answer, or two that ask the same; names the first.
+        SkillError: no questions, one with an exact answer that is not given, or two that ask the same; names
+            the first.
     """
     if not queries:
         raise SkillError("the profile set has no questions.", remedy="Give labelled questions.")
-    unlabelled = [q.id for q in queries if q.answer is None]
+    unlabelled = [q.id for q in queries if q.answer is None and not q.answer_type.is_graded]
     if unlabelled:
         raise SkillError(
             f"{len(unlabelled)} profile questions have no answer, first: {', '.join(unlabelled[:5])}.",
             param="answer",
-            remedy="Give each question its reference 'answer'.",
+            remedy="Give each question its reference 'answer'; one that has no exact answer is of "
+            "answer_type 'open'.",
         )
     _check_distinct(queries)
+
+
+def _check_exact(queries: Sequence[Query]) -> None:
+    found = next((query.id for query in queries if query.answer_type.is_graded), None)
+    if found is not None:
+        raise SkillError(
+            f"question '{found}' is open: it has no outcome, right or wrong.",
+            param="answer_type",
+            remedy="Give questions with exact answers.",
+        )
 
 
 def _check_distinct(queries: Sequence[Query]) -> None:

@@ -46,6 +46,12 @@ class Knowledge(NamedTuple):
     profile: Profile | None
 
     @property
+    def exact(self) -> Profile | None:
+        """Outcomes on questions with exact answers: what votes, and routers that count right and wrong, learn
+        from."""
+        return None if self.profile is None else self.profile.exact
+
+    @property
     def texts(self) -> Sequence[str]:
         return self.profile.texts if self.profile else ()
 
@@ -262,7 +268,7 @@ class Catalogue:
         if name not in self._specs:
             raise UnknownNameError("composition", name, self._specs, param="composition")
         spec = self._specs[name]
-        if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.profile is None:
+        if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.exact is None:
             spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
         answerers = [e.id for e in self._pool.answerers]
         allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
@@ -280,7 +286,7 @@ class Catalogue:
         known: Knowledge,
         mixed: Mapping[str, str] = NOBODY,
     ) -> Parts:
-        cards, profile = known
+        cards, profile = known.cards, known.exact
         pool = self._pool.now
         routing = RouterContext(
             cards=cards,

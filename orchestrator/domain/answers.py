@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import Field, JsonValue
 
-from orchestrator.domain.cards import Interval
 from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.logprobs import TokenLogprobs
+from orchestrator.domain.posteriors import Interval
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.tools import ToolCall
 from orchestrator.domain.values import Value

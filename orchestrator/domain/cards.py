@@ -1,6 +1,6 @@
 """Knowledge about an expert: competence cards, and the profile they were counted from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from orchestrator.domain.grades import Grades, GradeTally
+from orchestrator.domain.posteriors import Posterior, beta_interval, clipped_mean
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import Value, content_hash
@@ -24,17 +26,9 @@ GRADED = 2
 LEAST_ACCURACY, MOST_ACCURACY = 0.02, 0.98
 """Accuracies are clipped: no single expert may decide alone, whatever its card says."""
 
-LEAST_PRIOR, MOST_PRIOR = 0.01, 0.99
-"""Means of priors are clipped, so that one answer can always be wrong."""
-
-Floats = npt.NDArray[np.float64]
 FloatMatrix = npt.NDArray[np.float32]
 OutcomeMatrix = npt.NDArray[np.int8]
-
-
-class Interval(NamedTuple):
-    low: float
-    high: float
+Bools = npt.NDArray[np.bool_]
 
 
 class Tally(Value):
@@ -73,21 +67,8 @@ class Tally(Value):
         )
 
 
-class Posterior(NamedTuple):
-    """Beta posterior of an accuracy: mean and 90 % interval in [0, 1]; n = observations behind it."""
-
-    mean: float
-    low: float
-    high: float
-    n: float
-
-
 def clipped_accuracy(accuracy: float) -> float:
     return min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
-
-
-def clipped_mean(prior_mean: float) -> float:
-    return min(max(prior_mean, LEAST_PRIOR), MOST_PRIOR)
 
 
 class CompetenceCard(Value):
@@ -96,8 +77,9 @@ class CompetenceCard(Value):
     `outcomes_hash` pins the raw per-question outcomes, `profile_hash` the questions and their skill
     annotation. `aggregation` holds the tallies of the aggregator exam, per domain (methods
     1.4). `mean_tokens` counts generated tokens per query, `mean_latency_ms` engine time per query.
+    `graded`: scores on the profile's open questions, which are in no tally; None = nothing was scored.
     `feedback` and `feedback_skills`: the parts of `total` and `skills` that users' feedback adds (methods
-    1.5); never stored.
+    1.5), and `feedback_grades`, what it says of answers to open questions; never stored.
     """
 
     schema_version: int = CARD_SCHEMA
@@ -114,11 +96,18 @@ class CompetenceCard(Value):
     cost_per_query: float = Field(default=0.0, ge=0)
     feedback: Tally = Tally()
     feedback_skills: dict[str, Tally] = Field(default_factory=dict)
+    graded: Grades | None = None
+    feedback_grades: GradeTally = GradeTally()
 
     @cached_property
     def hash(self) -> str:
-        # Cards are older than feedback is; what it adds to skills is in `skills`.
-        left_out = {"feedback_skills"} if self.feedback.n else {"feedback", "feedback_skills"}
+        # Cards are older than feedback and grades are; what feedback adds to skills is in `skills`.
+        newer = {
+            "feedback": self.feedback.n,
+            "graded": self.graded,
+            "feedback_grades": self.feedback_grades.n,
+        }
+        left_out = {"feedback_skills", *(name for name, value in newer.items() if not value)}
         return content_hash(self.model_dump(mode="json", exclude=left_out))
 
     @property
@@ -131,7 +120,11 @@ class CompetenceCard(Value):
         judged = self.feedback_skills
         skills = {name: tally.minus(judged.get(name, Tally())) for name, tally in self.skills.items()}
         return self.replaced(
-            total=self.total.minus(self.feedback), skills=skills, feedback=Tally(), feedback_skills={}
+            total=self.total.minus(self.feedback),
+            skills=skills,
+            feedback=Tally(),
+            feedback_skills={},
+            feedback_grades=GradeTally(),
         )
 
 
@@ -152,7 +145,7 @@ def measured_version(cards: Mapping[str, CompetenceCard]) -> str:
                 card.fingerprint,
                 card.profile_hash,
                 card.outcomes_hash,
-                card.model_dump(include={"aggregation"}),
+                card.model_dump(mode="json", include={"aggregation", *(["graded"] if card.graded else [])}),
             ]
             for card in cards.values()
         )
@@ -193,20 +186,6 @@ def beta_parameters(tally: Tally, *, prior_mean: float, prior_strength: float = 
     )
 
 
-def beta_interval(a: float, b: float) -> Interval:
-    """Central 90 % interval of Beta(a, b); a, b > 0."""
-    low, high = beta_bounds(np.float64(a), np.float64(b))
-    return Interval(float(low), float(high))
-
-
-def beta_bounds(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Exact 5 % and 95 % quantiles of Beta(a, b), one by one; a, b > 0, of equal shape."""
-    # A second of import, which a child process with an engine has no use for.
-    from scipy.special import betaincinv
-
-    return betaincinv(a, b, 0.05), betaincinv(a, b, 0.95)
-
-
 def tally(outcomes: Iterable[int]) -> Tally:
     values = [int(v) for v in outcomes]
     return Tally(n_right=values.count(RIGHT), n_wrong=values.count(WRONG), n_abstain=values.count(ABSTAINED))
@@ -227,6 +206,16 @@ class Transcript:
     values: tuple[tuple[str | None, ...], ...]
     chars: npt.NDArray[np.int32]
     texts: tuple[tuple[str, ...], ...] = ()
+
+    def taken(self, columns: Sequence[int]) -> "Transcript":
+        """The transcript of some of its questions, in this order."""
+        at = list(columns)
+        return Transcript(
+            queries=tuple(self.queries[c] for c in at),
+            values=tuple(tuple(of_expert[c] for c in at) for of_expert in self.values),
+            chars=self.chars[:, at],
+            texts=tuple(tuple(of_expert[c] for c in at) for of_expert in self.texts),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,3 +250,43 @@ class Profile:
     def right(self) -> npt.NDArray[np.bool_]:
         """bool [E, Q]; abstentions and unknowns are not right."""
         return np.asarray(self.outcomes == RIGHT)
+
+    @cached_property
+    def is_open(self) -> Bools:
+        """bool [Q]; True for questions whose answers are worth a score."""
+        if self.transcript is not None:
+            return np.array([q.answer_type.is_graded for q in self.transcript.queries], dtype=bool)
+        scored = False if self.scores is None else ~np.isnan(self.scores).all(axis=0)
+        return np.asarray((self.outcomes == GRADED).any(axis=0) | scored)
+
+    @cached_property
+    def exact(self) -> "Profile | None":
+        """The part with exact answers, for what counts right and wrong; None = there is none of them."""
+        return self._only(~self.is_open)
+
+    @cached_property
+    def open(self) -> "Profile | None":
+        """The part with open questions; None = there is none of them."""
+        return self._only(self.is_open)
+
+    def _only(self, kept: Bools) -> "Profile | None":
+        """The same profile where all is kept, so that what was fitted on it is found again."""
+        if kept.all():
+            return self
+        columns = np.flatnonzero(kept).tolist()
+        return self.taken(columns) if columns else None
+
+    def taken(self, columns: Sequence[int]) -> "Profile":
+        """The profile of some of its questions, in this order."""
+        at = list(columns)
+        return Profile(
+            expert_ids=self.expert_ids,
+            query_hashes=tuple(self.query_hashes[c] for c in at),
+            texts=tuple(self.texts[c] for c in at),
+            skills=tuple(self.skills[c] for c in at),
+            domains=tuple(self.domains[c] for c in at),
+            outcomes=self.outcomes[:, at],
+            embeddings=self.embeddings[at],
+            transcript=None if self.transcript is None else self.transcript.taken(at),
+            scores=None if self.scores is None else self.scores[:, at],
+        )

@@ -10,14 +10,8 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from orchestrator.domain.cards import (
-    CompetenceCard,
-    Interval,
-    Tally,
-    beta_parameters,
-    shrunk_posterior,
-    summed,
-)
+from orchestrator.domain.cards import CompetenceCard, Tally, beta_parameters, shrunk_posterior, summed
+from orchestrator.domain.posteriors import Interval
 from orchestrator.domain.values import Value
 
 DAY_S = 86_400

@@ -1,11 +1,13 @@
 """Grades of answers to open questions: scores in [0, 1] by one source, counted so that they get intervals."""
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
 
+import numpy as np
 from pydantic import Field
 
-from orchestrator.domain.cards import Posterior, beta_interval, clipped_mean
+from orchestrator.domain.posteriors import Posterior, beta_interval, clipped_mean
 from orchestrator.domain.values import Value
 
 PRIOR_STRENGTH = 4.0
@@ -13,6 +15,9 @@ PRIOR_STRENGTH = 4.0
 
 SPREAD_STRENGTH = 20.0
 """Pseudo-observations of the spread that right-or-wrong outcomes of the same mean would have."""
+
+NO_SCORE = 0.0
+"""Score of a response that is empty or failed, whoever scores."""
 
 
 class GradeSource(StrEnum):
@@ -26,19 +31,19 @@ class GradeSource(StrEnum):
 
 
 class GradeTally(Value):
-    """Number, sum and sum of squares of scores in [0, 1]."""
+    """Number, sum and sum of squares of scores in [0, 1]; of decayed ones, `n` is no whole number."""
 
-    n: int = Field(default=0, ge=0)
+    n: float = Field(default=0, ge=0)
     total: float = Field(default=0.0, ge=0)
     squares: float = Field(default=0.0, ge=0)
 
     @property
     def mean(self) -> float:
         """In [0, 1]; 0 of no scores."""
-        return self.total / self.n if self.n else 0.0
+        return min(self.total / self.n, 1.0) if self.n else 0.0
 
     def posterior(self, prior_mean: float) -> Posterior:
-        """Mean and 90 % interval of the expected score (methods 8).
+        """Mean and 90 % interval of the expected score (methods 1.7).
 
         p = (4·m0 + sum)/(4 + n); v = (SS + 20·p(1-p))/(n + 20), SS the squared deviations from p;
         n_eff = max(n + 4, (n + 4)·p(1-p)/v); interval of Beta(p·n_eff, (1-p)·n_eff): scores that spread less
@@ -56,7 +61,75 @@ class GradeTally(Value):
         low, high = beta_interval(p * n_eff, (1 - p) * n_eff)
         return Posterior(p, low, high, self.n)
 
+    def scaled(self, factor: float) -> "GradeTally":
+        """As if each score had counted `factor` times; >= 0."""
+        return GradeTally(n=self.n * factor, total=self.total * factor, squares=self.squares * factor)
+
 
 def grade_tally(scores: Iterable[float]) -> GradeTally:
+    """The tally of scores, whatever their order."""
     values = [float(score) for score in scores]
-    return GradeTally(n=len(values), total=sum(values), squares=sum(v * v for v in values))
+    return GradeTally(n=len(values), total=math.fsum(values), squares=math.fsum(v * v for v in values))
+
+
+def summed_grades(tallies: Iterable[GradeTally]) -> GradeTally:
+    parts = tuple(tallies)
+    return GradeTally(
+        n=math.fsum(t.n for t in parts),
+        total=math.fsum(t.total for t in parts),
+        squares=math.fsum(t.squares for t in parts),
+    )
+
+
+class Lengths(Value):
+    """Lengths of answers as ln(1 + characters): mean, and the quantiles at 10, 20, 50 and 90 %."""
+
+    mean: float
+    low: float
+    fifth: float
+    median: float
+    high: float
+
+
+QUANTILES = (0.1, 0.2, 0.5, 0.9)
+_DIGITS = 6
+
+
+def log_length(n_chars: int) -> float:
+    """ln(1 + characters), >= 0."""
+    return math.log1p(n_chars)
+
+
+def lengths_of(n_chars: Iterable[int]) -> Lengths | None:
+    """Lengths of texts of so many characters; None of no texts."""
+    logs = [log_length(n) for n in n_chars]
+    if not logs:
+        return None
+    low, fifth, median, high = (round(float(q), _DIGITS) for q in np.quantile(logs, QUANTILES))
+    mean = round(math.fsum(logs) / len(logs), _DIGITS)
+    return Lengths(mean=mean, low=low, fifth=fifth, median=median, high=high)
+
+
+class Grades(Value):
+    """Grades on a card: an expert's scores on the open questions of one profile, all by one source.
+
+    Attributes:
+        judge: who gave the scores: an expert of the pool, or the name in an imported file; "" = not told.
+        n_abstain: of `total.n`, responses that were empty or failed; their score is 0.
+        n_unscored: responses that nobody scored; they count nowhere.
+        lengths: of the responses that are no abstentions; None = there are none.
+    """
+
+    source: GradeSource
+    judge: str = ""
+    total: GradeTally = GradeTally()
+    skills: dict[str, GradeTally] = Field(default_factory=dict)
+    domains: dict[str, GradeTally] = Field(default_factory=dict)
+    n_abstain: int = Field(default=0, ge=0)
+    n_unscored: int = Field(default=0, ge=0)
+    lengths: Lengths | None = None
+
+    @property
+    def posterior(self) -> Posterior:
+        """Mean grade of the expert with its 90 % interval; shrunk towards 0.5 by four observations."""
+        return self.total.posterior(0.5)

@@ -82,10 +82,11 @@ class PoolEvaluation:
         Raises:
             NotProfiledError: the pool was not profiled here.
         """
-        profile = self._profile()
+        whole = self._profile()
+        profile = None if whole is None else whole.exact
         if profile is None or not profile.texts:
             raise NotProfiledError(
-                "the pool has no profile to play on.", remedy="Run `muster profile` first."
+                "the pool has no profile of exact answers to play on.", remedy="Run `muster profile` first."
             )
         return swiss_standings(profile, seed=self._seed)
 

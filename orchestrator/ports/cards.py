@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.feedback import Feedback, FeedbackCount
+from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 
@@ -21,12 +22,37 @@ class OutcomeRow(NamedTuple):
     latency_ms: float
 
 
+class ScoreRow(NamedTuple):
+    """Score in [0, 1] of one expert's response to one open question.
+
+    Attributes:
+        judge: who gave it; "" = not told.
+        basis: hash of all that it depends on, so that one that still holds is not asked for again; "" = it
+            was given from outside.
+    """
+
+    source: GradeSource
+    judge: str
+    fingerprint: str
+    query_hash: str
+    score: float
+    basis: str = ""
+
+
 class CardStore(Protocol):
-    """Profile outcomes and competence cards, by expert fingerprint and profile hash."""
+    """Profile outcomes, scores and competence cards, by expert fingerprint and profile hash."""
 
     def known_outcomes(self, fingerprint: str, query_hashes: Sequence[str]) -> dict[str, OutcomeRow]: ...
 
     def save_outcomes(self, rows: Sequence[OutcomeRow]) -> None: ...
+
+    def known_scores(
+        self, source: GradeSource, judge: str, fingerprint: str, query_hashes: Sequence[str]
+    ) -> dict[str, ScoreRow]:
+        """Scores of one expert by one judge, by query hash."""
+
+    def save_scores(self, rows: Sequence[ScoreRow]) -> None:
+        """Store scores, all or none; one of the same source, judge, expert and question is replaced."""
 
     def save_card(self, card: CompetenceCard) -> None: ...
 

@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from orchestrator.domain.answers import Decision, SkillEvidence
-from orchestrator.domain.cards import LEAST_ACCURACY, MOST_ACCURACY, Interval, beta_bounds
+from orchestrator.domain.cards import LEAST_ACCURACY, MOST_ACCURACY
+from orchestrator.domain.posteriors import Interval, beta_bounds
 from orchestrator.domain.skills import SkillTag
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Router, RoutingInput

@@ -7,11 +7,12 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
-from orchestrator.ports.cards import OutcomeRow
+from orchestrator.ports.cards import OutcomeRow, ScoreRow
 from orchestrator.store import tables as t
-from orchestrator.store.codec import to_json
+from orchestrator.store.codec import checked_name, to_json
 from orchestrator.store.database import Database, chunked, insert_or_replace
 
 CHUNK = 500
@@ -54,6 +55,37 @@ class SqlCardStore:
         def write(conn: Connection) -> None:
             for chunk in chunked(records, CHUNK):
                 conn.execute(insert_or_replace(conn, t.outcome), chunk)
+
+        self._db.transact(write)
+
+    def known_scores(
+        self, source: GradeSource, judge: str, fingerprint: str, query_hashes: Sequence[str]
+    ) -> dict[str, ScoreRow]:
+        s = t.score.c
+        given = (s.source == source.value, s.judge == judge, s.fingerprint == fingerprint)
+        wanted = select(s.query_hash, s.score, s.basis).where(*given)
+
+        def read(conn: Connection) -> list[Row[Any]]:
+            found: list[Row[Any]] = []
+            for chunk in chunked(query_hashes, CHUNK):
+                found += conn.execute(wanted.where(s.query_hash.in_(chunk)))
+            return found
+
+        rows = self._db.fetch(read)
+        return {
+            r.query_hash: ScoreRow(source, judge, fingerprint, r.query_hash, r.score, r.basis) for r in rows
+        }
+
+    def save_scores(self, rows: Sequence[ScoreRow]) -> None:
+        # In one order everywhere, so that no two transactions wait for each other.
+        ordered = sorted(rows, key=lambda row: row[:4])
+        records = [{**row._asdict(), "source": row.source.value} for row in ordered]
+        for judge in {row.judge for row in rows}:
+            checked_name("judge", judge)
+
+        def write(conn: Connection) -> None:
+            for chunk in chunked(records, CHUNK):
+                conn.execute(insert_or_replace(conn, t.score), chunk)
 
         self._db.transact(write)
 

@@ -307,6 +307,17 @@ class OutcomeRow(StoredRow, table=True):
     payload: str = Field(sa_type=Text)
 
 
+class ScoreRow(StoredRow, table=True):
+    """A score of one expert's response to one open question: see `ports.cards.ScoreRow`."""
+
+    source: str = Field(primary_key=True, sa_type=Text)
+    judge: str = Field(primary_key=True, sa_type=Text)
+    fingerprint: str = Field(primary_key=True, sa_type=Text)
+    query_hash: str = Field(primary_key=True, sa_type=Text)
+    score: float = Field(sa_type=Double)
+    basis: str = Field(sa_type=Text)
+
+
 class CardRow(StoredRow, table=True):
     __table_args__ = (Index("ix_card_profile_hash", "profile_hash"),)
 
@@ -414,6 +425,7 @@ engine_load = METADATA.tables["engine_load"]
 device = METADATA.tables["device"]
 rate = METADATA.tables["rate"]
 outcome = METADATA.tables["outcome"]
+score = METADATA.tables["score"]
 card = METADATA.tables["card"]
 profile_set = METADATA.tables["profile_set"]
 feedback = METADATA.tables["feedback"]

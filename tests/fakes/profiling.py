@@ -7,10 +7,11 @@ from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import CallRole, Job, JobProgress, JobState, Response
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import EngineSpec, Expert, ExpertRole, Pool
+from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import NotFoundError
-from orchestrator.ports.cards import OutcomeRow
+from orchestrator.ports.cards import OutcomeRow, ScoreRow
 
 
 def make_expert(expert_id: str, *roles: ExpertRole, weights_hash: str = "w", max_tokens: int = 512) -> Expert:
@@ -44,6 +45,7 @@ class FakeCardStore:
 
     def __init__(self) -> None:
         self.outcomes: dict[tuple[str, str], OutcomeRow] = {}
+        self.scores: dict[tuple[GradeSource, str, str, str], ScoreRow] = {}
         self.saved_cards: list[CompetenceCard] = []
         self.sets: dict[str, list[tuple[Query, tuple[SkillTag, ...]]]] = {}
 
@@ -53,6 +55,15 @@ class FakeCardStore:
 
     def save_outcomes(self, rows: Sequence[OutcomeRow]) -> None:
         self.outcomes.update({(row.fingerprint, row.query_hash): row for row in rows})
+
+    def known_scores(
+        self, source: GradeSource, judge: str, fingerprint: str, query_hashes: Sequence[str]
+    ) -> dict[str, ScoreRow]:
+        found = {h: self.scores.get((source, judge, fingerprint, h)) for h in query_hashes}
+        return {h: row for h, row in found.items() if row is not None}
+
+    def save_scores(self, rows: Sequence[ScoreRow]) -> None:
+        self.scores.update({row[:4]: row for row in rows})
 
     def save_card(self, card: CompetenceCard) -> None:
         self.saved_cards.append(card)

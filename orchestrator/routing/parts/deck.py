@@ -11,16 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.domain.answers import SkillEvidence
-from orchestrator.domain.cards import (
-    LEAST_PRIOR,
-    MOST_PRIOR,
-    CompetenceCard,
-    Interval,
-    Posterior,
-    Tally,
-    deck_hash,
-    shrunk_posterior,
-)
+from orchestrator.domain.cards import CompetenceCard, Tally, deck_hash, shrunk_posterior
+from orchestrator.domain.posteriors import LEAST_PRIOR, MOST_PRIOR, Interval, Posterior
 from orchestrator.domain.skills import SkillTag
 from orchestrator.routing.parts.context import RouterContext
 

@@ -9,18 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.domain.answers import Decision, SkillEvidence
-from orchestrator.domain.cards import (
-    LEAST_PRIOR,
-    MOST_PRIOR,
-    RIGHT,
-    UNKNOWN,
-    FloatMatrix,
-    Interval,
-    Profile,
-    beta_bounds,
-    deck_hash,
-    tally,
-)
+from orchestrator.domain.cards import RIGHT, UNKNOWN, FloatMatrix, Profile, deck_hash, tally
+from orchestrator.domain.posteriors import LEAST_PRIOR, MOST_PRIOR, Interval, beta_bounds
 from orchestrator.errors import NotProfiledError, RoutingError
 from orchestrator.ports.composing import RoutingInput
 from orchestrator.routing.parts.context import RouterContext

@@ -5,8 +5,8 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from orchestrator.domain.assignments import Job
-from orchestrator.domain.cards import Interval
 from orchestrator.domain.feedback import ALL_SKILLS, Drift
+from orchestrator.domain.posteriors import Interval
 from tests.fakes.app import FakeApp
 
 FEEDBACK = "/v1/feedback"

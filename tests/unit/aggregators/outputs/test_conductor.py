@@ -6,7 +6,7 @@ from aggregators.outputs import make_aggregator
 from aggregators.outputs.conductor import Instruction, Move, read_move, strengths
 from orchestrator.domain.answers import Recruit, SkillEvidence
 from orchestrator.domain.assignments import Call, CallRole
-from orchestrator.domain.cards import Interval
+from orchestrator.domain.posteriors import Interval
 from tests.fakes.ballots import Talk, context, expert, says, state
 
 ACCURACIES = {"a": 0.8, "b": 0.6}

@@ -9,11 +9,14 @@ from orchestrator.domain.cards import (
     RIGHT,
     UNKNOWN,
     WRONG,
+    CompetenceCard,
     Tally,
-    beta_interval,
+    measured_version,
     shrunk_posterior,
     tally,
 )
+from orchestrator.domain.grades import Grades, GradeSource, grade_tally
+from orchestrator.domain.posteriors import beta_interval
 
 COUNTS = st.integers(min_value=0, max_value=500)
 
@@ -61,3 +64,31 @@ def test_more_data_of_the_same_kind_narrows_the_interval(right: int, wrong: int)
     many = shrunk_posterior(Tally(n_right=9 * (right + 1), n_wrong=9 * (wrong + 1)), prior_mean=0.5)
 
     assert many.high - many.low < few.high - few.low
+
+
+def test_a_card_without_grades_has_the_hash_that_it_always_had() -> None:
+    """Pinned before there were grades: exported decks carry it."""
+    card = CompetenceCard(
+        expert_id="a",
+        fingerprint="f",
+        profile_hash="p",
+        outcomes_hash="o",
+        total=Tally(n_right=3, n_wrong=1),
+        skills={"algebra": Tally(n_right=3, n_wrong=1)},
+    )
+    assert card.hash == "f6f6bfab03a8ff63"
+    assert card.replaced(feedback=Tally(n_right=1)).hash == "cfa13ca7c450b101"
+
+
+def test_grades_are_part_of_what_was_measured_and_what_users_say_is_not() -> None:
+    card = CompetenceCard(
+        expert_id="a", fingerprint="f", profile_hash="p", outcomes_hash="o", total=Tally(), skills={}
+    )
+    graded = card.replaced(graded=Grades(source=GradeSource.IMPORTED, total=grade_tally([0.5])))
+    again = card.replaced(graded=Grades(source=GradeSource.IMPORTED, total=grade_tally([0.6])))
+    assert len({card.hash, graded.hash, again.hash}) == 3
+    assert len({measured_version({"a": c}) for c in (card, graded, again)}) == 3
+    praised = graded.replaced(feedback_grades=grade_tally([1.0]))
+    assert praised.hash != graded.hash
+    assert measured_version({"a": praised}) == measured_version({"a": graded})
+    assert praised.without_feedback == graded
