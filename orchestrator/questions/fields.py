@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError
+from orchestrator.questions.references import plain_fields
 
 _NOT_FROM_OUTSIDE = frozenset({"after", "context", "candidates", "terms", "endpoint"})
 
@@ -17,7 +18,7 @@ def parse_query(data: Mapping[str, object]) -> Query:
         InputError: naming the first field at fault.
     """
     try:
-        return Query.model_validate(data, strict=False)
+        return Query.model_validate(plain_fields(data), strict=False)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or None

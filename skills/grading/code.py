@@ -1,19 +1,33 @@
 """Code: canonical answer = the program without comments and layout; graded by running unit tests."""
 
 import ast
+import builtins
 import re
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from orchestrator.domain.queries import Query
 from orchestrator.errors import SkillError
 from skills.grading.base import Reading, Verdict
-from skills.grading.fences import FENCE, fenced_blocks
+from skills.grading.fences import fenced_blocks, has_fence
 from skills.grading.sandbox import Sandbox
 
 MAX_CHARS = 50_000
 MAX_BLOCKS = 20
 
-_TAG = re.compile(r"\A[ \t]*(?:(?:python3?|py)[ \t]*)?\Z", re.IGNORECASE)
+_PYTHON = re.compile(r"\A(?:[{.\s]*(?:i?python|py|code)[\d.]*(?![\w+#-]).*)?\Z", re.IGNORECASE | re.DOTALL)
+_CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s?\(|`([A-Za-z_]\w*)`")
+_ALWAYS_THERE = frozenset([*dir(builtins), "__name__", "__file__", "self", "cls"])
+
+
+class Program(NamedTuple):
+    """Python source, with the names that it defines and those that it takes from elsewhere."""
+
+    source: str
+    defined: frozenset[str]
+    needed: frozenset[str]
+    defines_code: bool
 
 
 class CodeGrader:
@@ -22,16 +36,17 @@ class CodeGrader:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
-    def read(self, _query: Query, text: str, *, truncated: bool) -> Reading:
+    def read(self, query: Query, text: str, *, truncated: bool) -> Reading:
         if len(text) > MAX_CHARS:
             return Reading(None, f"longer than {MAX_CHARS} characters")
-        blocks = list(fenced_blocks(text, opens=_TAG))
-        if not blocks and (truncated or FENCE in text):
+        blocks = [block for block in fenced_blocks(text, _is_whole) if block.is_closed or not truncated]
+        if not blocks and (truncated or has_fence(text)):
             return Reading(None, "no complete code block")
-        programs = [
-            p for block in (blocks[-MAX_BLOCKS:] or [text]) if (p := normalised_program(block)) is not None
-        ]
-        return Reading(programs[-1]) if programs else Reading(None, "no Python program")
+        sources = [block.body for block in blocks if _PYTHON.match(block.tag)] if blocks else [text]
+        programs = [p for source in sources[-MAX_BLOCKS:] if (p := parsed_program(source)) is not None]
+        if not programs:
+            return Reading(None, "no Python program")
+        return Reading(chosen_program(programs, _wanted(query)))
 
     def equivalent(self, _query: Query, a: str, b: str) -> bool:
         return a == b
@@ -43,15 +58,111 @@ class CodeGrader:
         return Verdict(result.passed, result.reason)
 
 
+def chosen_program(programs: Sequence[Program], wanted: Sequence[frozenset[str]]) -> str:
+    """The program among several blocks: the last one that defines most of what is wanted, with the earlier
+    blocks that define what it needs.
+
+    Args:
+        programs: in the order of the text, not empty.
+        wanted: names that the program should define, the surest set first; what none of them defines is
+            passed over.
+    """
+    for names in wanted:
+        n_defined = [len(names & program.defined) for program in programs]
+        if max(n_defined):
+            best = max(range(len(programs)), key=lambda i: (n_defined[i], i))
+            return _with_helpers(programs, best, names)
+    defining = [i for i, program in enumerate(programs) if program.defines_code]
+    return _with_helpers(programs, defining[-1] if defining else len(programs) - 1, frozenset())
+
+
+def _with_helpers(programs: Sequence[Program], at: int, wanted: frozenset[str]) -> str:
+    """A program with those before it that define what is wanted of it or what it needs, the later first."""
+    chosen = programs[at]
+    missing = (chosen.needed | wanted) - chosen.defined
+    parts = [chosen.source]
+    for program in reversed(programs[:at]):
+        if program.defines_code and missing & program.defined and not program.defined & chosen.defined:
+            parts.insert(0, program.source)
+            missing = (missing - program.defined) | (program.needed - program.defined)
+    return "\n".join(parts)
+
+
+def _wanted(query: Query) -> list[frozenset[str]]:
+    """Names that the program is asked for: those that its tests need, else those that the question calls."""
+    tests = _tree(query.answer) if isinstance(query.answer, str) else None
+    in_tests = frozenset() if tests is None else _needed(tests) | _imported(tests)
+    called = frozenset(name for match in _CALLED.finditer(query.question) for name in match.groups() if name)
+    return [in_tests, called - _ALWAYS_THERE]
+
+
+def _is_whole(tag: str, body: str) -> bool:
+    """Of a block: that it need not go on behind its first closing fence."""
+    return _PYTHON.match(tag) is None or _tree(body) is not None
+
+
 def normalised_program(source: str) -> str | None:
     """Source without comments and layout; None when it is no Python or does nothing but name things."""
+    program = parsed_program(source)
+    return None if program is None else program.source
+
+
+def parsed_program(source: str) -> Program | None:
+    tree = _tree(source)
+    if tree is None or all(isinstance(node, ast.Expr) for node in tree.body):
+        return None
+    try:
+        plain = ast.unparse(tree)
+    except (ValueError, RecursionError, MemoryError):
+        return None
+    defines_code = any(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in tree.body
+    )
+    return Program(plain, _defined(tree), _needed(tree), defines_code)
+
+
+def _tree(source: str) -> ast.Module | None:
     try:
         # Model-written code warns about its own escapes; that is no business of the grader's log.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source.strip("\n"))
-        if all(isinstance(node, ast.Expr) for node in tree.body):
-            return None
-        return ast.unparse(tree)
+            return ast.parse(source.strip("\n"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _defined(tree: ast.Module) -> frozenset[str]:
+    """Names that a module's own lines bind, but for what it imports."""
+    return frozenset(name for node in tree.body for name in _bound(node))
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+def _imported(tree: ast.Module) -> frozenset[str]:
+    """Names that are imported from modules."""
+    froms = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return frozenset(alias.name for node in froms for alias in node.names)
+
+
+def _needed(tree: ast.Module) -> frozenset[str]:
+    """Names that are read and bound nowhere in the module."""
+    read: set[str] = set()
+    bound: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            bound.add(node.name)
+    return frozenset(read - bound - _ALWAYS_THERE)

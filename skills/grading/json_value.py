@@ -26,7 +26,7 @@ class JsonGrader:
     def read(self, _query: Query, text: str, *, truncated: bool) -> Reading:
         if len(text) > MAX_CHARS:
             return Reading(None, f"longer than {MAX_CHARS} characters")
-        fenced = fenced_blocks(text, opens=_TAG)
+        fenced = (block.body for block in fenced_blocks(text) if block.is_closed and _TAG.match(block.tag))
         found = next((v for body in fenced if (v := _first_value(body, scalars=True))), None)
         found = found or _first_value(text, scalars=not truncated)
         return Reading(found) if found else Reading(None, "no JSON value")

@@ -1,6 +1,7 @@
 import pytest
 
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
+from orchestrator.domain.queries import Query
 from orchestrator.errors import SkillError
 from skills.grading.grader import AnswerGrader
 from tests.fakes.grading import make_query, make_response
@@ -57,3 +58,64 @@ def test_a_wrong_program_carries_the_failure() -> None:
 def test_a_reference_without_tests_is_refused() -> None:
     with pytest.raises(SkillError, match="unit tests"):
         GRADER.grade(make_query("code", " "), make_response(PROGRAM))
+
+
+USAGE = "from solution import add\n\nprint(add(1, 2))"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```python\n{PROGRAM}\n```\nUse it:\n```python\n{USAGE}\n```",
+        f"```python\n{USAGE}\n```\nwith\n```python\n{PROGRAM}\n```",
+        f"```python\n{PROGRAM}\n```\n```python\nsub = 1\nx = add(1, sub)\n```",
+        f"~~~python\n{PROGRAM}\n~~~",
+        f"```python3.11\r\n{PROGRAM}\r\n```".replace("\n    ", "\r\n    "),
+        f'```py title="add.py"\n{PROGRAM}\n```',
+        f"```{{.python .numberLines}}\n{PROGRAM}\n```",
+        f"```bash\npip install x\n```\n```Python\n{PROGRAM}\n```\n```text\n3\n```",
+        "1. Like this:\n\n    ```python\n    def add(a, b):\n        return a + b\n    ```",
+        "> ```python\n> def add(a, b):\n>     return a + b\n> ```",
+        f"Sure: ```python\n{PROGRAM}\n```",
+        f"```python\n{PROGRAM}```",
+        f"```python\n{PROGRAM}",
+    ],
+)
+def test_the_block_that_defines_what_the_tests_need_is_the_program(text: str) -> None:
+    assert GRADER.read(QUERY, make_response(text)) == PROGRAM
+
+
+def test_fences_inside_of_a_docstring_do_not_end_the_block() -> None:
+    text = '```python\n"""Adds.\n\n```\nadd(1, 2)\n```\n"""\ndef add(a, b):\n    return a + b\n```'
+    value = GRADER.read(QUERY, make_response(text))
+    assert value is not None
+    assert value.endswith(PROGRAM)
+
+
+def test_without_tests_the_question_says_which_program_it_asks_for() -> None:
+    query = Query(id="q", question="Write `add(a, b)`.", answer_type="code")
+    text = f"```python\n{PROGRAM}\n```\n```python\ndef test_all():\n    assert True\n```"
+    assert GRADER.read(query, make_response(text)) == PROGRAM
+
+
+def test_without_a_name_it_is_the_last_block_that_defines_something() -> None:
+    query = Query(id="q", question="Write a sum.", answer_type="code")
+    text = f"```python\nold = 1\n```\n```python\n{PROGRAM}\n```\n```python\nx = add(1, 2)\n```"
+    assert GRADER.read(query, make_response(text)) == PROGRAM
+
+
+def test_a_program_in_several_blocks_is_put_together() -> None:
+    helper = "```python\ndef plus(a, b):\n    return a + b\n```"
+    text = f"{helper}\nand\n```python\ndef add(a, b):\n    return plus(a, b)\n```"
+    assert GRADER.grade(QUERY, make_response(text)).outcome == RIGHT
+
+
+def test_tests_that_need_two_blocks_get_both() -> None:
+    query = make_query("code", "assert add(1, 2) == 3\nassert sub(2, 1) == 1")
+    text = f"```python\n{PROGRAM}\n```\n```python\ndef sub(a, b):\n    return a - b\n```"
+    assert GRADER.grade(query, make_response(text)).outcome == RIGHT
+
+
+def test_an_earlier_version_is_no_part_of_the_program() -> None:
+    text = f"```python\ndef add(a, b):\n    return a - b\n```\nBetter:\n```python\n{PROGRAM}\n```"
+    assert GRADER.read(QUERY, make_response(text)) == PROGRAM
