@@ -30,9 +30,10 @@ import numpy as np
 from benchmarks.reporting import add_replay_set, finish, option_parser, progress
 from orchestrator.bootstrap.replay import ReplayPlan, run_replay
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
-from orchestrator.evaluation.replay.files import TEST, IntArray, ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.files import read_replay_set
 from orchestrator.evaluation.replay.results import ReplayRow
 from orchestrator.evaluation.replay.rows import PUBLISHED, Rows
+from orchestrator.evaluation.replay.sets import TEST, IntArray, ReplaySet
 from orchestrator.evaluation.replay.splits import profile_names, split
 from orchestrator.settings.schema import CompositionSettings, MusterSettings, SkillSettings
 

@@ -47,8 +47,9 @@ from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Response
 from orchestrator.domain.queries import LETTERS, Query
 from orchestrator.evaluation.comparison import ECE_BINS
-from orchestrator.evaluation.replay.files import TEST, ReplaySet, Split, read_replay_set
+from orchestrator.evaluation.replay.files import read_replay_set
 from orchestrator.evaluation.replay.rows import Rows
+from orchestrator.evaluation.replay.sets import TEST, ReplaySet, Split
 from orchestrator.evaluation.replay.splits import profile_names, split
 from orchestrator.evaluation.statistics import calibration_error
 from orchestrator.ports.composing import Outlook, SequentialAggregator

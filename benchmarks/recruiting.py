@@ -24,8 +24,9 @@ from benchmarks.reporting import add_replay_set, finish, option_parser
 from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, with_vectors
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.assignments import Job
-from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.files import read_replay_set
 from orchestrator.evaluation.replay.rows import Rows
+from orchestrator.evaluation.replay.sets import ReplaySet
 from orchestrator.evaluation.replay.splits import profile_names
 from orchestrator.routing import make_router
 from orchestrator.settings.schema import MusterSettings

@@ -1,6 +1,7 @@
 """`replay`: which composition pays, measured on recorded responses, with no model run."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,16 @@ from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
     from orchestrator.bootstrap.replay import ReplayPlan
-    from orchestrator.evaluation.replay.files import ReplaySet
+    from orchestrator.evaluation.replay.sets import ReplaySet
 
 MAX_WORKERS = 2
+
+
+class Reading(StrEnum):
+    """Source of what an expert answered."""
+
+    RECORD = "record"
+    TEXTS = "texts"
 
 
 def replay(
@@ -37,6 +45,10 @@ def replay(
     labels: Annotated[
         bool, typer.Option("--labels", help="Skills are the data set's labels: an oracle annotator.")
     ] = False,
+    read: Annotated[
+        Reading,
+        typer.Option("--read", help="Answers as recorded (where they are), or read off the texts anew."),
+    ] = Reading.RECORD,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for report.json and the pictures.")
     ] = None,
@@ -52,9 +64,13 @@ def replay(
 
     session = session_of(ctx)
     recorded = read_replay_set(folder)
-    plan = _plan(session, recorded, pool, profile, seeds, rows, verifier=verifier, labels=labels)
+    plan = _plan(
+        session, recorded, pool, profile, seeds, rows, verifier=verifier, labels=labels, reading=read
+    )
     result = run_replay(recorded, plan, workers=workers or min(MAX_WORKERS, os.cpu_count() or 1))
     report = result.report
+    if report.left_out:
+        session.remark(f"Left out, since open questions have no votes: {', '.join(report.left_out)}.")
     document = report.model_dump(mode="json")
     if out is not None:
         save_report(session, out, document, result.ground, result.trials, subtitle=report.subtitle)
@@ -71,23 +87,26 @@ def _plan(
     *,
     verifier: bool,
     labels: bool,
+    reading: Reading,
 ) -> "ReplayPlan":
     from orchestrator.bootstrap.replay import ReplayPlan
     from orchestrator.evaluation.replay.rows import choose, row_table
     from orchestrator.evaluation.replay.splits import profile_names
 
     muster, base_dir = session.muster_settings()
-    has_samples = len(recorded.samples) > 0
+    from_texts = reading is Reading.TEXTS
+    has_samples = len(recorded.samples) > 0 and not from_texts
     table = row_table(muster.compositions, verifier=verifier, has_samples=has_samples)
     wanted = [name.strip() for name in rows.split(",") if name.strip()] if rows else None
     return ReplayPlan(
         pool=pool or recorded.largest_pool,
         profile=profile or profile_names(recorded)[-1],
         seeds=_seeds(seeds),
-        rows=choose(table, wanted),
+        rows=choose(table, wanted, votes=not recorded.graded.all()),
         labels=labels,
         muster=muster,
         base_dir=base_dir,
+        from_texts=from_texts,
     )
 
 

@@ -207,7 +207,7 @@ def _draw_table(axes: "Axes", values: Floats, gains: Floats) -> None:
 
 def _calibration(auto: Trial, subtitle: str) -> "Figure":
     stated = ~np.isnan(auto.confidence)
-    confidence, right = auto.confidence[stated], auto.right[stated]
+    confidence, right = auto.confidence[stated], auto.score[stated]
     figure = new_figure(6.4, 6.8)
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     _draw_bins(axes, calibration_bins(confidence, right, bins=ECE_BINS))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,14 +21,15 @@ from orchestrator.domain.answers import NO_ANSWER
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert
-from orchestrator.domain.queries import LETTERS, Query
+from orchestrator.domain.queries import Query
 from orchestrator.errors import CompositionError
 from orchestrator.evaluation.comparison import ORACLE, Ground, Trial
-from orchestrator.evaluation.replay.files import ReplaySet
 from orchestrator.evaluation.replay.player import Played, play
+from orchestrator.evaluation.replay.readings import with_readings
 from orchestrator.evaluation.replay.recording import RECORDED, RecordedGrader, Recording, n_tokens
 from orchestrator.evaluation.replay.results import Made, ReplayReport, SeedTrials, Setting, pooled, report
 from orchestrator.evaluation.replay.rows import Rows
+from orchestrator.evaluation.replay.sets import ReplaySet
 from orchestrator.evaluation.replay.splits import split
 from orchestrator.evaluation.replay.vectors import LabelAnnotator, RecordedEmbedder
 from orchestrator.ports.cards import OutcomeRow
@@ -51,6 +53,7 @@ class ReplayPlan(NamedTuple):
     Attributes:
         profile: name of a profile set.
         labels: skills are the data set's labels, instead of being read from the text.
+        from_texts: answers are read off the texts, even where they are recorded.
         muster: the section of the configuration: how skills are read, which embedder.
         base_dir: what relative paths in it refer to.
     """
@@ -62,6 +65,7 @@ class ReplayPlan(NamedTuple):
     labels: bool = False
     muster: MusterSettings = MusterSettings()
     base_dir: Path = Path()
+    from_texts: bool = False
 
 
 class ReplayResult(NamedTuple):
@@ -89,7 +93,8 @@ def run_replay(replay: ReplaySet, plan: ReplayPlan, *, workers: int = 2) -> Repl
         MusterError: a name that does not exist, a row that cannot be replayed.
     """
     _check(replay, plan)
-    prepared = with_vectors(replay, plan.muster)
+    read = with_readings(replay, plan.pool, AnswerGrader(), anew=plan.from_texts)
+    prepared = with_vectors(read, plan.muster)
     of_workers = parts(plan, workers)
     if len(of_workers) == 1:
         found = run_parts(prepared, plan, of_workers[0])
@@ -104,7 +109,9 @@ def run_replay(replay: ReplaySet, plan: ReplayPlan, *, workers: int = 2) -> Repl
     n_profile = len(split(prepared, seed=plan.seeds[0], profile=plan.profile).profile)
     setting = Setting(plan.pool, plan.profile, plan.labels, len(recording.experts), n_profile)
     made = {name: Made(spec.router, spec.aggregator) for name, spec in plan.rows.specs.items()}
-    return ReplayResult(report(setting, plan.seeds, ground, trials, made), ground, trials)
+    return ReplayResult(
+        report(setting, plan.seeds, ground, trials, made, left_out=plan.rows.left_out), ground, trials
+    )
 
 
 def _check(replay: ReplaySet, plan: ReplayPlan) -> None:
@@ -175,7 +182,7 @@ class SeedReplay:
         confidence = [np.nan if p.answer.confidence is None else p.answer.confidence for p in played]
         return Trial(
             name,
-            np.array([is_right(p, query) for p, query in pairs]),
+            np.array([self.recording.score_of(query, p.answer) for p, query in pairs], dtype=np.float64),
             np.array([p.n_experts for p in played], dtype=np.int64),
             np.array(confidence, dtype=np.float64),
             seconds,
@@ -245,19 +252,18 @@ class SeedReplay:
         experts = self.recording.pool.experts
         rows = [self._outcomes(row, expert, columns) for row, expert in enumerate(experts)]
         cards: dict[str, CompetenceCard] = {
-            expert.id: count_card(expert, profile, {row.query_hash: row for row in of_expert})
+            expert.id: count_card(expert, profile, {row.query_hash: row for row in of_expert if row})
             for expert, of_expert in zip(experts, rows, strict=True)
         }
-        return Knowledge(
-            cards,
-            profile_of(
-                tuple(cards),
-                profile,
-                rows,
-                embeddings=self._embedder.encode([q.text for q in queries]),
-                with_texts=self.recording.has_texts,
-            ),
+        counted = profile_of(
+            tuple(cards),
+            profile,
+            rows,
+            embeddings=self._embedder.encode([q.text for q in queries]),
+            with_texts=self.recording.has_texts,
         )
+        scores = self.recording.scores
+        return Knowledge(cards, counted if scores is None else replace(counted, scores=scores[:, columns]))
 
     @cached_property
     def _distinct_columns(self) -> list[int]:
@@ -266,11 +272,14 @@ class SeedReplay:
             first.setdefault(self.recording.queries[column].content_hash, column)
         return list(first.values())
 
-    def _outcomes(self, row: int, expert: Expert, columns: Sequence[int]) -> list[OutcomeRow]:
+    def _outcomes(self, row: int, expert: Expert, columns: Sequence[int]) -> list[OutcomeRow | None]:
         return [self._outcome(row, expert, column) for column in columns]
 
-    def _outcome(self, row: int, expert: Expert, column: int) -> OutcomeRow:
+    def _outcome(self, row: int, expert: Expert, column: int) -> OutcomeRow | None:
+        """None = not measured."""
         outcome, text = self.recording.outcome(row, column), self.recording.text(row, column)
+        if outcome is None:
+            return None
         return OutcomeRow(
             fingerprint=expert.fingerprint,
             query_hash=self.recording.queries[column].content_hash,
@@ -293,14 +302,10 @@ class SeedReplay:
         return embedder_of(chosen.model, revision=chosen.revision)
 
     def _oracle(self) -> Trial:
-        """Right where any expert of the pool was; asks them all."""
-        right = self.recording.any_right(self._split.test)
-        n = len(right)
-        return Trial(ORACLE, right, np.full(n, len(self.recording.experts)), np.full(n, np.nan))
-
-
-def is_right(played: Played, query: Query) -> bool:
-    return played.answer.value is not None and LETTERS.index(played.answer.value) == query.answer
+        """The best answer of the pool to each question; asks everybody."""
+        scores = self.recording.best_scores(self._split.test)
+        n = len(scores)
+        return Trial(ORACLE, scores, np.full(n, len(self.recording.experts)), np.full(n, np.nan))
 
 
 def _by_seed(found: Sequence[SeedTrials], plan: ReplayPlan) -> list[SeedTrials]:

@@ -116,8 +116,9 @@ class BenchReport(Value):
 
     def _trial(self, row: CompositionResult) -> Trial:
         confidence = [np.nan if c is None else c for c in self.confidence[row.name]]
-        right, calls = np.array(self.right[row.name]), np.array(self.calls[row.name])
-        return Trial(row.name, right, calls, np.array(confidence, dtype=np.float64), row.seconds or 0.0)
+        score = np.array(self.right[row.name], dtype=np.float64)
+        calls = np.array(self.calls[row.name])
+        return Trial(row.name, score, calls, np.array(confidence, dtype=np.float64), row.seconds or 0.0)
 
     def subset(self, keep: Sequence[bool]) -> dict[str, Estimate]:
         """Accuracy per composition on the queries where `keep` is true."""

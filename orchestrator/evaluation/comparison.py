@@ -16,7 +16,6 @@ from orchestrator.evaluation.statistics import Estimate, calibration_error, clus
 AUTO, BEST_SINGLE, ORACLE = "auto", "best_single", "oracle"
 ECE_BINS = 15
 
-Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -39,21 +38,21 @@ class Trial(NamedTuple):
     """Results of one method; [N] in the order of its ground.
 
     Attributes:
-        right: an abstention is not right.
+        score: in [0, 1]; 1 = right, 0 = wrong or silent, of an open question what the answer was graded.
         calls: different experts asked.
         confidence: in [0, 1]; nan where the method gave none.
         seconds: per round, what building the method and running it took.
     """
 
     name: str
-    right: Bools
+    score: Floats
     calls: Ints
     confidence: Floats
     seconds: float = 0.0
 
 
 class Difference(Value):
-    """Accuracy of `a` minus that of `b` on the same queries, with its paired 95 % interval."""
+    """Mean score of `a` minus that of `b` on the same queries, with its paired 95 % interval."""
 
     a: str
     b: str
@@ -70,7 +69,7 @@ class Difference(Value):
 
 
 class Summary(NamedTuple):
-    """Accuracy in [0, 1] with its 95 % interval over questions; `sd` over rounds (0 for one);
+    """Accuracy (mean score) in [0, 1] with its 95 % interval over questions; `sd` over rounds (0 for one);
     `ece`: expected calibration error of the confidences, None where a method gives none."""
 
     name: str
@@ -82,22 +81,22 @@ class Summary(NamedTuple):
 
 
 def summarise(trial: Trial, ground: Ground) -> Summary:
-    rounds = tuple(float(trial.right[ground.round == r].mean()) for r in np.unique(ground.round))
+    rounds = tuple(float(trial.score[ground.round == r].mean()) for r in np.unique(ground.round))
     stated = ~np.isnan(trial.confidence)
     return Summary(
         name=trial.name,
-        accuracy=clustered_mean(trial.right, ground.question),
+        accuracy=clustered_mean(trial.score, ground.question),
         sd=float(np.std(rounds, ddof=1)) if len(rounds) > 1 else 0.0,
         per_round=rounds,
         calls=float(trial.calls.mean()),
-        ece=calibration_error(trial.confidence[stated], trial.right[stated], bins=ECE_BINS)
+        ece=calibration_error(trial.confidence[stated], trial.score[stated], bins=ECE_BINS)
         if stated.any()
         else None,
     )
 
 
 def difference(a: Trial, b: Trial, ground: Ground) -> Difference:
-    gain = a.right.astype(np.float64) - b.right.astype(np.float64)
+    gain = a.score.astype(np.float64) - b.score.astype(np.float64)
     value, low, high = clustered_mean(gain, ground.question)
     return Difference(a=a.name, b=b.name, difference=value, ci95=(low, high))
 
@@ -124,7 +123,7 @@ def by_domain(trials: Sequence[Trial], ground: Ground) -> dict[str, dict[str, fl
     """domain -> method -> accuracy; domains in order of their names, "" left out."""
     labels = np.array(ground.domain)
     return {
-        str(domain): {trial.name: float(trial.right[labels == domain].mean()) for trial in trials}
+        str(domain): {trial.name: float(trial.score[labels == domain].mean()) for trial in trials}
         for domain in np.unique(labels)
         if domain
     }

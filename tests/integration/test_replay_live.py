@@ -14,8 +14,9 @@ from orchestrator.domain.answers import NOT_SURE, Answer
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import InputError
-from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.files import read_replay_set
 from orchestrator.evaluation.replay.rows import Rows, choose, row_table
+from orchestrator.evaluation.replay.sets import ReplaySet
 from orchestrator.evaluation.replay.writing import write_replay_set as write_profile
 from orchestrator.settings.load import load_settings
 from orchestrator.settings.schema import CompositionSettings

@@ -6,30 +6,38 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.domain.answers import Usage
+from orchestrator.domain.answers import Answer, FinishReason, Usage
 from orchestrator.domain.assignments import Call, CallRole, Response
 from orchestrator.domain.cards import ABSTAINED as OUTCOME_ABSTAINED
-from orchestrator.domain.cards import RIGHT, WRONG
+from orchestrator.domain.cards import GRADED, RIGHT, WRONG, FloatMatrix
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, Pool
-from orchestrator.domain.queries import CHARS_PER_TOKEN, LETTERS, Query, rough_tokens
+from orchestrator.domain.queries import CHARS_PER_TOKEN, AnswerType, Query, rough_tokens
 from orchestrator.errors import UnsupportedError
-from orchestrator.evaluation.replay.files import ABSTAINED, IntArray, RecordedExpert, ReplaySet
+from orchestrator.evaluation.replay.sets import ABSTAINED, IntArray, RecordedExpert, ReplaySet
 from orchestrator.ports.skills import Grade, Grader
 
 RECORDED = "recorded"
 """Backend named by the engines of a replayed pool; nothing ever loads one."""
 
 SILENCE = "No answer."
+NOT_KEPT = "(These words were not recorded.)"
+"""Text of an open answer of which only the score is known."""
+
+NOT_RECORDED = "not_recorded"
+"""Error code of a response that nobody knows: the expert could not be asked."""
+
+Floats = npt.NDArray[np.float64]
 
 
 class Recording:
     """Responses of the experts of one pool.
 
-    A response's text is the recorded one, or a sentence that states the option (`The answer is (C).`),
+    A response's text is the recorded one, or a sentence that states the value (`The answer is (C).`),
     right-aligned to the recorded number of characters: a text is as long as it was, whatever of it was
-    kept. A text shorter than the sentence states the option more briefly.
+    kept. A text shorter than the sentence states the value more briefly.
 
     Args:
+        replay: every question of which has its values, or is open.
         pool: name of a pool of the set.
     """
 
@@ -37,10 +45,15 @@ class Recording:
         rows = replay.rows(pool)
         self.queries = replay.queries
         self.experts = tuple(replay.experts[row] for row in rows)
+        self._values = replay.values
+        self._right = replay.right
+        self._graded = replay.graded
         self._pred = replay.pred[rows].tolist()
         self._samples = replay.samples[:, rows].tolist()
+        self._measured = replay.measured[rows].tolist()
         self._chars = replay.chars[rows].tolist()
         self._texts = [replay.texts.get(row) for row in rows]
+        self.scores: FloatMatrix | None = None if replay.scores is None else replay.scores[rows]
         self._row = {expert.id: row for row, expert in enumerate(self.experts)}
 
     @cached_property
@@ -62,28 +75,83 @@ class Recording:
         """Answers recorded of each expert on each question."""
         return 1 + len(self._samples)
 
-    def any_right(self, columns: IntArray) -> npt.NDArray[np.bool_]:
-        """True where any expert was right, per column."""
-        answers = np.array([self.queries[c].answer for c in columns.tolist()])
-        return np.asarray((np.array(self._pred)[:, columns] == answers).any(axis=0))
+    def best_scores(self, columns: IntArray) -> Floats:
+        """Score of the best response of any expert, per column."""
+        rows = range(len(self.experts))
+        return np.array([max(self.score(row, c) for row in rows) for c in columns.tolist()])
+
+    def score(self, row: int, column: int) -> float:
+        """Score of a response in [0, 1]: 1 = right, 0 = wrong, silent or not known; of an open question as it
+        was graded."""
+        if not self._measured[row][column]:
+            return 0.0
+        if self.scores is not None and self._graded[column]:
+            return float(self.scores[row, column])
+        return float(self._pred[row][column] in self._right[column])
+
+    def score_of(self, query: Query, answer: Answer) -> float:
+        """Score of an answer.
+
+        Raises:
+            UnsupportedError: an answer to an open question that is no expert's own words.
+        """
+        column = self.column[query.id]
+        if not self._graded[column]:
+            return float(self._is_right(column, answer.value))
+        if answer.error_code is not None:
+            return 0.0
+        row = self._row.get(answer.answered_by or "")
+        if row is None:
+            raise UnsupportedError(
+                f"the answer to open question '{query.id}' was composed: nobody has graded it.",
+                remedy="Replay a composition that hands on one expert's words.",
+            )
+        return self.score(row, column)
+
+    def _is_right(self, column: int, value: str | None) -> bool:
+        values = self._values[column] or ()
+        return value in values and values.index(value) in self._right[column]
 
     def value(self, row: int, column: int, sample_ix: int = 0) -> str | None:
-        """Letter of the option chosen; None = no answer. Samples that were not recorded repeat."""
-        pred = self._pred
+        """Canonical answer (choice: the letter; open: its words); None = no answer, or not known. Samples
+        that were not recorded repeat."""
+        if not self._measured[row][column]:
+            return None
+        if self._graded[column]:
+            return self.text(row, column).strip() or None
+        return self._indexed(row, column, sample_ix)
+
+    def _indexed(self, row: int, column: int, sample_ix: int) -> str | None:
+        pred, values = self._pred, self._values[column]
         if sample_ix and self._samples:
             pred = self._samples[(sample_ix - 1) % len(self._samples)]
-        return None if pred[row][column] == ABSTAINED else LETTERS[pred[row][column]]
+        return None if values is None or pred[row][column] == ABSTAINED else values[pred[row][column]]
+
+    def are_values(self, query: Query, *answers: str) -> bool:
+        """True if all of them are values of the record: equal where they are the same, and only there."""
+        column = self.column.get(query.id)
+        values = None if column is None else self._values[column]
+        return values is not None and all(answer in values for answer in answers)
 
     def text(self, row: int, column: int, sample_ix: int = 0) -> str:
         n_chars, texts = self._chars[row][column], self._texts[row]
-        recorded = texts[column] if texts is not None and not sample_ix else None
-        return spelled_out(self.value(row, column, sample_ix), n_chars, recorded)
+        kept = None if texts is None else texts[column]
+        if self._graded[column]:
+            return (NOT_KEPT if kept is None else kept).rjust(n_chars)
+        value = self._indexed(row, column, sample_ix)
+        is_letter = self.queries[column].answer_type is AnswerType.CHOICE
+        return spelled_out(value, n_chars, None if sample_ix else kept, is_letter=is_letter)
 
-    def outcome(self, row: int, column: int) -> Grade:
-        value = self.value(row, column)
+    def outcome(self, row: int, column: int, sample_ix: int = 0) -> Grade | None:
+        """The grade of a response; None = not measured."""
+        if not self._measured[row][column]:
+            return None
+        value = self.value(row, column, sample_ix)
         if value is None:
             return Grade(OUTCOME_ABSTAINED, None, "no answer was recorded")
-        return Grade(RIGHT if LETTERS.index(value) == self.queries[column].answer else WRONG, value)
+        if self._graded[column]:
+            return Grade(GRADED, value)
+        return Grade(RIGHT if self._is_right(column, value) else WRONG, value)
 
     def respond(self, call: Call, query: Query, *, stage: int) -> Response:
         """The response that a call would have brought back.
@@ -96,7 +164,18 @@ class Recording:
                 f"a recorded pool cannot {call.role}: only experts' answers were recorded.",
                 remedy="Replay a composition whose annotator and aggregator ask no model.",
             )
-        text = self.text(self._row[call.expert_id], self.column[query.id], call.sample_ix)
+        row, column = self._row[call.expert_id], self.column[query.id]
+        if not self._measured[row][column]:
+            return Response(
+                expert_id=call.expert_id,
+                role=call.role,
+                stage=stage,
+                sample_ix=call.sample_ix,
+                finish_reason=FinishReason.ERROR,
+                error_code=NOT_RECORDED,
+                error="this response was not recorded",
+            )
+        text = self.text(row, column, call.sample_ix)
         return Response(
             expert_id=call.expert_id,
             role=call.role,
@@ -109,12 +188,15 @@ class Recording:
     def reads(self, query: Query, response: Response) -> bool:
         """True if a response is one of this recording."""
         row, column = self._row.get(response.expert_id), self.column.get(query.id)
-        if row is None or column is None or response.role is not CallRole.EXPERT:
+        if row is None or column is None or response.role is not CallRole.EXPERT or response.failed:
             return False
         return response.text == self.text(row, column, response.sample_ix)
 
-    def value_of(self, query: Query, response: Response) -> str | None:
-        return self.value(self._row[response.expert_id], self.column[query.id], response.sample_ix)
+    def grade_of(self, query: Query, response: Response) -> Grade:
+        """The grade of a response of this recording."""
+        grade = self.outcome(self._row[response.expert_id], self.column[query.id], response.sample_ix)
+        assert grade is not None, "what is not measured has no response"
+        return grade
 
 
 class RecordedGrader:
@@ -129,31 +211,33 @@ class RecordedGrader:
 
     def read(self, query: Query, response: Response) -> str | None:
         if self._recording.reads(query, response):
-            return self._recording.value_of(query, response)
+            return self._recording.grade_of(query, response).value
         return self._inner.read(query, response)
 
     def equivalent(self, query: Query, a: str, b: str) -> bool:
+        if self._recording.are_values(query, a, b):
+            return a == b
         return self._inner.equivalent(query, a, b)
 
     def grade(self, query: Query, response: Response) -> Grade:
-        if not self._recording.reads(query, response):
-            return self._inner.grade(query, response)
-        value = self._recording.value_of(query, response)
-        if value is None:
-            return Grade(OUTCOME_ABSTAINED, None, "no answer was recorded")
-        return Grade(RIGHT if LETTERS.index(value) == query.answer else WRONG, value)
+        if self._recording.reads(query, response):
+            return self._recording.grade_of(query, response)
+        return self._inner.grade(query, response)
 
 
-def spelled_out(value: str | None, n_chars: int, recorded: str | None = None) -> str:
+def spelled_out(
+    value: str | None, n_chars: int, recorded: str | None = None, *, is_letter: bool = True
+) -> str:
     """A response's text of at least `n_chars` characters, or the shortest one that states `value`.
 
     `("C", 20, None)` -> `"  The answer is (C)."`; `("C", 2, None)` -> `" C"`.
     """
     if recorded is not None:
         return recorded.rjust(n_chars)
-    forms: Sequence[str] = (
-        (SILENCE, "") if value is None else (f"The answer is ({value}).", f"({value})", value)
-    )
+    forms: Sequence[str] = (SILENCE, "")
+    if value is not None:
+        letter = (f"The answer is ({value}).", f"({value})", value)
+        forms = letter if is_letter else (f"The answer is {value}.", value)
     return next((form for form in forms if len(form) <= n_chars), forms[-1]).rjust(n_chars)
 
 

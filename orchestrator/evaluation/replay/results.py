@@ -18,7 +18,7 @@ from orchestrator.evaluation.comparison import (
     summarise,
     verdict,
 )
-from orchestrator.evaluation.replay.files import ReplaySet
+from orchestrator.evaluation.replay.sets import ReplaySet
 
 
 class SeedTrials(NamedTuple):
@@ -30,7 +30,8 @@ class SeedTrials(NamedTuple):
 
 
 class ReplayRow(Value):
-    """One composition. Accuracies and their differences in %; calls per question = different experts asked.
+    """One composition. Accuracies and their differences in %, of open questions the mean score; calls per
+    question = different experts asked.
 
     Attributes:
         accuracy: mean over the seeds; `sd` over the seeds; `accuracies`: per seed.
@@ -59,6 +60,7 @@ class ReplayReport(Value):
     Attributes:
         annotation: "text", or "labels" where skills are the data set's labels (an oracle).
         domains: domain -> row -> accuracy in %.
+        left_out: rows that need votes, where every question is open.
     """
 
     verdict: str
@@ -71,6 +73,7 @@ class ReplayReport(Value):
     n_test: int
     rows: tuple[ReplayRow, ...]
     domains: dict[str, dict[str, float]]
+    left_out: tuple[str, ...] = ()
 
     @property
     def subtitle(self) -> str:
@@ -115,7 +118,7 @@ def pooled(replay: ReplaySet, of_seeds: Sequence[SeedTrials]) -> tuple[Ground, t
 def _joined(trials: Sequence[Trial]) -> Trial:
     return Trial(
         trials[0].name,
-        np.concatenate([t.right for t in trials]),
+        np.concatenate([t.score for t in trials]),
         np.concatenate([t.calls for t in trials]),
         np.concatenate([t.confidence for t in trials]),
         sum(t.seconds for t in trials) / len(trials),
@@ -128,6 +131,8 @@ def report(
     ground: Ground,
     trials: Sequence[Trial],
     made: dict[str, Made],
+    *,
+    left_out: tuple[str, ...] = (),
 ) -> ReplayReport:
     by_name = {trial.name: trial for trial in trials}
     domains = by_domain(trials, ground)
@@ -142,6 +147,7 @@ def report(
         n_test=len(ground.question) // len(seeds),
         rows=tuple(_row(t, ground, by_name.get(AUTO), made.get(t.name, Made("", ""))) for t in trials),
         domains={d: {name: _percent(a) for name, a in of.items()} for d, of in domains.items()},
+        left_out=left_out,
     )
 
 

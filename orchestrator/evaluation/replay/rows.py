@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
-from orchestrator.errors import ConfigError, UnknownNameError
+from orchestrator.errors import ConfigError, InputError, UnknownNameError
 from orchestrator.evaluation.comparison import AUTO, ORACLE
 from orchestrator.routing import ROUTERS
 from orchestrator.settings.schema import CompositionSettings
@@ -52,6 +52,9 @@ _ALL_AT_ONCE: Mapping[str, dict[str, JsonValue]] = {"posterior": {"k": 3, "first
 """Options of routers that by default hold experts in reserve, which a plain vote would never ask."""
 
 
+_NO_VOTE = frozenset({"first"})
+"""Aggregators that hand on one response, and so need no answers that can be counted."""
+
 EVERY = "all"
 _ALWAYS = frozenset({"posterior_majority"})
 
@@ -63,10 +66,16 @@ def _pairs() -> frozenset[str]:
 
 
 class Rows(NamedTuple):
-    """`names`: in the order of the report, `oracle` last if it is wanted; `specs`: what the others are."""
+    """
+    Attributes:
+        names: in the order of the report, `oracle` last if it is wanted.
+        specs: what the others are.
+        left_out: rows of the table that need votes, where no question has any.
+    """
 
     names: tuple[str, ...]
     specs: Mapping[str, CompositionSettings]
+    left_out: tuple[str, ...] = ()
 
 
 def row_table(
@@ -93,22 +102,44 @@ def row_table(
     return {**table, **own}
 
 
-def choose(table: Mapping[str, CompositionSettings], wanted: Sequence[str] | None) -> Rows:
-    """`wanted`: None = the compositions to choose between, the user's own among them; `all` = also every
-    router with every vote.
+def choose(
+    table: Mapping[str, CompositionSettings], wanted: Sequence[str] | None, *, votes: bool = True
+) -> Rows:
+    """Rows by name.
+
+    Args:
+        wanted: None = the compositions to choose between, the user's own among them; `all` = also every
+            router with every vote.
+        votes: False where every question is open: rows that need votes are left out, and refused by name.
 
     Raises:
         UnknownNameError: a row that is not in the table.
+        InputError: a row that needs votes where there are none.
     """
     every = (*table, ORACLE)
     pairs = _pairs()
     names = tuple(dict.fromkeys(wanted)) if wanted else tuple(name for name in every if name not in pairs)
+    by_name = bool(wanted) and names != (EVERY,)
     if names == (EVERY,):
         names = every
     for name in names:
         if name != ORACLE and name not in table:
             raise UnknownNameError("row", name, [*table, ORACLE], param="rows")
-    return Rows(names, {name: table[name] for name in names if name != ORACLE})
+    voting = (name for name in names if name != ORACLE and _needs_votes(name, table[name]))
+    lost = () if votes else tuple(voting)
+    if lost and by_name:
+        raise InputError(
+            f"row '{lost[0]}' votes, and every question of this set is open: their answers have no votes.",
+            param="rows",
+            remedy="Leave it out.",
+        )
+    kept = tuple(name for name in names if name not in lost)
+    return Rows(kept, {name: table[name] for name in kept if name != ORACLE}, lost)
+
+
+def _needs_votes(name: str, spec: CompositionSettings) -> bool:
+    """`auto` has a rule of its own for open questions."""
+    return name != AUTO and spec.aggregator not in _NO_VOTE
 
 
 def _default(router: str, aggregator: str) -> CompositionSettings:

@@ -8,7 +8,7 @@ import numpy as np
 
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, UnknownNameError
-from orchestrator.evaluation.replay.files import TEST, IntArray, ReplaySet, Split
+from orchestrator.evaluation.replay.sets import TEST, IntArray, ReplaySet, Split
 
 PROFILE = "profile"
 PROFILE_SHARE = 0.3

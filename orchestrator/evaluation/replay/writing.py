@@ -12,7 +12,7 @@ from orchestrator.domain.cards import RIGHT, UNKNOWN, Profile, Transcript
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import LETTERS, AnswerType, Query
 from orchestrator.errors import InputError
-from orchestrator.evaluation.replay.files import ABSTAINED, EMBEDDINGS, EXPERTS, QUESTIONS, RESPONSES
+from orchestrator.evaluation.replay.sets import ABSTAINED, EMBEDDINGS, EXPERTS, QUESTIONS, RESPONSES
 
 RECORDED_TEXTS = "texts_all.jsonl.xz"
 

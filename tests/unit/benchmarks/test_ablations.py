@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import ablations
 from benchmarks.ablations import Variant, least_alike, run, spec, with_nested_profiles, with_sub_pools
-from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.files import read_replay_set
+from orchestrator.evaluation.replay.sets import ReplaySet
 from orchestrator.settings.schema import CompositionSettings
 from tests.fakes.replay_sets import write_replay_set
 

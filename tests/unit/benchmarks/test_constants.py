@@ -23,7 +23,8 @@ from benchmarks.constants import (
 )
 from orchestrator.bootstrap.replay import with_vectors
 from orchestrator.compositions.waves import WaveOptions
-from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.files import read_replay_set
+from orchestrator.evaluation.replay.sets import ReplaySet
 from orchestrator.ports.composing import Outlook
 from orchestrator.settings.schema import MusterSettings
 from tests.fakes.replay_sets import write_replay_set

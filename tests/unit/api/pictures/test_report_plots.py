@@ -47,7 +47,12 @@ def trials(n: int = 60) -> tuple[Ground, list[Trial]]:
     nothing = np.full(n, np.nan)
     names = {"auto": 3, "best_single": 1, "knn": 3, "majority_all": 9, "oracle": 9}
     return ground, [
-        Trial(name, rng.random(n) < 0.5, np.full(n, calls), rng.random(n) if name == "auto" else nothing)
+        Trial(
+            name,
+            (rng.random(n) < 0.5).astype(np.float64),
+            np.full(n, calls),
+            rng.random(n) if name == "auto" else nothing,
+        )
         for name, calls in names.items()
     ]
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, parts, run_replay, with_vectors
 from orchestrator.compositions.calls import error_answer
 from orchestrator.errors import CompositionError, UnsupportedError
-from orchestrator.evaluation.replay.files import ReplaySet, read_replay_set
+from orchestrator.evaluation.replay.files import read_replay_set
 from orchestrator.evaluation.replay.player import Played
 from orchestrator.evaluation.replay.rows import Rows, choose, row_table
+from orchestrator.evaluation.replay.sets import ReplaySet
 from orchestrator.settings.schema import EmbedderSettings, MusterSettings, SkillSettings
 from tests.fakes.replay_sets import write_replay_set
 
@@ -47,7 +48,7 @@ def test_the_oracle_is_right_where_anybody_is(replay: ReplaySet) -> None:
     result = run_replay(replay, plan("oracle", seeds=(0,)), workers=1)
     test = replay.splits["seed0"]["test"]
     answers = np.array([replay.queries[c].answer for c in test])
-    assert np.array_equal(result.trials[0].right, (replay.pred[:, test] == answers).any(axis=0))
+    assert np.array_equal(result.trials[0].score, (replay.pred[:, test] == answers).any(axis=0))
 
 
 def test_calls_count_different_experts(replay: ReplaySet) -> None:
@@ -67,13 +68,13 @@ def test_every_stock_row_can_be_replayed(replay: ReplaySet) -> None:
 
 def test_a_replay_repeats(replay: ReplaySet) -> None:
     first, again = (run_replay(replay, plan("symbolic_paper", "cluster"), workers=1) for _ in range(2))
-    assert all(np.array_equal(a.right, b.right) for a, b in zip(first.trials, again.trials, strict=True))
+    assert all(np.array_equal(a.score, b.score) for a, b in zip(first.trials, again.trials, strict=True))
 
 
 def test_more_workers_change_nothing(replay: ReplaySet) -> None:
     few = plan("knn_majority", "best_single", seeds=(0,))
     alone, shared = (run_replay(replay, few, workers=n) for n in (1, 2))
-    assert [t.right.tolist() for t in alone.trials] == [t.right.tolist() for t in shared.trials]
+    assert [t.score.tolist() for t in alone.trials] == [t.score.tolist() for t in shared.trials]
 
 
 @given(

@@ -27,7 +27,7 @@ GROUND = Ground(np.array([0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1]), ("a"
 
 def trial(name: str, right: list[int], confidence: list[float] | None = None, calls: int = 3) -> Trial:
     stated = np.array(confidence if confidence is not None else [np.nan] * len(right))
-    return Trial(name, np.array(right, dtype=bool), np.full(len(right), calls), stated)
+    return Trial(name, np.array(right, dtype=np.float64), np.full(len(right), calls), stated)
 
 
 def gain(name: str, value: float, low: float, high: float) -> Difference:

@@ -85,7 +85,6 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     [
         ({"answer": None}, "line 3: has no reference answer"),
         ({"answer": 9}, "line 3: answer of a choice is an option index 0..3"),
-        ({"answer_type": "number", "options": []}, "line 3: answer_type 'number': only choices"),
         ({"id": "q0"}, "line 3: id 'q0' stands on line 1 already"),
         ({"id": None}, "line 3: has no id"),
         ({"options": ["one"]}, "line 3: a choice needs 2 to 26 options"),
