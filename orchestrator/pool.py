@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import JsonValue, SecretStr
 
-from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool
+from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool, ThoughtMarks
 from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError
@@ -266,6 +266,7 @@ def _engine_spec(member: Member, base: str, remote: Container[str], places: dict
         chat_template=options.chat_template,
         options=options.options,
         members=places,
+        reasoning=options.reasoning and ThoughtMarks(**options.reasoning.model_dump()),
     )
 
 

@@ -26,6 +26,13 @@ LONGEST_CONTEXT = 10_000_000
 """Tokens."""
 
 
+class ThoughtMarks(Value):
+    """Texts around what a model thinks, such as `<think>` and `</think>`."""
+
+    open: str = Field(min_length=1, max_length=64)
+    close: str = Field(min_length=1, max_length=64)
+
+
 class EngineSpec(Value):
     """Base weights and how to load them; experts with equal specs share one engine.
 
@@ -38,6 +45,7 @@ class EngineSpec(Value):
         memory_gib: device memory the resident engine takes; None = unknown.
         options: what only this backend understands, validated by it.
         members: where further weights lie that the options name, by their names there.
+        reasoning: marks around thoughts; None = those that its tokenizer or chat template shows.
     """
 
     id: str
@@ -51,6 +59,7 @@ class EngineSpec(Value):
     chat_template: str | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
     members: dict[str, str] = Field(default_factory=dict)
+    reasoning: ThoughtMarks | None = None
 
 
 class Expert(Value):
@@ -100,6 +109,8 @@ def _serving(engine: EngineSpec) -> dict[str, JsonValue]:
     """Options of an engine that decide what it writes. Names of further weights count by their order only:
     what they are is in the identity of the weights."""
     fields = engine.model_dump(exclude={"id", "model", "memory_gib", "tensor_parallel_size", "members"})
+    if engine.reasoning is None:  # as before there was such an option
+        del fields["reasoning"]
     numbers = {name: number for number, name in enumerate(engine.members)}
     return {**fields, "options": _numbered(engine.options, numbers)} if numbers else fields
 

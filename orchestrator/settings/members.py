@@ -49,6 +49,15 @@ class LitellmParams(Section):
         return value
 
 
+class ReasoningMarks(Section):
+    """`reasoning` of a member: marks around what its model thinks."""
+
+    open: str = Field(min_length=1, max_length=64)
+    """Text that begins a thought, such as `<think>`."""
+    close: str = Field(min_length=1, max_length=64)
+    """Text that ends it, such as `</think>`."""
+
+
 class MemberOptions(Section):
     """`model_info.muster`: how Muster runs this member of the pool.
 
@@ -82,6 +91,9 @@ class MemberOptions(Section):
     """Longest prompt plus response, in tokens. Default of `server` and `remote`: left to the server."""
     chat_template: str | None = None
     """Jinja text in place of the tokenizer's own template."""
+    reasoning: ReasoningMarks | None = None
+    """Marks around the model's thoughts, which are told apart from its answer (docs/chat.md). None = those
+    that its tokenizer or chat template shows, or as its server tells them apart."""
     revision: str | None = Field(default=None, min_length=1)
     """Commit, tag or branch of a hub id, which needs one; a branch moves, and the expert with it."""
     options: dict[str, JsonValue] = Field(default_factory=dict)

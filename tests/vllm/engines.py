@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from orchestrator.domain.assignments import Sampling
-from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.experts import EngineSpec, ThoughtMarks
 from orchestrator.domain.queries import Message
 from orchestrator.domain.terms import StructuredOutput
 from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
@@ -20,7 +20,12 @@ FOREVER = 400
 
 
 def spec(
-    model: str | Path, *, backend: str = "vllm", template: str | None = None, **options: JsonValue
+    model: str | Path,
+    *,
+    backend: str = "vllm",
+    template: str | None = None,
+    marks: ThoughtMarks | None = None,
+    **options: JsonValue,
 ) -> EngineSpec:
     """`model` is a zoo member or a folder."""
     sizes: dict[str, JsonValue] = {"kv_cache_gib": 0.25} if backend == "vllm" else {}
@@ -32,6 +37,7 @@ def spec(
         dtype="float32",
         max_model_len=512,
         chat_template=template,
+        reasoning=marks,
         options={"threads": 1, **sizes, **options},
     )
 

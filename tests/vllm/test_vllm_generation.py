@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.experts import ThoughtMarks
 from orchestrator.domain.terms import StructuredOutput
 from orchestrator.ports.engines import Failed, Finished, Tokens
 from tests.vllm.engines import (
@@ -53,6 +54,17 @@ def test_pieces_of_a_streamed_text_make_up_the_text(engine: HostedEngine) -> Non
     assert isinstance(last, Finished)
     assert len(pieces) > 1
     assert "".join(piece.text for piece in pieces if isinstance(piece, Tokens)) == last.text == "ybognx"
+
+
+def test_thoughts_between_marks_are_told_apart_also_in_a_stream(backend: HostedBackend) -> None:
+    """It writes "ybognx": a thought that `y` opens and `o` closes."""
+    engine = backend.load(spec("reverse", marks=ThoughtMarks(open="y", close="o")), ())
+    engine.submit(ask("q", priority=INTERACTIVE))
+    *pieces, last = events(engine)
+    engine.close()
+    assert isinstance(last, Finished)
+    assert (last.text, last.reasoning) == ("gnx", "b")
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Tokens)) == "gnx"
 
 
 def test_logprobs_are_those_of_the_model(engine: HostedEngine) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.experts import EngineSpec, ThoughtMarks
 from orchestrator.domain.features import NO_FEATURES
 from orchestrator.errors import EngineLoadError
 from orchestrator.ports.engines import Engine
@@ -66,7 +66,7 @@ def load_in_process(
     tokenizers = tokenizers_of(members)
     size = compare_vocabularies(spec, tokenizers)
     lanes, places = arrange(members, adapters)
-    prompters = prompters_of(lanes, tokenizers)
+    prompters = prompters_of(lanes, tokenizers, spec.reasoning)
     loaded = _load(spec, lanes, tokenizers, device_of(options.device), size=size)
     n_params = sum(one.model.num_parameters() for one in loaded.values())
     threads = threads_for(options.threads, n_params=n_params, own=own_threads(TORCH))
@@ -94,10 +94,14 @@ def load_in_process(
     )
 
 
-def prompters_of(lanes: Sequence[LanePlan], tokenizers: Tokenizers) -> list[MemberTexts]:
-    """Writers of each sequence's prompt, in their order."""
+def prompters_of(
+    lanes: Sequence[LanePlan], tokenizers: Tokenizers, marks: ThoughtMarks | None
+) -> list[MemberTexts]:
+    """Writers of each sequence's prompt, in their order. Args: marks: around the fusion's thoughts."""
     return [
-        MemberTexts(Texts(tokenizers[lane.weights], template=key.chat_template), key.system_prompt)
+        MemberTexts(
+            Texts(tokenizers[lane.weights], template=key.chat_template, marks=marks), key.system_prompt
+        )
         for lane in lanes
         for key in lane.sequences
     ]

@@ -111,7 +111,7 @@ class RemoteBackend:
         return RemoteEngine(
             spec.id,
             endpoint,
-            call_policy(options, access),
+            call_policy(options, access, spec.reasoning),
             max_model_len=spec.max_model_len,
             adapters=adapters,
             loop=_litellm_loop(),

@@ -83,7 +83,7 @@ class ServerBackend:
             return RemoteEngine(
                 spec.id,
                 endpoint,
-                call_policy(options, access),
+                call_policy(options, access, spec.reasoning),
                 max_model_len=spec.max_model_len,
                 adapters=adapters,
                 check=check,

@@ -85,7 +85,7 @@ class TransformersBackend:
         prove_cache(source, vocabulary=model.get_input_embeddings().num_embeddings)
         return DecodingEngine(
             source,
-            Texts(tokenizer, template=spec.chat_template),
+            Texts(tokenizer, template=spec.chat_template, marks=spec.reasoning),
             decoding_options(spec, options, model, tokenizer, threads=threads),
             adapters=adapters,
             mixer=_mixer(source, list(mixed), first=len(adapters) + 1) if mixed else None,

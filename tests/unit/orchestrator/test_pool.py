@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.experts import LONGEST_CONTEXT, Pool
+from orchestrator.domain.experts import LONGEST_CONTEXT, Pool, ThoughtMarks
 from orchestrator.errors import ConfigError
 from orchestrator.pool import EngineAccess, build_pool, engine_access
 from orchestrator.settings.schema import Settings
@@ -40,6 +40,14 @@ def member(name: str, model: str = "m", **info: object) -> dict[str, object]:
 def test_another_revision_is_another_expert() -> None:
     of_revision = [member("a", "org/model", muster={"revision": name}) for name in ("main", "0f2b5c1")]
     assert len({pool_of(one).experts[0].fingerprint for one in of_revision}) == 2
+
+
+def test_marks_around_thoughts_are_part_of_what_an_expert_writes() -> None:
+    marks = {"open": "<a>", "close": "</a>"}
+    plain, marked = (pool_of(member("a", muster=more)).experts[0] for more in ({}, {"reasoning": marks}))
+    assert plain.engine.reasoning is None
+    assert marked.engine.reasoning == ThoughtMarks(open="<a>", close="</a>")
+    assert plain.fingerprint != marked.fingerprint
 
 
 def test_adapters_of_one_base_share_its_engine() -> None:

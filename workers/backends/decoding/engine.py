@@ -319,13 +319,13 @@ class DecodingEngine:
             if is_ended[at] or not alive[at]:
                 continue
             ids = batch.output_ids(at, remaining[at])
-            if self._texts.hits_stop(ids, row.sampling.stop):
+            if self._texts.hits_stop(ids, row.sampling.stop, after=row.prompt_ids):
                 ended[at] = True
             elif row.streams:
                 self._stream(row, ids)
 
     def _stream(self, row: Row, ids: Sequence[int]) -> None:
-        text = held_back(self._texts.decode(ids), row.sampling.stop)
+        text = held_back(self._texts.said(ids, after=row.prompt_ids).text, row.sampling.stop)
         if text.startswith(row.streamed) and len(text) > len(row.streamed):
             self._events.append(Tokens(row.request.id, text[len(row.streamed) :]))
             row.streamed = text
@@ -349,7 +349,8 @@ class DecodingEngine:
 
     def _finished(self, row: Row, ids: Sequence[int]) -> Finished:
         assert self._source is not None, "checked by whoever steps"
-        text, stopped = cut_at_stop(self._texts.decode(ids), row.sampling.stop)
+        said = self._texts.said(ids, after=row.prompt_ids)
+        text, stopped = cut_at_stop(said.text, row.sampling.stop)
         stopped = stopped or ids[-1] in self._options.eos_ids
         return Finished(
             row.request.id,
@@ -358,6 +359,7 @@ class DecodingEngine:
             Usage(prompt_tokens=len(row.prompt_ids), completion_tokens=len(ids)),
             logprobs=tuple(row.logprobs),
             fusion=self._source.trace(row, ids, self._clock() - row.began_at),
+            reasoning=said.reasoning,
         )
 
     def _end(self, event: Finished | Failed) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.domain.experts import ThoughtMarks
 from orchestrator.domain.queries import Message
 from orchestrator.errors import InputError
 from orchestrator.ports.engines import GenerationRequest
 from orchestrator.prompts import is_control
 from workers.backends.stop_strings import cut_at_stop
+from workers.backends.thoughts import Said, Thoughts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -41,11 +43,19 @@ class Texts:
 
     Args:
         template: overrides the tokenizer's own template.
+        marks: around thoughts; None = those that the tokenizer or the template shows.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, template: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerFast",
+        *,
+        template: str | None = None,
+        marks: ThoughtMarks | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._template = template or tokenizer.chat_template
+        self._marks = marks
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the rendered prompt. Without a template the contents are joined by blank lines.
@@ -167,14 +177,30 @@ class Texts:
         """Text of one token by itself."""
         return str(self._tokenizer.decode([token], skip_special_tokens=False))
 
+    @cached_property
+    def thoughts(self) -> Thoughts:
+        added = {token.content: number for number, token in self._tokenizer.added_tokens_decoder.items()}
+        return Thoughts(
+            added,
+            template=self._template if isinstance(self._template, str) else None,
+            marks=self._marks,
+            decode=self.decode,
+            decode_all=lambda ids: str(self._tokenizer.decode(ids, skip_special_tokens=False)),
+        )
+
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
-    def hits_stop(self, ids: Sequence[int], stop: Sequence[str]) -> bool:
-        """True if the newest tokens complete a stop string."""
+    def said(self, ids: Sequence[int], *, after: Sequence[int]) -> Said:
+        """Speech of an output apart from its thoughts. Args: after: the prompt."""
+        return self.thoughts.split(ids, begun=self.thoughts.begun(after))
+
+    def hits_stop(self, ids: Sequence[int], stop: Sequence[str], *, after: Sequence[int]) -> bool:
+        """True if the newest tokens complete a stop string, outside of thoughts."""
         if not stop:
             return False
+        ids = self.thoughts.spoken(ids, begun=self.thoughts.begun(after))
         n_tail = max(len(word.encode()) for word in stop) + STOP_MARGIN
         return cut_at_stop(self.decode(ids[-n_tail:]), stop).stopped
 

@@ -14,12 +14,13 @@ from orchestrator.errors import UnsupportedError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from workers.backends.http.breaker import Breaker, Refuse, Wait
-from workers.backends.http.calls import CallPolicy, Endpoint, Reply
+from workers.backends.http.calls import CallPolicy, Endpoint, OnText, Reply
 from workers.backends.http.failures import CallError, bad_response, timed_out
 from workers.backends.http.gate import Gate, Pass, Signal
 from workers.backends.http.limits import RateLimits
 from workers.backends.http.retry import retrying
 from workers.backends.stop_strings import cut_at_stop, held_back
+from workers.backends.thoughts import Said, split_text
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,10 @@ class Caller:
             raise CallError(
                 "its server gave no log probabilities, as engines of 'vllm' do.", code=UnsupportedError.code
             )
-        text, stopped = cut_at_stop(reply.text, request.sampling.stop)
+        said = Said(reply.text, reply.reasoning)
+        if self._policy.marks is not None and not said.reasoning:
+            said = split_text(said.text, self._policy.marks, lone_close=True)
+        text, stopped = cut_at_stop(said.text, request.sampling.stop)
         if tell is not None:
             tell.rest(text)
         reason = FinishReason.STOP if stopped and not reply.tool_calls else reply.finish_reason
@@ -165,8 +169,12 @@ class Caller:
             reply.usage,
             reply.logprobs,
             tool_calls=reply.tool_calls,
-            reasoning=reply.reasoning,
+            reasoning=said.reasoning,
         )
+
+    def _listener(self, tell: "_Teller | None") -> OnText:
+        """A text that may begin with a thought is told at its end."""
+        return _ignore if tell is None or self._policy.marks is not None else tell.more
 
     async def _attempt(
         self, request: GenerationRequest, granted: Pass, *, until: float, tell: "_Teller | None"
@@ -175,7 +183,7 @@ class Caller:
         try:
             async with asyncio.timeout(timeout_s):
                 reply = await self._endpoint.complete(
-                    request, timeout_s=timeout_s, on_text=tell.more if tell else _ignore
+                    request, timeout_s=timeout_s, on_text=self._listener(tell)
                 )
         except TimeoutError:
             error = timed_out(f"no whole answer within {timeout_s:.3g} s.")

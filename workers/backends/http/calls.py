@@ -7,6 +7,7 @@ from pydantic import Field
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.experts import ThoughtMarks
 from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.domain.tools import ToolCall
 from orchestrator.pool import EngineAccess
@@ -67,7 +68,8 @@ class Endpoint(Protocol):
 
 
 class CallPolicy(NamedTuple):
-    """Patience of an engine with its endpoint; times in seconds."""
+    """Patience of an engine with its endpoint; times in seconds. `marks`: around thoughts in its texts, where
+    the pool says so; such texts are told whole."""
 
     max_concurrent: int
     timeout_s: float
@@ -79,9 +81,10 @@ class CallPolicy(NamedTuple):
     rpm: int | None
     tpm: int | None
     stream_from_priority: int
+    marks: ThoughtMarks | None = None
 
 
-def call_policy(options: CallOptions, access: EngineAccess) -> CallPolicy:
+def call_policy(options: CallOptions, access: EngineAccess, marks: ThoughtMarks | None = None) -> CallPolicy:
     """Options of a call: what the pool file says about the access goes before the engine's options."""
     return CallPolicy(
         max_concurrent=options.max_concurrent,
@@ -94,4 +97,5 @@ def call_policy(options: CallOptions, access: EngineAccess) -> CallPolicy:
         rpm=access.rpm,
         tpm=access.tpm,
         stream_from_priority=options.stream_from_priority,
+        marks=marks,
     )

@@ -24,6 +24,8 @@ from orchestrator.ports.engines import EngineEvent, Failed, Finished, Generation
 from workers.backends.decoding.texts import Texts
 from workers.backends.features import OF_VLLM
 from workers.backends.refusal import fitted, refusal
+from workers.backends.stop_strings import cut_at_stop, held_back
+from workers.backends.thoughts import Said
 from workers.backends.vllm.sampling import sampling_params, token_logprobs
 from workers.checkpoints.formats import require_adapter
 from workers.engine_host.wire import EngineStats
@@ -56,8 +58,10 @@ class _Running:
     """A request inside vLLM and what it has yielded so far."""
 
     request: GenerationRequest
-    n_prompt: int
+    prompt_ids: Sequence[int]
     streams: bool
+    streamed: str = ""
+    ids: list[int] = field(default_factory=list)
     n_output: int = 0
     pieces: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
@@ -252,7 +256,7 @@ class VllmEngine:
             )
         except (ValueError, VLLMClientError) as error:
             raise InputError(f"vLLM refuses the request: {one_line(error)}.") from error
-        self._running[request.id] = _Running(request, len(ids), streams)
+        self._running[request.id] = _Running(request, ids, streams)
 
     def _require_room(self, n_prompt: int, max_tokens: int) -> None:
         if n_prompt + max_tokens > self._serving.max_model_len:
@@ -285,14 +289,34 @@ class VllmEngine:
         running.pieces.append(news.text)
         running.n_output += len(news.token_ids)
         running.logprobs += token_logprobs(news, running.request.sampling)
-        if running.streams and news.text:
-            self._events.append(Tokens(output.request_id, news.text))
+        if self._texts.thoughts.are_marked:
+            running.ids += news.token_ids
+        if running.streams and (text := self._news(running, news.text, is_last=output.finished)):
+            self._events.append(Tokens(output.request_id, text))
         if output.finished:
             del self._running[output.request_id]
-            self._n_prompt += running.n_prompt
+            self._n_prompt += len(running.prompt_ids)
             self._n_cached += output.num_cached_tokens or 0
             self._n_output += running.n_output
-            self._events.append(_end(running, news))
+            self._events.append(_end(running, news, self._said(running)))
+
+    def _said(self, running: _Running) -> Said:
+        """The text so far; where thoughts have marks, apart from them and as the tokens say."""
+        if not self._texts.thoughts.are_marked:
+            return Said("".join(running.pieces))
+        said = self._texts.said(running.ids, after=running.prompt_ids)
+        return said._replace(text=cut_at_stop(said.text, running.request.sampling.stop).text)
+
+    def _news(self, running: _Running, piece: str, *, is_last: bool) -> str:
+        """New text of a request that streams."""
+        if not self._texts.thoughts.are_marked:
+            return piece
+        text = self._said(running).text
+        text = text if is_last else held_back(text, running.request.sampling.stop)
+        if not text.startswith(running.streamed):
+            return ""
+        piece, running.streamed = text[len(running.streamed) :], text
+        return piece
 
     def _open(self) -> "LLMEngine":
         if self._engine is None:
@@ -302,17 +326,18 @@ class VllmEngine:
         return self._engine
 
 
-def _end(running: _Running, last: "CompletionOutput") -> Finished | Failed:
+def _end(running: _Running, last: "CompletionOutput", said: Said) -> Finished | Failed:
     request_id = running.request.id
     reason = FINISH.get(str(last.finish_reason))
     if reason is None:
         return Failed(request_id, BackendError.code, f"vLLM ended the request with '{last.finish_reason}'.")
     return Finished(
         request_id,
-        "".join(running.pieces),
+        said.text,
         reason,
-        Usage(prompt_tokens=running.n_prompt, completion_tokens=running.n_output),
+        Usage(prompt_tokens=len(running.prompt_ids), completion_tokens=running.n_output),
         tuple(running.logprobs),
+        reasoning=said.reasoning,
     )
 
 

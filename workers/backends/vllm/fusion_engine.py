@@ -298,14 +298,15 @@ class FusionEngine:
 
     def _look_at(self, engine: "LLMEngine", question: _Question) -> None:
         """End a question whose newest token ends it, or stream its text."""
-        ids, sampling = question.group.tokens, question.request.sampling
-        stopped = ids[-1] in self._serving.eos_ids or self._texts.hits_stop(ids, sampling.stop)
+        ids, sampling, prompt = question.group.tokens, question.request.sampling, question.group.prompts[0]
+        stopped = ids[-1] in self._serving.eos_ids
+        stopped = stopped or self._texts.hits_stop(ids, sampling.stop, after=prompt)
         if stopped or len(ids) >= sampling.max_tokens:
             self._withdraw(engine, question)
             self._ceiling = min(self._serving.max_groups, self._ceiling + 1)
             self._events.append(self._finished(question))
         elif question.streams:
-            text = held_back(self._texts.decode(ids), sampling.stop)
+            text = held_back(self._texts.said(ids, after=prompt).text, sampling.stop)
             if text.startswith(question.streamed) and len(text) > len(question.streamed):
                 self._events.append(Tokens(question.request.id, text[len(question.streamed) :]))
                 question.streamed = text
@@ -338,7 +339,8 @@ class FusionEngine:
 
     def _finished(self, question: _Question) -> Finished:
         ids, sampling = question.group.tokens, question.request.sampling
-        text, stopped = cut_at_stop(self._texts.decode(ids), sampling.stop)
+        said = self._texts.said(ids, after=question.group.prompts[0])
+        text, stopped = cut_at_stop(said.text, sampling.stop)
         stopped = stopped or ids[-1] in self._serving.eos_ids
         n_prompt = len(question.group.prompts[0])
         self._n_prompt += sum(map(len, self._row_prompts(question.group)))
@@ -354,6 +356,7 @@ class FusionEngine:
                 self._clock() - question.began_at,
                 n_lost=question.group.n_lost,
             ),
+            reasoning=said.reasoning,
         )
 
     def _find(self, request_id: str) -> _Question | None:

@@ -77,7 +77,7 @@ def load_fusion(spec: EngineSpec, adapters: Sequence[str]) -> FusionEngine:
             engine,
             fuser,
             fusing,
-            prompters_of([own, *others], tokenizers),
+            prompters_of([own, *others], tokenizers, spec.reasoning),
             _serving(spec, options, engine, beside, tokenizers, size=size),
             rows=[OfRequest() if key.takes_requests_adapter else key.adapter for key in own.sequences],
             adapters=_add_adapters(engine, bank),

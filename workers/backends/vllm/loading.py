@@ -63,7 +63,7 @@ class VllmBackend:
                 remedy="Leave it out on the CPU.",
                 is_lasting=True,
             )
-        texts = Texts(load_tokenizer(spec), template=spec.chat_template)
+        texts = Texts(load_tokenizer(spec), template=spec.chat_template, marks=spec.reasoning)
         engine = start_engine(spec, engine_args(spec, options, adapters, on_cpu=on_cpu))
         serving = Serving(
             engine_id=spec.id,

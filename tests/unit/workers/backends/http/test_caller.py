@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import INTERACTIVE, Sampling
+from orchestrator.domain.experts import ThoughtMarks
 from orchestrator.domain.queries import Message
 from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
 from tests.fakes.work import HandClock
@@ -241,3 +242,18 @@ def test_tokens_are_estimated_from_characters_and_the_longest_output() -> None:
     """8 characters at 4 a token, and 100 of output."""
     messages = (Message(role="system", content="abcd"), Message(role="user", content="efgh"))
     assert estimated_tokens(GenerationRequest("r", messages, Sampling(max_tokens=100))) == 102
+
+
+def test_thoughts_in_marks_that_the_pool_names_are_told_apart() -> None:
+    async def scene(bench: Bench) -> None:
+        bench.add("q", priority=POLICY.stream_from_priority)
+        await bench.settle()
+        bench.endpoint.on_text["q"]("{think} A? ")
+        bench.endpoint.answer("q", "{think} A? {said}\n\nB.")
+        await bench.settle()
+        finished = bench.events[-1]
+        assert isinstance(finished, Finished)
+        assert (finished.text, finished.reasoning) == ("B.", "A?")
+        assert [event.text for event in bench.events if isinstance(event, Tokens)] == ["B."]
+
+    play(scene, marks=ThoughtMarks(open="{think}", close="{said}"))
