@@ -18,8 +18,9 @@ from skills.grading.math_process import MathProcess
 from skills.grading.number import NumberGrader
 from skills.grading.open import OpenGrader
 from skills.grading.sandbox import Sandbox
-from skills.grading.statements import is_refusal, without_thinking
+from skills.grading.statements import is_refusal
 from skills.grading.text import TextGrader
+from skills.grading.thinking import without_thinking
 
 MAX_RESPONSE_CHARS = 1_000_000
 

@@ -8,7 +8,8 @@ from orchestrator.errors import SkillError
 from skills.grading import number
 from skills.grading.base import Reading, Verdict
 from skills.grading.math_process import MathProcess
-from skills.grading.statements import statements, unboxed, without_thinking
+from skills.grading.statements import statements, unboxed
+from skills.grading.thinking import without_thinking
 
 MAX_CHARS = 1_000
 

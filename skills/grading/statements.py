@@ -1,17 +1,20 @@
-"""Finds where a text states its final answer. Knows phrases, not answer types.
+"""Finds where a text states its final answer. Knows phrases, fields and boxes, not answer types.
 
 Texts come from models that may run wild: every function here takes time linear in the text.
 """
 
 import re
-from collections import deque
+from enum import IntEnum
 from typing import NamedTuple
+
+from skills.grading.fields import fields
+from skills.grading.marks import unmarked, without_closer
+from skills.grading.phrases import DENIED, Lead, leads
 
 MAX_STATEMENTS = 100
 MAX_STATEMENT_CHARS = 2_000
-
-_THOUGHT_OPEN = re.compile(r"<(?:think|thinking)>", re.IGNORECASE)
-_THOUGHT_CLOSE = re.compile(r"</(?:think|thinking)>", re.IGNORECASE)
+LONG_CHARS = 200
+"""What follows an answer under a heading is longer only where the heading is that of the whole text."""
 
 _REFUSAL = re.compile(
     r"^\W*(?:i'?m sorry|i am sorry|sorry,? (?:but|i)\b|i apologi[sz]e|unfortunately,? i"
@@ -19,39 +22,51 @@ _REFUSAL = re.compile(
     r"|i (?:do not|don't) know|as an ai\b)",
     re.IGNORECASE,
 )
+_BRACE = re.compile(
+    r"(?P<twice>\\?)(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|\\[{}]|(?P<open>\{)|(?P<close>\})"
+    r"|\\boxed[ \t]{1,2}(?P<bare>[A-Za-z0-9]{1,20})|\\boxed(?P<digit>\d)"
+)
+_FENCE = re.compile(r"(?P<fence>```|~~~|\$\$|\\\[)")
+_FENCE_ENDS = {"```": "```", "~~~": "~~~", "$$": "$$", "\\[": "\\]"}
+_BULLET = re.compile(r"\A(?:[-*+•>]|\d{1,2}[.)])\s+(?=\S)")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
-_STATED = re.compile(
-    r"(?:\b(?:answer|choice|option)\s*"
-    r"(?:(?:is|would be|must be|should be|has to be)\b\s*:?|[:=])|^[ \t]*####)"
-    r"\s*(?:(?:therefore|thus|then|indeed|clearly|simply|just|exactly|about|approximately)\b,?\s*)?",
-    re.IGNORECASE | re.MULTILINE,
-)
-_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\[{}]|(?P<open>\{)|(?P<close>\})")
-_NO_ANSWER = re.compile(
-    r"^(?:not\b|none\b|neither\b|both\b|unclear\b|unknown\b|undefined\b|impossible\b|cannot\b|n/?a\b)",
-    re.IGNORECASE,
-)
+
+class Origin(IntEnum):
+    """The form in which an answer is stated."""
+
+    LINE = 0
+    BOX = 1
+    FIELD = 2
+    TAG = 3
 
 
 class Statement(NamedTuple):
-    """The rest of a line after "the answer is", or the content of a box; `start` orders them."""
+    """What a text states as its answer.
+
+    Attributes:
+        start: orders statements: the last is the one that counts. Of a field it is the end of its object, so
+            that nothing else in the object comes after it; of what counts only where nothing else is stated,
+            below 0.
+        text: after a phrase the rest of the line or the block that follows, else the content of the box,
+            field or tag; without the marks around it.
+        origin: the form.
+        raw: as written, with marks and quotes; of a line to its end.
+        marked: what the marks enclose that the statement begins with: of `**42** km` the 42; "" = no marks.
+        paragraph: of a line: from the statement to the next blank line.
+    """
 
     start: int
     text: str
+    origin: Origin = Origin.LINE
+    raw: str = ""
+    marked: str = ""
+    paragraph: str = ""
 
     @property
     def denies(self) -> bool:
         """Says that there is no answer, or more than one."""
-        return _NO_ANSWER.match(self.text) is not None
-
-
-def without_thinking(text: str) -> str | None:
-    """The text after the last thinking block; None when a block was opened and never closed.
-
-    A lone closing tag ends a block that the chat template opened.
-    """
-    *_, rest = _THOUGHT_CLOSE.split(text)
-    return None if _THOUGHT_OPEN.search(rest) else rest.strip()
+        return DENIED.match(self.text) is not None
 
 
 def is_refusal(text: str) -> bool:
@@ -67,38 +82,104 @@ def without_emphasis(text: str) -> str:
 def statements(text: str, *, truncated: bool = False) -> list[Statement]:
     """Explicit statements of an answer, in order; of very many, the last hundred.
 
-    In a truncated text a line counts only if a later line follows: its end may be missing. A box
-    counts once it is closed.
+    In a truncated text a line counts only if a later line follows: its end may be missing. A box, a field and
+    a tag count once they are closed.
     """
-    found = sorted([*_stated_lines(text, truncated=truncated), *_boxes(text)])
-    return found[-MAX_STATEMENTS:]
+    found = [*_stated_lines(text, truncated=truncated), *_boxes(text), *_fields(text, truncated=truncated)]
+    return sorted(found, key=lambda said: said.start)[-MAX_STATEMENTS:]
 
 
 def _stated_lines(text: str, *, truncated: bool) -> list[Statement]:
     found = []
-    for match in deque(_STATED.finditer(text), maxlen=MAX_STATEMENTS):
-        line_end = text.find("\n", match.end())
-        if line_end < 0 and truncated:
-            continue
-        end = min(len(text) if line_end < 0 else line_end, match.end() + MAX_STATEMENT_CHARS)
-        line = text[match.end() : end].strip()
-        if line:
-            found.append(Statement(match.start(), line))
+    for lead in leads(text, most=MAX_STATEMENTS):
+        said = _after(text, lead, truncated=truncated)
+        if said is not None:
+            found.append(said)
     return found
+
+
+def _after(text: str, lead: Lead, *, truncated: bool) -> Statement | None:
+    """The statement that follows a phrase, on its line or below it."""
+    window = text[lead.end : lead.end + MAX_STATEMENT_CHARS]
+    block = _block(window)
+    raw, is_cut = block if block is not None else _line(window, bullet=lead.below)
+    if not raw or (is_cut and truncated and lead.end + len(window) == len(text)):
+        return None
+    said, marked = unmarked(without_closer(raw, lead.mark))
+    said = said.strip()
+    if not said:
+        return None
+    paragraph = _BLANK_LINE.split(window, maxsplit=1)[0].strip()
+    is_heading = lead.below and block is None and len(window.strip()) > len(paragraph) + LONG_CHARS
+    start = lead.start - len(text) - 1 if is_heading else lead.start
+    return Statement(start, said, Origin.LINE, raw, marked, paragraph)
+
+
+def _line(window: str, *, bullet: bool) -> tuple[str, bool]:
+    """The first line, and whether the window ends before the line does."""
+    line, end, _ = window.partition("\n")
+    line = line.strip()
+    return (_BULLET.sub("", line) if bullet else line), not end
+
+
+def _block(window: str) -> tuple[str, bool] | None:
+    """The content of a fence, or of a formula of several lines, that a window begins with."""
+    match = _FENCE.match(window)
+    if match is None:
+        return None
+    end = window.find(_FENCE_ENDS[match["fence"]], match.end())
+    content = window[match.end() : end]
+    if end < 0 or "\n" not in content:
+        return None
+    is_formula = match["fence"] not in ("```", "~~~")
+    inside = " ".join(content.split()) if is_formula else content.partition("\n")[2]
+    return inside.strip("\n").rstrip(), False
 
 
 def _boxes(text: str) -> list[Statement]:
     """Contents of closed boxes; one that holds more than a statement can is none."""
     found = []
-    opened: list[int | None] = []  # where a box's content starts; None for a plain brace
+    opened: list[tuple[int, bool] | None] = []  # where a box's content starts; None for a plain brace
     for match in _BRACE.finditer(text):
         if match["box"] or match["open"]:
-            opened.append(match.end() if match["box"] else None)
+            opened.append((match.end(), bool(match["twice"])) if match["box"] else None)
         elif match["close"] and opened:
-            start = opened.pop()
-            if start is not None and match.start() - start <= MAX_STATEMENT_CHARS:
-                found.append(Statement(start, text[start : match.start()].strip()))
+            box = opened.pop()
+            if box is not None and match.start() - box[0] <= MAX_STATEMENT_CHARS:
+                found.append(_box(box[0], text[box[0] : match.start()], twice=box[1]))
+        elif match["bare"] or match["digit"]:
+            found.append(_box(match.start(), match["bare"] or match["digit"], twice=False))
     return [box for box in found if box.text]
+
+
+def _box(start: int, raw: str, *, twice: bool) -> Statement:
+    """`twice`: the backslash of the box is escaped, as in JSON; so are those of its content."""
+    content = raw.replace("\\\\", "\\") if twice else raw
+    text, marked = unmarked(content.strip())
+    return Statement(start, text.strip(), Origin.BOX, raw, marked)
+
+
+def _fields(text: str, *, truncated: bool) -> list[Statement]:
+    found = []
+    for field in fields(text, truncated=truncated):
+        said, marked = unmarked(_innermost(field.text))
+        start = field.at - len(text) - 1 if field.is_weak else field.at
+        origin = Origin.TAG if field.is_tag else Origin.FIELD
+        if said.strip():
+            found.append(Statement(start, said.strip(), origin, field.raw, marked))
+    return found
+
+
+def _innermost(value: str) -> str:
+    """`The answer is \\boxed{x}.` as a field's value -> `x`; a quoted or bracketed value is itself."""
+    if value[:1] in "[({'\"":
+        inner = fields(value)
+        return inner[-1].text if inner else value
+    boxes = _boxes(value)
+    if boxes:
+        return boxes[-1].text
+    said = _stated_lines(value, truncated=False)
+    return said[-1].raw if said else value
 
 
 def unboxed(text: str) -> str:
