@@ -39,7 +39,7 @@ def unmarked(text: str) -> tuple[str, str]:
 
 
 def _pair(text: str) -> tuple[str, str] | None:
-    """What the pair encloses that a text begins with, and what follows it."""
+    """The content of the pair that a text begins with, and what follows the pair."""
     for mark, closer in _CLOSERS.items():
         size = len(mark)
         if not text.startswith(mark):

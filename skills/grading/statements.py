@@ -42,7 +42,7 @@ class Origin(IntEnum):
 
 
 class Statement(NamedTuple):
-    """What a text states as its answer.
+    """One answer that a text states.
 
     Attributes:
         start: orders statements: the last is the one that counts. Of a field it is the end of its object, so
