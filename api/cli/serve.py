@@ -46,6 +46,7 @@ def serve(
     from api.main import create_app
     from orchestrator.bootstrap.app import open_app
     from orchestrator.errors import InputError
+    from orchestrator.runtime.garbage import collect_seldom
 
     session = session_of(ctx)
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
@@ -75,6 +76,7 @@ def serve(
         listener.listen(config.backlog)
         url = f"http://{bind[0]}:{listener.getsockname()[1]}"
         session.emit({"url": url}, f"Muster listens on {url} (Ctrl-C stops it).")
+        collect_seldom()
         try:
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:

@@ -1,6 +1,5 @@
 """The processes of the stack, wired: a worker that owns a device, a worker for steps only, the beat."""
 
-import gc
 import logging
 import os
 import secrets
@@ -23,6 +22,7 @@ from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.assignments import BACKGROUND, INTERACTIVE
 from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.ports.batches import LineForms
+from orchestrator.runtime.garbage import collect_seldom
 from orchestrator.runtime.live import Live
 from orchestrator.settings.schema import Settings
 from workers.dispatch.local import LocalDispatcher
@@ -171,7 +171,7 @@ def run_device_worker(settings: Settings, *, steps: bool, forms: LineForms) -> i
         )
         queues = [private_queue(f"muster.canary.{name}"), work_queue(f"muster.work.{name}")]
         queues += [steps_queue()] if steps else []
-        _collect_seldom()
+        collect_seldom()
         driver.start()
         app.members.start()
         if steps:
@@ -267,7 +267,7 @@ class _Children:
                 app.telemetry.keeper.start()
                 bells, on_heard = Bells(self._celery), self._heard.now
                 self._opened = WorkerHands(app, bells, driver=None, on_heard=on_heard, forms=self._forms)
-                _collect_seldom()
+                collect_seldom()
                 app.members.start()
                 self._opened.start_steps()
             return self._opened
@@ -355,14 +355,6 @@ def _leave(code: int, tidy: Callable[[], None]) -> None:
     finally:
         logging.shutdown()
         os._exit(code)
-
-
-def _collect_seldom() -> None:
-    """Rows become thousands of values that live for a moment and hold no cycles; by default every 700 of
-    them make the collector walk the others, which was half the time of storing answers."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _end_on_sigterm() -> None:

@@ -35,6 +35,9 @@ class Dispatcher(Protocol):
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Block until the job ends or the time is up; others may do the work."""
 
+    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
+        """`wait`, for who needs to know no more than whether the job ended."""
+
     def listen(self, job_id: str, *, timeout_s: float) -> AbstractContextManager[Iterator[Sequence[Piece]]]:
         """Hear from now on what is told of a job's answer; `wait` as an iterator.
 

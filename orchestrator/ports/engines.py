@@ -1,7 +1,7 @@
 """Engines: loaded weights that generate, and the backends that load them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import (
@@ -85,6 +85,22 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the device memory; idempotent."""
+
+
+@runtime_checkable
+class Waitable(Protocol):
+    """An engine that says by a file descriptor when it may have news."""
+
+    def fileno(self) -> int:
+        """Readable, or at its end, when `poll` may have events at once; -1 once it is gone."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """An engine that knows when it will have events."""
+
+    def due_s(self) -> float | None:
+        """Real seconds until `poll` has events, 0 at least; inf while nothing runs, None = not known."""
 
 
 class Backend(Protocol):

@@ -81,7 +81,8 @@ def _leaves(document: JsonValue) -> Iterator[tuple[Place, JsonValue]]:
         if len(place) > MAX_DEPTH or not isinstance(value, dict | list):
             yield place, value
         elif isinstance(value, dict):
-            yield from ((place, key) for key in value)
+            for key in value:
+                yield place, key
             waiting.extend(((*place, key), item) for key, item in value.items())
         else:
             waiting.extend(((*place, index), item) for index, item in enumerate(value))

@@ -118,7 +118,7 @@ class Asking:
         """
         job = self._question(options)
         self._put(job, [query], stay)
-        self._dispatcher.wait(job.id, timeout_s=timeout_s)
+        self._dispatcher.await_end(job.id, timeout_s=timeout_s)
         answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
         self._on_answered(job, answer)
         return answer
@@ -139,7 +139,7 @@ class Asking:
         """
         job = self._question(options)
         self._put(job, runs, stay)
-        self._dispatcher.wait(job.id, timeout_s=timeout_s)
+        self._dispatcher.await_end(job.id, timeout_s=timeout_s)
         return self._runs(job.id, timeout_s=timeout_s, stay=stay)
 
     def stream_runs(
@@ -237,7 +237,7 @@ class Asking:
     def _routed_by_job(self, options: AskOptions, queries: Sequence[Query]) -> list[Decision]:
         job = self._submitter.job(options, kind="route", prefix=ROUTE_PREFIX, priority=INTERACTIVE)
         self._submitter.put(job, queries)
-        if self._dispatcher.wait(job.id, timeout_s=ROUTE_TIMEOUT_S).waiting:
+        if not self._dispatcher.await_end(job.id, timeout_s=ROUTE_TIMEOUT_S):
             self._store.cancel(job.id)
             raise GenerationTimeoutError(
                 f"no decision within {ROUTE_TIMEOUT_S:g} s.", remedy="Is a worker running?"

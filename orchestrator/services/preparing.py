@@ -8,6 +8,7 @@ from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.errors import MusterError
+from orchestrator.runtime.garbage import collect_seldom
 from orchestrator.services.asking import Asking
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import OnProgress
@@ -119,5 +120,6 @@ class Preparation:
         """Decide on a question, so that the first one of a user waits for no model to load and no fit."""
         try:
             self._asking.route([_ANY])
+            collect_seldom()  # of what the embedder brought, too
         except MusterError as error:
             log.debug("not warmed: %s", error)

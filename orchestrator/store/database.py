@@ -337,9 +337,16 @@ class _NotDoneError(StoreUnavailableError):
 
 
 def _retried(attempt: Callable[[], T]) -> T:
+    try:
+        return attempt()
+    except _NotDoneError:  # seldom, and only then is it worth to keep count
+        return _retried_again(attempt)
+
+
+def _retried_again(attempt: Callable[[], T]) -> T:
     retrying = Retrying(
         retry=retry_if_exception_type(_NotDoneError),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(ATTEMPTS - 1),
         wait=wait_random_exponential(multiplier=0.05, max=1.0),
         reraise=True,
     )

@@ -170,6 +170,10 @@ class FakeDispatcher:
     def notify(self) -> None:
         pass
 
+    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
+        self.wait(job_id, timeout_s=timeout_s)
+        return True
+
     def wait(self, job_id: str, *, timeout_s: float) -> None:
         self.entered.release()
         if self.gate is not None:

@@ -155,6 +155,9 @@ class FakeJobs:
             on_progress(progress)
         return progress
 
+    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
+        return self.wait(job_id, timeout_s=timeout_s).state.is_over
+
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         return self.job(job_id)
 

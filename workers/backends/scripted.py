@@ -7,6 +7,7 @@ import hashlib
 import heapq
 import itertools
 import json
+import math
 import os
 import re
 import time
@@ -289,11 +290,18 @@ class ScriptedEngine:
     def _push(self, at: float, request: GenerationRequest, event: EngineEvent | Rule) -> None:
         heapq.heappush(self._due, _Due(at, -request.priority, next(self._numbers), event))
 
+    def due_s(self) -> float | None:
+        return self._until_next_s if self._sleep is time.sleep else None
+
+    @property
+    def _until_next_s(self) -> float:
+        return max(0.0, self._due[0].at - self._clock()) if self._due else math.inf
+
     def _wait(self, timeout_s: float) -> None:
         """Sleep until the next event, `timeout_s` at most."""
-        until_next = self._due[0].at - self._clock() if self._due else timeout_s
-        if until_next > 0 and timeout_s > 0:
-            self._sleep(min(until_next, timeout_s))
+        wait_s = min(self._until_next_s, timeout_s)
+        if wait_s > 0:
+            self._sleep(wait_s)
 
     def _record(self, event: EngineEvent) -> None:
         if isinstance(event, Tokens):

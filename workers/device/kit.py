@@ -6,6 +6,7 @@ from typing import NamedTuple
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import DeviceStores
 from orchestrator.ports.telemetry import NO_METER, Meter
+from orchestrator.runtime.alarm import Alarm
 from orchestrator.settings.schema import SchedulerSettings
 from workers.device.call_traces import CallTraces
 from workers.device.faults import Faults
@@ -16,7 +17,8 @@ from workers.device.strangers import Strangers
 
 class Kit(NamedTuple):
     """`owner`: the loop's name, under which it holds leases; `clock`: monotonic seconds; `config_hash` and
-    `serves`: the configuration it runs with, and the engines that it serves now."""
+    `serves`: the configuration it runs with, and the engines that it serves now; `alarm`: ends its wait for
+    engines."""
 
     stores: DeviceStores
     owner: str
@@ -29,6 +31,7 @@ class Kit(NamedTuple):
     settings: SchedulerSettings
     config_hash: str
     serves: Callable[[], tuple[str, ...]]
+    alarm: Alarm
     meter: Meter = NO_METER
 
 
@@ -64,5 +67,6 @@ def make_kit(
         settings=settings,
         config_hash=config_hash,
         serves=serves,
+        alarm=Alarm(),
         meter=meter,
     )

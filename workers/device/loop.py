@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from orchestrator.batching import Rates
 from orchestrator.errors import MusterError, StoreUnavailableError
+from orchestrator.runtime.alarm import wait_for_any
 from workers.device.berth import Berth
 from workers.device.books import Books
 from workers.device.feeding import Feeder
@@ -113,6 +114,10 @@ class DeviceLoop:
         the loaded engines before anything else."""
         self._timers.due_now("advance", "jobs", "backlog")
         self._is_woken = True
+
+    def interrupt(self) -> None:
+        """End the wait for engines that is under way, or the next one; from any thread."""
+        self._kit.alarm.ring()
 
     def bury_the_dead(self) -> None:
         """Take over at once what processes of this host held that have ended."""
@@ -296,10 +301,28 @@ class DeviceLoop:
         return (is_idle or self._ledger.is_due) and self._ledger.settle() > 0
 
     def _patience(self, busy: list[Lane]) -> list[tuple[Lane, float]]:
-        """How long to wait in each lane: `poll_s` together, and in the device's own if one is busy."""
+        """How long to wait in each lane: `poll_s` together, and in the device's own if one is busy. Engines
+        that say when they have news are waited for all at once, here."""
+        if busy and self._waited_for(busy):
+            return [(lane, 0.0) for lane in busy]
         own = [lane for lane in busy if self.is_local(lane.engine_id)]
         waiting = own or busy
         return [(lane, self._kit.pace.poll_s / len(waiting) if lane in waiting else 0.0) for lane in busy]
+
+    def _waited_for(self, busy: list[Lane]) -> bool:
+        """Wait until an engine has news, the alarm rings, or `poll_s` are over; False = some engine does not
+        say when it has news, and nobody was waited for."""
+        descriptors, wait_s = [self._kit.alarm.fileno()], self._kit.pace.poll_s
+        for seat in (lane.seat for lane in busy):
+            if (descriptor := seat.descriptor) is not None:
+                descriptors.append(descriptor)
+            elif (due_s := seat.due_s) is not None:
+                wait_s = min(wait_s, due_s)
+            else:
+                return False
+        wait_for_any(descriptors, wait_s)
+        self._kit.alarm.clear()
+        return True
 
     def _wait_for_loads(self) -> None:
         loads = [berth.pending for berth in self._berths if berth.pending is not None]

@@ -16,7 +16,7 @@ from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
 from orchestrator.domain.tools import ToolCall
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Timed, Tokens, Waitable
 from orchestrator.redaction import redact
 from workers.pieces import OnText, Writers
 
@@ -122,6 +122,19 @@ class Seat:
     @property
     def n_running(self) -> int:
         return len(self._running)
+
+    @property
+    def descriptor(self) -> int | None:
+        """File descriptor that is readable when the engine may have news; None = it does not say so."""
+        if not isinstance(self._engine, Waitable):
+            return None
+        descriptor = self._engine.fileno()
+        return descriptor if descriptor >= 0 else None
+
+    @property
+    def due_s(self) -> float | None:
+        """Seconds until the engine has events; None = it does not know."""
+        return self._engine.due_s() if isinstance(self._engine, Timed) else None
 
     @property
     def running(self) -> list[Assignment]:

@@ -102,6 +102,12 @@ class LocalDispatcher:
         is as urgent: other jobs' batches wait for those who asked for them."""
         return self._drive(job_id, until=self._clock() + timeout_s, min_priority=None, on_progress=None)
 
+    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
+        if not self.is_serving:
+            return self.wait(job_id, timeout_s=timeout_s).state.is_over
+        self.notify()
+        return self._await_turn(job_id, until=self._clock() + timeout_s)
+
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
         """Pieces of a job's answers; where no background loop runs, they come when all is done."""
@@ -121,6 +127,7 @@ class LocalDispatcher:
     def notify(self) -> None:
         """Ring the bell: there is new work."""
         self._bell.set()
+        self._loop.interrupt()
 
     def start(self) -> None:
         """Run the loop in a background thread until `stop`; idempotent."""
@@ -201,13 +208,14 @@ class LocalDispatcher:
             raise
         return done.result()
 
-    def _await_turn(self, job_id: str, *, until: float) -> None:
-        """Until the job has ended, the time is up, or nobody works any more. The books are not looked at."""
+    def _await_turn(self, job_id: str, *, until: float) -> bool:
+        """Until the job has ended, the time is up, or nobody works any more; whether it ended."""
         watch = Watch()
         with self._lookout.waiting(job_id, wake=watch.move) as ending:
             while not ending.is_over and not self._is_over(until) and self._driving.locked():
                 turn_s = LOOK_S if self.is_serving else TURN_S
                 watch.wait(max(0.0, min(turn_s, until - self._clock())))
+            return ending.is_over
 
     def _is_over(self, until: float) -> bool:
         return self._stopping.is_set() or self._interrupted.is_set() or self._clock() >= until

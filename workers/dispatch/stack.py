@@ -73,6 +73,11 @@ class StackDispatcher:
         """Raises StoreUnavailableError when the database is still away at the end of the time."""
         return self._watch(job_id, until=self._clock() + timeout_s, on_progress=None)
 
+    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
+        with self._news.watch(job_id) as watch, self._lookout.waiting(job_id, wake=watch.move) as ending:
+            self._await(watch, ending, self._clock() + timeout_s)
+            return ending.is_over
+
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
         with self._news.watch(job_id) as watch:

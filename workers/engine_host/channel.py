@@ -55,6 +55,10 @@ class Channel:
                 return frames
             self._wait(remaining, select.POLLIN | (select.POLLOUT if self._unsent else 0))
 
+    def fileno(self) -> int:
+        """Readable when frames arrive, or the other end is gone; -1 once closed."""
+        return self._sock.fileno()
+
     def close(self) -> None:
         self.is_open = False
         self._sock.close()

@@ -27,7 +27,7 @@ from workers.engine_host.memory import freeze_imports, give_memory_back, read_me
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.02
+POLL_S = 0.005
 """How long a new request may wait for the step loop to look at the pipe, when nothing else happens."""
 IDLE_S = 60.0
 HEARTBEAT_S = 1.0

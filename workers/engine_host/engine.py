@@ -83,6 +83,10 @@ class HostedEngine:
         events = [report.event for report in reports if isinstance(report, wire.EventReport)]
         return [event for event in events if self._is_news(event)]
 
+    def fileno(self) -> int:
+        """Readable when `poll` may have events at once, or the child is gone; -1 once that is known."""
+        return self._child.fileno()
+
     def abort(self, request_id: str) -> None:
         self._require_alive()
         if request_id in self._unfinished:

@@ -108,6 +108,10 @@ class ChildProcess:
             self.n_loads += 1
         self._channel.send(wire.encode(command))
 
+    def fileno(self) -> int:
+        """Readable when reports arrive, or the child is gone; -1 once closed."""
+        return self._channel.fileno()
+
     def receive(self, timeout_s: float) -> list[wire.Report]:
         """Reports that have arrived; waits at most `timeout_s` for the first.
 

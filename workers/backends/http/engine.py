@@ -10,6 +10,7 @@ from orchestrator.domain.assignments import MOST_TOKENS
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineEvent, Failed, GenerationRequest, Tokens
+from orchestrator.runtime.alarm import Alarm
 from workers.backends.features import OF_SERVERS
 from workers.backends.http.background import BackgroundLoop
 from workers.backends.http.caller import Caller, estimated_tokens
@@ -53,11 +54,12 @@ class RemoteEngine:
         self._max_model_len = max_model_len
         self._adapters = frozenset(adapters)
         self._events: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
+        self._news = Alarm()
         self._unfinished: set[str] = set()
         self._arrived: list[GenerationRequest] = []
         self._is_closed = False
         self._caller = Caller(
-            engine_id, endpoint, policy, emit=self._events.put, clock=clock, rng=rng or random.Random()
+            engine_id, endpoint, policy, emit=self._put, clock=clock, rng=rng or random.Random()
         )
         try:
             if check is not None:
@@ -75,15 +77,16 @@ class RemoteEngine:
         refused = refusal(request, "server or remote", has=OF_SERVERS)
         refused = refused or too_long(request, max_model_len=self._max_model_len)
         if refused is not None:
-            self._events.put(refused)
+            self._put(refused)
         elif request.adapter is not None and request.adapter not in self._adapters:
-            self._events.put(Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'."))
+            self._put(Failed(request.id, "unknown_name", f"unknown adapter '{request.adapter}'."))
         else:
             self._arrived.append(_unbounded(request, max_model_len=self._max_model_len))
 
     def poll(self, timeout_s: float) -> list[EngineEvent]:
         self._require_alive()
         self._hand_over()
+        self._news.clear()
         events: list[EngineEvent] = []
         with suppress(queue.Empty):
             if self._unfinished and timeout_s > 0:
@@ -92,6 +95,10 @@ class RemoteEngine:
                 events.append(self._events.get_nowait())
         self._unfinished -= {event.id for event in events if not isinstance(event, Tokens)}
         return events
+
+    def fileno(self) -> int:
+        """Readable when events came that `poll` has not returned."""
+        return -1 if self._is_closed else self._news.fileno()
 
     def abort(self, request_id: str) -> None:
         if request_id in self._unfinished and not self._is_closed:
@@ -106,6 +113,11 @@ class RemoteEngine:
             self._loop.run(self._stop(), timeout_s=CLOSE_TIMEOUT_S)
         if self._owns_loop:
             self._loop.close()
+        self._news.close()
+
+    def _put(self, event: EngineEvent) -> None:
+        self._events.put(event)
+        self._news.ring()
 
     async def _stop(self) -> None:
         await self._caller.stop()

@@ -1,0 +1,47 @@
+"""An alarm: rings from any thread, and is waited for beside the engines that may have news."""
+
+import math
+import os
+import select
+from collections.abc import Sequence
+
+ONCE = b"\0"
+
+
+class Alarm:
+    """A flag with a file descriptor; rung several times before it is cleared, it rang once."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+
+    def fileno(self) -> int:
+        return self._out
+
+    def ring(self) -> None:
+        """From any thread; never waits."""
+        try:
+            os.write(self._in, ONCE)
+        except (BlockingIOError, OSError):  # rung often enough, or closed
+            return
+
+    def clear(self) -> None:
+        try:
+            while os.read(self._out, 4096):
+                pass
+        except (BlockingIOError, OSError):
+            return
+
+    def close(self) -> None:
+        """For nobody who rings any more."""
+        for descriptor in (self._out, self._in):
+            os.close(descriptor)
+
+
+def wait_for_any(descriptors: Sequence[int], timeout_s: float) -> None:
+    """Until one of them is readable or broken, `timeout_s` at most."""
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    poller.poll(math.ceil(1000 * max(0.0, timeout_s)))
