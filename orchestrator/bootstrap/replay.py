@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +18,8 @@ from orchestrator.compositions.catalogue import Catalogue, Knowledge
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.domain.answers import NO_ANSWER
 from orchestrator.domain.assignments import Job
-from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Expert
+from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.errors import CompositionError
 from orchestrator.evaluation.comparison import ORACLE, Ground, Trial
@@ -39,7 +38,7 @@ from orchestrator.routing.parts.context import RouterContext
 from orchestrator.runtime.garbage import no_cycle_collection
 from orchestrator.settings.members import LitellmParams, Member
 from orchestrator.settings.schema import MusterSettings, Settings
-from skills.counting import count_card, profile_of, profile_set
+from skills.counting import Scores, count_card, profile_of, profile_set
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader
 from workers.engine_host.lifeline import die_with
@@ -251,9 +250,12 @@ class SeedReplay:
         profile = profile_set(queries, tags)
         experts = self.recording.pool.experts
         rows = [self._outcomes(row, expert, columns) for row, expert in enumerate(experts)]
-        cards: dict[str, CompetenceCard] = {
-            expert.id: count_card(expert, profile, {row.query_hash: row for row in of_expert if row})
-            for expert, of_expert in zip(experts, rows, strict=True)
+        scores = [self._scores(row, columns) for row in range(len(experts))]
+        cards = {
+            expert.id: count_card(
+                expert, profile, {row.query_hash: row for row in of_expert if row}, scores=of_scores
+            )
+            for expert, of_expert, of_scores in zip(experts, rows, scores, strict=True)
         }
         counted = profile_of(
             tuple(cards),
@@ -261,9 +263,20 @@ class SeedReplay:
             rows,
             embeddings=self._embedder.encode([q.text for q in queries]),
             with_texts=self.recording.has_texts,
+            scores=[one.by_hash for one in scores if one] or None,
         )
-        scores = self.recording.scores
-        return Knowledge(cards, counted if scores is None else replace(counted, scores=scores[:, columns]))
+        return Knowledge(cards, counted)
+
+    def _scores(self, row: int, columns: Sequence[int]) -> Scores | None:
+        """Recorded scores of one expert; None where no question is open."""
+        if self.recording.scores is None:
+            return None
+        found = {
+            self.recording.queries[c].content_hash: float(score)
+            for c, score in zip(columns, self.recording.scores[row, columns], strict=True)
+            if not np.isnan(score)
+        }
+        return Scores(GradeSource.IMPORTED, RECORDED, found)
 
     @cached_property
     def _distinct_columns(self) -> list[int]:
