@@ -234,6 +234,7 @@ class App:
             pool=self.pool,
             questions=self.profiling.questions,
             profile=lambda: self.catalogue.knowledge.profile,
+            grader=self._grader,
             seed=settings.muster.seed,
         )
         self._bounds = bounds_of(settings)

@@ -11,6 +11,7 @@ from orchestrator.evaluation.bench import Bench, BenchReport, OnBench
 from orchestrator.evaluation.compositions import CompositionsReport, Kind, compare_compositions
 from orchestrator.evaluation.replay.writing import Written, write_replay_set
 from orchestrator.evaluation.swiss import Standing, swiss_standings
+from orchestrator.ports.skills import Grader
 
 
 class PoolEvaluation:
@@ -19,6 +20,7 @@ class PoolEvaluation:
     Args:
         questions: those of the newest profile.
         profile: outcomes on them; None = not profiled here.
+        grader: tells which answers say the same.
     """
 
     def __init__(
@@ -28,12 +30,14 @@ class PoolEvaluation:
         pool: Pool,
         questions: Callable[[], Sequence[Query]],
         profile: Callable[[], Profile | None],
+        grader: Grader,
         seed: int,
     ) -> None:
         self._bench = bench
         self._pool = pool
         self._questions = questions
         self._profile = profile
+        self._grader = grader
         self._seed = seed
 
     def bench(
@@ -101,4 +105,4 @@ class PoolEvaluation:
             raise InputError(
                 "the pool has no profile here.", remedy="Run `muster profile QUESTIONS.jsonl` first."
             )
-        return write_replay_set(folder, profile, self._pool)
+        return write_replay_set(folder, profile, self._pool, self._grader)

@@ -31,14 +31,21 @@ class Groups(NamedTuple):
     right: RightValues
 
 
-def grouped(query: Query, values: Sequence[str | None], grader: Grader) -> tuple[tuple[str, ...], list[int]]:
-    """Distinct values, first come first, and the group of each; -1 where there is none."""
+def grouped(
+    query: Query, values: Sequence[str | None], grader: Grader | None
+) -> tuple[tuple[str, ...], list[int]]:
+    """Distinct values, first come first, and the group of each; -1 where there is none.
+
+    Args:
+        grader: tells which values say the same; None = equal ones.
+    """
     found: list[str] = []
     known: dict[str, int] = {}
     for value in values:
         if value is None or value in known:
             continue
-        same = next((i for i, other in enumerate(found) if grader.equivalent(query, other, value)), None)
+        equal = (i for i, other in enumerate(found) if grader and grader.equivalent(query, other, value))
+        same = next(equal, None)
         known[value] = len(found) if same is None else same
         if same is None:
             found.append(value)
