@@ -40,7 +40,6 @@ from orchestrator.services.asking import Asking
 from orchestrator.services.batch_work import BatchWork
 from orchestrator.services.batches import BatchDesk
 from orchestrator.services.clerk import Clerk
-from orchestrator.services.conditions import EngineWatch
 from orchestrator.services.embedding import Embedding
 from orchestrator.services.ended import EndedJobs
 from orchestrator.services.endings import Endings
@@ -381,13 +380,8 @@ class App:
             knowledge=self.profiling.knowledge,
             members=mixed_members,
             sessions=self.store,
-            conditions=EngineWatch(
-                self.store,
-                engine_ids=Live(self._local_engines).keys(),
-                loop_of=loop_of,
-                clock=time.monotonic,
-                paused=self._own.paused.experts,
-            ),
+            memory=self._own.memory,
+            conditions=self._own.conditions(self.store, Live(self._local_engines).keys()),
             watch=self.telemetry.watch,
         )
 

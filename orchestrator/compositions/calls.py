@@ -28,12 +28,17 @@ def expert_call(
     sample_ix: int = 0,
     stream: bool = False,
     mixture: tuple[tuple[str, float], ...] = (),
+    shots: Sequence[prompts.Shot] = (),
 ) -> Call:
-    """The call that asks one expert a query; its seed depends on the job, query, expert and sample only."""
+    """The call that asks one expert a query; its seed depends on the job, query, expert and sample only.
+
+    Args:
+        shots: solved questions that it is shown before.
+    """
     return Call(
         expert_id=expert.id,
         role=CallRole.EXPERT,
-        messages=_messages(expert, query, job),
+        messages=_messages(expert, query, job, shots),
         sampling=Sampling(
             **length(expert, job.max_tokens)._asdict(),
             temperature=expert.temperature if job.temperature is None else job.temperature,
@@ -65,10 +70,12 @@ def _form(terms: Terms) -> str:
     return "" if wanted is None or wanted.json_schema is None else prompts.form(wanted.json_schema)
 
 
-def _messages(expert: Expert, query: Query, job: Job) -> tuple[Message, ...]:
+def _messages(expert: Expert, query: Query, job: Job, shots: Sequence[prompts.Shot]) -> tuple[Message, ...]:
     """Messages that ask an expert a query; a raw one is asked in its own words alone."""
     if job.raw:
         return (Message(role="user", content=query.question),)
+    if shots:
+        return prompts.with_shots(query, shots, style=expert.prompt, system_prompt=expert.system_prompt)
     return prompts.expert(
         query,
         style=expert.prompt,

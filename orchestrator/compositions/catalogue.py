@@ -14,6 +14,7 @@ from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.compositions.mixing import MixedMembers, Mixing, mixed_names, no_members
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL, AnnotationRound, RollCall
+from orchestrator.compositions.shots import Shots
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
 from orchestrator.compositions.waves import make_waves
@@ -26,6 +27,7 @@ from orchestrator.domain.terms import Shape
 from orchestrator.errors import MusterError, UnknownNameError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Aggregator, Composition, Pace, Router
+from orchestrator.ports.memory import MemoryReader
 from orchestrator.ports.sessions import SessionReader
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
 from orchestrator.ports.telemetry import StageWatch, unwatched
@@ -89,6 +91,7 @@ class Parts(NamedTuple):
     temperature: float | None
     abstain_below: float | None
     quoting: Aggregator | None = None
+    shots: Shots | None = None
 
 
 class Catalogue:
@@ -109,6 +112,7 @@ class Catalogue:
         measured: Callable[[], Mapping[str, CompetenceCard]] | None = None,
         conditions: Callable[[], Conditions] = Conditions,
         sessions: SessionReader | None = None,
+        memory: MemoryReader | None = None,
         clock: Clock = time.monotonic,
         seed: int | None = None,
         members: MixedMembers = no_members,
@@ -123,6 +127,7 @@ class Catalogue:
             conditions: the engines at the moment.
             watch: times the stages of questions.
             sessions: turns of conversations; None = none is looked at.
+            memory: answered questions, for shots; None = nothing is remembered.
         """
         self._watch = watch
         self._settings = settings
@@ -136,6 +141,7 @@ class Catalogue:
         self._load_knowledge = knowledge
         self._conditions = conditions
         self._sessions = sessions
+        self._memory = memory
         self._clock = clock
         self._seed = settings.muster.seed if seed is None else seed
         self._checked_at = clock()
@@ -241,6 +247,7 @@ class Catalogue:
             quoting=parts.quoting,
             watch=self._watch,
             kept=partial(self._last_experts, job.owner),
+            shots=parts.shots,
         )
 
     def _last_experts(self, owner: str, session: str) -> tuple[str, ...]:
@@ -319,7 +326,13 @@ class Catalogue:
             temperature=spec.temperature,
             abstain_below=spec.abstain_below,
             quoting=self._quoting(voting),
+            shots=self._shots(spec, profile),
         )
+
+    def _shots(self, spec: CompositionSettings, profile: Profile | None) -> Shots | None:
+        if spec.shots is None:
+            return None
+        return Shots(spec.shots, embedder=self._embedder, profile=profile, memory=self._memory)
 
     def later_engines(self, job: Job) -> tuple[str, ...]:
         """Engines that a later stage of a job may need (`ports.LaterEngines`): a function of its settings.

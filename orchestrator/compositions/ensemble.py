@@ -1,11 +1,12 @@
 """The ensemble: annotate, recruit, ask the recruits, aggregate."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.compositions.alone import alone, asks_one, called, gone_on, with_details
 from orchestrator.compositions.calls import error_answer, expert_call, length_notes
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
+from orchestrator.compositions.shots import Shots, shown
 from orchestrator.compositions.stand_ins import with_stand_ins
 from orchestrator.compositions.structured import as_json, kept, schema_of, screened
 from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
@@ -27,6 +28,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.errors import AggregationError, RoutingError
 from orchestrator.ports.composing import Aggregator, BatchAggregator, InFlight, Pace, Router, RoutingInput
 from orchestrator.ports.telemetry import StageWatch, unwatched
+from orchestrator.prompts import Shot
 
 
 class Ensemble:
@@ -42,6 +44,7 @@ class Ensemble:
             aggregator does.
         watch: times the stages.
         kept: experts of the last turn of a session.
+        shots: chooses the solved questions that experts are shown; None = they are shown none.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Ensemble:
         quoting: Aggregator | None = None,
         watch: StageWatch = unwatched,
         kept: Callable[[str], tuple[str, ...]] = lambda _session: (),
+        shots: Shots | None = None,
     ) -> None:
         self._watch = watch
         self.name = name
@@ -72,6 +76,7 @@ class Ensemble:
         self._abstain_below = abstain_below
         self._quoting = quoting or aggregator
         self._kept = kept
+        self._shots = shots
 
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         steps: dict[int, Step] = {}
@@ -119,7 +124,7 @@ class Ensemble:
             decision = alone(decision)
         elif self._waves is not None:
             decision = self._waves.opened(state, decision)
-        return Ask(calls=self._expert_calls(state.query, decision.expert_ids, decision), decision=decision)
+        return self._ask(state.query, decision.expert_ids, decision)
 
     def _terms(self, query: Query) -> Job:
         """What holds for a query."""
@@ -141,7 +146,29 @@ class Ensemble:
         terms = self._terms(item.query)
         return item._replace(terms=terms, kept=self._kept(terms.session) if terms.session else ())
 
-    def _expert_calls(self, query: Query, expert_ids: Sequence[str], decision: Decision) -> tuple[Call, ...]:
+    def _ask(self, query: Query, expert_ids: Sequence[str], decision: Decision) -> Ask:
+        """The decision with calls to these experts; it notes what they are shown before the question."""
+        shots = self._shots_of(query, expert_ids)
+        calls = self._expert_calls(query, expert_ids, decision, shots)
+        notes = tuple(shown(expert_id, some) for expert_id, some in shots.items() if some)
+        if notes:
+            decision = decision.model_copy(update={"notes": (*decision.notes, *notes)})
+        return Ask(calls=calls, decision=decision)
+
+    def _shots_of(self, query: Query, expert_ids: Sequence[str]) -> dict[str, tuple[Shot, ...]]:
+        terms = self._terms(query)
+        if self._shots is None or asks_one(query, terms):
+            return {}
+        known = self._pool.known
+        return {name: self._shots.of(query, known[name], terms) for name in dict.fromkeys(expert_ids)}
+
+    def _expert_calls(
+        self,
+        query: Query,
+        expert_ids: Sequence[str],
+        decision: Decision,
+        shots: Mapping[str, tuple[Shot, ...]],
+    ) -> tuple[Call, ...]:
         mixtures = {recruit.expert_id: recruit.mixture for recruit in decision.recruits}
         asked: dict[str, int] = {}
         calls = []
@@ -151,7 +178,16 @@ class Ensemble:
         for expert_id in expert_ids:
             expert, sample_ix = self._pool.known[expert_id], asked.get(expert_id, 0)
             mixture = mixtures.get(expert_id, ())
-            calls.append(expert_call(expert, query, job, sample_ix=sample_ix, stream=stream, mixture=mixture))
+            call = expert_call(
+                expert,
+                query,
+                job,
+                sample_ix=sample_ix,
+                stream=stream,
+                mixture=mixture,
+                shots=shots.get(expert_id, ()),
+            )
+            calls.append(call)
             asked[expert_id] = sample_ix + 1
         return tuple(calls)
 
@@ -186,7 +222,7 @@ class Ensemble:
             return Done(answer=error_answer(error.code, str(error)))
         if isinstance(step, Decision):
             asked = step.expert_ids[len(state.decision.expert_ids if state.decision else ()) :]
-            return Ask(calls=self._expert_calls(state.query, asked, step), decision=step)
+            return self._ask(state.query, asked, step)
         schema = schema_of(state.terms)
         if isinstance(step, Done) and schema is not None:
             step = kept(step, state, schema, job=self._terms(state.query), pool=self._pool)

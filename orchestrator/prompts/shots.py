@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.queries import Message, Query
+from orchestrator.prompts.asides import without_asides
 from orchestrator.prompts.asking import expert
 from orchestrator.prompts.defusing import defuse
 
@@ -20,6 +21,8 @@ def with_shots(
 ) -> tuple[Message, ...]:
     """Messages that ask an expert a query after solved ones, as earlier turns (Medprompt, arXiv:2311.16452).
 
+    Replies are foreign text: asides are left out of them, and control strings broken up.
+
     Raises:
         UnknownNameError: no such style.
     """
@@ -31,4 +34,4 @@ def with_shots(
 
 def _turns(shot: Shot, style: str) -> tuple[Message, Message]:
     asked = expert(shot.query.replaced(context=(), answer=None), style=style)[-1]
-    return asked, Message(role="assistant", content=defuse(shot.reply))
+    return asked, Message(role="assistant", content=defuse(without_asides(shot.reply)))

@@ -17,7 +17,7 @@ from orchestrator.settings.schema import Settings
 _INTRODUCTION = """\
 # Configuration
 
-Made by `muster config reference`; the descriptions are those of `schema.py` and `members.py` in
+Made by `muster config reference`; the descriptions are those of `schema.py`, `members.py` and `shots.py` in
 `orchestrator/settings/`.
 `muster config example` prints a pool file with comments to start from, `muster config check` tells all
 mistakes of one with their lines.

@@ -22,6 +22,7 @@ from orchestrator.redaction import redact
 from orchestrator.settings.environment import ENV_PREFIX, NESTED, KnownVariables
 from orchestrator.settings.members import Member
 from orchestrator.settings.section import PathOrName, SecretUrl, Section, UserPath
+from orchestrator.settings.shots import ShotSettings
 
 
 class RouterSettings(Section):
@@ -119,6 +120,8 @@ class CompositionSettings(Section):
     (docs/fusion.md), and their weights are the strengths of its members. None = the recruits are asked."""
     abstain_below: float | None = Field(default=None, ge=0, le=1)
     """An answer with less confidence is withheld; one that states none never is. None = never."""
+    shots: ShotSettings | None = None
+    """Solved questions that each expert is shown before the one that it is asked. None = none."""
 
 
 class FeedbackSettings(Section):

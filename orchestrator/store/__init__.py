@@ -10,6 +10,7 @@ from orchestrator.store.files import SqlFileStore
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.keyed import SqlKeyedRequestStore
 from orchestrator.store.keys import shared_key
+from orchestrator.store.memory import SqlMemory
 from orchestrator.store.merges import SqlMergeStore
 from orchestrator.store.metrics import SqlMetricStore
 from orchestrator.store.pages import SqlPages
@@ -28,6 +29,7 @@ __all__ = [
     "SqlJobStore",
     "SqlKeyStore",
     "SqlKeyedRequestStore",
+    "SqlMemory",
     "SqlMergeStore",
     "SqlMetricStore",
     "SqlPages",
