@@ -91,7 +91,8 @@ def _keyed(text: str, *, truncated: bool) -> list[Field]:
         raw = text[start:end].strip()
         value = unescaped(raw).strip()
         is_weak = not key["strong"]
-        if value and not (is_weak and not _LAST.match(text[end : end + 100])):
+        is_said = bool(value) or raw[:1] in _QUOTES  # an empty text is a value, too
+        if is_said and not (is_weak and not _LAST.match(text[end : end + 100])):
             found.append(Field(at, raw, value, is_weak))
     return found
 
