@@ -31,6 +31,7 @@ from benchmarks.reporting import add_replay_set, finish, option_parser, progress
 from orchestrator.bootstrap.replay import ReplayPlan, run_replay
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.evaluation.replay.files import read_replay_set
+from orchestrator.evaluation.replay.recording import Recording
 from orchestrator.evaluation.replay.results import ReplayRow
 from orchestrator.evaluation.replay.rows import PUBLISHED, Rows
 from orchestrator.evaluation.replay.sets import TEST, IntArray, ReplaySet
@@ -174,9 +175,8 @@ def with_sub_pools(replay: ReplaySet, pool: str) -> ReplaySet:
     """The set with three pools of eight experts from `pool`, chosen on the first seed's profile."""
     rows = np.array(replay.rows(pool))
     profile = split(replay, seed=0, profile=profile_names(replay)[-1]).profile
-    right = np.array([replay.pred[row, profile] for row in rows]) == [
-        replay.queries[c].answer for c in profile.tolist()
-    ]
+    recording = Recording(replay, pool)
+    right = np.array([[recording.score(i, c) == 1 for c in profile.tolist()] for i in range(len(rows))])
     chosen = {
         STRONGEST: np.argsort(-right.mean(axis=1), kind="stable")[:SUB_POOL].tolist(),
         LEAST_ALIKE: least_alike(right, SUB_POOL),

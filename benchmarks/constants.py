@@ -45,9 +45,10 @@ from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.compositions.waves import WaveOptions, n_in_any_case, why_ask_on
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Response
-from orchestrator.domain.queries import LETTERS, Query
+from orchestrator.domain.queries import Query
 from orchestrator.evaluation.comparison import ECE_BINS
 from orchestrator.evaluation.replay.files import read_replay_set
+from orchestrator.evaluation.replay.recording import Recording
 from orchestrator.evaluation.replay.rows import Rows
 from orchestrator.evaluation.replay.sets import TEST, ReplaySet, Split
 from orchestrator.evaluation.replay.splits import profile_names, split
@@ -195,14 +196,14 @@ class Climber:
             part = decision.model_copy(update={"recruits": everybody[:n], "reserves": everybody[n:]})
             state = QueryState(id=0, job_id=_JOB.id, query=query, decision=part)
             count = vote.count(state, responses)
-            rungs.append(Rung(count.outlook, _is_right(count.done(), query)))
+            rungs.append(Rung(count.outlook, _is_right(self._replay.recording, count.done(), query)))
         weights = vote.count(before, ()).outlook.next_weights
         return Ladder(tuple(r.expert_id for r in everybody), weights, tuple(rungs))
 
 
-def _is_right(step: Ask | Done, query: Query) -> bool:
+def _is_right(recording: Recording, step: Ask | Done, query: Query) -> bool:
     assert isinstance(step, Done), "a vote asks nobody"
-    return step.answer.value is not None and LETTERS.index(step.answer.value) == query.answer
+    return recording.score_of(query, step.answer) == 1
 
 
 # ── parts of the profile ──────────────────────────────────────────────────────────────────────────

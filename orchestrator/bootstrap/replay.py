@@ -21,7 +21,7 @@ from orchestrator.domain.assignments import Job
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
-from orchestrator.errors import CompositionError
+from orchestrator.errors import CompositionError, ExpertUnavailableError
 from orchestrator.evaluation.comparison import ORACLE, Ground, Trial
 from orchestrator.evaluation.replay.player import Played, play
 from orchestrator.evaluation.replay.readings import with_readings
@@ -42,6 +42,9 @@ from skills.counting import Scores, count_card, profile_of, profile_set
 from skills.embedding import embedder_of
 from skills.grading.grader import AnswerGrader
 from workers.engine_host.lifeline import die_with
+
+_NO_FAILURE = frozenset({None, NO_ANSWER, ExpertUnavailableError.code})
+"""Error codes of answers that count as none: nobody said anything, or what they said was not recorded."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -174,7 +177,7 @@ class SeedReplay:
         started = time.monotonic()
         played = self.play(name)
         seconds = time.monotonic() - started
-        failed = next((p.answer for p in played if p.answer.error_code not in (None, NO_ANSWER)), None)
+        failed = next((p.answer for p in played if p.answer.error_code not in _NO_FAILURE), None)
         if failed is not None:
             raise CompositionError(f"row '{name}': {failed.error}")
         pairs = zip(played, self.test, strict=True)

@@ -131,7 +131,7 @@ def _known(
     """What `pred` counts in; None = it says nothing of this question."""
     if not recorded or query.answer_type.is_graded:
         return None
-    if query.answer_type is AnswerType.CHOICE:
+    if query.answer_type is AnswerType.CHOICE and column not in listed:
         assert isinstance(query.answer, int), "checked by Query"
         return QuestionValues(tuple(LETTERS[: len(query.options)]), frozenset({query.answer}))
     return listed.get(column)

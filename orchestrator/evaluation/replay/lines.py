@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.domain.queries import LETTERS, AnswerType, Query
 from orchestrator.errors import InputError
 from orchestrator.evaluation.replay.sets import (
     EXPERTS,
@@ -74,7 +74,7 @@ def read_values(
 
 def _values(line: Mapping[str, object], query: Query) -> QuestionValues:
     values = line.get("values")
-    if query.answer_type is AnswerType.CHOICE or query.answer_type.is_graded:
+    if query.answer_type.is_graded:
         raise InputError(f"question '{query.id}' is of type '{query.answer_type}', which has no `values`")
     if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
         raise InputError("`values` must be a list of strings, none of them empty")
@@ -82,7 +82,22 @@ def _values(line: Mapping[str, object], query: Query) -> QuestionValues:
         raise InputError("`values` holds a value twice")
     if "right" not in line:
         raise InputError("has no `right`: the index of the right value, or null")
-    return QuestionValues(tuple(values), _right(line["right"], len(values)))
+    found = QuestionValues(tuple(values), _right(line["right"], len(values)))
+    if query.answer_type is AnswerType.CHOICE:
+        _check_letters(found, query)
+    return found
+
+
+def _check_letters(found: QuestionValues, query: Query) -> None:
+    """Values of a choice are letters of its options, and the one of its answer is right."""
+    assert isinstance(query.answer, int), "checked by Query"
+    letters = LETTERS[: len(query.options)]
+    if not set(found.values) <= set(letters):
+        raise InputError(
+            f"question '{query.id}' is a choice: its `values` are letters, {letters[0]} to {letters[-1]}"
+        )
+    if {found.values[i] for i in found.right} != {letters[query.answer]} & set(found.values):
+        raise InputError(f"`right` of choice '{query.id}' is not its answer, {letters[query.answer]}")
 
 
 def _right(right: object, n: int) -> RightValues:

@@ -1,5 +1,6 @@
 """Sets of any form through the production compositions."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_a_response_that_was_not_recorded_comes_from_an_expert_that_could_not_be
     assert not response.is_experts_own
     assert record.outcome(2, 0) is None
     assert record.score(2, 0) == 0
+
+
+def test_where_nobody_was_recorded_there_is_no_answer(tmp_path: Path) -> None:
+    """A pool of one, which has not been asked `n0`: 5 of the other 5 test questions are wrong, too."""
+    folder = write_form_set(tmp_path, forms=("number",))
+    experts = json.loads((folder / "experts.json").read_text())
+    experts[2]["pools"] = ["alone"]
+    (folder / "experts.json").write_text(json.dumps(experts))
+    split = json.loads((folder / "splits.json").read_text())["seed0"]
+    swapped = {"profile": split["test"], "test": split["profile"]}
+    (folder / "splits.json").write_text(json.dumps({"seed0": swapped}))
+    (trial,) = replayed(folder, plan("best_single")._replace(pool="alone")).trials
+    assert trial.score.tolist() == [0] * (N_OF_FORM // 2)
 
 
 def test_recorded_values_are_equal_only_to_themselves(tmp_path: Path) -> None:

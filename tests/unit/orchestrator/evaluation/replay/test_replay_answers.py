@@ -61,7 +61,8 @@ def test_none_one_or_several_values_are_right(folder: Path, right: object, found
     [
         ({"id": "n99"}, "values.jsonl: line 2: unknown question 'n99'"),
         ({"id": "n0"}, "line 2: question 'n0' stands on an earlier line"),
-        ({"id": "c0"}, "line 2: question 'c0' is of type 'choice', which has no `values`"),
+        ({"id": "c0"}, "line 2: question 'c0' is a choice: its `values` are letters, A to D"),
+        ({"id": "c0", "values": ["A", "B"]}, "line 2: `right` of choice 'c0' is not its answer, A"),
         ({"id": "o0"}, "line 2: question 'o0' is of type 'open', which has no `values`"),
         ({"values": "2"}, "line 2: `values` must be a list of strings"),
         ({"values": [2, 3]}, "line 2: `values` must be a list of strings"),
@@ -79,6 +80,20 @@ def test_bad_values_are_refused(folder: Path, change: dict[str, object], message
     rewrite(folder / "values.jsonl", 1, **change)
     with pytest.raises(InputError, match=message):
         read_replay_set(folder)
+
+
+def test_values_of_a_choice_are_letters_of_its_options(folder: Path) -> None:
+    """`c5`, whose answer is B: everybody's index is that of the second value."""
+    rewrite(folder / "values.jsonl", 0, id="c5", values=["D", "B"], right=1)
+    column = 2 * N_OF_FORM + 5
+    with np.load(folder / "responses.npz") as arrays:
+        pred, correct = arrays["pred"].copy(), arrays["correct"].copy()
+        pred[:, column], correct[:, column] = 1, True
+        np.savez(folder / "responses.npz", pred=pred, correct=correct, chars=arrays["chars"])
+    replay = read_replay_set(folder)
+    assert replay.values[column] == ("D", "B")
+    assert replay.right[column] == {1}
+    assert replay.unread[0] == 0  # the number that has no values now is read
 
 
 def test_values_must_say_which_is_right(folder: Path) -> None:
