@@ -36,6 +36,9 @@ from orchestrator.domain.queries import Message, Query
 from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.options import Options
 
+BY_VOTE, BY_RANK = "decided by weighted vote", "the best expert's answer was taken"
+"""What a note says where nobody wrote or judged; answers to an open question are no votes."""
+
 WRONG_ANSWERS = 20
 """Effective number of different wrong answers to a question without options; as in `weighted`."""
 
@@ -107,6 +110,8 @@ class Desk:
     ) -> Done:
         """The weighted vote's answer, with a note that says why."""
         answer = self._vote.step(state, responses).answer
+        if note and state.query.answer_type.is_graded:
+            note = note.replace(BY_VOTE, BY_RANK)
         changes = {
             "aggregator": self.name,
             "degraded": answer.degraded or degraded,

@@ -8,6 +8,7 @@ Shapes: N responses.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +33,13 @@ from orchestrator.domain.assignments import Ask, CallRole, Done, QueryState, Res
 from orchestrator.domain.queries import AnswerType
 from orchestrator.options import parse_options
 from orchestrator.ports.composing import Aggregator
+from orchestrator.ports.skills import Embedder
 
 NAME = "mbr"
 
 Floats = npt.NDArray[np.float64]
 
-WRITTEN = frozenset({AnswerType.TEXT, AnswerType.JSON, AnswerType.CODE})
+WRITTEN = frozenset({AnswerType.TEXT, AnswerType.JSON, AnswerType.CODE, AnswerType.OPEN})
 """Answer types whose texts are compared; other answers are alike if they are equivalent."""
 
 _CHOICE = re.compile(r"\bchoice\W{1,6}(\d{1,3})\b", re.IGNORECASE)
@@ -49,12 +51,14 @@ class MbrOptions(AskingOptions):
         samples: of the best recruit, beside the responses; 0 = none, and no calls.
         temperature: of these samples.
         hedged: one of them is greedy.
+        compare: by embedding of the texts, where there is an embedder; or by their words in common.
         one_pass: a member writes a checklist and picks, instead of similarity: one call.
     """
 
     samples: int = Field(default=0, ge=0, le=64)
     temperature: float = Field(default=0.7, ge=0, le=2)
     hedged: bool = True
+    compare: Literal["embedding", "words"] = "embedding"
     one_pass: bool = False
 
 
@@ -207,7 +211,8 @@ class MinimumBayesRisk:
     def _measure(self, state: QueryState) -> str:
         if state.query.answer_type not in WRITTEN:
             return "equivalent answers"
-        return "words in common" if self._context.embedder is None else self._context.embedder().name
+        embedder = self._embedder()
+        return "words in common" if embedder is None else embedder.name
 
     def _similarity(self, state: QueryState, readable: Sequence[Ballot]) -> Floats:
         """[N, N], in [−1, 1]."""
@@ -216,10 +221,17 @@ class MinimumBayesRisk:
             values = [ballot.value or "" for ballot in readable]
             same = self._context.grader.equivalent
             return np.array([[float(same(state.query, *sorted((a, b)))) for b in values] for a in values])
-        if self._context.embedder is None:
+        embedder = self._embedder()
+        if embedder is None:
             return np.array([[overlap(a, b) for b in texts] for a in texts])
-        vectors = np.asarray(self._context.embedder().encode(texts), dtype=np.float64)
+        vectors = np.asarray(embedder.encode(texts), dtype=np.float64)
         return np.asarray(vectors @ vectors.T)
+
+    def _embedder(self) -> Embedder | None:
+        """What compares texts; None = their words do."""
+        if self._options.compare == "words" or self._context.embedder is None:
+            return None
+        return self._context.embedder()
 
 
 def chosen_number(text: str, n: int) -> int | None:

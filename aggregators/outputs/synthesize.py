@@ -28,6 +28,8 @@ from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Aggregator
 
+PROSE = frozenset({AnswerType.TEXT, AnswerType.OPEN})
+
 SHORT_TEXT_CHARS = 80
 """Free-text answers up to this length are compared with the candidates; longer ones never match."""
 
@@ -100,7 +102,7 @@ class Synthesize:
 
     def _is_final(self, state: QueryState) -> bool:
         """True if what is written will be the answer, so that it may be heard while it is written."""
-        return state.stream and self._options.allow_new and state.query.answer_type is AnswerType.TEXT
+        return state.stream and self._options.allow_new and state.query.answer_type in PROSE
 
     def _finish(
         self,
@@ -124,7 +126,7 @@ class Synthesize:
 
     def _is_new(self, query: Query, value: str, ballots: Sequence[Ballot]) -> bool:
         long_form = query.answer_type is AnswerType.TEXT and len(value) > SHORT_TEXT_CHARS
-        if long_form or query.answer_type is AnswerType.CODE:
+        if long_form or query.answer_type in (AnswerType.CODE, AnswerType.OPEN):
             return False
         given = {ballot.value for ballot in ballots if ballot.value is not None}
         return not any(self._context.grader.equivalent(query, other, value) for other in sorted(given))

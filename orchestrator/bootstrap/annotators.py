@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from orchestrator.compositions.catalogue import Knowledge
+from orchestrator.compositions.knowledge import Knowledge
 from orchestrator.ports.skills import Embedder, SkillAnnotator, SkillMatcher
 from orchestrator.settings.schema import MusterSettings, Settings
 from skills.annotator import EmbeddingAnnotator, LlmAnnotator

@@ -11,7 +11,8 @@ from aggregators.outputs import AGGREGATORS
 from orchestrator.bootstrap.annotators import SkillParts
 from orchestrator.bootstrap.checks import WEIGHED, check_references, composition_mistakes
 from orchestrator.bootstrap.pool_parts import part_mistakes
-from orchestrator.compositions.catalogue import NOTHING, Catalogue
+from orchestrator.compositions.catalogue import Catalogue
+from orchestrator.compositions.knowledge import NOTHING
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.origins import objection
 from orchestrator.errors import ConfigError, EngineLoadError, MistakesError

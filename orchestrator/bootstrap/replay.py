@@ -14,7 +14,8 @@ import numpy as np
 
 from aggregators.outputs import AGGREGATORS
 from orchestrator.bootstrap.annotators import file_backed_embedder, make_annotator
-from orchestrator.compositions.catalogue import Catalogue, Knowledge
+from orchestrator.compositions.catalogue import Catalogue
+from orchestrator.compositions.knowledge import Knowledge
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.domain.answers import NO_ANSWER
 from orchestrator.domain.assignments import Job

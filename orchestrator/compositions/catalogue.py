@@ -11,20 +11,23 @@ from typing import NamedTuple
 
 from orchestrator.compositions.dry_run import DryRun
 from orchestrator.compositions.ensemble import Ensemble
+from orchestrator.compositions.graded import open_knowledge, open_settings
+from orchestrator.compositions.knowledge import NOTHING, Knowledge
 from orchestrator.compositions.mixing import MixedMembers, Mixing, mixed_names, no_members
 from orchestrator.compositions.reading import SkillReader
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL, AnnotationRound, RollCall
 from orchestrator.compositions.shots import Shots
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
-from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
+from orchestrator.compositions.typed import OpenAnswers, Routing, Typed, Unmeasured
+from orchestrator.compositions.voting import AggregatorContext, AggregatorRow, quotes_one
 from orchestrator.compositions.waves import make_waves
 from orchestrator.domain.assignments import CallRole, Job
-from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
+from orchestrator.domain.cards import CompetenceCard, deck_hash, measured_version
 from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import AUTO, EXPERT_PREFIX, ROUTE_PREFIX
 from orchestrator.domain.terms import Shape
-from orchestrator.errors import MusterError, UnknownNameError
+from orchestrator.errors import MusterError, NotProfiledError, UnknownNameError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Aggregator, Composition, Pace, Router
 from orchestrator.ports.memory import MemoryReader
@@ -41,31 +44,6 @@ UNPROFILED = "skills"
 ONLY = CompositionSettings(router="all", aggregator="first")
 
 
-class Knowledge(NamedTuple):
-    """Knowledge of the pool: its cards, and the outcomes behind them unless these were imported."""
-
-    cards: Mapping[str, CompetenceCard]
-    profile: Profile | None
-
-    @property
-    def exact(self) -> Profile | None:
-        """Outcomes on questions with exact answers: what votes, and routers that count right and wrong, learn
-        from."""
-        return None if self.profile is None else self.profile.exact
-
-    @property
-    def texts(self) -> Sequence[str]:
-        return self.profile.texts if self.profile else ()
-
-    @property
-    def skills(self) -> tuple[str, ...]:
-        """Names of the profile questions' skills, or of those that the cards know; sorted."""
-        if self.profile is None:
-            return tuple(sorted({name for card in self.cards.values() for name in card.skills}))
-        return tuple(sorted({tag.name for tags in self.profile.skills for tag in tags}))
-
-
-NOTHING = Knowledge({}, None)
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 MOST_KEPT = 4096
@@ -81,6 +59,7 @@ class Parts(NamedTuple):
         reader: None where the router reads no text.
         temperature: of the recruits' sampling, unless a job sets its own; None = each expert's.
         quoting: gives one expert's words, where a question may be asked of one only.
+        note: what every answer says, of parts that stand in for others; None = nothing.
     """
 
     reader: SkillReader | None
@@ -92,6 +71,14 @@ class Parts(NamedTuple):
     abstain_below: float | None
     quoting: Aggregator | None = None
     shots: Shots | None = None
+    note: str | None = None
+
+
+class Asked(NamedTuple):
+    """What parts are kept for."""
+
+    shape: Shape
+    is_open: bool = False
 
 
 class Catalogue:
@@ -156,9 +143,10 @@ class Catalogue:
         with self._lock:
             self._specs = {**self._stock(), **self._settings.muster.compositions}
             self._knowledge: Knowledge | None = None
+            self._of_open: Knowledge | None = None
             self._reader: SkillReader | None = None
-            self._kept: OrderedDict[Shape, Parts] = OrderedDict()
-            self._shaped: OrderedDict[Shape, Parts] = OrderedDict()
+            self._kept: OrderedDict[Asked, Parts] = OrderedDict()
+            self._shaped: OrderedDict[Asked, Parts] = OrderedDict()
             self._rounds: AnnotationRound | None = None
 
     @property
@@ -192,6 +180,7 @@ class Catalogue:
             self._drop_parts()
 
     def _drop_parts(self) -> None:
+        self._of_open = None
         self._kept.clear()
         self._shaped.clear()
 
@@ -229,7 +218,26 @@ class Catalogue:
             return self._rounds
         if name.startswith(ROUTE_PREFIX):
             return DryRun(name, self._make(job.replaced(composition=name.removeprefix(ROUTE_PREFIX))))
-        return self._ensemble(job, self._parts(Shape(name, job.router, job.k)))
+        shape = Shape(name, job.router, job.k)
+        return Typed(self._exact_answers(job, shape), partial(self._open_answers, job, shape), terms=job)
+
+    def _exact_answers(self, job: Job, shape: Shape) -> Routing:
+        """The composition of questions with exact answers. Where it needs a profile of such, and the pool was
+        only graded, open questions can still be answered."""
+        try:
+            return self._ensemble(job, self._parts(Asked(shape)))
+        except NotProfiledError as error:
+            if self.knowledge.profile is None or self.knowledge.profile.open is None:
+                raise
+            return Unmeasured(job.composition, error)
+
+    def _open_answers(self, job: Job, shape: Shape) -> OpenAnswers:
+        """The composition of the open questions of a job, made when the first of them comes."""
+        with self._lock:
+            parts = self._parts(Asked(shape, is_open=True))
+            is_one = (shape.composition or AUTO).startswith(EXPERT_PREFIX)
+            cards = self._load_cards() if is_one else self._graded.cards
+            return OpenAnswers(self._ensemble(job, parts), cards, parts.note)
 
     def _ensemble(self, job: Job, parts: Parts) -> Ensemble:
         if job.temperature is None and parts.temperature is not None:
@@ -255,19 +263,26 @@ class Catalogue:
         last = None if self._sessions is None else self._sessions.last_decision(owner, session)
         return () if last is None else tuple(dict.fromkeys(last.expert_ids))
 
-    def _parts(self, shape: Shape) -> Parts:
-        is_shaped = shape != Shape(shape.composition)
+    def _parts(self, asked: Asked) -> Parts:
+        is_shaped = asked.shape != Shape(asked.shape.composition)
         kept, most = (self._shaped, MOST_SHAPED) if is_shaped else (self._kept, MOST_KEPT)
-        if shape in kept:
-            kept.move_to_end(shape)
-            return kept[shape]
-        made = kept[shape] = self._fit(shape)
+        if asked in kept:
+            kept.move_to_end(asked)
+            return kept[asked]
+        made = kept[asked] = self._fit(asked)
         if len(kept) > most:
             kept.popitem(last=False)
         return made
 
-    def _fit(self, shape: Shape) -> Parts:
-        name = shape.composition or AUTO
+    @property
+    def _graded(self) -> Knowledge:
+        """What is known of answers to open questions."""
+        if self._of_open is None:
+            self._of_open = open_knowledge(self.knowledge)
+        return self._of_open
+
+    def _fit(self, asked: Asked) -> Parts:
+        name = asked.shape.composition or AUTO
         if name.startswith(EXPERT_PREFIX):
             # Nothing is chosen or voted on: no profile is read, and no text is embedded.
             only = name.removeprefix(EXPERT_PREFIX)
@@ -275,15 +290,27 @@ class Catalogue:
         if name not in self._specs:
             raise UnknownNameError("composition", name, self._specs, param="composition")
         spec = self._specs[name]
+        if asked.is_open:
+            return self._fit_open(name, reshaped(spec, asked.shape))
         if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.exact is None:
             spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
+        known = self.knowledge
+        return self._chosen(name, reshaped(spec, asked.shape), known._replace(profile=known.exact))
+
+    def _fit_open(self, name: str, spec: CompositionSettings) -> Parts:
+        changed = open_settings(name, spec, reads_prose=self._aggregator_row(spec).reads_prose)
+        return self._chosen(name, changed.spec, self._graded)._replace(note=changed.note)
+
+    def _chosen(self, name: str, spec: CompositionSettings, known: Knowledge) -> Parts:
+        """The parts of a composition that chooses among the members that it may ask."""
         answerers = [e.id for e in self._pool.answerers]
         allowed = tuple(e for e in answerers if spec.experts is None or e in spec.experts)
-        if spec.mixture is not None:
-            mixed = mixed_names(self._pool, spec.mixture, composition=name, members=self._members)
-            allowed = tuple(expert_id for expert_id in allowed if expert_id in mixed)
-            return self._fitted(reshaped(spec, shape), expert_ids=allowed, known=self.knowledge, mixed=mixed)
-        return self._fitted(reshaped(spec, shape), expert_ids=allowed, known=self.knowledge)
+        if spec.mixture is None:
+            return self._fitted(spec, expert_ids=allowed, known=known)
+        mixed = mixed_names(self._pool, spec.mixture, composition=name, members=self._members)
+        return self._fitted(
+            spec, expert_ids=tuple(e for e in allowed if e in mixed), known=known, mixed=mixed
+        )
 
     def _fitted(
         self,
@@ -293,7 +320,11 @@ class Catalogue:
         known: Knowledge,
         mixed: Mapping[str, str] = NOBODY,
     ) -> Parts:
-        cards, profile = known.cards, known.exact
+        """
+        Args:
+            known: of the kind of questions that the parts answer.
+        """
+        cards, profile = known
         pool = self._pool.now
         routing = RouterContext(
             cards=cards,
@@ -321,7 +352,7 @@ class Catalogue:
             reader=self._skill_reader() if router.reads_text else None,
             router=router,
             aggregator=aggregator,
-            quotes=row.quotes_one and spec.waves is None and spec.abstain_below is None,
+            quotes=quotes_one(row, aggregator) and spec.waves is None and spec.abstain_below is None,
             waves=_pace(aggregator, spec),
             temperature=spec.temperature,
             abstain_below=spec.abstain_below,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from orchestrator.domain.names import OPEN
 from orchestrator.settings.schema import CompositionSettings
 
 
@@ -64,8 +65,13 @@ STOCK_COMPOSITIONS: Mapping[str, CompositionSettings] = {
         router="self_consistency", router_options={"k": 3}, aggregator="majority", temperature=0.7
     ),
     "majority_all": CompositionSettings(router="all", aggregator="majority"),
+    # Every open question that would have been voted on: docs/open.md.
+    OPEN: CompositionSettings(router="graded", aggregator="graded"),
     # Offered, and none is default: docs/aggregators.md.
     "judge": _asking("judge"),
+    "open_judge": CompositionSettings(
+        router="graded", router_options={"k": 3, "first": 3}, aggregator="judge"
+    ),
     "ranker": _asking("ranker"),
     "weak_verifiers": _asking("weak_verifiers"),
     "debate": _asking("debate"),

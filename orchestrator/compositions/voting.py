@@ -1,7 +1,7 @@
 """Aggregators as compositions see them: what they are built from, and what a row of their table says."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -43,14 +43,29 @@ class AggregatorRow(NamedTuple):
     Attributes:
         asks_model: its answer is written or judged by a member of the pool with the role `aggregator`.
         quotes_one: a lone recruit's words are the answer as they are, so they may be heard while written.
+        reads_prose: it needs no answers that can be counted, so it handles open questions.
         asks_model_if: says so of given options; None = `asks_model`, whatever the options.
     """
 
     make: AggregatorFactory
     asks_model: bool = False
     quotes_one: bool = False
+    reads_prose: bool = False
     asks_model_if: Callable[[Mapping[str, JsonValue]], bool] | None = None
 
     def asks(self, options: Mapping[str, JsonValue]) -> bool:
         """True if it asks a member with the role `aggregator`, with these options."""
         return self.asks_model if self.asks_model_if is None else self.asks_model_if(options)
+
+
+@runtime_checkable
+class Quoting(Protocol):
+    """An aggregator that knows itself whether a lone recruit's words will be the answer."""
+
+    @property
+    def quotes_one(self) -> bool: ...
+
+
+def quotes_one(row: AggregatorRow, aggregator: Aggregator) -> bool:
+    """True if a lone recruit's words are the answer as they are, by its row or by what it learnt."""
+    return row.quotes_one or (isinstance(aggregator, Quoting) and aggregator.quotes_one)

@@ -6,6 +6,9 @@ from orchestrator.errors import UnknownNameError
 
 AUTO = "auto"
 
+OPEN = "open"
+"""The stock composition for open questions; those of compositions that vote are answered as it does."""
+
 EMBED = "embed"
 """Model name of the embedder; no composition, and no expert's name is taken from it."""
 

@@ -16,6 +16,7 @@ from orchestrator.routing import (
     category,
     centroid,
     cluster,
+    graded,
     knn,
     kshot,
     posterior,
@@ -27,7 +28,7 @@ from orchestrator.routing.parts.eligibility import ScreenedRouter
 from orchestrator.routing.parts.steady import SteadyRouter
 from orchestrator.tables import Extension, NameTable
 
-__all__ = ["ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
+__all__ = ["GRADED_ROUTERS", "ROUTERS", "ReplayRandom", "RouterContext", "RouterFactory", "make_router"]
 
 
 def _is_factory(row: object) -> TypeGuard[RouterFactory]:
@@ -43,6 +44,7 @@ _OURS: Mapping[str, RouterFactory] = {
     "centroid": centroid.make,
     "kshot": kshot.make,
     "budget": budget.make,
+    "graded": graded.make,
     "best_single": baselines.make_best_single,
     "self_consistency": baselines.make_self_consistency,
     "top_k": baselines.make_top_k,
@@ -50,6 +52,12 @@ _OURS: Mapping[str, RouterFactory] = {
     "random": baselines.make_random,
     "all": baselines.make_all,
 }
+
+GRADED_ROUTERS = frozenset(
+    {"graded", "knn", "cluster", "symbolic", "best_single", "top_k", "static_top_3", "random", "all"}
+)
+"""Routers that can go by grades, where these stand in the place of right and wrong answers; others count
+outcomes in ways of their own."""
 
 ROUTERS = NameTable(
     "router",

@@ -5,7 +5,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
 
-from orchestrator.compositions.ensemble import Ensemble
+from orchestrator.compositions.typed import Routing
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import INTERACTIVE, Job
 from orchestrator.domain.keys import KEYLESS, Caller
@@ -98,7 +98,7 @@ class Asking:
         if not self._routes_here:
             return self._routed_by_job(options, queries)
         built = self._compositions(self._submitter.job(options, kind="route"))
-        if not isinstance(built, Ensemble):
+        if not isinstance(built, Routing):
             raise MusterError(f"composition '{model}' does not route.")
         return built.route(queries)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.compositions.catalogue import Knowledge
+from orchestrator.compositions.knowledge import Knowledge
 from orchestrator.domain.queries import Query
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.profiling import PoolProfiler, ProfileReport

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aggregators.outputs import AGGREGATORS
-from orchestrator.compositions.catalogue import FEEDBACK_S, MOST_SHAPED, REFRESH_S, Catalogue, Knowledge
+from orchestrator.compositions.catalogue import FEEDBACK_S, MOST_SHAPED, REFRESH_S, Catalogue
+from orchestrator.compositions.knowledge import Knowledge
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, Job, QueryState
 from orchestrator.domain.cards import CompetenceCard, Tally
