@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pydantic import Field, JsonValue
 
+from aggregators.outputs.first import FirstReadable
 from aggregators.outputs.votes import (
     Ballot,
     Group,
@@ -84,6 +85,7 @@ class Desk:
         self.name = name
         self.context = context
         self._vote = WeightedVote(context, WeightedOptions())
+        self._rank = FirstReadable(context)
 
     def read(self, state: QueryState, responses: Iterable[Response]) -> Reading:
         ballots = read_ballots(self.context.grader, state, responses)
@@ -108,9 +110,10 @@ class Desk:
         degraded: bool = False,
         extras: Mapping[str, JsonValue] | None = None,
     ) -> Done:
-        """The weighted vote's answer, with a note that says why."""
-        answer = self._vote.step(state, responses).answer
-        if note and state.query.answer_type.is_graded:
+        """The weighted vote's answer, with a note that says why; of an open question the best expert's."""
+        is_open = state.query.answer_type.is_graded
+        answer = (self._rank if is_open else self._vote).step(state, responses).answer
+        if note and is_open:
             note = note.replace(BY_VOTE, BY_RANK)
         changes = {
             "aggregator": self.name,

@@ -177,7 +177,7 @@ class GradedAnswer:
 
 
 def signs_of(learnt: Learnt, query: Query, ballots: Sequence[Ballot]) -> list[float]:
-    """What the texts of readable ballots lead to expect of their grades, up to a constant."""
+    """Grades to expect of readable ballots by their texts, up to a constant."""
     signs = [read_signs(query.question, ballot.value or "") for ballot in ballots]
     usual = [learnt.usual.get(ballot.expert_id, learnt.anybody) for ballot in ballots]
     return [float(score) for score in learnt.ranker.scores(signs, usual)]

@@ -96,13 +96,14 @@ def _plan(
     muster, base_dir = session.muster_settings()
     from_texts = reading is Reading.TEXTS
     has_samples = len(recorded.samples) > 0 and not from_texts
-    table = row_table(muster.compositions, verifier=verifier, has_samples=has_samples)
+    votes = not recorded.graded.all()
+    table = row_table(muster.compositions, verifier=verifier, has_samples=has_samples, votes=votes)
     wanted = [name.strip() for name in rows.split(",") if name.strip()] if rows else None
     return ReplayPlan(
         pool=pool or recorded.largest_pool,
         profile=profile or profile_names(recorded)[-1],
         seeds=_seeds(seeds),
-        rows=choose(table, wanted, votes=not recorded.graded.all()),
+        rows=choose(table, wanted, votes=votes),
         labels=labels,
         muster=muster,
         base_dir=base_dir,

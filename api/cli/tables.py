@@ -273,6 +273,8 @@ def _or_dash(number: float | None, form: str) -> str:
 def replay_table(report: "ReplayReport") -> Table:
     """Accuracies and differences in percent points, with 95 % intervals; rows by accuracy."""
     numbers = ["accuracy", "sd", "95 %", "calls", "ECE", "auto minus it", "s"]
+    if report.is_length_controlled:
+        return _graded_table(report)
     result = table(report.subtitle, "composition", *numbers, numbers=numbers)
     for row in sorted(report.rows, key=lambda row: -row.accuracy):
         low, high = row.auto_minus_ci95 or (0.0, 0.0)
@@ -284,6 +286,25 @@ def replay_table(report: "ReplayReport") -> Table:
             f"{row.calls:.2f}",
             "" if row.ece is None else f"{row.ece:.3f}",
             "" if row.auto_minus is None else f"{row.auto_minus:+.1f} ({low:+.1f} {high:+.1f})",
+            f"{row.seconds:.1f}",
+        )
+    return result
+
+
+def _graded_table(report: "ReplayReport") -> Table:
+    """Mean grades, gains over the best single expert, and what is left of these at equal lengths."""
+    numbers = ["mean grade", "95 %", "calls", "gain", "length-controlled", "at its lengths", "s"]
+    result = table(report.subtitle, "composition", *numbers, numbers=numbers)
+    for row in sorted(report.rows, key=lambda row: -row.accuracy):
+        low, high = row.gain_ci95 or (0.0, 0.0)
+        result.add_row(
+            row.name,
+            f"{row.accuracy:.1f}",
+            f"{row.ci95[0]:.1f}–{row.ci95[1]:.1f}",
+            f"{row.calls:.2f}",
+            "" if row.gain is None else f"{row.gain:+.1f} ({low:+.1f} {high:+.1f})",
+            "" if row.lc_gain is None else f"{row.lc_gain:+.1f}",
+            "" if row.same_length_gain is None else f"{row.same_length_gain:+.1f}",
             f"{row.seconds:.1f}",
         )
     return result

@@ -24,6 +24,7 @@ from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.errors import CompositionError, ExpertUnavailableError
 from orchestrator.evaluation.comparison import ORACLE, Ground, Trial
+from orchestrator.evaluation.length_control import LengthControl
 from orchestrator.evaluation.replay.player import Played, play
 from orchestrator.evaluation.replay.readings import with_readings
 from orchestrator.evaluation.replay.recording import RECORDED, RecordedGrader, Recording, n_tokens
@@ -113,8 +114,33 @@ def run_replay(replay: ReplaySet, plan: ReplayPlan, *, workers: int = 2) -> Repl
     setting = Setting(plan.pool, plan.profile, plan.labels, len(recording.experts), n_profile)
     made = {name: Made(spec.router, spec.aggregator) for name, spec in plan.rows.specs.items()}
     return ReplayResult(
-        report(setting, plan.seeds, ground, trials, made, left_out=plan.rows.left_out), ground, trials
+        report(
+            setting,
+            plan.seeds,
+            ground,
+            trials,
+            made,
+            left_out=plan.rows.left_out,
+            controls=length_controls(prepared, plan.pool, of_seeds),
+        ),
+        ground,
+        trials,
     )
+
+
+def length_controls(replay: ReplaySet, pool: str, of_seeds: Sequence[SeedTrials]) -> list[LengthControl]:
+    """The control of each seed's test questions; none where lengths or grades of some are not known."""
+    scores, reference = replay.scores, replay.reference_chars
+    if scores is None or reference is None:
+        return []
+    rows = replay.rows(pool)
+    tested = np.concatenate([part.columns for part in of_seeds])
+    if np.isnan(scores[rows][:, tested]).any() or (reference[tested] <= 0).any():
+        return []
+    return [
+        LengthControl(scores[rows][:, at], replay.chars[rows][:, at], reference[at])
+        for at in (part.columns for part in of_seeds)
+    ]
 
 
 def _check(replay: ReplaySet, plan: ReplayPlan) -> None:
@@ -181,7 +207,7 @@ class SeedReplay:
         failed = next((p.answer for p in played if p.answer.error_code not in _NO_FAILURE), None)
         if failed is not None:
             raise CompositionError(f"row '{name}': {failed.error}")
-        pairs = zip(played, self.test, strict=True)
+        pairs = [*zip(played, self.test, strict=True)]
         confidence = [np.nan if p.answer.confidence is None else p.answer.confidence for p in played]
         return Trial(
             name,
@@ -189,6 +215,7 @@ class SeedReplay:
             np.array([p.n_experts for p in played], dtype=np.int64),
             np.array(confidence, dtype=np.float64),
             seconds,
+            np.array([self.recording.n_chars(query, p.answer) for p, query in pairs], dtype=np.int64),
         )
 
     def play(self, name: str) -> list[Played]:

@@ -22,7 +22,7 @@ from orchestrator.compositions.typed import OpenAnswers, Routing, Typed, Unmeasu
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow, quotes_one
 from orchestrator.compositions.waves import make_waves
 from orchestrator.domain.assignments import CallRole, Job
-from orchestrator.domain.cards import CompetenceCard, deck_hash, measured_version
+from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
 from orchestrator.domain.devices import Conditions
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.names import AUTO, EXPERT_PREFIX, ROUTE_PREFIX
@@ -75,7 +75,7 @@ class Parts(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What parts are kept for."""
+    """Key that parts are kept under."""
 
     shape: Shape
     is_open: bool = False

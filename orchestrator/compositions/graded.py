@@ -53,8 +53,8 @@ def open_settings(name: str, spec: CompositionSettings, *, reads_prose: bool) ->
 
 
 def open_knowledge(known: Knowledge) -> Knowledge:
-    """What is known of answers to open questions, in the form in which routers know accuracies: a mean grade
-    of .6 over ten questions counts as six right and four wrong answers.
+    """Knowledge of answers to open questions, in the form in which routers know accuracies: a mean grade of
+    .6 over ten questions counts as six right and four wrong answers.
 
     Where nothing was graded, what is known of exact questions is the best there is.
     """

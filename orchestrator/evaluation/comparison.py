@@ -42,6 +42,7 @@ class Trial(NamedTuple):
         calls: different experts asked.
         confidence: in [0, 1]; nan where the method gave none.
         seconds: per round, what building the method and running it took.
+        chars: characters of its answers, [N]; None = nobody counted.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Trial(NamedTuple):
     calls: Ints
     confidence: Floats
     seconds: float = 0.0
+    chars: Ints | None = None
 
 
 class Difference(Value):

@@ -7,6 +7,7 @@ question counts. No embedding: what a text is about is the same for all of them.
 Shapes: E experts, N questions, F = 11 features.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ RIDGE = 100.0
 
 BRIEF_SHARE = 0.2
 """Share of an expert's own answers that count as brief."""
+
+_MOST_BRIEF = 2 * BRIEF_SHARE
+"""Share beyond which answers of one length are not brief: many of them are usual."""
 
 LENGTH = Signs._fields.index("length")
 _LEAST_SPREAD = 0.1
@@ -51,12 +55,12 @@ class Sheet(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """What is usual of one expert on the profile's open questions.
+    """Habits of one expert on the profile's open questions.
 
     Attributes:
         grade: mean, in [0, 1].
         length, spread: mean and standard deviation of ln(1 + characters).
-        brief: that its shortest fifth do not exceed; ln(1 + characters).
+        brief: length that its shortest fifth do not exceed, ln(1 + characters); -inf = none is brief.
     """
 
     grade: float
@@ -75,8 +79,24 @@ def usual_of(grades: npt.ArrayLike, lengths: npt.ArrayLike) -> Usual:
         grade=float(np.asarray(grades, dtype=np.float64).mean()),
         length=float(logs.mean()),
         spread=max(float(logs.std()), _LEAST_SPREAD),
-        brief=float(np.quantile(logs, BRIEF_SHARE)),
+        brief=brief_length(logs),
     )
+
+
+def brief_length(lengths: npt.ArrayLike) -> float:
+    """Length that the shortest fifth do not exceed; where many more are as short as that, the next shorter
+    length; -inf = there is none. `[1, 2, 3, 4, 5]` -> 1; `[1, 3, 3, 3, 3, 3, 3]` -> 1; `[3, 3]` -> -inf.
+
+    Args:
+        lengths: [N], N >= 1.
+    """
+    ordered = np.sort(np.asarray(lengths, dtype=np.float64))
+    n = len(ordered)
+    fifth = ordered[math.ceil(BRIEF_SHARE * n) - 1]
+    if np.searchsorted(ordered, fifth, side="right") <= _MOST_BRIEF * n:
+        return float(fifth)
+    shorter = ordered[ordered < fifth]
+    return float(shorter[-1]) if len(shorter) else -math.inf
 
 
 class Ranker(NamedTuple):

@@ -60,7 +60,7 @@ class Fit(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What the rule would have answered on questions that it was not fitted on; [N] each.
+    """Answers that the rule would have given to questions that it was not fitted on; [N] each.
 
     Attributes:
         best: grade of the best expert; `chosen`: of the rule's answer; `brief`: whether more were asked.
@@ -77,7 +77,7 @@ class Held(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """What a profile teaches about answers to open questions.
+    """Lessons of a profile about answers to open questions.
 
     Attributes:
         usual: by expert id, of all that were scored.
@@ -101,7 +101,7 @@ class Learnt(NamedTuple):
 
     @property
     def anybody(self) -> Usual:
-        """What is usual of an expert that was not graded: the mean of those that were."""
+        """Habits to expect of an expert that was not graded: the mean of those that were."""
         columns = zip(*self.usual.values(), strict=True)
         return Usual(*(float(np.mean(column)) for column in columns))
 
@@ -120,7 +120,7 @@ def fit(sheet: Sheet) -> Fit:
 
 
 def answered(rule: Fit, sheet: Sheet) -> Held:
-    """What a fitted rule answers to the questions of a sheet with the same experts."""
+    """Answers of a fitted rule to the questions of a sheet with the same experts."""
     asked = list(rule.order[:N_ASKED])
     usual = [rule.usual[row] for row in asked]
     best = sheet.grades[asked[0]]
@@ -133,7 +133,7 @@ def answered(rule: Fit, sheet: Sheet) -> Held:
 
 
 def held_out(sheet: Sheet, *, seed: int = 0) -> Held:
-    """What the rule answers to each question when it is fitted on other ones; order of experts and all."""
+    """Answers to each question by the rule as fitted on other ones, order of experts and all."""
     best, chosen, brief = np.zeros(sheet.n), np.zeros(sheet.n), np.zeros(sheet.n, dtype=bool)
     for inside, left_out in folds(sheet.n, seed=seed):
         part = answered(fit(sheet.of(inside)), sheet.of(left_out))
@@ -144,7 +144,7 @@ def held_out(sheet: Sheet, *, seed: int = 0) -> Held:
 @lru_cache(maxsize=4)
 @one_thread()
 def learn(profile: Profile) -> Learnt | str:
-    """What a profile's open part teaches, learnt once per process; or the reason why it teaches nothing."""
+    """Lessons of a profile's open part, learnt once per process; or the reason why there are none."""
     scores, transcript = profile.scores, profile.transcript
     if scores is None or np.isnan(scores).all():
         return "nothing was graded"
@@ -197,7 +197,7 @@ def sheet_of(profile: Profile, transcript: Transcript, rows: Sequence[int], colu
 
 
 def usual_of_all(profile: Profile, transcript: Transcript) -> dict[str, Usual]:
-    """What is usual of every expert that has scores, by its id."""
+    """Habits of every expert that has scores, by its id."""
     assert profile.scores is not None, "checked by `learn`"
     found = {}
     for row, expert_id in enumerate(profile.expert_ids):

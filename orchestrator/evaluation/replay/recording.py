@@ -108,6 +108,11 @@ class Recording:
             )
         return self.score(row, column)
 
+    def n_chars(self, query: Query, answer: Answer) -> int:
+        """Characters of the response whose words the answer is, as recorded; 0 where it is nobody's."""
+        row = self._row.get(answer.answered_by or "")
+        return 0 if row is None else int(self._chars[row][self.column[query.id]])
+
     def _is_right(self, column: int, value: str | None) -> bool:
         values = self._values[column] or ()
         return value in values and values.index(value) in self._right[column]

@@ -44,15 +44,46 @@ PUBLISHED: Mapping[str, CompositionSettings] = {
 }
 """Methods with the options that they were published with; reference figures are theirs."""
 
+_THREE: dict[str, JsonValue] = {"k": 3, "first": 3}
+OPEN_ROWS: Mapping[str, CompositionSettings] = {
+    # The same three best experts, and ways to choose one of their answers.
+    "ranker_3": CompositionSettings(
+        router="graded", router_options=_THREE, aggregator="graded", aggregator_options={"guarded": False}
+    ),
+    "random_3": CompositionSettings(
+        router="graded", router_options=_THREE, aggregator="graded", aggregator_options={"choose": "random"}
+    ),
+    "longest_3": CompositionSettings(
+        router="graded", router_options=_THREE, aggregator="graded", aggregator_options={"choose": "longest"}
+    ),
+    "mbr_3": CompositionSettings(
+        router="graded", router_options=_THREE, aggregator="mbr", aggregator_options={"compare": "words"}
+    ),
+    # One expert, by the grades of neighbours or of a cluster, as published: not shrunk.
+    "knn": CompositionSettings(
+        router="knn",
+        router_options={"k": 1, "n_neighbours": 100, "prior_strength": _UNSHRUNK},
+        aggregator="first",
+    ),
+    "cluster": CompositionSettings(
+        router="cluster",
+        router_options={"k": 1, "n_clusters": 8, "prior_strength": _UNSHRUNK},
+        aggregator="first",
+    ),
+}
+"""Rows of sets in which every question is open, in the place of those that vote."""
+
 _STOCK = (AUTO, "best_single", "static_top_3", "random_3", "majority_all")
-_NOT_PAIRED = frozenset({"best_single", SELF_CONSISTENCY, "top_k", "static_top_3", "random", "all", "budget"})
-"""Routers that have rows of their own, or that mean nothing without an option (a budget)."""
+_NOT_PAIRED = frozenset(
+    {"best_single", SELF_CONSISTENCY, "top_k", "static_top_3", "random", "all", "budget", "graded"}
+)
+"""Routers that have rows of their own, that mean nothing without an option, or that go by grades."""
 _VOTES = ("majority", "weighted")
 _ALL_AT_ONCE: Mapping[str, dict[str, JsonValue]] = {"posterior": {"k": 3, "first": 3}}
 """Options of routers that by default hold experts in reserve, which a plain vote would never ask."""
 
 
-_NO_VOTE = frozenset({"first"})
+_NO_VOTE = frozenset({"first", "graded", "mbr"})
 """Aggregators that hand on one response, and so need no answers that can be counted."""
 
 EVERY = "all"
@@ -79,10 +110,17 @@ class Rows(NamedTuple):
 
 
 def row_table(
-    own: Mapping[str, CompositionSettings], *, verifier: bool = False, has_samples: bool = False
+    own: Mapping[str, CompositionSettings],
+    *,
+    verifier: bool = False,
+    has_samples: bool = False,
+    votes: bool = True,
 ) -> dict[str, CompositionSettings]:
     """Every composition that can be replayed: stock and published ones, each router of the table with each
     vote, and the user's own.
+
+    Args:
+        votes: False where every question is open: its rows are among the others, some in their place.
 
     Raises:
         ConfigError: `verifier` where there is no such composition.
@@ -99,7 +137,7 @@ def row_table(
     table["posterior_learned"] = _default("posterior", "learned")
     table["static_top_3_weighted"] = _default("static_top_3", "weighted")
     table["weighted_all"] = _default("all", "weighted")
-    return {**table, **own}
+    return {**table, **({} if votes else OPEN_ROWS), **own}
 
 
 def choose(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.domain.answers import Decision, SkillEvidence
-from orchestrator.domain.cards import RIGHT, UNKNOWN, FloatMatrix, Profile, deck_hash, tally
+from orchestrator.domain.cards import GRADED, RIGHT, UNKNOWN, FloatMatrix, Profile, Tally, deck_hash
 from orchestrator.domain.posteriors import LEAST_PRIOR, MOST_PRIOR, Interval, beta_bounds
 from orchestrator.errors import NotProfiledError, RoutingError
 from orchestrator.ports.composing import RoutingInput
@@ -26,7 +26,7 @@ class ProfileView:
     """Outcomes of the eligible experts, in pool order.
 
     Attributes:
-        right, known: float64 [N, E]; 1 where the expert was right, and where it was measured.
+        right, known: float64 [N, E]; 1 where the expert was right, or its grade; 1 where it was measured.
         prior: global accuracy of each expert, [E]; 0.5 where nothing was measured.
         embeddings: float32 [N, D], unit length.
 
@@ -47,9 +47,11 @@ class ProfileView:
         self.expert_ids = context.expert_ids
         self.version = deck_hash(context.cards)
         self.embeddings = profile.embeddings
-        self.right = (stacked == RIGHT).astype(np.float64)
-        self.known = (stacked != UNKNOWN).astype(np.float64)
-        self.prior: Floats = np.array([global_accuracy(tally(column)) for column in stacked.T])
+        grades = _grades(profile, [rows.get(expert_id) for expert_id in context.expert_ids])
+        is_graded = ~np.isnan(grades)
+        self.right = np.where(is_graded, grades, stacked == RIGHT)
+        self.known = (is_graded | ((stacked != UNKNOWN) & (stacked != GRADED))).astype(np.float64)
+        self.prior = _overall(self.right, self.known)
         self.profiled = [bool(column.any()) for column in self.known.T]
 
     def vectors(self, batch: Sequence[RoutingInput]) -> FloatMatrix:
@@ -67,6 +69,23 @@ class ProfileView:
                     remedy="Set an embedder, the one the pool was profiled with, or profile again.",
                 )
         return np.array([item.embedding for item in batch], dtype=np.float32).reshape(len(batch), width)
+
+
+def _grades(profile: Profile, rows: Sequence[int | None]) -> Floats:
+    """Grades of some rows of a profile, [N, E]; nan where there is none."""
+    grades = np.full((len(profile.texts), len(rows)), np.nan)
+    if profile.scores is not None:
+        for place, row in enumerate(rows):
+            if row is not None:
+                grades[:, place] = profile.scores[row]
+    return grades
+
+
+def _overall(right: Floats, known: Floats) -> Floats:
+    """Global accuracy of each expert, [E]."""
+    columns = zip(right.sum(axis=0).tolist(), known.sum(axis=0).tolist(), strict=True)
+    tallies = [Tally(n_right=of_expert, n_wrong=max(n - of_expert, 0.0)) for of_expert, n in columns]
+    return np.array([global_accuracy(one) for one in tallies])
 
 
 def require_profile(router: str, context: RouterContext) -> Profile:

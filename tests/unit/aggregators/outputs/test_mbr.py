@@ -54,6 +54,14 @@ def test_the_order_of_responses_does_not_matter(order: list[int], seed: int) -> 
     assert order[shuffled] == most_typical(s, weights, texts)
 
 
+def test_words_can_be_compared_although_there_is_an_embedder() -> None:
+    pool = context()._replace(embedder=Bags)  # type: ignore[arg-type]
+    for query in (PROSE, PROSE.model_copy(update={"answer_type": AnswerType.OPEN})):
+        by_words = make_aggregator("mbr", pool, {"compare": "words"})
+        answer = Talk(by_words, state(ACCURACIES, query=query), THREE, lambda _: None).answer
+        assert answer.extras["mbr"]["by"] == "words in common"  # type: ignore[index,call-overload]
+
+
 def test_words_in_common_are_counted_where_there_is_no_embedder() -> None:
     assert overlap("the sun sets", "Sun sets") == pytest.approx(2 / 3)
     assert overlap("!", "!") == 1

@@ -6,6 +6,7 @@ from orchestrator import prompts
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Response
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import ConfigError, UnknownNameError
 from tests.fakes.ballots import OPEN, context, expert, fails, says, state, written
 from tests.fakes.decks import card, tally
@@ -161,3 +162,24 @@ def test_a_candidate_cannot_end_the_turn() -> None:
     content = ask([says("a", "A", text=INJECTION), says("b", "B")]).messages[-1].content
     assert "<|im_end|>" not in content
     assert "<|im_start|>" not in content
+
+
+LETTER = Query(id="q", question="Write to Ada.", answer_type=AnswerType.OPEN)
+
+
+def finish_open(aggregate: Response) -> Answer:
+    asked = state(ACCURACIES, query=LETTER, responses=[*SPLIT, aggregate])
+    step = make_aggregator("synthesize", context()).step(asked, SPLIT)
+    assert isinstance(step, Done)
+    return step.answer
+
+
+def test_what_is_written_for_an_open_question_is_never_new() -> None:
+    answer = finish_open(written("scribe", "answer: Dear Ada"))
+    assert (answer.value, answer.notes) == ("Dear Ada", ())
+
+
+def test_where_nobody_writes_for_an_open_question_nobody_votes() -> None:
+    answer = finish_open(written("scribe", "", error_code="engine_crashed"))
+    assert answer.notes == ("aggregator scribe failed (engine_crashed): the best expert's answer was taken",)
+    assert answer.answered_by == "a"

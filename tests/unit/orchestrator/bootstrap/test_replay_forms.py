@@ -153,3 +153,29 @@ def test_a_composed_open_answer_has_no_score(tmp_path: Path) -> None:
     assert record.score_of(query, Answer(text="", error_code="no_answer")) == 0
     with pytest.raises(UnsupportedError, match="'o1' was composed: nobody has graded it"):
         record.score_of(query, Answer(text="of all"))
+
+
+def test_gains_at_equal_lengths_need_lengths_of_what_answers_were_compared_with(tmp_path: Path) -> None:
+    folder = write_form_set(tmp_path, forms=("open",), responses=False)
+    np.save(folder / "chars.npy", np.full((3, N_OF_FORM), 30))
+    names = ("best_single", "ranker_3", "oracle")
+    chosen = choose(row_table({}, votes=False), names, votes=False)
+    without = replayed(folder, plan(votes=False)._replace(rows=chosen)).report
+    assert not without.is_length_controlled
+    assert without.row("ranker_3").gain == pytest.approx(0, abs=1e-6)
+    np.save(folder / "reference_chars.npy", np.full(N_OF_FORM, 40))
+    report = replayed(folder, plan(votes=False)._replace(rows=chosen)).report
+    assert report.is_length_controlled
+    assert report.row("best_single").lc_gain is None
+    assert report.row("ranker_3").lc_gain == pytest.approx(0, abs=1e-6)
+    assert report.row("ranker_3").same_length_gain == pytest.approx(0, abs=1e-6)
+    assert report.row("oracle").lc_gain is None
+
+
+def test_a_gain_is_over_the_best_single_expert_with_its_paired_interval(tmp_path: Path) -> None:
+    report = replayed(write_form_set(tmp_path, forms=EXACT), plan("best_single", "oracle")).report
+    row = report.row("oracle")
+    assert row.gain == pytest.approx(100 / 3, abs=0.01)
+    assert row.gain_ci95 is not None
+    assert row.gain_ci95[0] < row.gain < row.gain_ci95[1]
+    assert report.row("best_single").gain is None

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,3 +77,23 @@ def test_the_number_of_neighbours_is_chosen_inside_the_profile() -> None:
 def test_among_equals_the_larger_neighbourhood_is_chosen() -> None:
     same = profile({"left": [1] * 30, "right": [0] * 30}, [EAST] * 30)
     assert best_n_neighbours(ProfileView("knn", POOL._replace(profile=same)), prior_strength=1.0) == 20
+
+
+def test_grades_count_as_parts_of_right_answers() -> None:
+    """Grades .8 and .5 of two neighbours at similarity 1 and .6: (.8 + .3)/1.6; a third was not scored."""
+    graded = profile({"left": [2, 2, 2], "right": [2, 2, 2]}, [EAST, (0.6, 0.8), NORTH])
+    nan = float("nan")
+    scores = np.array([[0.8, 0.5, nan], [0.1, 0.2, 0.9]], dtype=np.float32)
+    pool = POOL._replace(profile=replace(graded, scores=scores))
+    options = {"k": 1, "n_neighbours": 2, "prior_strength": 1e-6}
+    (decision,) = make_router("knn", pool, options).recruit([routing_input()], rng=random.Random())
+    (recruit,) = decision.recruits
+    assert (recruit.expert_id, recruit.evidence[0].n) == ("left", pytest.approx(1.6))
+    assert recruit.accuracy == pytest.approx(1.1 / 1.6, abs=1e-3)
+
+
+def test_a_graded_outcome_without_a_score_was_not_measured() -> None:
+    view = ProfileView(
+        "knn", POOL._replace(profile=profile({"left": [2, 1], "right": [2, 0]}, [EAST, NORTH]))
+    )
+    assert view.known.tolist() == [[0, 0], [1, 1]]

@@ -68,3 +68,12 @@ def test_a_verifier_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(ConfigError, match="there is no composition 'auto_verifier'"):
         row_table({}, verifier=True)
+
+
+def test_sets_of_open_questions_have_rows_that_choose_among_the_same_three() -> None:
+    rows = choose(row_table({}, votes=False), None, votes=False)
+    three = {"ranker_3", "random_3", "longest_3", "mbr_3"}
+    assert three | {"auto", "best_single", "knn", "cluster", "oracle"} == set(rows.names)
+    assert all(rows.specs[name].router_options == {"k": 3, "first": 3} for name in three)
+    assert rows.specs["knn"].router_options["k"] == 1
+    assert not three & set(choose(row_table({}), None).names) - {"random_3"}
