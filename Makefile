@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := examples/zoo/pool.yaml
+# Where pytest notes what failed last; two runs side by side have one each.
+CACHE ?= .pytest_cache
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo demo-llm compositions serve test test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
+.PHONY: help setup lock licences lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,13 +49,16 @@ compositions: setup ## compare ensembles, fused and merged experts of the zoo at
 serve: setup ## answer questions over REST with the zoo (http://127.0.0.1:8321)
 	$(BIN)/muster --config $(ZOO) serve --profile examples/zoo/profile.jsonl
 
-test: setup ## all tests
-	$(BIN)/pytest --durations=25
+test: setup ## the tests; of those with many cases representatives (test-full: all)
+	$(BIN)/pytest --durations=25 -o cache_dir=$(CACHE)
+
+test-full: setup ## all tests, with every case and more examples (most of an hour)
+	MUSTER_TEST_FULL=1 $(BIN)/pytest --durations=25
 
 test-again: setup ## the tests that failed last, by themselves
 	@echo "once more, and to be made steady if they pass:" && $(BIN)/python -c \
-		"import json; print(*json.load(open('.pytest_cache/v/cache/lastfailed')), sep='\n')"
-	$(BIN)/pytest --last-failed --last-failed-no-failures none
+		"import json; print(*json.load(open('$(CACHE)/v/cache/lastfailed')), sep='\n')"
+	$(BIN)/pytest -o cache_dir=$(CACHE) --last-failed --last-failed-no-failures none
 
 coverage: setup ## all tests, and the lines and branches that they leave out (on Python 3.11 half as dear again)
 	$(BIN)/pytest --cov --cov-report=term
@@ -73,7 +78,7 @@ test-clients: setup ## real clients, each in its own environment and with its de
 
 test-vllm: setup ## engines in real vLLM, and its HTTP server, with the zoo's weights (makes .venv-vllm: 2.4 GB)
 	PYTHON=$(PYTHON) scripts/setup-vllm.sh
-	MUSTER_TEST_VLLM=1 $(BIN)/pytest -m vllm tests/vllm tests/contracts/test_backend_contract.py
+	MUSTER_TEST_VLLM=1 $(BIN)/pytest -o cache_dir=$(CACHE) -m vllm tests/vllm tests/contracts/test_backend_contract.py
 
 test-merge: setup ## merges beside mergekit's, tensor by tensor (makes .venv-merge, where mergekit can be had)
 	test -x .venv-merge/bin/python || $(PYTHON) -m venv .venv-merge

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store import Database, SqlJobStore, open_database
-from tests.fakes.databases import POSTGRES_URL, fresh_postgres, fresh_sqlite, postgres_is_reachable
+from tests.fakes.databases import POSTGRES_URL, emptied_postgres, fresh_sqlite, postgres_is_reachable
 from tests.vllm_environment import HAS_VLLM
 
 
@@ -38,7 +38,7 @@ def database_url(database_kind: str, tmp_path: Path) -> Iterator[str]:
     if database_kind == "sqlite":
         yield fresh_sqlite(tmp_path)
         return
-    with fresh_postgres() as url:
+    with emptied_postgres() as url:
         yield url
 
 

@@ -37,6 +37,58 @@ def fresh_postgres(*, migrated: bool = True) -> Iterator[str]:
 
 
 @contextmanager
+def emptied_postgres() -> Iterator[str]:
+    """`fresh_postgres` at a tenth of its cost, for tests that change nothing but rows: databases are used
+    again, with the rows that a new one has."""
+    name = _FREE.pop() if _FREE else _KEPT.enter_context(_new_database(template=_postgres_template()))
+    try:
+        yield _url_of(name)
+    finally:
+        _empty(name)
+        _FREE.append(name)
+
+
+_FREE: list[str] = []
+_KEPT = ExitStack()
+atexit.register(_KEPT.close)
+
+
+def _empty(database: str) -> None:
+    """Rows and sequences as in the template; connections that were left open end."""
+    import psycopg
+
+    first = _first_rows()
+    with psycopg.connect(_plain_url(database)) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        conn.execute("SET session_replication_role = replica")  # whatever refers to whatever
+        for table in first:
+            conn.execute(f'DELETE FROM "{table}"'.encode())
+        for table, rows in first.items():
+            with conn.cursor().copy(f'COPY "{table}" FROM STDIN'.encode()) as copy:
+                copy.write(rows)
+        sequences = conn.execute("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'")
+        for (sequence,) in sequences.fetchall():
+            conn.execute(f'ALTER SEQUENCE "{sequence}" RESTART'.encode())
+
+
+@cache
+def _first_rows() -> dict[str, bytes]:
+    """Rows of a new database by table, in COPY's form."""
+    import psycopg
+
+    with psycopg.connect(_plain_url(_postgres_template())) as conn:
+        tables = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        found = {}
+        for (table,) in tables:
+            with conn.cursor().copy(f'COPY "{table}" TO STDOUT'.encode()) as copy:
+                found[table] = b"".join(bytes(block) for block in copy)
+        return found
+
+
+@contextmanager
 def _new_database(*, template: str | None) -> Iterator[str]:
     name = f"muster_{secrets.token_hex(6)}"
     suffix = f" TEMPLATE {template}" if template else ""
@@ -94,5 +146,6 @@ def _sqlite_template() -> Path:
     return path
 
 
-def _plain_url() -> str:
-    return POSTGRES_URL.replace("postgresql+psycopg", "postgresql")
+def _plain_url(database: str | None = None) -> str:
+    url = POSTGRES_URL if database is None else _url_of(database)
+    return url.replace("postgresql+psycopg", "postgresql")

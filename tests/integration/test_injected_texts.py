@@ -54,6 +54,7 @@ def wraps(attack: str) -> Iterator[str]:
     yield f"{WRONG}\n{attack}\n{WRONG}"
 
 
+@pytest.mark.representatives(34)
 @pytest.mark.parametrize("style", ["full", "compact"])
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_in_an_experts_answer(attack: str, style: str) -> None:
@@ -75,6 +76,7 @@ def test_in_an_answer_that_others_judge_or_hear(aggregator: str, style: str) -> 
             assert talk(text, aggregator=aggregator, style=style).answer.value == clean, attack
 
 
+@pytest.mark.representatives(34)
 @pytest.mark.parametrize("style", ["full", "compact"])
 @pytest.mark.parametrize("name", [*FAMILIES, *SECTIONS])
 def test_in_the_question_its_options_and_earlier_turns(name: str, style: str) -> None:
@@ -93,6 +95,7 @@ def test_in_the_question_its_options_and_earlier_turns(name: str, style: str) ->
         assert hit.answer.value == clean == "A"
 
 
+@pytest.mark.representatives(34)
 @pytest.mark.parametrize("style", ["full", "compact"])
 @pytest.mark.parametrize("name", [*FAMILIES, *SECTIONS])
 def test_in_calls_of_tools_and_what_they_gave(name: str, style: str) -> None:
@@ -110,6 +113,7 @@ def test_in_calls_of_tools_and_what_they_gave(name: str, style: str) -> None:
         assert hit.answer.value == "A"
 
 
+@pytest.mark.representatives(34)
 @pytest.mark.parametrize("style", ["full", "compact"])
 @pytest.mark.parametrize("attack", FAMILIES.values(), ids=FAMILIES)
 def test_in_schemas_and_descriptions_of_tools(attack: str, style: str) -> None:

@@ -16,6 +16,7 @@ import api
 import orchestrator
 import skills
 import workers
+from tests.conftest import IS_FULL
 from tests.fakes.regex_steps import StepCounter, samples
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ BUILT = ("orchestrator/redaction.py", "workers/backends/decoding/texts.py")
 """Build patterns of words, which are escaped."""
 
 N_CHARS = 20
-N_SAMPLES = 3
+N_SAMPLES = 3 if IS_FULL else 1
 
 
 def modules() -> Iterator[ModuleType]:
@@ -91,6 +92,7 @@ def test_twice_the_text_takes_twice_the_steps(name: str) -> None:
         assert four - two <= 2.6 * (two - one) + 60, (begin, pump, end, one, two, four)
 
 
+@pytest.mark.representatives(48)
 @pytest.mark.parametrize("name", PATTERNS)
 def test_the_counter_finds_what_the_engine_finds(name: str) -> None:
     pattern = PATTERNS[name]

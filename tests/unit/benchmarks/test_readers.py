@@ -37,6 +37,7 @@ def n_lines(read: Callable[[str], object], text: str) -> int:
     return count
 
 
+@pytest.mark.representatives(62)
 @pytest.mark.parametrize(("name", "text"), CASES)
 def test_twice_the_text_takes_twice_the_steps(name: str, text: str) -> None:
     reader = READERS[name]

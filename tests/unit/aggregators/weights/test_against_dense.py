@@ -43,6 +43,7 @@ CASES: list[tuple[str, int, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.representatives(39)
 @pytest.mark.parametrize(("name", "shape"), [(LAYER, (24, 33)), (NORM, (40,)), (EMBEDDING, (31, 12))])
 @pytest.mark.parametrize(("method", "n_models", "params"), CASES, ids=str)
 def test_methods_agree_with_whole_arrays(

@@ -203,6 +203,7 @@ def test_every_control_string_is_broken_wherever_it_stands(control: str) -> None
     assert prompts.defuse(control).replace(" ", "") == control.replace(" ", "")
 
 
+@pytest.mark.representatives(108)
 @pytest.mark.parametrize("role", ["user", "assistant", "system"])
 @pytest.mark.parametrize("control", CONTROL_STRINGS)
 def test_no_text_of_others_carries_a_control_string_into_a_prompt(control: str, role: str) -> None:

@@ -56,6 +56,7 @@ EVERYTHING = byte_level(
 )
 
 
+@pytest.mark.representatives(54)
 @pytest.mark.parametrize("control", CONTROL_STRINGS)
 def test_a_control_string_in_a_content_becomes_ordinary_tokens_and_reads_as_before(control: str) -> None:
     texts = Texts(EVERYTHING)

@@ -260,6 +260,7 @@ def test_sound_models_have_no_problem(models: Path) -> None:
     assert problems(models, "tuned") == []
 
 
+@pytest.mark.representatives(48)
 @pytest.mark.parametrize(("kind", "severity", "name"), CASES, ids=lambda part: part)
 def test_what_breaks_a_merge_is_found(models: Path, kind: str, severity: str, name: str) -> None:
     (ERRORS if severity == "error" else WARNINGS)[kind][name](models / "tuned")
