@@ -1,4 +1,4 @@
-"""A pool profiled on questions of several forms; what it said written down and replayed, by the command line."""
+"""A pool profiled on questions of several forms; what it said is written down and replayed by commands."""
 
 import json
 from pathlib import Path
