@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.domain.cards import (
-    ABSTAINED,
     GRADED,
     UNKNOWN,
     CompetenceCard,
@@ -17,7 +16,7 @@ from orchestrator.domain.cards import (
     Transcript,
 )
 from orchestrator.domain.experts import Expert
-from orchestrator.domain.grades import NO_SCORE, Grades, GradeSource, GradeTally, grade_tally, lengths_of
+from orchestrator.domain.grades import Grades, GradeSource, GradeTally, grade_tally, lengths_of
 from orchestrator.domain.queries import CHARS_PER_TOKEN, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.values import content_hash
@@ -112,9 +111,8 @@ def count_grades(answered: Sequence[Answered], scores: Scores) -> Grades | None:
 
     An abstention (empty, or failed by the expert's own fault) has score 0, whoever scores the others.
     """
-    scored = [
-        Scored(one, score) for one in answered if (score := score_of(one.row, scores.by_hash)) is not None
-    ]
+    given = [(one, one.row.score(scores.by_hash.get(one.row.query_hash))) for one in answered]
+    scored = [Scored(one, score) for one, score in given if score is not None]
     own = [one.answered.row for one in scored if one.answered.row.outcome == GRADED]
     n_unscored = len(answered) - len(scored)
     if n_unscored and not own:
@@ -129,11 +127,6 @@ def count_grades(answered: Sequence[Answered], scores: Scores) -> Grades | None:
         n_unscored=n_unscored,
         lengths=lengths_of(len(row.value or "") for row in own),
     )
-
-
-def score_of(row: OutcomeRow, scores: Mapping[str, float]) -> float | None:
-    """The score of a response to an open question; 0 of an abstention, None = nobody scored it."""
-    return NO_SCORE if row.outcome == ABSTAINED else scores.get(row.query_hash)
 
 
 def _graded(observations: Iterable[tuple[str, float]]) -> dict[str, GradeTally]:
@@ -181,16 +174,16 @@ def _score_matrix(
 ) -> FloatMatrix:
     """float32 [E, Q]; nan where a question is not open, or a response was not scored."""
     values = [
-        [
-            math.nan if row is None or not query.answer_type.is_graded else _or_nan(score_of(row, of_expert))
-            for query, row in zip(queries, of_rows, strict=True)
-        ]
-        for of_rows, of_expert in zip(rows, scores, strict=True)
+        [_matrix_score(*pair, given) for pair in zip(queries, of_expert, strict=True)]
+        for of_expert, given in zip(rows, scores, strict=True)
     ]
     return np.array(values, dtype=np.float32).reshape(len(rows), len(queries))
 
 
-def _or_nan(score: float | None) -> float:
+def _matrix_score(query: Query, row: OutcomeRow | None, given: Mapping[str, float]) -> float:
+    if row is None or not query.answer_type.is_graded:
+        return math.nan
+    score = row.score(given.get(row.query_hash))
     return math.nan if score is None else score
 
 

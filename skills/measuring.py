@@ -109,6 +109,55 @@ class Measurer:
         self._dispatcher.run(job.id, on_progress=on_progress)
         return {query.content_hash: responses for query, responses in self._jobs.responses(job.id)}
 
+    def heard(
+        self,
+        expert: Expert,
+        queries: Sequence[Query],
+        *,
+        composition: str,
+        basis: str,
+        on_progress: ProgressCallback | None,
+    ) -> dict[str, tuple[Response, ...]]:
+        """Responses of one expert by query hash, not graded; a run that was stopped is gone on with, and one
+        that ended is read again. Where only the infrastructure answered, there is none; the next run asks
+        once more.
+
+        Args:
+            basis: all that the calls depend on beside what the queries ask.
+        """
+        found: dict[str, tuple[Response, ...]] = {}
+        attempt = 0
+        while queries:
+            job = self._job(composition, [expert], queries, attempt=attempt, basis=basis)
+            ended = self._has_ended(job.id)
+            if not ended:
+                self._end_others(job, queries)
+                self._jobs.submit(job, queries)
+                self._dispatcher.run(job.id, on_progress=on_progress)
+            for query, responses in self._jobs.responses(job.id):
+                if responses and all(r.is_experts_own for r in responses):
+                    found[query.content_hash] = responses
+            left = [query for query in queries if query.content_hash not in found]
+            if not ended:
+                break
+            attempt = attempt + 1 if len(left) == len(queries) else 0
+            queries = left
+        return found
+
+    def _end_others(self, mine: Job, queries: Sequence[Query]) -> None:
+        """End jobs of earlier runs, for the same composition on some of these queries, that nobody reads."""
+        hashes = {query.content_hash for query in queries}
+        for job in self._running(mine.composition):
+            asked = {q.content_hash for q, _ in self._jobs.responses(job.id)}
+            if job.id != mine.id and not asked.isdisjoint(hashes):
+                self._jobs.cancel(job.id)
+                logger.warning("profile job %s was left unfinished by an earlier run: ended", job.id)
+
+    def _running(self, composition: str) -> list[Job]:
+        """Jobs under way that measure experts so."""
+        jobs = [p.job for p in self._jobs.jobs(limit=MAX_JOBS) if p.state is JobState.RUNNING]
+        return [job for job in jobs if job.kind == KIND and job.composition == composition and job.experts]
+
     def _abandoned(
         self, groups: Sequence[tuple[list[Expert], list[Query]]], queries: Sequence[Query], composition: str
     ) -> list[Job]:
@@ -119,12 +168,7 @@ class Measurer:
             for attempt in range(MAX_ATTEMPTS)
         }
         hashes = {query.content_hash for query in queries}
-        running = [p.job for p in self._jobs.jobs(limit=MAX_JOBS) if p.state is JobState.RUNNING]
-        others = [
-            job
-            for job in running
-            if job.kind == KIND and job.composition == composition and job.experts and job.id not in mine
-        ]
+        others = [job for job in self._running(composition) if job.id not in mine]
         return [job for job in others if {q.content_hash for q, _ in self._jobs.responses(job.id)} <= hashes]
 
     def _take_over(self, job: Job) -> None:
@@ -183,10 +227,18 @@ class Measurer:
         return [query for query in queries if query.content_hash in hashes]
 
     def _job(
-        self, composition: str, group: Sequence[Expert], queries: Sequence[Query], *, attempt: int
+        self,
+        composition: str,
+        group: Sequence[Expert],
+        queries: Sequence[Query],
+        *,
+        attempt: int,
+        basis: str = "",
     ) -> Job:
         prints = [expert.fingerprint for expert in group]
-        content = [composition, prints, [q.content_hash for q in queries], self._seed, attempt]
+        content: list[object] = [composition, prints, [q.content_hash for q in queries], self._seed, attempt]
+        if basis:
+            content += [basis, self._pool.fingerprint]
         return Job(
             id=f"profile-{content_hash(content)}",
             kind=KIND,

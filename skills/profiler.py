@@ -11,17 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
 from orchestrator.domain.cards import UNKNOWN, CompetenceCard, Profile
 from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.grades import Origin
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import SkillError, UnknownNameError
 from orchestrator.ports.cards import CardStore, OutcomeRow
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import JobStore
-from orchestrator.ports.profiling import ProfileReport
+from orchestrator.ports.profiling import Judging, ProfileReport, Scoring
 from orchestrator.ports.skills import Embedder, Grader, SkillAnnotator, SkillMatcher
-from skills.counting import ProfileSet, count_card, profile_of, profile_set
+from skills.counting import ProfileSet, Scores, count_card, profile_of, profile_set
 from skills.exam import exam_queries
 from skills.measuring import Measurer, ProgressCallback
+from skills.scoring import Scorer, judge_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Profiler:
         self._measurer = Measurer(
             jobs=jobs, cards=cards, dispatcher=dispatcher, grader=grader, pool=pool, seed=seed
         )
+        self._scorer = Scorer(cards=cards, measurer=self._measurer, pool=pool, seed=seed)
         self._annotator = annotator
         self._matcher = matcher
         self._embedder = embedder
@@ -63,6 +66,7 @@ class Profiler:
         *,
         experts: Sequence[str] | None = None,
         exam: bool = True,
+        scoring: Scoring | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> ProfileReport:
         """Ask what is not yet known, grade it, and store the cards of every expert with outcomes.
@@ -73,23 +77,28 @@ class Profiler:
             queries: labelled questions, each different.
             experts: ids to profile; None = every answerer, and every aggregator in the exam.
             exam: also measure aggregation skill; without it, exams taken earlier still count.
+            scoring: of responses to open questions; None = scores of the newest cards' source hold.
 
         Raises:
-            SkillError: no questions, one without an answer, or two that ask the same.
+            SkillError: no questions, one without an answer, or two that ask the same; scores without an open
+                question; an expert that may not judge, or an anchor that does not answer.
             UnknownNameError: an expert that is not in the pool.
         """
-        check_labelled(queries)
+        check_profile(self._pool, queries, scoring)
         chosen = self._chosen(experts)
+        open_ones = [query for query in queries if query.answer_type.is_graded]
         skills = self._annotate(queries, on_progress)
         profile = profile_set(queries, skills)
         answerers = [e for e in self._pool.answerers if e.id in chosen]
         self._measurer.regrade(self._pool.answerers, self._relabelled(queries))
         coverage = self._measurer.measure(answerers, queries, composition=ROLL_CALL, on_progress=on_progress)
+        grading = self._scorer.run(open_ones, scoring, on_progress=on_progress) if open_ones else None
         examined = exam_queries(queries, self._pool_rows(queries), seed=self._seed)
         if exam:
             aggregators = [e for e in self._pool.aggregators if e.id in chosen]
             self._measurer.measure(aggregators, examined, composition=EXAM, on_progress=on_progress)
-        cards = self._save(profile, examined)
+        origin = None if grading is None else Origin(grading.source, grading.judge)
+        cards = self._save(profile, examined, origin)
         unmeasured = {e.id: len(self._measurer.missing(e, queries)) for e in answerers}
         return ProfileReport(
             profile_hash=profile.hash,
@@ -99,6 +108,8 @@ class Profiler:
             n_reused=coverage.n_reused,
             n_exam_questions=len(examined),
             unmeasured={expert_id: n for expert_id, n in unmeasured.items() if n},
+            n_open=len(open_ones),
+            grading=grading,
         )
 
     def outcomes(
@@ -139,12 +150,18 @@ class Profiler:
         if newest is None or not rows:
             return None
         queries = [query for query, _ in rows]
+        origin = self._scorer.origin()
+        answerers = self._pool.answerers
         return profile_of(
-            tuple(e.id for e in self._pool.answerers),
+            tuple(e.id for e in answerers),
             ProfileSet(newest, tuple(queries), tuple(tags for _, tags in rows)),
-            [self._rows(expert, queries) for expert in self._pool.answerers],
+            [self._rows(expert, queries) for expert in answerers],
             embeddings=self._embedder.encode([q.text for q in queries]),
+            scores=None if origin is None else [self._scores(origin, e, queries).by_hash for e in answerers],
         )
+
+    def _scores(self, origin: Origin, expert: Expert, queries: Sequence[Query]) -> Scores:
+        return self._scorer.known(origin, expert, [q for q in queries if q.answer_type.is_graded])
 
     def _rows(self, expert: Expert, queries: Sequence[Query]) -> list[OutcomeRow | None]:
         known = self._measurer.known(expert, queries)
@@ -174,8 +191,10 @@ class Profiler:
                 rows[query_hash].append(row)
         return rows
 
-    def _save(self, profile: ProfileSet, examined: Sequence[Query]) -> dict[str, CompetenceCard]:
-        counted = (self._card(expert, profile, examined) for expert in self._pool.experts)
+    def _save(
+        self, profile: ProfileSet, examined: Sequence[Query], origin: Origin | None
+    ) -> dict[str, CompetenceCard]:
+        counted = (self._card(expert, profile, examined, origin) for expert in self._pool.experts)
         cards = {card.expert_id: card for card in counted if card is not None}
         self._cards.save_profile_set(profile.hash, profile.queries, profile.skills)
         for card in cards.values():
@@ -183,20 +202,42 @@ class Profiler:
             logger.info("card of %s on profile %s: %s", card.expert_id, profile.hash, card.hash)
         return cards
 
-    def _card(self, expert: Expert, profile: ProfileSet, examined: Sequence[Query]) -> CompetenceCard | None:
+    def _card(
+        self, expert: Expert, profile: ProfileSet, examined: Sequence[Query], origin: Origin | None
+    ) -> CompetenceCard | None:
         """None for an expert of which nothing is known."""
         rows: Mapping[str, OutcomeRow] = {}
         if expert in self._pool.answerers:
             rows = self._measurer.known(expert, profile.queries)
         graded = self._measurer.known(expert, examined) if examined else {}
         exam = [(q, graded[q.content_hash]) for q in examined if q.content_hash in graded]
-        return count_card(expert, profile, rows, exam) if rows or exam else None
+        scores = None if origin is None else self._scores(origin, expert, profile.queries)
+        return count_card(expert, profile, rows, exam, scores) if rows or exam else None
 
     def _chosen(self, experts: Iterable[str] | None) -> frozenset[str]:
         chosen = frozenset(self._pool.by_id if experts is None else experts)
         for expert_id in sorted(chosen - self._pool.by_id.keys()):
             raise UnknownNameError("expert", expert_id, self._pool.by_id)
         return chosen
+
+
+def check_profile(pool: Pool, queries: Sequence[Query], scoring: Scoring | None) -> None:
+    """Refuse a profile set that cannot be graded, or scores that could not be taken or asked for.
+
+    Raises:
+        SkillError: as `check_labelled`; scores without an open question; an expert that may not judge, or an
+            anchor that does not answer.
+        UnknownNameError: an expert that is not in the pool.
+    """
+    check_labelled(queries)
+    if scoring is not None and not any(query.answer_type.is_graded for query in queries):
+        raise SkillError(
+            "none of the questions is open: there is nothing to score.",
+            param="answer_type",
+            remedy="Give questions of answer_type 'open', or leave the scores away.",
+        )
+    if isinstance(scoring, Judging):
+        judge_of(pool, scoring)
 
 
 def check_labelled(queries: Sequence[Query]) -> None:

@@ -8,13 +8,34 @@ import typer
 from api.cli.session import Session, profile_path, session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.bootstrap.app import App
+    from orchestrator.domain.queries import Query
+    from orchestrator.ports.profiling import Scoring
 
 Png = Annotated[Path | None, typer.Option("--png", help="Write the skill x expert heat map.")]
 Export = Annotated[Path | None, typer.Option("--export", help="Write all cards to a file.")]
 Import = Annotated[
     Path | None,
     typer.Option("--import", help="Take cards over from a file first; they hold until `profile` is run."),
+]
+Scores = Annotated[
+    Path | None,
+    typer.Option(
+        "--scores", help="Scores of answers to open questions: JSON lines with id, expert, score (0 to 1)."
+    ),
+]
+Judge = Annotated[
+    str | None, typer.Option("--judge", help="Have answers to open questions scored by this expert.")
+]
+Rubric = Annotated[
+    Path | None,
+    typer.Option("--rubric", help="Checks for the judge: a JSON list, or an object of lists by question id."),
+]
+Anchor = Annotated[
+    str | None,
+    typer.Option("--anchor", help="The judge compares each answer with this expert's, in both orders."),
 ]
 Record = Annotated[
     Path | None,
@@ -30,32 +51,87 @@ def profile(
     ] = None,
     expert: Annotated[list[str] | None, typer.Option("--expert", help="Only this one; repeatable.")] = None,
     no_exam: Annotated[bool, typer.Option("--no-exam", help="Leave the aggregator exam out.")] = False,
+    scores: Scores = None,
+    judge: Judge = None,
+    rubric: Rubric = None,
+    anchor: Anchor = None,
 ) -> None:
-    """Measure the experts on your questions; what is known already is not asked again."""
+    """Measure the experts on your questions; what is known already is not asked again.
+
+    Answers to open questions need scores, by one source for the whole profile: --scores or --judge. Without
+    either, those of the last source hold.
+    """
+    from api.cli.grade_tables import cards_tables
     from api.cli.progress import job_progress
-    from api.cli.tables import cards_table
+    from api.views.experts_grades import grading_lines, grading_view
     from orchestrator.errors import InputError
     from orchestrator.questions.files import read_questions
 
+    check_sources(scores=scores, judge=judge, rubric=rubric, anchor=anchor)
     session = session_of(ctx)
     with session.app() as app:
         path = profile_path(app.settings, file)
         if path is None:
             raise InputError("no questions to profile on.", remedy="Give FILE, or set muster.profile_set.")
-        queries = read_questions(path)
+        queries = _with_checks(read_questions(path), rubric)
         for expert_id in expert or ():
             app.experts.expert(expert_id)
+        scoring = _scoring(app, queries, scores=scores, judge=judge, anchor=anchor)
         with job_progress(app, "profiling") as on_progress:
-            report = app.profiling.run(queries, experts=expert, exam=not no_exam, on_progress=on_progress)
+            report = app.profiling.run(
+                queries, experts=expert, exam=not no_exam, scoring=scoring, on_progress=on_progress
+            )
+    grading = grading_view(report)
     payload = {
         "profile_hash": report.profile_hash,
         "n_questions": len(queries),
         "n_asked": report.n_asked,
         "n_reused": report.n_reused,
-        "accuracy": {expert_id: card.total.accuracy for expert_id, card in report.cards.items()},
+        "accuracy": {
+            i: card.total.accuracy for i, card in report.cards.items() if card.total.n or not card.graded
+        },
+        **({} if grading is None else {"grading": grading.model_dump(mode="json")}),
     }
     line = f"{report.n_asked} responses measured, {report.n_reused} known already."
-    session.emit(payload, cards_table(report.cards), line)
+    session.emit(payload, *cards_tables(report.cards), line, *grading_lines(report))
+
+
+def check_sources(*, scores: object, judge: object, rubric: object, anchor: object) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: scores and a judge, or what a judge needs without one.
+    """
+    from orchestrator.errors import InputError
+
+    if scores is not None and judge is not None:
+        raise InputError(
+            "give --scores or --judge, not both: scores of two sources are never mixed.", param="judge"
+        )
+    for name, given in (("rubric", rubric), ("anchor", anchor)):
+        if given is not None and judge is None:
+            raise InputError(f"--{name} is for a judge.", param=name, remedy="Name one with --judge.")
+    if rubric is not None and anchor is not None:
+        raise InputError(
+            "give --rubric or --anchor, not both: a pair is compared as a whole.", param="anchor"
+        )
+
+
+def _with_checks(queries: "Sequence[Query]", rubric: Path | None) -> "Sequence[Query]":
+    from orchestrator.questions.scores import read_rubric
+
+    return queries if rubric is None else read_rubric(rubric, queries)
+
+
+def _scoring(
+    app: "App", queries: "Sequence[Query]", *, scores: Path | None, judge: str | None, anchor: str | None
+) -> "Scoring | None":
+    from orchestrator.ports.profiling import Judging
+    from orchestrator.questions.scores import read_scores
+
+    if scores is not None:
+        return read_scores(scores, queries, [expert.id for expert in app.pool.answerers])
+    return None if judge is None else Judging(judge, anchor)
 
 
 def cards(
@@ -156,16 +232,19 @@ def _emit_swiss(session: Session, app: "App") -> None:
 
 
 def _emit_cards(session: Session, app: "App", expert: str | None) -> None:
-    from api.cli.tables import card_table, cards_table
+    from api.cli.grade_tables import card_tables, cards_tables
     from api.views.experts import card_view
+    from api.views.experts_grades import gaps_of
 
     known, drifting, lineages = app.experts.cards(), app.experts.drifts(), app.experts.lineages
+    gaps = gaps_of(app.experts.score_table())
     if expert is not None:
         card = app.experts.card(expert)
-        view = card_view(card, drifting, lineages.get(expert))
-        return session.emit(view.model_dump(mode="json"), card_table(card))
+        view = card_view(card, drifting, lineages.get(expert), gaps)
+        return session.emit(view.model_dump(mode="json"), *card_tables(card))
     payload = {
-        i: card_view(card, drifting, lineages.get(i)).model_dump(mode="json") for i, card in known.items()
+        i: card_view(card, drifting, lineages.get(i), gaps).model_dump(mode="json")
+        for i, card in known.items()
     }
-    nobody = "No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`."
-    return session.emit(payload, cards_table(known) if known else nobody)
+    nobody = ["No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`."]
+    return session.emit(payload, *(cards_tables(known, gaps) if known else nobody))

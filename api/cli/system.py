@@ -13,16 +13,16 @@ def config_check(ctx: typer.Context) -> None:
     from orchestrator.bootstrap.pool_file import check_pool_file
 
     session = session_of(ctx)
-    settings, pool, names = check_pool_file(session.config_path())
+    settings, pool, names, remarks = check_pool_file(session.config_path())
     payload = {
         "file": settings.source,
         "experts": [expert.id for expert in pool.experts],
         "engines": list(pool.engines),
         "compositions": list(names),
-        "remarks": list(settings.remarks),
+        "remarks": list(remarks),
     }
     line = f"{settings.source}: {len(pool.experts)} experts on {len(pool.engines)} engines; no mistakes."
-    session.emit(payload, *settings.remarks, line)
+    session.emit(payload, *remarks, line)
 
 
 def config_example(ctx: typer.Context) -> None:

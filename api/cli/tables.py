@@ -51,7 +51,7 @@ def experts_table(
     result = table("Experts", *columns, numbers=["accuracy"])
     for expert in pool.experts:
         card = cards.get(expert.id)
-        known = measured(card.total) if card else "not profiled"
+        known = _known(card) if card else "not profiled"
         result.add_row(
             expert.id,
             expert.engine.id,
@@ -93,6 +93,12 @@ def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:
 def measured(tally: "Tally") -> str:
     """Accuracy; a dash where nothing was measured, as of a member that only aggregates."""
     return percent(tally.accuracy) if tally.n else "–"
+
+
+def _known(card: "CompetenceCard") -> str:
+    """`70.0 %`, `grade 0.62`, or both of an expert that was measured on questions of both kinds."""
+    grades = [f"grade {card.graded.posterior.mean:.2f}"] if card.graded is not None else []
+    return ", ".join([*([measured(card.total)] if card.total.n or not grades else []), *grades])
 
 
 def _counts(tally: "Tally") -> list[str]:

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.domain.cards import CompetenceCard, Tally, shrunk_posterior
+from orchestrator.domain.grades import GradeTally
 from orchestrator.errors import CardError
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_ROWS, MAX_COLUMNS = 60, 40
-MAX_DOMAINS = 20
-DOMAIN = "domain: "
+MAX_DOMAINS, MAX_GRADED = 20, 20
+DOMAIN, GRADE = "domain: ", "grade: "
 CELL_INCHES = (0.95, 0.46)
 DPI = 140
 COLOUR_MAP = "cividis"  # readable with every common colour vision, and in grey
@@ -30,16 +31,16 @@ def save_heatmap(
 ) -> None:
     """Write a PNG: one row per skill, and below them per domain of the questions, one column per expert.
 
-    Colour and upper number: posterior mean accuracy, shrunk to the expert's overall accuracy; lower
-    number: questions behind it. Cells without data, and cells with abstentions only, are hatched
-    instead of coloured. The most observed skills are shown, at most 60 rows, of these at most 20 domains,
-    and at most 40 experts.
+    Colour and upper number: posterior mean accuracy, shrunk to the expert's overall accuracy; in rows that
+    begin with `grade:` mean scores on open questions, shrunk likewise. Lower number: questions behind it.
+    Cells without data, and cells with abstentions only, are hatched instead of coloured. The most observed
+    skills are shown, at most 60 rows, of these at most 20 domains and 20 of grades, and at most 40 experts.
 
     Raises:
         CardError: no card has a skill.
     """
     skills = _rows(cards)
-    experts = [e for e in sorted(cards) if cards[e].skills][:MAX_COLUMNS]
+    experts = [e for e in sorted(cards) if cards[e].skills or _grades(cards[e])][:MAX_COLUMNS]
     if not skills or not experts:
         raise CardError("the cards hold no skill to draw.", remedy="Profile the pool first.")
     from matplotlib import colormaps
@@ -60,12 +61,16 @@ def save_heatmap(
 
 
 def _rows(cards: Mapping[str, CompetenceCard]) -> list[str]:
-    """Skills by name, then domains; of more than fit, those with the most observations."""
+    """Skills by name, then domains, then grades; of more than fit, those with the most observations."""
     domains = _most_observed((_domains(card) for card in cards.values()), MAX_DOMAINS)
-    return [*_most_observed((card.skills for card in cards.values()), MAX_ROWS - len(domains)), *domains]
+    graded = _most_observed((_grades(card) for card in cards.values()), MAX_GRADED)
+    room = MAX_ROWS - len(domains) - len(graded)
+    return [*_most_observed((card.skills for card in cards.values()), room), *domains, *graded]
 
 
-def _most_observed(tallies: Iterable[Mapping[str, Tally]], limit: int) -> list[str]:
+def _most_observed(
+    tallies: Iterable[Mapping[str, Tally] | Mapping[str, GradeTally]], limit: int
+) -> list[str]:
     observed: Counter[str] = Counter()
     for of_card in tallies:
         observed.update({name: round(tally.n) for name, tally in of_card.items()})
@@ -76,13 +81,38 @@ def _domains(card: CompetenceCard) -> dict[str, Tally]:
     return {f"{DOMAIN}{name}": tally for name, tally in card.domains.items()}
 
 
+def _grades(card: CompetenceCard) -> dict[str, GradeTally]:
+    if card.graded is None:
+        return {}
+    domains = {f"{GRADE}{DOMAIN}{name}": tally for name, tally in card.graded.domains.items()}
+    return {**domains, **{f"{GRADE}{name}": tally for name, tally in card.graded.skills.items()}}
+
+
+class Cell(NamedTuple):
+    """Contents of a cell: questions, those among them that were abstained from, and the mean."""
+
+    n: float = 0
+    n_abstain: float = 0
+    mean: float = 0.0
+
+
+def _cell(card: CompetenceCard, row: str) -> Cell:
+    grade = _grades(card).get(row)
+    if grade is not None and card.graded is not None:
+        return Cell(grade.n, 0, grade.posterior(card.graded.posterior.mean).mean)
+    tally = {**_domains(card), **card.skills}.get(row, Tally())
+    if not tally.n:
+        return Cell()
+    mean = shrunk_posterior(tally, prior_mean=card.total.accuracy).mean
+    return Cell(tally.n, tally.n_abstain, mean)
+
+
 def _draw_cell(
     axes: "Axes", column: int, row: int, card: CompetenceCard, skill: str, colours: "Colormap"
 ) -> None:
     from matplotlib.patches import Rectangle
 
-    tally = {**_domains(card), **card.skills}.get(skill, Tally())
-    label, face, hatch, ink = _appearance(tally, card.total.accuracy, colours)
+    label, face, hatch, ink = _appearance(_cell(card, skill), colours)
     axes.add_patch(
         Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=face, hatch=hatch, edgecolor="#b0b0b0", lw=0.6)
     )
@@ -92,16 +122,13 @@ def _draw_cell(
     )
 
 
-def _appearance(
-    tally: Tally, overall: float, colours: "Colormap"
-) -> tuple[str, tuple[float, ...] | str, str | None, str]:
+def _appearance(cell: Cell, colours: "Colormap") -> tuple[str, tuple[float, ...] | str, str | None, str]:
     """Label, face, hatch and ink of a cell."""
-    if tally.n == 0 or tally.n == tally.n_abstain:
-        face, hatch = _HATCH[NO_DATA if tally.n == 0 else ALL_ABSTAINED]
-        return ("–" if tally.n == 0 else f"abst.\nn={tally.n:.0f}"), face, hatch, "#404040"
-    mean = shrunk_posterior(tally, prior_mean=overall).mean
-    face_colour = tuple(float(channel) for channel in colours(mean))
-    return f"{mean:.2f}\nn={tally.n:.0f}", face_colour, None, ink_on(face_colour)
+    if cell.n == cell.n_abstain:
+        face, hatch = _HATCH[NO_DATA if cell.n == 0 else ALL_ABSTAINED]
+        return ("–" if cell.n == 0 else f"abst.\nn={cell.n:.0f}"), face, hatch, "#404040"
+    face_colour = tuple(float(channel) for channel in colours(cell.mean))
+    return f"{cell.mean:.2f}\nn={cell.n:.0f}", face_colour, None, ink_on(face_colour)
 
 
 def ink_on(face: Sequence[float]) -> str:
@@ -129,7 +156,7 @@ def _add_keys(figure: "Figure", axes: "Axes", colours: "Colormap") -> None:
     from matplotlib.patches import Patch
 
     scale = figure.colorbar(ScalarMappable(cmap=colours), ax=axes, shrink=0.8, pad=0.02)
-    scale.set_label("accuracy (posterior mean); n = questions", fontsize=8)
+    scale.set_label("accuracy, or grade (posterior mean); n = questions", fontsize=8)
     scale.ax.tick_params(labelsize=8)
     patches = [
         Patch(facecolor=face, hatch=hatch, edgecolor="#b0b0b0", label=name)

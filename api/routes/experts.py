@@ -10,6 +10,7 @@ from api.middleware.strict_json import StrictRoute
 from api.schemas.experts import CardView, ExpertView, PauseRequest
 from api.schemas.pages import PageView
 from api.views.experts import card_view, expert_view
+from api.views.experts_grades import gaps_of
 from api.views.pages import page_view
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.keys import Scope
@@ -38,7 +39,8 @@ def get_card(expert_id: str, app: AppDep, caller: CallerDep) -> CardView:
         raise NotFoundError(
             f"expert '{expert.id}' has no competence card.", param="expert", remedy="Run `muster profile`."
         )
-    return card_view(card, app.experts.drifts(), app.experts.lineages.get(expert.id))
+    gaps = gaps_of(app.experts.score_table()) if card.graded is not None else {}
+    return card_view(card, app.experts.drifts(), app.experts.lineages.get(expert.id), gaps)
 
 
 @router.post("/{expert_id:path}/pause", dependencies=ADMIN)

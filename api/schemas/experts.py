@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.schemas.base import Wire, shown_as
+from api.schemas.experts_grades import GradesView, GradeView
 
 
 class EngineView(Wire):
@@ -45,7 +46,8 @@ class PauseView(Wire):
 
 
 class ExpertView(Wire):
-    """`accuracy` on the profile questions; None = not profiled. Costs are USD per token. `state`: of its
+    """`accuracy` on the profile questions with exact answers, `grade` the mean score on open ones as
+    the card estimates it; None = not profiled. Costs are USD per token. `state`: of its
     engine at the moment. `lineage`: of one that a merge made. `paused`: an admin has taken it out of
     recruiting."""
 
@@ -62,6 +64,7 @@ class ExpertView(Wire):
         output_cost_per_token=0.0,
         fingerprint="4f1c9be2a6d0",
         accuracy=0.71,
+        grade=None,
         state={
             "engine": "qwen2.5-coder-1.5b",
             "state": "ready",
@@ -87,6 +90,7 @@ class ExpertView(Wire):
     output_cost_per_token: float
     fingerprint: str
     accuracy: float | None
+    grade: float | None = None
     state: EngineView
     lineage: LineageView | None = None
     paused: PauseView | None = None
@@ -114,8 +118,9 @@ class DriftView(Wire):
 
 
 class CardView(Wire):
-    """A competence card: counts per skill on the profile questions and, decayed, from feedback, whose part
-    of `total` is `feedback`."""
+    """A competence card: counts per skill on the profile questions with exact answers and, decayed, from
+    feedback, whose part of `total` is `feedback`. `graded`: scores on open questions; None = none.
+    `feedback_grades`: decayed scores that users gave answers to open questions; in no other number."""
 
     object: Literal["muster.card"] = "muster.card"
     expert: str
@@ -130,4 +135,6 @@ class CardView(Wire):
     cost_per_query: float
     feedback: TallyView
     drift: list[DriftView]
+    graded: GradesView | None = None
+    feedback_grades: GradeView | None = None
     lineage: LineageView | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from api.schemas.experts import (
     CardView,
@@ -12,12 +13,16 @@ from api.schemas.experts import (
     PauseView,
     TallyView,
 )
+from api.views.experts_grades import grade_view, grades_view
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.feedback import ALL_SKILLS, Drift
 from orchestrator.domain.merges import Lineage
 from orchestrator.domain.pauses import ExpertPause
+from orchestrator.evaluation.grades import GradeGap
+
+NO_GAPS: Mapping[str, GradeGap] = MappingProxyType({})
 
 
 def expert_view(
@@ -40,6 +45,7 @@ def expert_view(
         output_cost_per_token=expert.output_cost_per_token,
         fingerprint=expert.fingerprint,
         accuracy=card.total.accuracy if card and card.total.n else None,
+        grade=card.graded.posterior.mean if card and card.graded else None,
         state=engine_view(state),
         lineage=lineage_view(lineage),
         paused=None if pause is None else PauseView(since=int(pause.since), reason=pause.reason),
@@ -56,8 +62,13 @@ def lineage_view(lineage: Lineage | None) -> LineageView | None:
     )
 
 
-def card_view(card: CompetenceCard, drift: Iterable[Drift] = (), lineage: Lineage | None = None) -> CardView:
-    """`drift`: of any expert; the card shows its own."""
+def card_view(
+    card: CompetenceCard,
+    drift: Iterable[Drift] = (),
+    lineage: Lineage | None = None,
+    gaps: Mapping[str, GradeGap] = NO_GAPS,
+) -> CardView:
+    """`drift`, `gaps`: of any expert; the card shows its own."""
     return CardView(
         expert=card.expert_id,
         fingerprint=card.fingerprint,
@@ -71,6 +82,8 @@ def card_view(card: CompetenceCard, drift: Iterable[Drift] = (), lineage: Lineag
         cost_per_query=card.cost_per_query,
         feedback=_tally_view(card.feedback),
         drift=[drift_view(d) for d in drift if d.expert_id == card.expert_id],
+        graded=grades_view(card.graded, gaps.get(card.expert_id)),
+        feedback_grades=grade_view(card.feedback_grades),
         lineage=lineage_view(lineage),
     )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aggregators.outputs import AGGREGATORS
 from orchestrator.compositions.catalogue import Catalogue
+from orchestrator.compositions.grading import GRADING, REGRADING
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.domain.assignments import Job
@@ -47,6 +48,8 @@ MOST_JOBS = 1000
 
 WEIGHED = frozenset({"transformers", "vllm", "fusion"})
 """Backends whose `model` is weights: a directory or a hub id."""
+OF_PROFILING = (ROLL_CALL, EXAM, ANNOTATE, GRADING, REGRADING)
+"""Compositions of jobs that measure."""
 UNMEASURED = frozenset({"cards", "compositions"})
 """Checks that may fail while the profile is being made: questions are answered without it."""
 
@@ -354,7 +357,7 @@ def _hidden_compositions(settings: Settings) -> Iterator[ConfigError]:
     """Names that jobs use on the books would never reach the composition of the file."""
     internal = (EXPERT_PREFIX, ROUTE_PREFIX)
     for name in settings.muster.compositions:
-        if name.startswith(internal) or name in (ROLL_CALL, EXAM, ANNOTATE):
+        if name.startswith(internal) or name in OF_PROFILING:
             yield ConfigError(
                 f"composition '{name}' has a name that Muster uses itself.",
                 file=settings.source,

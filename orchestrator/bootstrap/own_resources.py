@@ -13,7 +13,7 @@ from orchestrator.services.pauses import PauseDesk, PauseWatch
 from orchestrator.services.profile_runs import ProfileDesk
 from orchestrator.services.profiling import Profiling
 from orchestrator.store import Database, SqlMemory, SqlPages, SqlPauseStore, SqlProfileRuns
-from skills.profiler import check_labelled
+from skills.profiler import check_profile
 from workers.leases.owners import loop_of
 
 
@@ -27,6 +27,7 @@ class OwnResources:
 
     def __init__(self, database: Database, *, pool: Callable[[], Pool]) -> None:
         self._database = database
+        self._pool = pool
         store = SqlPauseStore(database)
         self.memory: MemoryReader = SqlMemory(database)
         self.pages: PageReader = SqlPages(database)
@@ -49,7 +50,7 @@ class OwnResources:
             SqlProfileRuns(self._database),
             profiling=profiling,
             experts=experts,
-            check=check_labelled,
+            check=lambda questions, scoring: check_profile(self._pool(), questions, scoring),
             now_s=time.time,
             clock=time.monotonic,
         )

@@ -14,6 +14,7 @@ from orchestrator.bootstrap.pool_parts import part_mistakes
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.knowledge import NOTHING
 from orchestrator.domain.experts import Pool
+from orchestrator.domain.families import family_of, main_family
 from orchestrator.domain.origins import objection
 from orchestrator.errors import ConfigError, EngineLoadError, MistakesError
 from orchestrator.pool import backend_of, build_pool, locate
@@ -37,11 +38,12 @@ _EMBEDDERS = frozenset({"minilm", "hash"})
 
 
 class CheckedFile(NamedTuple):
-    """A pool file without mistakes."""
+    """A pool file without mistakes. `remarks`: of things that may be meant, and may surprise."""
 
     settings: Settings
     pool: Pool
     compositions: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def check_pool_file(path: Path) -> CheckedFile:
@@ -66,7 +68,19 @@ def check_pool_file(path: Path) -> CheckedFile:
     mistakes += _composition_mistakes(settings, catalogue, document)
     mistakes += _stack_mistakes(settings, document)
     raise_all(mistakes)
-    return CheckedFile(settings, pool, tuple(catalogue.names))
+    remarks = (*settings.remarks, *judge_remarks(pool))
+    return CheckedFile(settings, pool, tuple(catalogue.names), remarks)
+
+
+def judge_remarks(pool: Pool) -> Iterator[str]:
+    """Judges that would score mostly answers of their own family: these are favoured."""
+    family = main_family([expert.engine.model for expert in pool.answerers])
+    for judge in pool.judges:
+        if family is not None and len(pool.answerers) > 1 and family_of(judge.engine.model) == family:
+            yield (
+                f"judge '{judge.id}' is of the family '{family}', as most of the pool is, and will favour "
+                "it: give the role to a model of another family."
+            )
 
 
 def context_of(folder: Path) -> int | None:

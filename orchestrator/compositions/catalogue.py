@@ -12,6 +12,7 @@ from typing import NamedTuple
 from orchestrator.compositions.dry_run import DryRun
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.compositions.graded import open_knowledge, open_settings
+from orchestrator.compositions.grading import GRADING, REGRADING, GradingRound
 from orchestrator.compositions.knowledge import NOTHING, Knowledge
 from orchestrator.compositions.mixing import MixedMembers, Mixing, mixed_names, no_members
 from orchestrator.compositions.reading import SkillReader
@@ -213,6 +214,8 @@ class Catalogue:
         if name in (ROLL_CALL, EXAM):
             role = CallRole.AGGREGATE if name == EXAM else CallRole.EXPERT
             return RollCall(name, pool=self._pool.now, job=job, role=role)
+        if name in (GRADING, REGRADING):
+            return GradingRound(name, pool=self._pool.now, job=job)
         if name == ANNOTATE:
             self._rounds = self._rounds or AnnotationRound(self._annotator(NOTHING))
             return self._rounds

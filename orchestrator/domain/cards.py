@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from orchestrator.domain.grades import Grades, GradeTally
+from orchestrator.domain.grades import Grades, GradeTally, Origin
 from orchestrator.domain.posteriors import Posterior, beta_interval, clipped_mean
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
@@ -135,6 +135,11 @@ def summed(tallies: Iterable[Tally]) -> Tally:
         n_wrong=sum(t.n_wrong for t in parts),
         n_abstain=sum(t.n_abstain for t in parts),
     )
+
+
+def grade_origin(cards: Iterable[CompetenceCard]) -> Origin | None:
+    """Origin of the grades on the cards of one profile; None = none of them has any."""
+    return next((card.graded.origin for card in cards if card.graded is not None), None)
 
 
 def measured_version(cards: Mapping[str, CompetenceCard]) -> str:

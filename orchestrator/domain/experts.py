@@ -17,6 +17,7 @@ class ExpertRole(StrEnum):
     EXPERT = "expert"
     AGGREGATOR = "aggregator"
     ANNOTATOR = "annotator"
+    JUDGE = "judge"
 
 
 FUSION = "fusion"
@@ -163,6 +164,11 @@ class Pool:
         return self._roll.aggregators
 
     @property
+    def judges(self) -> tuple[Expert, ...]:
+        """Experts that may be asked to score responses."""
+        return self._roll.judges
+
+    @property
     def fusions(self) -> frozenset[str]:
         """Ids of the experts that are fusions."""
         return self._roll.fusions
@@ -232,6 +238,10 @@ class _Roll:
     @cached_property
     def aggregators(self) -> tuple[Expert, ...]:
         return tuple(e for e in self.experts if ExpertRole.AGGREGATOR in e.roles)
+
+    @cached_property
+    def judges(self) -> tuple[Expert, ...]:
+        return tuple(e for e in self.experts if ExpertRole.JUDGE in e.roles)
 
     @cached_property
     def fusions(self) -> frozenset[str]:

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from orchestrator.domain.posteriors import Posterior, beta_interval, clipped_mean
@@ -28,6 +30,13 @@ class GradeSource(StrEnum):
     REFERENCE = "reference"
     PAIRWISE = "pairwise"
     FEEDBACK = "feedback"
+
+
+class Origin(NamedTuple):
+    """Origin of the scores of a profile: their source, and who judged; "" = not told."""
+
+    source: GradeSource
+    judge: str
 
 
 class GradeTally(Value):
@@ -133,3 +142,20 @@ class Grades(Value):
     def posterior(self) -> Posterior:
         """Mean grade of the expert with its 90 % interval; shrunk towards 0.5 by four observations."""
         return self.total.posterior(0.5)
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.source, self.judge)
+
+
+class ScoreTable(NamedTuple):
+    """Scores of a pool on the open questions of a profile, by one origin.
+
+    Attributes:
+        expert_ids: E experts.
+        scores: float64 [E, Q]; nan = not scored.
+    """
+
+    origin: Origin
+    expert_ids: tuple[str, ...]
+    scores: npt.NDArray[np.float64]

@@ -31,6 +31,10 @@ class ProfileRun(Value):
         done, of: calls of the part that runs now; a run has several parts.
         n_asked, n_reused: pairs of expert and question that were asked, and that were known before.
         n_experts: how many have a card at the end. `error`: why it failed.
+        judge, anchor: who was asked to score answers to open questions, and beside whose; at the end, who
+            scored them, by `source`; None = nobody.
+        n_scored, n_unscored: answers to open questions with a score, and without.
+        agreement: share of the answers that the judge read twice on which it agreed with itself.
     """
 
     id: str
@@ -44,5 +48,11 @@ class ProfileRun(Value):
     n_reused: int = 0
     n_experts: int = 0
     error: str | None = None
+    judge: str | None = None
+    anchor: str | None = None
+    source: str | None = None
+    n_scored: int = 0
+    n_unscored: int = 0
+    agreement: float | None = None
     created_at: float
     finished_at: float | None = None

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.cards import ABSTAINED, CompetenceCard
 from orchestrator.domain.feedback import Feedback, FeedbackCount
-from orchestrator.domain.grades import GradeSource
+from orchestrator.domain.grades import NO_SCORE, GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 
@@ -20,6 +20,10 @@ class OutcomeRow(NamedTuple):
     text: str
     completion_tokens: int
     latency_ms: float
+
+    def score(self, given: float | None) -> float | None:
+        """Score of the response to an open question; 0 of an abstention, whatever was given."""
+        return NO_SCORE if self.outcome == ABSTAINED else given
 
 
 class ScoreRow(NamedTuple):

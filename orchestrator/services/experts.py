@@ -1,12 +1,16 @@
 """Experts: the pool, its competence cards, and where users' feedback contradicts them."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from orchestrator.domain.cards import CompetenceCard
+import numpy as np
+
+from orchestrator.domain.cards import CompetenceCard, grade_origin
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.feedback import Drift
+from orchestrator.domain.grades import Origin, ScoreTable
 from orchestrator.domain.keys import KEYLESS, Caller
 from orchestrator.domain.merges import Lineage
 from orchestrator.errors import CardError, UnknownNameError
@@ -84,6 +88,26 @@ class Experts:
     def drifts(self) -> list[Drift]:
         """Drifts: where recent feedback contradicts what was known of an expert."""
         return self._feedback.drifts(self.measured())
+
+    def score_table(self) -> ScoreTable | None:
+        """Scores of the newest profile's open questions, by the origin of the cards' grades; None = nothing
+        was scored."""
+        origin = grade_origin(self.measured().values())
+        newest = self._cards.latest_profile_hash()
+        rows = None if newest is None else self._cards.profile_set(newest)
+        hashes = [query.content_hash for query, _ in rows or () if query.answer_type.is_graded]
+        if origin is None or not hashes:
+            return None
+        scores = [self._scores(origin, expert, hashes) for expert in self.pool.answerers]
+        table = np.array(scores, dtype=np.float64).reshape(len(scores), len(hashes))
+        return ScoreTable(origin, tuple(expert.id for expert in self.pool.answerers), table)
+
+    def _scores(self, origin: Origin, expert: Expert, hashes: Sequence[str]) -> list[float]:
+        outcomes = self._cards.known_outcomes(expert.fingerprint, hashes)
+        known = self._cards.known_scores(origin.source, origin.judge, expert.fingerprint, hashes)
+        given = {h: known[h].score if h in known else None for h in hashes}
+        scores = [outcomes[h].score(given[h]) if h in outcomes else None for h in hashes]
+        return [math.nan if score is None else score for score in scores]
 
     def export_cards(self, path: Path) -> None:
         """Write the measured cards to a file, all or nothing.

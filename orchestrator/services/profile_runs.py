@@ -12,6 +12,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, MusterError, ProfileRunningError, SkillError, StoreError
 from orchestrator.ports.clock import Clock, EpochClock
 from orchestrator.ports.profile_runs import ProfileRuns
+from orchestrator.ports.profiling import GradingReport, Judging, Scoring
 from orchestrator.services.experts import Experts
 from orchestrator.services.profiling import Profiling
 
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 
 TELL_S = 1.0
 JOIN_S = 10.0
+
+
+_OF_SCORES = ("judge", "anchor", "answer_type")
+"""Parameters of errors that name what is wrong with scores."""
 
 
 class _CancelledError(Exception):
@@ -29,7 +34,7 @@ class ProfileDesk:
     """Starts runs of profiling in threads of this process. One is live at a time in a whole stack.
 
     Args:
-        check: raises SkillError for questions that cannot be graded.
+        check: raises SkillError for questions that cannot be graded, or scores that cannot be had.
     """
 
     def __init__(
@@ -38,7 +43,7 @@ class ProfileDesk:
         *,
         profiling: Profiling,
         experts: Experts,
-        check: Callable[[Sequence[Query]], None],
+        check: Callable[[Sequence[Query], Scoring | None], None],
         now_s: EpochClock,
         clock: Clock,
     ) -> None:
@@ -52,26 +57,37 @@ class ProfileDesk:
         self._threads: list[threading.Thread] = []
 
     def start(
-        self, questions: Sequence[Query], *, experts: Sequence[str] = (), exam: bool = True
+        self,
+        questions: Sequence[Query],
+        *,
+        experts: Sequence[str] = (),
+        exam: bool = True,
+        scoring: Scoring | None = None,
     ) -> ProfileRun:
         """Begin to measure experts (none = everybody) on labelled questions. What is known already is not
         asked again.
 
+        Args:
+            scoring: of answers to open questions; None = scores of the newest cards' source hold.
+
         Raises:
-            InputError: questions that cannot be graded.
+            InputError: questions that cannot be graded, or scores that cannot be had.
             UnknownNameError: an expert that is not in the pool.
             ProfileRunningError: a run is live.
         """
         try:
-            self._check(questions)
+            self._check(questions, scoring)
         except SkillError as error:
-            raise InputError(str(error), param="questions", remedy=error.remedy) from error
+            param = error.param if error.param in _OF_SCORES else "questions"
+            raise InputError(str(error), param=param, remedy=error.remedy) from error
         for expert_id in experts:
             self._experts.expert(expert_id)
         run = ProfileRun(
             id=f"profile-run-{uuid.uuid4().hex}",
             experts=tuple(experts),
             exam=exam,
+            judge=scoring.judge if scoring is not None else None,
+            anchor=scoring.anchor if isinstance(scoring, Judging) else None,
             n_questions=len(questions),
             created_at=self._now_s(),
         )
@@ -80,7 +96,7 @@ class ProfileDesk:
                 "the pool is being measured.", remedy="Wait for its end, or cancel it first."
             )
         thread = threading.Thread(
-            target=self._measure, args=(run, list(questions)), name="muster-profile", daemon=True
+            target=self._measure, args=(run, list(questions), scoring), name="muster-profile", daemon=True
         )
         self._threads = [*(t for t in self._threads if t.is_alive()), thread]
         thread.start()
@@ -113,12 +129,13 @@ class ProfileDesk:
         for thread in self._threads:
             thread.join(JOIN_S)
 
-    def _measure(self, run: ProfileRun, questions: Sequence[Query]) -> None:
+    def _measure(self, run: ProfileRun, questions: Sequence[Query], scoring: Scoring | None) -> None:
         try:
             report = self._profiling.run(
                 questions,
                 experts=run.experts or None,
                 exam=run.exam,
+                scoring=scoring,
                 on_progress=_Teller(self._noted(run.id), self._clock),
             )
         except _CancelledError:
@@ -136,6 +153,7 @@ class ProfileDesk:
                 n_asked=report.n_asked,
                 n_reused=report.n_reused,
                 n_experts=len(report.cards),
+                **_of_grading(report.grading),
             )
 
     def _noted(self, run_id: str) -> Callable[[JobProgress], None]:
@@ -155,6 +173,18 @@ class ProfileDesk:
             self._runs.change(run_id, lambda r: r.replaced(**ended) if r.state in LIVE else r)
         except StoreError:  # it is interrupted when it has been silent for long enough
             log.warning("the end of profile %s could not be stored", run_id, exc_info=True)
+
+
+def _of_grading(grading: GradingReport | None) -> dict[str, object]:
+    if grading is None:
+        return {}
+    return {
+        "judge": grading.judge,
+        "source": grading.source.value,
+        "n_scored": grading.n_scored,
+        "n_unscored": sum(grading.unscored.values()),
+        "agreement": None if grading.check is None else grading.check.agreement,
+    }
 
 
 class _Teller:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from orchestrator.compositions.knowledge import Knowledge
 from orchestrator.domain.queries import Query
 from orchestrator.ports.cards import CardStore
-from orchestrator.ports.profiling import PoolProfiler, ProfileReport
+from orchestrator.ports.profiling import PoolProfiler, ProfileReport, Scoring
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import OnProgress
 
@@ -40,6 +40,7 @@ class Profiling:
         *,
         experts: Sequence[str] | None = None,
         exam: bool = True,
+        scoring: Scoring | None = None,
         on_progress: OnProgress | None = None,
     ) -> ProfileReport:
         """Measure experts on labelled questions; what is known already is not asked again.
@@ -47,14 +48,17 @@ class Profiling:
         Args:
             experts: ids; None = everybody.
             exam: also measure who aggregates well.
+            scoring: of answers to open questions; None = scores of the newest cards' source hold.
 
         Raises:
-            SkillError: questions that cannot be graded.
+            SkillError: questions that cannot be graded, or scores that cannot be had.
             UnknownNameError: an expert that is not in the pool.
         """
         texts = [query.text for query in queries]
         self._keep(texts)
-        report = self._profiler(texts).run(queries, experts=experts, exam=exam, on_progress=on_progress)
+        report = self._profiler(texts).run(
+            queries, experts=experts, exam=exam, scoring=scoring, on_progress=on_progress
+        )
         self._on_changed()
         return report
 

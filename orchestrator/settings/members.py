@@ -73,8 +73,9 @@ class MemberOptions(Section):
     Default with `api_base`, `api_key` or a provider's prefix (`bedrock/…`): `remote`."""
     adapter: Literal["lora"] | None = None
     """`lora`: `model` is an adapter over `base_model`, whose engine it shares."""
-    roles: tuple[Literal["expert", "aggregator", "annotator"], ...] = ("expert",)
-    """`expert` answers, `aggregator` writes one answer from several, `annotator` names skills."""
+    roles: tuple[Literal["expert", "aggregator", "annotator", "judge"], ...] = ("expert",)
+    """`expert` answers, `aggregator` writes one answer from several, `annotator` names skills, `judge` scores
+    answers to open questions."""
     prompt: str = "instruct"
     """`instruct` says how to answer; `plain` is the question alone."""
     synthesize_prompt: str = "full"

@@ -148,7 +148,11 @@ class FakeJobs:
                 self.interrupt_after = None
                 raise KeyboardInterrupt
             experts = stored.job.experts or (self._annotator,)
-            stored.responses[query.content_hash] = tuple(self._ask(e, query, stored.job) for e in experts)
+            stored.responses[query.content_hash] = tuple(
+                self._ask(e, shown, stored.job, place)
+                for e in experts
+                for place, shown in enumerate(_shown(query, stored.job))
+            )
         stored.ended[0] = True
         progress = self.job(job_id)
         if on_progress:
@@ -161,17 +165,30 @@ class FakeJobs:
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         return self.job(job_id)
 
-    def _ask(self, expert_id: str, query: Query, job: Job) -> Response:
+    def _ask(self, expert_id: str, query: Query, job: Job, place: int) -> Response:
         self.asked.append((expert_id, query.id))
         script = self.answer(expert_id, query)
-        roles: Mapping[str, CallRole] = {"exam": CallRole.AGGREGATE, "annotate": CallRole.ANNOTATE}
+        roles: Mapping[str, CallRole] = {
+            "exam": CallRole.AGGREGATE,
+            "annotate": CallRole.ANNOTATE,
+            "grading": CallRole.JUDGE,
+            "regrading": CallRole.JUDGE,
+        }
         return Response(
             expert_id=expert_id,
             role=roles.get(job.composition, CallRole.EXPERT),
             stage=0,
+            sample_ix=place,
             text=script.text,
             error_code=script.error_code,
             finish_reason=script.finish_reason,
             usage=Usage(prompt_tokens=10, completion_tokens=4),
             latency_ms=50.0,
         )
+
+
+def _shown(query: Query, job: Job) -> tuple[Query, ...]:
+    """The query as each call of a job shows it: a pair that is graded in both orders."""
+    if job.composition != "grading" or len(query.candidates) < 2:
+        return (query,)
+    return query, query.model_copy(update={"candidates": query.candidates[::-1]})

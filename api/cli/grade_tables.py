@@ -1,0 +1,88 @@
+"""Grades of open questions as tables for people, beside the counts of exact answers."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from api.cli.tables import TOP_SKILLS, card_table, cards_table, table
+
+if TYPE_CHECKING:
+    from orchestrator.domain.cards import CompetenceCard
+    from orchestrator.domain.grades import Grades, GradeTally
+    from orchestrator.evaluation.grades import GradeGap
+
+
+def cards_tables(
+    cards: Mapping[str, "CompetenceCard"], gaps: "Mapping[str, GradeGap] | None" = None
+) -> list[Table]:
+    """The counts where exact answers were measured, and the grades where answers were scored."""
+    graded = {i: card.graded for i, card in sorted(cards.items()) if card.graded is not None}
+    has_counts = not graded or any(card.total.n or card.aggregation for card in cards.values())
+    return [*([cards_table(cards)] if has_counts else []), *([grades_table(graded, gaps)] if graded else [])]
+
+
+def card_tables(card: "CompetenceCard") -> list[Table]:
+    """One expert's counts, and its grades."""
+    has_counts = card.graded is None or card.total.n
+    shown = [card_table(card)] if has_counts else []
+    return shown if card.graded is None else [*shown, skills_table(card.expert_id, card.graded)]
+
+
+def grades_table(grades: "Mapping[str, Grades]", gaps: "Mapping[str, GradeGap] | None" = None) -> Table:
+    """Mean grades with 90 % intervals, best first; whom the paired comparison cannot tell from the best."""
+    numbers = ["grade", "90 %", "answers", "empty", "length"]
+    origins = sorted({origin_of(of_one) for of_one in grades.values()})
+    title = f"Grades of open questions: {'; '.join(origins)}"
+    compared = ["against the best"] if gaps is not None else []
+    result = table(title, "expert", *numbers, *compared, "best skills", numbers=numbers)
+    for expert_id, of_one in sorted(grades.items(), key=lambda item: (-item[1].posterior.mean, item[0])):
+        known = of_one.posterior
+        cells = [] if gaps is None else [_against(expert_id, gaps)]
+        result.add_row(
+            expert_id,
+            f"{known.mean:.3f}",
+            f"{known.low:.2f} to {known.high:.2f}",
+            f"{of_one.total.n:g}",
+            str(of_one.n_abstain),
+            "–" if of_one.lengths is None else f"{math.expm1(of_one.lengths.median):.0f}",
+            *cells,
+            ", ".join(_best(of_one)),
+        )
+    result.caption = "length: characters of the median answer"
+    return result
+
+
+def skills_table(expert_id: str, grades: "Grades") -> Table:
+    """Grades of one expert by skill and domain."""
+    numbers = ["grade", "90 % interval", "answers"]
+    result = table(f"Grades of {expert_id}: {origin_of(grades)}", "skill", *numbers, numbers=numbers)
+    overall = grades.posterior.mean
+    domains = [(f"domain: {name}", tally) for name, tally in sorted(grades.domains.items())]
+    rows: list[tuple[str, GradeTally]] = [("(all)", grades.total), *sorted(grades.skills.items()), *domains]
+    for name, tally in rows:
+        known = tally.posterior(0.5 if tally is grades.total else overall)
+        result.add_row(name, f"{known.mean:.3f}", f"{known.low:.2f} to {known.high:.2f}", f"{tally.n:g}")
+    return result
+
+
+def origin_of(grades: "Grades") -> str:
+    from api.views.experts_grades import origin_line
+
+    return origin_line(grades.source.value, grades.judge)
+
+
+def _against(expert_id: str, gaps: "Mapping[str, GradeGap]") -> str:
+    """`-0.03 (-0.06 -0.01)`, or that the two cannot be told apart."""
+    gap = gaps.get(expert_id)
+    if gap is None:
+        return "best" if any(other.best == expert_id for other in gaps.values()) else ""
+    shown = f"{gap.difference:+.3f} ({gap.low:+.3f} {gap.high:+.3f})"
+    return shown if gap.is_separated else f"not separated from {gap.best}: {shown}"
+
+
+def _best(grades: "Grades") -> list[str]:
+    overall = grades.posterior.mean
+    means = {name: tally.posterior(overall).mean for name, tally in grades.skills.items() if tally.total}
+    return sorted(means, key=lambda name: (-means[name], name))[:TOP_SKILLS]
