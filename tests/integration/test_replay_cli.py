@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.main import main
+from tests.fakes.form_sets import write_form_set
 from tests.fakes.replay_sets import write_replay_set
 
 Captured = pytest.CaptureFixture[str]
@@ -80,3 +81,26 @@ def test_seeds_must_be_different_numbers(folder: Path, capsys: Captured) -> None
 def test_a_broken_set_is_bad_input(tmp_path: Path, capsys: Captured) -> None:
     assert main(["replay", str(tmp_path)]) == 2
     assert "questions.jsonl" in capsys.readouterr().err
+
+
+def test_rows_that_vote_are_left_out_of_open_sets_and_named(
+    folder: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    graded = write_form_set(tmp_path / "open", forms=("open",), responses=False)
+    assert run(str(graded), "--json", "--out", str(tmp_path / "out")) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert {"auto", "best_single", "oracle"} <= {row["name"] for row in report["rows"]}
+    assert "majority_all" in report["left_out"]
+    assert "Left out, since open questions have no votes: " in captured.err
+    assert run(str(graded), "--rows", "majority_all") != 0
+    assert "row 'majority_all' votes" in capsys.readouterr().err
+
+
+def test_answers_are_read_off_the_texts_on_request(tmp_path: Path, folder: Path, capsys: Captured) -> None:
+    mixed = write_form_set(tmp_path / "mixed")
+    for reading in ("record", "texts"):
+        assert run(str(mixed), "--rows", "auto,oracle", "--json", "--read", reading) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert set(report["domains"]) == {"number", "text", "choice", "open"}
+        assert report["domains"]["open"]["oracle"] == 75

@@ -10,7 +10,7 @@ from orchestrator.errors import InputError
 from orchestrator.evaluation.replay.sets import (
     EXPERTS,
     FORMAT_REMEDY,
-    PACKED_VALUES,
+    PACKED,
     TEXTS,
     VALUES,
     RecordedExpert,
@@ -36,7 +36,7 @@ def read_texts(
     """
     rows = {expert.id: row for row, expert in enumerate(experts)}
     texts: dict[int, list[str | None]] = {}
-    for path in sorted(folder.glob(TEXTS)):
+    for path in sorted([*folder.glob(TEXTS), *folder.glob(TEXTS + PACKED)]):
         lines = _lines(path)
         number, head = next(lines, (1, {}))
         of_file = _named_rows(head.get("experts"), rows, path, number)
@@ -57,7 +57,7 @@ def read_values(
     Raises:
         InputError: a file is broken, or a line does not fit its question.
     """
-    path = next((p for p in (folder / VALUES, folder / PACKED_VALUES) if p.exists()), None)
+    path = next((p for p in (folder / VALUES, folder / (VALUES + PACKED)) if p.exists()), None)
     if path is None:
         return None
     found: dict[int, QuestionValues] = {}
@@ -112,7 +112,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Numbered objects of a file of JSON lines, packed or not."""
     number = 0
     try:
-        with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as file:
+        with lzma.open(path, "rb") if path.suffix == PACKED else path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 yield number, parse_object(raw)
     except (OSError, EOFError, lzma.LZMAError) as error:

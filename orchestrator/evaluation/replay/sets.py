@@ -20,8 +20,10 @@ from orchestrator.domain.values import Value
 from orchestrator.errors import InputError, UnknownNameError
 
 QUESTIONS, EXPERTS, RESPONSES = "questions.jsonl", "experts.json", "responses.npz"
-SPLITS, EMBEDDINGS, TEXTS = "splits.json", "embeddings.npy", "texts_*.jsonl.xz"
-VALUES, PACKED_VALUES, SCORES = "values.jsonl", "values.jsonl.xz", "scores.npy"
+SPLITS, EMBEDDINGS, TEXTS = "splits.json", "embeddings.npy", "texts_*.jsonl"
+VALUES, SCORES = "values.jsonl", "scores.npy"
+PACKED = ".xz"
+"""Ending of a file of JSON lines that is compressed."""
 CHARS, REFERENCE_CHARS = "chars.npy", "reference_chars.npy"
 TEST = "test"
 ALL = "all"

@@ -1,6 +1,7 @@
 """Sets of any form: numbers with their values, texts that are read, graded answers, all of them in one."""
 
 import json
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ def test_values_may_be_packed(tmp_path: Path) -> None:
     packed = read_replay_set(write_form_set(tmp_path / "packed", packed=True))
     assert packed.values == plain.values
     assert np.array_equal(packed.pred, plain.pred)
+
+
+def test_texts_need_not_be_packed(folder: Path) -> None:
+    packed = read_replay_set(folder).texts
+    with lzma.open(folder / "texts_all.jsonl.xz", "rt") as file:
+        (folder / "texts_some.jsonl").write_text(file.read())
+    (folder / "texts_all.jsonl.xz").unlink()
+    assert read_replay_set(folder).texts == packed
 
 
 def test_a_response_that_was_not_recorded_is_not_measured(folder: Path) -> None:
