@@ -39,13 +39,15 @@ def divided(profile: Sequence[Query], held_out: Sequence[Query] | None, *, seed:
 
     With a set of held-out questions, those that the profile asks, too, are left out of it. Without one, every
     other question of the profile is held out, skill by skill in an order drawn by the seed: equal questions,
-    equal parts, in whatever order they come.
+    equal parts, in whatever order they come. Open questions are in neither: they tell no right from wrong.
     """
+    exact = [query for query in profile if not query.answer_type.is_graded]
     if held_out is not None:
         asked = {query.content_hash for query in profile}
-        return Questions(tuple(profile), tuple(q for q in held_out if q.content_hash not in asked))
+        kept = (q for q in held_out if q.content_hash not in asked and not q.answer_type.is_graded)
+        return Questions(tuple(exact), tuple(kept))
     drawn = sorted(
-        profile, key=lambda q: (q.domain or "", q.skills, seed_of([seed, q.content_hash]), q.content_hash)
+        exact, key=lambda q: (q.domain or "", q.skills, seed_of([seed, q.content_hash]), q.content_hash)
     )
     return Questions(tuple(drawn[::2]), tuple(drawn[1::2]))
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.domain.cards import ABSTAINED, CompetenceCard
 from orchestrator.domain.feedback import Feedback, FeedbackCount
-from orchestrator.domain.grades import NO_SCORE, GradeSource
+from orchestrator.domain.grades import NO_SCORE, GradeSource, GradeTally
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 
@@ -80,3 +80,7 @@ class FeedbackStore(Protocol):
         stored under that key."""
 
     def feedback_counts(self, fingerprints: Sequence[str], *, since_day: int) -> list[FeedbackCount]: ...
+
+    def feedback_grades(self, fingerprints: Sequence[str]) -> dict[str, GradeTally]:
+        """Scores that users gave answers to open questions (source `feedback`), by fingerprint; those without
+        one are left out."""

@@ -89,9 +89,15 @@ class FeedbackDesk:
         return kept
 
     def on_cards(self, cards: Mapping[str, CompetenceCard]) -> dict[str, CompetenceCard]:
-        """Measured cards with the feedback that has not faded yet."""
+        """Measured cards with the feedback that has not faded yet. Scores of answers to open questions stand
+        beside the grades: they do not fade, and are in no other number."""
         counts = self._known(cards)
-        return {i: with_feedback(card, counts[card.fingerprint], self._decay) for i, card in cards.items()}
+        grades = self._store.feedback_grades([card.fingerprint for card in cards.values()])
+        fed = {i: with_feedback(card, counts[card.fingerprint], self._decay) for i, card in cards.items()}
+        return {
+            i: card.replaced(feedback_grades=grades[card.fingerprint]) if card.fingerprint in grades else card
+            for i, card in fed.items()
+        }
 
     def drifts(self, cards: Mapping[str, CompetenceCard]) -> list[Drift]:
         """Drifts: what of measured cards recent feedback contradicts, in the order of the cards."""

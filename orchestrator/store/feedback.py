@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.feedback import Feedback, FeedbackCount
+from orchestrator.domain.grades import GradeSource, GradeTally
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name, to_json
 from orchestrator.store.database import Database, chunked, insert_or_ignore, upsert
 
 CHUNK = 500
+_DIGITS = 9
 
 
 class SqlFeedbackStore:
@@ -36,6 +38,27 @@ class SqlFeedbackStore:
             ]
 
         return self._db.fetch(read)
+
+    def feedback_grades(self, fingerprints: Sequence[str]) -> dict[str, GradeTally]:
+        s = t.score.c
+        sums = (func.count(), func.sum(s.score), func.sum(s.score * s.score))
+        wanted = select(s.fingerprint, *sums).where(s.source == GradeSource.FEEDBACK.value)
+
+        def read(conn: Connection) -> dict[str, GradeTally]:
+            return {
+                row[0]: _tally(*row[1:])
+                for chunk in chunked(fingerprints, CHUNK)
+                for row in conn.execute(
+                    wanted.where(s.fingerprint.in_(chunk)).group_by(s.fingerprint).order_by(s.fingerprint)
+                )
+            }
+
+        return self._db.fetch(read)
+
+
+def _tally(n: int, total: float, squares: float) -> GradeTally:
+    # Databases add in any order: sums of the same scores must be the same.
+    return GradeTally(n=n, total=round(total, _DIGITS), squares=round(squares, _DIGITS))
 
 
 def _save(conn: Connection, feedback: Feedback, counts: Sequence[FeedbackCount]) -> Feedback:

@@ -6,8 +6,10 @@ import pytest
 
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.feedback import Feedback, FeedbackCount
+from orchestrator.domain.grades import GradeSource
 from orchestrator.errors import StoreError
-from orchestrator.store import Database, SqlFeedbackStore
+from orchestrator.ports.cards import ScoreRow
+from orchestrator.store import Database, SqlCardStore, SqlFeedbackStore
 
 
 @pytest.fixture
@@ -42,6 +44,18 @@ def test_only_the_experts_and_days_asked_for_are_read(feedback: SqlFeedbackStore
     feedback.save_feedback(judged(), counts)
     assert feedback.feedback_counts(["fp"], since_day=5) == [count(1, day=5)]
     assert feedback.feedback_counts([], since_day=0) == []
+
+
+def test_scores_by_users_are_added_up_and_those_of_others_are_not(
+    feedback: SqlFeedbackStore, database: Database
+) -> None:
+    of = (GradeSource.FEEDBACK, GradeSource.FEEDBACK, GradeSource.FEEDBACK, GradeSource.IMPORTED)
+    rows = [ScoreRow(source, f"key{i}", "fp", "q", 0.1 * (i + 1)) for i, source in enumerate(of)]
+    SqlCardStore(database).save_scores([*rows, ScoreRow(GradeSource.FEEDBACK, "", "other", "q", 1.0)])
+    found = feedback.feedback_grades(["fp", "nobody"])
+    assert set(found) == {"fp"}
+    assert (found["fp"].n, found["fp"].total, found["fp"].squares) == (3, 0.6, 0.14)
+    assert feedback.feedback_grades([]) == {}
 
 
 def test_a_key_that_no_database_takes_is_refused(feedback: SqlFeedbackStore) -> None:

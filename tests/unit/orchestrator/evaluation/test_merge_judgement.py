@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.domain.cards import ABSTAINED, RIGHT, UNKNOWN, WRONG
-from orchestrator.domain.queries import Query
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.evaluation.merges import divided, judged, measured_right, of_keys, owned_keys
 
 
@@ -82,3 +82,18 @@ def test_questions_belong_to_whoever_is_best_at_their_kind() -> None:
     assert owned == [{("", ("odd",))}, {("", ("even",))}]
     assert [of_keys(asked, keys) for keys in owned] == [[1, 3], [0, 2]]
     assert of_keys(asked, set()) == []
+
+
+@pytest.mark.parametrize("has_held_out", [False, True])
+def test_open_questions_calibrate_and_judge_nothing(has_held_out: bool) -> None:
+    exact = [Query(id=f"e{i}", question=f"{i} + 1?", answer=str(i + 1)) for i in range(4)]
+    opened = [Query(id=f"o{i}", question=f"Letter {i}?", answer_type=AnswerType.OPEN) for i in range(4)]
+    held_out = [
+        exact[0],
+        opened[0],
+        *(q.replaced(question=f"new {q.question}") for q in (exact[1], opened[1])),
+    ]
+    found = divided([*exact[:3], *opened[:3]], held_out if has_held_out else None, seed=0)
+    used = [*found.calibration, *found.held_out]
+    assert {query.answer_type for query in used} == {AnswerType.TEXT}
+    assert len(used) == (4 if has_held_out else 3)

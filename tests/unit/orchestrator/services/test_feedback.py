@@ -10,6 +10,7 @@ from orchestrator.domain.assignments import CallRole, Response
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import ALL_SKILLS, DAY_S, Feedback, FeedbackCount
+from orchestrator.domain.grades import GradeTally, grade_tally
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import AlreadyJudgedError, InputError
@@ -27,6 +28,7 @@ SKILLS = (SkillTag(name="algebra"), SkillTag(name="sums", weight=0.5))
 class FakeFeedbackStore:
     kept: dict[tuple[str, str, str], Feedback] = field(default_factory=dict)
     counts: list[FeedbackCount] = field(default_factory=list)
+    grades: dict[str, GradeTally] = field(default_factory=dict)
 
     def save_feedback(self, feedback: Feedback, counts: Sequence[FeedbackCount]) -> Feedback:
         key = (feedback.job_id, feedback.query_id, feedback.key)
@@ -37,6 +39,9 @@ class FakeFeedbackStore:
 
     def feedback_counts(self, fingerprints: Sequence[str], *, since_day: int) -> list[FeedbackCount]:
         return [c for c in self.counts if c.fingerprint in fingerprints and c.day >= since_day]
+
+    def feedback_grades(self, fingerprints: Sequence[str]) -> dict[str, GradeTally]:
+        return {f: tally for f, tally in self.grades.items() if f in fingerprints}
 
 
 class SameNumber:
@@ -150,3 +155,13 @@ def test_an_expert_that_left_the_pool_is_told_of_but_not_counted() -> None:
     store = FakeFeedbackStore()
     said = desk(record(answer(gone="1")), store).judge("job", None, score=1)
     assert (set(said.experts), store.counts) == ({"gone"}, [])
+
+
+def test_scores_of_open_answers_stand_beside_the_grades_on_cards() -> None:
+    card = make_card("ada")
+    other = make_card("bob").replaced(fingerprint="other")
+    store = FakeFeedbackStore(grades={card.fingerprint: grade_tally([1.0, 0.5])})
+    fed = desk(record(None), store).on_cards({"ada": card, "bob": other})
+    assert fed["ada"].feedback_grades.mean == 0.75
+    assert fed["ada"].without_feedback == card
+    assert fed["bob"] == other
