@@ -42,24 +42,29 @@ def bench(
         Path | None, typer.Option("--out", help="Folder for report.json and the pictures.")
     ] = None,
     run_all: RunAll = False,
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", help="Scores of experts' answers to the open questions, as of `profile`."),
+    ] = None,
 ) -> None:
     """Run compositions on labelled questions and compare them in pairs; the first line is the verdict.
 
-    A row whose calls another row has made is counted from these responses.
+    A row whose calls another row has made is counted from these responses. Open questions are compared by
+    the scores of the experts' answers that were given; where there are none, that is said.
     """
-    from api.cli.tables import bench_table
+    from api.cli.grade_tables import bench_tables
     from orchestrator.questions.files import read_questions
 
     session = session_of(ctx)
     queries = read_questions(file)
     with session.app() as app:
-        report = run_bench(app, queries, composition or DEFAULT, run_all=run_all)
+        report = run_bench(app, queries, composition or DEFAULT, run_all=run_all, scores=scores)
     per_question = {"right", "calls", "confidence", "domains"}
     payload = {"verdict": report.verdict, **report.model_dump(mode="json", exclude=per_question)}
-    if out is not None:
+    if out is not None and report.n_queries:
         subtitle = f"{report.n_queries} questions, {report.n_experts} experts"
         save_report(session, out, payload, report.ground, report.trials, subtitle=subtitle)
-    session.emit(payload, report.verdict, bench_table(report))
+    session.emit(payload, *bench_tables(report))
     if any(row.failed for row in report.rows):
         raise typer.Exit(1)
 
@@ -83,14 +88,24 @@ def save_report(
 
 
 def run_bench(
-    app: "App", queries: "Sequence[Query]", compositions: "Sequence[str]", *, run_all: bool
+    app: "App",
+    queries: "Sequence[Query]",
+    compositions: "Sequence[str]",
+    *,
+    run_all: bool,
+    scores: Path | None = None,
 ) -> "BenchReport":
     """`PoolEvaluation.bench` under a progress bar; names are checked before anything runs."""
     from api.cli.progress import job_bar
     from orchestrator.evaluation.comparison import ORACLE
+    from orchestrator.questions.scores import read_scores
 
     for name in compositions:
         if name != ORACLE:
             app.asking.resolve(name)
+    experts = [expert.id for expert in app.pool.answerers]
+    known = app.experts.scores_of(queries) if scores is None else read_scores(scores, queries, experts)
     with job_bar(app) as bar:
-        return app.evaluation.bench(queries, compositions, run_all=run_all, on_progress=bar.update)
+        return app.evaluation.bench(
+            queries, compositions, run_all=run_all, scores=known, on_progress=bar.update
+        )

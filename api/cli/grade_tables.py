@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from api.cli.tables import TOP_SKILLS, card_table, cards_table, table
+from api.cli.tables import TOP_SKILLS, bench_table, card_table, cards_table, table
 
 if TYPE_CHECKING:
     from orchestrator.domain.cards import CompetenceCard
     from orchestrator.domain.grades import Grades, GradeTally
+    from orchestrator.evaluation.bench import BenchReport
+    from orchestrator.evaluation.bench_grades import GradedBench
     from orchestrator.evaluation.grades import GradeGap
 
 
@@ -78,11 +80,47 @@ def _against(expert_id: str, gaps: "Mapping[str, GradeGap]") -> str:
     gap = gaps.get(expert_id)
     if gap is None:
         return "best" if any(other.best == expert_id for other in gaps.values()) else ""
-    shown = f"{gap.difference:+.3f} ({gap.low:+.3f} {gap.high:+.3f})"
+    shown = _gain(gap.difference, gap.low, gap.high)
     return shown if gap.is_separated else f"not separated from {gap.best}: {shown}"
+
+
+def _gain(value: float, low: float, high: float) -> str:
+    return f"{value:+.3f} ({low:+.3f} {high:+.3f})"
 
 
 def _best(grades: "Grades") -> list[str]:
     overall = grades.posterior.mean
     means = {name: tally.posterior(overall).mean for name, tally in grades.skills.items() if tally.total}
     return sorted(means, key=lambda name: (-means[name], name))[:TOP_SKILLS]
+
+
+def bench_tables(report: "BenchReport") -> "list[str | Table]":
+    """Verdict and table of the questions with exact answers, then of the open ones."""
+    shown: list[str | Table] = [report.verdict, bench_table(report)] if report.n_queries else []
+    if report.graded is None:
+        return shown
+    return [*shown, report.graded.verdict, graded_table(report.graded)]
+
+
+def graded_table(graded: "GradedBench") -> Table:
+    """Mean grades with 95 % intervals, and paired differences to the best single expert."""
+    numbers = ["grade", "95 %", "scored", "without", "vs best single"]
+    by = f", scored by {graded.judge}" if graded.judge else ""
+    title = f"{graded.n_queries} open questions{by}"
+    result = table(title, "composition", *numbers, numbers=numbers)
+    differences = {d.a: d for d in graded.differences}
+    for row in graded.rows:
+        low, high = row.ci95 or (0.0, 0.0)
+        paired = differences.get(row.name)
+        result.add_row(
+            row.name,
+            "–" if row.grade is None else f"{row.grade:.3f}",
+            "–" if row.ci95 is None else f"{low:.2f}–{high:.2f}",
+            str(row.n),
+            str(row.n_unscored),
+            ""
+            if paired is None
+            else f"{paired.difference:+.3f} ({paired.ci95[0]:+.3f} {paired.ci95[1]:+.3f})",
+        )
+    result.caption = "without: answers that have no score, such as those that several experts wrote"
+    return result

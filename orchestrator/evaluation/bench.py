@@ -18,6 +18,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import Value, content_hash
 from orchestrator.errors import InputError, MusterError
+from orchestrator.evaluation.bench_grades import NO_SCORES, GradedBench, graded_bench
 from orchestrator.evaluation.comparison import (
     AUTO,
     BEST_SINGLE,
@@ -35,10 +36,13 @@ from orchestrator.evaluation.statistics import Estimate, accuracy, calibration_e
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.jobs import ResultReader
+from orchestrator.ports.profiling import GivenScores
 from orchestrator.ports.skills import Grader
 from orchestrator.services.jobs import Jobs
 
 MAJORITY_ALL = "majority_all"
+NOTHING = Estimate(0.0, 0.0, 0.0)
+"""Accuracy on no question."""
 ALWAYS_RUN = (AUTO, MAJORITY_ALL)
 
 OnBench = Callable[[str, JobProgress], None]
@@ -77,7 +81,8 @@ class CompositionResult(Value):
 
 
 class BenchReport(Value):
-    """
+    """Report of a bench on the questions with exact answers; `graded`: on the open ones, None = no such.
+
     Attributes:
         differences: each composition minus the best single expert; `auto_minus`: `auto` minus each other.
         right: per composition, whether each query was answered right, in query order.
@@ -94,10 +99,13 @@ class BenchReport(Value):
     calls: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     confidence: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     domains: tuple[str, ...] = ()
+    graded: GradedBench | None = None
 
     @property
     def verdict(self) -> str:
         """First line of a report: whether recruiting pays on these questions."""
+        if not self.n_queries and self.graded is not None:
+            return self.graded.verdict
         broken = next((row for row in self.rows if row.failed), None)
         if broken is not None:
             count = f"{broken.failed} of {self.n_queries} questions of '{broken.name}' failed"
@@ -164,21 +172,23 @@ class Bench:
         compositions: Sequence[str],
         *,
         run_all: bool = False,
+        scores: GivenScores = NO_SCORES,
         on_progress: OnBench | None = None,
     ) -> BenchReport:
-        """Answer and grade all queries with each composition.
+        """Answer all queries with each composition, and grade what has an exact answer.
 
         `auto` is always run, then `majority_all`, which makes most calls of the others.
         `oracle` may be listed; it is read off the responses of `majority_all`, which is run for it.
 
         Args:
             run_all: run every composition, for its own loads and seconds.
+            scores: of experts' answers to the open queries; what has none is said, and not guessed.
 
         Raises:
-            InputError: a query without reference answer.
+            InputError: a query with an exact answer that is not given.
             UnknownNameError: no such composition.
         """
-        unlabelled = next((q.id for q in queries if q.answer is None), None)
+        unlabelled = next((q.id for q in queries if q.answer is None and not q.answer_type.is_graded), None)
         if unlabelled is not None:
             raise InputError(f"question '{unlabelled}' has no reference answer.", param="answer")
         names = [n for n in dict.fromkeys(compositions) if n != ORACLE]
@@ -191,19 +201,26 @@ class Bench:
         runs = {name: runs[name] for name in names}
         if ORACLE in compositions:
             runs[ORACLE] = self._oracle(runs[MAJORITY_ALL], queries)
-        return self._report(queries, runs)
+        return self._report(queries, runs, scores)
 
-    def _report(self, queries: Sequence[Query], runs: Mapping[str, "_Run"]) -> BenchReport:
+    def _report(
+        self, queries: Sequence[Query], runs: Mapping[str, "_Run"], scores: GivenScores
+    ) -> BenchReport:
+        exact = [i for i, query in enumerate(queries) if not query.answer_type.is_graded]
+        answers = {name: run.answers for name, run in runs.items() if name != ORACLE}
         report = BenchReport(
-            n_queries=len(queries),
+            n_queries=len(exact),
             n_experts=len(self._pool.experts),
-            rows=tuple(run.row for run in runs.values()),
+            rows=tuple(run.row for run in runs.values()) if exact else (),
             differences=(),
             right={name: tuple(run.right.tolist()) for name, run in runs.items()},
-            calls={name: run.calls for name, run in runs.items()},
-            confidence={name: run.confidence for name, run in runs.items()},
-            domains=tuple(query.domain or "" for query in queries),
+            calls={name: tuple(run.calls[i] for i in exact) for name, run in runs.items()},
+            confidence={name: tuple(run.confidence[i] for i in exact) for name, run in runs.items()},
+            domains=tuple(queries[i].domain or "" for i in exact),
+            graded=graded_bench(queries, answers, scores),
         )
+        if not exact:
+            return report
         compared = {
             "differences": tuple(against(BEST_SINGLE, report.trials, report.ground)),
             "auto_minus": tuple(minus_others(AUTO, report.trials, report.ground)),
@@ -255,18 +272,31 @@ class Bench:
         *,
         job_id: str | None = None,
     ) -> "_Run":
-        right = np.array([self._is_right(q, a) for q, a in zip(queries, answers, strict=True)])
-        row = self._row(name, answers, right, cost, n_engines=self._n_engines(experts))
+        judged = [(q, a) for q, a in zip(queries, answers, strict=True) if not q.answer_type.is_graded]
+        right = np.array([self._is_right(q, a) for q, a in judged], dtype=bool)
+        exact = [answer for _, answer in judged]
+        row = self._row(name, answers, exact, right, cost, n_engines=self._n_engines(experts))
         row = row.model_copy(update={"derived": job_id is None})
         calls = tuple(len(of_query) for of_query in experts)
-        return _Run(job_id, row, right, calls, tuple(a.confidence for a in answers))
+        return _Run(job_id, row, right, calls, tuple(a.confidence for a in answers), tuple(answers))
 
     def _row(
-        self, name: str, answers: Sequence[Answer], right: RightVector, cost: "_Cost", *, n_engines: int
+        self,
+        name: str,
+        answers: Sequence[Answer],
+        exact: Sequence[Answer],
+        right: RightVector,
+        cost: "_Cost",
+        *,
+        n_engines: int,
     ) -> CompositionResult:
-        estimate = accuracy(right)
+        """
+        Args:
+            exact: the answers to questions with exact ones; `right`: of these.
+        """
+        estimate = accuracy(right) if right.size else NOTHING
         stated = [
-            (a.confidence, hit) for a, hit in zip(answers, right, strict=True) if a.confidence is not None
+            (a.confidence, hit) for a, hit in zip(exact, right, strict=True) if a.confidence is not None
         ]
         failures = [a.error for a in answers if a.error_code is not None and not a.votes]
         return CompositionResult(
@@ -300,7 +330,7 @@ class Bench:
             query.id: any(self._grader.grade(query, r).outcome == RIGHT for r in responses)
             for query, responses in self._jobs.responses(everyone.job_id)
         }
-        right = np.array([solved[q.id] for q in queries])
+        right = np.array([solved[q.id] for q in queries if not q.answer_type.is_graded], dtype=bool)
         row = _oracle_row(right, everyone.row)
         return everyone._replace(row=row, right=right, confidence=(None,) * len(queries))
 
@@ -315,13 +345,15 @@ _NO_COST = _Cost(None, None, None)
 
 
 class _Run(NamedTuple):
-    """One composition's answers, in query order; without a job these were derived."""
+    """One composition's answers, in query order; without a job these were derived. `right`: of the queries
+    with exact answers."""
 
     job_id: str | None
     row: CompositionResult
     right: RightVector
     calls: tuple[int, ...]
     confidence: tuple[float | None, ...]
+    answers: tuple[Answer, ...]
 
 
 def _turn(name: str) -> int:
@@ -330,7 +362,7 @@ def _turn(name: str) -> int:
 
 
 def _oracle_row(right: RightVector, everyone: CompositionResult) -> CompositionResult:
-    estimate = accuracy(right)
+    estimate = accuracy(right) if right.size else NOTHING
     return everyone.model_copy(
         update={
             "name": ORACLE,

@@ -8,9 +8,11 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotProfiledError
 from orchestrator.evaluation.bench import Bench, BenchReport, OnBench
+from orchestrator.evaluation.bench_grades import NO_SCORES
 from orchestrator.evaluation.compositions import CompositionsReport, Kind, compare_compositions
 from orchestrator.evaluation.replay.writing import Written, write_replay_set
 from orchestrator.evaluation.swiss import Standing, swiss_standings
+from orchestrator.ports.profiling import GivenScores
 from orchestrator.ports.skills import Grader
 
 
@@ -46,6 +48,7 @@ class PoolEvaluation:
         compositions: Sequence[str],
         *,
         run_all: bool = False,
+        scores: GivenScores = NO_SCORES,
         on_progress: OnBench | None = None,
     ) -> BenchReport:
         """As `Bench.run`.
@@ -60,7 +63,7 @@ class PoolEvaluation:
                 f"{len(known)} of {len(queries)} questions were profiled on, '{known[0].id}' is the first.",
                 remedy="Compare on questions that nothing was learnt from.",
             )
-        return self._bench.run(queries, compositions, run_all=run_all, on_progress=on_progress)
+        return self._bench.run(queries, compositions, run_all=run_all, scores=scores, on_progress=on_progress)
 
     def compositions(
         self,
@@ -75,8 +78,15 @@ class PoolEvaluation:
             kinds: the rows in their order, and the kind of each.
 
         Raises:
-            InputError: as `bench`.
+            InputError: as `bench`, or an open question.
         """
+        opened = next((query.id for query in queries if query.answer_type.is_graded), None)
+        if opened is not None:
+            raise InputError(
+                f"question '{opened}' is open: rows are compared by what is right.",
+                param="answer_type",
+                remedy="Give questions with exact answers.",
+            )
         report = self.bench(queries, tuple(kinds), run_all=True, on_progress=on_progress)
         return compare_compositions(report, kinds)
 

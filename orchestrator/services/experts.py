@@ -13,8 +13,10 @@ from orchestrator.domain.feedback import Drift
 from orchestrator.domain.grades import Origin, ScoreTable
 from orchestrator.domain.keys import KEYLESS, Caller
 from orchestrator.domain.merges import Lineage
+from orchestrator.domain.queries import Query
 from orchestrator.errors import CardError, UnknownNameError
 from orchestrator.ports.cards import CardStore
+from orchestrator.ports.profiling import GivenScores
 from orchestrator.services.decks import export_deck, import_deck
 from orchestrator.services.feedback import FeedbackDesk
 
@@ -101,6 +103,23 @@ class Experts:
         scores = [self._scores(origin, expert, hashes) for expert in self.pool.answerers]
         table = np.array(scores, dtype=np.float64).reshape(len(scores), len(hashes))
         return ScoreTable(origin, tuple(expert.id for expert in self.pool.answerers), table)
+
+    def scores_of(self, queries: Sequence[Query]) -> GivenScores:
+        """Scores of the pool's answers to open questions, by the origin of the cards' grades; none where the
+        cards have no grades."""
+        origin = grade_origin(self.measured().values())
+        opened = [query for query in queries if query.answer_type.is_graded]
+        if origin is None or not opened:
+            return GivenScores({})
+        hashes = [query.content_hash for query in opened]
+        table = {expert.id: self._scores(origin, expert, hashes) for expert in self.pool.answerers}
+        scores = {
+            (query.id, expert_id): score
+            for expert_id, of_expert in table.items()
+            for query, score in zip(opened, of_expert, strict=True)
+            if not math.isnan(score)
+        }
+        return GivenScores(scores, origin.judge)
 
     def _scores(self, origin: Origin, expert: Expert, hashes: Sequence[str]) -> list[float]:
         outcomes = self._cards.known_outcomes(expert.fingerprint, hashes)

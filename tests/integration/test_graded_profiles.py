@@ -188,6 +188,41 @@ def test_a_pool_of_open_questions_alone_still_answers_exact_ones(
     assert "Grades of open questions" in text_of(pool, capsys, "cards")
 
 
+def bench_lines(folder: Path, n: int) -> tuple[str, str]:
+    """Held-out open questions and sums, and scores of all experts' answers to them."""
+    file = write_open_questions(folder / "held.jsonl", range(N, N + n))
+    sums = [
+        {"id": f"t{i}", "question": f"What is 5{i} plus 5{i}?", "answer": str(100 + 2 * i)} for i in range(4)
+    ]
+    lines = [json.dumps({**line, "answer_type": "number"}) for line in sums]
+    file.write_text(file.read_text() + "\n".join(lines) + "\n")
+    marks = {"ada": 0.9, "bob": 0.5, "eve": 0.1}
+    scores = [
+        {"id": f"q{i}", "expert": e, "score": mark} for i in range(N, N + n) for e, mark in marks.items()
+    ]
+    path = folder / "held-scores.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in scores))
+    return str(file), str(path)
+
+
+def test_bench_compares_open_questions_where_scores_exist_and_says_where_not(
+    pool: Path, known: str, tmp_path: Path, capsys: Captured
+) -> None:
+    main(["--config", str(pool), "profile", known, "--no-exam", "--judge", "critic"])
+    held, scores = bench_lines(tmp_path, 22)
+    words = ("bench", held, "-c", "best_single", "-c", "auto")
+    silent = run_json(pool, capsys, *words)
+    assert silent["n_queries"] == 4
+    assert [row["n"] for row in silent["graded"]["rows"]] == [0, 0]
+    report = run_json(pool, capsys, *words, "--scores", scores)
+    rows = {row["name"]: row for row in report["graded"]["rows"]}
+    assert rows["best_single"]["grade"] == pytest.approx(0.9), "the best graded expert answers"
+    assert rows["best_single"]["n"] == 22
+    assert report["rows"][0]["accuracy"] == 1.0
+    shown = text_of(pool, capsys, *words, "--scores", scores)
+    assert "22 open questions" in shown
+
+
 @pytest.mark.parametrize(
     ("model", "base", "warns"),
     [
