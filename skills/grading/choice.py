@@ -10,33 +10,54 @@ import unicodedata
 from orchestrator.domain.queries import LETTERS, Query
 from orchestrator.errors import SkillError
 from skills.grading.base import Reading, Verdict
-from skills.grading.statements import Statement, statements, unboxed, without_emphasis
+from skills.grading.marks import unmarked
+from skills.grading.statements import Statement, statements
 
-_OPEN, _CLOSE = r"[(\[{\"'“$]*", r"[)\]}\"'”$]*"
+MAX_BARE_CHARS = 2_000
+"""Of a text, and of a line, in which a letter may stand without a phrase before it."""
+
+_OPEN, _CLOSE = r"[(\[{<\"'“‘«「『【〔《$*_`]*", r"[)\]}>\"'”’»」』】〕》$*_`]*"
+_ARTICLE = (
+    r"(?:(?:option|choice|letter|answer|opci[óo]n|op[çc][ãa]o|letra|lettre|lettera|opzione|buchstabe|antwort"
+    r"|variante?|вариант|буква|la|le|el|il|die|der|das|den)\s+|[ao]\s+(?=letra|op[çc])|选项|選項|选择?|選擇?|옵션|보기)"
+)
 _LETTER = re.compile(
-    rf"^(?:(?:option|choice|letter)\s+)?(?P<open>{_OPEN})(?P<letter>[A-Za-z])(?P<close>{_CLOSE}[.:,;!]?)"
-    r"(?=$|\s|[.,:;!-])(?P<rest>.*)$",
-    re.DOTALL,
+    rf"\A{_ARTICLE}{{0,3}}\s*(?P<open>{_OPEN})(?P<letter>[A-Za-z])(?P<close>{_CLOSE}[.:,;!。、]?)"
+    r"(?=\Z|\s|[.,:;!-]|[^\x00-\x7f])(?P<rest>.*)\Z",
+    re.DOTALL | re.IGNORECASE,
 )
-_SEVERAL = re.compile(rf"^{_OPEN}[A-Z]{_CLOSE}\s*(?:,|/|&|\band\b|\bor\b)\s*{_OPEN}[A-Z]\b{_CLOSE}")
-_LABEL = re.compile(r"^\s*(?:[(\[]([A-Za-z])[)\]]|([A-Z])[).:\]]|([A-Z])\s+[-–—])(?:\s+(.*))?$")
+_SEVERAL = re.compile(
+    rf"\A{_ARTICLE}{{0,3}}{_OPEN}[A-Z]{_CLOSE}\s*(?:,|/|&|\b(?:and|or|und|oder|y|o|et|ou|e|и|или)\b|和|或|と|や|、)"
+    rf"\s*{_OPEN}[A-Z]\b{_CLOSE}"
+)
+_LABEL = re.compile(r"^\s*(?:[(\[<【]([A-Za-z])[)\]>】]|([A-Z])[).:\]、]|([A-Z])\s+[-–—])(?:\s+(.*))?$")
 _CONFIRMED = re.compile(
-    r"(?<![A-Za-z])[(\[]?([A-Z])[)\]]? is (?:the )?(?:correct|right|best)\b", re.MULTILINE
+    r"(?<![A-Za-z])[(\[]?([A-Z])[)\]]? (?:is (?:the )?(?:correct|right|best)"
+    r"|ist (?:richtig|korrekt|die richtige)|es (?:la )?correct[ao]|est (?:correcte?|la bonne)"
+    r"|è (?:la )?corrett[ao]|é (?:a )?corret[ao])\b"
+    r"|(?<![A-Za-z])[(\[]?([A-Z])[)\]]?\s?(?:是正确|是正確|верно|が正しい|가 정답)",
 )
-_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
-_LONE = re.compile(rf"\A(?:option\s+)?{_OPEN}([A-Za-z]){_CLOSE}[.:]?", re.IGNORECASE)
+_COMMAND = re.compile(
+    r"\\(?:text|mathrm|textbf|mathbf|textit|mathit|textrm|textsf|mathsf|texttt|mathtt|emph|underline|bm|boldsymbol"
+    r"|operatorname)\s{0,3}\{([^{}]*)\}"
+)
+_LAYOUT = re.compile(r"\\[()\[\]]|\$|\\(?:bf|rm|it|displaystyle|large)\b|\\boxed\b")
+_SPACE = re.compile(r"\\[ ,;:!]|\\q?quad\b|~")
+_TAG = re.compile(r"</?(?:b|i|u|p|em|strong|code|span|mark)>", re.IGNORECASE)
+_LONE = re.compile(rf"\A{_ARTICLE}?\s*{_OPEN}([A-Za-z]){_CLOSE}[.:。]?\Z", re.IGNORECASE)
 _REASONED = re.compile(r"^\s*(?:because|since|as|which|due|for|with)\b", re.IGNORECASE)
+_CLAUSE = re.compile(
+    r"[.;:!。，\n]|\b(?:because|since|as|which|due|for|with|denn|weil|porque|parce|car)\b|,\s|\s[-–—(]"
+)
 
 
 class ChoiceGrader:
     """Canonical form: one capital letter."""
 
     def read(self, query: Query, text: str, *, truncated: bool) -> Reading:
-        plain = _LATEX_TEXT.sub(r"\1", without_emphasis(text))
+        plain = unicodedata.normalize("NFKC", text)
         for said in reversed(_explicit(plain, truncated=truncated)):
-            if said.denies or _SEVERAL.match(said.text):
-                return Reading(None, "states no single option")
-            reading = _stated_letter(query, unboxed(said.text))
+            reading = _stated(query, said)
             if reading is not None:
                 return reading
         if truncated:
@@ -55,17 +76,39 @@ class ChoiceGrader:
 
 
 def _explicit(text: str, *, truncated: bool) -> list[Statement]:
-    confirmed = [Statement(m.start(), m.group(1)) for m in _CONFIRMED.finditer(text)]
-    return sorted([*statements(text, truncated=truncated), *confirmed])
+    confirmed = [Statement(m.start(), m.group(1) or m.group(2)) for m in _CONFIRMED.finditer(text)]
+    return sorted([*statements(text, truncated=truncated), *confirmed], key=lambda said: said.start)
 
 
-def _stated_letter(query: Query, said: str) -> Reading | None:
-    """The option that one explicit statement names; None when it names none."""
-    by_text = _by_option_text(query, said)
-    match = _LETTER.match(said)
+def _stated(query: Query, said: Statement) -> Reading | None:
+    """The option that one explicit statement names; None when it names none. An option's own text goes first:
+    it may speak of others ("Both A and B", "None of the above")."""
+    plain = undressed(said.text)
+    for source in dict.fromkeys([said.text, plain, said.marked]):
+        by_text = _by_option_text(query, source)
+        if by_text is not None:
+            return Reading(by_text)
+    clause, *after = _CLAUSE.split(plain, maxsplit=1)
+    by_clause = _by_option_text(query, clause)
+    if by_clause is not None and any(_by_option_text(query, rest) not in (None, by_clause) for rest in after):
+        return Reading(None, "states no single option")
+    if (said.denies or _SEVERAL.match(plain)) and by_clause is None:
+        return Reading(None, "states no single option")
+    match = _LETTER.match(plain)
     if match is None or _is_a_word(query, match):
-        return None if by_text is None else Reading(by_text)
+        return None if by_clause is None else Reading(by_clause)
     return _in_range(query, match["letter"].upper(), match["rest"])
+
+
+def undressed(text: str) -> str:
+    """A statement without marks of Markdown and LaTeX around its words: `$\\textbf{(B)}\\ \\text{Paris}$` ->
+    `(B) Paris`."""
+    for _ in range(2):
+        text = _COMMAND.sub(r"\1", text)
+    if "</" in text:  # else `<B>` is a letter in brackets
+        text = _TAG.sub("", text)
+    text = _SPACE.sub(" ", _LAYOUT.sub("", text)).strip()
+    return unmarked(text)[0].strip()
 
 
 def _is_a_word(query: Query, match: re.Match[str]) -> bool:
@@ -92,12 +135,14 @@ def _in_range(query: Query, letter: str, rest: str) -> Reading:
 
 def _bare(query: Query, text: str) -> Reading:
     """An answer without "the answer is": the option's text, a lone letter, or one labelled line."""
-    lone = _LONE.fullmatch(text.strip())
+    whole = undressed(text) if len(text) <= MAX_BARE_CHARS else ""
+    lone = _LONE.match(whole)
+    for source in (text, whole):
+        by_text = _by_option_text(query, source)
+        if by_text is not None:
+            return Reading(by_text)
     if lone:
         return _in_range(query, lone.group(1).upper(), "")
-    by_text = _by_option_text(query, text)
-    if by_text is not None:
-        return Reading(by_text)
     return _labelled_line(query, [line for line in text.splitlines() if line.strip()])
 
 
@@ -112,6 +157,9 @@ def _labelled_line(query: Query, lines: list[str]) -> Reading:
 
 def _label(line: str) -> tuple[str, str] | None:
     """`B) Paris` -> ("B", "Paris"); a line that is one capital letter is a label too."""
+    if len(line) > MAX_BARE_CHARS:
+        return None
+    line = undressed(line)
     match = _LABEL.match(line)
     if match:
         return next(g for g in match.groups()[:3] if g).upper(), match.group(4) or ""
@@ -121,7 +169,11 @@ def _label(line: str) -> tuple[str, str] | None:
 
 def _by_option_text(query: Query, text: str) -> str | None:
     wanted = _plain_text(text)
-    hits = [i for i, option in enumerate(query.options) if wanted and _plain_text(option) == wanted]
+    hits = [
+        i
+        for i, option in enumerate(query.options)
+        if wanted and wanted in (_plain_text(option), _plain_text(undressed(option)))
+    ]
     return LETTERS[hits[0]] if len(hits) == 1 else None
 
 

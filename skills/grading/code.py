@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ MAX_CHARS = 50_000
 MAX_BLOCKS = 20
 
 _PYTHON = re.compile(r"\A(?:[{.\s]*(?:i?python|py|code)[\d.]*(?![\w+#-]).*)?\Z", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"(?:\[(/?)(?:PYTHON|CODE)\]|<(/?)(?:code|python|solution|program)>)", re.IGNORECASE)
+_PROGRAM = re.compile(r"[\n:=]")
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s?\(|`([A-Za-z_]\w*)`")
 _ALWAYS_THERE = frozenset([*dir(builtins), "__name__", "__file__", "self", "cls"])
 
@@ -39,10 +42,10 @@ class CodeGrader:
     def read(self, query: Query, text: str, *, truncated: bool) -> Reading:
         if len(text) > MAX_CHARS:
             return Reading(None, f"longer than {MAX_CHARS} characters")
-        blocks = [block for block in fenced_blocks(text, _is_whole) if block.is_closed or not truncated]
-        if not blocks and (truncated or has_fence(text)):
+        sources = _sources(text, truncated=truncated)
+        if not sources and (truncated or has_fence(text)):
             return Reading(None, "no complete code block")
-        sources = [block.body for block in blocks if _PYTHON.match(block.tag)] if blocks else [text]
+        sources = sources or [text]
         programs = [p for source in sources[-MAX_BLOCKS:] if (p := parsed_program(source)) is not None]
         if not programs:
             return Reading(None, "no Python program")
@@ -56,6 +59,49 @@ class CodeGrader:
             raise SkillError(f"query '{query.id}': the answer of a code question is its unit tests.")
         result = self._sandbox.run(value, query.answer)
         return Verdict(result.passed, result.reason)
+
+
+def _sources(text: str, *, truncated: bool) -> list[str]:
+    """Texts that may be programs: of fenced blocks, else of tags around code, else of strings in JSON."""
+    blocks = [block for block in fenced_blocks(text, _is_whole) if block.is_closed or not truncated]
+    fenced = [block.body for block in blocks if _PYTHON.match(block.tag)]
+    objects = [block.body for block in blocks if block.tag.lower() == "json"]
+    if any(parsed_program(source) is not None for source in fenced):
+        return fenced
+    tagged = _tagged(text)
+    inside = [one for held in (text, *objects, *tagged) for one in _strings(held)]
+    unwrapped = [source for one in inside for source in _bodies(one)]
+    return [source for source in [*tagged, *unwrapped] if source.strip()] or fenced
+
+
+def _tagged(text: str) -> list[str]:
+    """Texts between a tag that opens code and the next one that closes it."""
+    found = []
+    start: int | None = None
+    for tag in _TAG.finditer(text):
+        if not (tag[1] or tag[2]):
+            start = tag.end()
+        elif start is not None:
+            found.append(text[start : tag.start()])
+            start = None
+    return found
+
+
+def _bodies(text: str) -> list[str]:
+    """Texts of the fenced blocks that a text holds, or the text itself."""
+    return [block.body for block in fenced_blocks(text, _is_whole) if _PYTHON.match(block.tag)] or [text]
+
+
+def _strings(text: str) -> list[str]:
+    """Texts of the object that a text is; programs have several lines, or a colon, or an equals sign."""
+    if not text.lstrip().startswith("{"):
+        return []
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return []
+    held = value.values() if isinstance(value, dict) else ()
+    return [one for one in held if isinstance(one, str) and _PROGRAM.search(one)]
 
 
 def chosen_program(programs: Sequence[Program], wanted: Sequence[frozenset[str]]) -> str:

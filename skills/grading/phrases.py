@@ -8,6 +8,7 @@ import re
 from collections import deque
 from typing import NamedTuple
 
+from skills.grading.languages import FOREIGN_DENIALS, foreign_leads
 from skills.grading.marks import opened_before
 
 _WINDOW = 200
@@ -46,7 +47,7 @@ _COLON = re.compile(r"\A\s*[:：]")
 _TEXT = re.compile(r"\S")
 
 DENIED = re.compile(
-    r"^(?:not\b|none\b|neither\b|both\b|unclear\b|unknown\b|undefined\b|impossible\b|cannot\b|n/?a\b)",
+    rf"^(?:{FOREIGN_DENIALS}|not\b|none\b|neither\b|both\b|unclear\b|unknown\b|undefined\b|impossible\b|cannot\b|n/?a\b)",
     re.IGNORECASE,
 )
 """Statements that there is no answer, or more than one."""
@@ -74,7 +75,9 @@ def leads(text: str, *, most: int) -> list[Lead]:
         lead = _lead(text, noun.start(), noun.end(), is_sign=noun.group().endswith("#"))
         if lead is not None:
             found.append(lead)
-    return list(found)
+    foreign = [_lead(text, start, end, is_sign=True) for start, end in foreign_leads(text, most=most)]
+    known = [*found, *(lead for lead in foreign if lead is not None)]
+    return sorted(known, key=lambda lead: lead.start)[-most:]
 
 
 def _lead(text: str, start: int, end: int, *, is_sign: bool) -> Lead | None:

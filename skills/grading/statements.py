@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from skills.grading.fields import fields
+from skills.grading.languages import without_tail
 from skills.grading.marks import unmarked, without_closer
 from skills.grading.phrases import DENIED, Lead, leads
 
@@ -106,7 +107,7 @@ def _after(text: str, lead: Lead, *, truncated: bool) -> Statement | None:
     if not raw or (is_cut and truncated and lead.end + len(window) == len(text)):
         return None
     said, marked = unmarked(without_closer(raw, lead.mark))
-    said = said.strip()
+    said = said.strip() if said.isascii() else without_tail(said.strip())
     if not said:
         return None
     paragraph = _BLANK_LINE.split(window, maxsplit=1)[0].strip()

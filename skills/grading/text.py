@@ -1,55 +1,93 @@
-"""Free text: canonical answer = the normalised text, compared exactly."""
+"""Free text: canonical answer = the normalised text, compared exactly.
+
+A statement is found anywhere. Without one a short text is the answer as a whole; a long one is an abstention:
+no two essays are the same text.
+"""
 
 import re
 import unicodedata
 
 from orchestrator.domain.queries import Query
 from skills.grading.base import Reading, Verdict
-from skills.grading.statements import without_emphasis
+from skills.grading.fences import fenced_blocks
+from skills.grading.marks import unmarked
+from skills.grading.statements import Origin, Statement, statements
 
-_PREFIX = re.compile(
-    r"^[ \t]*(?:final\s+)?answer\s*:\s*|^[ \t]*the (?:final |correct )?answer is:?\s+",
-    re.IGNORECASE | re.MULTILINE,
+MAX_WHOLE_CHARS = 300
+"""Of a text that counts as a whole, and of the prose around a fenced value."""
+
+_QUOTES = "\"'“”‘’«»„‹›「」『』"
+_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mathbf|textit|mathit|textrm|texttt|emph)\s{0,3}\{([^{}]*)\}")
+_LAYOUT = re.compile(r"\\[()\[\]]")
+_FORMULA = re.compile(r"(?<!\\)\$([^$\n]{1,300})\$")
+_REASON = re.compile(
+    r"\s(?i:because|denn|weil|porque|parce que|perché)\b|,\s(?i:since|as|which|where|who)\b"
+    r"|(?<=[^\W\d_]{4})[.!?]\s(?=[A-Z\"“(])|(?<=[\d\"”'’)\]])[.!?]\s(?=[A-Z\"“(])|。"
 )
-_QUOTES = "\"'“”‘’«»"
+_SHORT_ANSWER = re.compile(
+    r"\A(?:yes|no|true|false|ja|nein|oui|non|s[íì]|да|нет)\b"
+    r"(?=[.;:!]\s|,\s(?:it|he|she|they|there|this|that|these|those|we|you|the|because|since|as)\b)",
+    re.IGNORECASE,
+)
+_AFTER_MARKED = re.compile(r"\A\s*(?:\Z|[.,;:!?(–—-])")
 
 
 class TextGrader:
-    """Canonical form: NFKC, case folded, single blanks, no surrounding quotes or final period."""
+    """Canonical form: NFKC, case folded unless the query's comparison keeps it, single blanks, no surrounding
+    quotes or final period."""
 
-    def read(self, _query: Query, text: str, *, truncated: bool) -> Reading:
-        stated = _after_prefix(text, truncated=truncated)
-        if stated is None and truncated:
+    def read(self, query: Query, text: str, *, truncated: bool) -> Reading:
+        keeps_case = query.comparison.case == "keep"
+        for said in reversed(statements(text, truncated=truncated)):
+            value = normalised_text(_stated(said), keep_case=keeps_case)
+            if value:
+                return Reading(value)
+        if truncated:
             return Reading(None, "truncated before a stated answer")
-        value = normalised_text(text if stated is None else stated)
+        whole = _whole(text)
+        if whole is None:
+            return Reading(None, "a long text without a stated answer")
+        value = normalised_text(whole, keep_case=keeps_case)
         return Reading(value) if value else Reading(None, "no text")
 
     def equivalent(self, _query: Query, a: str, b: str) -> bool:
         return a == b
 
     def check(self, query: Query, value: str) -> Verdict:
-        return Verdict(value == normalised_text(str(query.answer)))
+        reference = normalised_text(str(query.answer), keep_case=query.comparison.case == "keep")
+        return Verdict(value == reference)
 
 
-def normalised_text(text: str) -> str:
+def normalised_text(text: str, *, keep_case: bool = False) -> str:
     """`" “New  York”. "` -> `new york`; idempotent."""
-    value = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = unicodedata.normalize("NFKC", text)
+    value = " ".join((plain if keep_case else plain.casefold()).split())
     # Case folding can leave NFKC, so it is applied again.
-    return unicodedata.normalize("NFKC", value).lstrip(f" {_QUOTES}").rstrip(f". {_QUOTES}")
+    return unicodedata.normalize("NFKC", value).lstrip(f" {_QUOTES}").rstrip(f".。 {_QUOTES}")
 
 
-def _after_prefix(text: str, *, truncated: bool) -> str | None:
-    """What follows the last "Answer:" at the start of a line, to the end of that line.
+def _stated(said: Statement) -> str:
+    """The words of a statement without the reason that may follow them."""
+    if said.origin is not Origin.LINE:
+        return _without_layout(said.text)
+    rest = said.text[len(said.marked) :] if said.text.startswith(said.marked) else "x"
+    if said.marked and _AFTER_MARKED.match(rest):
+        return _without_layout(said.marked)
+    text = _without_layout(said.text)
+    short = _SHORT_ANSWER.match(text)
+    return short.group() if short else _REASON.split(text, maxsplit=1)[0] or text
 
-    Asterisks, underscores and backticks are Markdown only around such a prefix; elsewhere they
-    may belong to the answer.
-    """
-    plain = without_emphasis(text)
-    ends = [match.end() for match in _PREFIX.finditer(plain)]
-    for start in reversed(ends):
-        line_end = plain.find("\n", start)
-        is_cut = line_end < 0 and truncated
-        line = plain[start : None if line_end < 0 else line_end]
-        if line.strip() and not is_cut:
-            return line
-    return None
+
+def _whole(text: str) -> str | None:
+    """The value that a text is, or that its one fenced block holds; None of a long text."""
+    blocks = [block for block in fenced_blocks(text) if block.is_closed]
+    if len(blocks) == 1 and len(text) - len(blocks[0].body) <= MAX_WHOLE_CHARS:
+        return blocks[0].body
+    return _without_layout(unmarked(text.strip())[0]) if len(text.strip()) <= MAX_WHOLE_CHARS else None
+
+
+def _without_layout(text: str) -> str:
+    """`\\\\text{New York}` -> `New York`; formulas keep their commands."""
+    for _ in range(2):
+        text = _COMMAND.sub(r"\1", text)
+    return _FORMULA.sub(r"\1", _LAYOUT.sub("", text))

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
@@ -79,6 +81,10 @@ USAGE = "from solution import add\n\nprint(add(1, 2))"
         f"Sure: ```python\n{PROGRAM}\n```",
         f"```python\n{PROGRAM}```",
         f"```python\n{PROGRAM}",
+        f"[PYTHON]\n{PROGRAM}\n[/PYTHON]",
+        f"It is <code>{PROGRAM}</code>.",
+        json.dumps({"reasoning": "Add: a + b.", "code": PROGRAM}),
+        "```json\n" + json.dumps({"answer": f"```python\n{PROGRAM}\n```"}) + "\n```",
     ],
 )
 def test_the_block_that_defines_what_the_tests_need_is_the_program(text: str) -> None:

@@ -34,6 +34,11 @@ def read(text: str, *, truncated: bool = False) -> str | None:
         ("42", "42"),
         ("true", "true"),
         ("null", "null"),
+        ("See [1]. The answer is [2, 3].", "[2,3]"),
+        ("The answer is 42.", "42"),
+        ('It is [1].\n\n<answer>{"a": 1}</answer>', '{"a":1}'),
+        ('~~~json\r\n{"a": 1}\r\n~~~', '{"a":1}'),
+        ('{"reasoning": "the answer is 5", "answer": 6}', '{"answer":6,"reasoning":"the answer is 5"}'),
     ],
 )
 def test_reads_the_first_value_in_canonical_form(text: str, value: str) -> None:
