@@ -1,7 +1,7 @@
 """Recruit for open questions: whoever's answers were graded best goes first, the next best are in reserve.
 
 What a question is about does not matter: on recorded answers of real models, neighbours and clusters of
-questions chose no better than the overall mean, or worse (docs/open.md).
+questions chose hardly better than the overall mean, or worse (docs/open.md).
 """
 
 import random

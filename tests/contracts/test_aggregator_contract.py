@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from aggregators.outputs import AGGREGATORS, make_aggregator
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Response
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import ConfigError, UnknownNameError
+from skills.grading.grader import AnswerGrader
 from tests.fakes.ballots import Talk, context, expert, fails, says, state, truncated
 
 ACCURACIES = {"a": 0.8, "b": 0.6, "c": 0.6, "d": 0.3}
@@ -147,3 +149,34 @@ def test_an_unknown_option_is_refused(name: str) -> None:
 def test_an_unknown_aggregator_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'majority'"):
         make_aggregator("majorty", context())
+
+
+prose_rows = pytest.mark.parametrize(
+    "name", sorted(n for n in AGGREGATORS if AGGREGATORS.find(n).reads_prose)
+)
+LETTER = Query(id="q", question="Write to Ada.", answer_type=AnswerType.OPEN)
+
+
+def letter(name: str, responses: Sequence[Response], reply: str | None) -> Answer:
+    """The answer to an open question; whoever is asked for more replies so, or fails."""
+    pool = context(POOL)._replace(grader=AnswerGrader())
+    return Talk(
+        make_aggregator(name, pool), state(ACCURACIES, query=LETTER), responses, lambda _: reply
+    ).answer
+
+
+@prose_rows
+@pytest.mark.parametrize("reply", ["Dear Ada, all is well.", "answer: C", None])
+def test_a_row_that_reads_prose_answers_an_open_question_whatever_it_is_told(
+    name: str, reply: str | None
+) -> None:
+    said = [says("a", None, text="Dear Ada."), says("b", None, text="Ada, hello."), fails("c")]
+    given_answer = letter(name, said, reply)
+    assert given_answer.text
+    assert given_answer.error_code is None
+    assert not any("vote" in note for note in given_answer.notes)
+
+
+@prose_rows
+def test_without_any_words_a_row_that_reads_prose_has_no_answer(name: str) -> None:
+    assert letter(name, [fails("a"), says("b", None, text=" ")], "Dear Ada.").error_code is not None

@@ -19,7 +19,7 @@ from benchmarks.outputs import (
 from orchestrator.questions.files import read_questions
 from orchestrator.settings.load import load_settings
 
-KEPT = ("first", "majority", "weighted", "learned", "verifiers")
+KEPT = ("first", "graded", "majority", "weighted", "learned", "verifiers")
 """Aggregators that ask for nothing; baselines are among them."""
 
 FAMILY = {1: np.array([0.0, 0.0]), 2: np.array([1.0, 0.0]), 3: np.array([1.0, 1.0])}
