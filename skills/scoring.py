@@ -34,6 +34,8 @@ from skills.measuring import Measurer, ProgressCallback
 N_CHECKED = 30
 """Responses that a judge reads twice before its scores count."""
 
+_SHOWN_CHARS = 60
+
 EVEN = 0.5
 """Score of a response that is as good as the anchor's."""
 
@@ -86,7 +88,8 @@ class Scorer:
 
         Raises:
             UnknownNameError: a judge or an anchor that is not in the pool.
-            SkillError: a judge without that role, or an anchor that answers nothing.
+            SkillError: a judge without that role, or that gave no score at all; an anchor that answers
+                nothing.
         """
         if isinstance(scoring, GivenScores):
             return self._take_over(queries, scoring)
@@ -124,13 +127,15 @@ class Scorer:
         new = [query for h, query in asked.items() if h not in known]
         replies = self._heard(judge, new, GRADING, on_progress)
         scores = {**known, **_scored(new, replies)}
+        if asked and not scores:
+            raise _nothing_read(judge, new, replies)
         self._cards.save_scores(list(_rows(origin, judge, readings, scores)))
         report = self._report(queries, origin)
         if judging.anchor is None:
             check = _check(self_agreement(scores, _scored(twice, turned)))
         else:
             check = _order_check(replies)
-        unread = [q.id for q in new if q.content_hash in replies and q.content_hash not in scores]
+        unread = [replies[h] for q in new if (h := q.content_hash) in replies and h not in scores]
         return report._replace(check=check, notes=tuple(_notes(self._pool, judge, unread)))
 
     def _readings(self, queries: Sequence[Query], judging: Judging) -> Iterator[Reading]:
@@ -289,8 +294,27 @@ def _order_check(replies: Mapping[str, tuple[Response, ...]]) -> JudgeCheck | No
     return JudgeCheck(len(read), share, 1 - share) if read else None
 
 
-def _notes(pool: Pool, judge: Expert, unread: Sequence[str]) -> Iterator[str]:
+def _notes(pool: Pool, judge: Expert, unread: Sequence[tuple[Response, ...]]) -> Iterator[str]:
     if judge in pool.answerers:
         yield f"judge {judge.id} scores answers of its own: models favour these"
     if unread:
-        yield f"{len(unread)} replies of judge {judge.id} could not be read, first: {unread[0]}"
+        yield f"{len(unread)} replies of judge {judge.id} could not be read, such as {_shown(unread[0])}"
+
+
+def _nothing_read(
+    judge: Expert, asked: Sequence[Query], replies: Mapping[str, tuple[Response, ...]]
+) -> SkillError:
+    """The error of a judge that gave no score at all: grades that were there before stay."""
+    said = next((replies[q.content_hash] for q in asked if q.content_hash in replies), None)
+    why = "it could not be asked" if said is None else f"it replied, such as {_shown(said)}"
+    return SkillError(
+        f"judge '{judge.id}' gave none of {len(asked)} answers a score: {why}.",
+        param="judge",
+        remedy="Name a judge that follows instructions, and has room for them in its context.",
+    )
+
+
+def _shown(replies: Sequence[Response]) -> str:
+    """The end of a reply, where its score should be, or why there is none."""
+    reply = next((reply for reply in replies if reply.failed), replies[-1])
+    return str(reply.error_code) if reply.failed else repr(reply.text[-_SHOWN_CHARS:])

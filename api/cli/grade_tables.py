@@ -81,7 +81,7 @@ def _against(expert_id: str, gaps: "Mapping[str, GradeGap]") -> str:
     if gap is None:
         return "best" if any(other.best == expert_id for other in gaps.values()) else ""
     shown = _gain(gap.difference, gap.low, gap.high)
-    return shown if gap.is_separated else f"not separated from {gap.best}: {shown}"
+    return shown if gap.is_separated else f"not separated: {shown}"
 
 
 def _gain(value: float, low: float, high: float) -> str:

@@ -237,7 +237,7 @@ def _emit_cards(session: Session, app: "App", expert: str | None) -> None:
     from api.views.experts_grades import gaps_of
 
     known, drifting, lineages = app.experts.cards(), app.experts.drifts(), app.experts.lineages
-    gaps = gaps_of(app.experts.score_table())
+    gaps = gaps_of(app.experts.score_table(), of=expert)
     if expert is not None:
         card = app.experts.card(expert)
         view = card_view(card, drifting, lineages.get(expert), gaps)

@@ -39,7 +39,7 @@ def get_card(expert_id: str, app: AppDep, caller: CallerDep) -> CardView:
         raise NotFoundError(
             f"expert '{expert.id}' has no competence card.", param="expert", remedy="Run `muster profile`."
         )
-    gaps = gaps_of(app.experts.score_table()) if card.graded is not None else {}
+    gaps = gaps_of(app.experts.score_table(), of=expert.id) if card.graded is not None else {}
     return card_view(card, app.experts.drifts(), app.experts.lineages.get(expert.id), gaps)
 
 

@@ -54,9 +54,9 @@ def gap_view(gap: GradeGap) -> GapView:
     )
 
 
-def gaps_of(table: ScoreTable | None) -> Mapping[str, GradeGap]:
-    """Gaps to the best expert, by expert; none where nothing was scored."""
-    return {} if table is None else gaps_to_best(table)
+def gaps_of(table: ScoreTable | None, *, of: str | None = None) -> Mapping[str, GradeGap]:
+    """Gaps to the best expert, of all or `of` one, by expert; none where nothing was scored."""
+    return {} if table is None else gaps_to_best(table, of=of)
 
 
 def origin_line(source: str, judge: str) -> str:

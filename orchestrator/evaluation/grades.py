@@ -28,18 +28,21 @@ class GradeGap(NamedTuple):
         return self.n >= LEAST_PAIRED and (self.high < 0 or self.low > 0)
 
 
-def gaps_to_best(table: ScoreTable) -> dict[str, GradeGap]:
-    """Gaps of all experts with scores but the best, by their ids.
+def gaps_to_best(table: ScoreTable, *, of: str | None = None) -> dict[str, GradeGap]:
+    """Gaps of experts with scores, but the best, by their ids.
 
     The best has the highest mean grade, shrunk towards 0.5 by four observations, so that one lucky question
     makes nobody the best.
+
+    Args:
+        of: the only expert that is compared; None = all.
     """
     scored = [row for row in range(len(table.expert_ids)) if not np.isnan(table.scores[row]).all()]
     if not scored:
         return {}
     means = {row: _mean(table, row) for row in scored}
     best = min(scored, key=lambda row: (-means[row], table.expert_ids[row]))
-    gaps = (_gap(table, row, best) for row in scored if row != best)
+    gaps = (_gap(table, row, best) for row in scored if row != best and of in (None, table.expert_ids[row]))
     return {gap.expert_id: gap for gap in gaps if gap is not None}
 
 

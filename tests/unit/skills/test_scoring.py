@@ -307,24 +307,42 @@ def test_replies_that_cannot_be_read_give_no_score_and_are_told() -> None:
     grading = report.grading
     assert grading is not None
     assert grading.unscored == {"weak": 2}
-    assert "2 replies of judge critic could not be read" in grading.notes[0]
+    assert grading.notes == ("2 replies of judge critic could not be read, such as 'Nice.'",)
     assert report.cards["weak"].graded is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (Script("I find it nice."), "it replied, such as 'I find it nice.'"),
+        (Script(error_code="context_exceeded"), "it replied, such as context_exceeded"),
+        (Script(error_code="engine_crashed"), "it could not be asked"),
+    ],
+)
+def test_a_judge_without_a_single_score_is_refused_and_the_grades_stay(reply: Script, why: str) -> None:
+    setup = Setup(lambda expert_id, query: reply if expert_id == "critic" else scripted(expert_id, query))
+    setup.profiler().run(QUERIES, scoring=ALL_GIVEN)
+    before = setup.cards.cards()
+    with pytest.raises(SkillError, match="judge 'critic' gave none of 4 answers a score") as told:
+        setup.profiler().run(QUERIES, scoring=JUDGED)
+    assert why in str(told.value)
+    assert setup.cards.cards() == before
 
 
 def test_a_judge_whose_engine_failed_is_asked_again_by_the_next_run() -> None:
     broken = [True]
 
     def answer(expert_id: str, query: Query) -> Script:
-        is_down = expert_id == "critic" and broken[0]
+        is_down = expert_id == "critic" and broken[0] and "weak" in query.candidates[0]
         return Script(error_code="engine_crashed") if is_down else scripted(expert_id, query)
 
     setup = Setup(answer)
     first = setup.profiler().run(QUERIES, scoring=JUDGED)
     assert first.grading is not None
-    assert first.grading.unscored == {"good": 2, "weak": 2}
+    assert first.grading.unscored == {"weak": 2}
     broken[0] = False
     second = setup.profiler().run(QUERIES, scoring=JUDGED)
-    assert mean(second, "good") == pytest.approx(8 / 9)
+    assert mean(second, "weak") == pytest.approx(3 / 9)
     assert second.grading is not None
     assert second.grading.unscored == {}
 

@@ -53,6 +53,12 @@ def test_one_lucky_question_makes_nobody_the_best() -> None:
     assert gaps["lucky"].best == "steady"
 
 
+def test_one_expert_alone_may_be_compared() -> None:
+    scores = table(ada=[0.9] * 20, bob=[0.5] * 20, eve=[0.1] * 20)
+    assert gaps_to_best(scores, of="eve") == {"eve": gaps_to_best(scores)["eve"]}
+    assert gaps_to_best(scores, of="ada") == {}
+
+
 def test_nothing_scored_is_nothing_compared() -> None:
     assert gaps_to_best(table(ada=[float("nan")])) == {}
 
