@@ -493,7 +493,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     subject = SUBJECTS[args.composition]
     replay = with_vectors(read_replay_set(Path(args.folder)), MusterSettings())
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    found = find(replay, subject, seeds, subject.most_calls, workers=args.workers)
+    pools = [pool for pool in subject.most_calls if pool in replay.pools] or list(replay.pools)
+    found = find(replay, subject, seeds, pools, workers=args.workers)
     within = {
         str(w): _shown({s: {**v.score._asdict(), "loads": v.loads} for s, v in of.items()})
         for w, of in compare_within(found, subject.shipped).items()

@@ -42,7 +42,7 @@ from orchestrator.settings.members import LitellmParams, Member
 from orchestrator.settings.schema import MusterSettings, Settings
 from skills.counting import Scores, count_card, profile_of, profile_set
 from skills.embedding import embedder_of
-from skills.grading.grader import AnswerGrader
+from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
 from workers.engine_host.lifeline import die_with
 
 _NO_FAILURE = frozenset({None, NO_ANSWER, ExpertUnavailableError.code})
@@ -97,7 +97,7 @@ def run_replay(replay: ReplaySet, plan: ReplayPlan, *, workers: int = 2) -> Repl
         MusterError: a name that does not exist, a row that cannot be replayed.
     """
     _check(replay, plan)
-    read = with_readings(replay, plan.pool, AnswerGrader(), anew=plan.from_texts)
+    read = with_readings(replay, plan.pool, _reader(plan.muster), anew=plan.from_texts)
     prepared = with_vectors(read, plan.muster)
     of_workers = parts(plan, workers)
     if len(of_workers) == 1:
@@ -141,6 +141,12 @@ def length_controls(replay: ReplaySet, pool: str, of_seeds: Sequence[SeedTrials]
         LengthControl(scores[rows][:, at], replay.chars[rows][:, at], reference[at])
         for at in (part.columns for part in of_seeds)
     ]
+
+
+def _reader(muster: MusterSettings) -> AnswerGrader:
+    """The grader that reads live answers."""
+    is_lenient = muster.grading.isolation == "available"
+    return AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
 
 
 def _check(replay: ReplaySet, plan: ReplayPlan) -> None:
@@ -225,7 +231,7 @@ class SeedReplay:
 
     @cached_property
     def grader(self) -> Grader:
-        return RecordedGrader(AnswerGrader(), self.recording)
+        return RecordedGrader(_reader(self._plan.muster), self.recording)
 
     def routing_inputs(self, queries: Sequence[Query]) -> list[RoutingInput]:
         """Questions of the set as routers see them."""

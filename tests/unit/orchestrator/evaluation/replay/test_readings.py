@@ -3,10 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.domain.assignments import Response
+from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError
 from orchestrator.evaluation.replay.files import read_replay_set
 from orchestrator.evaluation.replay.readings import grouped, read_responses, with_readings
+from orchestrator.ports.skills import Grade
 from skills.grading.grader import AnswerGrader
 from tests.fakes.form_sets import N_OF_FORM, write_form_set
 
@@ -22,6 +25,27 @@ def test_texts_that_say_the_same_are_one_group() -> None:
 
 def test_a_group_is_named_by_its_first_value() -> None:
     assert grouped(SUM, ["1.50", None, "1.5", "2"], GRADER) == (("1.50", "2"), [0, -1, 0, 1])
+
+
+class PassesTests:
+    """Programs are right if they say so, and equal only to themselves."""
+
+    def read(self, query: Query, response: Response) -> str | None:
+        return response.text or None
+
+    def equivalent(self, query: Query, a: str, b: str) -> bool:
+        return a == b
+
+    def grade(self, query: Query, response: Response) -> Grade:
+        value = self.read(query, response)
+        return Grade(ABSTAINED if value is None else RIGHT if "good" in value else WRONG, value)
+
+
+def test_several_groups_may_be_right() -> None:
+    texts = ["good way", "bad way", "another good way", "", "good way"]
+    values, group, right = read_responses(SUM, texts, PassesTests())
+    assert values == ("good way", "bad way", "another good way")
+    assert (group, right) == ((0, 1, 2, -1, 0), {0, 2})
 
 
 def test_what_is_not_recorded_is_read(tmp_path: Path) -> None:
