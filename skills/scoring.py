@@ -242,7 +242,7 @@ def source_of(queries: Sequence[Query], judging: Judging) -> GradeSource:
 
 def asked_of(query: Query, candidates: tuple[str, ...]) -> Query:
     """The question as a judge is asked it, with the response, or with it and the anchor's."""
-    digest = content_hash(candidates)
+    digest = content_hash([query.content_hash, candidates])
     fields = {name: getattr(query, name) for name in Query.model_fields}
     # A new Query, not a copy: a copy would keep the old one's cached content hash.
     return Query(**{**fields, "id": f"{query.id[:480]}#{digest}", "candidates": candidates})

@@ -110,7 +110,7 @@ def read_questions(path: Path, *, max_lines: int = MAX_LINES) -> list[Query]:
         InputError: as `check_questions`.
     """
     name = STANDARD_INPUT if str(path) == STANDARD else str(path)
-    with _opened(path, name) as file:
+    with opened(path, name) as file:
         return list(parse_questions(file, name, max_lines=max_lines))
 
 
@@ -125,7 +125,7 @@ def check_questions(
         InputError: unreadable, empty, or not JSON lines at all.
     """
     path, name, _ = _source(source)
-    with _opened(path, name) as file:
+    with opened(path, name) as file:
         return check_lines(file, name, max_lines=max_lines, read_body=read_body)
 
 
@@ -152,7 +152,7 @@ def spooled(path: Path, *, max_bytes: int = MAX_SPOOL_BYTES) -> Iterator[Source]
         return
     with tempfile.NamedTemporaryFile(prefix="muster-", suffix=".jsonl") as copy:
         n_bytes = 0
-        with _opened(path, name) as pipe:
+        with opened(path, name) as pipe:
             while chunk := pipe.read(1 << 20):
                 n_bytes += len(chunk)
                 if n_bytes > max_bytes:
@@ -165,7 +165,12 @@ def spooled(path: Path, *, max_bytes: int = MAX_SPOOL_BYTES) -> Iterator[Source]
 
 
 @contextmanager
-def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """A file, or standard input for `-`, which messages call `name`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         if str(path) == STANDARD:
             if sys.stdin is None:
@@ -242,7 +247,7 @@ def _repeated(number: int, query: Query, *, first: int) -> LineError:
 def iter_questions(source: Path | Source, *, read_body: BodyReader | None = None) -> Iterator[Query]:
     """The queries of a file that was checked before, streamed."""
     path, name, _ = _source(source)
-    with _opened(path, name) as file:
+    with opened(path, name) as file:
         yield from iter_lines(file, name, read_body=read_body)
 
 

@@ -16,11 +16,14 @@ from orchestrator.errors import InputError
 from orchestrator.ports.profiling import GivenScores
 from orchestrator.questions.files import (
     MAX_REPORTED,
+    STANDARD,
+    STANDARD_INPUT,
     LineError,
     NotQuestionsError,
     QuestionFileError,
     Readable,
     numbered_lines,
+    opened,
     parse_object,
 )
 from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
@@ -47,7 +50,7 @@ class _Line(NamedTuple):
 
 
 def read_scores(path: Path, queries: Sequence[Query], experts: Collection[str]) -> GivenScores:
-    """Scores of a file.
+    """Scores of a file or pipe (`-` = standard input).
 
     Args:
         experts: ids of those who answer.
@@ -56,11 +59,9 @@ def read_scores(path: Path, queries: Sequence[Query], experts: Collection[str]) 
         QuestionFileError: bad lines, with their numbers.
         InputError: unreadable, empty, or not JSON lines at all.
     """
-    try:
-        with path.open("rb") as file:
-            return parse_scores(file, str(path), queries, experts)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.", param="scores") from error
+    name = STANDARD_INPUT if str(path) == STANDARD else str(path)
+    with opened(path, name) as file:
+        return parse_scores(file, name, queries, experts)
 
 
 def parse_scores(

@@ -24,11 +24,23 @@ ALIKE = 1 / BEST_GRADE + 1e-9
 NEAR_EQUAL = 0.95
 """Share of pairs of neighbouring words in common from which on two texts are near equal."""
 
+_ASIDE = r"(?:\s?\([^()\n]{1,200}\))?"
+"""A remark in brackets, such as the scale or the check once more."""
 _GRADE = re.compile(
-    r"\bgrade\W{1,9}(?:is\W{1,5})?(\d(?:\.\d)?)(?!\d|[.,]\d|\s?/\s?1| out of 1)", re.IGNORECASE
+    rf"\bgrade{_ASIDE}\W{{1,9}}(?:is\W{{1,5}})?(\d(?:\.\d)?)"
+    r"(?!\d|[.,]\d|\s?/\s?1| out of 1|\s?(?:[-–—]|to|or)\s?\d)",
+    re.IGNORECASE,
 )
-_CHECK = re.compile(r"\bcheck\s(\d{1,2})\W{1,9}(yes|no|pass|fail)\b(?! or\b)", re.IGNORECASE)
-_BETTER = re.compile(r"\bbetter\W{1,9}(?:is\W{1,5})?(?:candidate\s)?(1|2|tie)\b", re.IGNORECASE)
+_CHECK = re.compile(rf"\bcheck\s(\d{{1,2}}){_ASIDE}\W{{1,9}}(yes|no|pass|fail)\b(?! or\b)", re.IGNORECASE)
+_LISTED = re.compile(
+    r"^[^\w\n]{0,9}(\d{1,2})[^\w\n]{1,9}(yes|no|pass|fail)(?=[^\w\n]{0,9}$)", re.IGNORECASE | re.MULTILINE
+)
+"""A check by its number alone; nothing may follow, or a sentence of the evidence would be one."""
+_BETTER = re.compile(
+    r"\bbetter\W{1,9}(?:is\W{1,5})?(?:candidate\s)?(1|2|tie|neither|both|equal)\b(?! (?:or|and)\b)",
+    re.IGNORECASE,
+)
+_EVEN = frozenset({"tie", "neither", "both", "equal"})
 _DIGITS = {str(n): float(n) for n in range(BEST_GRADE + 1)}
 _YES_NO = {"yes": 1.0, "pass": 1.0, "no": 0.0, "fail": 0.0}
 _WORD = re.compile(r"\w+")
@@ -70,9 +82,9 @@ def passed(reply: Response, n_checks: int) -> float | None:
     """Share of the checks that a reply passes, by the probability of each yes where the engine told it; None
     unless it decides each of them."""
     text = without_thinking(reply.text) or ""
-    decided = {int(m[1]): _YES_NO[m[2].lower()] for m in _CHECK.finditer(text)}
+    decided = {int(m[1]): _YES_NO[m[2].lower()] for m in _checks(text)}
     spoken = _spoken(reply.logprobs)
-    for m in _CHECK.finditer(spoken.text):
+    for m in _checks(spoken.text):
         number, expected = int(m[1]), spoken.worth(m.start(2), m[2], _YES_NO)
         if expected is not None and decided.get(number) == _YES_NO[m[2].lower()]:
             decided[number] = expected
@@ -80,6 +92,12 @@ def passed(reply: Response, n_checks: int) -> float | None:
     if any(number not in decided for number in wanted):
         return None
     return math.fsum(decided[number] for number in wanted) / n_checks
+
+
+def _checks(text: str) -> list[re.Match[str]]:
+    """Decisions of checks in the order in which they stand; the last one of each counts."""
+    found = [*_CHECK.finditer(text), *_LISTED.finditer(text)]
+    return sorted(found, key=lambda match: match.start())
 
 
 def preference(first: Response | None, second: Response | None) -> float | None:
@@ -100,7 +118,7 @@ def _better(reply: Response | None, *, own: str) -> float | None:
     if found is None:
         return None
     said = found[1].lower()
-    return 0.5 if said == "tie" else float(said == own)
+    return 0.5 if said in _EVEN else float(said == own)
 
 
 def agreed(first: Response | None, second: Response | None) -> bool | None:

@@ -35,6 +35,18 @@ def test_scores_come_by_question_and_expert() -> None:
     assert found == GivenScores({("letter", "ada"): 1.0, ("letter", "bob"): 0.25, ("poem", "ada"): 0.0}, "")
 
 
+def test_marks_of_other_systems_in_a_file_change_nothing() -> None:
+    lines = [line(), line("poem", score=1)]
+    raw = "\ufeff" + "\r\n\r\n".join(json.dumps(one) for one in lines)
+    found = parse_scores(io.BytesIO(raw.encode()), "scores.jsonl", QUERIES, EXPERTS)
+    assert found.scores == {("letter", "ada"): 0.5, ("poem", "ada"): 1.0}
+
+
+def test_scores_may_come_through_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(line()).encode())))
+    assert read_scores(Path("-"), QUERIES, EXPERTS).scores == {("letter", "ada"): 0.5}
+
+
 def test_the_judge_is_that_of_all_lines() -> None:
     assert parsed(line(judge="eve"), line("poem", judge="eve")).judge == "eve"
     assert parsed(line(judge=None)).judge == ""

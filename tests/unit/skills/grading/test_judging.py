@@ -46,6 +46,11 @@ def token(text: str, **others: float) -> TokenLogprobs:
         ("grade is 7 out of 9", 7),
         ("Grade: [7]", 7),
         ("Grade: 7.5", 7.5),
+        ("Grade (0-9): 7", 7),
+        ('{"evidence": "fine", "grade": 7}', 7),
+        ("### GRADE = 7", 7),
+        ("Grade 7", 7),
+        ("Grade: 7 (good, but 2 of its points are thin)", 7),
         ("Grade: 0", 0),
         ("At first I thought Grade: 2.\nGrade: 9", 9),
         ("<think>Grade: 1</think>Grade: 8", 8),
@@ -59,6 +64,14 @@ def test_the_last_grade_is_read(text: str, grade: float) -> None:
     "text",
     [
         *("", "Good.", "upgrade 7", "<think>Grade: 7", "Grade: N", "Grade: -"),
+        *(
+            "Grade (0-9)",
+            "Grade: 7-8",
+            "Grade: 7 to 8",
+            "Grade: 7 or 8",
+            "Grade: 0–9",
+            "the grade I give is 7",
+        ),
         *("Grade: 10", "Grade: 12", "Grade: 9.5", "Grade: 7.25", "Grade: 7/10", "Grade: 7 out of 10"),
     ],
 )
@@ -96,6 +109,27 @@ def test_the_share_of_checks_that_are_passed() -> None:
     assert passed(reply(text), 4) is None, "one was not decided"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. yes\n2. no",
+        "- 1: Yes\n- 2: No",
+        "Check 1 (It is polite.): yes\nCheck 2 (It is signed.): no",
+        "Check 1: yes  (for: It is polite.)\nCheck 2: no  (for: It is signed.)",
+        "**Check 1**: pass\n**Check 2**: fail",
+        "In 2019 no check 3: yes.\nCheck 1: yes\nCheck 2: no",
+    ],
+)
+def test_checks_in_the_dress_that_models_give_them(text: str) -> None:
+    assert passed(reply(text), 2) == 0.5
+
+
+def test_evidence_in_a_numbered_list_decides_nothing() -> None:
+    text = "1. No date is given.\n2. Yes, it is signed.\n"
+    assert passed(reply(text), 2) is None
+    assert passed(reply(f"{text}Check 1: yes\nCheck 2: yes"), 2) == 1.0
+
+
 def test_a_form_that_is_only_repeated_decides_nothing() -> None:
     assert passed(reply("Check 1: yes or no  (for: It is polite.)"), 1) is None
     assert passed(reply("Check 1: yes or no\nCheck 1: no"), 1) == 0
@@ -115,6 +149,8 @@ def test_a_yes_counts_by_its_probability() -> None:
         ("Better: tie", "Better: tie", 0.5, True),
         ("Better: 1", "Better: tie", 0.5, False),
         ("Better: candidate 1", "**Better:** 2", 1.0, True),
+        ("Better: neither", "Better: both", 0.5, True),
+        ("Better: 1 or 2", "Better: 2", None, None),
         ("Better: 1", "", None, None),
     ],
 )
