@@ -7,6 +7,7 @@ no line closes is closed by the next line that ends in such a fence.
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 FENCES = ("```", "~~~")
@@ -118,10 +119,11 @@ def _block(
 ) -> tuple[Block, int]:
     """The block whose first line is given, and the line after it."""
     quoted_to = _quoted_to(fences, first, opening.depth)
-    ends = list(_ends(fences, first, opening, quoted_to))
-    chosen = ends[0] if ends else None
-    if complete is not None:
-        whole = (end for end in ends if complete(opening.tag, _body(fences.lines, first, end, opening)))
+    ends = _ends(fences, first, opening, quoted_to)
+    chosen = next(ends, None)
+    if complete is not None and chosen is not None:
+        tried = chain([chosen], ends)
+        whole = (end for end in tried if complete(opening.tag, _body(fences.lines, first, end, opening)))
         chosen = next(whole, chosen)
     if chosen is None:
         body = _body(fences.lines, first, _End(quoted_to), opening)
@@ -137,21 +139,22 @@ def _quoted_to(fences: _Fences, first: int, depth: int) -> int:
 
 def _ends(fences: _Fences, first: int, opening: _Opening, limit: int) -> Iterator[_End]:
     """Where the block may end, likeliest first."""
-    closing = [_End(i) for i in _from(fences.closing, first, limit) if _closes(fences.lines[i], opening)]
-    yield from closing[:1]
-    before = closing[0].line if closing else limit
+    closing = (i for i in _from(fences.closing, first, limit) if _closes(fences.lines[i], opening))
+    before = next(closing, limit)
+    if before < limit:
+        yield _End(before)
     mark = opening.mark * opening.n
     for i in _from(fences.ending, first, before):
         line = fences.lines[i].rstrip()
         if line.endswith(mark):
             yield _End(i, line.rstrip(opening.mark))
             break
-    yield from closing[1:MAX_ENDS]
+    yield from (_End(i) for i in islice(closing, MAX_ENDS - 1))
 
 
-def _from(numbers: Sequence[int], first: int, limit: int) -> list[int]:
+def _from(numbers: Sequence[int], first: int, limit: int) -> Iterator[int]:
     at = bisect_left(numbers, first)
-    return [number for number in numbers[at : at + MAX_LOOKS] if number < limit]
+    return (numbers[i] for i in range(at, min(at + MAX_LOOKS, len(numbers))) if numbers[i] < limit)
 
 
 def _closes(line: str, opening: _Opening) -> bool:
