@@ -3,13 +3,13 @@
 Nothing here depends on the order in which responses arrive.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import NO_ANSWER, Answer, FinishReason, Usage, Vote, total_usage
 from orchestrator.domain.assignments import CallRole, QueryState, Response
 from orchestrator.domain.queries import Query
+from orchestrator.domain.thoughts import CLOSES, OPENS, begun_mark, without_thoughts
 from orchestrator.errors import ContextExceededError, EngineLoadError, ExpertUnavailableError
 from orchestrator.ports.skills import Grader
 
@@ -20,12 +20,6 @@ OUTAGES = frozenset({UNAVAILABLE, EngineLoadError.code})
 """Codes of experts that could not be asked now: a wait may heal it."""
 
 _TRUNCATED = "truncated before an answer"
-_REASONING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
-_OPEN_TAG = re.compile(r"<think>", re.IGNORECASE)
-_CLOSE_TAG = re.compile(r"</think>", re.IGNORECASE)
-_BEGUN_TAG = re.compile(r"<(?:t(?:h(?:i(?:nk?)?)?)?)?\Z", re.IGNORECASE)
-_BEGUN_CLOSE = re.compile(r"<(?:/(?:t(?:h(?:i(?:nk?)?)?)?)?)?\Z", re.IGNORECASE)
-_TAG_CHARS = len("</think>")
 
 
 class Ballot(NamedTuple):
@@ -156,8 +150,8 @@ def words(ballot: Ballot) -> str:
 
 
 def without_reasoning(text: str) -> str:
-    """Drops `<think>…</think>`; an unclosed block runs to the end."""
-    return _REASONING.sub("", text).strip()
+    """The text without `<think>…</think>` and the like; an unclosed block runs to the end."""
+    return without_thoughts(text).strip()
 
 
 class SettledWords:
@@ -171,11 +165,10 @@ class SettledWords:
 
     def __call__(self, piece: str) -> str:
         text, said = self._rest + piece, []
-        while (tag := (_CLOSE_TAG if self._is_open else _OPEN_TAG).search(text)) is not None:
+        while (tag := (CLOSES if self._is_open else OPENS).search(text)) is not None:
             said.append("" if self._is_open else text[: tag.start()])
             self._is_open, text = not self._is_open, text[tag.end() :]
-        begun = (_BEGUN_CLOSE if self._is_open else _BEGUN_TAG).search(text[-_TAG_CHARS:])
-        self._rest = begun.group() if begun else ""
+        self._rest = begun_mark(text, closing=self._is_open)
         if not self._is_open:
             said.append(text[: len(text) - len(self._rest)])
         return self._without_last_blanks("".join(said))

@@ -23,6 +23,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.terms import Terms
+from orchestrator.domain.thoughts import without_thoughts
 from orchestrator.questions.json_checks import first_flaw, unique_keys
 from orchestrator.questions.json_schemas import Schema, fault
 
@@ -106,7 +107,7 @@ def _read(text: str) -> JsonValue:
 
 def _bare(text: str) -> str:
     """The text without thoughts before it and a fence around it."""
-    bare = prompts.without_thoughts(text).strip()
+    bare = without_thoughts(text).strip()
     first, _, rest = bare.partition("\n")
     if first.startswith("```") and rest.rstrip().endswith("```"):
         return rest.rstrip()[:-3].strip()

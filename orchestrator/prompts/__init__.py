@@ -6,7 +6,7 @@ from orchestrator.prompts.asking import EXPERT_STYLES, expert
 from orchestrator.prompts.defusing import defuse, is_control
 from orchestrator.prompts.discussing import Heard, advocate, conduct, consult, reconsider
 from orchestrator.prompts.fencing import draw_fence, without_fence
-from orchestrator.prompts.forming import form, mend, without_thoughts
+from orchestrator.prompts.forming import form, mend
 from orchestrator.prompts.grading import GRADING_VERSION, check, grade
 from orchestrator.prompts.judging import COMPACT, checklist, compare, decide, judge, verify
 from orchestrator.prompts.shots import Shot, with_shots
@@ -46,7 +46,6 @@ __all__ = [
     "with_shots",
     "without_asides",
     "without_fence",
-    "without_thoughts",
 ]
 
 VERSION = "v2"

@@ -1,7 +1,6 @@
 """Prompts that ask for JSON of a schema, and once more where it did not come."""
 
 import json
-import re
 from collections.abc import Mapping
 
 from pydantic import JsonValue
@@ -12,8 +11,6 @@ from orchestrator.prompts.defusing import defuse
 
 SHOWN_CHARS = 8000
 """Of a response that is to be mended."""
-
-_THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 def form(schema: Mapping[str, JsonValue]) -> str:
@@ -31,8 +28,3 @@ def mend(text: str, fault: str) -> tuple[Message, Message]:
         f"That is not the JSON that was asked for: {defuse(fault)}. Reply with it mended and nothing else."
     )
     return wrong, Message(role="user", content=asked)
-
-
-def without_thoughts(text: str) -> str:
-    """The text without `<think>...</think>`; an unclosed block runs to the end."""
-    return _THOUGHTS.sub("", text)

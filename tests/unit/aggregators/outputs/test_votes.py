@@ -44,6 +44,11 @@ def test_accuracy_comes_from_the_decision_and_is_even_for_outsiders() -> None:
         ("<think>hm</think> 42", "42"),
         ("<THINK>hm\nhm</THINK>\n42", "42"),
         ("so <think>never closed", "so"),
+        ("[THINK]hm[/THINK]42", "42"),
+        ("<seed:think>hm</seed:think>42", "42"),
+        ("◁think▷hm◁/think▷42", "42"),
+        ("<thinking>hm</thinking>42", "42"),
+        ("I [think] so", "I [think] so"),
         ("plain", "plain"),
     ],
 )
