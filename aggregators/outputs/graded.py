@@ -147,6 +147,8 @@ class GradedAnswer:
             return Choice(drawn, "one of the answers was drawn", {})
         if learnt is None:
             return Choice(best, f"the best expert was asked: {self._why_alone()}", {})
+        if len(readable) == 1 and (reason := self._why_ask_on(readable)) is not None:
+            return Choice(best, f"nobody else answered, although {reason}", {})
         if len(readable) == 1:
             grade = self._expected(learnt, best, brief=False)
             return Choice(best, "the best expert was asked: its answer was not brief for it", {}, grade)

@@ -37,9 +37,10 @@ def open_settings(name: str, spec: CompositionSettings, *, reads_prose: bool) ->
         reads_prose: the aggregator of `spec` handles answers that are neither right nor wrong.
     """
     if not reads_prose:
-        keeps = {"experts": spec.experts, "temperature": spec.temperature}
+        n = {"k": spec.router_options["k"]} if "k" in spec.router_options else {}
+        keeps = {"experts": spec.experts, "temperature": spec.temperature, "router_options": n}
         handed = STOCK_COMPOSITIONS[OPEN].model_copy(update=keeps)
-        if name == AUTO:
+        if name == AUTO and spec.router == STOCK_COMPOSITIONS[AUTO].router:
             return OpenSettings(handed)
         why = f"aggregator '{spec.aggregator}' votes, and an open question has no votes"
         return OpenSettings(handed, f"{why}: answered as composition '{OPEN}' does")

@@ -118,6 +118,15 @@ def test_of_three_answers_the_one_is_taken_whose_text_should_be_graded_best() ->
     assert given.expected_grade.mean == pytest.approx(0.6, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    "others", [[], [fails("second"), writes("third", " ")], [fails("second"), fails("third")]]
+)
+def test_a_brief_answer_that_nobody_else_gave_one_beside_is_taken_and_said(others: list[Response]) -> None:
+    given = answer(graded(PAYS), ALL, writes("best", BRIEF), *others)
+    assert (given.answered_by, given.expected_grade) == ("best", None)
+    assert "nobody else answered, although its 9 characters are brief for it" in given.notes[-1]
+
+
 def test_nobody_is_asked_twice_on() -> None:
     step = graded(PAYS).next(
         state("best", "second", reserves=("third",)), [writes("best", BRIEF), writes("second", BRIEF)]

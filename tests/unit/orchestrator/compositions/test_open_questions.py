@@ -199,6 +199,17 @@ def test_only_the_experts_of_a_composition_are_asked() -> None:
     assert answer.answered_by == "good"
 
 
+def test_a_request_for_one_expert_is_kept_to() -> None:
+    answer = answered(catalogue(EXACT, PROFILE), "auto", LETTER, {**SAYS, "best": BRIEF}, Terms(k=1))
+    assert (answer.answered_by, answer.n_calls) == ("best", 1)
+
+
+def test_a_request_for_another_router_is_told_that_it_was_not_used() -> None:
+    answer = answered(catalogue(EXACT, PROFILE), "auto", LETTER, SAYS, Terms(router="random"))
+    assert answer.answered_by == "best"
+    assert any("answered as composition 'open' does" in note for note in answer.notes)
+
+
 def test_a_router_that_counts_right_answers_makes_way_for_one_that_goes_by_grades() -> None:
     spec = CompositionSettings(
         router="category", router_options={"k": 2}, aggregator="synthesize", abstain_below=0.3
