@@ -51,7 +51,8 @@ class Comparison(Value):
     Attributes:
         case: of texts; `keep` tells "Us" from "US".
         tolerance: of numbers, relative to the larger one; 0 = as they are written.
-        units: of numbers; `keep` tells 5 km from 5 m, where both say one.
+        units: of numbers; `keep` tells 5 km from 5 m; 5 alone is right in the reference's unit, and in votes
+            a group of its own.
     """
 
     case: Literal["fold", "keep"] = "fold"

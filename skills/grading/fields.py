@@ -21,7 +21,7 @@ _KEY = re.compile(
 _COLON = re.compile(r"\A\s*(?::|：|=>|=)\s*")
 _NEXT_KEY = re.compile(r"\A\s*,\s*\\?[\"'“][\w -]+\\?[\"'”]\s*:")
 _STRUCTURE = re.compile(r'"(?:[^"\\\n]|\\.)*"?|[{}]')
-_ENDS = re.compile(r"\A\s*(?:\Z|[}\]]|```|</|,\s*\Z)|\A[ \t]*(?:\n|,[ \t]*\n)")
+_ENDS = re.compile(r"\A\s*(?:\Z|[}\]`]|\\[\])]|</|,\s*\Z)|\A[ \t]*(?:\n|,[ \t]*\n)")
 _LAST = re.compile(r"\A[\s`}\])*;.]*\Z")
 _TAG = re.compile(
     r"<(?P<name>(?:final[_ -]?)?(?:answer|ans))>|\[(?P<square>(?:FINAL[_ ]?)?ANSWER)\]"
@@ -57,6 +57,7 @@ class Field(NamedTuple):
         text: the value; of a string without its quotes and escapes.
         is_weak: its key may as well name something else ("result"), or it is a tag that never closes.
         is_tag: a tag, not a key.
+        key: where the key begins.
     """
 
     at: int
@@ -64,6 +65,7 @@ class Field(NamedTuple):
     text: str
     is_weak: bool = False
     is_tag: bool = False
+    key: int = 0
 
 
 def fields(text: str, *, truncated: bool = False) -> list[Field]:
@@ -93,7 +95,7 @@ def _keyed(text: str, *, truncated: bool) -> list[Field]:
         is_weak = not key["strong"]
         is_said = bool(value) or raw[:1] in _QUOTES  # an empty text is a value, too
         if is_said and not (is_weak and not _LAST.match(text[end : end + 100])):
-            found.append(Field(at, raw, value, is_weak))
+            found.append(Field(at, raw, value, is_weak, key=key.start()))
     return found
 
 

@@ -1,8 +1,8 @@
-"""Compares LaTeX expressions in a child process that can be killed.
+"""Reads LaTeX expressions in a child process that can be killed.
 
-math-verify limits its time with SIGALRM, which works in a main thread only and cannot interrupt one
-long integer power. So a child does the comparing: workers and the API may call from any thread, and
-`9^{9^{9^9}}` costs a time-out, not the service.
+The parser of math-verify is not bounded in time, nor is the algebra that follows; a signal works in a main
+thread only and cannot interrupt one long integer power. So a child does it: workers and the API may call from
+any thread, and `9^{9^{9^9}}` costs a time-out, not the service.
 """
 
 import atexit
@@ -13,7 +13,7 @@ import select
 import subprocess
 import sys
 import threading
-from functools import lru_cache
+from collections import OrderedDict
 from pathlib import Path
 from typing import IO
 
@@ -22,13 +22,16 @@ logger = logging.getLogger(__name__)
 _CHILD = Path(__file__).with_name("math_child.py")
 
 
+MAX_CACHED = 20_000
+
+
 class MathProcess:
-    """Starts its child at the first comparison and again after a time-out; thread-safe.
+    """Starts its child at the first expression and again after a time-out; thread-safe.
 
     Args:
-        timeout_s: for one comparison, > 0; an expression that takes longer equals nothing else.
+        timeout_s: for one expression, > 0; one that takes longer has no key, until it is asked for again.
         start_timeout_s: for the child's imports.
-        child: the script that compares.
+        child: the script that reads.
     """
 
     def __init__(
@@ -40,13 +43,25 @@ class MathProcess:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self.same = lru_cache(maxsize=20_000)(self._same)
+        self._known: OrderedDict[str, str | None] = OrderedDict()
 
-    def _same(self, a: str, b: str) -> bool:
-        """Whether two expressions have the same value; symmetric."""
+    def key(self, expression: str) -> str | None:
+        """A text that all expressions of the same value share; None where it cannot be read, or not in time.
+
+        The last answers are kept; that there was no time is not.
+        """
         with self._lock:
-            reply = self._ask(json.dumps([a, b]).encode() + b"\n")
-        return reply == b"true"
+            if expression in self._known:
+                self._known.move_to_end(expression)
+                return self._known[expression]
+            reply = self._ask(json.dumps(expression).encode() + b"\n")
+            if reply is None:
+                return None
+            found = json.loads(reply)
+            self._known[expression] = found if isinstance(found, str) else None
+            if len(self._known) > MAX_CACHED:
+                self._known.popitem(last=False)
+            return self._known[expression]
 
     def _ask(self, line: bytes) -> bytes | None:
         child = self._running()
@@ -60,7 +75,9 @@ class MathProcess:
             return None
         reply = self._reply(child, self._timeout_s)
         if reply is None:
-            logger.warning("comparing two expressions took over %.1f s; taken as different", self._timeout_s)
+            logger.warning(
+                "an expression took over %.1f s to read; it equals nothing this time", self._timeout_s
+            )
             self._stop()
         return reply
 
@@ -79,7 +96,7 @@ class MathProcess:
         self._child, self._owner = child, os.getpid()
         atexit.register(self.close)
         if self._reply(child, self._start_timeout_s) != b"ready":
-            logger.error("the expression comparer did not start; is math-verify installed?")
+            logger.error("the reader of expressions did not start; is math-verify installed?")
             self._stop()
             return None
         return child
@@ -102,6 +119,6 @@ class MathProcess:
                 pipe.close()
 
     def close(self) -> None:
-        """End the child; idempotent. The next comparison starts another."""
+        """End the child; idempotent. The next expression starts another."""
         with self._lock:
             self._stop()

@@ -43,6 +43,8 @@ _HEADING = re.compile(
 )
 _ALONE = re.compile(r"\A[*_]{0,3}[ \t]*\n")
 _GLUED = re.compile(r"\A\.?[*_]{0,3}[ \t]+(?=[-+−]?[\d$€£¥\\(\[`*])")
+_WOULD = re.compile(r"\bwould be\b", re.IGNORECASE)
+_IF = re.compile(r"\bif\b[^.!?\n]*\Z", re.IGNORECASE)
 _COLON = re.compile(r"\A\s*[:：]")
 _TEXT = re.compile(r"\S")
 
@@ -85,6 +87,8 @@ def _lead(text: str, start: int, end: int, *, is_sign: bool) -> Lead | None:
     head = text[max(0, start - _WINDOW) : start].rpartition("\n")[2]
     size = 0 if is_sign else _link_length(window, head)
     if size is None:
+        return None
+    if _WOULD.search(window[:size]) and _IF.search(head):
         return None
     mark = opened_before(head + text[start : end + size])
     if mark and window.startswith(mark, size):

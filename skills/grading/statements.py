@@ -30,6 +30,16 @@ _BRACE = re.compile(
 _FENCE = re.compile(r"(?P<fence>```|~~~|\$\$|\\\[)")
 _FENCE_ENDS = {"```": "```", "~~~": "~~~", "$$": "$$", "\\[": "\\]"}
 _BULLET = re.compile(r"\A(?:[-*+•>]|\d{1,2}[.)])\s+(?=\S)")
+_NEXT_TURN = re.compile(
+    r"^[ \t]{0,3}(?:#{1,6} ?(?:[A-Za-z-]{1,12} )?(?:Question|Instruction|Exercise)s?\b"
+    r"|(?:Question|Instruction|Human|User|Q) ?\d{0,3}:|<\|(?:user|im_start)\|>|\[INST\])",
+    re.MULTILINE,
+)
+_BLANK = re.compile(
+    r"\A(?:[_.…?-]{2,}|[<\[{(](?:your|the|final|insert|answer|value|number)[^<>\[\]{}()]*[>\]})])\Z",
+    re.IGNORECASE,
+)
+_SHOWN = re.compile(r"(?:e\.g\.|for example|such as|for instance|like)[,:]?\W*\Z", re.IGNORECASE)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
 
@@ -55,6 +65,7 @@ class Statement(NamedTuple):
         raw: as written, with marks and quotes; of a line to its end.
         marked: what the marks enclose that the statement begins with: of `**42** km` the 42; "" = no marks.
         paragraph: of a line: from the statement to the next blank line.
+        key: of a field: where its key begins.
     """
 
     start: int
@@ -63,6 +74,7 @@ class Statement(NamedTuple):
     raw: str = ""
     marked: str = ""
     paragraph: str = ""
+    key: int = 0
 
     @property
     def denies(self) -> bool:
@@ -87,7 +99,22 @@ def statements(text: str, *, truncated: bool = False) -> list[Statement]:
     a tag count once they are closed.
     """
     found = [*_stated_lines(text, truncated=truncated), *_boxes(text), *_fields(text, truncated=truncated)]
-    return sorted(found, key=lambda said: said.start)[-MAX_STATEMENTS:]
+    given = [said for said in found if not _is_example(text, said)]
+    return sorted(_of_first_turn(text, given), key=lambda said: said.start)[-MAX_STATEMENTS:]
+
+
+def _of_first_turn(text: str, found: list[Statement]) -> list[Statement]:
+    """Statements before a model goes on to ask itself the next question, where there are some."""
+    first = min((said.start for said in found if said.start >= 0), default=len(text))
+    turn = _NEXT_TURN.search(text, first)
+    return found if turn is None else [said for said in found if said.start < turn.start()]
+
+
+def _is_example(text: str, said: Statement) -> bool:
+    """An answer that only shows a form: `___`, `<your answer>`, `e.g., "answer": "42"`."""
+    return _BLANK.match(said.text) is not None or (
+        said.origin is Origin.FIELD and _SHOWN.search(text[max(0, said.key - 20) : said.key]) is not None
+    )
 
 
 def _stated_lines(text: str, *, truncated: bool) -> list[Statement]:
@@ -167,7 +194,7 @@ def _fields(text: str, *, truncated: bool) -> list[Statement]:
         start = field.at - len(text) - 1 if field.is_weak else field.at
         origin = Origin.TAG if field.is_tag else Origin.FIELD
         if said.strip():
-            found.append(Statement(start, said.strip(), origin, field.raw, marked))
+            found.append(Statement(start, said.strip(), origin, field.raw, marked, key=field.key))
     return found
 
 

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skills.grading.grader import AnswerGrader
 from skills.grading.statements import Origin, statements
+from tests.fakes.grading import make_query, make_response
 
 
 def said(text: str, *, truncated: bool = False) -> str | None:
@@ -177,3 +179,25 @@ def test_statements_of_any_text_are_not_blank(text: str, truncated: bool) -> Non
     for found in statements(text, truncated=truncated):
         assert found.text.strip()
         assert found.origin in Origin
+
+
+RUNAWAYS = [
+    '"answer": ',
+    '"answer": "',
+    "{'answer': [",
+    '"answer": {',
+    "<answer>",
+    "answer: **",
+    "answer to ",
+    "Answer\n",
+    "#### ",
+    "\\boxed ",
+]
+
+
+@pytest.mark.parametrize("piece", RUNAWAYS)
+@pytest.mark.parametrize("answer_type", ["number", "latex"])
+def test_a_text_that_states_without_end_takes_linear_time(piece: str, answer_type: str) -> None:
+    """Quadratic reading would run into the suite's time limit here."""
+    text = piece * (400_000 // len(piece))
+    assert AnswerGrader().read(make_query(answer_type), make_response(text)) is None
