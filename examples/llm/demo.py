@@ -6,6 +6,7 @@ questions and compares ways to answer 43 others.
     --rows a,b            rows beside those that are always there (auto, everybody, each model alone)
     --limit N             so many questions of each set, spread over the types
     --keep                go on from what an earlier run asked
+    --threads N           of each server (default: the cores, 4 at most); 1 where the cores are shared
 
 Files lie under build/llm, what was measured under build/demo-llm (report.json, cards.png, muster.yaml). Where
 a file cannot be had, or the processor lacks what the build of the server needs, one line says so.
@@ -25,7 +26,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.tables import cards_table
+from api.cli.tables import answer_lines, cards_table
 from api.pictures.heatmap import save_heatmap
 from examples.llm.pool import COMPOSITIONS, MODELS, pool
 from examples.llm.rows import EVERYBODY, Row, alone, answer_all, derived, report_of
@@ -42,6 +43,7 @@ HERE = Path(__file__).parent
 FILES, OUT = Path("build/llm"), Path("build/demo-llm")
 POOL = "muster.yaml"
 SLOTS = 8
+N_PROSE, PROSE_S = 2, 900.0
 
 
 class Place(NamedTuple):
@@ -59,11 +61,14 @@ def spread(queries: Sequence[Query], limit: int | None) -> list[Query]:
 
 
 @contextmanager
-def served(serve: str | None, *, files: Path = FILES, out: Path = OUT) -> Iterator[Place]:
+def served(
+    serve: str | None, *, threads: int | None = None, files: Path = FILES, out: Path = OUT
+) -> Iterator[Place]:
     """The pool of the real models, ready to be asked while the block runs.
 
     Args:
         serve: `server` or `transformers`; None = servers where the processor can run them.
+        threads: of each server; None = as many as there are cores, 4 at most.
 
     Raises:
         UnusableError, EngineLoadError: files that cannot be had, servers that do not start.
@@ -82,8 +87,8 @@ def served(serve: str | None, *, files: Path = FILES, out: Path = OUT) -> Iterat
     for name in MODELS:
         say(f"fetching {name}, if it is not there yet")
         models.append(Served(name, fetch_gguf(name, files), slots=SLOTS))
-    threads = max(1, min(4, os.cpu_count() or 1))
-    with running(program, models, logs=out, threads=threads) as addresses:
+    n_threads = threads or min(4, os.cpu_count() or 1)
+    with running(program, models, logs=out, threads=n_threads) as addresses:
         yield Place(_written(pool(out, addresses=addresses, slots=SLOTS), out), "server")
 
 
@@ -116,6 +121,7 @@ def run(place: Place, extra: Sequence[str], *, limit: int | None, out: Path = OU
         save_heatmap(profiled.cards, out / "cards.png")
         console.print(cards_table(profiled.cards))
         rows = asked(app, new, extra)
+        prose(app, console)
     document = {"serve": place.serve, **report_of(rows, new)}
     (out / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     console.print(rows_table(document))
@@ -131,6 +137,13 @@ def asked(app: App, queries: Sequence[Query], extra: Sequence[str]) -> dict[str,
     single = alone(app, queries)
     accuracies = {name: card.total.accuracy for name, card in app.experts.cards().items()}
     return {**single, **rows, **derived(single, max(single, key=lambda name: accuracies[name]))}
+
+
+def prose(app: App, console: Console) -> None:
+    """Open questions, to `auto`: one expert's words each, and nobody votes."""
+    for query in read_questions(HERE / "open-test.jsonl")[:N_PROSE]:
+        answer = app.asking.ask(query, timeout_s=PROSE_S)
+        console.print("", query.text, answer_lines(answer), f"answered by {answer.answered_by}")
 
 
 def rows_table(document: Mapping[str, Any]) -> Table:
@@ -180,12 +193,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", default=",".join(COMPOSITIONS), help="default: all of them")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--threads", type=int)
     given = parser.parse_args(argv)
     if not given.keep:
         for old in OUT.glob("muster.sqlite3*"):
             old.unlink()
     try:
-        with served(given.serve) as place:
+        with served(given.serve, threads=given.threads) as place:
             run(place, [name for name in given.rows.split(",") if name], limit=given.limit)
     except (UnusableError, EngineLoadError) as error:
         say(f"skipped: {error}")

@@ -165,9 +165,10 @@ def _await(url: str, process: "subprocess.Popen[bytes]") -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--serve", choices=("server", "transformers"))
+    parser.add_argument("--threads", type=int, help="of each server; 1 where the cores are shared")
     given = parser.parse_args(argv)
     try:
-        with served(given.serve) as place, muster(place.pool) as url:
+        with served(given.serve, threads=given.threads) as place, muster(place.pool) as url:
             client = openai.OpenAI(base_url=url, api_key="unused", timeout=WAIT_S, max_retries=0)
             told = {"one by one": ask_each(client), "batch": ask_batch(client)}
     except (UnusableError, EngineLoadError) as error:
