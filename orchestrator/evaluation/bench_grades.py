@@ -22,8 +22,8 @@ Answered = tuple[Query, Answer]
 
 
 class AnswerScores(NamedTuple):
-    """Scores of answers to open questions. `of`: the score of each, in order; None = it has none. `judge`: who
-    gives them; "" = not told."""
+    """Scores of answers to open questions. `of`: the score of each, in order; None = it has none.
+    `judge`: who gives them; "" = not told."""
 
     of: Callable[[Sequence[Answered]], Sequence[float | None]]
     judge: str = ""
