@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 Question = Annotated[str, typer.Argument(help="The question.")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="A choice; repeat it for each.")]
 AnswerTypeName = Annotated[
-    str | None, typer.Option("--answer-type", help="choice, number, latex, text, json or code.")
+    str | None,
+    typer.Option(
+        "--answer-type",
+        help="choice, number, latex, text, literal, json, code or open. Left out, it is inferred.",
+    ),
 ]
 CompositionName = Annotated[
     str, typer.Option("--composition", "-c", help="auto, another composition, or an expert's id.")
@@ -33,7 +37,7 @@ def ask(
 ) -> None:
     """Ask a question; the answer comes with its reasons."""
     from api.cli.tables import answer_lines, decision_table, fusion_table, votes_table
-    from api.views.chat import answer_error, muster_view
+    from api.views.chat import answer_error, grade_view, muster_view
     from orchestrator.domain.requests import AskOptions
 
     session = session_of(ctx)
@@ -47,15 +51,18 @@ def ask(
             app.upkeep.round()
     if answer.error_code is not None:
         raise answer_error(answer)
+    grade = grade_view(answer)
     payload = {
         "answer": answer.text,
         "value": answer.value,
         "confidence": answer.confidence,
+        "expected_grade": None if grade is None else grade.model_dump(mode="json"),
         "muster": muster_view(answer, job_id=job_id, composition=name).model_dump(mode="json"),
     }
     reasons = [decision_table(answer.decision)] if answer.decision else []
     steps = [fusion_table(answer.fusion)] if answer.fusion is not None and trace else []
-    session.emit(payload, answer_lines(answer), *reasons, votes_table(answer), *steps, f"Job {job_id}")
+    votes = [votes_table(answer)] if answer.votes else []
+    session.emit(payload, answer_lines(answer), *reasons, *votes, *steps, f"Job {job_id}")
 
 
 def route(
@@ -79,4 +86,6 @@ def route(
 def _query(question: str, options: list[str] | None, answer_type: str | None) -> "Query":
     from orchestrator.questions.fields import build_query
 
-    return build_query("question", {"question": question}, options=options or None, answer_type=answer_type)
+    return build_query(
+        "question", {"question": question}, options=options or None, answer_type=answer_type, infers=True
+    )

@@ -199,14 +199,29 @@ def votes_table(answer: "Answer") -> Table:
 
 
 def answer_lines(answer: "Answer") -> Text:
-    """The answer's text, then a line on how sure it is and what went wrong on the way."""
+    """The answer's text, then a line on how sure it is, or how good, and what went wrong on the way."""
     facts = []
     if answer.confidence is not None:
         facts.append(f"confidence {percent(answer.confidence)}")
+    if answer.answer_type is not None and answer.answer_type.is_graded:
+        facts += [_expected(answer), f"rule {answer.aggregator}", f"by {answer.answered_by or 'several'}"]
     facts.append(f"{answer.n_calls} calls")
     facts += ["degraded"] if answer.degraded else []
     facts += [_fusion_cost(answer.fusion)] if answer.fusion is not None else []
     return Text.assemble((answer.text, "bold"), "\n", (", ".join([*facts, *answer.notes]), "dim"))
+
+
+def _expected(answer: "Answer") -> str:
+    """`expected grade .62 (.55–.69, imported)`."""
+    grade = answer.expected_grade
+    if grade is None:
+        return "no grade known"
+    mean, low, high = (_fraction(value) for value in (grade.mean, grade.low, grade.high))
+    return f"expected grade {mean} ({low}–{high}, {grade.source})"
+
+
+def _fraction(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
 
 
 def _fusion_cost(trace: "FusionTrace") -> str:

@@ -106,6 +106,7 @@ def chat_query(body: ChatRequest, query_id: str) -> Query:
         chat_content(body.messages),
         options=body.muster.options,
         answer_type=body.muster.answer_type,
+        infers=True,
         prefix="muster.",
     )
 

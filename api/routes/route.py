@@ -16,7 +16,9 @@ router = APIRouter(route_class=StrictRoute, tags=["route"])
 @router.post("/v1/route")
 def route(body: RouteRequest, app: AppDep, caller: CallerDep) -> RouteView:
     """Say who would be asked a question, and why. Nobody is asked."""
-    query = build_query("route", _content(body), options=body.options, answer_type=body.answer_type)
+    query = build_query(
+        "route", _content(body), options=body.options, answer_type=body.answer_type, infers=True
+    )
     [decision] = app.asking.route([query], model=body.model, caller=caller)
     return route_view(decision, model=body.model)
 

@@ -44,9 +44,22 @@ class FusionView(Wire):
     seconds: float
 
 
+class ExpectedGradeView(Wire):
+    """Grade in [0, 1] that the profile leads one to expect, with its 90 % interval; `n` graded answers are
+    behind it, and `source` says who graded them."""
+
+    mean: float
+    low: float
+    high: float
+    n: float
+    source: str
+
+
 class MusterView(Wire):
-    """Muster's part of a chat completion, in one object. `ignored`: fields of the request that had no effect;
-    `runs`: of a request for several choices, this part of each."""
+    """Muster's part of a chat completion, in one object. `answer_type`: as which responses were read,
+    `type_inferred` where the request named none; of an open question, `expected_grade` takes the place of
+    `confidence`. `ignored`: fields of the request that had no effect; `runs`: of a request for several
+    choices, this part of each."""
 
     job_id: str
     composition: str
@@ -55,6 +68,9 @@ class MusterView(Wire):
     votes: list[VoteView]
     value: str | None
     confidence: float | None
+    expected_grade: ExpectedGradeView | None = None
+    answer_type: str | None = None
+    type_inferred: bool = False
     degraded: bool
     notes: list[str]
     aggregator: str

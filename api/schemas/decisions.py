@@ -34,7 +34,7 @@ class RecruitView(Wire):
 
 
 class DecisionView(Wire):
-    """`reserves` were not asked, or not yet."""
+    """`reserves` were not asked, or not yet. `answer_type`: as inferred; null = the request named it."""
 
     router: str
     recruits: list[RecruitView]
@@ -43,5 +43,6 @@ class DecisionView(Wire):
     runner_up: RecruitView | None
     would_change: str | None
     notes: list[str]
+    answer_type: str | None = None
     card_version: str
     seed: int

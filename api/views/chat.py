@@ -9,6 +9,7 @@ from api.schemas.chat_response import (
     CalledTool,
     ChatCompletion,
     Choice,
+    ExpectedGradeView,
     Finish,
     FusionStepView,
     FusionView,
@@ -49,6 +50,9 @@ def muster_view(
         votes=[_vote_view(vote) for vote in answer.votes],
         value=answer.value,
         confidence=answer.confidence,
+        expected_grade=grade_view(answer),
+        answer_type=None if answer.answer_type is None else answer.answer_type.value,
+        type_inferred=answer.decision is not None and answer.decision.answer_type is not None,
         degraded=answer.degraded,
         notes=list(answer.notes),
         aggregator=answer.aggregator,
@@ -58,6 +62,11 @@ def muster_view(
         ignored=list(ignored),
         fusion=None if answer.fusion is None else _fusion_view(answer.fusion),
     )
+
+
+def grade_view(answer: Answer) -> ExpectedGradeView | None:
+    grade = answer.expected_grade
+    return None if grade is None else ExpectedGradeView(**grade.model_dump())
 
 
 def _fusion_view(trace: FusionTrace) -> FusionView:

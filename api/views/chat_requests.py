@@ -11,6 +11,7 @@ from api.views.chat_history import chat_content
 from api.views.chat_terms import options_of
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import InputError
+from orchestrator.questions.fields import INFERRED
 
 
 class Line(NamedTuple):
@@ -63,7 +64,7 @@ def line_of(request: ChatRequest) -> Line:
         raise InputError("body.muster.max_wait_s: a batch waits for no place; leave it out")
     extras = {"options": request.muster.options, "answer_type": request.muster.answer_type}
     given = {name: value for name, value in extras.items() if value is not None}
-    return Line(options, {**chat_content(request.messages), **given})
+    return Line(options, {**chat_content(request.messages), **(given or INFERRED)})
 
 
 def _validated(body: dict[str, object]) -> ChatRequest:

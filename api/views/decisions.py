@@ -13,6 +13,7 @@ def decision_view(decision: Decision) -> DecisionView:
         runner_up=_recruit_view(decision.runner_up) if decision.runner_up else None,
         would_change=decision.would_change,
         notes=list(decision.notes),
+        answer_type=None if decision.answer_type is None else decision.answer_type.value,
         card_version=decision.card_version,
         seed=decision.seed,
     )

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from api.schemas.jobs import JobCounts, JobView, PlanView, StayView
-from api.views.chat import muster_view
+from api.views.chat import grade_view, muster_view
 from api.views.experts import engine_views
 from orchestrator.batching import JobPlan
 from orchestrator.domain.answers import Answer
@@ -81,11 +81,13 @@ def plan_view(plan: JobPlan, waits_for: Iterable[EngineState] = ()) -> PlanView:
 def own_line(item: AnsweredQuery, *, job_id: str, composition: str) -> dict[str, JsonValue]:
     """One answer as a line of an answer file."""
     answer = item.answer
+    grade = grade_view(answer)
     return {
         "id": item.query.id,
         "answer": answer.text,
         "value": answer.value,
         "confidence": answer.confidence,
+        "expected_grade": None if grade is None else grade.model_dump(mode="json"),
         "error": answer_failure(answer),
         "muster": _muster(answer, job_id=job_id, composition=composition),
     }

@@ -151,6 +151,7 @@ class App:
             pool=self.pool,
             settings=settings.muster.feedback,
             now_s=time.time,
+            save_scores=cards.save_scores,
         )
         self.experts = Experts(
             pool=self.pool,

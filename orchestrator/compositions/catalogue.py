@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from orchestrator.compositions.dry_run import DryRun
 from orchestrator.compositions.ensemble import Ensemble
+from orchestrator.compositions.floors import floor_of, not_measured
 from orchestrator.compositions.graded import open_knowledge, open_settings
 from orchestrator.compositions.grading import GRADING, REGRADING, GradingRound
+from orchestrator.compositions.inferring import OPEN, TEXT, Inferring, TypeReader
 from orchestrator.compositions.knowledge import NOTHING, Knowledge
 from orchestrator.compositions.mixing import MixedMembers, Mixing, mixed_names, no_members
 from orchestrator.compositions.reading import SkillReader
@@ -21,7 +23,7 @@ from orchestrator.compositions.shots import Shots
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
 from orchestrator.compositions.typed import OpenAnswers, Routing, Typed, Unmeasured
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow, quotes_one
-from orchestrator.compositions.waves import make_waves
+from orchestrator.compositions.waves import pace_of
 from orchestrator.domain.assignments import CallRole, Job
 from orchestrator.domain.cards import CompetenceCard, Profile, deck_hash, measured_version
 from orchestrator.domain.devices import Conditions
@@ -61,6 +63,7 @@ class Parts(NamedTuple):
         temperature: of the recruits' sampling, unless a job sets its own; None = each expert's.
         quoting: gives one expert's words, where a question may be asked of one only.
         note: what every answer says, of parts that stand in for others; None = nothing.
+        floor: confidence of votes below which the best recruit answers.
     """
 
     reader: SkillReader | None
@@ -73,6 +76,7 @@ class Parts(NamedTuple):
     quoting: Aggregator | None = None
     shots: Shots | None = None
     note: str | None = None
+    floor: float = 0.0
 
 
 class Asked(NamedTuple):
@@ -146,6 +150,7 @@ class Catalogue:
             self._knowledge: Knowledge | None = None
             self._of_open: Knowledge | None = None
             self._reader: SkillReader | None = None
+            self._types = TypeReader(lambda: self.knowledge.profile, self._embedder)
             self._kept: OrderedDict[Asked, Parts] = OrderedDict()
             self._shaped: OrderedDict[Asked, Parts] = OrderedDict()
             self._rounds: AnnotationRound | None = None
@@ -222,13 +227,28 @@ class Catalogue:
         if name.startswith(ROUTE_PREFIX):
             return DryRun(name, self._make(job.replaced(composition=name.removeprefix(ROUTE_PREFIX))))
         shape = Shape(name, job.router, job.k)
-        return Typed(self._exact_answers(job, shape), partial(self._open_answers, job, shape), terms=job)
+        typed = Typed(self._exact_answers(job, shape), partial(self._open_answers, job, shape), terms=job)
+        infers = self._settings.muster.infer_types
+        return Inferring(
+            typed,
+            job=job,
+            types=self._types if infers and self._votes(name) else None,
+            grader=self._grader,
+            otherwise=OPEN if infers else TEXT,
+        )
+
+    def _votes(self, name: str) -> bool:
+        """True if more than one expert's words may count: only then does the type of a question matter that
+        says none, and is a text embedded for it. Who routes by grades answers open questions."""
+        spec = self._specs.get(name)
+        return spec is not None and spec.router != "graded" and not self._aggregator_row(spec).quotes_one
 
     def _exact_answers(self, job: Job, shape: Shape) -> Routing:
         """The composition of questions with exact answers. Where it needs a profile of such, and the pool was
         only graded, open questions can still be answered."""
         try:
-            return self._ensemble(job, self._parts(Asked(shape)))
+            parts = self._parts(Asked(shape))
+            return self._ensemble(job, parts, note=parts.note)
         except NotProfiledError as error:
             if self.knowledge.profile is None or self.knowledge.profile.open is None:
                 raise
@@ -242,7 +262,7 @@ class Catalogue:
             cards = self._load_cards() if is_one else self._graded.cards
             return OpenAnswers(self._ensemble(job, parts), cards, parts.note)
 
-    def _ensemble(self, job: Job, parts: Parts) -> Ensemble:
+    def _ensemble(self, job: Job, parts: Parts, *, note: str | None = None) -> Ensemble:
         if job.temperature is None and parts.temperature is not None:
             job = job.model_copy(update={"temperature": parts.temperature})
         return Ensemble(
@@ -259,6 +279,8 @@ class Catalogue:
             watch=self._watch,
             kept=partial(self._last_experts, job.owner),
             shots=parts.shots,
+            floor=parts.floor,
+            note=note,
         )
 
     def _last_experts(self, owner: str, session: str) -> tuple[str, ...]:
@@ -296,7 +318,10 @@ class Catalogue:
         if asked.is_open:
             return self._fit_open(name, reshaped(spec, asked.shape))
         if spec is STOCK_COMPOSITIONS[AUTO] and self.knowledge.exact is None:
-            spec = STOCK_COMPOSITIONS[UNPROFILED]  # a pool that was never measured still answers
+            # A pool that was never measured still answers, and says so.
+            shaped = reshaped(STOCK_COMPOSITIONS[UNPROFILED], asked.shape)
+            note = not_measured(self.knowledge.cards.values())
+            return self._chosen(name, shaped, self.knowledge)._replace(note=note)
         known = self.knowledge
         return self._chosen(name, reshaped(spec, asked.shape), known._replace(profile=known.exact))
 
@@ -356,9 +381,10 @@ class Catalogue:
             router=router,
             aggregator=aggregator,
             quotes=quotes_one(row, aggregator) and spec.waves is None and spec.abstain_below is None,
-            waves=_pace(aggregator, spec),
+            waves=pace_of(aggregator, spec.waves),
             temperature=spec.temperature,
             abstain_below=spec.abstain_below,
+            floor=floor_of(profile) if spec.answer_floor is None else spec.answer_floor,
             quoting=self._quoting(voting),
             shots=self._shots(spec, profile),
         )
@@ -418,10 +444,3 @@ def reshaped(spec: CompositionSettings, shape: Shape) -> CompositionSettings:
         assert isinstance(options, dict)
         changes["router_options"] = {**options, "k": shape.k}
     return spec.model_copy(update=changes)
-
-
-def _pace(aggregator: Aggregator, spec: CompositionSettings) -> Pace | None:
-    """What decides who is asked when: the waves of the settings, or the aggregator itself."""
-    if spec.waves is not None:
-        return make_waves(aggregator, spec.waves)
-    return aggregator if isinstance(aggregator, Pace) else None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.compositions.alone import alone, asks_one, called, gone_on, with_details
 from orchestrator.compositions.calls import error_answer, expert_call, length_notes
+from orchestrator.compositions.floors import floored, is_below
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.shots import Shots, shown
 from orchestrator.compositions.stand_ins import with_stand_ins
@@ -45,6 +46,8 @@ class Ensemble:
         watch: times the stages.
         kept: experts of the last turn of a session.
         shots: chooses the solved questions that experts are shown; None = they are shown none.
+        floor: confidence of votes below which the best recruit answers, and says why; 0 = never.
+        note: of every answer; None = nothing needs to be said.
     """
 
     def __init__(
@@ -63,7 +66,11 @@ class Ensemble:
         watch: StageWatch = unwatched,
         kept: Callable[[str], tuple[str, ...]] = lambda _session: (),
         shots: Shots | None = None,
+        floor: float = 0.0,
+        note: str | None = None,
     ) -> None:
+        self._floor = floor
+        self._note = () if note is None else (note,)
         self._watch = watch
         self.name = name
         self._pool = pool
@@ -235,11 +242,20 @@ class Ensemble:
         answer = step.answer.model_copy(
             update={
                 "decision": state.decision,
-                "notes": (*step.answer.notes, *notes),
+                "notes": (*step.answer.notes, *notes, *self._note),
                 "fusion": fusion_of(step.answer, responses),
             }
         )
+        if schema is None and is_below(answer, self._floor):
+            answer = self._best_alone(answer, state, responses)
         return Done(answer=withheld(with_details(answer, responses), below=self._abstain_below))
+
+    def _best_alone(self, answer: Answer, state: QueryState, responses: Sequence[Response]) -> Answer:
+        """The answer in the words of the best recruit that can be read."""
+        best = self._quoting.step(state, responses)
+        if isinstance(best, Ask) or best.answer.error_code is not None:
+            return answer
+        return floored(answer, best.answer, floor=self._floor)
 
     def _replaced(self, state: QueryState, responses: Sequence[Response]) -> Decision | None:
         """The decision with stand-ins for experts that could not be asked; None = there are none."""

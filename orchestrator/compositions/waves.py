@@ -12,7 +12,7 @@ from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, QueryState, Response
 from orchestrator.errors import ConfigError
 from orchestrator.options import Options, parse_options
-from orchestrator.ports.composing import Aggregator, Outlook, SequentialAggregator
+from orchestrator.ports.composing import Aggregator, Outlook, Pace, SequentialAggregator
 
 SURELY = 0.75
 """Part of the look-ahead by which votes must fall short for more to be asked at once: what a vote turns out
@@ -147,3 +147,14 @@ def make_waves(aggregator: Aggregator, options: Mapping[str, JsonValue]) -> Wave
             remedy="Use the aggregator 'learned' or 'weighted', or leave `waves` out.",
         )
     return Waves(aggregator, parsed)
+
+
+def pace_of(aggregator: Aggregator, waves: Mapping[str, JsonValue] | None) -> Pace | None:
+    """The waves of a composition's settings, or the aggregator itself; None = all recruits at once.
+
+    Raises:
+        ConfigError: as `make_waves`.
+    """
+    if waves is not None:
+        return make_waves(aggregator, waves)
+    return aggregator if isinstance(aggregator, Pace) else None

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.domain.posteriors import Interval
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.tools import ToolCall
 from orchestrator.domain.values import Value
@@ -57,7 +58,7 @@ class Decision(Value):
     `recruits` may name an expert more than once (sampling with replacement). `reserves` are asked next, in
     order, where the composition asks in waves; one that is asked becomes a recruit. `runner_up` is the
     best expert that was left out; `would_change` says what would have let it in. `card_version` and
-    `seed` make the decision repeatable.
+    `seed` make the decision repeatable. `answer_type`: as it was inferred; None = the query says its own.
     """
 
     router: str
@@ -69,6 +70,7 @@ class Decision(Value):
     card_version: str = ""
     seed: int = 0
     notes: tuple[str, ...] = ()
+    answer_type: AnswerType | None = None
 
     @property
     def expert_ids(self) -> tuple[str, ...]:
@@ -76,6 +78,13 @@ class Decision(Value):
 
     def recruit(self, expert_id: str) -> Recruit | None:
         return next((r for r in self.recruits if r.expert_id == expert_id), None)
+
+
+def as_typed(query: Query, decision: Decision | None) -> Query:
+    """The query as it was answered: with the type that its decision inferred, where it said none."""
+    if not query.infers or decision is None or decision.answer_type is None:
+        return query
+    return query.typed(decision.answer_type)
 
 
 class FinishReason(StrEnum):
@@ -136,6 +145,7 @@ class Answer(Value):
         degraded: fewer experts answered than were recruited, or a fallback was used; `notes` say what.
         usage_by_role: tokens and cost per role of the calls (`CallRole`).
         answered_by: the expert whose words `text` is; None for a composed answer.
+        answer_type: as which the responses were read; None = nobody answered, or it was not kept.
         finish_reason: of the response that `text` comes from; LENGTH = it was cut off.
         fusion: how `answered_by` came to its words, where that is a fusion.
         tool_calls: that the answer asks for; `reasoning`: what was thought before it, where that was told
@@ -147,6 +157,7 @@ class Answer(Value):
     value: str | None = None
     confidence: float | None = Field(default=None, ge=0, le=1)
     expected_grade: ExpectedGrade | None = None
+    answer_type: AnswerType | None = None
     aggregator: str = ""
     answered_by: str | None = None
     degraded: bool = False

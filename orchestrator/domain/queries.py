@@ -92,7 +92,8 @@ class Query(Value):
     data set: for reports, never for routing. `candidates` are answers to choose from: questions of the
     aggregator exam (methods 1.4) have them. `terms`: how it is to be answered, where it is not as its job
     says; `endpoint`: path of OpenAI's API in whose form the answer is told, "" = our own form. Both are no
-    part of what is asked.
+    part of what is asked. `infers`: nobody said a type; it is `open` until one is inferred where the question
+    is routed, and the decision keeps that.
     """
 
     id: str = Field(min_length=1, max_length=512)
@@ -100,6 +101,7 @@ class Query(Value):
     options: tuple[str, ...] = ()
     answer: str | int | None = None
     answer_type: AnswerType = AnswerType.TEXT
+    infers: bool = False
     comparison: Comparison = PLAIN_COMPARISON
     rubric: tuple[str, ...] = Field(default=(), max_length=MAX_CHECKS)
     domain: str | None = None
@@ -150,6 +152,10 @@ class Query(Value):
             raise ValueError("a check of the rubric is empty")
         return self
 
+    def typed(self, answer_type: AnswerType) -> Self:
+        """The query with the type that was inferred for it."""
+        return self.replaced(answer_type=answer_type)
+
     @property
     def is_begun(self) -> bool:
         """True if the conversation ends in the beginning of the answer."""
@@ -173,6 +179,7 @@ class Query(Value):
                 self.candidates,
                 *([[m.model_dump(exclude_defaults=True) for m in self.after]] if self.after else []),
                 *([self._compared()] if self.comparison != PLAIN_COMPARISON else []),
+                *([{"infers": True}] if self.infers else []),
             ]
         )
 

@@ -8,10 +8,11 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotProfiledError
 from orchestrator.evaluation.bench import Bench, BenchReport, OnBench
-from orchestrator.evaluation.bench_grades import NO_SCORES, AnswerScores
+from orchestrator.evaluation.bench_grades import NO_SCORES
 from orchestrator.evaluation.compositions import CompositionsReport, Kind, compare_compositions
 from orchestrator.evaluation.replay.writing import Written, write_replay_set
 from orchestrator.evaluation.swiss import Standing, swiss_standings
+from orchestrator.ports.profiling import GivenScores
 from orchestrator.ports.skills import Grader
 
 
@@ -47,7 +48,7 @@ class PoolEvaluation:
         compositions: Sequence[str],
         *,
         run_all: bool = False,
-        scores: AnswerScores = NO_SCORES,
+        scores: GivenScores = NO_SCORES,
         on_progress: OnBench | None = None,
     ) -> BenchReport:
         """As `Bench.run`.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from orchestrator.domain.answers import Answer
+from orchestrator.domain.answers import Answer, as_typed
 from orchestrator.domain.assignments import CallRole, Response
 from orchestrator.domain.names import SHADOW_PREFIX
 from orchestrator.domain.queries import Query
@@ -77,7 +77,8 @@ class ShadowComparison:
             except (NotFoundError, InputError):
                 continue  # one of them was deleted meanwhile
             if live.answer is not None and shadow.answer is not None:
-                yield Pair(live.query, live.answer, shadow.answer, _seconds(live), _seconds(shadow))
+                query = as_typed(live.query, live.answer.decision)
+                yield Pair(query, live.answer, shadow.answer, _seconds(live), _seconds(shadow))
 
     def _agree(self, pair: Pair) -> bool | None:
         """Whether both say the same; None = neither can be read."""

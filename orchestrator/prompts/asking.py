@@ -23,9 +23,26 @@ ANSWER_FORMS: Mapping[AnswerType, str] = {
     AnswerType.OPEN: "",
 }
 
+INFERRED_FORMS: Mapping[AnswerType, str] = {
+    **dict.fromkeys(AnswerType, ""),
+    AnswerType.NUMBER: "If the answer is a number, finish with one line: The answer is N.",
+    AnswerType.LATEX: "If the answer is a mathematical result, finish with it in \\boxed{}.",
+    AnswerType.JSON: "If the answer is a JSON value, give it in a ```json block.",
+    AnswerType.CODE: "If the answer is a program, give it in a ```python block.",
+    AnswerType.LITERAL: (
+        "If the answer is a value of Python, finish with one line: The answer is `X`, where X is a literal."
+    ),
+}
+"""Of questions whose type nobody said: whoever asked a chat for prose is not told to end in a number."""
+
+
+def answer_form(query: Query) -> str:
+    """Words that ask for the form of a query's answer; "" = it has none."""
+    return (INFERRED_FORMS if query.infers else ANSWER_FORMS)[query.answer_type]
+
 
 def _instruct(query: Query) -> str:
-    return "\n\n".join(part for part in (defuse(query.text), ANSWER_FORMS[query.answer_type]) if part)
+    return "\n\n".join(part for part in (defuse(query.text), answer_form(query)) if part)
 
 
 def _plain(query: Query) -> str:

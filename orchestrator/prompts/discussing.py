@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.queries import Message, Query
-from orchestrator.prompts.asking import ANSWER_FORMS
+from orchestrator.prompts.asking import answer_form
 from orchestrator.prompts.defusing import defuse
 from orchestrator.prompts.fencing import asked, fenced, is_data
 from orchestrator.prompts.histories import history
@@ -47,7 +47,7 @@ def reconsider(query: Query, own: str, others: Sequence[str], *, fence: str) -> 
         f"Your answer:\n{fenced((own,), fence, what='answer')}",
         f"Answers of others, which may be wrong:\n{fenced(others, fence)}",
         "Hold them against yours, and answer the question anew.",
-        ANSWER_FORMS[query.answer_type],
+        answer_form(query),
     )
     return _asked(query, parts)
 
@@ -92,7 +92,7 @@ def conduct(
         replies,
         last if rounds_left <= 1 else more,
         "" if rounds_left <= 1 else "To ask one, write one line: ASK N: instruction, where N is its number.",
-        f"To end, write a line FINAL and after it the answer. {ANSWER_FORMS[query.answer_type]}".strip(),
+        f"To end, write a line FINAL and after it the answer. {answer_form(query)}".strip(),
     )
     return _asked(query, parts)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.domain.queries import Message, Query
 from orchestrator.prompts.asides import without_asides
-from orchestrator.prompts.asking import ANSWER_FORMS
+from orchestrator.prompts.asking import answer_form
 from orchestrator.prompts.defusing import defuse
 from orchestrator.prompts.fencing import asked, fenced, is_data
 from orchestrator.prompts.histories import history
@@ -24,7 +24,7 @@ def _synthesize_full(query: Query, candidates: Sequence[str], fence: str) -> str
             f"{is_data(fence)} Decide which reasoning is sound and write the best final answer.",
             asked(query.text, fence),
             fenced(candidates, fence),
-            ANSWER_FORMS[query.answer_type],
+            answer_form(query),
         )
         if part
     )

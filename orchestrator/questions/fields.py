@@ -8,7 +8,10 @@ from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import InputError
 from orchestrator.questions.references import plain_fields
 
-_NOT_FROM_OUTSIDE = frozenset({"after", "context", "candidates", "terms", "endpoint"})
+_NOT_FROM_OUTSIDE = frozenset({"after", "context", "candidates", "terms", "endpoint", "infers"})
+
+INFERRED: Mapping[str, object] = {"answer_type": AnswerType.OPEN, "infers": True}
+"""Fields of a question that says no type, where this is inferred."""
 
 
 def parse_query(data: Mapping[str, object]) -> Query:
@@ -35,6 +38,7 @@ def build_query(
     *,
     options: list[str] | None,
     answer_type: str | None,
+    infers: bool = False,
     prefix: str = "",
 ) -> Query:
     """A query from wire fields; options without an answer type make it a choice.
@@ -42,6 +46,7 @@ def build_query(
     Args:
         content: `question`, and `context` and `after` of a conversation.
         answer_type: a value of `AnswerType`; checked here.
+        infers: the type of a question that says none, and has no options, is inferred; else it is `text`.
         prefix: of the fields named in errors, e.g. `muster.`.
 
     Raises:
@@ -49,6 +54,8 @@ def build_query(
     """
     default = AnswerType.TEXT if options is None else AnswerType.CHOICE
     fields = {**content, "id": query_id, "options": options or (), "answer_type": answer_type or default}
+    if infers and options is None and answer_type is None:
+        fields |= INFERRED
     try:
         return parse_query(fields)
     except InputError as error:

@@ -316,7 +316,12 @@ def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) 
     if "custom_id" in data or "body" in data:
         data = _from_openai(data, read)
     else:
-        for field in ("terms", "after", "endpoint"):  # not from outside: they name what is on the books only
+        for field in (
+            "terms",
+            "after",
+            "endpoint",
+            "infers",
+        ):  # not from outside: they name what is on the books only
             if field in data:
                 raise InputError(f"{field}: unknown field", param=field)
         data = read(OWN_FORM, data)

@@ -2,9 +2,9 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from orchestrator.domain.answers import NOT_SURE, Answer, Vote
+from orchestrator.domain.answers import NOT_SURE, Answer, Vote, as_typed
 from orchestrator.domain.assignments import CallRole
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.experts import Pool
@@ -20,8 +20,9 @@ from orchestrator.domain.feedback import (
     judge_experts,
     with_feedback,
 )
+from orchestrator.domain.grades import GradeSource
 from orchestrator.errors import AlreadyJudgedError, InputError
-from orchestrator.ports.cards import FeedbackStore
+from orchestrator.ports.cards import FeedbackStore, ScoreRow
 from orchestrator.ports.clock import EpochClock
 from orchestrator.ports.jobs import QueryRecord, ResultReader
 from orchestrator.ports.skills import Grader
@@ -34,7 +35,12 @@ _FORGOTTEN_HALF_LIVES = 10
 
 
 class FeedbackDesk:
-    """Takes judgements in, and adds what they say to cards."""
+    """Takes judgements in, and adds what they say to cards. A judgement of an answer to an open question is
+    no count of right and wrong answers: it is kept as a score (source `feedback`) of whose words it is.
+
+    Args:
+        save_scores: keeps scores.
+    """
 
     def __init__(
         self,
@@ -45,7 +51,9 @@ class FeedbackDesk:
         pool: Pool,
         settings: FeedbackSettings,
         now_s: EpochClock,
+        save_scores: Callable[[Sequence[ScoreRow]], None] = lambda _rows: None,
     ) -> None:
+        self._save_scores = save_scores
         self._jobs = jobs
         self._store = store
         self._grader = grader
@@ -70,13 +78,15 @@ class FeedbackDesk:
         """
         record = self._jobs.query_record(job_id, query_id)
         answer = _judgeable(record)
+        record = record._replace(query=as_typed(record.query, answer.decision))
+        is_open = record.query.answer_type.is_graded
         given = Feedback(
             job_id=job_id,
             query_id=record.query.id,
             key=key,
             score=score,
             day=self._today,
-            experts=judge_experts(self._opinions(record, answer), score),
+            experts={} if is_open else judge_experts(self._opinions(record, answer), score),
         )
         kept = self._store.save_feedback(given, self._counts(given, answer))
         if kept.score != score:
@@ -85,6 +95,8 @@ class FeedbackDesk:
                 param="key",
                 remedy="Give another key (Idempotency-Key) to judge it once more.",
             )
+        if is_open:
+            self._save_scores(self._scores(record, answer, kept))
         log.info("feedback %g on job %s query %s", score, job_id, record.query.id)
         return kept
 
@@ -152,6 +164,14 @@ class FeedbackDesk:
         if vote.value is None:
             return False
         return vote.value == answer.value or self._grader.equivalent(record.query, vote.value, answer.value)
+
+    def _scores(self, record: QueryRecord, answer: Answer, feedback: Feedback) -> list[ScoreRow]:
+        """The judgement as a score; none where several wrote the answer, or who did has left."""
+        expert = None if answer.answered_by is None else self._pool.by_id.get(answer.answered_by)
+        if expert is None:
+            return []
+        by = (GradeSource.FEEDBACK, feedback.key, expert.fingerprint, record.query.content_hash)
+        return [ScoreRow(*by, score=feedback.score)]
 
     def _counts(self, feedback: Feedback, answer: Answer) -> list[FeedbackCount]:
         """Each skill of the query gets one observation, whatever its weight, as in profiling."""

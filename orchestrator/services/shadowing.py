@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 
+from orchestrator.domain.answers import as_typed
 from orchestrator.domain.assignments import BATCH
 from orchestrator.domain.names import SHADOW_PREFIX
 from orchestrator.domain.queries import Query
@@ -97,7 +98,7 @@ class Shadowing:
         if terms.composition == composition or record.answer is None or record.answer.error_code is not None:
             return False
         made = self._submitter.job(_asked(self._settings, job_id, terms), kind=KIND, priority=BATCH)
-        self._submitter.put(made, [_plain(record.query)])
+        self._submitter.put(made, [_plain(as_typed(record.query, record.answer.decision))])
         return True
 
     def _run(self) -> None:

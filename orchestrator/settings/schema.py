@@ -97,6 +97,7 @@ class CompositionSettings(Section):
     `temperature`: of the recruits' sampling, unless a job sets its own; None = each expert's.
     `experts`: ids of those that may be recruited; None = every one of the pool that answers.
     `abstain_below`: an answer with less confidence is withheld; one that states none never is. None = never.
+    `answer_floor`: votes with less confidence are set aside: the best expert that was asked answers.
     """
 
     router: str
@@ -122,6 +123,10 @@ class CompositionSettings(Section):
     """An answer with less confidence is withheld; one that states none never is. None = never."""
     shots: ShotSettings | None = None
     """Solved questions that each expert is shown before the one that it is asked. None = none."""
+    answer_floor: float | None = Field(default=None, ge=0, le=1)
+    """Votes with less confidence are set aside: the best expert that was asked answers, and a note says that
+    nobody is known to be good at this. None = a tenth of the accuracy of the profile's best expert; 0 = not
+    at all."""
 
 
 class FeedbackSettings(Section):
@@ -336,6 +341,9 @@ class MusterSettings(BaseSettings):
     """Skills of questions: how they are named."""
     grading: GradingSettings = GradingSettings()
     """Grading of answers."""
+    infer_types: bool = True
+    """Type of a chat's question that says none: inferred from the profile questions nearest to it, else
+    `open` (docs/chat.md). False = it is `text`, and votes compare whole texts."""
     compositions: dict[str, CompositionSettings] = Field(default_factory=dict)
     """Named ways to answer, beside the stock ones."""
     feedback: FeedbackSettings = FeedbackSettings()

@@ -219,7 +219,7 @@ def test_batch_keeps_input_order_and_a_second_run_generates_nothing(
     lines = rows(out)
     n_generated = len(events(tmp_path, "generation"))
     assert [line["id"] for line in lines] == [f"q{n}" for n in range(40, 60)]
-    assert set(lines[0]) == {"id", "answer", "value", "confidence", "error", "muster"}
+    assert set(lines[0]) == {*("id", "answer", "value", "confidence", "expected_grade", "error", "muster")}
     assert lines[0]["muster"]["usage"]["completion_tokens"] > 0
 
     again = run_json(profiled, capsys, "batch", str(file), "--resume", "-o", str(tmp_path / "b.jsonl"))
@@ -473,7 +473,8 @@ def test_a_composition_recruits_only_whom_it_may(profiled: Path, capsys: Capture
         "local": {"router": "all", "aggregator": "majority", "experts": ["gamma", "alpha"]}
     }
     profiled.write_text(yaml.safe_dump(config))
-    decision = run_json(profiled, capsys, "route", "-c", "local", "What is 1 plus 1?")
+    asked = ("--answer-type", "text", "What is 1 plus 1?")
+    decision = run_json(profiled, capsys, "route", "-c", "local", *asked)
     assert [recruit["expert"] for recruit in decision["recruits"]] == ["alpha", "gamma"]
 
 

@@ -104,7 +104,8 @@ def test_free_text_of_one_expert_ends_where_max_tokens_says(client: TestClient) 
     [choice] = body["choices"]
     assert choice["finish_reason"] == "length"
     assert choice["message"]["content"].startswith("The answer")
-    assert (body["muster"]["votes"][0]["value"], body["muster"]["value"]) == (None, None)
+    assert (body["muster"]["answer_type"], body["muster"]["votes"]) == ("open", [])
+    assert body["muster"]["confidence"] is None
 
 
 def test_a_truncated_response_is_no_vote(client: TestClient) -> None:

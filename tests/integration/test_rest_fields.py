@@ -283,7 +283,7 @@ def test_an_answer_that_is_begun_is_gone_on_with_by_one_expert(client: TestClien
 
 
 def test_who_may_be_asked_and_how_many_are_the_requests(client: TestClient) -> None:
-    muster = {"experts": ["brief", "brief", "plain"], "router": "random", "k": 1}
+    muster = {"experts": ["brief", "brief", "plain"], "router": "random", "k": 1, "answer_type": "text"}
     body = post(client, chat("Say.", "muster/majority_all", muster=muster))
     assert len(body["muster"]["recruits"]) == 1
     assert set(body["muster"]["recruits"]) <= {"plain", "brief"}
@@ -357,11 +357,11 @@ def test_without_tools_the_mixture_goes_on_and_reads_calls_as_text(client: TestC
     body = post(client, {"model": "plain", "messages": result_of(called, "Rain.")})
     assert text_of(body) == "[result of weather] Rain."
     everyone = {"model": "muster/majority_all", "messages": result_of(called, "Rain.")}
-    assert post(client, everyone)["muster"]["n_calls"] == 4
+    assert post(client, {**everyone, "muster": {"answer_type": "text"}})["muster"]["n_calls"] == 4
 
 
 def test_nobody_may_be_made_to_call(client: TestClient) -> None:
-    body = post(client, asks_weather(tool_choice="none"))
+    body = post(client, asks_weather(tool_choice="none", muster={"answer_type": "text"}))
     assert body["muster"]["n_calls"] == 4
     assert body["choices"][0]["message"]["tool_calls"] is None
 

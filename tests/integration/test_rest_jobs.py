@@ -84,9 +84,9 @@ def openai_line(custom_id: str, n: int, **body: object) -> str:
 
 
 MIXED = [
-    openai_line("one", 20, model="alpha", max_tokens=50),
+    openai_line("one", 20, model="alpha", max_tokens=50, muster={"answer_type": "text"}),
     json.dumps({"id": "own", "question": question(21), "model": "org/beta"}),
-    openai_line("all", 22, model="muster/majority_all", seed=3),
+    openai_line("all", 22, model="muster/majority_all", seed=3, muster={"answer_type": "text"}),
     json.dumps({"id": "default", "question": question(23)}),
 ]
 

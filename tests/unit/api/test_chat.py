@@ -4,12 +4,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from orchestrator.domain.answers import Answer, FinishReason
+from orchestrator.domain.answers import Answer, ExpectedGrade, FinishReason
 from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.fusions import FusionStep, FusionTrace
 from orchestrator.domain.queries import AnswerType
 from orchestrator.settings.schema import ServerSettings
-from tests.fakes.app import ANSWER, FakeApp
+from tests.fakes.app import ANSWER, DECISION, FakeApp
 
 URL = "/v1/chat/completions"
 
@@ -63,6 +63,48 @@ def test_extras_stand_in_one_object() -> None:
     }
     assert (muster["value"], muster["confidence"], muster["degraded"]) == ("B", 0.8, False)
     assert muster["usage_by_role"]["aggregate"]["prompt_tokens"] == 5
+
+
+def test_the_type_is_told_and_whether_it_was_inferred() -> None:
+    inferred = ANSWER.model_copy(
+        update={
+            "answer_type": AnswerType.NUMBER,
+            "decision": DECISION.replaced(answer_type=AnswerType.NUMBER, notes=("why",)),
+        }
+    )
+    muster = client(FakeApp(answer=inferred)).post(URL, json=chat()).json()["muster"]
+    assert (muster["answer_type"], muster["type_inferred"]) == ("number", True)
+    assert (muster["reasons"]["answer_type"], muster["reasons"]["notes"]) == ("number", ["why"])
+    said = ANSWER.model_copy(update={"answer_type": AnswerType.TEXT})
+    muster = client(FakeApp(answer=said)).post(URL, json=chat()).json()["muster"]
+    assert (muster["answer_type"], muster["type_inferred"]) == ("text", False)
+
+
+def test_an_open_answer_has_a_grade_to_expect_in_place_of_confidence() -> None:
+    grade = ExpectedGrade(mean=0.6, low=0.5, high=0.7, n=40, source="rubric")
+    graded = ANSWER.model_copy(update={"confidence": None, "expected_grade": grade})
+    muster = client(FakeApp(answer=graded)).post(URL, json=chat()).json()["muster"]
+    assert muster["expected_grade"] == {"mean": 0.6, "low": 0.5, "high": 0.7, "n": 40.0, "source": "rubric"}
+    assert muster["confidence"] is None
+
+
+@pytest.mark.parametrize(
+    ("muster", "answer_type", "infers"),
+    [
+        (None, AnswerType.OPEN, True),
+        ({}, AnswerType.OPEN, True),
+        ({"answer_type": "open"}, AnswerType.OPEN, False),
+        ({"answer_type": "text"}, AnswerType.TEXT, False),
+        ({"options": ["1", "2"]}, AnswerType.CHOICE, False),
+    ],
+)
+def test_a_type_that_is_not_said_is_inferred(
+    muster: dict[str, object] | None, answer_type: AnswerType, infers: bool
+) -> None:
+    app = FakeApp()
+    client(app).post(URL, json=chat(muster=muster))
+    [(_, (query,))] = app.store.submitted
+    assert (query.answer_type, query.infers) == (answer_type, infers)
 
 
 def test_fusion_is_told_as_it_was_traced() -> None:

@@ -23,11 +23,12 @@ from api.cli.tables import (
 )
 from orchestrator.batching import JobPlan, Stay
 from orchestrator.bootstrap.checks import Diagnosis
-from orchestrator.domain.answers import Decision, Interval, Recruit, SkillEvidence
+from orchestrator.domain.answers import Answer, Decision, ExpectedGrade, Interval, Recruit, SkillEvidence
 from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import Drift, Feedback
+from orchestrator.domain.queries import AnswerType
 from orchestrator.evaluation.bench import BenchReport, CompositionResult
 from orchestrator.evaluation.comparison import Difference
 from orchestrator.evaluation.swiss import Standing
@@ -230,3 +231,26 @@ def test_a_plan_shows_each_device_in_time_and_what_is_left() -> None:
 def test_the_plan_of_a_job_that_has_ended_shows_its_ratio() -> None:
     done = PLAN._replace(ratio=1.25, lower_bound_s=24.0)
     assert plan_lines(done).plain == "1 loads, 30.0 s: 1.25 times the lower bound of 24.0 s"
+
+
+def open_answer(expected: ExpectedGrade | None) -> Answer:
+    changes = {
+        "confidence": None,
+        "votes": (),
+        "answer_type": AnswerType.OPEN,
+        "aggregator": "graded",
+        "answered_by": "org/alpha",
+        "expected_grade": expected,
+    }
+    return ANSWER.model_copy(update=changes)
+
+
+def test_open_answers_show_the_grade_to_expect_and_the_rule_in_place_of_confidence() -> None:
+    grade = ExpectedGrade(mean=0.62, low=0.55, high=0.688, n=120, source="imported")
+    text = shown(answer_lines(open_answer(grade)))
+    assert "expected grade .62 (.55–.69, imported), rule graded, by org/alpha, 3 calls" in text
+    assert "confidence" not in text
+
+
+def test_open_answers_without_grades_say_so() -> None:
+    assert "no grade known, rule graded" in shown(answer_lines(open_answer(None)))

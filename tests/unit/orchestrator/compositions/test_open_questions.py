@@ -11,7 +11,7 @@ from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.graded import as_tally, open_knowledge, open_settings
 from orchestrator.compositions.knowledge import Knowledge
 from orchestrator.compositions.stock import STOCK_COMPOSITIONS
-from orchestrator.compositions.typed import Typed, is_open
+from orchestrator.compositions.typed import Routing, is_open
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, CallRole, Done, Job, QueryState, Response
 from orchestrator.domain.cards import CompetenceCard, Profile, Tally
@@ -163,13 +163,13 @@ def test_questions_of_both_kinds_are_answered_side_by_side_in_order() -> None:
 
 def test_a_dry_run_says_whom_an_open_question_would_go_to() -> None:
     made = catalogue(EXACT, PROFILE).build(Job(id="j", composition="auto"))
-    assert isinstance(made, Typed)
+    assert isinstance(made, Routing)
     assert [decision.router for decision in made.route([SUM, LETTER])] == ["symbolic", "graded"]
 
 
 def test_a_pool_that_was_only_graded_answers_open_questions_where_exact_ones_need_a_profile() -> None:
     made = catalogue(GRADED, PROFILE).build(Job(id="j", composition="knn"))
-    assert isinstance(made, Typed)
+    assert isinstance(made, Routing)
     assert made.route([LETTER])[0].expert_ids == ("best",)
     with pytest.raises(NotProfiledError):
         made.route([SUM])

@@ -23,6 +23,25 @@ def test_the_instruct_prompt_states_the_form_of_the_answer() -> None:
     )
 
 
+def test_an_inferred_form_is_asked_for_only_in_case() -> None:
+    said = Query(id="q", question="What is 1 + 1?", answer_type=AnswerType.NUMBER)
+    (message,) = prompts.expert(said.replaced(infers=True), style="instruct")
+    assert message.content == (
+        "What is 1 + 1?\n\nIf the answer is a number, finish with one line: The answer is N."
+    )
+    (message,) = prompts.expert(said.replaced(infers=True), style="plain")
+    assert message.content == "What is 1 + 1?"
+
+
+@pytest.mark.parametrize("answer_type", AnswerType)
+def test_no_inferred_form_gives_orders_to_prose(answer_type: AnswerType) -> None:
+    options = ("1", "2") if answer_type is AnswerType.CHOICE else ()
+    query = Query(id="q", question="Why?", options=options, answer_type=answer_type, infers=True)
+    (message,) = prompts.expert(query, style="instruct")
+    words = message.content.removeprefix(query.text).strip()
+    assert words == "" or words.startswith("If the answer is ")
+
+
 def test_system_prompt_and_earlier_turns_come_first() -> None:
     turns = (Message(role="user", content="Hi"), Message(role="assistant", content="Hello"))
     query = QUERY.model_copy(update={"context": turns})

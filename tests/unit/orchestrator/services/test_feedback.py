@@ -10,10 +10,11 @@ from orchestrator.domain.assignments import CallRole, Response
 from orchestrator.domain.cards import Tally
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import ALL_SKILLS, DAY_S, Feedback, FeedbackCount
-from orchestrator.domain.grades import GradeTally, grade_tally
-from orchestrator.domain.queries import Query
+from orchestrator.domain.grades import GradeSource, GradeTally, grade_tally
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import AlreadyJudgedError, InputError
+from orchestrator.ports.cards import ScoreRow
 from orchestrator.ports.jobs import QueryRecord
 from orchestrator.services.feedback import FeedbackDesk
 from orchestrator.settings.schema import FeedbackSettings
@@ -78,8 +79,16 @@ def answer(value: str | None = "1", answered_by: str | None = None, **votes: str
     )
 
 
-def desk(of: QueryRecord, store: FakeFeedbackStore | None = None, *, day: int = TODAY) -> FeedbackDesk:
+def desk(
+    of: QueryRecord,
+    store: FakeFeedbackStore | None = None,
+    *,
+    day: int = TODAY,
+    scores: list[ScoreRow] | None = None,
+) -> FeedbackDesk:
+    kept = [] if scores is None else scores
     return FeedbackDesk(
+        save_scores=kept.extend,
         jobs=FakeJobs(of),
         store=store or FakeFeedbackStore(),
         grader=SameNumber(),
@@ -165,3 +174,39 @@ def test_scores_of_open_answers_stand_beside_the_grades_on_cards() -> None:
     assert fed["ada"].feedback_grades.mean == 0.75
     assert fed["ada"].without_feedback == card
     assert fed["bob"] == other
+
+
+def open_record(answered_by: str | None = "ada") -> QueryRecord:
+    """An answer to a chat's question that was inferred to be open."""
+    decision = Decision(router="any", recruits=(), answer_type=AnswerType.OPEN)
+    told = Answer(text="A tale.", answered_by=answered_by, decision=decision)
+    asked = Query(id="q", question="Tell a tale.", answer_type=AnswerType.OPEN, infers=True)
+    return QueryRecord(asked, told, ())
+
+
+def test_a_judgement_of_an_open_answer_is_a_score_of_whose_words_it_is() -> None:
+    store, scores = FakeFeedbackStore(), list[ScoreRow]()
+    of = open_record()
+    kept = desk(of, store, scores=scores).judge("job", None, score=0.7, key="ann")
+    typed = of.query.typed(AnswerType.OPEN)
+    ada = POOL.by_id["ada"].fingerprint
+    assert scores == [ScoreRow(GradeSource.FEEDBACK, "ann", ada, typed.content_hash, 0.7)]
+    assert (kept.score, kept.experts, store.counts) == (0.7, {}, [])
+
+
+@pytest.mark.parametrize("answered_by", [None, "gone"])
+def test_words_of_several_or_of_who_has_left_are_no_score(answered_by: str | None) -> None:
+    scores = list[ScoreRow]()
+    kept = desk(open_record(answered_by), scores=scores).judge("job", None, score=1)
+    assert (kept.score, scores) == (1, [])
+
+
+def test_an_inferred_number_is_judged_as_one() -> None:
+    told = answer(ada="1.0", bob="2").model_copy(
+        update={"decision": Decision(router="any", recruits=(), answer_type=AnswerType.NUMBER)}
+    )
+    asked = Query(id="q", question="1 + 0?", answer_type=AnswerType.OPEN, infers=True)
+    scores = list[ScoreRow]()
+    said = desk(QueryRecord(asked, told, ()), scores=scores).judge("job", None, score=1)
+    assert said.experts == {"ada": Tally(n_right=1), "bob": Tally(n_wrong=1)}
+    assert scores == []
