@@ -53,10 +53,10 @@ def bench(
     the scores of the experts' answers that were given; where there are none, that is said.
     """
     from api.cli.grade_tables import bench_tables
-    from orchestrator.questions.files import read_questions
+    from orchestrator.bootstrap.labelled import read_labelled
 
     session = session_of(ctx)
-    queries = read_questions(file)
+    queries = read_labelled(file)
     with session.app() as app:
         report = run_bench(app, queries, composition or DEFAULT, run_all=run_all, scores=scores)
     per_question = {"right", "calls", "confidence", "domains"}

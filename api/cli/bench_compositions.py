@@ -51,13 +51,13 @@ def compositions(
     from api.cli.tables import compositions_table
     from orchestrator.bootstrap.app import open_app
     from orchestrator.bootstrap.comparing import ENSEMBLES, SINGLES, plain_ensembles
-    from orchestrator.questions.files import read_questions
+    from orchestrator.bootstrap.labelled import read_labelled
 
     session = session_of(ctx)
     settings, questions, out = _inputs(session, file, out)
     if out is not None:
         _prepare(out)
-    queries = read_questions(questions)
+    queries = read_labelled(questions)
     settings = plain_ensembles(settings, [*SINGLES, *ENSEMBLES, *(composition or ())])
     with open_app(settings) as app:
         kinds = _kinds(app, composition)
@@ -126,8 +126,8 @@ def _kinds(app: "App", names: list[str] | None) -> "dict[str, Kind]":
 def _profile(app: "App", path: Path | None) -> None:
     """Measure whom nobody measured yet; without questions the pool must be profiled already."""
     from api.cli.progress import job_progress
+    from orchestrator.bootstrap.labelled import read_labelled
     from orchestrator.errors import NotProfiledError
-    from orchestrator.questions.files import read_questions
 
     if path is None:
         if not app.experts.cards():
@@ -137,7 +137,7 @@ def _profile(app: "App", path: Path | None) -> None:
             )
         return
     with job_progress(app, "profiling") as on_progress:
-        app.profiling.run(read_questions(path), on_progress=on_progress)
+        app.profiling.run(read_labelled(path), on_progress=on_progress)
 
 
 def _save(session: Session, out: Path, report: "CompositionsReport") -> None:

@@ -64,8 +64,8 @@ def profile(
     from api.cli.grade_tables import cards_tables
     from api.cli.progress import job_progress
     from api.views.experts_grades import grading_lines, grading_view
+    from orchestrator.bootstrap.labelled import read_labelled
     from orchestrator.errors import InputError
-    from orchestrator.questions.files import read_questions
 
     check_sources(scores=scores, judge=judge, rubric=rubric, anchor=anchor)
     session = session_of(ctx)
@@ -73,7 +73,7 @@ def profile(
         path = profile_path(app.settings, file)
         if path is None:
             raise InputError("no questions to profile on.", remedy="Give FILE, or set muster.profile_set.")
-        queries = _with_checks(read_questions(path), rubric)
+        queries = _with_checks(read_labelled(path), rubric)
         for expert_id in expert or ():
             app.experts.expert(expert_id)
         scoring = _scoring(app, queries, scores=scores, judge=judge, anchor=anchor)

@@ -129,10 +129,10 @@ def _labelled(settings: "Settings", file: Path | None) -> "list[Query]":
     Raises:
         InputError: they cannot be read.
     """
-    from orchestrator.questions.files import read_questions
+    from orchestrator.bootstrap.labelled import read_labelled
 
     path = profile_path(settings, file)
-    return [] if path is None or settings.is_stack else read_questions(path)
+    return [] if path is None or settings.is_stack else read_labelled(path)
 
 
 @contextmanager

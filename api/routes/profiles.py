@@ -102,7 +102,7 @@ def cancel_profile(profile_id: str, app: AppDep) -> ProfileRunView:
 
 def _start(app: AppDep, body: bytes, experts: list[str], exam: bool, given: Given) -> ProfileRun:
     if body:
-        questions = list(parse_questions(io.BytesIO(body), "the body"))
+        questions = list(parse_questions(io.BytesIO(body), "the body", check=app.check_reference))
     else:
         known = app.settings.muster.profile_set
         if known is None:
@@ -111,7 +111,7 @@ def _start(app: AppDep, body: bytes, experts: list[str], exam: bool, given: Give
                 param="questions",
                 remedy="Send some as JSON lines, or set muster.profile_set.",
             )
-        questions = read_questions(app.settings.base_dir / known)
+        questions = read_questions(app.settings.base_dir / known, check=app.check_reference)
     scoring = _scoring(app, questions, given)
     return app.profiles.start(questions, experts=experts, exam=exam, scoring=scoring)
 

@@ -74,7 +74,7 @@ from orchestrator.store import (
     shared_key,
 )
 from orchestrator.store.migrations import HEAD
-from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader
+from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader, check_reference
 from skills.profiler import Profiler, check_labelled
 from workers.backends.fusion import mixed_members
 from workers.backends.registry import REMOTE_BACKENDS, features_of, get_backend, parts_of
@@ -130,6 +130,7 @@ class App:
         self.keyed = SqlKeyedRequestStore(self._database)
         self.config_hash = config_hash(settings, pool)
         is_lenient = settings.muster.grading.isolation == "available"
+        self.check_reference = check_reference
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
         self._skills = SkillParts(settings)
         self.keys = Keys(SqlKeyStore(self._database), experts=Live(lambda: self.pool.by_id))

@@ -163,7 +163,7 @@ def _alone(settings: "Settings") -> "Settings":
 
 
 def _labelled(settings: "Settings", path: Path | None) -> "Sequence[Query]":
-    from orchestrator.questions.files import read_questions
+    from orchestrator.bootstrap.labelled import read_labelled
     from skills.profiler import check_labelled
 
     if path is None:
@@ -172,7 +172,7 @@ def _labelled(settings: "Settings", path: Path | None) -> "Sequence[Query]":
             param="profile_set",
             remedy="Set muster.profile_set, or give --no-profile.",
         )
-    found = read_questions(settings.base_dir / path)
+    found = read_labelled(settings.base_dir / path)
     check_labelled(found)
     return found
 

@@ -16,7 +16,7 @@ from typing import IO, NamedTuple, NoReturn, Protocol
 from pydantic import JsonValue
 
 from orchestrator.domain.queries import Query
-from orchestrator.errors import InputError, LimitError
+from orchestrator.errors import InputError, LimitError, SkillError
 from orchestrator.questions.chats import conversation, parse_messages
 from orchestrator.questions.fields import parse_query
 from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
@@ -37,6 +37,10 @@ OWN_FORM = ""
 BodyReader = Callable[[str, dict[str, object]], dict[str, object]]
 """Endpoint and `body` of an OpenAI line to fields of a query; of `OWN_FORM`, a whole line. Raises InputError
 saying what is wrong with it."""
+
+
+ReferenceCheck = Callable[[Query], None]
+"""Takes a query that has a reference answer. Raises SkillError saying why that cannot be read."""
 
 
 class Readable(Protocol):
@@ -103,15 +107,20 @@ class QuestionFileError(InputError):
         self.errors = errors
 
 
-def read_questions(path: Path, *, max_lines: int = MAX_LINES) -> list[Query]:
+def read_questions(
+    path: Path, *, max_lines: int = MAX_LINES, check: ReferenceCheck | None = None
+) -> list[Query]:
     """All queries of a file or pipe (`-` = standard input), in order, in one reading.
+
+    Args:
+        check: of reference answers, for who grades by them.
 
     Raises:
         InputError: as `check_questions`.
     """
     name = STANDARD_INPUT if str(path) == STANDARD else str(path)
     with opened(path, name) as file:
-        return list(parse_questions(file, name, max_lines=max_lines))
+        return list(parse_questions(file, name, max_lines=max_lines, check=check))
 
 
 def check_questions(
@@ -201,17 +210,36 @@ class _Hashed:
 
 
 def parse_questions(
-    file: Readable, name: str, *, max_lines: int = MAX_LINES, read_body: BodyReader | None = None
+    file: Readable,
+    name: str,
+    *,
+    max_lines: int = MAX_LINES,
+    read_body: BodyReader | None = None,
+    check: ReferenceCheck | None = None,
 ) -> Iterator[Query]:
     """The queries of an open file, checked as they are read: for who can take back what was yielded.
 
     Args:
         name: what messages call the file.
+        check: of reference answers; a line whose answer it refuses is a bad line.
 
     Raises:
         InputError: as `check_questions`, after the last good line or as soon as it is certain.
     """
-    return _checked(_scan_lines(file, name, read_body), name, max_lines=max_lines)
+    lines = _scan_lines(file, name, read_body)
+    found = lines if check is None else ((number, _graded_by(item, number, check)) for number, item in lines)
+    return _checked(found, name, max_lines=max_lines)
+
+
+def _graded_by(item: Query | LineError, number: int, check: ReferenceCheck) -> Query | LineError:
+    """A query whose reference answer can be read, or what is wrong with it."""
+    if isinstance(item, LineError) or item.answer is None:
+        return item
+    try:
+        check(item)
+    except SkillError as error:
+        return LineError(number, str(error).rstrip("."), param="answer")
+    return item
 
 
 def _checked(items: Iterable[tuple[int, Query | LineError]], name: str, *, max_lines: int) -> Iterator[Query]:

@@ -1,6 +1,6 @@
 """The grader of all answer types: gates what every type shares, then asks the type's own module."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import Response
@@ -8,6 +8,7 @@ from orchestrator.domain.cards import ABSTAINED, GRADED, RIGHT, WRONG
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import SkillError
 from orchestrator.ports.skills import Grade
+from skills.grading import latex, number
 from skills.grading.base import Reading, TypeGrader
 from skills.grading.choice import ChoiceGrader
 from skills.grading.code import CodeGrader
@@ -34,6 +35,12 @@ GRADERS: Mapping[AnswerType, TypeGrader] = {
     AnswerType.LITERAL: LiteralGrader(),
     AnswerType.OPEN: OpenGrader(),
 }
+
+REFERENCES: Mapping[AnswerType, Callable[[Query], object]] = {
+    AnswerType.NUMBER: number.reference_of,
+    AnswerType.LATEX: latex.reference_of,
+}
+"""Readers of reference answers; those of other types are known by their form, when a query is made."""
 
 LENIENT_GRADERS: Mapping[AnswerType, TypeGrader] = {
     **GRADERS,
@@ -88,3 +95,14 @@ class AnswerGrader:
             return Grade(GRADED, value)
         verdict = self._graders[query.answer_type].check(query, value)
         return Grade(RIGHT if verdict.right else WRONG, value, verdict.reason)
+
+
+def check_reference(query: Query) -> None:
+    """Read the reference answer of a query, for who is about to grade by it.
+
+    Raises:
+        SkillError: it cannot be read.
+    """
+    reader = REFERENCES.get(query.answer_type)
+    if reader is not None and query.answer is not None:
+        reader(query)

@@ -97,7 +97,8 @@ def reference_of(query: Query) -> str:
         SkillError: it is no expression.
     """
     text = without_thinking(str(query.answer)) or ""
-    value = tidy(unboxed(text), is_whole=True)
+    said = statements(text)
+    value = _of_statement(said[-1]) if said else tidy(text, is_whole=True)
     if value is None:
         raise SkillError(
             f"query '{query.id}': the reference answer '{str(query.answer)[:80]}' is not an expression.",

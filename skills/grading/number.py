@@ -48,7 +48,9 @@ def reference_of(query: Query) -> Measure:
     Raises:
         SkillError: it is no number.
     """
-    measure = stated(str(query.answer)) or bare(str(query.answer))
+    text = str(query.answer)
+    said = statements(text)
+    measure = stated(text) or (of_statement(said[-1]) if said else bare(text))
     if measure is None:
         raise SkillError(
             f"query '{query.id}': the reference answer '{str(query.answer)[:80]}' is not a number.",
