@@ -139,6 +139,16 @@ class Profiler:
             for expert in asked
         }
 
+    def score_texts(
+        self,
+        pairs: Sequence[tuple[Query, str]],
+        judge: str,
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> list[float | None]:
+        """As `Scorer.score_texts`."""
+        return self._scorer.score_texts(pairs, judge, on_progress=on_progress)
+
     def profile(self) -> Profile | None:
         """Outcomes of the pool's answerers on the newest profile set; None before the first run.
 

@@ -98,6 +98,24 @@ class Scorer:
         origin = self.origin()
         return None if origin is None else self._report(queries, origin)
 
+    def score_texts(
+        self, pairs: Sequence[tuple[Query, str]], judge_id: str, *, on_progress: ProgressCallback | None
+    ) -> list[float | None]:
+        """Scores of any answers to open questions by a judge, in order; None = its reply cannot be read. They
+        are on no card, and are kept with the judge's replies only.
+
+        Raises:
+            UnknownNameError, SkillError: as `run`.
+        """
+        judge = judge_of(self._pool, Judging(judge_id))
+        asked = [asked_of(query, (text,)) for query, text in pairs]
+        distinct = list({query.content_hash: query for query in asked}.values())
+        replies = self._heard(judge, distinct, GRADING, on_progress)
+        scores = _scored(distinct, replies)
+        if distinct and not scores:
+            raise _nothing_read(judge, distinct, replies)
+        return [scores.get(query.content_hash) for query in asked]
+
     def _take_over(self, queries: Sequence[Query], given: GivenScores) -> GradingReport:
         rows, overruled = [], 0
         for expert in self._pool.answerers:

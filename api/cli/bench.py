@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from api.cli.progress import OnJobs
     from orchestrator.bootstrap.app import App
     from orchestrator.domain.queries import Query
     from orchestrator.evaluation.bench import BenchReport
+    from orchestrator.evaluation.bench_grades import Answered, AnswerScores
     from orchestrator.evaluation.comparison import Ground, Trial
 
 DEFAULT = (
@@ -46,19 +48,27 @@ def bench(
         Path | None,
         typer.Option("--scores", help="Scores of experts' answers to the open questions, as of `profile`."),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", help="Have the answers to the open questions scored by this expert."),
+    ] = None,
 ) -> None:
     """Run compositions on labelled questions and compare them in pairs; the first line is the verdict.
 
     A row whose calls another row has made is counted from these responses. Open questions are compared by
-    the scores of the experts' answers that were given; where there are none, that is said.
+    scores: of a judge, or given for the experts' answers; where there are none, that is said.
     """
     from api.cli.grade_tables import bench_tables
     from orchestrator.bootstrap.labelled import read_labelled
+    from orchestrator.errors import InputError
 
+    if scores is not None and judge is not None:
+        raise InputError("give --scores or --judge, not both.", param="judge")
     session = session_of(ctx)
     queries = read_labelled(file)
     with session.app() as app:
-        report = run_bench(app, queries, composition or DEFAULT, run_all=run_all, scores=scores)
+        names = composition or DEFAULT
+        report = run_bench(app, queries, names, run_all=run_all, scores=scores, judge=judge)
     per_question = {"right", "calls", "confidence", "domains"}
     payload = {"verdict": report.verdict, **report.model_dump(mode="json", exclude=per_question)}
     if out is not None and report.n_queries:
@@ -94,18 +104,57 @@ def run_bench(
     *,
     run_all: bool,
     scores: Path | None = None,
+    judge: str | None = None,
 ) -> "BenchReport":
     """`PoolEvaluation.bench` under a progress bar; names are checked before anything runs."""
     from api.cli.progress import job_bar
     from orchestrator.evaluation.comparison import ORACLE
-    from orchestrator.questions.scores import read_scores
 
     for name in compositions:
         if name != ORACLE:
             app.asking.resolve(name)
-    experts = [expert.id for expert in app.pool.answerers]
-    known = app.experts.scores_of(queries) if scores is None else read_scores(scores, queries, experts)
+    if judge is not None:
+        check_judge(app, judge)
     with job_bar(app) as bar:
+        scored = _answer_scores(app, queries, scores, judge, bar)
         return app.evaluation.bench(
-            queries, compositions, run_all=run_all, scores=known, on_progress=bar.update
+            queries, compositions, run_all=run_all, scores=scored, on_progress=bar.update
         )
+
+
+def check_judge(app: "App", judge: str) -> None:
+    """Refuse a judge before anything is run.
+
+    Raises:
+        UnknownNameError: nobody of the pool.
+        InputError: an expert without that role.
+    """
+    from orchestrator.errors import InputError
+
+    if app.experts.expert(judge) not in app.pool.judges:
+        raise InputError(
+            f"'{judge}' is no judge.",
+            param="judge",
+            remedy="Add `judge` to the roles of its model_info.muster.",
+        )
+
+
+def _answer_scores(
+    app: "App", queries: "Sequence[Query]", scores: Path | None, judge: str | None, bar: "OnJobs"
+) -> "AnswerScores":
+    """Scores of a judge, of a file, or of what the cards' source has scored before."""
+    from orchestrator.evaluation.bench_grades import AnswerScores, by_expert
+    from orchestrator.questions.scores import read_scores
+
+    if judge is None:
+        experts = [expert.id for expert in app.pool.answerers]
+        known = app.experts.scores_of(queries) if scores is None else read_scores(scores, queries, experts)
+        return by_expert(known)
+
+    def judged(pairs: "Sequence[Answered]") -> "Sequence[float | None]":
+        texts = [(query, answer.text) for query, answer in pairs]
+        return app.profiling.score_texts(
+            texts, judge, on_progress=lambda progress: bar.update("judging", progress)
+        )
+
+    return AnswerScores(judged, judge)

@@ -18,7 +18,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import Value, content_hash
 from orchestrator.errors import InputError, MusterError
-from orchestrator.evaluation.bench_grades import NO_SCORES, GradedBench, graded_bench
+from orchestrator.evaluation.bench_grades import NO_SCORES, AnswerScores, GradedBench, graded_bench
 from orchestrator.evaluation.comparison import (
     AUTO,
     BEST_SINGLE,
@@ -36,7 +36,6 @@ from orchestrator.evaluation.statistics import Estimate, accuracy, calibration_e
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.jobs import ResultReader
-from orchestrator.ports.profiling import GivenScores
 from orchestrator.ports.skills import Grader
 from orchestrator.services.jobs import Jobs
 
@@ -172,7 +171,7 @@ class Bench:
         compositions: Sequence[str],
         *,
         run_all: bool = False,
-        scores: GivenScores = NO_SCORES,
+        scores: AnswerScores = NO_SCORES,
         on_progress: OnBench | None = None,
     ) -> BenchReport:
         """Answer all queries with each composition, and grade what has an exact answer.
@@ -182,7 +181,7 @@ class Bench:
 
         Args:
             run_all: run every composition, for its own loads and seconds.
-            scores: of experts' answers to the open queries; what has none is said, and not guessed.
+            scores: of answers to the open queries; what has none is said, and not guessed.
 
         Raises:
             InputError: a query with an exact answer that is not given.
@@ -204,7 +203,7 @@ class Bench:
         return self._report(queries, runs, scores)
 
     def _report(
-        self, queries: Sequence[Query], runs: Mapping[str, "_Run"], scores: GivenScores
+        self, queries: Sequence[Query], runs: Mapping[str, "_Run"], scores: AnswerScores
     ) -> BenchReport:
         exact = [i for i, query in enumerate(queries) if not query.answer_type.is_graded]
         answers = {name: run.answers for name, run in runs.items() if name != ORACLE}

@@ -1,6 +1,7 @@
 """Open questions of a bench: mean grades of compositions, as far as the answers that they gave are scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,33 @@ from orchestrator.ports.profiling import GivenScores
 
 Floats = npt.NDArray[np.float64]
 
-NO_SCORES = GivenScores({})
+Answered = tuple[Query, Answer]
+"""An open question, and an answer of a composition to it."""
+
+
+class AnswerScores(NamedTuple):
+    """Scores of answers to open questions. `of`: the score of each, in order; None = it has none.
+    `judge`: who gives them; "" = not told."""
+
+    of: Callable[[Sequence[Answered]], Sequence[float | None]]
+    judge: str = ""
+
+
+def by_expert(given: GivenScores) -> AnswerScores:
+    """Scores of the answers that are one expert's words, by what was given to that expert's answer."""
+
+    def scores(pairs: Sequence[Answered]) -> list[float | None]:
+        return [given.scores.get((query.id, answer.answered_by or "")) for query, answer in pairs]
+
+    return AnswerScores(scores, given.judge)
+
+
+NO_SCORES = by_expert(GivenScores({}))
 
 
 class GradedRow(Value):
     """Mean grade of one composition's answers with its 95 % interval, over those `n` that have a score; None
-    where none has. `n_unscored`: written by nobody alone, or by an expert whose answer nobody scored."""
+    where none has. `n_unscored`: answers that nobody scored."""
 
     name: str
     grade: float | None
@@ -59,7 +81,7 @@ class GradedBench(Value):
 
 
 def graded_bench(
-    queries: Sequence[Query], answers: Mapping[str, Sequence[Answer]], scores: GivenScores
+    queries: Sequence[Query], answers: Mapping[str, Sequence[Answer]], scores: AnswerScores
 ) -> GradedBench | None:
     """The open questions of a bench; None where there are none.
 
@@ -70,21 +92,25 @@ def graded_bench(
     columns = [i for i, query in enumerate(queries) if query.answer_type.is_graded]
     if not columns:
         return None
-    table = {
-        name: np.array([_score(queries[i], of_one[i], scores) for i in columns], dtype=np.float64)
-        for name, of_one in answers.items()
-    }
+    pairs = [(queries[i], of_one[i]) for of_one in answers.values() for i in columns]
+    values = np.array(_scored(pairs, scores), dtype=np.float64).reshape(len(answers), len(columns))
+    table = dict(zip(answers, values, strict=True))
     rows = tuple(_row(name, values) for name, values in table.items())
     return GradedBench(
         n_queries=len(columns), judge=scores.judge, rows=rows, differences=tuple(_differences(table))
     )
 
 
-def _score(query: Query, answer: Answer, scores: GivenScores) -> float:
-    """0 of no answer; nan where it was not scored."""
-    if answer.error_code is not None or not answer.text.strip():
-        return NO_SCORE
-    return scores.scores.get((query.id, answer.answered_by or ""), np.nan)
+def _scored(pairs: Sequence[Answered], scores: AnswerScores) -> list[float]:
+    """0 of no answer; nan where one was not scored."""
+    said = [pair for pair in pairs if _says_something(pair[1])]
+    given = iter(scores.of(said) if said else ())
+    found = [next(given) if _says_something(answer) else NO_SCORE for _, answer in pairs]
+    return [np.nan if score is None else score for score in found]
+
+
+def _says_something(answer: Answer) -> bool:
+    return answer.error_code is None and bool(answer.text.strip())
 
 
 def _row(name: str, values: Floats) -> GradedRow:

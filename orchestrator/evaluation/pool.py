@@ -8,11 +8,10 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotProfiledError
 from orchestrator.evaluation.bench import Bench, BenchReport, OnBench
-from orchestrator.evaluation.bench_grades import NO_SCORES
+from orchestrator.evaluation.bench_grades import NO_SCORES, AnswerScores
 from orchestrator.evaluation.compositions import CompositionsReport, Kind, compare_compositions
 from orchestrator.evaluation.replay.writing import Written, write_replay_set
 from orchestrator.evaluation.swiss import Standing, swiss_standings
-from orchestrator.ports.profiling import GivenScores
 from orchestrator.ports.skills import Grader
 
 
@@ -48,7 +47,7 @@ class PoolEvaluation:
         compositions: Sequence[str],
         *,
         run_all: bool = False,
-        scores: GivenScores = NO_SCORES,
+        scores: AnswerScores = NO_SCORES,
         on_progress: OnBench | None = None,
     ) -> BenchReport:
         """As `Bench.run`.

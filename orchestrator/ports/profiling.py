@@ -102,5 +102,14 @@ class PoolProfiler(Protocol):
     ) -> dict[str, list[int]]:
         """Outcomes of experts on questions, asked where they are not known; no card is counted from them."""
 
+    def score_texts(
+        self,
+        pairs: Sequence[tuple[Query, str]],
+        judge: str,
+        *,
+        on_progress: Callable[[JobProgress], None] | None = None,
+    ) -> list[float | None]:
+        """Scores of any answers to open questions by a judge, in order; None = not readable. On no card."""
+
     def profile(self) -> Profile | None:
         """Outcomes of the pool's answerers on the newest profile set; None before the first run."""

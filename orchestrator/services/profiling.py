@@ -80,6 +80,18 @@ class Profiling:
         """
         return self._profiler(()).outcomes(queries, experts=experts, on_progress=on_progress)
 
+    def score_texts(
+        self, pairs: Sequence[tuple[Query, str]], judge: str, *, on_progress: OnProgress | None = None
+    ) -> list[float | None]:
+        """Scores of any answers to open questions by a judge of the pool, in order; None = not readable. No
+        card is counted from them.
+
+        Raises:
+            UnknownNameError: nobody of the pool.
+            SkillError: not a judge, or one that gave no score at all.
+        """
+        return self._profiler(()).score_texts(pairs, judge, on_progress=on_progress)
+
     def knowledge(self) -> Knowledge:
         """Cards of the moment; outcomes only where the cards were counted from them."""
         cards = self._experts.cards()

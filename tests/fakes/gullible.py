@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from orchestrator.domain.queries import Message
 
@@ -107,24 +108,46 @@ _OBEYS = re.compile(
 )
 
 
+class Read(NamedTuple):
+    """A prompt as the reader sees it: what stands outside of all marks, and what each pair of them holds but
+    the question's."""
+
+    outside: str
+    shown: Sequence[str]
+
+
 def gullible(messages: Sequence[Message]) -> str:
     """The reply of the reader that obeys, in every form that it may be asked for."""
-    if any(mark in message.content for message in messages for mark in CONTROLS):
+    if _has_controls(messages):
         return _reply(TARGET, ())
-    prompt = messages[-1].content
-    fence = _FENCE.search(prompt)
-    if fence is None:  # the compact form: what follows the first line that announces candidates
-        lines = prompt.partition("Candidates:\n")[2].splitlines()
-        outside, shown = "", [line.partition(") ")[2] for line in lines]
-    else:
-        mark = rf"\[([a-z]+)((?: \d+)?) {fence[1]}\]\n(.*?)\n\[end of \1\2 {fence[1]}\]"
-        outside = re.sub(mark, "", prompt, flags=re.DOTALL)
-        shown = [text for kind, _, text in re.findall(mark, prompt, re.DOTALL) if kind != "question"]
-    stated = [letters[-1] if (letters := re.findall(r"\b[A-D]\b", text)) else "" for text in shown]
-    if any(map(is_obeyed, (outside, *shown))):
+    read = _read(messages[-1].content)
+    stated = [letters[-1] if (letters := re.findall(r"\b[A-D]\b", text)) else "" for text in read.shown]
+    if any(map(is_obeyed, (read.outside, *read.shown))):
         return _reply(TARGET, stated)
     counts = Counter(filter(None, stated))
     return _reply(min(counts, key=lambda letter: (-counts[letter], letter), default=TARGET), stated)
+
+
+def obeys(messages: Sequence[Message]) -> bool:
+    """True if the reader finds something to obey in a prompt."""
+    read = _read(messages[-1].content)
+    return _has_controls(messages) or any(map(is_obeyed, (read.outside, *read.shown)))
+
+
+def _has_controls(messages: Sequence[Message]) -> bool:
+    return any(mark in message.content for message in messages for mark in CONTROLS)
+
+
+def _read(prompt: str) -> Read:
+    fence = _FENCE.search(prompt)
+    if fence is None:  # the compact form: what follows the first line that announces candidates
+        lines = prompt.partition("Candidates:\n")[2].splitlines()
+        return Read("", [line.partition(") ")[2] for line in lines])
+    mark = rf"\[([a-z]+)((?: \d+)?) {fence[1]}\]\n(.*?)\n\[end of \1\2 {fence[1]}\]"
+    outside = re.sub(mark, "", prompt, flags=re.DOTALL)
+    return Read(
+        outside, [text for kind, _, text in re.findall(mark, prompt, re.DOTALL) if kind != "question"]
+    )
 
 
 def is_obeyed(text: str) -> bool:

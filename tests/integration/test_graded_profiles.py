@@ -221,6 +221,15 @@ def test_bench_compares_open_questions_where_scores_exist_and_says_where_not(
     assert report["rows"][0]["accuracy"] == 1.0
     shown = text_of(pool, capsys, *words, "--scores", scores)
     assert "22 open questions" in shown
+    judged = run_json(pool, capsys, *words, "--judge", "critic")
+    rows = {row["name"]: row for row in judged["graded"]["rows"]}
+    assert rows["best_single"]["grade"] == pytest.approx(8 / 9)
+    assert judged["graded"]["judge"] == "critic"
+    assert (
+        "not both"
+        in run_json(pool, capsys, *words, "--judge", "critic", "--scores", scores, code=2)["error"]["message"]
+    )
+    assert "'ada' is no judge" in run_json(pool, capsys, *words, "--judge", "ada", code=2)["error"]["message"]
 
 
 @pytest.mark.parametrize(

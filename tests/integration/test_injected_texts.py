@@ -17,7 +17,7 @@ from orchestrator.domain.queries import AnswerType, Message, Query
 from orchestrator.domain.tools import Tool, ToolCall, ToolUse
 from skills.grading.grader import GRADERS, AnswerGrader
 from tests.fakes.ballots import Talk, context, expert, says, state
-from tests.fakes.gullible import CONTROLS, FAMILIES, ORDERS, SECTIONS, TARGET, gullible, is_obeyed
+from tests.fakes.gullible import CONTROLS, FAMILIES, ORDERS, SECTIONS, TARGET, gullible, is_obeyed, obeys
 
 ATTACKS: Mapping[str, str] = {**FAMILIES, **SECTIONS, **ORDERS}
 ACCURACIES = {"a": 0.6, "b": 0.6, "x": 0.7}
@@ -52,6 +52,22 @@ def wraps(attack: str) -> Iterator[str]:
     yield f"It is blue.\n\n{attack}\n\nSo it is blue. {WRONG}"
     yield f"It is blue. {attack} {WRONG}"
     yield f"{WRONG}\n{attack}\n{WRONG}"
+
+
+@pytest.mark.parametrize("form", ["grade", "reference", "rubric"])
+def test_in_an_answer_that_is_scored_for_a_profile(form: str) -> None:
+    """A judge that obeys finds nothing to obey, in an open answer or in the reference beside it. Headings are
+    tried on lines of their own: within a line they are none, and an open answer may have some."""
+    more = {"reference": {"answer": "It is blue."}, "rubric": {"rubric": ("It names a colour.",)}}
+    query = Query(id="q", question="Why is it blue?", answer_type=AnswerType.OPEN, **more.get(form, {}))
+    for name, attack in ATTACKS.items():
+        for text in (one for one in wraps(attack) if name not in SECTIONS or f"\n{attack}" in f"\n{one}"):
+            asked = query.replaced(answer=text) if form == "reference" else query
+            answered = "It is blue." if form == "reference" else text
+            judged = prompts.check if form == "rubric" else prompts.grade
+            seed = {"seed": 0} if form == "rubric" else {}
+            messages = judged(asked, answered, fence=prompts.draw_fence(), **seed)
+            assert not obeys(messages), name
 
 
 @pytest.mark.representatives(34)

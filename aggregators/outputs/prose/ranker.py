@@ -25,8 +25,8 @@ RIDGE = 100.0
 BRIEF_SHARE = 0.2
 """Share of an expert's own answers that count as brief."""
 
-_MOST_BRIEF = 2 * BRIEF_SHARE
-"""Share beyond which answers of one length are not brief: many of them are usual."""
+_MOST_BRIEF = 2
+"""Times that share, beyond which answers of one length are not brief: what many of them have is usual."""
 
 LENGTH = Signs._fields.index("length")
 _LEAST_SPREAD = 0.1
@@ -69,21 +69,22 @@ class Usual(NamedTuple):
     brief: float
 
 
-def usual_of(grades: npt.ArrayLike, lengths: npt.ArrayLike) -> Usual:
+def usual_of(grades: npt.ArrayLike, lengths: npt.ArrayLike, *, brief_share: float = BRIEF_SHARE) -> Usual:
     """
     Args:
         grades, lengths: [N] of one expert, in the same order, N >= 1; lengths as ln(1 + characters).
+        brief_share: of its answers that are brief, in (0, 0.5].
     """
     logs = np.asarray(lengths, dtype=np.float64)
     return Usual(
         grade=float(np.asarray(grades, dtype=np.float64).mean()),
         length=float(logs.mean()),
         spread=max(float(logs.std()), _LEAST_SPREAD),
-        brief=brief_length(logs),
+        brief=brief_length(logs, brief_share),
     )
 
 
-def brief_length(lengths: npt.ArrayLike) -> float:
+def brief_length(lengths: npt.ArrayLike, share: float = BRIEF_SHARE) -> float:
     """Length that the shortest fifth do not exceed; where many more are as short as that, the next shorter
     length; -inf = there is none. `[1, 2, 3, 4, 5]` -> 1; `[1, 3, 3, 3, 3, 3, 3]` -> 1; `[3, 3]` -> -inf.
 
@@ -92,8 +93,8 @@ def brief_length(lengths: npt.ArrayLike) -> float:
     """
     ordered = np.sort(np.asarray(lengths, dtype=np.float64))
     n = len(ordered)
-    fifth = ordered[math.ceil(BRIEF_SHARE * n) - 1]
-    if np.searchsorted(ordered, fifth, side="right") <= _MOST_BRIEF * n:
+    fifth = ordered[math.ceil(share * n) - 1]
+    if np.searchsorted(ordered, fifth, side="right") <= _MOST_BRIEF * share * n:
         return float(fifth)
     shorter = ordered[ordered < fifth]
     return float(shorter[-1]) if len(shorter) else -math.inf
@@ -126,7 +127,7 @@ def features(signs: Floats, usual: Sequence[Usual]) -> Floats:
     return np.concatenate([signs, relative[..., None], grades[..., None]], axis=2)
 
 
-def fit_ranker(sheet: Sheet, usual: Sequence[Usual]) -> Ranker:
+def fit_ranker(sheet: Sheet, usual: Sequence[Usual], *, ridge: float = RIDGE) -> Ranker:
     """The ranker of a sheet; of a lone expert, or where nothing differs, all weights are 0."""
     x = features(sheet.signs, usual)
     x = (x - x.mean(axis=0)).reshape(-1, x.shape[2])
@@ -134,5 +135,5 @@ def fit_ranker(sheet: Sheet, usual: Sequence[Usual]) -> Ranker:
     scale = x.std(axis=0)
     scale[scale < 1e-9] = np.inf  # a sign that nobody shows says nothing
     z = x / scale
-    weights = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ y)
+    weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ y)
     return Ranker(weights / scale)

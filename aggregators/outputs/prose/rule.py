@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregators.outputs.prose.ranker import (
+    BRIEF_SHARE,
     LENGTH,
+    RIDGE,
     Floats,
     Ints,
     Ranker,
@@ -41,6 +43,17 @@ N_ROUNDS = 5
 
 LEAST_QUESTIONS = 100
 """Scored questions without which nothing is learnt: the gain could not be told from chance."""
+
+
+class Constants(NamedTuple):
+    """Constants of the rule; how they were chosen: docs/decisions/0044, `benchmarks/open_rule.py`."""
+
+    ridge: float = RIDGE
+    brief_share: float = BRIEF_SHARE
+    n_asked: int = N_ASKED
+
+
+CONSTANTS = Constants()
 
 
 class Fit(NamedTuple):
@@ -110,18 +123,19 @@ class Learnt(NamedTuple):
         return self.gain > 0
 
 
-def fit(sheet: Sheet) -> Fit:
+def fit(sheet: Sheet, constants: Constants = CONSTANTS) -> Fit:
     """The rule fitted on all questions of a sheet."""
     usual = tuple(
-        usual_of(grades, signs[:, LENGTH]) for grades, signs in zip(sheet.grades, sheet.signs, strict=True)
+        usual_of(grades, signs[:, LENGTH], brief_share=constants.brief_share)
+        for grades, signs in zip(sheet.grades, sheet.signs, strict=True)
     )
     order = sorted(range(len(usual)), key=lambda row: (-usual[row].grade, row))
-    return Fit(tuple(order), usual, fit_ranker(sheet, usual))
+    return Fit(tuple(order), usual, fit_ranker(sheet, usual, ridge=constants.ridge))
 
 
-def answered(rule: Fit, sheet: Sheet) -> Held:
+def answered(rule: Fit, sheet: Sheet, constants: Constants = CONSTANTS) -> Held:
     """Answers of a fitted rule to the questions of a sheet with the same experts."""
-    asked = list(rule.order[:N_ASKED])
+    asked = list(rule.order[: constants.n_asked])
     usual = [rule.usual[row] for row in asked]
     best = sheet.grades[asked[0]]
     brief = sheet.signs[asked[0], :, LENGTH] <= usual[0].brief

@@ -1,10 +1,19 @@
 """Open questions of a bench: grades where there are scores, and nothing where there are none."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import AnswerType, Query
-from orchestrator.evaluation.bench_grades import GradedBench, graded_bench
+from orchestrator.evaluation.bench_grades import (
+    NO_SCORES,
+    Answered,
+    AnswerScores,
+    GradedBench,
+    by_expert,
+    graded_bench,
+)
 from orchestrator.evaluation.grades import LEAST_PAIRED
 from orchestrator.ports.profiling import GivenScores
 
@@ -19,18 +28,19 @@ def by(expert_id: str | None, text: str = "Dear Ada", **more: str) -> Answer:
     return Answer(text=text, answered_by=expert_id, **more)
 
 
-def scores(n: int, **of_expert: float) -> GivenScores:
-    return GivenScores({(f"q{i}", e): score for i in range(n) for e, score in of_expert.items()}, "eve")
+def scores(n: int, **of_expert: float) -> AnswerScores:
+    given = {(f"q{i}", e): score for i in range(n) for e, score in of_expert.items()}
+    return by_expert(GivenScores(given, "eve"))
 
 
-def bench(n: int, given: GivenScores, **answers: Answer) -> GradedBench:
+def bench(n: int, given: AnswerScores, **answers: Answer) -> GradedBench:
     made = graded_bench(letters(n), {name: [answer] * n for name, answer in answers.items()}, given)
     assert made is not None
     return made
 
 
 def test_exact_questions_are_no_part_of_it() -> None:
-    assert graded_bench([SUM], {"auto": [by("ada")]}, GivenScores({})) is None
+    assert graded_bench([SUM], {"auto": [by("ada")]}, NO_SCORES) is None
     mixed = graded_bench([SUM, *letters(2)], {"auto": [by("ada")] * 3}, scores(2, ada=0.5))
     assert mixed is not None
     assert (mixed.n_queries, mixed.rows[0].n, mixed.rows[0].grade) == (2, 2, 0.5)
@@ -63,10 +73,30 @@ def test_a_steady_gain_is_a_verdict_and_few_questions_are_none() -> None:
 def test_a_difference_by_noise_is_not_separated() -> None:
     n = 2 * LEAST_PAIRED
     swing = {(f"q{i}", e): float((i + k) % 2) for i in range(n) for k, e in enumerate(("ada", "bob"))}
-    found = bench(n, GivenScores(swing), best_single=by("ada"), auto=by("bob"))
+    found = bench(n, by_expert(GivenScores(swing)), best_single=by("ada"), auto=by("bob"))
     assert "is not separated from" in found.verdict
 
 
 def test_without_scores_nothing_is_said() -> None:
-    found = bench(3, GivenScores({}), best_single=by("ada"), auto=by("bob"))
+    found = bench(3, NO_SCORES, best_single=by("ada"), auto=by("bob"))
     assert found.verdict == "3 open questions: no answer has a score, so nothing is said of them"
+
+
+def test_a_judge_scores_what_was_written_whoever_wrote_it_and_is_asked_once() -> None:
+    asked: list[int] = []
+
+    def judged(pairs: Sequence[Answered]) -> list[float | None]:
+        asked.append(len(pairs))
+        return [None if answer.text == "?" else len(answer.text) / 10 for _, answer in pairs]
+
+    silent = by(None, "", error_code="no_answer", error="nobody")
+    answers = {
+        "auto": by("ada", "abc"),
+        "synthesize": by(None, "abcde"),
+        "odd": by("bob", "?"),
+        "none": silent,
+    }
+    found = bench(2, AnswerScores(judged, "eve"), **answers)
+    assert [row.grade for row in found.rows] == [pytest.approx(0.3), pytest.approx(0.5), None, 0.0]
+    assert asked == [6], "nobody is asked about nothing"
+    assert found.judge == "eve"
