@@ -18,10 +18,10 @@ def lines_of(*answers: tuple[str, object]) -> str:
 
 def test_references_as_data_sets_write_them_are_read(tmp_path: Path) -> None:
     path = tmp_path / "set.jsonl"
-    path.write_text(
-        lines_of(("number", "1,000 m"), ("number", 3.5), ("number", "1\\frac{1}{2}"), ("number", "48 + 24 = 72\n#### 72"),
-                 ("latex", "-i"), ("latex", "\\text{even}"), ("latex", "n!"), ("latex", "So $x = \\boxed{5}$."), ("latex", 7), ("text", "Rome"))
-    )  # fmt: skip
+    numbers = ("1,000 m", 3.5, "1\\frac{1}{2}", "48 + 24 = 72\n#### 72")
+    expressions = ("-i", "\\text{even}", "n!", "So $x = \\boxed{5}$.", 7)
+    answers = [*(("number", number) for number in numbers), *(("latex", one) for one in expressions)]
+    path.write_text(lines_of(*answers, ("text", "Rome")))
     assert len(read_labelled(path)) == 10
 
 
