@@ -33,8 +33,8 @@ def is_below(answer: Answer, floor: float) -> bool:
 
 
 def floored(answer: Answer, best: Answer, *, floor: float) -> Answer:
-    """The answer in the best recruit's words, and a note that says so. Of another value than theirs the votes
-    do not say how sure they are.
+    """The answer in the best recruit's words, and a note that says so. The confidence stays that of the votes:
+    no other value is surer.
 
     Args:
         answer: as the votes have it.
@@ -47,7 +47,6 @@ def floored(answer: Answer, best: Answer, *, floor: float) -> Answer:
             "text": best.text,
             "finish_reason": best.finish_reason,
             "value": best.value,
-            "confidence": answer.confidence if best.value == answer.value else None,
             "answered_by": best.answered_by,
             "notes": (*answer.notes, note),
         }

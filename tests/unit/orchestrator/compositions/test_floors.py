@@ -7,7 +7,7 @@ from aggregators.outputs import make_aggregator
 from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.compositions.floors import NOT_MEASURED, SHARE, floor_of, floored, is_below, not_measured
 from orchestrator.compositions.voting import AggregatorContext
-from orchestrator.domain.answers import Answer, Decision, Recruit
+from orchestrator.domain.answers import NOT_SURE, Answer, Decision, Recruit
 from orchestrator.domain.assignments import Done, Job, QueryState, Response
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG, Profile, Tally
 from orchestrator.domain.experts import Pool
@@ -41,7 +41,13 @@ class Unsure:
         return Done(answer=answer)
 
 
-def answered(aggregator: Aggregator, *responses: Response, floor: float, note: str | None = None) -> Answer:
+def answered(
+    aggregator: Aggregator,
+    *responses: Response,
+    floor: float,
+    note: str | None = None,
+    abstain_below: float | None = None,
+) -> Answer:
     recruits = tuple(Recruit(expert_id=name, weight=1 / 6, score=1, accuracy=0.2) for name in NAMES)
     context = AggregatorContext(grader=FakeGrader(), pool=POOL, cards={})
     routing = RouterContext(cards={}, profile=None, expert_ids=NAMES)
@@ -56,6 +62,7 @@ def answered(aggregator: Aggregator, *responses: Response, floor: float, note: s
         watch=unwatched,
         floor=floor,
         note=note,
+        abstain_below=abstain_below,
     )
     decision = Decision(router="all", recruits=recruits)
     state = QueryState(id=1, job_id="j", query=QUERY, stage=1, decision=decision, responses=responses)
@@ -69,7 +76,7 @@ SIX = tuple(says(name, f"text of {name}") for name in NAMES)
 
 def test_a_tie_of_six_texts_is_answered_by_the_best_expert_and_says_so() -> None:
     answer = answered(Unsure(0.007), *SIX, floor=0.05)
-    assert (answer.answered_by, answer.value, answer.confidence) == ("ada", "text of ada", None)
+    assert (answer.answered_by, answer.value, answer.confidence) == ("ada", "text of ada", 0.007)
     assert answer.notes[-1] == (
         "nobody is known to be good at this (confidence 0.007, below 0.050): "
         "the best expert that was asked answers"
@@ -81,9 +88,9 @@ def test_the_best_expert_is_the_best_of_those_that_can_be_read() -> None:
     assert answer.answered_by == "bob"
 
 
-def test_where_the_votes_chose_its_value_their_confidence_stays() -> None:
-    answer = answered(Unsure(0.007), says("ada", "1"), says("bob", "1"), floor=0.05)
-    assert (answer.answered_by, answer.confidence) == ("ada", 0.007)
+def test_what_is_to_be_withheld_is_withheld() -> None:
+    answer = answered(Unsure(0.007), *SIX, floor=0.05, abstain_below=0.3)
+    assert (answer.text, answer.value, answer.confidence) == (NOT_SURE, None, None)
 
 
 @pytest.mark.parametrize(("confidence", "floor"), [(0.05, 0.05), (0.5, 0.05), (None, 0.05), (0.007, 0.0)])
