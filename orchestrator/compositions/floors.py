@@ -33,8 +33,8 @@ def is_below(answer: Answer, floor: float) -> bool:
 
 
 def floored(answer: Answer, best: Answer, *, floor: float) -> Answer:
-    """The answer in the best recruit's words, and a note that says so. The confidence stays that of the votes:
-    no other value is surer.
+    """The answer in the best recruit's words, and a note that says so. The confidence stays that of the
+    votes: no other value is surer.
 
     Args:
         answer: as the votes have it.
