@@ -18,7 +18,7 @@ MAX_BARE_CHARS = 2_000
 
 _OPEN, _CLOSE = r"[(\[{<\"'“‘«「『【〔《$*_`]*", r"[)\]}>\"'”’»」』】〕》$*_`]*"
 _ARTICLE = (
-    r"(?:(?:option|choice|letter|answer|opci[óo]n|op[çc][ãa]o|letra|lettre|lettera|opzione|buchstabe|antwort"
+    r"(?:(?:option|choice|letter|answer|opci[óo]n|op[çc][ãa]o|letra|lettre|lettera|opzione|buchstabe|antwort|alternativa"
     r"|variante?|вариант|буква|la|le|el|il|die|der|das|den)\s+|[ao]\s+(?=letra|op[çc])|选项|選項|选择?|選擇?|옵션|보기)"
 )
 _LETTER = re.compile(
@@ -32,10 +32,12 @@ _SEVERAL = re.compile(
 )
 _LABEL = re.compile(r"^\s*(?:[(\[<【]([A-Za-z])[)\]>】]|([A-Z])[).:\]、]|([A-Z])\s+[-–—])(?:\s+(.*))?$")
 _CONFIRMED = re.compile(
-    r"(?<![A-Za-z])[(\[]?([A-Z])[)\]]? (?:is (?:the )?(?:correct|right|best)"
+    r"(?<![A-Za-z])[(\[]?([A-Z])[)\]]? (?:is (?:the )?(?:correct|right|best|answer)"
     r"|ist (?:richtig|korrekt|die richtige)|es (?:la )?correct[ao]|est (?:correcte?|la bonne)"
     r"|è (?:la )?corrett[ao]|é (?:a )?corret[ao])\b"
-    r"|(?<![A-Za-z])[(\[]?([A-Z])[)\]]?\s?(?:是正确|是正確|верно|が正しい|가 정답)",
+    r"|(?<![A-Za-z])[(\[]?([A-Z])[)\]]?(?:选项|選項)?\s?(?:是正确|是正確|正确|正確|верно|が正しい|가 정답)"
+    r"|\b(?:I|[Ww]e)(?:'d|’d| would| will|'ll|’ll)? (?:choose|pick|select|go with|opt for) "
+    r"(?:option |answer |choice )?[(\[*]{0,3}([A-Z])[)\]*]{0,3}(?=[.,;:!]|\s*\Z|\n|\s(?:because|since|as)\b)",
 )
 _COMMAND = re.compile(
     r"\\(?:text|mathrm|textbf|mathbf|textit|mathit|textrm|textsf|mathsf|texttt|mathtt|emph|underline|bm|boldsymbol"
@@ -44,6 +46,7 @@ _COMMAND = re.compile(
 _LAYOUT = re.compile(r"\\[()\[\]]|\$|\\(?:bf|rm|it|displaystyle|large)\b|\\boxed\b")
 _SPACE = re.compile(r"\\[ ,;:!]|\\q?quad\b|~")
 _TAG = re.compile(r"</?(?:b|i|u|p|em|strong|code|span|mark)>", re.IGNORECASE)
+_SYMBOLS = re.compile(r"\A[\u2190-\u2bff\U0001f000-\U0001faff\ufe0f\u200d•·▪►›]{1,8}\s*")
 _LONE = re.compile(rf"\A{_ARTICLE}?\s*{_OPEN}([A-Za-z]){_CLOSE}[.:。]?\Z", re.IGNORECASE)
 _REASONED = re.compile(r"^\s*(?:because|since|as|which|due|for|with)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
@@ -76,7 +79,7 @@ class ChoiceGrader:
 
 
 def _explicit(text: str, *, truncated: bool) -> list[Statement]:
-    confirmed = [Statement(m.start(), m.group(1) or m.group(2)) for m in _CONFIRMED.finditer(text)]
+    confirmed = [Statement(m.start(), m[1] or m[2] or m[3]) for m in _CONFIRMED.finditer(text)]
     return sorted([*statements(text, truncated=truncated), *confirmed], key=lambda said: said.start)
 
 
@@ -107,7 +110,7 @@ def undressed(text: str) -> str:
         text = _COMMAND.sub(r"\1", text)
     if "</" in text:  # else `<B>` is a letter in brackets
         text = _TAG.sub("", text)
-    text = _SPACE.sub(" ", _LAYOUT.sub("", text)).strip()
+    text = _SYMBOLS.sub("", _SPACE.sub(" ", _LAYOUT.sub("", text)).strip())
     return unmarked(text)[0].strip()
 
 

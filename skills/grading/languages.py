@@ -34,7 +34,7 @@ LANGUAGES: Mapping[str, Language] = {
     "es": Language(r"respuesta|soluci[óo]n", r"es|ser[íi]a|ser[áa]"),
     "fr": Language(r"r[ée]ponse", r"est|serait|sera"),
     "it": Language(r"risposta|soluzione", r"è|é|e['’]|sarebbe"),
-    "pt": Language(r"resposta|solução", r"é|e|seria|será"),
+    "pt": Language(r"resposta|solução|gabarito", r"é|e|seria|será"),
     "ca": Language(r"resposta|solució", r"és|seria"),
     "ro": Language(r"r[ăa]spuns(?:ul)?", r"este|e|ar fi"),
     "pl": Language(r"odpowied(?:ź|z|zią)", r"to|jest|brzmi"),
@@ -55,7 +55,7 @@ LANGUAGES: Mapping[str, Language] = {
     "bn": Language(r"উত্তর", r"হল|হলো"),
     "th": Language(_both("คำตอบ(?:ที่ถูกต้อง)?"), r"คือ|เป็น", glued=True),
     "zh": Language(
-        r"(?:正确|正確|最终|最終|标准|標準)?(?:答案|选项|選項)|答(?=[:：])|(?:因此|所以|故|应|應|应该|應該|答案)[选選]擇?择?",
+        r"(?:正确|正確|最终|最終|标准|標準)?(?:答案|选项|選項)|答(?=[:：])|(?:因此|所以|故|应|應|应该|應該|答案|本题|本題)[选選][择擇]?",
         r"(?:应该|應該|应当|應當|应|應|就)?(?:是|为|為|选|選)",
         glued=True,
     ),
@@ -83,7 +83,7 @@ _LINK = re.compile(
 )
 _LINK_GLUED = re.compile(rf"\A{_UNIT}{_MARKS}[ \t]{{0,2}}(?:(?:{_GLUED})[ \t]*[:：]?|{_SIGN})")
 _LETTER_NEXT = re.compile(
-    r"\A[ \t]{0,2}[*_]{0,3}[(（【「『\[]?[A-ZＡ-Ｚ][)）】」』\]]?[*_]{0,3}(?:['’]\w{1,4})?"
+    r"\A[ \t]{0,2}[*_]{0,3}[(（【「『\[]?[A-ZＡ-Ｚ][)）】」』\]]?[*_]{0,3}(?:['’]\w{1,4}| şıkkı\w{0,4})?"
     r"[。.．]?[ \t]*(?:\r?\n|\Z)"
 )
 _HEADING = re.compile(r"(?:\A|\n)[ \t>]{0,4}(?:#{1,6}[ \t]{0,2})?[*_]{0,3}(?:\w{1,12} ){0,2}\Z")

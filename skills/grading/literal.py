@@ -12,6 +12,7 @@ from orchestrator.errors import SkillError
 from skills.grading.base import Reading, Verdict
 from skills.grading.fences import fenced_blocks
 from skills.grading.fields import Field, fields, unescaped
+from skills.grading.marks import unmarked
 from skills.grading.statements import Origin, Statement, statements
 
 MAX_TRIED_LINES = 3
@@ -21,10 +22,14 @@ _EITHER = re.compile(r"\A(?P<plain>[^'\"\[({\s]\S*) or (?P<quoted>['\"].*)\Z", r
 _SCALAR = re.compile(r"\A[-\w.(][^'\"\[{,]*\Z")
 _ESCAPED = re.compile(r"\A[^\\'\n\r\t]*\\(?:[^\\'\n\r\t]|\\[nrt\\])*\Z")
 """A text in which backslashes are those of escapes, as in a literal that has lost its quotes."""
+_COMMAND = re.compile(r"\A\\(?:text|texttt|mathtt|mathrm|textbf|mathbf)\s{0,3}\{(.*)\}\Z", re.DOTALL)
+_PROTECTED = re.compile(r"\\([{}_%&#$ ])")
+_TYPED_QUOTES = {ord("“"): '"', ord("”"): '"', ord("‘"): "'", ord("’"): "'"}
 _SPAN = re.compile(r"\A(?:``(?!`)(?P<two>[^`]*)``|`(?!`)(?P<one>[^`]*)`)(?P<rest>[^`]*)\Z")
 _LEAD = re.compile(
     r"\A(?:(?:the )?(?:output|result|answer|return(?:ed)? value|value|returns?)\b"
-    r"(?:[ ]{0,2}(?:is|are|:|=(?!=)|->|=>))?|(?:->|=>|→|==|>>>|#)|=(?!=))\s*",
+    r"(?:[ ]{0,2}(?:(?:is|are|will be|would be|should be|becomes|equals)\b:?|:|=(?!=)|->|=>))?"
+    r"|(?:->|=>|→|==|>>>|#)|=(?!=))\s*",
     re.IGNORECASE,
 )
 _SIGN = re.compile(r"==|->|=>|→|\breturns\b|(?<![=!<>])=(?!=)")
@@ -114,7 +119,10 @@ def _string(raw: str) -> str:
 
 
 def _of_statement(said: Statement) -> str | None:
-    tried = dict.fromkeys([said.raw, said.text, said.marked, said.paragraph])
+    plain = said.text
+    if said.origin is Origin.BOX:
+        plain = _PROTECTED.sub(r"\1", _COMMAND.sub(r"\1", plain))
+    tried = dict.fromkeys([plain, said.raw, said.text, said.marked, said.paragraph])
     return next((value for source in tried if source and (value := stated_literal(source))), None)
 
 
@@ -146,6 +154,8 @@ def _value(source: str, *, begins: bool) -> str | None:
     value = literal(source.removesuffix(".") if begins else source) or literal(source.removesuffix("."))
     if value is None and "\n" in source:
         value = literal(source.translate(_CONTROL))  # the escape of a line end was undone with those of JSON
+    if value is None and source[:1] in "“‘":
+        value = literal(source.translate(_TYPED_QUOTES).removesuffix("."))
     return value or (_begun(source) if begins else None)
 
 
@@ -180,7 +190,9 @@ def _told(line: str) -> Iterator[str]:
 
 
 def _outside_of_span(text: str) -> str:
-    """`` `[1, 2]`, because ... `` -> `[1, 2]`; another text is itself."""
+    """`` `[1, 2]`, because ... `` and `**[1, 2]**` -> `[1, 2]`; another text is itself."""
+    if text[:1] in ("*", "_"):
+        text = unmarked(text)[0].strip()
     span = _SPAN.match(text)
     if span is None or not _REST.match(span["rest"]):
         return text

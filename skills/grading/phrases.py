@@ -34,7 +34,7 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"\A\s*(?:(?:therefore|thus|then|hence|indeed|clearly|simply|just|exactly|about|approximately)\b,?\s*)?",
+    r"\A\s*(?:,?\s*(?:therefore|thus|then|hence|indeed|clearly|simply|just|exactly|about|approximately)\b[,:]?\s*)?",
     re.IGNORECASE,
 )
 _HEADING = re.compile(

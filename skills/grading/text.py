@@ -4,6 +4,7 @@ A statement is found anywhere. Without one a short text is the answer as a whole
 no two essays are the same text.
 """
 
+import json
 import re
 import unicodedata
 
@@ -29,6 +30,8 @@ _SHORT_ANSWER = re.compile(
     r"(?=[.;:!]\s|,\s(?:it|he|she|they|there|this|that|these|those|we|you|the|because|since|as)\b)",
     re.IGNORECASE,
 )
+_EXCLAIMED = re.compile(r"(?<=[^\W\d_])!{1,3}\Z")
+_BULLET = re.compile(r"\A(?:[-*+•>]|A:)[ \t]+(?=\S)")
 _AFTER_MARKED = re.compile(r"\A\s*(?:\Z|[.,;:!?(–—-])")
 
 
@@ -63,13 +66,14 @@ def normalised_text(text: str, *, keep_case: bool = False) -> str:
     plain = unicodedata.normalize("NFKC", text)
     value = " ".join((plain if keep_case else plain.casefold()).split())
     # Case folding can leave NFKC, so it is applied again.
-    return unicodedata.normalize("NFKC", value).lstrip(f" {_QUOTES}").rstrip(f".。 {_QUOTES}")
+    value = unicodedata.normalize("NFKC", value).lstrip(f" {_QUOTES}").rstrip(f".。 {_QUOTES}")
+    return _EXCLAIMED.sub("", value)
 
 
 def _stated(said: Statement) -> str:
     """The words of a statement without the reason that may follow them."""
     if said.origin is not Origin.LINE:
-        return _without_layout(said.text)
+        return _without_layout(_only_item(said.text))
     rest = said.text[len(said.marked) :] if said.text.startswith(said.marked) else "x"
     if said.marked and _AFTER_MARKED.match(rest):
         return _without_layout(said.marked)
@@ -78,12 +82,26 @@ def _stated(said: Statement) -> str:
     return short.group() if short else _REASON.split(text, maxsplit=1)[0] or text
 
 
+def _only_item(text: str) -> str:
+    """`["Paris"]` -> `Paris`; a text, and a list of several, are themselves."""
+    if not text.startswith("["):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else text
+
+
 def _whole(text: str) -> str | None:
     """The value that a text is, or that its one fenced block holds; None of a long text."""
     blocks = [block for block in fenced_blocks(text) if block.is_closed]
     if len(blocks) == 1 and len(text) - len(blocks[0].body) <= MAX_WHOLE_CHARS:
         return blocks[0].body
-    return _without_layout(unmarked(text.strip())[0]) if len(text.strip()) <= MAX_WHOLE_CHARS else None
+    whole = text.strip()
+    if len(whole) > MAX_WHOLE_CHARS:
+        return None
+    return _without_layout(unmarked(whole if "\n" in whole else _BULLET.sub("", whole))[0])
 
 
 def _without_layout(text: str) -> str:
