@@ -47,8 +47,9 @@ def open_settings(name: str, spec: CompositionSettings, *, reads_prose: bool) ->
     plain = {"abstain_below": None, "waves": None}
     if spec.router in GRADED_ROUTERS:
         return OpenSettings(spec.model_copy(update=plain))
-    k = spec.router_options.get("k", _DEFAULT_K)
-    by_grades = {"router": "graded", "router_options": {"k": k, "first": k}, **plain}
+    options = spec.router_options
+    at_once = options.get("first", options.get("k", _DEFAULT_K))
+    by_grades = {"router": "graded", "router_options": {"k": at_once, "first": at_once}, **plain}
     note = f"router '{spec.router}' counts right answers, and an open question has none: 'graded' recruited"
     return OpenSettings(spec.model_copy(update=by_grades), note)
 
@@ -64,7 +65,8 @@ def open_knowledge(known: Knowledge) -> Knowledge:
     graded = {i: card.graded or of_profile.get(i) for i, card in known.cards.items()}
     if not any(grades is not None and grades.total.n for grades in graded.values()):
         return known
-    return Knowledge({i: _as_accuracies(card, graded[i]) for i, card in known.cards.items()}, part)
+    as_known = {i: _as_accuracies(card, graded[i]) for i, card in known.cards.items()}
+    return Knowledge(as_known, known.profile if part is None else part)
 
 
 def _counted(part: Profile) -> dict[str, Grades]:

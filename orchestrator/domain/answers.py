@@ -37,9 +37,9 @@ class Recruit(Value):
 
     `weight` is the router's share for it (weights of a decision sum to 1 over its recruits; a reserve's is on
     the same scale);
-    `accuracy` its estimated probability of being right on this query, in [0, 1]. `in_place_of`: an expert
-    that could not be asked. `mixture`: experts whose adapters this one composes for the query, or members
-    that it fuses, with their shares.
+    `accuracy` its estimated probability of being right on this query, of an open one its expected grade, in
+    [0, 1]. `in_place_of`: an expert that could not be asked. `mixture`: experts whose adapters this one
+    composes for the query, or members that it fuses, with their shares.
     """
 
     expert_id: str

@@ -221,6 +221,19 @@ def test_a_router_that_counts_right_answers_makes_way_for_one_that_goes_by_grade
     assert "'category' counts right answers" in made.note
 
 
+def test_as_many_are_asked_as_the_router_would_have_asked_at_once() -> None:
+    spec = CompositionSettings(
+        router="posterior", router_options={"k": 6, "first": 2}, aggregator="synthesize"
+    )
+    assert open_settings("own", spec, reads_prose=True).spec.router_options == {"k": 2, "first": 2}
+
+
+def test_imported_grades_are_known_without_the_answers_behind_them() -> None:
+    known = open_knowledge(Knowledge(GRADED, None))
+    assert known.profile is None
+    assert known.cards["best"].total.accuracy == pytest.approx(0.8)
+
+
 def test_a_router_that_can_go_by_grades_stays() -> None:
     spec = CompositionSettings(router="knn", router_options={"k": 1}, aggregator="first")
     assert open_settings("own", spec, reads_prose=True) == (spec, None)
