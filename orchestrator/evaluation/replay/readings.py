@@ -36,20 +36,26 @@ def grouped(
 ) -> tuple[tuple[str, ...], list[int]]:
     """Distinct values, first come first, and the group of each; -1 where there is none.
 
+    Values are compared in sorted order, as votes compare them: the groups are the same for every order.
+
     Args:
         grader: tells which values say the same; None = equal ones.
     """
-    found: list[str] = []
-    known: dict[str, int] = {}
-    for value in values:
-        if value is None or value in known:
-            continue
-        equal = (i for i, other in enumerate(found) if grader and grader.equivalent(query, other, value))
-        same = next(equal, None)
-        known[value] = len(found) if same is None else same
-        if same is None:
-            found.append(value)
-    return tuple(found), [ABSTAINED if value is None else known[value] for value in values]
+    said = [value for value in values if value is not None]
+    firsts: list[str] = []
+    home: dict[str, str] = {}
+    for value in sorted(set(said)):
+        equal = (one for one in firsts if grader and grader.equivalent(query, one, value))
+        home[value] = next(equal, value)
+        if home[value] == value:
+            firsts.append(value)
+    numbers = {first: number for number, first in enumerate(dict.fromkeys(home[value] for value in said))}
+    known = {value: numbers[home[value]] for value in said}
+    shown = {number: value for value, number in reversed([(value, known[value]) for value in said])}
+    return (
+        tuple(shown[number] for number in range(len(numbers))),
+        [ABSTAINED if value is None else known[value] for value in values],
+    )
 
 
 def read_responses(query: Query, texts: Sequence[str | None], grader: Grader) -> Groups:

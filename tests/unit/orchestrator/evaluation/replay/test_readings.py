@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.cards import ABSTAINED, RIGHT, WRONG
@@ -102,3 +104,13 @@ def test_an_expert_without_texts_cannot_be_read(tmp_path: Path) -> None:
     assert with_readings(replay, "three", GRADER) is replay
     with pytest.raises(InputError, match="no texts of expert 'adder' were recorded"):
         with_readings(replay, "three", GRADER, anew=True)
+
+
+@given(st.permutations(["3", "'3'", "3 or '3'", "4", "3"]))
+def test_groups_are_the_same_for_every_order_of_responses(values: list[str]) -> None:
+    """A bare 3 in a string of JSON is either; it stands with the text here, which comes first when sorted."""
+    query = Query(id="q", question="?", answer="3", answer_type="literal")
+    _, group = grouped(query, values, GRADER)
+    together = {frozenset(v for v, g in zip(values, group, strict=True) if g == number) for number in group}
+    assert together == {frozenset({"3"}), frozenset({"'3'", "3 or '3'"}), frozenset({"4"})}
+    assert group[0] == 0
