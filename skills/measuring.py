@@ -9,7 +9,7 @@ from orchestrator.domain.assignments import CallRole, Job, JobProgress, JobState
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, UnsupportedError
 from orchestrator.ports.cards import CardStore, OutcomeRow
 from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.jobs import JobStore
@@ -30,6 +30,18 @@ class Coverage(NamedTuple):
 
     n_asked: int
     n_reused: int
+
+
+class Heard(NamedTuple):
+    """Responses by query hash, and the error codes of those that failed."""
+
+    replies: dict[str, tuple[Response, ...]]
+    codes: frozenset[str]
+
+    @property
+    def lacks_feature(self) -> bool:
+        """True if the engine cannot do what was asked of it beside plain text."""
+        return UnsupportedError.code in self.codes
 
 
 class Measurer:
@@ -116,19 +128,22 @@ class Measurer:
         *,
         composition: str,
         basis: str,
+        logprobs: int | None = None,
         on_progress: ProgressCallback | None,
-    ) -> dict[str, tuple[Response, ...]]:
-        """Responses of one expert by query hash, not graded; a run that was stopped is gone on with, and one
-        that ended is read again. Where only the infrastructure answered, there is none; the next run asks
-        once more.
+    ) -> Heard:
+        """Responses of one expert, not graded; a run that was stopped is gone on with, and one that ended is
+        read again. Where only the infrastructure answered, there is none; the next run asks once more.
 
         Args:
             basis: all that the calls depend on beside what the queries ask.
+            logprobs: likeliest tokens whose probabilities are asked for; None = no probabilities.
         """
         found: dict[str, tuple[Response, ...]] = {}
+        codes: set[str] = set()
         attempt = 0
         while queries:
-            job = self._job(composition, [expert], queries, attempt=attempt, basis=basis)
+            job = self._job(composition, [expert], queries, attempt=attempt, basis=f"{basis} {logprobs}")
+            job = job.replaced(logprobs=logprobs)
             ended = self._has_ended(job.id)
             if not ended:
                 self._end_others(job, queries)
@@ -137,12 +152,13 @@ class Measurer:
             for query, responses in self._jobs.responses(job.id):
                 if responses and all(r.is_experts_own for r in responses):
                     found[query.content_hash] = responses
+                codes.update(r.error_code for r in responses if r.error_code is not None)
             left = [query for query in queries if query.content_hash not in found]
-            if not ended:
+            if not ended or UnsupportedError.code in codes:
                 break
             attempt = attempt + 1 if len(left) == len(queries) else 0
             queries = left
-        return found
+        return Heard(found, frozenset(codes))
 
     def _end_others(self, mine: Job, queries: Sequence[Query]) -> None:
         """End jobs of earlier runs, for the same composition on some of these queries, that nobody reads."""

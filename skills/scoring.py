@@ -6,12 +6,14 @@ run asks only what is new.
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from orchestrator.compositions.grading import GRADING, REGRADING
+from orchestrator.compositions.grading import GRADING, REGRADING, TOP_LOGPROBS
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.cards import GRADED, grade_origin
 from orchestrator.domain.experts import Expert, Pool
+from orchestrator.domain.features import Feature
 from orchestrator.domain.grades import NO_SCORE, GradeSource, Origin
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
@@ -29,7 +31,7 @@ from skills.grading.judging import (
     score_of,
     self_agreement,
 )
-from skills.measuring import Measurer, ProgressCallback
+from skills.measuring import Heard, Measurer, ProgressCallback
 
 N_CHECKED = 30
 """Responses that a judge reads twice before its scores count."""
@@ -194,11 +196,34 @@ class Scorer:
         composition: str,
         on_progress: ProgressCallback | None,
     ) -> dict[str, tuple[Response, ...]]:
+        """Replies of the judge by query hash, with probabilities where its engine tells them. Only an answer
+        says whether a server does, so one query is asked before the others."""
         if not queries:
             return {}
+        ask = partial(self._asked, judge, composition, on_progress)
+        if Feature.LOGPROBS not in judge.features or len(queries[0].candidates) == 2:
+            return ask(queries, None).replies
+        first, rest = ask(queries[:1], TOP_LOGPROBS), queries[1:]
+        if first.lacks_feature:
+            return ask(queries, None).replies
+        return {**first.replies, **(ask(rest, TOP_LOGPROBS).replies if rest else {})}
+
+    def _asked(
+        self,
+        judge: Expert,
+        composition: str,
+        on_progress: ProgressCallback | None,
+        queries: Sequence[Query],
+        logprobs: int | None,
+    ) -> Heard:
         basis = content_hash([basis_of(judge, query) for query in queries])
         return self._measurer.heard(
-            judge, queries, composition=composition, basis=basis, on_progress=on_progress
+            judge,
+            queries,
+            composition=composition,
+            basis=basis,
+            logprobs=logprobs,
+            on_progress=on_progress,
         )
 
     def _chosen(self, queries: Sequence[Query]) -> list[Query]:

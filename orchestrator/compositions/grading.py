@@ -7,7 +7,6 @@ from orchestrator.compositions.calls import error_answer, length
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Job, QueryState, Sampling, Step
 from orchestrator.domain.experts import Expert, Pool
-from orchestrator.domain.features import Feature
 from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.values import seed_of
 
@@ -39,12 +38,16 @@ class GradingRound:
         judge = next((self._pool.by_id[i] for i in self._job.experts if i in self._pool.by_id), None)
         if judge is None:
             return Done(answer=error_answer("expert_unavailable", "its judge is not in the pool."))
-        return Ask(calls=grading_calls(judge, state.query, self._job.seed, is_turned=self.name == REGRADING))
+        return Ask(calls=grading_calls(judge, state.query, self._job, is_turned=self.name == REGRADING))
 
 
-def grading_calls(judge: Expert, query: Query, seed: int, *, is_turned: bool) -> tuple[Call, ...]:
-    """Calls that grade `query.candidates[0]`: one, or two beside an anchor's response (`candidates[1]`)."""
-    drawn = seed_of([seed, query.content_hash, judge.id, is_turned])
+def grading_calls(judge: Expert, query: Query, job: Job, *, is_turned: bool) -> tuple[Call, ...]:
+    """Calls that grade `query.candidates[0]`: one, or two beside an anchor's response (`candidates[1]`).
+
+    Args:
+        job: says whether log probabilities are asked for.
+    """
+    drawn = seed_of([job.seed, query.content_hash, judge.id, is_turned])
     fence = prompts.draw_fence()
     if len(query.candidates) == 2:
         first, second = query.candidates
@@ -54,10 +57,10 @@ def grading_calls(judge: Expert, query: Query, seed: int, *, is_turned: bool) ->
         asked = [prompts.check(query, query.candidates[0], fence=fence, seed=drawn, is_turned=is_turned)]
     else:
         asked = [prompts.grade(query, query.candidates[0], fence=fence, is_turned=is_turned)]
-    return tuple(_call(judge, messages, place, drawn) for place, messages in enumerate(asked))
+    return tuple(_call(judge, messages, place, drawn, job.logprobs) for place, messages in enumerate(asked))
 
 
-def _call(judge: Expert, messages: tuple[Message, ...], place: int, seed: int) -> Call:
+def _call(judge: Expert, messages: tuple[Message, ...], place: int, seed: int, logprobs: int | None) -> Call:
     return Call(
         expert_id=judge.id,
         role=CallRole.JUDGE,
@@ -65,7 +68,7 @@ def _call(judge: Expert, messages: tuple[Message, ...], place: int, seed: int) -
         sampling=Sampling(
             **length(judge, None)._asdict(),
             temperature=judge.temperature,
-            logprobs=TOP_LOGPROBS if Feature.LOGPROBS in judge.features else None,
+            logprobs=logprobs,
             seed=seed,
         ),
         sample_ix=place,

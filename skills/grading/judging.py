@@ -31,7 +31,7 @@ _GRADE = re.compile(
     r"(?!\d|[.,]\d|\s?/\s?1| out of 1|\s?(?:[-–—]|to|or)\s?\d)",
     re.IGNORECASE,
 )
-_CHECK = re.compile(rf"\bcheck\s(\d{{1,2}}){_ASIDE}\W{{1,9}}(yes|no|pass|fail)\b(?! or\b)", re.IGNORECASE)
+_CHECK = re.compile(rf"\bcheck\s?(\d{{1,2}}){_ASIDE}\W{{1,9}}(yes|no|pass|fail)\b(?! or\b)", re.IGNORECASE)
 _LISTED = re.compile(
     r"^[^\w\n]{0,9}(\d{1,2})[^\w\n]{1,9}(yes|no|pass|fail)(?=[^\w\n]{0,9}$)", re.IGNORECASE | re.MULTILINE
 )

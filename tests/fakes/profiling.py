@@ -104,6 +104,7 @@ class FakeJobs:
         self.answer = answer
         self.asked: list[tuple[str, str]] = []
         self.interrupt_after: int | None = None
+        self.tells_logprobs = True
         self._annotator = annotator
         self._stored: dict[str, _StoredJob] = {}
 
@@ -168,6 +169,8 @@ class FakeJobs:
     def _ask(self, expert_id: str, query: Query, job: Job, place: int) -> Response:
         self.asked.append((expert_id, query.id))
         script = self.answer(expert_id, query)
+        if job.logprobs is not None and not self.tells_logprobs:
+            script = Script(error_code="unsupported")
         roles: Mapping[str, CallRole] = {
             "exam": CallRole.AGGREGATE,
             "annotate": CallRole.ANNOTATE,

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from orchestrator.compositions.grading import TOP_LOGPROBS
 from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import JobState
 from orchestrator.domain.cards import ABSTAINED, GRADED, Tally
 from orchestrator.domain.experts import ExpertRole, Pool
+from orchestrator.domain.features import Feature
 from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import SkillError, UnknownNameError
@@ -296,6 +298,39 @@ def test_a_silent_anchor_loses_and_nobody_is_asked() -> None:
     report = setup.profiler().run([LETTER], scoring=Judging("critic", anchor="weak"))
     assert (mean(report, "good"), mean(report, "weak")) == (1.0, 0.0)
     assert setup.judged == 0
+
+
+TELLING = CRITIC.replaced(features=frozenset({Feature.LOGPROBS}))
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_probabilities_are_asked_for_and_done_without_where_a_server_does_not_tell_them(tells: bool) -> None:
+    """Two readings (one of them to check) of four answers; of each, one answer is tried first."""
+    setup = Setup()
+    setup.jobs.tells_logprobs = tells
+    report = setup.profiler(make_pool(GOOD, WEAK, TELLING)).run(QUERIES, scoring=JUDGED)
+    assert mean(report, "good") == pytest.approx(8 / 9)
+    assert report.grading is not None
+    assert report.grading.check == (4, 1.0, 0.0)
+    judged = [job for job in setup.jobs.submitted if "grading" in job.composition]
+    assert {job.logprobs for job in judged[1::2]} == ({TOP_LOGPROBS} if tells else {None})
+    assert setup.judged == (8 if tells else 10)
+
+
+def test_what_a_server_does_not_tell_is_not_asked_for_of_every_answer_by_the_next_run() -> None:
+    setup = Setup()
+    setup.jobs.tells_logprobs = False
+    pool = make_pool(GOOD, WEAK, TELLING)
+    first = setup.profiler(pool).run(QUERIES, scoring=JUDGED)
+    setup.jobs.asked.clear()
+    assert setup.profiler(pool).run(QUERIES, scoring=JUDGED).cards == first.cards
+    assert setup.jobs.asked == []
+
+
+def test_pairs_ask_for_no_probabilities() -> None:
+    setup = Setup()
+    setup.profiler(make_pool(GOOD, WEAK, TELLING)).run(QUERIES, scoring=Judging("critic", anchor="weak"))
+    assert {job.logprobs for job in setup.jobs.submitted} == {None}
 
 
 def test_replies_that_cannot_be_read_give_no_score_and_are_told() -> None:

@@ -2,10 +2,9 @@
 
 import pytest
 
-from orchestrator.compositions.grading import GRADING, REGRADING, TOP_LOGPROBS, GradingRound
+from orchestrator.compositions.grading import GRADING, REGRADING, TOP_LOGPROBS, GradingRound, grading_calls
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Job, QueryState
 from orchestrator.domain.experts import Expert, ExpertRole, Pool
-from orchestrator.domain.features import Feature
 from orchestrator.domain.queries import AnswerType, Query
 from tests.fakes.profiling import make_expert
 
@@ -55,10 +54,11 @@ def test_each_call_has_a_fence_of_its_own_and_a_seed_that_does_not_change() -> N
     assert calls(QUERY, seed=1)[0].sampling.seed != first.sampling.seed
 
 
-@pytest.mark.parametrize("features", [frozenset(), frozenset({Feature.LOGPROBS})])
-def test_probabilities_are_asked_for_where_the_engine_tells_them(features: frozenset[Feature]) -> None:
-    (call,) = calls(QUERY, judge=JUDGE.replaced(features=features))
-    assert call.sampling.logprobs == (TOP_LOGPROBS if features else None)
+@pytest.mark.parametrize("logprobs", [None, TOP_LOGPROBS])
+def test_probabilities_are_asked_for_where_the_job_wants_them(logprobs: int | None) -> None:
+    job = Job(id="j", composition=GRADING, experts=("judge",), logprobs=logprobs)
+    (call,) = grading_calls(JUDGE, QUERY, job, is_turned=False)
+    assert call.sampling.logprobs == logprobs
 
 
 def test_a_judge_that_left_the_pool_fails_its_queries() -> None:
