@@ -2,8 +2,10 @@
 
 import ast
 import builtins
+import html
 import json
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,20 +19,33 @@ from skills.grading.sandbox import Sandbox
 MAX_CHARS = 50_000
 MAX_BLOCKS = 20
 
-_PYTHON = re.compile(r"\A(?:[{.\s]*(?:i?python|py|code)[\d.]*(?![\w+#-]).*)?\Z", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"(?:\[(/?)(?:PYTHON|CODE)\]|<(/?)(?:code|python|solution|program)>)", re.IGNORECASE)
+_PYTHON = re.compile(
+    r"\A(?:[{.\s]*(?:lang(?:uage)?=[\"']?)?(?:i?python|py|code|sage)[\d.]*(?![\w+#-]).*"
+    r"|py(?:thon-?)?(?:con|repl)|doctest)?\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_TAG = re.compile(
+    r"(?:\[(/?)(?:PYTHON|CODE)\]|<(/?)(?:code|python|solution|program)(?:\s[^<>]{0,100})?>)", re.IGNORECASE
+)
+_SESSION = re.compile(r"\A\s*>>> ")
+_PROMPTED = re.compile(r"^(?:>>>|\.\.\.)(?: (.*)|)$")
+_BEGINS = re.compile(r"^(?:def|class|async def|import|from|@\w)\b", re.MULTILINE)
+MAX_CUTS = 3
+"""Lines at which the prose behind a program without a fence may begin."""
 _PROGRAM = re.compile(r"[\n:=]")
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s?\(|`([A-Za-z_]\w*)`")
 _ALWAYS_THERE = frozenset([*dir(builtins), "__name__", "__file__", "self", "cls"])
 
 
 class Program(NamedTuple):
-    """Python source, with the names that it defines and those that it takes from elsewhere."""
+    """Python source, with the names that it defines, those that it takes from elsewhere, and its imports
+    with the names that they bind."""
 
     source: str
     defined: frozenset[str]
     needed: frozenset[str]
     defines_code: bool
+    imports: tuple[tuple[str, frozenset[str]], ...] = ()
 
 
 class CodeGrader:
@@ -45,7 +60,7 @@ class CodeGrader:
         sources = _sources(text, truncated=truncated)
         if not sources and (truncated or has_fence(text)):
             return Reading(None, "no complete code block")
-        sources = sources or [text]
+        sources = sources or [text, _unfenced(text)]
         programs = [p for source in sources[-MAX_BLOCKS:] if (p := parsed_program(source)) is not None]
         if not programs:
             return Reading(None, "no Python program")
@@ -65,6 +80,11 @@ def _sources(text: str, *, truncated: bool) -> list[str]:
     """Texts that may be programs: of fenced blocks, else of tags around code, else of strings in JSON."""
     blocks = [block for block in fenced_blocks(text, _is_whole) if block.is_closed or not truncated]
     fenced = [block.body for block in blocks if _PYTHON.match(block.tag)]
+    for block in blocks:
+        if not fenced and block.tag.lower() in ("md", "markdown"):  # a page that holds the program
+            fenced = [
+                inner.body for inner in fenced_blocks(block.body, _is_whole) if _PYTHON.match(inner.tag)
+            ]
     objects = [block.body for block in blocks if block.tag.lower() == "json"]
     if any(parsed_program(source) is not None for source in fenced):
         return fenced
@@ -82,9 +102,35 @@ def _tagged(text: str) -> list[str]:
         if not (tag[1] or tag[2]):
             start = tag.end()
         elif start is not None:
-            found.append(text[start : tag.start()])
+            found.append(html.unescape(text[start : tag.start()]) if tag[2] else text[start : tag.start()])
             start = None
     return found
+
+
+def _unfenced(text: str) -> str:
+    """The program that stands in a text without a fence: from its first definition or import to the prose
+    after it."""
+    begun = _BEGINS.search(text)
+    lines = text[begun.start() :].splitlines() if begun else []
+    for _ in range(MAX_CUTS):
+        fault = _first_fault(lines)
+        if fault is None:
+            break
+        lines = lines[: fault - 1]
+    return "\n".join(lines)
+
+
+def _first_fault(lines: Sequence[str]) -> int | None:
+    """The line, from 1, at which lines stop being Python; None where they are."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse("\n".join(lines))
+    except SyntaxError as error:
+        return min(error.lineno or 1, len(lines) or 1)
+    except (ValueError, RecursionError, MemoryError):
+        return 1
+    return None
 
 
 def _bodies(text: str) -> list[str]:
@@ -123,14 +169,17 @@ def chosen_program(programs: Sequence[Program], wanted: Sequence[frozenset[str]]
 
 
 def _with_helpers(programs: Sequence[Program], at: int, wanted: frozenset[str]) -> str:
-    """A program with those before it that define what is wanted of it or what it needs, the later first."""
+    """A program with the others that define what is wanted of it or what it needs, those before it first,
+    and with imports that stand before it."""
     chosen = programs[at]
     missing = (chosen.needed | wanted) - chosen.defined
     parts = [chosen.source]
-    for program in reversed(programs[:at]):
+    for program in [*reversed(programs[:at]), *programs[at + 1 :]]:
         if program.defines_code and missing & program.defined and not program.defined & chosen.defined:
             parts.insert(0, program.source)
             missing = (missing - program.defined) | (program.needed - program.defined)
+    for program in programs[:at]:
+        parts[:0] = [line for line, names in program.imports if names & missing]
     return "\n".join(parts)
 
 
@@ -164,10 +213,20 @@ def parsed_program(source: str) -> Program | None:
     defines_code = any(
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in tree.body
     )
-    return Program(plain, _defined(tree), _needed(tree), defines_code)
+    imports = tuple(
+        (ast.unparse(node), frozenset((alias.asname or alias.name).partition(".")[0] for alias in node.names))
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    return Program(plain, _defined(tree), _needed(tree), defines_code, imports)
 
 
 def _tree(source: str) -> ast.Module | None:
+    if _SESSION.match(source):
+        prompted = [_PROMPTED.match(line.strip()) for line in source.splitlines()]
+        source = "\n".join(line[1] or "" for line in prompted if line)
+    elif source.lstrip("\n")[:1] in (" ", "\t"):
+        source = textwrap.dedent(source)
     try:
         # Model-written code warns about its own escapes; that is no business of the grader's log.
         with warnings.catch_warnings():

@@ -81,6 +81,12 @@ USAGE = "from solution import add\n\nprint(add(1, 2))"
         f"Sure: ```python\n{PROGRAM}\n```",
         f"```python\n{PROGRAM}```",
         f"```python\n{PROGRAM}",
+        f"Here it is:\n\n{PROGRAM}\n\nIt adds two numbers.",
+        "Here it is:\n```python\n\n    def add(a, b):\n        return a + b\n```",
+        "```pycon\n>>> def add(a, b):\n...     return a + b\n...\n```",
+        f"````markdown\n# Sum\n```python\n{PROGRAM}\n```\n````",
+        f'<pre><code class="python">{PROGRAM}\n</code></pre>',
+        f"``` {{lang=python}}\n{PROGRAM}\n```",
         f"[PYTHON]\n{PROGRAM}\n[/PYTHON]",
         f"It is <code>{PROGRAM}</code>.",
         json.dumps({"reasoning": "Add: a + b.", "code": PROGRAM}),
@@ -113,6 +119,15 @@ def test_without_a_name_it_is_the_last_block_that_defines_something() -> None:
 def test_a_program_in_several_blocks_is_put_together() -> None:
     helper = "```python\ndef plus(a, b):\n    return a + b\n```"
     text = f"{helper}\nand\n```python\ndef add(a, b):\n    return plus(a, b)\n```"
+    assert GRADER.grade(QUERY, make_response(text)).outcome == RIGHT
+
+
+def test_imports_and_helpers_of_other_blocks_are_part_of_the_program() -> None:
+    text = (
+        "```python\nimport operator\nprint(operator)\n```\n"
+        "```python\ndef add(a, b):\n    return plus(a, b)\n```\n"
+        "```python\ndef plus(a, b):\n    return operator.add(a, b)\n```"
+    )
     assert GRADER.grade(QUERY, make_response(text)).outcome == RIGHT
 
 
