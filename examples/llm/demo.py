@@ -28,7 +28,7 @@ from rich.table import Table
 
 from api.cli.tables import answer_lines, cards_table
 from api.pictures.heatmap import save_heatmap
-from examples.llm.pool import COMPOSITIONS, MODELS, pool
+from examples.llm.pool import COMPOSITIONS, DEFAULT_ROWS, MODELS, pool
 from examples.llm.rows import EVERYBODY, Row, alone, answer_all, derived, report_of
 from examples.llm.servers import Served, UnusableError, check_processor, fetch_server, running
 from orchestrator.bootstrap.app import App, open_app
@@ -190,7 +190,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter, prog="python -m examples.llm.demo"
     )
     parser.add_argument("--serve", choices=("server", "transformers"))
-    parser.add_argument("--rows", default=",".join(COMPOSITIONS), help="default: all of them")
+    parser.add_argument(
+        "--rows", default=",".join(DEFAULT_ROWS), help=f"of {', '.join(COMPOSITIONS)}, or stock ones"
+    )
     parser.add_argument("--limit", type=int)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--threads", type=int)

@@ -35,8 +35,11 @@ COMPOSITIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "synthesized": {"router": "all", "experts": list(MODELS[1:]), "aggregator": "synthesize"},
 }
-"""Rows beside the stock compositions: each model with shots, and asked three times; a judge and a synthesis,
+"""Compositions beside the stock ones: each model with shots, and asked three times; a judge and a synthesis,
 by the largest model, over the two larger ones' answers."""
+
+DEFAULT_ROWS = (*list(SHOWN)[1:], list(SAMPLED)[1], "synthesized", "judged")
+"""Rows that are asked unless others are named: what half an hour of two cores is enough for."""
 
 
 def pool(

@@ -19,6 +19,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.domain.values import content_hash
 from orchestrator.evaluation.comparison import BEST_SINGLE, ORACLE, Difference, verdict
+from orchestrator.evaluation.recall import derived as recalled
 from orchestrator.evaluation.statistics import accuracy, paired_difference
 from skills.grading.grader import AnswerGrader
 
@@ -53,24 +54,38 @@ def job_id_of(app: App, row: str, queries: Sequence[Query]) -> str:
 
 
 def answer_all(app: App, row: str, queries: Sequence[Query]) -> Row:
-    """Ask the questions of one composition; what an earlier run asked is read off the books."""
+    """The answers of one composition: from the calls of the row that asks everybody, if it would only repeat
+    them, else asked; what an earlier run asked is read off the books."""
+    played = None if row == EVERYBODY else _played(app, row, queries)
+    if played is not None:
+        return _row_of(row, queries, played)
     job_id = job_id_of(app, row, queries)
     if job_id not in {job.job.id for job in app.jobs.jobs(limit=10_000)}:
         app.jobs.unload()
         app.jobs.submit(queries, AskOptions(model=row, job_id=job_id))
     progress = app.jobs.run(job_id)
-    grader = AnswerGrader()
     answers = {item.query.id: item.answer for item in app.jobs.answers(job_id)}
-    told = [answers[query.id] for query in queries]
     ended = progress.finished_at or progress.created_at
+    told = _row_of(row, queries, [answers[query.id] for query in queries])
+    return told._replace(loads=progress.n_loads, seconds=round(ended - progress.created_at, 1))
+
+
+def _played(app: App, row: str, queries: Sequence[Query]) -> list[Answer] | None:
+    composition = app.catalogue.build(app.jobs.job_of(AskOptions(model=row)))
+    made = app.store.calls(job_id_of(app, EVERYBODY, queries))
+    found = recalled(composition, queries, [made])
+    return None if found is None else [one.answer for one in found]
+
+
+def _row_of(name: str, queries: Sequence[Query], answers: Sequence[Answer]) -> Row:
+    grader = AnswerGrader()
+    n = len(queries)
     return Row(
-        row,
-        np.array([is_right(grader, q, a) for q, a in zip(queries, told, strict=True)]),
-        calls=sum(answer.n_calls for answer in told) / len(told),
-        prompt_tokens=sum(answer.usage.prompt_tokens for answer in told) / len(told),
-        completion_tokens=sum(answer.usage.completion_tokens for answer in told) / len(told),
-        loads=progress.n_loads,
-        seconds=round(ended - progress.created_at, 1),
+        name,
+        np.array([is_right(grader, q, a) for q, a in zip(queries, answers, strict=True)]),
+        calls=sum(answer.n_calls for answer in answers) / n,
+        prompt_tokens=sum(answer.usage.prompt_tokens for answer in answers) / n,
+        completion_tokens=sum(answer.usage.completion_tokens for answer in answers) / n,
     )
 
 
