@@ -133,7 +133,7 @@ def remembered(
         latest: the newest first.
     """
     good: dict[str, Remembered] = {}
-    for one in latest:
+    for one in map(_typed, latest):
         if _is_good(one, settings.least_confidence):
             good.setdefault(one.query.content_hash, one)
     if not good:
@@ -144,15 +144,21 @@ def remembered(
     return Solved(queries, embedder().encode([query.text for query in queries]), replies, shares)
 
 
+def _typed(one: Remembered) -> Remembered:
+    """The question with the type that its answer was read as: few that come by chat say one."""
+    read_as = one.answer.answer_type
+    return one if read_as is None else one._replace(query=one.query.typed(read_as))
+
+
 def _is_good(one: Remembered, least_confidence: float) -> bool:
     query, answer = one.query, one.answer
-    if query.answer_type.is_graded or query.context or query.after or not answer.text or answer.tool_calls:
+    if query.answer_type.is_graded or query.context or query.after:
         return False
-    if query.terms is not None and (query.terms.raw or query.terms.structured_output is not None):
+    if not answer.text or answer.value is None or answer.tool_calls:
         return False
     if one.score is not None:
         return one.score >= JUDGED_RIGHT
-    return answer.value is not None and (answer.confidence or 0.0) >= least_confidence
+    return (answer.confidence or 0.0) >= least_confidence
 
 
 def nearest(
@@ -172,7 +178,7 @@ def nearest(
         reply = replies.get(expert_id) or next(iter(replies.values()))
         if likeness[row] < settings.floor or known.answer_type is not query.answer_type:
             continue
-        if known.content_hash != query.content_hash and len(known.text) + len(reply) <= settings.max_chars:
+        if known.text != query.text and len(known.text) + len(reply) <= settings.max_chars:
             found.append(prompts.Shot(known, reply))
         if len(found) == settings.k:
             break

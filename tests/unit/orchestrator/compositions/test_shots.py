@@ -92,9 +92,10 @@ def test_the_question_itself_is_never_shown() -> None:
     known = profile().transcript
     assert known is not None
     same = known.queries[0].replaced(answer=None)
-    shots = shots_of(ShotSettings(k=4, floor=-1)).of(same, expert(), JOB)
-    assert "0" not in dict(shown(shots))
-    assert len(shots) == 3
+    for query in (same, same.replaced(infers=True)):
+        shots = shots_of(ShotSettings(k=4, floor=-1)).of(query, expert(), JOB)
+        assert "0" not in dict(shown(shots))
+        assert len(shots) == 3
 
 
 def test_unlike_questions_are_left_out() -> None:
@@ -208,6 +209,15 @@ def test_answers_that_nobody_can_show_are_not_remembered() -> None:
     silent = known("silent", text="")
     unread = known("unread", value=None)
     assert taken(silent, unread) == set()
+
+
+def test_a_remembered_question_that_said_no_type_has_the_one_that_its_answer_was_read_as() -> None:
+    read_as = known("east").answer.replaced(answer_type=AnswerType.NUMBER)
+    unsaid = Query(id="east", question="east", answer_type=AnswerType.OPEN, infers=True)
+    solved = remembered([Remembered(unsaid, read_as, None, 0.0)], Compass, settings=MEMORY)
+    assert [query.answer_type for query in solved.queries] == [AnswerType.NUMBER]
+    open_one = read_as.replaced(answer_type=AnswerType.OPEN)
+    assert remembered([Remembered(unsaid, open_one, 1.0, 0.0)], Compass, settings=MEMORY).queries == ()
 
 
 def test_the_latest_answer_of_equal_questions_is_the_one_remembered() -> None:
