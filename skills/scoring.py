@@ -138,18 +138,22 @@ class Scorer:
         self, queries: Sequence[Query], judging: Judging, on_progress: ProgressCallback | None
     ) -> GradingReport:
         judge = judge_of(self._pool, judging)
-        origin = Origin(source_of(queries, judging), judge.id)
+        origin = origin_of(queries, judging)
         readings = list(self._readings(queries, judging))
         known = self._kept(origin, judge, readings)
         asked = {r.asked.content_hash: r.asked for r in readings if r.score is None}
-        twice = self._chosen([q for h, q in asked.items()]) if judging.anchor is None else []
+        twice = self._chosen(list(asked.values())) if judging.anchor is None else []
         turned = self._heard(judge, twice, REGRADING, on_progress)
         new = [query for h, query in asked.items() if h not in known]
         replies = self._heard(judge, new, GRADING, on_progress)
         scores = {**known, **_scored(new, replies)}
         if asked and not scores:
             raise _nothing_read(judge, new, replies)
-        self._cards.save_scores(list(_rows(origin, judge, readings, scores)))
+        rows = list(_rows(origin, judge, readings, scores))
+        scored = {row[:4] for row in rows}
+        keys = [(*origin, r.expert.fingerprint, r.query.content_hash) for r in readings]
+        # What another rubric or reference was worth must not count beside these.
+        self._cards.save_scores(rows, forgotten=[key for key in keys if key not in scored])
         report = self._report(queries, origin)
         if judging.anchor is None:
             check = _check(self_agreement(scores, _scored(twice, turned)))
@@ -281,6 +285,12 @@ def source_of(queries: Sequence[Query], judging: Judging) -> GradeSource:
     if any(query.rubric for query in queries) or all(query.answer is None for query in queries):
         return GradeSource.RUBRIC
     return GradeSource.REFERENCE
+
+
+def origin_of(queries: Sequence[Query], judging: Judging) -> Origin:
+    """Origin of a judge's scores; those against another anchor are of another."""
+    beside = "" if judging.anchor is None else f" against {judging.anchor}"
+    return Origin(source_of(queries, judging), f"{judging.judge}{beside}")
 
 
 def asked_of(query: Query, candidates: tuple[str, ...]) -> Query:

@@ -43,6 +43,10 @@ class ScoreRow(NamedTuple):
     basis: str = ""
 
 
+ScoreKey = tuple[GradeSource, str, str, str]
+"""Source, judge, fingerprint and query hash of a score."""
+
+
 class CardStore(Protocol):
     """Profile outcomes, scores and competence cards, by expert fingerprint and profile hash."""
 
@@ -55,8 +59,8 @@ class CardStore(Protocol):
     ) -> dict[str, ScoreRow]:
         """Scores of one expert by one judge, by query hash."""
 
-    def save_scores(self, rows: Sequence[ScoreRow]) -> None:
-        """Store scores, all or none; one of the same source, judge, expert and question is replaced."""
+    def save_scores(self, rows: Sequence[ScoreRow], *, forgotten: Sequence[ScoreKey] = ()) -> None:
+        """Store scores and drop the forgotten ones, all or nothing; a score of the same key is replaced."""
 
     def save_card(self, card: CompetenceCard) -> None: ...
 

@@ -10,7 +10,7 @@ from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
-from orchestrator.ports.cards import OutcomeRow, ScoreRow
+from orchestrator.ports.cards import OutcomeRow, ScoreKey, ScoreRow
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name, to_json
 from orchestrator.store.database import Database, chunked, insert_or_replace
@@ -76,16 +76,21 @@ class SqlCardStore:
             r.query_hash: ScoreRow(source, judge, fingerprint, r.query_hash, r.score, r.basis) for r in rows
         }
 
-    def save_scores(self, rows: Sequence[ScoreRow]) -> None:
+    def save_scores(self, rows: Sequence[ScoreRow], *, forgotten: Sequence[ScoreKey] = ()) -> None:
         # In one order everywhere, so that no two transactions wait for each other.
         ordered = sorted(rows, key=lambda row: row[:4])
         records = [{**row._asdict(), "source": row.source.value} for row in ordered]
+        s = t.score.c
         for judge in {row.judge for row in rows}:
             checked_name("judge", judge)
 
         def write(conn: Connection) -> None:
             for chunk in chunked(records, CHUNK):
                 conn.execute(insert_or_replace(conn, t.score), chunk)
+            for source, judge, fingerprint, query_hash in sorted(forgotten):
+                key = (s.source == source.value, s.judge == judge)
+                of = (s.fingerprint == fingerprint, s.query_hash == query_hash)
+                conn.execute(delete(t.score).where(*key, *of))
 
         self._db.transact(write)
 

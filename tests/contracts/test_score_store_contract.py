@@ -48,6 +48,21 @@ def test_a_later_score_replaces_the_earlier_one(cards: SqlCardStore) -> None:
     }
 
 
+def test_forgotten_scores_go_and_nothing_else(cards: SqlCardStore) -> None:
+    kept = [
+        row("q1"),
+        row("q2", source=GradeSource.RUBRIC),
+        row("q2", judge="bob"),
+        row("q2", fingerprint="other"),
+    ]
+    cards.save_scores([*kept, row("q2")])
+    cards.save_scores([row("q3", 0.7)], forgotten=[row("q2")[:4], row("never")[:4]])
+    found = cards.known_scores(GradeSource.IMPORTED, "ada", "fp", ["q1", "q2", "q3"])
+    assert found == {"q1": kept[0], "q3": row("q3", 0.7)}
+    for other in kept[1:]:
+        assert cards.known_scores(*other[:3], ["q2"]) == {"q2": other}
+
+
 def test_more_scores_than_one_statement_takes_are_kept_and_found(cards: SqlCardStore) -> None:
     cards.save_scores([row(f"q{i}", i / 1203) for i in range(1203)])
     found = cards.known_scores(GradeSource.IMPORTED, "ada", "fp", [f"q{i}" for i in range(2000)])

@@ -11,7 +11,7 @@ from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.errors import NotFoundError
-from orchestrator.ports.cards import OutcomeRow, ScoreRow
+from orchestrator.ports.cards import OutcomeRow, ScoreKey, ScoreRow
 
 
 def make_expert(expert_id: str, *roles: ExpertRole, weights_hash: str = "w", max_tokens: int = 512) -> Expert:
@@ -62,8 +62,10 @@ class FakeCardStore:
         found = {h: self.scores.get((source, judge, fingerprint, h)) for h in query_hashes}
         return {h: row for h, row in found.items() if row is not None}
 
-    def save_scores(self, rows: Sequence[ScoreRow]) -> None:
+    def save_scores(self, rows: Sequence[ScoreRow], *, forgotten: Sequence[ScoreKey] = ()) -> None:
         self.scores.update({row[:4]: row for row in rows})
+        for key in forgotten:
+            self.scores.pop(key, None)
 
     def save_card(self, card: CompetenceCard) -> None:
         self.saved_cards.append(card)

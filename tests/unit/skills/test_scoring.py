@@ -235,6 +235,32 @@ def test_another_rubric_or_reference_is_judged_anew(changed: dict[str, object]) 
     assert {query.question for query, _ in setup.jobs.responses(graded.id)} >= {LETTER.question}
 
 
+def test_what_another_rubric_was_worth_does_not_count_where_the_new_one_gave_no_score() -> None:
+    def vague(expert_id: str, query: Query) -> Script:
+        is_vague = expert_id == "critic" and query.rubric and "weak" in query.candidates[0]
+        return Script("Nice.") if is_vague else scripted(expert_id, query)
+
+    setup = Setup(vague)
+    setup.profiler().run([LETTER, POEM], scoring=JUDGED)
+    checked = [query.replaced(rubric=("Polite?", "Signed?")) for query in (LETTER, POEM)]
+    report = setup.profiler().run(checked, scoring=JUDGED)
+    assert report.cards["weak"].graded is None
+    assert mean(report, "good") == 1.0
+
+
+def test_pairs_against_another_anchor_are_another_judges() -> None:
+    setup = Setup()
+    setup.profiler().run(QUERIES, scoring=Judging("critic", anchor="weak"))
+    report = setup.profiler().run(QUERIES, scoring=Judging("critic", anchor="good"))
+    assert (mean(report, "good"), mean(report, "weak")) == (0.5, 0.0)
+    assert report.grading is not None
+    assert report.grading.judge == "critic against good"
+    assert {row.judge for row in setup.cards.scores.values()} == {
+        "critic against weak",
+        "critic against good",
+    }
+
+
 def test_another_judge_of_the_same_name_is_asked_anew() -> None:
     setup = Setup()
     setup.profiler().run(QUERIES, scoring=JUDGED)
