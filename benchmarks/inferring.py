@@ -25,7 +25,7 @@ if not __package__:  # run by its path
 
 from benchmarks.outputs import ZOO
 from benchmarks.reporting import finish, option_parser, progress
-from orchestrator.compositions.nearest import NEEDS_MORE, NearestTypes
+from orchestrator.compositions.nearest import NearestTypes
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.ports.skills import Embedder
 from orchestrator.questions.files import read_questions
@@ -118,7 +118,7 @@ TOPICAL = (
 
 def nearest(queries: Sequence[Query], embedder: Embedder) -> NearestTypes:
     """What questions are compared with, as of a pool that was profiled on these queries."""
-    kept = [query for query in queries if query.answer_type not in NEEDS_MORE]
+    kept = [query for query in queries if query.answer_type is not AnswerType.CHOICE]
     vectors = embedder.encode([query.text for query in kept])
     return NearestTypes(vectors, [query.answer_type for query in kept], embedder.encode(KNOWN_PROSE))
 
@@ -155,7 +155,7 @@ def main() -> None:
     embedder = embedder_of(options.embedder)
     progress(f"embedding {options.profile.name}, {options.exact.name}")
     of = nearest(read_questions(options.profile), embedder)
-    exact = [query for query in read_questions(options.exact) if query.answer_type not in NEEDS_MORE]
+    exact = [query for query in read_questions(options.exact) if query.answer_type is not AnswerType.CHOICE]
     found = inferred(of, embedder, [query.question for query in exact])
     of_sums = inferred(of, embedder, SUMS)
     report = {

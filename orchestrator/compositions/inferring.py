@@ -5,7 +5,7 @@ from functools import cache
 from typing import NamedTuple
 
 from orchestrator.compositions.alone import asks_one
-from orchestrator.compositions.nearest import UNPROFILED, Inference, NearestTypes, nearest_types
+from orchestrator.compositions.nearest import UNPROFILED, Inference, TypesOfProfile, nearest_types
 from orchestrator.compositions.structured import as_json, schema_of
 from orchestrator.compositions.typed import Routing
 from orchestrator.domain.answers import Decision, as_typed
@@ -40,9 +40,10 @@ class TypeReader:
         nearest = self._nearest() if queries else None
         if nearest is None:
             return [UNPROFILED] * len(queries)
-        return nearest.infer(self._embedder().encode([text_read(query) for query in queries]))
+        vectors = self._embedder().encode([text_read(query) for query in queries])
+        return nearest.infer(queries, vectors)
 
-    def _made(self) -> NearestTypes | None:
+    def _made(self) -> TypesOfProfile | None:
         profile = self._profile()
         return None if profile is None else nearest_types(profile, self._embedder())
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.cards import FloatMatrix, Profile
-from orchestrator.domain.queries import AnswerType
+from orchestrator.domain.lettered import lettered
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.ports.skills import Embedder
 from orchestrator.questions.prose import PROSE
 
@@ -30,10 +31,8 @@ MARGIN = 0.08
 KIN = (AnswerType.LATEX, AnswerType.NUMBER)
 """Types that agree with one another: a number is a mathematical result. The first is the wider one."""
 
-NEEDS_MORE = frozenset({AnswerType.CHOICE})
-"""Types that a question alone cannot have: a choice has options."""
-
 NO_PROFILE = "no answer type was given, and there is no profile to infer one from: open"
+FEW = "no answer type was given, and the profile has too few such questions to infer one from: open"
 UNLIKE = "no answer type was given, and the profile questions nearest to it agree on none: open"
 
 
@@ -53,10 +52,10 @@ UNPROFILED = Inference(AnswerType.OPEN, NO_PROFILE)
 
 
 class NearestTypes:
-    """Types of the profile questions, by their vectors.
+    """Types of profile questions, by their vectors.
 
     Args:
-        vectors: float32 [N, D], unit rows; of questions that one without options may be like.
+        vectors: float32 [N, D], unit rows.
         types: theirs, N.
         prose: float32 [P, D], unit rows: of requests without an exact answer; the profile's open questions
             are such, too.
@@ -71,7 +70,7 @@ class NearestTypes:
     def infer(self, vectors: FloatMatrix) -> list[Inference]:
         """One for each row of float32 [Q, D], unit rows."""
         if len(self._types) < NEAREST or vectors.shape[1:] != self._vectors.shape[1:]:
-            return [UNPROFILED] * len(vectors)
+            return [Inference(AnswerType.OPEN, FEW)] * len(vectors)
         near = vectors @ self._vectors.T
         rows = np.argpartition(-near, NEAREST - 1, axis=1)[:, :NEAREST]
         likeness = np.take_along_axis(near, rows, axis=1).mean(axis=1)
@@ -114,10 +113,41 @@ def mean_of_largest(table: FloatMatrix, n: int) -> FloatMatrix:
     return np.asarray(np.partition(table, -n, axis=1)[:, -n:].mean(axis=1), dtype=np.float32)
 
 
-def nearest_types(profile: Profile, embedder: Embedder) -> NearestTypes | None:
+class TypesOfProfile(NamedTuple):
+    """Types of a profile's questions.
+
+    Attributes:
+        plain: those without choices: a question alone has no options.
+        lettered: all of them, for questions whose text ends in lettered options.
+    """
+
+    plain: NearestTypes
+    lettered: NearestTypes
+
+    def infer(self, queries: Sequence[Query], vectors: FloatMatrix) -> list[Inference]:
+        """One for each query; its vector is its row of float32 [Q, D], unit rows."""
+        found = self.plain.infer(vectors)
+        with_options = [i for i, query in enumerate(queries) if lettered(query.question) is not None]
+        if with_options:
+            of_these = self.lettered.infer(vectors[with_options])
+            for i, inference in zip(with_options, of_these, strict=True):
+                found[i] = inference
+        return found
+
+
+def nearest_types(profile: Profile, embedder: Embedder) -> TypesOfProfile | None:
     """Types of a profile's questions; None = what these are is not known."""
     if profile.transcript is None:
         return None
     types = [query.answer_type for query in profile.transcript.queries]
-    kept = [i for i, answer_type in enumerate(types) if answer_type not in NEEDS_MORE]
-    return NearestTypes(profile.embeddings[kept], [types[i] for i in kept], embedder.encode(PROSE))
+    prose = embedder.encode(PROSE)
+    return TypesOfProfile(
+        _of(profile, types, [i for i, each in enumerate(types) if each is not AnswerType.CHOICE], prose),
+        _of(profile, types, list(range(len(types))), prose),
+    )
+
+
+def _of(
+    profile: Profile, types: Sequence[AnswerType], kept: Sequence[int], prose: FloatMatrix
+) -> NearestTypes:
+    return NearestTypes(profile.embeddings[kept], [types[i] for i in kept], prose)

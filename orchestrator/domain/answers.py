@@ -177,3 +177,8 @@ class Answer(Value):
     @property
     def usage(self) -> Usage:
         return total_usage(self.usage_by_role.values())
+
+
+def as_answered(query: Query, answer: Answer) -> Query:
+    """The query with the type as which its answer was read, where it said none."""
+    return query.typed(answer.answer_type) if query.infers and answer.answer_type is not None else query

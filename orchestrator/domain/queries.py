@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from orchestrator.domain.lettered import lettered
 from orchestrator.domain.terms import Terms
 from orchestrator.domain.tools import ToolCall
 from orchestrator.domain.values import Value, content_hash
@@ -153,8 +154,12 @@ class Query(Value):
         return self
 
     def typed(self, answer_type: AnswerType) -> Self:
-        """The query with the type that was inferred for it."""
-        return self.replaced(answer_type=answer_type)
+        """The query with the type that was inferred for it; of a choice, its text's lettered options are its
+        options."""
+        apart = lettered(self.question) if answer_type is AnswerType.CHOICE else None
+        if apart is None:
+            return self.replaced(answer_type=answer_type)
+        return self.replaced(answer_type=answer_type, question=apart.question, options=apart.options)
 
     @property
     def is_begun(self) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select
 
+from orchestrator.domain.answers import as_answered
 from orchestrator.domain.feedback import Feedback
 from orchestrator.domain.queries import Query
 from orchestrator.ports.memory import Remembered
@@ -40,7 +41,8 @@ def _latest(conn: Connection, owner: str, limit: int) -> list[Remembered]:
         if answer.error_code is None:
             score = scores.get((row.job_id, row.custom_id))
             age_days = max(0.0, now - (row.finished_at or now)) / DAY_S
-            found.append(Remembered(Query.model_validate_json(row.asked), answer, score, age_days))
+            asked = as_answered(Query.model_validate_json(row.asked), answer)
+            found.append(Remembered(asked, answer, score, age_days))
     return found
 
 

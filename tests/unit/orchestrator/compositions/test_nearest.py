@@ -7,13 +7,14 @@ import pytest
 
 from orchestrator.compositions.nearest import (
     AGREE,
+    FEW,
     FLOOR,
     MARGIN,
     NEAREST,
-    NO_PROFILE,
     UNLIKE,
     Inference,
     NearestTypes,
+    TypesOfProfile,
     inferred,
     mean_of_largest,
     nearest_types,
@@ -60,7 +61,7 @@ def test_open_questions_of_the_profile_are_prose() -> None:
 
 def test_too_few_questions_say_nothing() -> None:
     [said] = nearest(n_sums=NEAREST - 1, n_words=0).infer(rows(SUMS))
-    assert said == Inference(OPEN, NO_PROFILE)
+    assert said == Inference(OPEN, FEW)
 
 
 def test_vectors_of_another_embedder_say_nothing() -> None:
@@ -135,16 +136,29 @@ def sums(n: int, answer_type: AnswerType = NUMBER, options: tuple[str, ...] = ()
     ]
 
 
-def test_choices_are_left_out_since_a_question_alone_has_no_options() -> None:
-    embedder = HashEmbedder()
+def said(of: TypesOfProfile | None, *questions: str) -> list[AnswerType]:
+    assert of is not None
+    asked = [
+        Query(id=str(i), question=question, answer_type=OPEN, infers=True)
+        for i, question in enumerate(questions)
+    ]
+    return [inference.answer_type for inference in of.infer(asked, HashEmbedder().encode(questions))]
+
+
+BARE, PASTED = "What is 3 plus 5?", "What is 3 plus 5?\nA) 1\nB) 8"
+
+
+def test_a_question_without_options_is_no_choice_whatever_is_near() -> None:
     choices = sums(9, AnswerType.CHOICE, ("1", "2"))
-    asked = embedder.encode(["What is 3 plus 5?"])
-    only_choices = nearest_types(profile(*choices), embedder)
-    both = nearest_types(profile(*choices, *sums(9)), embedder)
-    assert only_choices is not None
-    assert both is not None
-    assert only_choices.infer(asked)[0].answer_type is OPEN
-    assert both.infer(asked)[0].answer_type is NUMBER
+    assert said(nearest_types(profile(*choices), HashEmbedder()), BARE) == [OPEN]
+    assert said(nearest_types(profile(*choices, *sums(9)), HashEmbedder()), BARE) == [NUMBER]
+
+
+def test_a_question_with_lettered_options_is_a_choice_where_those_near_are() -> None:
+    choices = sums(9, AnswerType.CHOICE, ("1", "2"))
+    only_choices = nearest_types(profile(*choices), HashEmbedder())
+    assert said(only_choices, BARE, PASTED) == [OPEN, AnswerType.CHOICE]
+    assert said(nearest_types(profile(*sums(9)), HashEmbedder()), PASTED) == [NUMBER]
 
 
 def test_a_profile_without_its_questions_says_nothing() -> None:
@@ -155,11 +169,8 @@ def test_a_profile_without_its_questions_says_nothing() -> None:
 def test_prose_is_no_question_of_a_type_for_a_pool_that_knows_sums() -> None:
     embedder = HashEmbedder()
     of = nearest_types(profile(*sums(30)), embedder)
-    assert of is not None
-    said = of.infer(
-        embedder.encode(["Tell me about the sea.", "How do I learn to swim?", "What is 7 plus 8?"])
-    )
-    assert [inference.answer_type for inference in said] == [OPEN, OPEN, NUMBER]
+    texts = ("Tell me about the sea.", "How do I learn to swim?", "What is 7 plus 8?")
+    assert said(of, *texts) == [OPEN, OPEN, NUMBER]
 
 
 def test_prose_is_many_different_requests() -> None:

@@ -1,6 +1,6 @@
 """Queries whose type nobody said."""
 
-from orchestrator.domain.answers import Answer, Decision, as_typed
+from orchestrator.domain.answers import Answer, Decision, as_answered, as_typed
 from orchestrator.domain.queries import AnswerType, Query
 
 UNSAID = Query(id="q", question="What is 1 + 1?", answer_type=AnswerType.OPEN, infers=True)
@@ -35,3 +35,10 @@ def test_a_plain_question_keeps_the_hash_that_it_had() -> None:
 def test_old_decisions_and_answers_have_no_type() -> None:
     assert Decision.model_validate_json('{"router": "any", "recruits": []}').answer_type is None
     assert Answer.model_validate_json('{"text": "x"}').answer_type is None
+
+
+def test_an_answer_says_as_what_its_question_was_read() -> None:
+    read = Answer(text="2", answer_type=AnswerType.NUMBER)
+    assert as_answered(UNSAID, read) == UNSAID.typed(AnswerType.NUMBER)
+    assert as_answered(UNSAID, Answer(text="2")) is UNSAID
+    assert as_answered(SAID, read) is SAID
