@@ -30,6 +30,7 @@ from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, uni
 
 FIELDS = ("id", "expert", "score", "judge")
 MAX_CHECK_CHARS = 2000
+MAX_JUDGE_CHARS = 256
 MAX_RUBRIC_BYTES = 16 << 20
 _SHOWN = 80
 
@@ -93,6 +94,8 @@ def _parsed(raw: bytes, number: int, known: Known) -> _Line:
         raise InputError(f"{_short(unknown[0])}: unknown field; valid: {', '.join(FIELDS)}", param=unknown[0])
     query_id, expert_id = (_name(data, field) for field in ("id", "expert"))
     judge = _name(data, "judge") if data.get("judge") is not None else ""
+    if len(judge) > MAX_JUDGE_CHARS:
+        raise InputError(f"judge: is longer than {MAX_JUDGE_CHARS} characters", param="judge")
     score = _score(data)
     query = known.queries.get(query_id)
     if query is None:

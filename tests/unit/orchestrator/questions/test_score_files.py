@@ -72,6 +72,7 @@ def test_the_judge_is_that_of_all_lines() -> None:
         (line(7), "id: must be a text"),
         (line(expert=""), "expert: must be a text"),
         (line(judge=3), "judge: must be a text"),
+        (line(judge="a" * 257), "judge: is longer than 256"),
         (line(grade=3), "grade: unknown field; valid: id, expert, score, judge"),
         ('{"id": "letter", "id": "poem"}', "stands twice"),
         ("[1]", "is an array"),
