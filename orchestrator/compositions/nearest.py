@@ -90,7 +90,9 @@ def inferred(types: Sequence[AnswerType], likeness: float, prose: float) -> Infe
         prose: mean similarity of the nearest prose, in [-1, 1].
     """
     leader, n = agreed(types)
-    if leader.is_graded or n < AGREE or likeness < FLOOR or likeness - prose < MARGIN:
+    is_near = likeness >= FLOOR and likeness - prose >= MARGIN
+    has_options = leader is AnswerType.CHOICE  # which are evidence enough that it is no prose
+    if leader.is_graded or n < AGREE or not (is_near or has_options):
         return Inference(AnswerType.OPEN, UNLIKE)
     near = f"{n} of the {len(types)} profile questions nearest to it agree"
     how = f"similarity {likeness:.2f}, to prose {prose:.2f}"

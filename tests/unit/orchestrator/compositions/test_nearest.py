@@ -83,6 +83,8 @@ def test_no_question_no_inference() -> None:
         ([NUMBER] * 5, FLOOR - 0.01, 0.0, OPEN),
         ([NUMBER] * 5, 0.6, 0.6 - MARGIN + 0.01, OPEN),
         ([AnswerType.LITERAL] * 5, FLOOR, 0.0, AnswerType.LITERAL),
+        ([AnswerType.CHOICE] * 4 + [NUMBER], 0.1, 0.2, AnswerType.CHOICE),
+        ([AnswerType.CHOICE] * 3 + [NUMBER] * 2, 0.6, 0.2, OPEN),
         ([NUMBER] * 3 + [LATEX] * 2, 0.6, 0.3, NUMBER),
         ([NUMBER] * 2 + [LATEX] * 2 + [TEXT], 0.6, 0.3, LATEX),
         ([NUMBER] * 2 + [LATEX] + [TEXT] * 2, 0.6, 0.3, OPEN),
