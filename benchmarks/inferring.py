@@ -4,7 +4,7 @@
 
 The profile is the zoo's unless a file is named; `--exact` (default: the zoo's held-out questions) holds
 questions with a type, asked without it and without options, `--open` further requests without an exact
-answer. The built-in lists were written when the constants stood: `SUMS` are worded otherwise than the zoo's,
+answer. The built-in lists were written after the built-in prose: `SUMS` are worded otherwise than the zoo's,
 `PROSE` has no exact answer, and `TOPICAL` neither, but is about what the zoo's questions are about.
 
     exact: n, inferred (share that is given an exact type), right (share of these that have it)
