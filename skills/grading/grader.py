@@ -71,7 +71,7 @@ class AnswerGrader:
         if text is None:
             return Reading(None, "thinking never ended")
         if not text:
-            return Reading(None, "empty")
+            return Reading(None, "thinking never ended" if response.reasoning else "empty")
         if is_refusal(text) and not query.answer_type.is_graded:  # a refusal of an open question is graded
             return Reading(None, "refused")
         truncated = response.finish_reason is FinishReason.LENGTH

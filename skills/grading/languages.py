@@ -33,21 +33,21 @@ LANGUAGES: Mapping[str, Language] = {
     "da": Language(r"svar(?:et)?", r"er|bliver|blir"),
     "es": Language(r"respuesta|soluci[óo]n", r"es|ser[íi]a|ser[áa]"),
     "fr": Language(r"r[ée]ponse", r"est|serait|sera"),
-    "it": Language(r"risposta|soluzione", r"è|é|e['’]|sarebbe"),
-    "pt": Language(r"resposta|solução|gabarito", r"é|e|seria|será"),
+    "it": Language(r"risposta|soluzione", r"(?-i:è|é|e['’])|sarebbe"),
+    "pt": Language(r"resposta|solução|gabarito", r"(?-i:é|e)|seria|será"),
     "ca": Language(r"resposta|solució", r"és|seria"),
-    "ro": Language(r"r[ăa]spuns(?:ul)?", r"este|e|ar fi"),
+    "ro": Language(r"r[ăa]spuns(?:ul)?", r"este|(?-i:e)|ar fi"),
     "pl": Language(r"odpowied(?:ź|z|zią)", r"to|jest|brzmi"),
     "cs": Language(r"odpov[ěe]ď?|odpoveď", r"je|zní"),
-    "hu": Language(r"(?:a )?válasz|megoldás", r"az?"),
+    "hu": Language(r"(?:a )?válasz|megoldás", r"(?-i:az?)"),
     "fi": Language(r"vastaus", r"on"),
     "tr": Language(r"(?:cevap|yanıt)(?:ı|ımız)?", r"şudur"),
     "id": Language(r"jawaban(?:nya)?|jawapan(?:nya)?", r"adalah|ialah|yaitu"),
     "vi": Language(r"đáp án|câu trả lời|kết quả", r"là"),
     "el": Language(r"απάντηση", r"είναι"),
     "ru": Language(r"ответ(?:ом)?", r"это|является|будет|равен"),
-    "uk": Language(r"відповідь|відповіддю", r"це|є|буде"),
-    "bg": Language(r"отговор(?:ът)?", r"е|това е"),
+    "uk": Language(r"відповідь|відповіддю", r"це|(?-i:є)|буде"),
+    "bg": Language(r"отговор(?:ът)?", r"(?-i:е)|това е"),
     "he": Language(r"ה?תשובה", r"היא|הוא|זה"),
     "ar": Language(r"(?:ال)?(?:جواب|إجابة|اجابة)", r"هو|هي"),
     "fa": Language(r"پاسخ|جواب", r"برابر است با"),
@@ -64,7 +64,7 @@ LANGUAGES: Mapping[str, Language] = {
 }
 
 _NOT = r"(?:no|non|não|nu|ne|nie|nicht|niet|kein\w*|inte|ikke|nem|ei|değil|bukan|không|не|δεν|לא|ليس\w*)\b"
-_ADJECTIVE = rf"(?:[ \t]+(?!{_NOT})[^\W\d_]{{2,20}}){{0,3}}"
+_ADJECTIVE = rf"(?:[ \t]+(?!{_NOT})[^\W\d_]{{2,20}}){{0,3}}?"
 _UNIT = r"(?:[ \t]{0,2}[(（][^()（）\n]{1,40}[)）])?"
 _MARKS = r"[*_`\"”’」』)]{0,6}"
 _SIGN = r"(?:[:：=→⇒]|->|=>|—|–(?=\s)|-(?=\s))"

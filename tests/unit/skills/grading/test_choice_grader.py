@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,15 +215,34 @@ def test_an_abstention_carries_its_reason() -> None:
     assert GRADER.grade(QUERY, make_response("The answer is F")).reason == "letter F is not an option"
 
 
-@given(
-    letter=st.sampled_from("ABCD"),
-    form=st.sampled_from(
-        ["{}", "({})", "{}.", "The answer is {}", "**{}**", "\\boxed{{{}}}", "Answer: ({})"]
+LETTER_DRESSES = [
+    *(
+        "{}",
+        "({})",
+        "{}.",
+        "**{}**",
+        "*{}*",
+        "_{}_",
+        "`{}`",
+        "<{}>",
+        "（{}）",
+        "【{}】",
+        "$\\textbf{{({})}}$",
     ),
-    thought=st.sampled_from(["", "<think>A or D?</think>\n"]),
+    *("\\boxed{{{}}}", "\\({}\\)", "The answer is {}", "Answer: ({})", "So option {} is correct."),
+    *("Antwort: {}", "La respuesta es la {}", "答案是{}。", "答えは（{}）です。", "Ответ: **{}**"),
+    *('{{"answer": "{}"}}', "{{'reasoning': 'A or D', 'answer': '{}'}}", "<answer>{}</answer>"),
+    *("Answer: ({})\n\nThat is all.", "The answer is {}, because the others are not."),
+]
+
+
+@given(
+    letter=st.sampled_from("ABCDＡＢＣＤ"),
+    form=st.sampled_from(LETTER_DRESSES),
+    thought=st.sampled_from(["", "<think>A or D?</think>\n", "[THINK]The answer is A[/THINK]"]),
 )
 def test_all_forms_of_a_letter_are_one_vote(letter: str, form: str, thought: str) -> None:
-    assert read(thought + form.format(letter)) == letter
+    assert read(thought + form.format(letter)) == unicodedata.normalize("NFKC", letter)
 
 
 @given(st.text(max_size=300), st.booleans())

@@ -55,6 +55,14 @@ def test_an_answer_is_read_in_every_language(sentence: str, answer_type: str, sa
     assert AnswerGrader().read(query, make_response(text)) == said
 
 
+@pytest.mark.parametrize("letter", "AEO")
+@pytest.mark.parametrize("sentence", SENTENCES.values(), ids=SENTENCES)
+def test_a_letter_that_may_be_a_word_is_a_letter(sentence: str, letter: str) -> None:
+    options = tuple(f"option {number}" for number in range(15))
+    query = Query(id="q", question="?", options=options, answer_type="choice")
+    assert AnswerGrader().read(query, make_response(sentence.format(letter))) == letter
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -2,7 +2,9 @@
 
 import pytest
 
+from skills.grading.grader import AnswerGrader
 from skills.grading.thinking import without_thinking
+from tests.fakes.grading import make_query, make_response
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,8 @@ def test_an_asked_for_form_of_reasoning_and_answer_keeps_its_answer() -> None:
 
 def test_nothing_after_thinking_is_an_empty_answer() -> None:
     assert without_thinking("<think>A</think>") == ""
+
+
+def test_a_response_that_is_nothing_but_thoughts_says_so() -> None:
+    response = make_response("").replaced(reasoning="Is it B? The answer is B.")
+    assert AnswerGrader().reading(make_query("choice"), response) == (None, "thinking never ended")
