@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.answers import NO_ANSWER, Answer, FinishReason, Usage, Vote, total_usage
 from orchestrator.domain.assignments import CallRole, QueryState, Response
-from orchestrator.domain.queries import Query
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.thoughts import CLOSES, OPENS, begun_mark, without_thoughts
 from orchestrator.errors import ContextExceededError, EngineLoadError, ExpertUnavailableError
 from orchestrator.ports.skills import Grader
@@ -18,6 +18,9 @@ CONTEXT_EXCEEDED = ContextExceededError.code
 UNAVAILABLE = ExpertUnavailableError.code
 OUTAGES = frozenset({UNAVAILABLE, EngineLoadError.code})
 """Codes of experts that could not be asked now: a wait may heal it."""
+
+ESSAY_CHARS = 300
+ESSAY = "a long text that states no short answer; answer_type 'open' takes such texts"
 
 _TRUNCATED = "truncated before an answer"
 
@@ -81,13 +84,15 @@ def _ballot(grader: Grader, state: QueryState, response: Response, places: dict[
         reason = f"{response.error_code}: {response.error}" if response.error else response.error_code
         return Ballot(response, None, accuracy, weight, rank, reason)
     value = grader.read(state.query, response)
-    reason = None if value is not None else _why_unread(response)
+    reason = None if value is not None else _why_unread(state.query, response)
     return Ballot(response, value, accuracy, weight, rank, reason)
 
 
-def _why_unread(response: Response) -> str:
+def _why_unread(query: Query, response: Response) -> str:
     if response.finish_reason is FinishReason.LENGTH:
         return _TRUNCATED
+    if query.answer_type is AnswerType.TEXT and len(response.text) > ESSAY_CHARS:
+        return ESSAY
     return "no readable answer" if response.text.strip() else "empty response"
 
 

@@ -1,7 +1,15 @@
 import pytest
 
-from aggregators.outputs.votes import group_equivalent, no_answer, read_ballots, without_reasoning, words
+from aggregators.outputs.votes import (
+    ESSAY,
+    group_equivalent,
+    no_answer,
+    read_ballots,
+    without_reasoning,
+    words,
+)
 from orchestrator.domain.assignments import Response
+from orchestrator.domain.queries import AnswerType, Query
 from tests.fakes.ballots import OPEN, fails, says, state, truncated
 from tests.fakes.grader import FakeGrader
 
@@ -31,6 +39,14 @@ def test_equivalent_values_form_one_group_led_by_the_better_recruit() -> None:
 def test_an_abstention_says_why(response: object, reason: str) -> None:
     (ballot,) = read_ballots(GRADER, state(ACCURACIES), [response])  # type: ignore[list-item]
     assert (ballot.value, ballot.reason) == (None, reason)
+
+
+def test_an_essay_in_place_of_a_short_text_is_told_as_one() -> None:
+    essay = says("a", None, text="On the one hand. " * 30)
+    asked = Query(id="q", question="Discuss.", answer_type=AnswerType.TEXT)
+    [as_text] = read_ballots(GRADER, state(ACCURACIES, query=asked), [essay])
+    [as_number] = read_ballots(GRADER, state(ACCURACIES, query=OPEN), [essay])
+    assert (as_text.reason, as_number.reason) == (ESSAY, "no readable answer")
 
 
 def test_accuracy_comes_from_the_decision_and_is_even_for_outsiders() -> None:
