@@ -114,6 +114,8 @@ class Preparation:
 
         report = self._profiling.run(questions, on_progress=noted)
         tell(f"{len(report.cards)} experts profiled.")
+        if report.n_open and report.grading is None:
+            tell(f"{report.n_open} open questions have no scores yet: run `muster profile` with --judge.")
         self._warm()
 
     def _warm(self) -> None:

@@ -188,6 +188,19 @@ def test_a_pool_of_open_questions_alone_still_answers_exact_ones(
     assert "Grades of open questions" in text_of(pool, capsys, "cards")
 
 
+def test_what_users_say_of_open_answers_stands_beside_the_grades(
+    pool: Path, known: str, capsys: Captured
+) -> None:
+    main(["--config", str(pool), "profile", known, "--no-exam", "--judge", "critic"])
+    before = run_json(pool, capsys, "cards", "ada")
+    answer = run_json(pool, capsys, "ask", "Write letter number 50 to a friend.", "--answer-type", "open")
+    run_json(pool, capsys, "feedback", str(answer["muster"]["job_id"]), "--score", "0.25")
+    card = run_json(pool, capsys, "cards", "ada")
+    assert card["feedback_grades"]["n"] == 1
+    assert card["feedback_grades"]["mean"] == pytest.approx((4 * 0.5 + 0.25) / 5)
+    assert (card["graded"], card["total"]) == (before["graded"], before["total"])
+
+
 def bench_lines(folder: Path, n: int) -> tuple[str, str]:
     """Held-out open questions and sums, and scores of all experts' answers to them."""
     file = write_open_questions(folder / "held.jsonl", range(N, N + n))
