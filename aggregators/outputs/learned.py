@@ -1,12 +1,15 @@
-"""Vote with weights learnt from the profile: per expert, local accuracy and form of the answer."""
+"""Vote with weights learnt from the profile: per expert, local accuracy, form and signs of the response."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from pydantic import Field, JsonValue
 
-from aggregators.outputs.vote_fit import LEAST_QUESTIONS, N_CONSIDERED, fit_votes
+from aggregators.outputs.reading import Reader, ReadTexts
+from aggregators.outputs.verifying.linear import SignReader
+from aggregators.outputs.vote_fit import LEAST_QUESTIONS, fit_votes
+from aggregators.outputs.vote_lesson import N_CONSIDERED
 from aggregators.outputs.vote_model import VoteModel, logit
 from aggregators.outputs.votes import (
     Ballot,
@@ -29,10 +32,6 @@ NOT_LEARNT = (
     "vote weights not learnt: they need the responses to a profile of "
     f"{LEAST_QUESTIONS} questions or more; weighted by accuracy instead"
 )
-
-
-ReadTexts = Callable[[Query, Sequence[Ballot]], list[float]]
-"""What each readable ballot's text adds to its expert's log-odds, in order; nats, 0 = nothing."""
 
 
 class LearnedOptions(Options):
@@ -70,7 +69,7 @@ class LearnedVote:
     inside the profile.
 
     Args:
-        read_texts: a verifier, if there is one; its evidence is listed in the answer's extras.
+        read_texts: reads the texts for evidence, which is listed in the answer's extras; None = nothing does.
         name: that of the aggregator that votes so.
     """
 
@@ -127,7 +126,7 @@ class LearnedVote:
         ballots = read_ballots(self._grader, state, responses)
         groups = group_equivalent(self._grader, state.query, ballots)
         evidence = self._evidence(state.query, ballots)
-        weights = [self._weight(ballot, e) for ballot, e in zip(ballots, evidence, strict=True)]
+        weights = [self._weight(state.query, ballot, e) for ballot, e in zip(ballots, evidence, strict=True)]
         # Rounded: sums of equal weights must tie whatever the order they were added in.
         scores = [round(sum(weights[ballots.index(b)] for b in group.ballots), 9) for group in groups]
         standing = [(score, len(group.ballots)) for score, group in zip(scores, groups, strict=True)]
@@ -140,10 +139,16 @@ class LearnedVote:
         found = iter(self._read_texts(query, [b for b in ballots if b.value is not None]))
         return [0.0 if b.value is None else next(found) for b in ballots]
 
-    def _weight(self, ballot: Ballot, evidence: float) -> float:
+    def _weight(self, query: Query, ballot: Ballot, evidence: float) -> float:
         if ballot.value is None:
             return 0.0
-        return self._model.weight(ballot.expert_id, ballot.accuracy, len(ballot.response.text), evidence)
+        return self._model.weight(
+            ballot.expert_id,
+            ballot.accuracy,
+            len(ballot.response.text),
+            evidence,
+            option=ballot.value if query.options else None,
+        )
 
     def _confidence(self, state: QueryState, counted: _Counted) -> float:
         return self._model.probability(
@@ -198,4 +203,5 @@ def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggreg
     model = None if context.profile is None else fit_votes(context.profile)
     if model is None:
         return UnlearntVote(WeightedVote(context, fallback))
-    return LearnedVote(context.grader, model)
+    read_texts = None if model.signs is None else Reader(SignReader(model.signs))
+    return LearnedVote(context.grader, model, read_texts=read_texts)

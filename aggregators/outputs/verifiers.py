@@ -12,14 +12,13 @@ from pydantic import Field, JsonValue
 
 from aggregators.outputs import learned
 from aggregators.outputs.learned import LearnedVote
-from aggregators.outputs.verifying.model import TEXT_SIGNS, Group, StatedAnswer, Verifier, fit_verifier
+from aggregators.outputs.reading import Reader
+from aggregators.outputs.verifying.model import TEXT_SIGNS, Group, Verifier, fit_verifier
 from aggregators.outputs.vote_fit import Floats, train_votes, train_votes_with
 from aggregators.outputs.vote_model import VoteModel
-from aggregators.outputs.votes import Ballot
 from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.domain.assignments import Ask, Done, QueryState, Response
 from orchestrator.domain.cards import Profile
-from orchestrator.domain.queries import Query
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Aggregator, Count, SequentialAggregator
 
@@ -27,9 +26,6 @@ NAME = "verifiers"
 
 SURE = 1.645
 """Standard errors that the gain must be above 0: 95 %, one-sided."""
-
-_KEPT = 4096
-"""Responses whose evidence is kept: those of a query are read again at every wave."""
 
 
 class VerifiersOptions(Options):
@@ -67,33 +63,14 @@ class Gain(NamedTuple):
         return self.mean > SURE * self.error
 
 
-class Reader:
-    """Evidence of ballots, read once each."""
-
-    def __init__(self, verifier: Verifier) -> None:
-        self._verifier = verifier
-        self._kept: dict[tuple[str, StatedAnswer], float] = {}
-
-    def __call__(self, query: Query, ballots: Sequence[Ballot]) -> list[float]:
-        key = query.content_hash
-        stated = [_stated(ballot) for ballot in ballots]
-        known = {said: self._kept[key, said] for said in stated if (key, said) in self._kept}
-        unread = [said for said in dict.fromkeys(stated) if said not in known]
-        known.update(zip(unread, self._verifier.evidence(query, unread), strict=True))
-        if len(self._kept) + len(unread) > _KEPT:
-            self._kept.clear()
-        self._kept.update(((key, said), known[said]) for said in unread)
-        return [known[said] for said in stated]
-
-
 class UnverifiedVote:
-    """The `learned` vote under this name, with a note that says why nothing was read."""
+    """The `learned` vote under this name, with a note that says why there is no verifier."""
 
     name = NAME
 
     def __init__(self, inner: Aggregator, why: str) -> None:
         self._inner = inner
-        self._note = f"texts not read: {why}; the learned vote decided"
+        self._note = f"no verifier: {why}; the learned vote decided"
 
     def step(self, state: QueryState, expert_responses: Sequence[Response]) -> Ask | Done:
         step = self._inner.step(state, expert_responses)
@@ -135,11 +112,6 @@ def fit_reading(profile: Profile, min_questions: int, signs: tuple[Group, ...], 
     return Reading(verified.verifier, trained.model)
 
 
-def _stated(ballot: Ballot) -> StatedAnswer:
-    assert ballot.value is not None, "only readable ballots are read"
-    return StatedAnswer(ballot.expert_id, ballot.value, ballot.response.text, ballot.accuracy)
-
-
 def _fit(context: AggregatorContext, options: VerifiersOptions) -> Reading | str:
     if context.profile is None:
         return "the pool is not profiled here"
@@ -151,4 +123,4 @@ def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggreg
     reading = _fit(context, parsed)
     if isinstance(reading, str):
         return UnverifiedVote(learned.make(context, {"fallback": parsed.fallback}), reading)
-    return LearnedVote(context.grader, reading.votes, read_texts=Reader(reading.verifier), name=NAME)
+    return LearnedVote(context.grader, reading.votes, read_texts=Reader(reading.verifier.evidence), name=NAME)

@@ -14,32 +14,27 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from aggregators.outputs.vote_lesson import N_CONSIDERED, Lesson, learn_manners
 from aggregators.outputs.vote_model import (
-    WIDEST,
     Calibration,
-    Habit,
     NoneWeights,
+    SignWeights,
     VoteModel,
     VoteWeights,
     calibration_features,
     log_unseen,
 )
-from orchestrator.domain.cards import LEAST_ACCURACY, MOST_ACCURACY, RIGHT, Profile, Transcript
-from orchestrator.routing.parts.local import LocalModel, fit_local, folds
+from orchestrator.domain.cards import Profile
+from orchestrator.routing.parts.local import fit_local, folds
 from orchestrator.runtime.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 LEAST_QUESTIONS = 50
-LEAST_FOR_LENGTHS = 200
-"""From fewer questions lengths are not learnt: they would overrule the better of two experts."""
-
 N_PARTS = 8
 DROPOUT = 0.4
 MOST_VOTES = 8
-N_CONSIDERED = 6
-"""Experts whose accuracy says how easy a question is, and whose votes the confidence is calibrated on."""
 
 
 class Penalties(NamedTuple):
@@ -49,54 +44,19 @@ class Penalties(NamedTuple):
         common: of what all experts share, in the order of `VoteWeights`.
         per_expert: of each expert's bias, slope and length.
         none: of each weight in `NoneWeights`.
+        signs: of each weight of a text's sign.
         calibration: of each number in `Calibration`.
     """
 
-    common: tuple[float, ...] = (1e-3, 1e-3, 0.3, 0.3, 0.3, 1e-2)
-    per_expert: tuple[float, ...] = (1.0, 10.0, 10.0)
+    common: tuple[float, ...] = (1e-3, 1e-3, 0.3, 0.3, 0.3, 1e-2, 0.1)
+    per_expert: tuple[float, ...] = (5.0, 50.0, 50.0)
     none: float = 1e-2
+    signs: float = 100.0
     calibration: float = 150.0
 
 
 PENALTIES = Penalties()
 N_NONE = len(NoneWeights._fields)
-
-
-class Lesson(NamedTuple):
-    """The profile as numbers.
-
-    Attributes:
-        said: which answer each expert gave, int [N, E]; −1 = abstained or not measured.
-        right: the answer that is right, int [N]; −1 = nobody gave it.
-        n_options: [N], 0 = open question.
-        logit, length: of the cross-fitted accuracy and of the response, [N, E].
-        order: experts best first, [N, E].
-        evidence: what a verifier adds to the log-odds, cross-fitted, [N, E]; 0 without one.
-    """
-
-    said: Ints
-    right: Ints
-    n_options: Ints
-    logit: Floats
-    length: Floats
-    order: Ints
-    evidence: Floats
-
-    @property
-    def ease(self) -> Floats:
-        best = np.take_along_axis(self.logit, self.order[:, :N_CONSIDERED], axis=1)
-        return np.asarray(best.mean(axis=1))
-
-    def of(self, rows: Ints) -> "Lesson":
-        return Lesson(
-            self.said[rows],
-            self.right[rows],
-            self.n_options[rows],
-            self.logit[rows],
-            self.length[rows],
-            self.order[rows],
-            self.evidence[rows],
-        )
 
 
 class Instances(NamedTuple):
@@ -113,11 +73,12 @@ class Instances(NamedTuple):
 
 
 class _Theta(NamedTuple):
-    """The parameters: common [6], per expert [3, E] (bias, slope, length), none [5]."""
+    """The parameters: common [7], per expert [3, E] (bias, slope, length), none [5], signs [C]."""
 
     common: Floats
     expert: Floats
     none: Floats
+    signs: Floats
 
 
 class Trained(NamedTuple):
@@ -149,74 +110,34 @@ def train_votes_with(
 ) -> Trained | None:
     """
     Args:
-        evidence: cross-fitted, [N, E], as `Lesson` has it; None = there is no verifier.
+        evidence: of a verifier, cross-fitted, [N, E], as `Lesson` has it; None = the signs of the texts are
+            learnt with the other weights, where texts were kept.
     """
     transcript = profile.transcript
     if transcript is None or len(profile.texts) < LEAST_QUESTIONS or not profile.right.any():
         return None
-    local = fit_local(profile)
-    habits = [_habit(chars[local.questions]) for chars in transcript.chars]
-    lesson = _lesson(profile, transcript, local, habits)
-    if len(lesson.right) < LEAST_FOR_LENGTHS:
-        lesson = lesson._replace(length=np.zeros_like(lesson.length))
-    if evidence is not None:
-        lesson = lesson._replace(evidence=evidence)
+    lesson, manners = learn_manners(profile, transcript, fit_local(profile), evidence)
     theta = _fit(lesson, penalties)
     trials = _trials(lesson, penalties)
+    signs = None if manners.signs is None else SignWeights(tuple(theta.signs.tolist()), *manners.signs)
+    if signs is not None:  # what they say is in nats already
+        theta.common[VoteWeights._fields.index("trust")] = 1.0
     model = VoteModel(
         common=VoteWeights(*theta.common.tolist()),
         experts={expert_id: _weights(theta, row) for row, expert_id in enumerate(profile.expert_ids)},
-        habits=dict(zip(profile.expert_ids, habits, strict=True)),
+        habits=manners.habits,
         none=NoneWeights(*theta.none.tolist()),
         calibration=_calibrate([trial.standing for trial in trials], penalties),
+        leanings=manners.leanings,
+        signs=signs,
     )
     return Trained(model, _by_question(trials, len(lesson.right)))
 
 
 def _weights(theta: _Theta, row: int) -> VoteWeights:
-    bias, slope, length, off, long, trust = theta.common.tolist()
+    bias, slope, length, *others = theta.common.tolist()
     of_bias, of_slope, of_length = theta.expert[:, row].tolist()
-    return VoteWeights(bias + of_bias, slope + of_slope, length + of_length, off, long, trust)
-
-
-def _habit(chars: npt.NDArray[np.int32]) -> Habit:
-    logs = np.log1p(chars[chars > 0]) if (chars > 0).any() else np.zeros(1)
-    return Habit(float(np.median(logs)), float(logs.std()) + 0.1)
-
-
-def _lesson(profile: Profile, transcript: Transcript, local: LocalModel, habits: list[Habit]) -> Lesson:
-    questions = local.questions.tolist()
-    columns = [_answers(profile, transcript, question) for question in questions]
-    accuracy = np.clip(local.crossfitted, LEAST_ACCURACY, MOST_ACCURACY)
-    typical, spread = np.array(habits).T
-    length = (np.log1p(transcript.chars[:, questions].T) - typical) / spread
-    return Lesson(
-        said=np.array([said for said, _ in columns], dtype=np.int64),
-        right=np.array([right for _, right in columns], dtype=np.int64),
-        n_options=np.array([len(transcript.queries[q].options) for q in questions], dtype=np.int64),
-        logit=np.log(accuracy / (1 - accuracy)),
-        length=np.clip(length, -WIDEST, WIDEST),
-        order=np.argsort(-accuracy, axis=1, kind="stable"),
-        evidence=np.zeros_like(length),
-    )
-
-
-def _answers(profile: Profile, transcript: Transcript, question: int) -> tuple[list[int], int]:
-    """Each expert's answer to a question, numbered, and the number of the right one.
-
-    All that were graded right are one answer; wrong ones differ where their canonical forms do. (Grading
-    them against one another would cost more than the rest of the fit.)
-    """
-    numbers: dict[str, int] = {}
-    said = []
-    for row, values in enumerate(transcript.values):
-        value = values[question]
-        if value is None:
-            said.append(-1)
-            continue
-        name = "right" if profile.outcomes[row, question] == RIGHT else f"wrong {value}"
-        said.append(numbers.setdefault(name, len(numbers)))
-    return said, numbers.get("right", -1)
+    return VoteWeights(bias + of_bias, slope + of_slope, length + of_length, *others)
 
 
 # ── instances ─────────────────────────────────────────────────────────────────────────────────────
@@ -295,7 +216,7 @@ def _none_features(lesson: Lesson, question: Ints, n_answers: Ints, n_votes: Int
 
 def _vote_weights(lesson: Lesson, theta: _Theta) -> Floats:
     """Weight of every expert's vote on every question, [N, E]; as `VoteModel.weight`."""
-    bias, slope, length, off, long, trust = theta.common
+    bias, slope, length, off, long, trust, lean = theta.common
     of_bias, of_slope, of_length = theta.expert
     z = lesson.length
     return np.asarray(
@@ -306,6 +227,8 @@ def _vote_weights(lesson: Lesson, theta: _Theta) -> Floats:
         + off * np.abs(z)
         + long * np.maximum(z - 1, 0)
         + trust * lesson.evidence
+        + lean * lesson.leaning
+        + lesson.signs @ theta.signs
     )
 
 
@@ -316,8 +239,9 @@ def _pulled_back(lesson: Lesson, of_votes: Floats, of_none: Floats) -> _Theta:
         [of_votes.sum(axis=0), (of_votes * lesson.logit).sum(axis=0), (of_votes * z).sum(axis=0)]
     )
     form = [(of_votes * np.abs(z)).sum(), (of_votes * np.maximum(z - 1, 0)).sum()]
-    of_trust = (of_votes * lesson.evidence).sum()
-    return _Theta(np.array([*per_expert.sum(axis=1), *form, of_trust]), per_expert, of_none)
+    of_text = [(of_votes * lesson.evidence).sum(), (of_votes * lesson.leaning).sum()]
+    of_signs = np.tensordot(of_votes, lesson.signs, axes=2)
+    return _Theta(np.array([*per_expert.sum(axis=1), *form, *of_text]), per_expert, of_none, of_signs)
 
 
 def _fit(lesson: Lesson, penalties: Penalties) -> _Theta:
@@ -325,10 +249,10 @@ def _fit(lesson: Lesson, penalties: Penalties) -> _Theta:
     from scipy.optimize import minimize
 
     problem = _Problem(lesson, random_parts(lesson))
-    n_experts = lesson.said.shape[1]
-    penalty = np.array(
-        [*penalties.common, *np.repeat(penalties.per_expert, n_experts), *[penalties.none] * N_NONE]
-    )
+    n_experts, n_signs = lesson.signs.shape[1:]
+    per_expert = np.repeat(penalties.per_expert, n_experts)
+    others = [penalties.none] * N_NONE + [penalties.signs] * n_signs
+    penalty = np.array([*penalties.common, *per_expert, *others])
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         loss, gradient = problem.loss(_unpacked(flat, n_experts))
@@ -342,8 +266,9 @@ def _fit(lesson: Lesson, penalties: Penalties) -> _Theta:
 
 
 def _unpacked(flat: Floats, n_experts: int) -> _Theta:
-    n_common = len(VoteWeights._fields)
-    return _Theta(flat[:n_common], flat[n_common:-N_NONE].reshape(3, n_experts), flat[-N_NONE:])
+    ends = np.cumsum([len(VoteWeights._fields), 3 * n_experts, N_NONE])
+    common, expert, none, signs = np.split(flat, ends)
+    return _Theta(common, expert.reshape(3, n_experts), none, signs)
 
 
 def softmax(scores: Floats) -> Floats:

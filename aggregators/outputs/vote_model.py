@@ -7,12 +7,13 @@ the numbers are learnt: `vote_fit`.
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from orchestrator.domain.cards import clipped_accuracy
 
 WIDEST = 3.0
-"""Lengths count up to so many spreads from the expert's usual one."""
+"""Lengths and signs count up to so many spreads from what is usual."""
 
 
 class Habit(NamedTuple):
@@ -23,10 +24,11 @@ class Habit(NamedTuple):
 
 
 class VoteWeights(NamedTuple):
-    """A vote's weight, nats: bias + slope · logit(accuracy) + what the length says + trust · evidence.
+    """A vote's weight, nats: bias + slope · logit(accuracy) + what the length says + trust · evidence +
+    lean · leaning.
 
     `length`, `off`, `long` multiply the length in spreads from the usual, its size, and its excess over 1;
-    `trust` what a verifier found in the text.
+    `trust` what was found in the text; `lean` how much the expert leans towards the option that it states.
     """
 
     bias: float
@@ -35,6 +37,7 @@ class VoteWeights(NamedTuple):
     off: float
     long: float
     trust: float = 0.0
+    lean: float = 0.0
 
 
 class NoneWeights(NamedTuple):
@@ -67,11 +70,31 @@ class Calibration(NamedTuple):
         return sum(c * x for c, x in zip(self, calibration_features(n_votes, n_answers), strict=True))
 
 
+class SignWeights(NamedTuple):
+    """Nats by sign of a text, in spreads from its mean over the profile's responses; C of each."""
+
+    weights: tuple[float, ...]
+    means: tuple[float, ...]
+    spreads: tuple[float, ...]
+
+    def nats(self, row: Sequence[float]) -> float:
+        """What a text's signs say for its answer; a missing sign (NaN) says nothing.
+
+        Args:
+            row: C numbers.
+        """
+        terms = zip(self.weights, scaled(row, self.means, self.spreads), strict=True)
+        return math.fsum(weight * sign for weight, sign in terms)
+
+
 class VoteModel(NamedTuple):
     """
     Attributes:
         common: of an expert that was not in the profile.
         experts, habits: by expert id.
+        leanings: by expert id and letter of an option, nats: log of how often the expert states it when it is
+            wrong, against chance.
+        signs: None = texts are not read.
     """
 
     common: VoteWeights
@@ -79,20 +102,35 @@ class VoteModel(NamedTuple):
     habits: Mapping[str, Habit]
     none: NoneWeights
     calibration: Calibration
+    leanings: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    signs: SignWeights | None = None
 
-    def weight(self, expert_id: str, accuracy: float, n_chars: int | None, evidence: float = 0.0) -> float:
+    def weight(
+        self,
+        expert_id: str,
+        accuracy: float,
+        n_chars: int | None,
+        evidence: float = 0.0,
+        option: str | None = None,
+    ) -> float:
         """Weight of one vote, nats.
 
         Args:
             accuracy: the decision's for this expert on this query, in [0, 1].
             n_chars: length of the response; None = not known yet, taken to be the expert's usual.
             evidence: log-odds of being right that the text adds to the accuracy's; 0 = not known.
+            option: letter that it states; None = not known yet, or the query has no options.
         """
         weights = self.experts.get(expert_id, self.common)
         z = 0.0 if n_chars is None else self._length(expert_id, n_chars)
         of_length = weights.length * z + weights.off * abs(z) + weights.long * max(z - 1, 0.0)
         of_text = weights.trust * evidence
-        return weights.bias + weights.slope * logit(accuracy) + of_length + of_text
+        of_leaning = weights.lean * self._leaning(expert_id, option)
+        return weights.bias + weights.slope * logit(accuracy) + of_length + of_text + of_leaning
+
+    def _leaning(self, expert_id: str, option: str | None) -> float:
+        of_expert = self.leanings.get(expert_id, {})
+        return 0.0 if option is None else of_expert.get(option, 0.0)
 
     def _length(self, expert_id: str, n_chars: int) -> float:
         habit = self.habits.get(expert_id)
@@ -116,6 +154,12 @@ class VoteModel(NamedTuple):
         mass = math.fsum(math.exp(score - top) for score in (*scores, none))
         raw = math.exp(scores[leader] - top) / mass
         return 1 / (1 + math.exp(-(log_odds_of(raw) + self.calibration.shift(n_votes, len(scores)))))
+
+
+def scaled(row: Sequence[float], means: Sequence[float], spreads: Sequence[float]) -> list[float]:
+    """Signs in spreads from their means, at most `WIDEST`; 0 where missing (NaN)."""
+    numbers = zip(row, means, spreads, strict=True)
+    return [0.0 if math.isnan(x) else min(max((x - m) / s, -WIDEST), WIDEST) for x, m, s in numbers]
 
 
 def standing_of_none(

@@ -80,7 +80,7 @@ class Verifier:
             return []
         rows = [
             feature_row(signs, query, said, self._typical.get(said.expert_id), groups=self._groups)
-            for said, signs in zip(stated, _read_all(query, stated), strict=True)
+            for said, signs in zip(stated, read_all(query, stated), strict=True)
         ]
         probability = self._predict(np.array(rows, dtype=np.float64))
         prior = np.array([said.accuracy for said in stated])
@@ -188,12 +188,13 @@ def _read_profile(
             for row, value in said
             if value is not None
         }
-        for (row, one), signs in zip(stated.items(), _read_all(query, [*stated.values()]), strict=True):
+        for (row, one), signs in zip(stated.items(), read_all(query, [*stated.values()]), strict=True):
             readings.append(_Reading(place, row, query, one, signs, bool(right[row, question])))
     return readings
 
 
-def _read_all(query: Query, stated: Sequence[StatedAnswer]) -> list[Signs]:
+def read_all(query: Query, stated: Sequence[StatedAnswer]) -> list[Signs]:
+    """Signs of each response to one query, in order."""
     prepared: dict[str, Candidates] = {}
     found = []
     for said in stated:

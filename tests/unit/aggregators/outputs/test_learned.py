@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from aggregators.outputs import make_aggregator
 from aggregators.outputs.learned import NOT_LEARNT, LearnedVote
 from aggregators.outputs.vote_fit import LEAST_QUESTIONS, fit_votes
+from aggregators.outputs.vote_lesson import LEAST_FOR_MANNERS
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, Response
 from orchestrator.domain.cards import Profile
 from orchestrator.ports.composing import SequentialAggregator
 from tests.fakes.ballots import OPEN, context, fails, says, state
-from tests.fakes.transcripts import spoken_profile
+from tests.fakes.transcripts import spoken_profile, with_texts
 
 N = 120
 
@@ -102,6 +103,35 @@ def test_where_nothing_can_be_learnt_accuracies_weigh_and_a_note_says_so(missing
     assert step.answer.value == "A"
     assert step.answer.aggregator == "learned"
     assert NOT_LEARNT in step.answer.notes
+
+
+@lru_cache(maxsize=1)
+def read_pool() -> Profile:
+    """Whatever is stated, the reasoning says red, which is A, and right."""
+    coins = {"a": lambda i: "AB"[i % 2], "b": lambda i: "AC"[i // 2 % 2], "c": lambda i: "AB"[i // 4 % 2]}
+    return with_texts(
+        spoken_profile(coins, LEAST_FOR_MANNERS),
+        lambda expert_id, i, value: f"It is red. The answer is ({value}).",
+    )
+
+
+def red(expert_id: str, value: str) -> Response:
+    return says(expert_id, value, text=f"It is red. The answer is ({value}).\nanswer: {value}")
+
+
+def test_a_text_counts_for_the_answer_that_it_arrives_at_and_the_answer_says_how_much() -> None:
+    answer = vote([red("a", "A"), red("b", "C")], profile=read_pool())
+    assert answer.value == "A"
+    evidence = answer.extras["evidence"]
+    assert isinstance(evidence, dict)
+    assert evidence["a"] > 0 > evidence["b"]  # type: ignore[operator]
+
+
+def test_a_stranger_s_text_is_read_too() -> None:
+    follows, does_not = (vote([red("stranger", v)], profile=read_pool()).confidence for v in "AC")
+    assert follows is not None
+    assert does_not is not None
+    assert follows > does_not
 
 
 def test_open_questions_are_learnt_too() -> None:

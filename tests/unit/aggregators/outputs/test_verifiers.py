@@ -144,7 +144,7 @@ def test_where_it_does_not_pay_the_learned_vote_decides_and_a_note_says_so(
     responses = [red("a", "A"), red("b", "C"), red("c", "C")]
     answer = vote(responses, of=aggregator(profile, **options))
     plain = vote(responses, of=make_aggregator("learned", context()._replace(profile=profile)))
-    assert answer.notes[-1].startswith(f"texts not read: {why}")
+    assert answer.notes[-1].startswith(f"no verifier: {why}")
     changed = {"aggregator": "verifiers", "notes": (*plain.notes, answer.notes[-1])}
     assert answer == plain.model_copy(update=changed)
 
@@ -152,7 +152,7 @@ def test_where_it_does_not_pay_the_learned_vote_decides_and_a_note_says_so(
 def test_without_a_profile_nothing_is_read() -> None:
     unprofiled = make_aggregator("verifiers", context())
     assert (
-        "texts not read: the pool is not profiled here; the learned vote decided"
+        "no verifier: the pool is not profiled here; the learned vote decided"
         in vote([red("a", "A")], of=unprofiled).notes
     )
     assert isinstance(unprofiled, SequentialAggregator)

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from aggregators.outputs.vote_fit import LEAST_FOR_LENGTHS, fit_votes, softmax
+from aggregators.outputs.verifying.linear import SIGN_NAMES
+from aggregators.outputs.vote_fit import fit_votes, softmax
+from aggregators.outputs.vote_lesson import LEAST_FOR_MANNERS
 from orchestrator.domain.cards import Profile
-from tests.fakes.transcripts import spoken_profile
+from tests.fakes.transcripts import spoken_profile, with_texts
 
 N = 100
 
@@ -32,15 +34,63 @@ def long_when_wrong(n: int) -> Profile:
 
 
 def test_length_counts_where_it_tells() -> None:
-    model = fit_votes(long_when_wrong(LEAST_FOR_LENGTHS))
+    model = fit_votes(long_when_wrong(LEAST_FOR_MANNERS))
     assert model is not None
     assert model.weight("often", 0.8, 400) < model.weight("often", 0.8, 100) - 0.5
 
 
 def test_lengths_are_not_learnt_from_few_questions() -> None:
-    model = fit_votes(long_when_wrong(LEAST_FOR_LENGTHS - 1))
+    model = fit_votes(long_when_wrong(LEAST_FOR_MANNERS - 1))
     assert model is not None
     assert model.weight("often", 0.8, 400) == model.weight("often", 0.8, 100)
+
+
+def leaner(n: int) -> str:
+    """Right on seven of ten; when it is wrong, B three times in four."""
+    return "A" if n % 10 < 7 else "BBBC"[n % 4]
+
+
+def scatterer(n: int) -> str:
+    """As often right; when it is wrong, every other option alike."""
+    return "A" if (n + 5) % 10 < 7 else "BCD"[n % 3]
+
+
+def lean_of(n: int) -> float:
+    model = fit_votes(spoken_profile({"leaner": leaner, "scatterer": scatterer}, n))
+    assert model is not None
+    return model.weight("leaner", 0.7, 100, option="B") - model.weight("leaner", 0.7, 100, option="C")
+
+
+def test_an_option_that_an_expert_says_too_often_counts_less() -> None:
+    assert lean_of(LEAST_FOR_MANNERS) < -0.05
+
+
+def test_leanings_are_not_learnt_from_few_questions() -> None:
+    assert lean_of(LEAST_FOR_MANNERS - 1) == 0
+
+
+def names_red(expert_id: str, n: int, value: str | None) -> str:
+    """Whatever is stated, the reasoning says red, which is right."""
+    return f"It is red. The answer is ({value})."
+
+
+def test_signs_of_texts_are_learnt_where_texts_were_kept() -> None:
+    silent = spoken_profile({"often": often, "seldom": seldom}, LEAST_FOR_MANNERS)
+    without, model = fit_votes(silent), fit_votes(with_texts(silent, names_red))
+    assert without is not None
+    assert without.signs is None
+    assert model is not None
+    assert model.signs is not None
+    assert model.experts["often"].trust == 1
+    said = dict(zip(SIGN_NAMES, model.signs.weights, strict=True))
+    assert said["last_named"] > 0.05
+
+
+def test_signs_of_texts_are_not_learnt_from_few_questions() -> None:
+    profile = spoken_profile({"often": often, "seldom": seldom}, LEAST_FOR_MANNERS - 1)
+    model = fit_votes(with_texts(profile, names_red))
+    assert model is not None
+    assert model.signs is None
 
 
 def test_a_profile_is_fitted_once() -> None:

@@ -2,7 +2,15 @@ import math
 
 import pytest
 
-from aggregators.outputs.vote_model import Calibration, Habit, NoneWeights, VoteModel, VoteWeights
+from aggregators.outputs.vote_model import (
+    WIDEST,
+    Calibration,
+    Habit,
+    NoneWeights,
+    SignWeights,
+    VoteModel,
+    VoteWeights,
+)
 
 PLAIN = NoneWeights(choice=0.0, open=0.0, unseen=0.0, ease=0.0, votes=0.0)
 MODEL = VoteModel(
@@ -20,6 +28,23 @@ def test_the_weight_of_a_vote_by_hand() -> None:
     assert MODEL.weight("a", 0.8, 100) == pytest.approx(usual)
     assert MODEL.weight("a", 0.8, None) == pytest.approx(usual)
     assert MODEL.weight("a", 0.8, round(101 * math.e**2) - 1) == pytest.approx(usual - 0.8, abs=0.01)
+
+
+def test_an_option_that_the_expert_leans_towards_weighs_less() -> None:
+    """Said twice as often as chance, at −.5 per nat: −.5 · log 2."""
+    leaning = MODEL._replace(
+        experts={"a": MODEL.experts["a"]._replace(lean=-0.5)}, leanings={"a": {"B": math.log(2)}}
+    )
+    plain = leaning.weight("a", 0.8, 100)
+    assert leaning.weight("a", 0.8, 100, option="B") == pytest.approx(plain - 0.5 * math.log(2))
+    assert leaning.weight("a", 0.8, 100, option="A") == plain
+    assert leaning.weight("stranger", 0.8, 100, option="B") == leaning.weight("stranger", 0.8, 100)
+
+
+def test_signs_of_a_text_by_hand() -> None:
+    """(3 − 1)/2 spreads at .5, and 9 spreads, counted as three, at −.1; what is missing says nothing."""
+    signs = SignWeights(weights=(0.5, -0.1, 7.0), means=(1.0, 0.0, 0.0), spreads=(2.0, 1.0, 1.0))
+    assert signs.nats((3.0, 9.0, math.nan)) == pytest.approx(0.5 - 0.1 * WIDEST)
 
 
 def test_an_expert_that_was_not_in_the_profile_counts_by_its_accuracy() -> None:
