@@ -23,7 +23,7 @@ PSEUDO_ANSWERS = 2.0
 
 
 class Leanings:
-    """How often each expert states each option when it is wrong, against chance.
+    """Counts of what each expert states when it is wrong, and of what chance would.
 
     Args:
         said: option that each expert stated, [N, E]; −1 = none.

@@ -86,7 +86,7 @@ class SignScale(NamedTuple):
 
 
 class Manners(NamedTuple):
-    """What is usual for each expert, by id.
+    """Lengths, leanings and signs that are usual, by expert id.
 
     Attributes:
         leanings: by letter of the option, nats.

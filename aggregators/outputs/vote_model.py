@@ -78,7 +78,7 @@ class SignWeights(NamedTuple):
     spreads: tuple[float, ...]
 
     def nats(self, row: Sequence[float]) -> float:
-        """What a text's signs say for its answer; a missing sign (NaN) says nothing.
+        """Sum of what a text's signs say for its answer; a missing one (NaN) says nothing.
 
         Args:
             row: C numbers.

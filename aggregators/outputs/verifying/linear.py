@@ -44,7 +44,7 @@ def _log_count(n: float) -> float:
 
 
 class SignReader:
-    """What texts add to their votes, by learnt weights."""
+    """Reads what texts add to their votes, by learnt weights."""
 
     def __init__(self, weights: SignWeights) -> None:
         self._weights = weights
