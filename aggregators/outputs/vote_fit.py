@@ -49,7 +49,7 @@ class Penalties(NamedTuple):
     """
 
     common: tuple[float, ...] = (1e-3, 1e-3, 0.3, 0.3, 0.3, 1e-2, 0.1)
-    per_expert: tuple[float, ...] = (5.0, 50.0, 50.0)
+    per_expert: tuple[float, ...] = (1.0, 10.0, 10.0)
     none: float = 1e-2
     signs: float = 100.0
     calibration: float = 150.0

@@ -1,7 +1,8 @@
 """The profile as numbers that weights of votes are learnt from, and the manners of its experts.
 
 Manners are what is usual for an expert: how long its responses are, which options it leans towards, and what
-signs its texts show. They are learnt from `LEAST_FOR_MANNERS` questions on.
+signs its texts show. Lengths and leanings are learnt from `LEAST_FOR_MANNERS` questions on, signs from
+`LEAST_FOR_SIGNS`.
 
 Shapes: N profile questions that the local model kept, E experts, C signs of a text.
 """
@@ -24,6 +25,9 @@ Ints = npt.NDArray[np.int64]
 
 LEAST_FOR_MANNERS = 200
 """From fewer questions manners are not learnt: lengths would overrule the better of two experts."""
+
+LEAST_FOR_SIGNS = 300
+"""From fewer questions signs of texts are not learnt: they are many."""
 
 N_CONSIDERED = 6
 """Experts whose accuracy says how easy a question is, and whose votes the confidence is calibrated on."""
@@ -115,7 +119,7 @@ def learn_manners(
     lesson = plain._replace(leaning=leaning)
     if evidence is not None:
         return lesson._replace(evidence=evidence), Manners(usual, leanings, None)
-    if not transcript.texts:
+    if not transcript.texts or len(questions) < LEAST_FOR_SIGNS:
         return lesson, Manners(usual, leanings, None)
     signs, scale = _signs(profile, transcript, questions, plain.order)
     return lesson._replace(signs=signs), Manners(usual, leanings, scale)

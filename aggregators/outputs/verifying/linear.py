@@ -58,7 +58,7 @@ class SignReader:
 def profile_signs(
     expert_ids: Sequence[str], transcript: Transcript, questions: Sequence[int], readers: Ints
 ) -> Floats:
-    """Rows of signs of the profile's responses, [N, E, C]; NaN where none was read.
+    """Rows of signs of the profile's responses, [N, E, C]; NaN where none was read, or its text was not kept.
 
     Args:
         questions: columns of the transcript, N.
@@ -68,9 +68,10 @@ def profile_signs(
     for place, (question, experts) in enumerate(zip(questions, readers.tolist(), strict=True)):
         query = transcript.queries[question]
         stated = {
-            e: StatedAnswer(expert_ids[e], value, transcript.texts[e][question], 0.5)
+            e: StatedAnswer(expert_ids[e], value, text, 0.5)
             for e in experts
             if (value := transcript.values[e][question]) is not None
+            and (text := transcript.texts[e][question])
         }
         for expert, signs in zip(stated, read_all(query, [*stated.values()]), strict=True):
             rows[place, expert] = sign_row(signs)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aggregators.outputs import make_aggregator
 from aggregators.outputs.learned import NOT_LEARNT, LearnedVote
 from aggregators.outputs.vote_fit import LEAST_QUESTIONS, fit_votes
-from aggregators.outputs.vote_lesson import LEAST_FOR_MANNERS
+from aggregators.outputs.vote_lesson import LEAST_FOR_SIGNS
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Done, Response
 from orchestrator.domain.cards import Profile
@@ -110,7 +110,7 @@ def read_pool() -> Profile:
     """Whatever is stated, the reasoning says red, which is A, and right."""
     coins = {"a": lambda i: "AB"[i % 2], "b": lambda i: "AC"[i // 2 % 2], "c": lambda i: "AB"[i // 4 % 2]}
     return with_texts(
-        spoken_profile(coins, LEAST_FOR_MANNERS),
+        spoken_profile(coins, LEAST_FOR_SIGNS),
         lambda expert_id, i, value: f"It is red. The answer is ({value}).",
     )
 

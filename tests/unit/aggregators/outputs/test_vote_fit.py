@@ -3,7 +3,7 @@ import pytest
 
 from aggregators.outputs.verifying.linear import SIGN_NAMES
 from aggregators.outputs.vote_fit import fit_votes, softmax
-from aggregators.outputs.vote_lesson import LEAST_FOR_MANNERS
+from aggregators.outputs.vote_lesson import LEAST_FOR_MANNERS, LEAST_FOR_SIGNS
 from orchestrator.domain.cards import Profile
 from tests.fakes.transcripts import spoken_profile, with_texts
 
@@ -75,7 +75,7 @@ def names_red(expert_id: str, n: int, value: str | None) -> str:
 
 
 def test_signs_of_texts_are_learnt_where_texts_were_kept() -> None:
-    silent = spoken_profile({"often": often, "seldom": seldom}, LEAST_FOR_MANNERS)
+    silent = spoken_profile({"often": often, "seldom": seldom}, LEAST_FOR_SIGNS)
     without, model = fit_votes(silent), fit_votes(with_texts(silent, names_red))
     assert without is not None
     assert without.signs is None
@@ -87,7 +87,7 @@ def test_signs_of_texts_are_learnt_where_texts_were_kept() -> None:
 
 
 def test_signs_of_texts_are_not_learnt_from_few_questions() -> None:
-    profile = spoken_profile({"often": often, "seldom": seldom}, LEAST_FOR_MANNERS - 1)
+    profile = spoken_profile({"often": often, "seldom": seldom}, LEAST_FOR_SIGNS - 1)
     model = fit_votes(with_texts(profile, names_red))
     assert model is not None
     assert model.signs is None

@@ -71,3 +71,9 @@ def test_only_the_asked_for_responses_of_a_profile_are_read() -> None:
     assert rows.shape == (2, 3, N_SIGNS)
     named = rows[:, :, SIGN_NAMES.index("last_named")]
     assert np.array_equal(named, [[1, np.nan, np.nan], [np.nan, 0, np.nan]], equal_nan=True)
+
+
+def test_a_text_that_was_not_kept_has_no_signs() -> None:
+    profile = with_texts(spoken_profile({"a": lambda i: "A"}, 1), lambda expert_id, i, value: "")
+    assert profile.transcript is not None
+    assert np.isnan(profile_signs(profile.expert_ids, profile.transcript, [0], np.array([[0]]))).all()
