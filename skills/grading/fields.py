@@ -100,13 +100,14 @@ def _keyed(text: str, *, truncated: bool) -> list[Field]:
 
 
 def _object_end(text: str, start: int, stop: int) -> int | None:
-    """The place of the brace that closes the object which a value at `start` belongs to."""
+    """The place of the brace that closes the object of a value which ends at `start`; `start` where another
+    object opens before `stop`; None where neither is."""
     depth = 0
     for part in _STRUCTURE.finditer(text, start, stop):
         depth += {"{": 1, "}": -1}.get(part.group(), 0)
         if depth < 0:
             return part.start()
-    return None
+    return start if depth else None
 
 
 def _value_end(text: str, start: int, *, truncated: bool) -> int | None:

@@ -13,6 +13,7 @@ from orchestrator.errors import SkillError
 from skills.grading import number, number_text
 from skills.grading.base import Reading, Verdict
 from skills.grading.latex_form import base_numeral, for_parser, normal, without_known_base, words
+from skills.grading.marks import unmarked
 from skills.grading.math_process import MathProcess
 from skills.grading.statements import Origin, Statement, statements, unboxed
 from skills.grading.thinking import without_thinking
@@ -31,7 +32,8 @@ _SEGMENT = re.compile(r"\\\((?P<round>[^\n]{1,1000}?)\\\)|(?<![\\$])\$(?P<dollar
 _COMMAND = re.compile(r"\\[A-Za-z]+(?:\s?\{[A-Za-z ]*\})?")
 _WORD = re.compile(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])")
 _NUMERAL = re.compile(r"\A[-+−–]?[\d.,' ]*\d\Z")
-_COUNT = re.compile(r"\A[-+]?[\d.,]{1,30}\s[A-Za-z]{3}")
+_COUNT = re.compile(r"\A(?:\\text\s?\{\s?)?[-+]?(?:\\?\$)?[\d.,]{1,30}\s(?:\\text\s?\{\s?)?\(?[A-Za-z]{3}")
+_PLAIN_WORDS = re.compile(r"\A(?!There\b)[^\\^_{}]*(?:[A-Za-z]{2}|→)[^\\^_{}]*\Z")
 _CONTENT = re.compile(r"[^\W_]|\\|[∞√∅]")
 _LEADS = re.compile(
     r"(?:\b(?:is|are|was|be|equals|becomes|get|have|obtain|yields|gives)|[:=])\s*\Z", re.IGNORECASE
@@ -186,14 +188,25 @@ def _in_sentence(text: str) -> str | None:
 
 def _bare(text: str) -> str | None:
     """A text that is one expression or ends in a formula of its own, or whose last line concludes one."""
-    stripped = text.strip()
-    if "\n" not in stripped and (value := tidy(unboxed(stripped))) is not None:
-        return value
+    stripped = unmarked(text.strip())[0]
+    if "\n" not in stripped:
+        measure = number_text.bare(stripped) if _is_worded(stripped) else None
+        value = tidy(unboxed(stripped)) if measure is None else number.canonical(measure.value)
+        if value is not None:
+            return value
     last = stripped[-4 * MAX_CHARS :].splitlines()[-1].strip() if stripped else ""
     found = _last_formula(stripped[-4 * MAX_CHARS :].rstrip("., "))
     if found is not None:
         return found if _ASSIGNED.match(found) or "=" not in found else None
+    rest, shown = unmarked(last)
+    if shown and rest.strip(" .") == shown.strip(" ."):
+        return tidy(shown)
     return _in_sentence(last) if number_text.concludes(last) else None
+
+
+def _is_worded(text: str) -> bool:
+    """Words beside a number, and nothing of LaTeX."""
+    return _PLAIN_WORDS.match(text) is not None
 
 
 def _last_formula(text: str) -> str | None:

@@ -24,12 +24,12 @@ _PLAIN = (
     (re.compile(r"~(?=\d)|\\(?:sim|approx|simeq)(?![a-z])|[≈≃∼]"), " ≈ "),
     (re.compile(r"\\\(|\\\)|\\\[|\\\]|(?<![\w\\])\$\$|\$\$(?![\w\\])"), " "),
     (re.compile(r"[−‒–—﹣－](?=\s?[\d.$€£¥\\(√π])(?<![\d\s].)"), "-"),
-    (re.compile(r"[\u200b\u2060\ufeff]"), ""),
+    (re.compile(r"[\u200b\u2060\ufeff]|<<[^<>\n]{1,80}>>"), ""),
 )
 _WIDE = str.maketrans("０１２３４５６７８９．，－＋＝（）％", "0123456789.,-+=()%")
 _OUTER = ("()", "[]", "{}", '""', "''", "“”", "‘’", "$$")
 _LEAD = re.compile(
-    r"\A(?:[=≈:~]|about\b|approx(?:imately)?\b\.?|around\b|roughly\b|nearly\b|almost\b|circa\b|ca?\.(?=\s?\d)"
+    r"\A(?:[=≈:~→⇒]|=>|about\b|approx(?:imately)?\b\.?|around\b|roughly\b|nearly\b|almost\b|circa\b|ca?\.(?=\s?\d)"
     r"|exactly\b|equal to\b|equals\b|only\b|just\b|an? (?:grand )?total of\b|a sum of\b|an average of\b"
     r"|up to\b|at least\b|at most\b"
     r"|(?:simply|precisely|actually|therefore|thus|so)\b,?)\s*",
@@ -42,7 +42,7 @@ _REASON = re.compile(
 _LABELS = re.compile(r"\([^()\d=+*/]*\)")
 _COEFFICIENT = re.compile(r"\d\s?\*?\s?[a-z](?![a-zA-Z])[^=]*\Z")
 _NEXT_VALUE = re.compile(
-    r"(?:[,;]|\b(?:and|or)\b)\s*(?!(?:so|therefore|thus|hence|then|which|giving|making)\b)[A-Za-z]",
+    r"(?:[,;]|\b(?:and|or)\b)\s?[$(]?(?!(?:so|therefore|thus|hence|then|which|giving|making)\b)(?=[A-Za-z])",
     re.IGNORECASE,
 )
 _UNEQUAL = re.compile(r"[<>≤≥≠±]|\\(?:leq?|geq?|lt|gt|neq?|pm)(?![a-z])")
@@ -69,17 +69,26 @@ _MORE = re.compile(r"\b(?:and|or|plus)\s+[$€£]?\d")
 _POWER_UNIT = re.compile(r"(?<![A-Za-zµ°])[A-Za-zµ°]{1,12}\^?\{?-?\d\}?(?!\d)")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _DIGIT = re.compile(r"\d|[½⅓⅔¼¾]")
-_NUMBER_AT = re.compile(r"(?<![\w.,/^-])(?:[-−+]?[$€£¥₹]?[-−]?\.?\d|[½⅓⅔¼¾])")
+_NUMBER_AT = re.compile(r"(?<![\w.,/^-])(?<!\w\()(?:[-−+]?[$€£¥₹]?[-−]?\.?\d|[½⅓⅔¼¾])")
 _COMPARED = re.compile(
     r"\b(?:more|less|greater|fewer|larger|smaller|higher|lower|other|rather) than\W*\Z"
     r"|\b(?:over|under|above|below|not|between|from|step|question|problem)\W*\Z",
     re.IGNORECASE,
 )
+_OPEN = re.compile(
+    r"\b(?:cannot|can ?not|can't|not (?:possible|enough|given|determined)|impossible|unknown|undefined"
+    r"|insufficient|no (?:real |integer )?(?:solution|answer|value)s?)\b",
+    re.IGNORECASE,
+)
+_DISPLAYED = re.compile(r"^[ \t]*(?:\$\$|\\\[|\\\])[ \t]*$", re.MULTILINE)
+_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+_SUPPOSED = re.compile(r"\A\W*if\b.*\bwould\b", re.IGNORECASE)
 _PROSE = re.compile(r"\A[\W_]{0,6}(?:\\text\s?\{)?[A-Za-z]+(?:'[a-z]+)?[,:]?\s+[A-Za-z$\d]")
 _VERB = re.compile(r"\b(?:is|are|was|were|equals|be)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<!Mr)(?<!Ms)(?<!Dr)(?<!Mrs)(?<!No)[.!?]\s+(?=[A-Z\"(\[])|\n+")
 _CONCLUDES = re.compile(
-    r"\A\W*(?:therefore|thus|so|hence|in total|altogether|overall|finally|in conclusion)\b", re.IGNORECASE
+    r"\A\W*(?:therefore|thus|so|hence|in total|altogether|together|overall|finally|in conclusion)\b",
+    re.IGNORECASE,
 )
 BEGINS = re.compile(r"\A[-+−(\[{$€£¥\\.]{0,4}[\d√π½]")
 
@@ -97,9 +106,14 @@ def of_statement(said: Statement) -> Measure | None:
     text = unboxed(said.text)
     first, *more = _SENTENCE.split(text[: 4 * MAX_CHARS], maxsplit=MAX_SENTENCES)
     concluding = [part for part in more if concludes(part)]
-    if concluding and ("=" in first or not BEGINS.match(first)):
-        return told(concluding[-1])
-    return stated(text, in_prose=in_prose) or (stated(said.marked) if said.marked else None) or told(text)
+    computed = [part for part in more if "=" in part] if "=" in first and not BEGINS.match(first) else []
+    if (concluding or computed) and ("=" in first or not BEGINS.match(first)):
+        return told((concluding or computed)[-1])
+    return (
+        stated(text, in_prose=in_prose)
+        or (stated(said.marked) if said.marked else None)
+        or told(first if said.origin is Origin.LINE else text)
+    )
 
 
 def stated(said: str, *, in_prose: bool = False, is_said: bool = True) -> Measure | None:
@@ -215,7 +229,7 @@ def told(text: str) -> Measure | None:
 def _of_sentence(sentence: str) -> Measure | None:
     """`The trip took 6 hours` -> 6: what a verb leads to, else the one number."""
     text = _plain(sentence)
-    if _UNEQUAL.search(text):
+    if _UNEQUAL.search(text) or _OPEN.search(text) or _SUPPOSED.match(text):
         return None
     if _EQUALS.search(text):
         return stated(text)
@@ -234,18 +248,33 @@ def concludes(sentence: str) -> bool:
     return _CONCLUDES.match(sentence) is not None
 
 
+def _of_line(line: str) -> Measure | None:
+    """The number of a text of one line: all of it, what stands behind its label, or that of its sentence."""
+    whole = stated(line, is_said=False)
+    if whole is not None or _SENTENCE.search(line):
+        return whole
+    label, colon, rest = line.rpartition(":")
+    if colon and not _DIGIT.search(label):
+        return stated(rest, is_said=False)
+    return told(line)
+
+
 def bare(text: str) -> Measure | None:
     """A text that is a number with its unit, or whose last line comes to one: "= 42", "is 42 km",
     "Therefore, she has 42 apples"."""
-    lines = text.strip().splitlines() or [""]
-    whole = stated(text, is_said=False) if len(text) <= 2 * MAX_CHARS and len(lines) == 1 else None
-    if whole is not None:
-        return whole
+    lines = _DISPLAYED.sub("", text).strip().splitlines() or [""]
+    if len(lines) == 1 and len(text) <= MAX_CHARS:
+        whole = _of_line(lines[0])
+        if whole is not None:
+            return whole
     last = _plain(lines[-1][-MAX_CHARS:])
     sentence = _SENTENCE.split(last)[-1]
     at = max(sentence.rfind("="), sentence.rfind("≈"))
     if at >= 0:
         return stated(sentence)
+    marked = _BOLD.findall(lines[-1][-MAX_CHARS:])
+    if len(marked) == 1 and (shown := stated(marked[0])) is not None:
+        return shown
     verb = _VERB.search(sentence)
     found = _at_start(sentence[verb.end() :]) if verb else None
     return found or (_of_sentence(sentence) if concludes(sentence) else None)

@@ -29,7 +29,8 @@ _LINK = re.compile(
     rf"\A(?:[*_`\"'”’)]{{0,6}}\s*{_UNIT}{_VERB}|[*_`)]{{0,6}}\s*{_UNIT}{_SIGN})", re.IGNORECASE
 )
 _ASIDE = re.compile(
-    r"\A[ \t]+(?:to|for|of|in|here|when|rounded|expressed|as|we|I)\b"
+    r"\A[ \t]+(?:to|for|of|in(?! the (?:JSON|requested|given|required)\b)|here|when|rounded|expressed"
+    r"|as|we|I)\b"
     rf"[^.:\n!?=]{{0,100}}?(?:\b{_VERB}|(?=[:：]))",
     re.IGNORECASE,
 )

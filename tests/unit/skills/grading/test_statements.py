@@ -146,6 +146,20 @@ def test_a_statement_that_ended_before_the_cut_counts(text: str) -> None:
     assert said(text, truncated=True) == "4"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"answer": "42"}\n\n## Question:\nWhat is 2 + 2?\n\n{"answer": "4"}',
+        'Answer: "answer": "42"\n```\n\n## Follow-up Question 1:\n{"reasoning": "So", "answer": "4"}',
+        "The answer is 42\n\nQ: What is 2 + 2?\nA: The answer is 4",
+        'The answer is 42\nI kept to the form, e.g., `"answer": "7"`.',
+        '{"answer": "42"}\n```json\n{"answer": "___"}\n```',
+    ],
+)
+def test_answers_to_further_questions_and_forms_that_are_shown_do_not_count(text: str) -> None:
+    assert said(text) == "42"
+
+
 DRESSES = [
     "{}",
     "**{}**",
