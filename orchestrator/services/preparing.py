@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.experts import Pool
-from orchestrator.domain.queries import Query
+from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.errors import MusterError
 from orchestrator.runtime.garbage import collect_seldom
 from orchestrator.services.asking import Asking
@@ -17,7 +17,11 @@ from orchestrator.services.profiling import Profiling
 log = logging.getLogger(__name__)
 
 JOIN_S = 10.0
-_ANY = Query(id="warm", question="What is 1 + 1?")
+_ANY = (
+    Query(id="warm", question="What is 1 + 1?"),
+    Query(id="untyped", question="Hello!", answer_type=AnswerType.OPEN, infers=True),
+)
+"""Questions of both kinds: with a type, and with one to infer, which needs more to be read."""
 
 
 class _StoppedError(Exception):
@@ -119,9 +123,9 @@ class Preparation:
         self._warm()
 
     def _warm(self) -> None:
-        """Decide on a question, so that the first one of a user waits for no model to load and no fit."""
+        """Decide on questions, so that the first one of a user waits for no model to load and no fit."""
         try:
-            self._asking.route([_ANY])
+            self._asking.route(_ANY)
             collect_seldom()  # of what the embedder brought, too
         except MusterError as error:
             log.debug("not warmed: %s", error)
