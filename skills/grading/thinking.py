@@ -11,10 +11,10 @@ _HARD = r"(?:seed:)?think(?:ing)?"
 _SOFT = r"(?:thoughts?|reasoning|reflection|analysis|scratchpad|inner_monologue)"
 
 _MARK = re.compile(
-    rf"(?P<open><{_HARD}(?:\s[^<>]{{0,40}})?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    rf"(?P<open><{_HARD}(?:\s[^<>]{{0,40}})?>|(?-i:\[THINK\])|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
     r"|<\|channel>thought)"
-    rf"|^[ \t]{{0,8}}(?P<soft><{_SOFT}>|\[(?:THOUGHT|REASONING)\])"
-    rf"|(?P<close></(?:{_HARD}|{_SOFT})>|\[/(?:THINK|THOUGHT|REASONING)\]|◁/think▷|<\|end_of_thought\|>"
+    rf"|^[ \t]{{0,8}}(?P<soft><{_SOFT}>|(?-i:\[(?:THOUGHT|REASONING)\]))"
+    rf"|(?P<close></(?:{_HARD}|{_SOFT})>|(?-i:\[/(?:THINK|THOUGHT|REASONING)\])|◁/think▷|<\|end_of_thought\|>"
     r"|<\|END_THINKING\|>|<channel\|>|\[BEGIN FINAL RESPONSE\]|^\.{3}done thinking\.)",
     re.IGNORECASE | re.MULTILINE,
 )

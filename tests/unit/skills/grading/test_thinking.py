@@ -2,6 +2,7 @@
 
 import pytest
 
+from orchestrator.domain.queries import AnswerType
 from skills.grading.grader import AnswerGrader
 from skills.grading.thinking import without_thinking
 from tests.fakes.grading import make_query, make_response
@@ -60,6 +61,7 @@ def test_thinking_that_never_ends_has_no_final_part(text: str) -> None:
         "The assistant finally says B",
         "a<b and b>c",
         "Use the <reasoning> tag for it: B",
+        "B, I [think] so",
     ],
 )
 def test_words_that_thinking_is_marked_with_are_words_elsewhere(text: str) -> None:
@@ -78,3 +80,9 @@ def test_nothing_after_thinking_is_an_empty_answer() -> None:
 def test_a_response_that_is_nothing_but_thoughts_says_so() -> None:
     response = make_response("").replaced(reasoning="Is it B? The answer is B.")
     assert AnswerGrader().reading(make_query("choice"), response) == (None, "thinking never ended")
+
+
+@pytest.mark.parametrize("answer_type", list(AnswerType))
+def test_reasoning_that_an_engine_tells_apart_is_never_read(answer_type: AnswerType) -> None:
+    response = make_response("").model_copy(update={"reasoning": "The answer is \\boxed{42}"})
+    assert AnswerGrader().read(make_query(answer_type), response) is None
