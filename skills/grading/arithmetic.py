@@ -24,12 +24,15 @@ _WORKING = 60
 
 _SEPARATORS = (",", "'", "’", "_", "\u00a0", "\u2009", "\u202f", " ", r"\{,\}", r"\\,", r"\\ ", r",\\!")
 _THOUSANDS = "|".join(rf"(?:{separator}\d{{3}}){{1,30}}" for separator in _SEPARATORS)
+_COMMA = r"\d{1,3}(?:(?:\.\d{3}){1,30}|(?:[ \u00a0\u202f]\d{3}){1,30})(?=,(?:\d{1,2}|\d{4,20})(?![.,]?\d))"
 _NUMERAL = re.compile(
-    rf"(?P<whole>\d{{1,3}}(?:{_THOUSANDS})(?!\d)"
+    rf"(?P<whole>{_COMMA}|\d{{1,3}}(?:{_THOUSANDS})(?!\d)"
     r"|\d{1,2}(?:,\d{2}){1,8},\d{3}(?!\d)"
     r"|\d{1,3}(?:\.\d{3}){2,30}(?![\d.]\d)|\d+|(?=\.\d))"
     r"(?P<decimals>\.(?:\\overline\{\d{1,20}\}|\\dot\{\d\}|\(\d{1,20}\)|\d{1,20}\\overline\{\d{1,20}\}"
-    r"|\d{1,20}\\dot\{\d\}|\d+))?(?P<more>\.\.\.|…|\\[lc]?dots)?(?P<bar>\u0305|\u0304)?"
+    r"|\d{1,20}\\dot\{\d\}|\d+)"
+    r"|(?<=[. \u00a0\u202f]\d{3}),(?:\d{1,2}|\d{4,20})(?![.,]?\d))?"
+    r"(?P<more>\.\.\.|…|\\[lc]?dots)?(?P<bar>\u0305|\u0304)?"
     r"(?:[eE](?P<exponent>[-+−]?\d{1,9})(?![\w.]))?"
 )
 _REPEATS = re.compile(r"\.(?P<once>\d*)(?:\\overline\{|\\dot\{|\()(?P<again>\d+)[})]")
@@ -230,13 +233,18 @@ class _Parser:
         if kind == "fraction":
             above, below = self._argument(depth), self._argument(depth)
             return _bounded(Number(above.value / below.value, above.exact and below.exact))
-        return self._root(depth)
+        return self._root(depth, is_sign=token.group() == "√")
 
-    def _root(self, depth: int) -> Number:
+    def _root(self, depth: int, *, is_sign: bool) -> Number:
+        """Args: is_sign: `√16`, where LaTeX's command would take one digit."""
         index = 2
         match = _INDEX.match(self._text, self.at)
         if match:
             self.at, index = match.end(), int(match[1])
+        numeral = _NUMERAL.match(self._text, self._next()) if is_sign else None
+        if numeral is not None and numeral.group():
+            self.at = numeral.end()
+            return _rooted(_numeral(numeral), index)
         return _rooted(self._argument(depth), index)
 
     def _argument(self, depth: int) -> Number:
@@ -346,7 +354,7 @@ def _numeral(match: re.Match[str]) -> Number:
 
 def _decimals(match: re.Match[str]) -> Fraction:
     """Decimals, once or for ever: `.1\\overline{6}`, `.(3)`, `.333...`."""
-    decimals = match["decimals"] or ""
+    decimals = (match["decimals"] or "").replace(",", ".")
     repeats = _REPEATS.match(decimals)
     if repeats is None and decimals and (match["more"] or match["bar"]):
         n_same = len(decimals) - len(decimals.rstrip(decimals[-1]))

@@ -48,6 +48,15 @@ _SPACE = re.compile(r"\\[ ,;:!]|\\q?quad\b|~")
 _TAG = re.compile(r"</?(?:b|i|u|p|em|strong|code|span|mark)>", re.IGNORECASE)
 _SYMBOLS = re.compile(r"\A[\u2190-\u2bff\U0001f000-\U0001faff\ufe0f\u200d•·▪►›]{1,8}\s*")
 _LONE = re.compile(rf"\A{_ARTICLE}?\s*{_OPEN}([A-Za-z]){_CLOSE}[.:。]?\Z", re.IGNORECASE)
+_CONCLUDED = re.compile(
+    r"\A(?:(?:so|thus|therefore|hence|definitely|correct|right|letter|final|solution|it is|it's|it’s)\b"
+    r"(?:\s?[,:])?\s{0,3}){1,2}(?:it is |it's |it’s )?(?P<said>.{1,300})\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+_FIRST_CLAUSE = re.compile(
+    r"\A(?P<said>[^,.;:!\n—–]{1,300}?)(?:[,.;:!]|\s?[—–]|\s-)(?=\s)(?P<rest>.*)\Z", re.DOTALL
+)
+_WORD_END = re.compile(r"[\s.,;:!?()]+")
 _REASONED = re.compile(r"^\s*(?:because|since|as|which|due|for|with)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
     r"[.;:!。，\n]|\b(?:because|since|as|which|due|for|with|denn|weil|porque|parce|car)\b|,\s|\s[-–—(]"
@@ -146,7 +155,37 @@ def _bare(query: Query, text: str) -> Reading:
             return Reading(by_text)
     if lone:
         return _in_range(query, lone.group(1).upper(), "")
+    concluded = _concluded(query, whole)
+    if concluded is not None:
+        return Reading(concluded)
     return _labelled_line(query, [line for line in text.splitlines() if line.strip()])
+
+
+def _concluded(query: Query, text: str) -> str | None:
+    """`Therefore, B.`, `Solution: (B)`, `It is Paris.`, `No, because ...`: the option that a text of one line
+    names at its beginning; None where the rest speaks of another one."""
+    if "\n" in text.strip() or not text:
+        return None
+    begun = _FIRST_CLAUSE.match(text)
+    option = None if begun is None else _by_option_text(query, begun["said"])
+    if begun is not None and option is not None:
+        return None if _speaks_of_another(query, begun["rest"], option) else option
+    concluded = _CONCLUDED.match(text)
+    if concluded is None:
+        return None
+    lone = _LONE.match(concluded["said"])
+    if lone and LETTERS.index(lone[1].upper()) < len(query.options):
+        return lone[1].upper()
+    letter = _label(concluded["said"])
+    return _by_option_text(query, concluded["said"]) or (
+        letter[0] if letter and _by_option_text(query, letter[1]) == letter[0] else None
+    )
+
+
+def _speaks_of_another(query: Query, text: str, option: str) -> bool:
+    said = f" {_WORD_END.sub(' ', _plain_text(text))} "
+    others = (_plain_text(undressed(other)) for i, other in enumerate(query.options) if LETTERS[i] != option)
+    return any(f" {_WORD_END.sub(' ', other)} " in said for other in others)
 
 
 def _labelled_line(query: Query, lines: list[str]) -> Reading:

@@ -34,6 +34,7 @@ _WORD = re.compile(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])")
 _NUMERAL = re.compile(r"\A[-+−–]?[\d.,' ]*\d\Z")
 _COUNT = re.compile(r"\A(?:\\text\s?\{\s?)?[-+]?(?:\\?\$)?[\d.,]{1,30}\s(?:\\text\s?\{\s?)?\(?[A-Za-z]{3}")
 _PLAIN_WORDS = re.compile(r"\A(?!There\b)[^\\^_{}]*(?:[A-Za-z]{2}|→)[^\\^_{}]*\Z")
+_EMPTY_BOX = re.compile(r"\A\\(?:boxed|fbox)\s?\{\s?\}\Z")
 _CONTENT = re.compile(r"[^\W_]|\\|[∞√∅]")
 _LEADS = re.compile(
     r"(?:\b(?:is|are|was|be|equals|becomes|get|have|obtain|yields|gives)|[:=])\s*\Z", re.IGNORECASE
@@ -123,7 +124,7 @@ def tidy(said: str, *, is_whole: bool = False) -> str | None:
         value = pattern.sub(replacement, value)
     value = _opened(value.strip())
     is_text = _CONTENT.search(value) and (is_whole or _MATHS.search(value))
-    if not is_text or len(value) > MAX_CHARS:
+    if not is_text or len(value) > MAX_CHARS or _EMPTY_BOX.match(value):
         return None
     return None if _is_prose(value) or value.count("{") != value.count("}") else value
 

@@ -29,6 +29,7 @@ _UNIT = (
     r"|months?|years?|times|ways|people|points?|cm|mm|km|kg|mph|ft|sq|hrs?|mins?|secs?|lbs?|oz|yds?|mi|ml|USD|EUR)"
 )
 _FUNCTIONS = r"(?:arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp)"
+_COORDINATE = r"[A-Za-z](?:_\{?\d\}?)?"
 
 Replacement = str | Callable[[re.Match[str]], str]
 
@@ -37,6 +38,12 @@ def _repeating(match: re.Match[str]) -> str:
     whole, once, again = match[1] or "0", match[2], match[3]
     value = Fraction(int(whole + once + again) - int(whole + once), (10 ** len(again) - 1) * 10 ** len(once))
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def _are_in_order(letters: str) -> bool:
+    """`x, y`: coordinates in the order in which everybody writes them."""
+    names = letters.replace(" ", "").split(",")
+    return names == sorted(names)
 
 
 def _in_digits(mark: str, digits: Mapping[str, str]) -> Callable[[re.Match[str]], str]:
@@ -66,7 +73,8 @@ _RULES: tuple[tuple[re.Pattern[str], Replacement], ...] = (
     ),
     (
         re.compile(
-            r"(?<=[\d})])\s?\\(?:text|mathrm|textrm|mbox)\s?\{\s?[A-Za-z ./]{1,40}\}(?:\^\{?\d\}?)?"
+            r"(?<=[\d})])\s?\\(?:text|mathrm|textrm|mbox)\s?\{(?!\s?[AaPp]\.?[Mm]\b)\s?[A-Za-z ./]{1,40}\}"
+            r"(?:\^\{?\d\}?)?"
             r"(?=\s?(?:\Z|[,;]))"
         ),
         "",
@@ -77,6 +85,16 @@ _RULES: tuple[tuple[re.Pattern[str], Replacement], ...] = (
         ),
         "",
     ),
+    (re.compile(r"\\varnothing(?![A-Za-z])|\\(?:text|mathrm)\{\s?[ØO∅]\s?\}|[Øø]"), r"\\emptyset "),
+    (
+        re.compile(rf"\A\s?\(({_COORDINATE}(?:\s?,\s?{_COORDINATE}){{1,5}})\s?\)\s?=\s?(?=\()"),
+        lambda m: "" if _are_in_order(m[1]) else m[0],
+    ),
+    (
+        re.compile(r"\^\s?(?:\{\s?((?:\\prime\s?){1,3})\}|\\prime(?![A-Za-z]))"),
+        lambda m: "'" * max(1, (m[1] or "").count("p")),
+    ),
+    (re.compile(r"(?<=[A-Za-z])('{1,3})"), lambda m: f"_{{{'8' * (len(m[1]) + 1)}}}"),
     (re.compile(r"(?<![\\A-Za-z])pi(?![A-Za-z])"), r"\\pi "),
     (re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
     (re.compile(rf"(?<![\\A-Za-z])({_FUNCTIONS})(?![A-Za-z])"), r"\\\1"),

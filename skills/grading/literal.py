@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterator
 
 from orchestrator.domain.literals import MAX_LITERAL_CHARS, literal
@@ -33,6 +34,14 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _SIGN = re.compile(r"==|->|=>|→|\breturns\b|(?<![=!<>])=(?!=)")
+_OUTCOME = re.compile(
+    r"\b(?:(?:the |final ){0,2}(?:output|result|(?:return(?:ed)? |final )?value)(?: of [^\n]{1,60}?)?"
+    r" (?:is|are|will be|would be|should be|becomes)"
+    r"|returns|outputs|prints|evaluates to|(?:will|would) (?:return|output|print|be))\b:?"
+    r"(?=\s*[*_`]{0,3}[-'\"\[({\d.TFN“‘])",
+    re.IGNORECASE,
+)
+"""Words before what comes out, in the line that a text ends with."""
 _NUMBER = re.compile(
     r"\A(?:[-+]?(?:0[xX][0-9a-fA-F]+|\d[\d_]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
     r"|True|False|None|true|false|null|nan)(?!\w|\.\d)"
@@ -127,16 +136,36 @@ def _of_statement(said: Statement) -> str | None:
 
 
 def _bare(text: str) -> str | None:
-    """A text that is a literal, its one fenced block, or its last line that says what comes out."""
-    whole = stated_literal(text) if len(text) <= MAX_LITERAL_CHARS else None
+    """A text that is a literal, its last fenced block, or its last line, else its first, that says what comes
+    out; of several lines the first may be a step on the way, so that an equality in it says nothing."""
+    said = text.strip()
+    first, *more = (line.strip() for line in said.splitlines() if line.strip())
+    whole = _value(said, begins=not more) if len(said) <= MAX_LITERAL_CHARS else None
     if whole is not None:
         return whole
     blocks = [block.body for block in fenced_blocks(text) if block.is_closed]
     in_block = stated_literal(blocks[-1]) if blocks else None
     if in_block is not None:
         return in_block
-    last = text.rstrip().rpartition("\n")[2]
-    return stated_literal(last) if len(last) <= MAX_LITERAL_CHARS and _SIGN.search(last) else None
+    last = more[-1] if more else first
+    if max(len(first), len(last)) > MAX_LITERAL_CHARS:
+        return None
+    plain = _value(_outside_of_span(last), begins=False) or _outcome(last)
+    at_begin = _value(_outside_of_span(first), begins=True) or _outcome(first)
+    at_sign = stated_literal(last) if not more or _SIGN.search(last) else None
+    return plain or at_begin or at_sign or _asserted([first, *more][-MAX_TRIED_LINES:])
+
+
+def _asserted(lines: list[str]) -> str | None:
+    """What the last comparison of a program is to: `assert f(x) == [1]`."""
+    compared = (_compared(line) for line in reversed(lines) if len(line) <= MAX_LITERAL_CHARS)
+    return next((value for source in compared if source and (value := literal(source))), None)
+
+
+def _outcome(line: str) -> str | None:
+    """What a line says to come out: `so f(x) returns [1]`, `the final value of x is **[1]**`."""
+    found = deque(_OUTCOME.finditer(line), maxlen=1)
+    return stated_literal(line[found[0].end() :]) if found else None
 
 
 def stated_literal(text: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from skills.grading import units
 from skills.grading.arithmetic import parsed
 from skills.grading.marks import unmarked
+from skills.grading.number_words import in_digits
 from skills.grading.statements import Origin, Statement, unboxed
 
 MAX_CHARS = 400
@@ -25,6 +26,7 @@ _PLAIN = (
     (re.compile(r"\\\(|\\\)|\\\[|\\\]|(?<![\w\\])\$\$|\$\$(?![\w\\])"), " "),
     (re.compile(r"[−‒–—﹣－](?=\s?[\d.$€£¥\\(√π])(?<![\d\s].)"), "-"),
     (re.compile(r"[\u200b\u2060\ufeff]|<<[^<>\n]{1,80}>>"), ""),
+    (re.compile(r"\b(?:minus|negative)\s{1,3}(?=[$€£]?\.?\d)", re.IGNORECASE), "-"),
 )
 _WIDE = str.maketrans("０１２３４５６７８９．，－＋＝（）％", "0123456789.,-+=()%")
 _OUTER = ("()", "[]", "{}", '""', "''", "“”", "‘’", "$$")
@@ -51,7 +53,7 @@ _DATE = re.compile(r"\A\D{0,4}(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/\d{2,4})(
 _CLOCK = re.compile(r"\A(\d{1,2}):00(?::00)?(?!\d)")
 _GLUED = re.compile(r"\A(?:[,.:/^*+=–—-]\s?\d|[\^*+=×_\\]|\s+[+*/×^=]\s*\S|\s?[:/]\s?\d|-\d)")
 _VARIABLE = re.compile(
-    r"\A(?:/?\s?[xyz](?![A-Za-z])|[abijnpqrtuvw](?![A-Za-z])"
+    r"\A(?:/?\s?[xyz](?![A-Za-z])|[CP]_?\{?\d|[abijnpqrtuvw](?![A-Za-z])"
     r"|[A-Za-z](?<![msghlL])(?=\s?[-+*/=^]\s?[\d(A-Za-z\\])|\s?[-+]\s?[a-z](?![A-Za-z]))"
 )
 _LETTER = re.compile(r"\A[A-Za-z](?![A-Za-z])")
@@ -84,7 +86,11 @@ _DISPLAYED = re.compile(r"^[ \t]*(?:\$\$|\\\[|\\\])[ \t]*$", re.MULTILINE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _SUPPOSED = re.compile(r"\A\W*if\b.*\bwould\b", re.IGNORECASE)
 _PROSE = re.compile(r"\A[\W_]{0,6}(?:\\text\s?\{)?[A-Za-z]+(?:'[a-z]+)?[,:]?\s+[A-Za-z$\d]")
-_VERB = re.compile(r"\b(?:is|are|was|were|equals|be)\b", re.IGNORECASE)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|equals|be)\b|\b(?:it|that)['’]s\b"
+    r"|\A\W{0,9}(?:(?:total|sum)\b[^:\d]{0,40}:|(?:you|we) get\b)",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?<!Mr)(?<!Ms)(?<!Dr)(?<!Mrs)(?<!No)[.!?]\s+(?=[A-Z\"(\[])|\n+")
 _CONCLUDES = re.compile(
     r"\A\W*(?:therefore|thus|so|hence|in total|altogether|together|overall|finally|in conclusion)\b",
@@ -113,6 +119,7 @@ def of_statement(said: Statement) -> Measure | None:
         stated(text, in_prose=in_prose)
         or (stated(said.marked) if said.marked else None)
         or told(first if said.origin is Origin.LINE else text)
+        or (stated(in_words) if (in_words := in_digits(text)) else None)
     )
 
 
@@ -243,6 +250,11 @@ def _of_sentence(sentence: str) -> Measure | None:
     return _at_start(text[places[0] :], is_said=True)
 
 
+def _is_exclaimed(line: str) -> bool:
+    """Words that end in an exclamation mark, which is no factorial: "It is 42!"."""
+    return line.rstrip(" *_").endswith("!") and "=" not in line and _WORD.search(line) is not None
+
+
 def concludes(sentence: str) -> bool:
     """Begins as the sentence that an argument comes to: "Therefore, ..."."""
     return _CONCLUDES.match(sentence) is not None
@@ -263,6 +275,8 @@ def bare(text: str) -> Measure | None:
     """A text that is a number with its unit, or whose last line comes to one: "= 42", "is 42 km",
     "Therefore, she has 42 apples"."""
     lines = _DISPLAYED.sub("", text).strip().splitlines() or [""]
+    if _is_exclaimed(lines[-1]):
+        lines[-1] = lines[-1].replace("!", ".")
     if len(lines) == 1 and len(text) <= MAX_CHARS:
         whole = _of_line(lines[0])
         if whole is not None:
