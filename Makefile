@@ -40,7 +40,7 @@ lock-images: ## write docker/images.env: the images of docker-compose.yml by dig
 demo: setup ## profile the zoo, answer its held-out questions, compare the compositions (build/demo/)
 	$(BIN)/muster demo
 
-demo-llm: setup ## fetch three small real models (1.8 GB), profile and compare them (build/demo-llm/; half an hour of two cores)
+demo-llm: setup ## fetch three small real models (1.8 GB), profile and compare them (build/demo-llm/; half an hour or more)
 	$(BIN)/python -m examples.llm.demo
 
 compositions: setup ## compare ensembles, fused and merged experts of the zoo at equal compute (build/compositions/)
