@@ -25,18 +25,19 @@ _PLAIN = (
     (re.compile(r"~(?=\d)|\\(?:sim|approx|simeq)(?![a-z])|[≈≃∼]"), " ≈ "),
     (re.compile(r"\\\(|\\\)|\\\[|\\\]|(?<![\w\\])\$\$|\$\$(?![\w\\])"), " "),
     (re.compile(r"[−‒–—﹣－](?=\s?[\d.$€£¥\\(√π])(?<![\d\s].)"), "-"),
-    (re.compile(r"[\u200b\u2060\ufeff]|<<[^<>\n]{1,80}>>"), ""),
+    (re.compile(r"[\u200b\u2060\ufeff]|<<[^<>\n]{1,80}>>|(?<=\w) ?\[\d{1,3}\]\Z"), ""),
     (re.compile(r"\b(?:minus|negative)\s{1,3}(?=[$€£]?\.?\d)", re.IGNORECASE), "-"),
 )
 _WIDE = str.maketrans("０１２３４５６７８９．，－＋＝（）％", "0123456789.,-+=()%")
 _OUTER = ("()", "[]", "{}", '""', "''", "“”", "‘’", "$$")
 _LEAD = re.compile(
-    r"\A(?:[=≈:~→⇒]|=>|about\b|approx(?:imately)?\b\.?|around\b|roughly\b|nearly\b|almost\b|circa\b|ca?\.(?=\s?\d)"
+    r"\A(?:[=≈:~]|=>|[\u2190-\u21ff\u2600-\u27bf\U0001f300-\U0001faff]\ufe0f?|about\b|approx(?:imately)?\b\.?|around\b|roughly\b|nearly\b|almost\b|circa\b|ca?\.(?=\s?\d)"
     r"|exactly\b|equal to\b|equals\b|only\b|just\b|an? (?:grand )?total of\b|a sum of\b|an average of\b"
     r"|up to\b|at least\b|at most\b"
     r"|(?:simply|precisely|actually|therefore|thus|so)\b,?)\s*",
     re.IGNORECASE,
 )
+_AT_LEAST = re.compile(r"[<>] ?=")
 _EQUALS = re.compile(r"=|≈")
 _REASON = re.compile(
     r"\A[^\d=]{0,60}?\b(?:because|since|as|given|where|which)\b|\A[^\d=(]{0,60}\((?=[^()]*=)", re.IGNORECASE
@@ -49,7 +50,7 @@ _NEXT_VALUE = re.compile(
 )
 _UNEQUAL = re.compile(r"[<>≤≥≠±]|\\(?:leq?|geq?|lt|gt|neq?|pm)(?![a-z])")
 _RANGE = re.compile(r"\A[^\w\d]{0,4}(\d+)-[$€£]?(\d+)(?![\d.\w^*/+(])")
-_DATE = re.compile(r"\A\D{0,4}(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/\d{2,4})(?!\d)")
+_DATE = re.compile(r"\A\D{0,4}(?:0x[0-9a-fA-F]{1,20}|\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/\d{2,4})(?!\d)")
 _CLOCK = re.compile(r"\A(\d{1,2}):00(?::00)?(?!\d)")
 _GLUED = re.compile(r"\A(?:[,.:/^*+=–—-]\s?\d|[\^*+=×_\\]|\s+[+*/×^=]\s*\S|\s?[:/]\s?\d|-\d)")
 _VARIABLE = re.compile(
@@ -68,13 +69,18 @@ _ASIDE = re.compile(
     r"|of|over|are|is|when|if|that|per|than|after|before|during|within|with)\b"
 )
 _MORE = re.compile(r"\b(?:and|or|plus)\s+[$€£]?\d")
-_POWER_UNIT = re.compile(r"(?<![A-Za-zµ°])[A-Za-zµ°]{1,12}\^?\{?-?\d\}?(?!\d)")
+_POWER_UNIT = re.compile(r"(?<![A-Za-zµ°])[A-Za-zµ°]{1,12}(?: ?\^ ?)?\{?-?\d\}?(?!\d)")
+_NUMBER_WORD = re.compile(
+    r"\A\s?(?:and )?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty"
+    r"|thirty|fifty|hundred|thousand|million)\b",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[A-Za-z]{2}")
 _DIGIT = re.compile(r"\d|[½⅓⅔¼¾]")
 _NUMBER_AT = re.compile(r"(?<![\w.,/^-])(?<!\w\()(?:[-−+]?[$€£¥₹]?[-−]?\.?\d|[½⅓⅔¼¾])")
 _COMPARED = re.compile(
     r"\b(?:more|less|greater|fewer|larger|smaller|higher|lower|other|rather) than\W*\Z"
-    r"|\b(?:over|under|above|below|not|between|from|step|question|problem)\W*\Z",
+    r"|\b(?:over|under|above|below|not|between|from|step|question|problem|log|ln|sin|cos|tan|exp|mod|choose)\W*\Z",
     re.IGNORECASE,
 )
 _OPEN = re.compile(
@@ -85,7 +91,7 @@ _OPEN = re.compile(
 _DISPLAYED = re.compile(r"^[ \t]*(?:\$\$|\\\[|\\\])[ \t]*$", re.MULTILINE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _SUPPOSED = re.compile(r"\A\W*if\b.*\bwould\b", re.IGNORECASE)
-_PROSE = re.compile(r"\A[\W_]{0,6}(?:\\text\s?\{)?[A-Za-z]+(?:'[a-z]+)?[,:]?\s+[A-Za-z$\d]")
+_PROSE = re.compile(r"\A[\W_]{0,6}(?:\\text\s?\{)?[A-Za-z]+(?:'[a-z]+)?[,:]?\s+[A-Za-z$\d(]")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|equals|be)\b|\b(?:it|that)['’]s\b"
     r"|\A\W{0,9}(?:(?:total|sum)\b[^:\d]{0,40}:|(?:you|we) get\b)",
@@ -136,6 +142,8 @@ def stated(said: str, *, in_prose: bool = False, is_said: bool = True) -> Measur
     reasoned = _leading(text)
     if reasoned is not None:
         return reasoned
+    if _AT_LEAST.search(text):
+        return None
     *heads, tail = _EQUALS.split(_LABELS.sub("", text))
     heads = [head for head in heads if head.strip()]
     if not heads:
@@ -188,7 +196,7 @@ def _clause(rest: str, *, is_said: bool) -> tuple[str, str]:
 def _is_unit(clause: str) -> bool:
     """A few words without a further number."""
     plain = _POWER_UNIT.sub("u", clause)
-    return not _DIGIT.search(plain) and len(plain.split()) <= MAX_UNIT_WORDS
+    return not _DIGIT.search(plain) and not _NUMBER_WORD.match(plain) and len(plain.split()) <= MAX_UNIT_WORDS
 
 
 def _is_range(text: str) -> bool:
@@ -215,7 +223,7 @@ def _plain(text: str) -> str:
         pair = text[:1] + text[-1:]
         if len(text) > 1 and pair in _OUTER and not (set(pair) & set(text[1:-1])):
             text = text[1:-1].strip()
-    return text.strip(" \"'“”")
+    return text.strip(" \"'“”«»")
 
 
 def told(text: str) -> Measure | None:
