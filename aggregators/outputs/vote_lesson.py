@@ -190,7 +190,7 @@ def _leaning(
 
 def _option(query: Query, value: str | None) -> int:
     """Place of the option that an answer states; −1 = it states none."""
-    if value is None or query.answer_type is not AnswerType.CHOICE:
+    if value is None or len(value) != 1 or query.answer_type is not AnswerType.CHOICE:
         return -1
     return LETTERS[: len(query.options)].find(value)
 

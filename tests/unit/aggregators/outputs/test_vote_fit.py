@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from aggregators.outputs.leaning import PSEUDO_ANSWERS
 from aggregators.outputs.verifying.linear import SIGN_NAMES
 from aggregators.outputs.vote_fit import fit_votes, softmax
 from aggregators.outputs.vote_lesson import LEAST_FOR_MANNERS, LEAST_FOR_SIGNS
@@ -100,3 +101,17 @@ def test_a_profile_is_fitted_once() -> None:
 
 def test_softmax_by_hand() -> None:
     assert softmax(np.array([[0.0, np.log(3), -np.inf]])) == pytest.approx(np.array([[0.25, 0.75, 0.0]]))
+
+
+@pytest.mark.parametrize("answer", ["E", "", "BC"])
+def test_what_names_no_option_shows_no_leaning(answer: str) -> None:
+    """Of 60 wrong answers to questions of four options only 10 name one, always C: by chance each wrong one
+    would be named 10/3 times."""
+    odd = spoken_profile(
+        {"a": lambda i: "A" if i % 10 < 7 else "C" if i % 4 == 0 else answer}, LEAST_FOR_MANNERS
+    )
+    model = fit_votes(odd)
+    assert model is not None
+    by_chance = 10 / 3 + PSEUDO_ANSWERS
+    seldom_said, often_said = np.log(PSEUDO_ANSWERS / by_chance), np.log((10 + PSEUDO_ANSWERS) / by_chance)
+    assert model.leanings["a"] == pytest.approx({"A": 0, "B": seldom_said, "C": often_said, "D": seldom_said})
