@@ -33,6 +33,8 @@ from skills.grading.judging import (
 )
 from skills.measuring import Heard, Measurer, ProgressCallback
 
+LEAST_COMPARED = 10
+"""Questions with answers of different lengths, below which nothing is said of a liking for length."""
 N_CHECKED = 30
 """Responses that a judge reads twice before its scores count."""
 
@@ -248,7 +250,11 @@ class Scorer:
                 LengthPoint(h, len(row.value or ""), scores[h]) for h, row in own.items() if h in scores
             ]
         return GradingReport(
-            origin.source, origin.judge, n_scored, unscored, per_doubling=length_slope(points)
+            origin.source,
+            origin.judge,
+            n_scored,
+            unscored,
+            per_doubling=length_slope(points, at_least=LEAST_COMPARED),
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.domain.queries import AnswerType, Comparison, Query
 from orchestrator.errors import InputError
 from orchestrator.questions.references import plain_fields
 
@@ -27,8 +27,12 @@ def parse_query(data: Mapping[str, object]) -> Query:
         field = ".".join(str(part) for part in first["loc"]) or None
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            valid = ", ".join(sorted(set(Query.model_fields) - _NOT_FROM_OUTSIDE))
+            inside = first["loc"][0] == "comparison" and len(first["loc"]) > 1
+            known = set(Comparison.model_fields) if inside else set(Query.model_fields) - _NOT_FROM_OUTSIDE
+            valid = ", ".join(sorted(known))
             message = f"unknown field; valid: {valid}"
+        elif first["type"] == "model_type":
+            message = 'must be an object, such as {"tolerance": 0.01}'
         raise InputError(f"{field}: {message}" if field else message, param=field) from None
 
 

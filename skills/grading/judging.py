@@ -202,9 +202,9 @@ class LengthPoint(NamedTuple):
     score: float
 
 
-def length_slope(points: Sequence[LengthPoint]) -> float | None:
+def length_slope(points: Sequence[LengthPoint], *, at_least: int = 1) -> float | None:
     """Score gained by a response that is twice as long as another to the same question (least squares, both
-    centred per question); None where no question has responses of different lengths.
+    centred per question); None where fewer questions than `at_least` have responses of different lengths.
 
     Scores .4 and .6 of 99 and 199 characters: +.2 per doubling (ln 200 / 100 = ln 2).
     """
@@ -212,12 +212,14 @@ def length_slope(points: Sequence[LengthPoint]) -> float | None:
     for point in points:
         by_question[point.question].append(point)
     xx = xy = 0.0
+    n_compared = 0
     for of_one in by_question.values():
         logs, scores = [log_length(p.n_chars) for p in of_one], [p.score for p in of_one]
         mean_log, mean_score = _mean(logs), _mean(scores)
         xx += math.fsum((x - mean_log) ** 2 for x in logs)
+        n_compared += max(logs) > min(logs)
         xy += math.fsum((x - mean_log) * (y - mean_score) for x, y in zip(logs, scores, strict=True))
-    return xy / xx * math.log(2) if xx > 1e-9 else None
+    return xy / xx * math.log(2) if xx > 1e-9 and n_compared >= at_least else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from orchestrator.domain.answers import Decision, Recruit, SkillEvidence
 from orchestrator.domain.skills import SkillTag
 
 NO_KNOWN_SKILL = "no known skill: global prior used"
-NOT_PROFILED = "not profiled: accuracy 0.5 assumed"
+NOT_PROFILED = "not profiled: accuracy {accuracy:.2g} assumed"
 BY_CHANCE = "drawn at random: another seed may recruit it"
 
 
@@ -89,7 +89,7 @@ class DecisionWriter:
             score=verdict.scores[row],
             accuracy=verdict.accuracy[row],
             evidence=verdict.evidence(row),
-            note=None if self._profiled[row] else NOT_PROFILED,
+            note=None if self._profiled[row] else NOT_PROFILED.format(accuracy=verdict.accuracy[row]),
         )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.domain.queries import AnswerType
 from orchestrator.errors import InputError, LimitError
+from orchestrator.questions.fields import parse_query
 from orchestrator.questions.files import QuestionFileError, Source, check_questions, read_questions, spooled
 
 
@@ -171,3 +172,19 @@ def test_labelled_questions_may_come_out_of_a_pipe_too() -> None:
 
     assert [query.id for query in read_questions(Path(f"/dev/fd/{reader}"))] == ["a"]
     os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "message"),
+    [
+        ({"tol": 0.1}, "comparison.tol: unknown field; valid: case, tolerance, units"),
+        ("exact", "comparison: must be an object"),
+        ([0.1], "comparison: must be an object"),
+        (None, "comparison: must be an object"),
+    ],
+)
+def test_a_wrong_comparison_is_told_with_its_own_fields(comparison: object, message: str) -> None:
+    fields = {"id": "q", "question": "What is 1 + 1?", "answer_type": "number", "comparison": comparison}
+    with pytest.raises(InputError) as caught:
+        parse_query(fields)
+    assert str(caught.value).startswith(message)

@@ -214,4 +214,6 @@ def test_the_slope_is_taken_within_questions() -> None:
     hard = [LengthPoint("hard", 999, 0.1), LengthPoint("hard", 1999, 0.3)]
     assert length_slope([*easy, *hard]) == pytest.approx(0.2)
     assert length_slope(easy[:1]) is None
+    assert length_slope([*easy, *hard], at_least=2) == pytest.approx(0.2)
+    assert length_slope([*easy, *hard[:1]], at_least=2) is None
     assert length_slope([LengthPoint("q", 9, 0.1), LengthPoint("q", 9, 0.9)]) is None
