@@ -13,7 +13,7 @@ from tests.integration.scripted_pool import write_pool
 MAX_BODY, MAX_UPLOAD = 1_300_000, 2_000_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     folder = tmp_path_factory.mktemp("bad-inputs")
     limits = {"max_body_bytes": MAX_BODY, "max_upload_bytes": MAX_UPLOAD}
@@ -23,7 +23,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             yield app
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(app: App) -> Iterator[TestClient]:
     with TestClient(create_app(app), raise_server_exceptions=False) as client:
         yield client

@@ -7,7 +7,7 @@ from tests.bad_inputs.table import CHAT, own, refusal
 
 
 def test_24_experts_that_are_named_twice_are_asked_once(client: TestClient) -> None:
-    body = own(experts=["alpha", "alpha", "gamma"], composition="majority_all")
+    body = own(experts=["alpha", "alpha", "gamma"], composition="majority_all", answer_type="text")
     response = client.post(CHAT, json={**body, "model": "auto"})
     assert response.status_code == 200, response.text
     assert sorted(response.json()["muster"]["recruits"]) == ["alpha", "gamma"]

@@ -64,6 +64,7 @@ def mixed_lines(path: Path) -> Path:
                 "model": MODELS[n % len(MODELS)],
                 "messages": [{"role": "user", "content": f"What is {n} plus 1?"}],
                 "temperature": n % 2,
+                "muster": {"answer_type": "text"},
                 "seed": n,
             }
             file.write(json.dumps({"custom_id": f"c{n}", "method": "POST", "url": CHAT, "body": body}) + "\n")

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.databases import fresh_postgres, postgres_is_reachable
 from tests.harness.collector import Told, open_collector
 from tests.harness.servers import open_redis, redis_is_installed
-from tests.harness.stack import PATIENCE_S, Stack
+from tests.harness.stack import PATIENCE_S, Stack, chat
 from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
 
@@ -54,7 +54,8 @@ def test_a_question_is_one_trace_and_one_scrape_shows_what_workers_did(tmp_path:
         assert warm.status_code == 200, warm.text
         stack.kill("device")
         stack.launch("successor", "worker", "--device", "cpu", "--no-steps")
-        answer = stack.ask(question(2), MODEL)
+        voted = {**chat(question(2), MODEL), "muster": {"answer_type": "text"}}
+        answer = stack.post("/v1/chat/completions", voted)
         assert answer.status_code == 200, answer.text
 
         def found() -> list[Told] | None:

@@ -213,7 +213,7 @@ def test_real_models_answer_through_the_stack(tmp_path: Path, redis_server: Redi
         stack.launch_api()
         asked = stack.ask("Write 1984 in Roman numerals.", "roman")
         assert asked.json()["choices"][0]["message"]["content"] == "MCMLXXXIV"
-        routed = stack.post("/v1/route", {"question": "Write 15 in Roman numerals."})
+        routed = stack.post("/v1/route", {"question": "Write 15 in Roman numerals.", "answer_type": "text"})
         assert {recruit["expert"] for recruit in routed.json()["recruits"]} == {"roman", "arith-a"}
         job = stack.submit_lines(
             [{"question": "Write 14 in Roman numerals."}], composition="muster/majority_all"

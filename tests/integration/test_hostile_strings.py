@@ -91,12 +91,23 @@ LINE = {
     "context": [{"role": "user", "content": "c"}],
     "candidates": ["a"],
 }
+OPEN_LINE = {
+    "question": "Why is the sky blue?",
+    "id": "q2",
+    "answer": "Blue light is scattered most.",
+    "answer_type": "open",
+    "comparison": {"case": "fold", "units": "ignore"},
+    "rubric": ["names scattering"],
+}
 BATCH_LINE = {
     "custom_id": "c1",
     "method": "POST",
     "url": "/v1/chat/completions",
     "body": {"model": "auto", "messages": [{"role": "user", "content": "What is 1 plus 1?"}]},
 }
+
+
+LINES = {f"line {next(iter(line))}": line for line in (LINE, OPEN_LINE, BATCH_LINE)}
 
 
 class Place(NamedTuple):
@@ -161,7 +172,7 @@ def test_a_hostile_line_is_named(client: TestClient) -> None:
 
 JSONL = {"content-type": "application/jsonl"}
 FORM = ("purpose", "filename", "file")
-OURS = {"terms", "after", "endpoint"}
+OURS = {"terms", "after", "endpoint", "infers"}
 """Fields of a query that no line of our own form may have."""
 
 
@@ -178,11 +189,9 @@ def all_places(schema: dict[str, Any]) -> Iterator[Place]:
                     yield from (Place("POST", route, "form", (name,)) for name in FORM)
                     continue
                 assert route in ("/v1/jobs", "/v1/profiles"), f"{route}: give it a body in this file"
-                assert LINE.keys() == Query.model_fields.keys() - OURS
-                for body in (LINE, BATCH_LINE):
-                    yield from (
-                        Place("POST", route, f"line {next(iter(body))}", path) for path in leaves(body)
-                    )
+                assert LINE.keys() | OPEN_LINE.keys() == Query.model_fields.keys() - OURS
+                for where, body in LINES.items():
+                    yield from (Place("POST", route, where, path) for path in leaves(body))
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -224,7 +233,7 @@ def sent(client: TestClient, place: Place, text: str) -> Any:
         content = json.dumps(put(BODIES[place.route], place.path, text)).encode()
     elif place.where.startswith("line"):
         headers |= JSONL
-        content = json.dumps(put(LINE if place.where == "line id" else BATCH_LINE, place.path, text)).encode()
+        content = json.dumps(put(LINES[place.where], place.path, text)).encode()
     coded = quote(text[:20_000].encode("utf-8", "surrogatepass"), safe="")
     if place.where == "path":
         url = url.replace(f"{{{place.path[0]}}}", coded or "%20")

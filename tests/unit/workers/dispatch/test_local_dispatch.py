@@ -158,6 +158,15 @@ def test_who_leaves_collects_what_engines_have_finished(store: SqlJobStore, n_fi
     assert [a.attempt for a in left] == [1] * (4 - n_finished)
 
 
+@pytest.fixture
+def heeds_interruptions():
+    """A suite that was started in the background ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interruptions")
 def test_an_interruption_during_a_slow_commit_loses_nothing(
     store: SqlJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +198,7 @@ def test_a_second_interruption_leaves_at_once(tmp_path: Path) -> None:
     code = f"""
 import os, signal, threading
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.unit.workers.dispatch.test_local_dispatch import *
 store = SqlJobStore(open_database(fresh_sqlite(Path({str(tmp_path)!r}))))
 submit(store)
