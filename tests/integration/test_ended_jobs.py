@@ -122,7 +122,13 @@ def test_a_retry_that_was_interrupted_is_finished_by_its_batch(
     words = ("batch", str(write_questions(tmp_path / "q.jsonl", range(3))), "-c", "alpha", "-o", "a.jsonl")
     job_id = str(run_json(pool, capsys, *words, code=1)["job_id"])
     program = [sys.executable, "-m", "api.cli.main", "--config", str(pool), "jobs", "retry", job_id]
-    process = subprocess.Popen(program, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        program,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        # A suite started in the background ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for("one hangs", lambda: len(events(tmp_path, "rule")) == 4, within_s=60)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
