@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import make_url
 
 from orchestrator.store import open_database
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 CONFIGURED = os.environ.get("MUSTER_TEST_POSTGRES_URL")
 POSTGRES_URL = CONFIGURED or "postgresql+psycopg://root@127.0.0.1:5432/test"
@@ -39,13 +43,13 @@ def fresh_postgres(*, migrated: bool = True) -> Iterator[str]:
 @contextmanager
 def emptied_postgres() -> Iterator[str]:
     """`fresh_postgres` at a tenth of its cost, for tests that change nothing but rows: databases are used
-    again, with the rows that a new one has."""
+    again, with the rows that a new one has. One whose tables were changed is not."""
     name = _FREE.pop() if _FREE else _KEPT.enter_context(_new_database(template=_postgres_template()))
     try:
         yield _url_of(name)
     finally:
-        _empty(name)
-        _FREE.append(name)
+        if _emptied(name):
+            _FREE.append(name)
 
 
 _FREE: list[str] = []
@@ -53,8 +57,9 @@ _KEPT = ExitStack()
 atexit.register(_KEPT.close)
 
 
-def _empty(database: str) -> None:
-    """Rows and sequences as in the template; connections that were left open end."""
+def _emptied(database: str) -> bool:
+    """Make rows and sequences as in the template; connections that were left open end. False = there is more
+    to it than rows."""
     import psycopg
 
     first = _first_rows()
@@ -63,6 +68,9 @@ def _empty(database: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+        schemas = conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname !~ '^(pg_|information_)'")
+        if schemas.fetchone() != (1,) or _tables(conn) != list(first):
+            return False
         conn.execute("SET session_replication_role = replica")  # whatever refers to whatever
         for table in first:
             conn.execute(f'DELETE FROM "{table}"'.encode())
@@ -72,6 +80,12 @@ def _empty(database: str) -> None:
         sequences = conn.execute("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'")
         for (sequence,) in sequences.fetchall():
             conn.execute(f'ALTER SEQUENCE "{sequence}" RESTART'.encode())
+    return True
+
+
+def _tables(conn: "Connection[Any]") -> list[str]:
+    found = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    return [name for (name,) in found.fetchall()]
 
 
 @cache
@@ -80,9 +94,8 @@ def _first_rows() -> dict[str, bytes]:
     import psycopg
 
     with psycopg.connect(_plain_url(_postgres_template())) as conn:
-        tables = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         found = {}
-        for (table,) in tables:
+        for table in _tables(conn):
             with conn.cursor().copy(f'COPY "{table}" TO STDOUT'.encode()) as copy:
                 found[table] = b"".join(bytes(block) for block in copy)
         return found

@@ -49,3 +49,12 @@ def test_a_used_one_is_given_out_as_new(tmp_path: Path) -> None:
 def test_two_at_once_are_two() -> None:
     with emptied_postgres() as one, emptied_postgres() as other:
         assert one != other
+
+
+@pytest.mark.parametrize("change", ["CREATE SCHEMA shim", "DROP TABLE alembic_version"])
+def test_one_whose_tables_were_changed_is_not_given_out_again(change: str) -> None:
+    with emptied_postgres() as url, psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(change.encode())
+        changed = url
+    with emptied_postgres() as url:
+        assert url != changed
