@@ -22,6 +22,8 @@ _COLON = re.compile(r"\A\s*(?::|：|=>|=)\s*")
 _NEXT_KEY = re.compile(r"\A\s*,\s*\\?[\"'“][\w -]+\\?[\"'”]\s*:")
 _STRUCTURE = re.compile(r'"(?:[^"\\\n]|\\.)*"?|[{}]')
 _ENDS = re.compile(r"\A\s*(?:\Z|[}\]`]|\\[\])]|</|,\s*\Z)|\A[ \t]*(?:\n|,[ \t]*\n)")
+_ANOTHER_KEY = re.compile(r"[\"'“]{0,2}\w{1,40}[\"'”]\s{0,3}:")
+"""In the place of a value: what was begun there is not said."""
 _LAST = re.compile(r"\A[\s`}\])*;.]*\Z")
 _TAG = re.compile(
     r"<(?P<name>(?:final[_ -]?)?(?:answer|ans))>|\[(?P<square>(?:FINAL[_ ]?)?ANSWER)\]"
@@ -69,7 +71,8 @@ class Field(NamedTuple):
 
 
 def fields(text: str, *, truncated: bool = False) -> list[Field]:
-    """Answer fields and tags; of very many, the last hundred. Takes time linear in the text.
+    """Answer fields, in the order of their keys, and tags; of very many, the last hundred. Takes time linear
+    in the text.
 
     In a truncated text a field counts only if its end is seen.
     """
@@ -94,9 +97,13 @@ def _keyed(text: str, *, truncated: bool) -> list[Field]:
         value = unescaped(raw).strip()
         is_weak = not key["strong"]
         is_said = bool(value) or raw[:1] in _QUOTES  # an empty text is a value, too
-        if is_said and not (is_weak and not _LAST.match(text[end : end + 100])):
+        if (
+            is_said
+            and not _ANOTHER_KEY.match(value)
+            and not (is_weak and not _LAST.match(text[end : end + 100]))
+        ):
             found.append(Field(at, raw, value, is_weak, key=key.start()))
-    return found
+    return found[::-1]
 
 
 def _object_end(text: str, start: int, stop: int) -> int | None:

@@ -108,6 +108,10 @@ def test_a_statement_tells_its_paragraph() -> None:
         ("<|begin_of_box|>42<|end_of_box|>", "42"),
         ('{"result": 42}', "42"),
         ('{"answer": "6"}\n{"answer": "7"}', "7"),
+        ('{"answer": "First 6.", "why": "no", "answer": "7"}', "7"),
+        ("{'answer': 5, 'answer': 6, 'final_answer': 7}", "7"),
+        ('```json\n{"answer": "6",\n "answer": "7"\n}\n```', "7"),
+        ('{"check": {"answer": 6}, "answer": 7}', "7"),
     ],
 )
 def test_the_last_answer_field_or_tag_is_a_statement(text: str, value: str) -> None:
