@@ -14,7 +14,7 @@ from orchestrator.compositions.ensemble import Ensemble
 from orchestrator.compositions.floors import floor_of, not_measured
 from orchestrator.compositions.graded import open_knowledge, open_settings
 from orchestrator.compositions.grading import GRADING, REGRADING, GradingRound
-from orchestrator.compositions.inferring import OPEN, TEXT, Inferring, TypeReader
+from orchestrator.compositions.inferring import AS_OPEN, AS_TEXT, Inferring, TypeReader
 from orchestrator.compositions.knowledge import NOTHING, Knowledge
 from orchestrator.compositions.mixing import MixedMembers, Mixing, mixed_names, no_members
 from orchestrator.compositions.reading import SkillReader
@@ -62,6 +62,7 @@ class Parts(NamedTuple):
         reader: None where the router reads no text.
         temperature: of the recruits' sampling, unless a job sets its own; None = each expert's.
         quoting: gives one expert's words, where a question may be asked of one only.
+        shots: chooses the solved questions that experts are shown; None = they are shown none.
         note: what every answer says, of parts that stand in for others; None = nothing.
         floor: confidence of votes below which the best recruit answers.
     """
@@ -227,14 +228,14 @@ class Catalogue:
         if name.startswith(ROUTE_PREFIX):
             return DryRun(name, self._make(job.replaced(composition=name.removeprefix(ROUTE_PREFIX))))
         shape = Shape(name, job.router, job.k)
-        typed = Typed(self._exact_answers(job, shape), partial(self._open_answers, job, shape), terms=job)
+        typed = Typed(self._exact_answers(job, shape), partial(self._open_answers, job, shape), job=job)
         infers = self._settings.muster.infer_types
         return Inferring(
             typed,
             job=job,
             types=self._types if infers and self._votes(name) else None,
             grader=self._grader,
-            otherwise=OPEN if infers else TEXT,
+            otherwise=AS_OPEN if infers else AS_TEXT,
         )
 
     def _votes(self, name: str) -> bool:

@@ -19,8 +19,8 @@ from orchestrator.questions.chats import text_read
 UNREAD = 2
 """Responses, without an answer of the inferred type in any of them, that show a question to be open."""
 
-OPEN = Inference(AnswerType.OPEN)
-TEXT = Inference(AnswerType.TEXT)
+AS_OPEN = Inference(AnswerType.OPEN)
+AS_TEXT = Inference(AnswerType.TEXT)
 
 
 class TypeReader:
@@ -76,7 +76,7 @@ class Inferring:
         job: Job,
         types: TypeReader | None,
         grader: Grader,
-        otherwise: Inference = OPEN,
+        otherwise: Inference = AS_OPEN,
     ) -> None:
         self.name = inner.name
         self._inner = inner
@@ -123,7 +123,7 @@ class Inferring:
         """JSON of a schema is a text until it is read; nobody votes on what one expert goes on with."""
         terms = self._terms(query)
         if schema_of(terms) is not None:
-            return TEXT
+            return AS_TEXT
         one = self._types is None or asks_one(query.typed(AnswerType.TEXT), terms)
         return self._otherwise if one else None
 

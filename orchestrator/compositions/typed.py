@@ -7,7 +7,7 @@ from orchestrator.compositions.calls import error_answer
 from orchestrator.compositions.graded import as_open
 from orchestrator.compositions.structured import schema_of
 from orchestrator.domain.answers import Decision
-from orchestrator.domain.assignments import Done, QueryState, Step
+from orchestrator.domain.assignments import Done, Job, QueryState, Step
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.queries import Query
 from orchestrator.domain.terms import Terms
@@ -73,16 +73,16 @@ class Typed:
     """Steps each question by the parts of its kind.
 
     Args:
-        terms: of queries that say nothing else themselves.
+        job: the terms of queries that say nothing else themselves.
         open_: makes the parts for open questions, when the first comes.
     """
 
-    def __init__(self, exact: Routing, open_: Callable[[], Routing], *, terms: Terms) -> None:
+    def __init__(self, exact: Routing, open_: Callable[[], Routing], *, job: Job) -> None:
         self.name = exact.name
         self._exact = exact
         self._make = open_
         self._open: Routing | None = None
-        self._terms = terms
+        self._job = job
 
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         kinds = [self._is_open(state.query) for state in states]
@@ -101,7 +101,7 @@ class Typed:
         return [next(of_kind[kind]) for kind in kinds]
 
     def _is_open(self, query: Query) -> bool:
-        return is_open(query, query.terms or self._terms)
+        return is_open(query, self._job.under(query.terms))
 
     def _of(self, kind: bool) -> Routing:
         if not kind:

@@ -8,7 +8,9 @@ from orchestrator.domain.queries import AnswerType, Comparison, Query
 from orchestrator.errors import InputError
 from orchestrator.questions.references import plain_fields
 
-_NOT_FROM_OUTSIDE = frozenset({"after", "context", "candidates", "terms", "endpoint", "infers"})
+ON_THE_BOOKS = frozenset({"after", "terms", "endpoint", "infers"})
+"""Fields of a query that only its stored form has; nobody gives them."""
+_NOT_FROM_OUTSIDE = ON_THE_BOOKS | {"context", "candidates"}
 
 INFERRED: Mapping[str, object] = {"answer_type": AnswerType.OPEN, "infers": True}
 """Fields of a question that says no type, where this is inferred."""

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, LimitError, SkillError
 from orchestrator.questions.chats import conversation, parse_messages
-from orchestrator.questions.fields import parse_query
+from orchestrator.questions.fields import ON_THE_BOOKS, parse_query
 from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
 
 MAX_LINE_BYTES = 1_000_000
@@ -344,14 +344,8 @@ def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) 
     if "custom_id" in data or "body" in data:
         data = _from_openai(data, read)
     else:
-        for field in (
-            "terms",
-            "after",
-            "endpoint",
-            "infers",
-        ):  # not from outside: they name what is on the books only
-            if field in data:
-                raise InputError(f"{field}: unknown field", param=field)
+        for field in sorted(ON_THE_BOOKS & data.keys()):
+            raise InputError(f"{field}: unknown field", param=field)
         data = read(OWN_FORM, data)
     data.setdefault("id", f"line-{number}")
     if data.get("options") and "answer_type" not in data:

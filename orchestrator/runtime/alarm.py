@@ -3,18 +3,24 @@
 import math
 import os
 import select
+import weakref
 from collections.abc import Sequence
 
 ONCE = b"\0"
 
 
 class Alarm:
-    """A flag with a file descriptor; rung several times before it is cleared, it rang once."""
+    """A flag with a file descriptor; rung several times before it is cleared, it rang once.
+
+    Its descriptors are closed when nobody has it any more, and not before: a number that was closed may
+    belong to another file by the time somebody rings.
+    """
 
     def __init__(self) -> None:
         self._out, self._in = os.pipe()
         os.set_blocking(self._out, False)
         os.set_blocking(self._in, False)
+        weakref.finalize(self, _close, self._out, self._in)
 
     def fileno(self) -> int:
         return self._out
@@ -23,20 +29,20 @@ class Alarm:
         """From any thread; never waits."""
         try:
             os.write(self._in, ONCE)
-        except (BlockingIOError, OSError):  # rung often enough, or closed
+        except BlockingIOError:  # rung often enough
             return
 
     def clear(self) -> None:
         try:
             while os.read(self._out, 4096):
                 pass
-        except (BlockingIOError, OSError):
+        except BlockingIOError:
             return
 
-    def close(self) -> None:
-        """For nobody who rings any more."""
-        for descriptor in (self._out, self._in):
-            os.close(descriptor)
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def wait_for_any(descriptors: Sequence[int], timeout_s: float) -> None:

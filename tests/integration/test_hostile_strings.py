@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from orchestrator.bootstrap.app import open_app
 from orchestrator.domain.queries import Query
+from orchestrator.questions.fields import ON_THE_BOOKS
 from orchestrator.settings.load import load_settings
 from tests.fakes.databases import fresh_postgres, fresh_sqlite
 from tests.integration.scripted_pool import write_pool
@@ -172,8 +173,6 @@ def test_a_hostile_line_is_named(client: TestClient) -> None:
 
 JSONL = {"content-type": "application/jsonl"}
 FORM = ("purpose", "filename", "file")
-OURS = {"terms", "after", "endpoint", "infers"}
-"""Fields of a query that no line of our own form may have."""
 
 
 def all_places(schema: dict[str, Any]) -> Iterator[Place]:
@@ -189,7 +188,7 @@ def all_places(schema: dict[str, Any]) -> Iterator[Place]:
                     yield from (Place("POST", route, "form", (name,)) for name in FORM)
                     continue
                 assert route in ("/v1/jobs", "/v1/profiles"), f"{route}: give it a body in this file"
-                assert LINE.keys() | OPEN_LINE.keys() == Query.model_fields.keys() - OURS
+                assert LINE.keys() | OPEN_LINE.keys() == Query.model_fields.keys() - ON_THE_BOOKS
                 for where, body in LINES.items():
                     yield from (Place("POST", route, where, path) for path in leaves(body))
 

@@ -113,7 +113,6 @@ class RemoteEngine:
             self._loop.run(self._stop(), timeout_s=CLOSE_TIMEOUT_S)
         if self._owns_loop:
             self._loop.close()
-        self._news.close()
 
     def _put(self, event: EngineEvent) -> None:
         self._events.put(event)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from orchestrator.compositions.inferring import OPEN, TEXT, Inferring, TypeReader
+from orchestrator.compositions.inferring import AS_OPEN, AS_TEXT, Inferring, TypeReader
 from orchestrator.compositions.nearest import NO_PROFILE, Inference
 from orchestrator.domain.answers import Answer, Decision, Recruit
 from orchestrator.domain.assignments import Ask, Call, CallRole, Done, Job, QueryState, Response, Step
@@ -77,7 +77,7 @@ def reader(embedder: OneAxis | None = None) -> TypeReader:
 
 
 def inferring(
-    inner: Inner, *, types: TypeReader | None = None, job: Job = JOB, otherwise: Inference = OPEN
+    inner: Inner, *, types: TypeReader | None = None, job: Job = JOB, otherwise: Inference = AS_OPEN
 ) -> Inferring:
     return Inferring(inner, job=job, types=types, grader=FakeGrader(), otherwise=otherwise)
 
@@ -141,7 +141,9 @@ def test_without_a_profile_questions_are_open_and_say_why() -> None:
     assert (decision.answer_type, decision.notes) == (AnswerType.OPEN, (NO_PROFILE,))
 
 
-@pytest.mark.parametrize(("otherwise", "answer_type"), [(OPEN, AnswerType.OPEN), (TEXT, AnswerType.TEXT)])
+@pytest.mark.parametrize(
+    ("otherwise", "answer_type"), [(AS_OPEN, AnswerType.OPEN), (AS_TEXT, AnswerType.TEXT)]
+)
 def test_where_nobody_votes_nothing_is_compared(otherwise: Inference, answer_type: AnswerType) -> None:
     decision = opened(inferring(Inner(), types=None, otherwise=otherwise), asked())
     assert (decision.answer_type, decision.notes) == (answer_type, ())

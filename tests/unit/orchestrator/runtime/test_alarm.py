@@ -1,5 +1,6 @@
 """The alarm: whoever waits for it is woken by any thread, also by one that rang before."""
 
+import os
 import select
 import threading
 
@@ -15,10 +16,8 @@ def is_rung(alarm: Alarm) -> bool:
 
 
 @pytest.fixture
-def alarm():
-    alarm = Alarm()
-    yield alarm
-    alarm.close()
+def alarm() -> Alarm:
+    return Alarm()
 
 
 def test_it_ends_the_wait_of_another_thread(alarm: Alarm) -> None:
@@ -46,11 +45,12 @@ def test_the_first_of_several_ends_the_wait(alarm: Alarm) -> None:
     other = Alarm()
     other.ring()
     wait_for_any([alarm.fileno(), other.fileno()], LONG_S)
-    other.close()
 
 
-def test_a_closed_one_is_rung_in_vain() -> None:
+def test_its_descriptors_are_closed_with_it_and_not_before() -> None:
     alarm = Alarm()
-    alarm.close()
-    alarm.ring()
-    alarm.clear()
+    descriptor = alarm.fileno()
+    os.fstat(descriptor)
+    del alarm
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
