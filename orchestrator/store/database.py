@@ -339,18 +339,26 @@ class _NotDoneError(StoreUnavailableError):
 def _retried(attempt: Callable[[], T]) -> T:
     try:
         return attempt()
-    except _NotDoneError:  # seldom, and only then is it worth to keep count
-        return _retried_again(attempt)
+    except _NotDoneError as error:  # seldom, and only then is it worth to keep count
+        return _retried_after(error, attempt)
 
 
-def _retried_again(attempt: Callable[[], T]) -> T:
+def _retried_after(error: _NotDoneError, attempt: Callable[[], T]) -> T:
+    """The result of a later attempt; the first one ended in `error`."""
+    made: list[_NotDoneError] = [error]
+
+    def attempted() -> T:
+        if made:
+            raise made.pop()
+        return attempt()
+
     retrying = Retrying(
         retry=retry_if_exception_type(_NotDoneError),
-        stop=stop_after_attempt(ATTEMPTS - 1),
+        stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.05, max=1.0),
         reraise=True,
     )
-    result: T = retrying(attempt)
+    result: T = retrying(attempted)
     return result
 
 

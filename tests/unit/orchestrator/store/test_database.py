@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, select, text
 
 from orchestrator.domain.assignments import Job
 from orchestrator.errors import ConfigError, StoreError, StoreUnavailableError
-from orchestrator.store import SqlJobStore, migrations, open_database
+from orchestrator.store import SqlJobStore, database, migrations, open_database
 from orchestrator.store.database import chunked, db_now
 from orchestrator.store.tables import METADATA
 from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
@@ -198,3 +198,21 @@ def test_a_url_that_cannot_be_used_is_a_configuration_error_without_its_password
     with pytest.raises(ConfigError) as refused:
         open_database(url)
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("n_failures", [0, 1, 3, 4])
+def test_what_was_certainly_not_done_is_tried_four_times_in_all(n_failures: int) -> None:
+    tried: list[int] = []
+
+    def attempt() -> str:
+        tried.append(1)
+        if len(tried) <= n_failures:
+            raise database._NotDoneError("the server is starting up.")
+        return "done"
+
+    if n_failures < 4:
+        assert database._retried(attempt) == "done"
+    else:
+        with pytest.raises(StoreUnavailableError):
+            database._retried(attempt)
+    assert len(tried) == min(n_failures + 1, database.ATTEMPTS)
