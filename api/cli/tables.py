@@ -353,10 +353,15 @@ def plan_lines(plan: "JobPlan") -> Text:
     """Totals, and how far from the lower bound."""
     if plan.ratio is not None:
         close = f"{plan.ratio:.2f} times the lower bound of {plan.lower_bound_s:.1f} s"
+        if plan.overlapped_ratio is not None:
+            close += (
+                f", {plan.overlapped_ratio:.2f} times that with loads hidden, {plan.overlapped_bound_s:.1f} s"
+            )
         return Text(f"{plan.loads_done} loads, {plan.seconds_done:.1f} s: {close}")
     left = f"{plan.loads_left} loads and about {plan.seconds_left:.1f} s left"
     proven = ", the shortest there is" if plan.is_optimal else ""
-    bound = f"no schedule needs less than {plan.lower_bound_s:.1f} s{proven}"
+    hidden = f"with loads hidden behind work {plan.overlapped_bound_s:.1f} s"
+    bound = f"no schedule needs less than {plan.lower_bound_s:.1f} s{proven}, {hidden}"
     return Text(f"{plan.loads_done} loads and {plan.seconds_done:.1f} s done, {left}; {bound}")
 
 

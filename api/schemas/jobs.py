@@ -20,8 +20,9 @@ class StayView(Wire):
 
 
 class PlanView(Wire):
-    """Loads and seconds of a job. `lower_bound_s`: of what is left, or of the whole run once it ended;
-    `ratio`: that run over its bound."""
+    """Loads and seconds of a job. `lower_bound_s`: of what is left, or of the whole run once it ended, where
+    devices load or work; `overlapped_bound_s`: where they load one engine while they work for another.
+    `ratio`, `overlapped_ratio`: that run over these bounds."""
 
     object: Literal["muster.plan"] = "muster.plan"
     job: str
@@ -31,7 +32,9 @@ class PlanView(Wire):
     seconds_done: float
     seconds_left: float
     lower_bound_s: float
+    overlapped_bound_s: float
     ratio: float | None
+    overlapped_ratio: float | None
     optimal: bool
     stays: list[StayView]
     waits_for: list[EngineView] = Field(default_factory=list)

@@ -61,7 +61,9 @@ def plan_view(plan: JobPlan, waits_for: Iterable[EngineState] = ()) -> PlanView:
         seconds_done=plan.seconds_done,
         seconds_left=plan.seconds_left,
         lower_bound_s=plan.lower_bound_s,
+        overlapped_bound_s=plan.overlapped_bound_s,
         ratio=plan.ratio,
+        overlapped_ratio=plan.overlapped_ratio,
         optimal=plan.is_optimal,
         stays=[
             StayView(

@@ -3,7 +3,7 @@
 Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike.
 """
 
-from orchestrator.batching.bounds import Family, bound_by_area_s, lower_bound_s
+from orchestrator.batching.bounds import Family, bound_by_area_s, lower_bound_s, overlapped_bound_s
 from orchestrator.batching.choosing import (
     DEFAULT_TOKENS_PER_S,
     NO_RATES,
@@ -12,6 +12,7 @@ from orchestrator.batching.choosing import (
     Rates,
     choose_engine,
 )
+from orchestrator.batching.devices import EQUAL, Device, Speeds
 from orchestrator.batching.left import plan
 from orchestrator.batching.shards import (
     estimated_tokens,
@@ -23,13 +24,16 @@ from orchestrator.batching.timeline import JobPlan, PlanInput, Stay, job_plan
 
 __all__ = [
     "DEFAULT_TOKENS_PER_S",
+    "EQUAL",
     "NO_RATES",
     "SEAT_FACTOR",
+    "Device",
     "EngineChoice",
     "Family",
     "JobPlan",
     "PlanInput",
     "Rates",
+    "Speeds",
     "Stay",
     "bound_by_area_s",
     "choose_engine",
@@ -37,6 +41,7 @@ __all__ = [
     "group_by_engine",
     "job_plan",
     "lower_bound_s",
+    "overlapped_bound_s",
     "plan",
     "retry_limit",
     "shard_size",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.batching.bounds import Family, lower_bound_s
+from orchestrator.batching.bounds import Family, lower_bound_s, overlapped_bound_s
 from orchestrator.batching.choosing import NO_RATES, Rates, needs_of
 from orchestrator.batching.packing import Need, Packing, Slot, Stint, pack
 from orchestrator.domain.assignments import EngineBacklog, LoadPlan
@@ -33,11 +33,13 @@ def load_plan(
     packing: Packing, needs: Sequence[Need], slots: Sequence[Slot], *, later: frozenset[str]
 ) -> LoadPlan:
     stints = [stint for slot in packing.stints for stint in in_order(slot, later)]
+    families = families_of(needs, slots)
     return LoadPlan(
         order=tuple(dict.fromkeys(stint.engine_id for stint in stints)),
         loads_left=sum(stint.load_s > 0 for stint in stints),
         seconds_left=finish_s(packing, slots),
-        lower_bound_s=lower_bound_s(families_of(needs, slots), n_devices=len(slots)),
+        lower_bound_s=lower_bound_s(families, n_devices=len(slots)),
+        overlapped_bound_s=overlapped_bound_s(families, n_devices=len(slots)),
     )
 
 

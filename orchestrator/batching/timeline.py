@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from orchestrator.batching.bounds import Family, lower_bound_s
+from orchestrator.batching.bounds import Family, lower_bound_s, overlapped_bound_s
 from orchestrator.batching.choosing import Rates
 from orchestrator.batching.exact import exact_plan
 from orchestrator.batching.left import all_needs, finish_s, in_order, load_plan
@@ -30,9 +30,12 @@ class Stay(NamedTuple):
 class JobPlan(NamedTuple):
     """Loads and seconds of a job, done and left. Waiting work of other jobs counts: jobs share loads.
 
-    `lower_bound_s`: seconds from now that no schedule can beat; of a job that has ended, seconds that
-    its whole run could not have beaten. `ratio`: its run over that bound, None before it has ended or
-    where it needed no load. `is_optimal`: proven by CP-SAT to be the shortest there is.
+    `lower_bound_s`: seconds from now that no schedule can beat in which a device loads or works; of a job
+    that has ended, seconds that its whole run could not have beaten. `overlapped_bound_s`: the same of
+    schedules in which a device loads one engine while it works for another. `ratio`, `overlapped_ratio`: its
+    run over these bounds, None before it has ended or where it needed no load; hidden loads make the first
+    less than 1.
+    `is_optimal`: proven by CP-SAT to be the shortest there is without hidden loads.
     """
 
     job_id: str
@@ -42,7 +45,9 @@ class JobPlan(NamedTuple):
     seconds_done: float
     seconds_left: float
     lower_bound_s: float
+    overlapped_bound_s: float
     ratio: float | None
+    overlapped_ratio: float | None
     is_optimal: bool
     stays: tuple[Stay, ...]
 
@@ -83,7 +88,9 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
         seconds_done=elapsed_s,
         seconds_left=finish_s(packing, slots),
         lower_bound_s=max(left.lower_bound_s, solved.bound_s) if solved else left.lower_bound_s,
+        overlapped_bound_s=left.overlapped_bound_s,
         ratio=None,
+        overlapped_ratio=None,
         is_optimal=solved is not None and solved.is_optimal,
         stays=(*_stays(given, until_s=given.now_s), *future),
     )
@@ -107,7 +114,10 @@ def _record(given: PlanInput) -> JobPlan:
     ended_s = progress.finished_at if progress.finished_at is not None else given.now_s
     took_s = ended_s - progress.created_at
     stays = _stays(given, until_s=ended_s)
-    bound = lower_bound_s(_families(stays), n_devices=max(1, len({load.owner for load in given.loads})))
+    families, n_devices = _families(stays), max(1, len({load.owner for load in given.loads}))
+    bound = lower_bound_s(families, n_devices=n_devices)
+    overlapped = overlapped_bound_s(families, n_devices=n_devices)
+    is_whole = progress.state is JobState.DONE
     return JobPlan(
         job_id=progress.job.id,
         state=progress.state,
@@ -116,7 +126,9 @@ def _record(given: PlanInput) -> JobPlan:
         seconds_done=took_s,
         seconds_left=0.0,
         lower_bound_s=bound,
-        ratio=took_s / bound if bound > 0 and progress.state is JobState.DONE else None,
+        overlapped_bound_s=overlapped,
+        ratio=took_s / bound if bound > 0 and is_whole else None,
+        overlapped_ratio=took_s / overlapped if overlapped > 0 and is_whole else None,
         is_optimal=False,
         stays=stays,
     )

@@ -329,12 +329,14 @@ class EngineBacklog(Value):
 
 class LoadPlan(NamedTuple):
     """The rest of a run on `n_devices`: engines in the order visited (one device), loads still to pay,
-    estimated seconds, and the seconds below which no schedule can get."""
+    estimated seconds, and the seconds below which no schedule can get: one that loads or works, and one
+    that loads the next engine while it works for another (`overlapped_bound_s`)."""
 
     order: tuple[str, ...]
     loads_left: int
     seconds_left: float
     lower_bound_s: float
+    overlapped_bound_s: float
 
 
-NOTHING_LEFT = LoadPlan((), 0, 0.0, 0.0)
+NOTHING_LEFT = LoadPlan((), 0, 0.0, 0.0, 0.0)

@@ -195,7 +195,7 @@ class FakeDispatcher:
             yield ()
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
-        return LoadPlan(tuple(sorted(later)), len(later), float(len(later)), float(len(later)))
+        return LoadPlan(tuple(sorted(later)), len(later), *(float(len(later)) for _ in range(3)))
 
 
 class FakeAnnotator:

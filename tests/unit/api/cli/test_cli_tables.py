@@ -188,7 +188,7 @@ def progress_at(done: int, total: int, *, failed: int = 0, loads: int = 0) -> Jo
 
 
 def test_progress_counts_queries_and_loads_and_says_what_is_left() -> None:
-    left = LoadPlan(("a", "b"), loads_left=2, seconds_left=64.2, lower_bound_s=60.0)
+    left = LoadPlan(("a", "b"), loads_left=2, seconds_left=64.2, lower_bound_s=60.0, overlapped_bound_s=40.0)
     line = progress_line(progress_at(12, 20, failed=1, loads=3), left=left)
     assert line == "12/20 queries, 1 failed, 3 loads, 2 more, about 1:05 left"
 
@@ -212,7 +212,9 @@ PLAN = JobPlan(
     seconds_done=30.0,
     seconds_left=35.0,
     lower_bound_s=33.0,
+    overlapped_bound_s=28.0,
     ratio=None,
+    overlapped_ratio=None,
     is_optimal=False,
     stays=(
         Stay("gpu-0", "a", 0.0, 10.0, 30.0, is_past=True),
@@ -225,12 +227,13 @@ def test_a_plan_shows_each_device_in_time_and_what_is_left() -> None:
     text = shown(plan_table(PLAN))
     assert text.index("10.0 s") < text.index("40.0 s") < text.index("planned")
     assert "2 loads and about 35.0 s left" in plan_lines(PLAN).plain
-    assert "33.0 s" in plan_lines(PLAN).plain
+    assert "33.0 s, with loads hidden behind work 28.0 s" in plan_lines(PLAN).plain
 
 
 def test_the_plan_of_a_job_that_has_ended_shows_its_ratio() -> None:
-    done = PLAN._replace(ratio=1.25, lower_bound_s=24.0)
-    assert plan_lines(done).plain == "1 loads, 30.0 s: 1.25 times the lower bound of 24.0 s"
+    done = PLAN._replace(ratio=1.25, lower_bound_s=24.0, overlapped_ratio=1.5, overlapped_bound_s=20.0)
+    line = "1 loads, 30.0 s: 1.25 times the lower bound of 24.0 s, 1.50 times that with loads hidden, 20.0 s"
+    assert plan_lines(done).plain == line
 
 
 def open_answer(expected: ExpectedGrade | None) -> Answer:

@@ -15,6 +15,13 @@ def test_the_plan_of_one_device_adds_up() -> None:
     assert made.seconds_left == made.lower_bound_s == pytest.approx(105)
 
 
+def test_the_plan_tells_the_bound_with_hidden_loads() -> None:
+    """a: 10 + 30 s, b: 20 + 40, judge: 5 + 0. By Johnson's order a, b, judge: 10 s, then 70 s of work."""
+    backlog = [item("a", tokens=3000), item("b", tokens=4000)]
+    made = plan(backlog, resident=None, later=frozenset({"judge"}), rates=RATES)
+    assert made.overlapped_bound_s == pytest.approx(80)
+
+
 def test_a_resident_engine_costs_no_load_and_is_served_first() -> None:
     backlog = [item("a", tokens=3000), item("b", tokens=4000)]
     made = plan(backlog, resident="a", rates=RATES)
@@ -28,7 +35,7 @@ def test_an_aggregator_that_is_also_an_expert_costs_one_load() -> None:
 
 
 def test_the_plan_of_no_work_is_empty() -> None:
-    assert plan([], resident=None, later=frozenset({"judge"})) == ((), 0, 0.0, 0.0)
+    assert plan([], resident=None, later=frozenset({"judge"})) == ((), 0, 0.0, 0.0, 0.0)
 
 
 def test_two_devices_share_what_is_left() -> None:

@@ -51,6 +51,7 @@ def test_a_plan_is_what_was_and_what_will_be() -> None:
     )
     assert (made.loads_done, made.loads_left, made.ratio) == (1, 1, None)
     assert (made.seconds_done, made.seconds_left, made.lower_bound_s) == (30, 35, pytest.approx(35))
+    assert made.overlapped_bound_s == pytest.approx(30)
 
 
 def test_every_live_device_has_a_line() -> None:
@@ -79,6 +80,16 @@ def test_a_job_that_is_done_says_how_close_to_the_bound_it_came() -> None:
     assert (made.seconds_done, made.loads_done, made.loads_left) == (50, 2, 0)
     assert made.lower_bound_s == pytest.approx(50)
     assert made.ratio == pytest.approx(1.0)
+
+
+def test_a_job_that_hid_a_load_beats_the_first_bound_but_not_the_second() -> None:
+    """a: loaded from 0 to 10, until 30; b: loaded from 20 to 30 beside it, until 50. Without hiding that is
+    10 + 20 + 10 + 20 = 60 s, with it 10 + 40."""
+    made = job_plan(
+        books(load("a", at=0, left_at=30), load("b", at=20, left_at=50), state=JobState.DONE, now=50)
+    )
+    assert (made.lower_bound_s, made.overlapped_bound_s) == (pytest.approx(60), pytest.approx(50))
+    assert (made.ratio, made.overlapped_ratio) == (pytest.approx(5 / 6), pytest.approx(1.0))
 
 
 def test_an_idle_device_shows_in_the_ratio() -> None:
