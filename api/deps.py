@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Request
 from api.errors import IdempotencyKeyError
 from api.views.jobs_feed import JobFeed
 from orchestrator.bootstrap.app import App
-from orchestrator.domain.keys import Caller, Scope, require_own
+from orchestrator.domain.keys import ANYBODY, Caller, Scope, require_own
 from orchestrator.domain.pages import PageRequest
 from orchestrator.errors import MissingScopeError
 from orchestrator.runtime.metrics import Tallies
@@ -87,6 +87,11 @@ class Requires:
         """
         if not _caller(request).may(self._scopes):
             raise MissingScopeError(self._scopes)
+
+
+def caller_of_request(request: Request) -> Caller:
+    """The caller that a request acts for; nobody is known where a request was refused before that."""
+    return getattr(request.state, "caller", ANYBODY)
 
 
 def _caller(request: Request) -> Caller:

@@ -207,6 +207,11 @@ def error_body(error: MusterError) -> dict[str, JsonValue]:
     return {"error": body}
 
 
+def status_of(error: MusterError) -> int:
+    """HTTP status of an error."""
+    return STATUSES.get(error.code, FAILED).status
+
+
 def error_response(error: MusterError) -> JSONResponse:
     status = STATUSES.get(error.code, FAILED)
     return JSONResponse(error_body(error), status_code=status.status, headers=_retry_headers(error, status))

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
+from api import submission
 from api.deps import Requires
 from api.errors import install_error_handlers
 from api.idempotency import Underway
@@ -138,7 +139,7 @@ def create_app(app: App) -> FastAPI:
         max_in_flight=server.max_in_flight,
         max_streams=server.max_streams,
         max_uploads=server.max_uploads,
-        uploads=(jobs.PATH, files.PATH),
+        uploads=(submission.PATH, files.PATH),
         timeout_s=server.body_timeout_s,
         line=Line(server.max_queued, server.max_wait_s),
     )
@@ -147,7 +148,7 @@ def create_app(app: App) -> FastAPI:
         max_bytes=server.max_body_bytes,
         timeout_s=server.body_timeout_s,
         larger={
-            jobs.PATH: server.max_upload_bytes,
+            submission.PATH: server.max_upload_bytes,
             files.PATH: server.max_upload_bytes + files.ROOM_BYTES,
         },
     )

@@ -1,40 +1,29 @@
 """`/v1/jobs`: question sets as jobs: submit, look, follow, plan, cancel, read the answers, retry, delete."""
 
-import hashlib
 import json
 import tempfile
-import uuid
 from collections.abc import Iterator
-from functools import partial
-from typing import IO, Annotated, NamedTuple
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.deps import AppDep, CallerDep, FeedDep, OwnJobDep, PageDep, Requires, checked_key
-from api.errors import IdempotencyMismatchError, MediaTypeError
+from api.errors import MediaTypeError
 from api.schemas.jobs import JobDeletedView, JobView, PlanView
 from api.schemas.pages import PageView
+from api.submission import PATH, SPOOL_BYTES, Submission, submitted
 from api.views.events import HEADERS, MEDIA_TYPE
 from api.views.jobs import job_view, plan_view
-from api.views.jobs_lines import BatchBodies, answer_line
+from api.views.jobs_lines import answer_line
 from api.views.pages import page_view
 from orchestrator.domain.assignments import JobProgress
-from orchestrator.domain.keys import Caller, Scope
-from orchestrator.domain.names import PUBLIC_PREFIX
-from orchestrator.domain.values import content_hash
-from orchestrator.errors import NotFoundError, StoreError, StoreUnavailableError
+from orchestrator.domain.keys import Scope
 from orchestrator.ports.batches import AnsweredJob
-from orchestrator.questions.files import check_lines, iter_lines
-from orchestrator.services.jobs import Jobs
 
-PATH = "/v1/jobs"
 MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")
 MIN_DEADLINE_S, MAX_DEADLINE_S = 1, 30 * 86_400
-SPOOL_BYTES = 1 << 20
-BODY = "the body"
-"""What messages call it."""
 
 router = APIRouter(tags=["jobs"])
 
@@ -69,25 +58,18 @@ async def submit_job(
     has changed. The body is kept in a file while it arrives, so a slow client holds no transaction.
     """
     _require_jsonl(request)
-    job_id = _job_id(idempotency_key, caller.owner_id)
-    is_known = idempotency_key is not None and await run_in_threadpool(_is_known, app.jobs, job_id)
-    if composition is not None and not is_known:
-        app.asking.resolve(composition, allowed=caller.experts or ())  # told before the body is read
+    wanted = Submission(
+        caller,
+        composition=composition,
+        key=None if idempotency_key is None else checked_key(idempotency_key),
+        label=label,
+        deadline_s=deadline_s,
+        reuses=reuse,
+    )
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-        content = await _receive(request, spool)
-        name = None if composition is None else composition.removeprefix(PUBLIC_PREFIX)
-        given = _Given(
-            composition=composition,
-            fingerprint=content_hash([name, deadline_s, content, *(["reuse"] if reuse else [])]),
-            job_id=job_id,
-            caller=caller,
-            label=label,
-            deadline_s=deadline_s,
-            reuses=reuse,
-        )
-        await run_in_threadpool(_repeat if is_known else _submit, app, spool, given)
-    response.headers["location"] = f"{PATH}/{job_id}"
-    return job_view(await run_in_threadpool(app.jobs.job, job_id))
+        progress = await submitted(app, wanted, request.stream(), spool)
+    response.headers["location"] = f"{PATH}/{progress.job.id}"
+    return job_view(progress)
 
 
 @router.get(PATH)
@@ -178,86 +160,6 @@ def _require_jsonl(request: Request) -> None:
         raise MediaTypeError(
             f"Content-Type is '{kind[:80]}'.", remedy=f"Send JSON lines as {' or '.join(MEDIA_TYPES)}."
         )
-
-
-def _job_id(key: str | None, owner: str) -> str:
-    """An owner's Idempotency-Key always leads to the same id; the key itself is not kept."""
-    if key is None:
-        return f"job-{uuid.uuid4().hex}"
-    parts = (PATH, owner, checked_key(key)) if owner else (PATH, checked_key(key))
-    return f"job-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:32]}"
-
-
-class _Given(NamedTuple):
-    """Request for a job, but for its lines."""
-
-    composition: str | None
-    fingerprint: str
-    job_id: str
-    caller: Caller
-    label: str
-    deadline_s: float | None
-    reuses: bool
-
-
-async def _receive(request: Request, spool: IO[bytes]) -> str:
-    """Keep the body in `spool`; its SHA-256."""
-    digest = hashlib.sha256()
-    try:
-        async for chunk in request.stream():
-            spool.write(chunk)
-            digest.update(chunk)
-        spool.seek(0)
-    except OSError as error:
-        raise StoreUnavailableError(
-            f"the upload cannot be kept: {error.strerror}.", remedy="Try again later."
-        ) from error
-    return digest.hexdigest()
-
-
-def _is_known(jobs: Jobs, job_id: str) -> bool:
-    try:
-        jobs.job(job_id)
-    except NotFoundError:
-        return False
-    return True
-
-
-def _submit(app: AppDep, spool: IO[bytes], given: _Given) -> None:
-    """Check all lines, then store them; the same request that came at the same time is its job."""
-    resolve = partial(app.asking.resolve, allowed=given.caller.experts or ())
-    bodies = BatchBodies(resolve, any_model=given.composition is not None)
-    check_lines(spool, BODY, read_body=bodies)
-    options, read_body, compositions = bodies.job_terms(given.composition)
-    update = {"job_id": given.job_id, "fingerprint": given.fingerprint}
-    spool.seek(0)
-    try:
-        app.jobs.submit(
-            iter_lines(spool, BODY, read_body=read_body),
-            options.model_copy(update=update).by(given.caller),
-            label=given.label,
-            deadline_s=given.deadline_s,
-            compositions=compositions,
-            reuses=given.reuses,
-        )
-    except StoreError as error:
-        if error.param != "id":
-            raise
-        _repeat(app, spool, given)
-
-
-def _repeat(app: AppDep, _: IO[bytes], given: _Given) -> None:
-    """
-    Raises:
-        IdempotencyMismatchError: the job of this key came of another request.
-    """
-    if app.jobs.job(given.job_id).job.fingerprint != given.fingerprint:
-        raise IdempotencyMismatchError(
-            "this Idempotency-Key came with another content before.",
-            param="Idempotency-Key",
-            remedy="Use a new key for a new job.",
-        )
-    app.jobs.ring()
 
 
 def _answer_lines(app: AppDep, progress: JobProgress) -> Iterator[str]:

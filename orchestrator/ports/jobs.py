@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from orchestrator.domain.answers import Answer
+from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
     BACKGROUND,
     Assignment,
@@ -69,11 +69,13 @@ class AnsweredQuery(NamedTuple):
 
 
 class QueryRecord(NamedTuple):
-    """A query of a job as far as it got; `answer` None = not answered yet."""
+    """A query of a job as far as it got; `answer` None = not answered yet, `decision` None = nobody was
+    recruited yet."""
 
     query: Query
     answer: Answer | None
     responses: tuple[Response, ...]
+    decision: Decision | None = None
 
 
 class AnsweredCall(NamedTuple):
@@ -114,6 +116,13 @@ class ResultReader(Protocol):
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         """Answered and failed queries in submission order, streamed."""
+
+    def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
+        """The first of them in submission order; `failed`: of those that failed.
+
+        Raises:
+            NotFoundError: no such job.
+        """
 
     def answer(self, job_id: str) -> Answer | None:
         """The answer of a job's first query: what an interactive ask waits for."""

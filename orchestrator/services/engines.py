@@ -32,6 +32,14 @@ class EngineBoard:
         engine_ids = self._engine_ids if among is None else among
         return self._states(engine_ids, self._devices.devices(LIVE_S))
 
+    def devices(self) -> list[DeviceReport]:
+        """Devices that were heard of lately, and what each of their places holds.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        return self._devices.devices(LIVE_S)
+
     def unwell(self, *, among: Iterable[str] | None = None) -> list[EngineState]:
         """Engines that cool down or are down."""
         return [state for state in self.states(among=among).values() if not state.is_well]

@@ -13,7 +13,7 @@ from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
 from orchestrator.domain.values import content_hash
 from orchestrator.ports.clock import EpochClock
 from orchestrator.ports.dispatch import Dispatcher
-from orchestrator.ports.jobs import AnsweredQuery, JobStore, WorkReader
+from orchestrator.ports.jobs import AnsweredQuery, JobStore, QueryRecord, WorkReader
 from orchestrator.services.engines import EngineBoard
 from orchestrator.services.submitting import Submitter
 
@@ -134,6 +134,23 @@ class Jobs:
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         """Answered and failed queries so far, in the order of submission, streamed."""
         return self._store.answers(job_id)
+
+    def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
+        """The first of them; `failed`: of those that failed.
+
+        Raises:
+            NotFoundError: no such job.
+        """
+        return self._store.some_answers(job_id, limit=limit, failed=failed)
+
+    def query_record(self, job_id: str, query_id: str | None = None) -> QueryRecord:
+        """One question as far as it got; without an id the only one of its job.
+
+        Raises:
+            NotFoundError: no such job or question.
+            InputError: the job has several, and none is named.
+        """
+        return self._store.query_record(job_id, query_id)
 
     def cancel(self, job_id: str) -> None:
         """End a job: nothing of it is begun any more, and its open queries fail as `cancelled`, those of a

@@ -1,9 +1,10 @@
 """Metrics of a whole stack at one moment: what its processes counted, what waits, what usage sums up to."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from orchestrator.domain.assignments import EngineBacklog
 from orchestrator.domain.metrics import (
     BATCH_LINES,
     QUEUE_DEPTH,
@@ -60,6 +61,14 @@ class Metrics:
         self._add_queues(found)
         self._add(found, RESERVED_COST, value=self._sources.reserved_usd())
         return found
+
+    def queues(self) -> Mapping[str, EngineBacklog]:
+        """Work that waits, by engine.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        return {item.engine_id: item for item in self._sources.waiting.backlog(owner=_NOBODY)}
 
     def _add_usage(self, found: Sums) -> None:
         for key, sums in self._sources.usage.totals().items():

@@ -98,6 +98,18 @@ def answers(database: Database, job_id: str) -> Iterator[AnsweredQuery]:
                 yield AnsweredQuery(Query.model_validate_json(row.payload), _answer(row))
 
 
+def some_answers(conn: Connection, job_id: str, *, limit: int, failed: bool) -> list[AnsweredQuery]:
+    """The first answered queries of a job; `failed`: of those that failed."""
+    ended = (t.FAILED,) if failed else (t.COMPLETED, t.FAILED)
+    of_job = _with_answer().where(t.query.c.job_pk == job_pk_of(conn, job_id), t.query.c.state.in_(ended))
+    rows = conn.execute(of_job.order_by(t.query.c.ix).limit(limit)).all()
+    return [
+        AnsweredQuery(Query.model_validate_json(row.payload), _answer(row))
+        for row in rows
+        if row.answer is not None
+    ]
+
+
 def first_answer(conn: Connection, job_id: str) -> Answer | None:
     row = conn.execute(_first(), {"job_pk": job_pk_of(conn, job_id)}).first()
     return None if row is None or row.answer is None else _answer(row)
@@ -153,7 +165,8 @@ def query_record(conn: Connection, job_id: str, query_id: str | None) -> QueryRe
         raise InputError(f"job '{job_id}' has several queries.", param="query", remedy="Name one by its id.")
     found = tuple(responses_of(conn, [rows[0].pk]).get(rows[0].pk, ()))
     answer = None if rows[0].answer is None else _answer(rows[0])
-    return QueryRecord(Query.model_validate_json(rows[0].payload), answer, found)
+    decided = None if rows[0].decision is None else Decision.model_validate_json(rows[0].decision)
+    return QueryRecord(Query.model_validate_json(rows[0].payload), answer, found, decided)
 
 
 def responses(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
