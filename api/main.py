@@ -45,6 +45,7 @@ from api.routes import (
     responses,
     route,
     shadow,
+    system,
     usage,
 )
 from api.schemas.base import ErrorView
@@ -101,6 +102,7 @@ MOUNTS = (
     Mount(profiles.router, (Scope.ADMIN,)),
     Mount(keys.router, (Scope.ADMIN,)),
     Mount(shadow.router, (Scope.ADMIN,)),
+    Mount(system.router, (Scope.ADMIN,)),
 )
 
 

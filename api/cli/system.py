@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.session import session_of
+from api.cli.session import Session, session_of
 
 
 def config_check(ctx: typer.Context) -> None:
@@ -46,14 +46,25 @@ def _print_text(ctx: typer.Context, text: str) -> None:
         print(text, end="")
 
 
-def doctor(ctx: typer.Context) -> None:
-    """Check what a question needs to be answered; exit code 1 when something is missing."""
+def doctor(
+    ctx: typer.Context,
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="All hosts of the stack: processes, devices, versions, clocks.")
+    ] = False,
+) -> None:
+    """Check what a question needs to be answered; exit code 1 when something is missing.
+
+    With --fleet: hosts, processes, devices and engines of the stack, and what is wrong with them.
+    """
     from api.cli.tables import checks_table
     from orchestrator.bootstrap.checks import sandbox_layers
     from orchestrator.domain.diagnoses import Diagnosis
     from orchestrator.errors import StoreError
 
     session = session_of(ctx)
+    if fleet:
+        _fleet_doctor(session)
+        return
     try:
         with session.app() as app:
             checks = app.checks.diagnose()
@@ -66,9 +77,20 @@ def doctor(ctx: typer.Context) -> None:
         raise typer.Exit(1)
 
 
+def _fleet_doctor(session: Session) -> None:
+    from api.cli.fleet_tables import fleet_tables
+    from api.views.system import system_view
+
+    with session.app() as app:
+        state = app.fleet.desk.state()
+    session.emit(system_view(state).model_dump(mode="json"), *fleet_tables(state))
+    if not state.is_well:
+        raise typer.Exit(1)
+
+
 def migrate(ctx: typer.Context) -> None:
     """Bring the database's schema up to date, as the owner of its tables; others then need no such right."""
-    from orchestrator.bootstrap.app import migrate as bring_up_to_date
+    from orchestrator.bootstrap.stack_parts import migrate as bring_up_to_date
 
     revision = bring_up_to_date(session_of(ctx).settings())
     session_of(ctx).emit({"revision": revision}, f"The database's schema is at revision {revision}.")

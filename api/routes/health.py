@@ -25,6 +25,7 @@ LINKS = {
     "metrics": "/metrics",
     "usage": "/v1/usage",
     "profiles": "/v1/profiles",
+    "system": "/v1/system",
     "docs": "/docs",
     "openapi": "/openapi.json",
 }

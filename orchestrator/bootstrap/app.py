@@ -12,6 +12,7 @@ from orchestrator.bootstrap.annotators import SkillParts, make_annotator
 from orchestrator.bootstrap.checks import Checks, check_references, config_hash
 from orchestrator.bootstrap.compute import ComputeMeter
 from orchestrator.bootstrap.costs import costs_of
+from orchestrator.bootstrap.fleet import Fleet
 from orchestrator.bootstrap.merge_runner import MergeRunner
 from orchestrator.bootstrap.merged import PoolWatch
 from orchestrator.bootstrap.merging import check_text
@@ -73,7 +74,6 @@ from orchestrator.store import (
     open_database,
     shared_key,
 )
-from orchestrator.store.migrations import HEAD
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader, check_reference
 from skills.profiler import Profiler, check_labelled
 from workers.backends.fusion import mixed_members
@@ -129,6 +129,7 @@ class App:
         self.store = SqlJobStore(self._database, costs=costs_of(lambda: self.pool, self._later_engines))
         self.keyed = SqlKeyedRequestStore(self._database)
         self.config_hash = config_hash(settings, pool)
+        self.fleet = Fleet(self._database, self.store, settings=settings, pool=self.members.pool)
         is_lenient = settings.muster.grading.isolation == "available"
         self.check_reference = check_reference
         self._grader = AnswerGrader(LENIENT_GRADERS if is_lenient else GRADERS)
@@ -361,6 +362,7 @@ class App:
         self.shadowing.stop()
         self.members.stop()
         self.profiles.stop()
+        self.fleet.leave()
         self.upkeep.stop()
         self.endings.stop()
         self.dispatcher.stop()
@@ -408,16 +410,6 @@ def _seconds(days: float | None) -> float | None:
     return None if days is None else days * 86_400
 
 
-def migrate(settings: Settings) -> str:
-    """Bring the schema of the database up to date; its revision.
-
-    Raises:
-        StoreError: the database cannot be used, or its user may not change tables.
-    """
-    open_database(settings.database_url).close()
-    return HEAD
-
-
 @contextmanager
 def open_app(
     settings: Settings,
@@ -438,6 +430,7 @@ def open_app(
             app.dispatcher.start()
             app.shadowing.start()
             app.members.start()
+            app.fleet.join("api", config_hash=app.config_hash)
         if background and not settings.is_stack:  # there the beat does it
             app.upkeep.start()
         with app.making_merges() if background and not settings.is_stack else nullcontext():

@@ -82,6 +82,10 @@ class WorkerHands:
         if self._place is not None:
             self._place.sign_off()
 
+    def leave(self) -> None:
+        """The fleet need not wait for this process."""
+        self._app.fleet.leave()
+
     def advance(self) -> None:
         for steps in self._steps:
             steps.wake()  # at once: a bell that waited for steps would hold up the canary behind it
@@ -172,6 +176,7 @@ def run_device_worker(settings: Settings, *, steps: bool, forms: LineForms) -> i
         queues = [private_queue(f"muster.canary.{name}"), work_queue(f"muster.work.{name}")]
         queues += [steps_queue()] if steps else []
         collect_seldom()
+        app.fleet.join("worker", config_hash=app.config_hash, device=settings.muster.device)
         driver.start()
         app.members.start()
         if steps:
@@ -239,6 +244,7 @@ def run_beat(settings: Settings) -> int:
                 ending_s=BEAT_ENDING_S,
             ),
         )
+        app.fleet.join("beat", config_hash=app.config_hash)
         beat.run(stopping)
     return 0
 
@@ -269,6 +275,7 @@ class _Children:
                 self._opened = WorkerHands(app, bells, driver=None, on_heard=on_heard, forms=self._forms)
                 collect_seldom()
                 app.members.start()
+                app.fleet.join("steps", config_hash=app.config_hash)
                 self._opened.start_steps()
             return self._opened
 
@@ -279,6 +286,7 @@ class _Children:
         self._stopping.set()
         if self._opened is not None:
             self._opened.stop_steps(timeout_s=GRACE_S / 2)
+            self._opened.leave()
 
     def _open(self) -> None:
         while not self._stopping.is_set():

@@ -1,4 +1,4 @@
-"""Parts that differ between the stack and one process; the stack's libraries are loaded only there."""
+"""Parts that differ between the stack and one process, whose libraries are loaded only there; its schema."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,8 @@ from orchestrator.errors import ConfigError
 from orchestrator.ports.rates import RateLimiter
 from orchestrator.runtime.rates import LocalRates
 from orchestrator.settings.schema import Settings
-from orchestrator.store import SqlJobStore
+from orchestrator.store import SqlJobStore, open_database
+from orchestrator.store.migrations import HEAD
 
 if TYPE_CHECKING:
     from workers.dispatch.stack import StackDispatcher
@@ -39,3 +40,13 @@ def rate_limiter(settings: Settings) -> RateLimiter:
     from workers.stack.rates import open_rates
 
     return open_rates(settings)
+
+
+def migrate(settings: Settings) -> str:
+    """Bring the schema of the database up to date; its revision.
+
+    Raises:
+        StoreError: the database cannot be used, or its user may not change tables.
+    """
+    open_database(settings.database_url).close()
+    return HEAD

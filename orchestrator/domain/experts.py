@@ -62,6 +62,16 @@ class EngineSpec(Value):
     members: dict[str, str] = Field(default_factory=dict)
     reasoning: ThoughtMarks | None = None
 
+    @cached_property
+    def fields_of_definition(self) -> Mapping[str, str]:
+        """Hashes of what decides how it is served, by field; its name, and where its weights lie, do not."""
+        return {name: content_hash(value) for name, value in _serving(self).items()}
+
+    @cached_property
+    def definition(self) -> str:
+        """Hash of how it is served: one of other options is another engine, whatever it is called."""
+        return content_hash(dict(self.fields_of_definition))
+
 
 class Expert(Value):
     """One LLM of the pool, as the router sees it.

@@ -7,6 +7,7 @@ from orchestrator.store.database import Database, open_database
 from orchestrator.store.exchanges import SqlExchangeStore
 from orchestrator.store.feedback import SqlFeedbackStore
 from orchestrator.store.files import SqlFileStore
+from orchestrator.store.fleet import SqlFleetStore
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.keyed import SqlKeyedRequestStore
 from orchestrator.store.keys import shared_key
@@ -26,6 +27,7 @@ __all__ = [
     "SqlExchangeStore",
     "SqlFeedbackStore",
     "SqlFileStore",
+    "SqlFleetStore",
     "SqlJobStore",
     "SqlKeyStore",
     "SqlKeyedRequestStore",
