@@ -1,14 +1,17 @@
 """A stack that is measured: the harness over a database of the test server and a Redis of its own."""
 
+import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from orchestrator.store import open_database
 from tests.fakes.databases import fresh_postgres
-from tests.harness.servers import open_redis
+from tests.harness.servers import Postgres, open_redis
 from tests.harness.stack import Job, Stack
 
 JOB_S = 1800.0
@@ -41,16 +44,34 @@ class MeasuredStack(Stack):
 
 
 @contextmanager
+def open_postgres() -> Iterator[tuple[Postgres, str]]:
+    """A PostgreSQL of the benchmark's own, all of whose processes work for it alone; the URL of a database
+    that is up to date."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        server = Postgres(Path(folder) / "server")
+        server.start()
+        try:
+            name = f"muster_{secrets.token_hex(4)}"
+            server.create(name)
+            url = server.url(name).replace("postgresql://", "postgresql+psycopg://")
+            open_database(url).close()
+            yield server, url
+        finally:
+            server.close()
+
+
+@contextmanager
 def open_stack(
-    config: Path, folder: Path, *, env: Mapping[str, str] | None = None
+    config: Path, folder: Path, *, env: Mapping[str, str] | None = None, database_url: str | None = None
 ) -> Iterator[MeasuredStack]:
     """`muster serve` and `muster beat`, which answer; workers are started by its user.
 
     Args:
         config: pool file. folder: for logs, data and Redis. env: further variables of all processes.
+        database_url: of a database that is up to date; None = a new one of the test server.
     """
     with (
-        fresh_postgres() as database_url,
+        fresh_postgres() if database_url is None else nullcontext(database_url) as database_url,
         open_redis(folder) as redis,
         MeasuredStack(
             config,

@@ -3,7 +3,7 @@
 Nothing here depends on the order in which responses arrive.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.answers import NO_ANSWER, Answer, FinishReason, Usage, Vote, total_usage
@@ -23,6 +23,10 @@ ESSAY_CHARS = 300
 ESSAY = "a long text that states no short answer; answer_type 'open' takes such texts"
 
 _TRUNCATED = "truncated before an answer"
+
+
+Said = tuple[str, FinishReason, str]
+"""All of a response that an answer is read in."""
 
 
 class Ballot(NamedTuple):
@@ -63,11 +67,13 @@ class Group(NamedTuple):
 
 
 def read_ballots(grader: Grader, state: QueryState, responses: Iterable[Response]) -> list[Ballot]:
-    """Every response's own answer, best recruit first, whatever the order of `responses`."""
+    """Every response's own answer, best recruit first, whatever the order of `responses`. Those that say
+    the same are read once."""
     places: dict[str, int] = {}
     for place, expert_id in enumerate(state.decision.expert_ids if state.decision else ()):
         places.setdefault(expert_id, place)
-    ballots = [_ballot(grader, state, response, places) for response in responses]
+    read: dict[Said, str | None] = {}
+    ballots = [_ballot(grader, state, response, places, read) for response in responses]
     return in_order(ballots)
 
 
@@ -76,14 +82,24 @@ def in_order(ballots: Iterable[Ballot]) -> list[Ballot]:
     return sorted(ballots, key=lambda b: (b.rank, b.expert_id, b.response.stage, b.response.sample_ix))
 
 
-def _ballot(grader: Grader, state: QueryState, response: Response, places: dict[str, int]) -> Ballot:
+def _ballot(
+    grader: Grader,
+    state: QueryState,
+    response: Response,
+    places: Mapping[str, int],
+    read: dict[Said, str | None],
+) -> Ballot:
+    """`read`: what was read in responses to this query before."""
     recruit = state.decision.recruit(response.expert_id) if state.decision else None
     accuracy, weight = (recruit.accuracy, recruit.weight) if recruit else (UNINFORMED, 0.0)
     rank = places.get(response.expert_id, len(places))
     if response.failed:
         reason = f"{response.error_code}: {response.error}" if response.error else response.error_code
         return Ballot(response, None, accuracy, weight, rank, reason)
-    value = grader.read(state.query, response)
+    said = (response.text, response.finish_reason, response.reasoning)
+    if said not in read:
+        read[said] = grader.read(state.query, response)
+    value = read[said]
     reason = None if value is not None else _why_unread(state.query, response)
     return Ballot(response, value, accuracy, weight, rank, reason)
 

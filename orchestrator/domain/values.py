@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 class Value(BaseModel):
     """Immutable, no unknown fields, no silent coercion of field names."""
@@ -25,5 +27,5 @@ def seed_of(payload: Any) -> int:
 
 def content_hash(payload: Any) -> str:
     """First 16 hex digits of the SHA-256 of canonical JSON: equal content, equal hash."""
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _CANONICAL.encode(payload)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

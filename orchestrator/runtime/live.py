@@ -20,6 +20,9 @@ class Live(Mapping[K, V]):
     def __getitem__(self, key: K) -> V:
         return self._now()[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._now()
+
     def __iter__(self) -> Iterator[K]:
         return iter(self._now())
 

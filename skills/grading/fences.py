@@ -77,6 +77,8 @@ def fenced_blocks(text: str, complete: Callable[[str, str], bool] | None = None)
             later fence instead (programs hold fences in their docstrings), or at an earlier one that ends
             a line. None = every block ends at the first fence that closes it.
     """
+    if not has_fence(text):
+        return
     lines = _LINE_END.split(text)
     bare = [_PREFIX.sub("", line) for line in lines]
     fences = _Fences(

@@ -40,6 +40,8 @@ def unmarked(text: str) -> tuple[str, str]:
 
 def _pair(text: str) -> tuple[str, str] | None:
     """The content of the pair that a text begins with, and what follows the pair."""
+    if not text.startswith(("*", "_", "~", "`")):
+        return None
     for mark, closer in _CLOSERS.items():
         size = len(mark)
         if not text.startswith(mark):

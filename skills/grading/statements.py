@@ -166,6 +166,8 @@ def _block(window: str) -> tuple[str, bool] | None:
 
 def _boxes(text: str) -> list[Statement]:
     """Contents of closed boxes; one that holds more than a statement can is none."""
+    if "\\" not in text:
+        return []
     found = []
     opened: list[tuple[int, bool] | None] = []  # where a box's content starts; None for a plain brace
     for match in _BRACE.finditer(text):

@@ -106,6 +106,8 @@ def _whole(text: str) -> str | None:
 
 def _without_layout(text: str) -> str:
     """`\\\\text{New York}` -> `New York`; formulas keep their commands."""
+    if "\\" not in text and "$" not in text:
+        return text
     for _ in range(2):
         text = _COMMAND.sub(r"\1", text)
     return _FORMULA.sub(r"\1", _LAYOUT.sub("", text))

@@ -18,6 +18,8 @@ _MARK = re.compile(
     r"|<\|END_THINKING\|>|<channel\|>|\[BEGIN FINAL RESPONSE\]|^\.{3}done thinking\.)",
     re.IGNORECASE | re.MULTILINE,
 )
+_SIGNS = ("<", "[", "◁", "...")
+"""A text without any of them has no `_MARK`."""
 _TOLD = re.compile(r"\AHere(?: is|'s) my thought process:", re.IGNORECASE)
 _TELLS = re.compile(r"^Here(?: is|'s) my response:", re.IGNORECASE | re.MULTILINE)
 
@@ -52,11 +54,11 @@ def without_thinking(text: str) -> str | None:
 
 def _final_channel(text: str) -> str | None:
     """The last final message of a harmony reply, else the text; None where a reply never comes to it."""
-    channels = list(_CHANNEL.finditer(text))
+    channels = list(_CHANNEL.finditer(text)) if "<|channel|>" in text else []
     finals = [match for match in channels if match["name"] == "final"]
     if channels:
         return _CONTROL.split(text[finals[-1].end() :], maxsplit=1)[0] if finals else None
-    merged = deque(_MERGED_FINAL.finditer(text), maxlen=1)
+    merged = deque(_MERGED_FINAL.finditer(text) if "assistant" in text else (), maxlen=1)
     if merged:
         return text[merged[0].end() :]
     return None if _MERGED.match(text.lstrip()) else text
@@ -67,6 +69,8 @@ def _spoken(text: str) -> list[str] | None:
     if _TOLD.match(text.lstrip()):
         told = _TELLS.search(text)
         return [text[told.end() :].strip()] if told else None
+    if not any(sign in text for sign in _SIGNS):
+        return [text.strip()]
     parts: list[str] = []
     opened: re.Match[str] | None = None
     begin = 0

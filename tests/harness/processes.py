@@ -194,6 +194,15 @@ def cpu_s(pid: int) -> float:
     return 0.0
 
 
+def lineage_cpu_s(pid: int) -> float:
+    """Processor time of a process, of the children that it has, and of those that it had and waited for."""
+    gone = 0.0
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        gone = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return gone + sum(cpu_s(each) for each in [pid, *descendants(pid)])
+
+
 def _memory_mib(pid: int, field: str) -> float:
     """A size of /proc/PID/status; 0 for a process that is gone."""
     with suppress(OSError):

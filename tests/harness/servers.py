@@ -53,6 +53,11 @@ class Postgres:
             with (self._data / "pg_hba.conf").open("a") as access:
                 access.write("host all all samenet trust\n")
 
+    @property
+    def pid(self) -> int:
+        """Of the process that all others of the server descend from."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
     def url(self, database: str) -> str:
         """With a password, which trust authentication ignores: it must never show up in a log."""
         return f"postgresql://{USER}:{DATABASE_PASSWORD}@127.0.0.1:{self.port}/{database}"

@@ -407,7 +407,9 @@ def _certain(piece: str) -> TokenLogprobs:
 def _tool_calls(request: GenerationRequest, rule: Rule) -> tuple[ToolCall, ...]:
     """Calls of a rule, of tools that the request offers; their ids are the same in every run."""
     use = request.sampling.tools
-    offered = {tool.name for tool in use.tools} if use is not None else set()
+    if use is None or not rule.tool_calls:
+        return ()
+    offered = {tool.name for tool in use.tools}
     calls = [call for call in rule.tool_calls if call.name in offered]
     known = content_hash([without_fence(message.content) for message in request.messages])
     return tuple(call.made(f"call_{known}{place}") for place, call in enumerate(calls))

@@ -246,7 +246,7 @@ class Advancer:
 
     def _missing(self, step: Step) -> list[str]:
         """Experts of its calls that are not in the pool."""
-        if isinstance(step, Done):
+        if isinstance(step, Done) or all(call.expert_id in self._engine_of for call in step.calls):
             return []
         return sorted({call.expert_id for call in step.calls} - self._engine_of.keys())
 

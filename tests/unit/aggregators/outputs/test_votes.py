@@ -8,6 +8,7 @@ from aggregators.outputs.votes import (
     without_reasoning,
     words,
 )
+from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import Response
 from orchestrator.domain.queries import AnswerType, Query
 from tests.fakes.ballots import OPEN, fails, says, state, truncated
@@ -39,6 +40,30 @@ def test_equivalent_values_form_one_group_led_by_the_better_recruit() -> None:
 def test_an_abstention_says_why(response: object, reason: str) -> None:
     (ballot,) = read_ballots(GRADER, state(ACCURACIES), [response])  # type: ignore[list-item]
     assert (ballot.value, ballot.reason) == (None, reason)
+
+
+class CountingGrader(FakeGrader):
+    """Counts the responses that it reads."""
+
+    n_read = 0
+
+    def read(self, query: Query, response: Response) -> str | None:
+        self.n_read += 1
+        return super().read(query, response)
+
+
+def test_responses_that_say_the_same_are_read_once_and_each_counts() -> None:
+    grader = CountingGrader()
+    responses = [says("a", "A"), says("b", "A"), says("c", "B"), says("d", "A")]
+    ballots = read_ballots(grader, state(ACCURACIES), responses)
+    assert (grader.n_read, sorted(b.value or "" for b in ballots)) == (2, ["A", "A", "A", "B"])
+
+
+def test_the_same_words_cut_off_are_read_for_themselves() -> None:
+    grader = CountingGrader()
+    whole, cut = says("a", "A"), says("b", "A").model_copy(update={"finish_reason": FinishReason.LENGTH})
+    read_ballots(grader, state(ACCURACIES), [whole, cut])
+    assert grader.n_read == 2
 
 
 def test_an_essay_in_place_of_a_short_text_is_told_as_one() -> None:
