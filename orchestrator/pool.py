@@ -21,7 +21,7 @@ WeightsHash = Callable[[str, str | None], str]
 
 
 class EngineAccess(NamedTuple):
-    """Access to an engine that runs elsewhere. It may hold a secret and says nothing about the
+    """Access to an engine that is a server. It may hold a secret and says nothing about the
     weights, so it stands beside the pool, not in it: never hashed, stored or logged.
 
     Attributes:
@@ -83,14 +83,14 @@ def build_pool(
     settings: Settings,
     *,
     weights_hash: WeightsHash,
-    remote: Container[str],
+    servers: Container[str],
     parts: Parts = no_parts,
     features: Features = no_features,
 ) -> Pool:
     """Experts in file order. A member with `adapter: lora` shares the engine of its `base_model`.
 
     Args:
-        remote: backends whose engines run elsewhere.
+        servers: backends whose engines are servers: only these know their context.
         parts: of engines that hold several models.
         features: of engines, beside plain text.
 
@@ -98,7 +98,7 @@ def build_pool(
         ConfigError: a LoRA member without base model, or a pool in which nobody answers.
     """
     engines: dict[str, Homed] = {}
-    means = Means(weights_hash, remote, parts, features)
+    means = Means(weights_hash, servers, parts, features)
     experts = tuple(_expert(member, settings, means, engines) for member in settings.model_list)
     pool = Pool(experts=experts)
     if not pool.answerers:
@@ -115,7 +115,7 @@ def merged_member(
     settings: Settings,
     *,
     weights_hash: WeightsHash,
-    remote: Container[str],
+    servers: Container[str],
     parts: Parts,
     features: Features = no_features,
 ) -> Expert:
@@ -130,7 +130,7 @@ def merged_member(
     Raises:
         ConfigError: a LoRA member without base model.
     """
-    expert = _expert(member, settings, Means(weights_hash, remote, parts, features), {})
+    expert = _expert(member, settings, Means(weights_hash, servers, parts, features), {})
     weights = expert.weights_hash or content_hash([expert.engine.model, expert.adapter])
     engine = expert.engine.replaced(id=f"{member.model_name}@{weights[:ENGINE_DIGITS]}")
     return expert.replaced(engine=engine)
@@ -176,7 +176,7 @@ class Means(NamedTuple):
     """Means of finding out about members what their rows do not say; as `build_pool` is given them."""
 
     weights_hash: WeightsHash
-    remote: Container[str]
+    servers: Container[str]
     parts: Parts
     features: Features
 
@@ -189,14 +189,14 @@ def _features(member: Member, means: Means) -> frozenset[Feature]:
         Feature.TOOLS: info.supports_function_calling,
         Feature.REASONING_EFFORT: info.supports_reasoning,
         Feature.STRUCTURED_OUTPUT: info.supports_response_schema is not False,
-        Feature.PREFILL: backend not in means.remote if prefills is None else prefills,
+        Feature.PREFILL: backend not in means.servers if prefills is None else prefills,
     }
     able = means.features(backend, info.muster.options)
     return frozenset(feature for feature in able if model.get(feature, True))
 
 
 def _expert(member: Member, settings: Settings, means: Means, engines: dict[str, Homed]) -> Expert:
-    weights_hash, remote, parts, _ = means
+    weights_hash, servers, parts, _ = means
     info, params = member.model_info, member.litellm_params
     is_lora = info.muster.adapter == "lora"
     if is_lora and not info.base_model:
@@ -210,7 +210,7 @@ def _expert(member: Member, settings: Settings, means: Means, engines: dict[str,
     base = locate(info.base_model, settings.base_dir) if is_lora and info.base_model else model
     held = parts(backend_of(member), info.muster.options)
     places = _places(held, settings.base_dir)
-    home = Homed(_engine_spec(member, base, remote, places), params.api_base, params.api_key)
+    home = Homed(_engine_spec(member, base, servers, places), params.api_base, params.api_key)
     spec = _shared_engine(home, engines).spec
     adapter = model if is_lora else None
     return Expert(
@@ -251,7 +251,7 @@ def _places(parts: Iterable[EnginePart], base_dir: Path) -> dict[str, str]:
     return {name: locate(name, base_dir) for name in names}
 
 
-def _engine_spec(member: Member, base: str, remote: Container[str], places: dict[str, str]) -> EngineSpec:
+def _engine_spec(member: Member, base: str, servers: Container[str], places: dict[str, str]) -> EngineSpec:
     """The member's engine; one that holds several models is called as the member is."""
     options, backend = member.model_info.muster, backend_of(member)
     return EngineSpec(
@@ -260,7 +260,7 @@ def _engine_spec(member: Member, base: str, remote: Container[str], places: dict
         model=base,
         revision=options.revision,
         dtype=options.dtype,
-        max_model_len=_max_model_len(options, is_remote=backend in remote),
+        max_model_len=_max_model_len(options, is_server=backend in servers),
         tensor_parallel_size=options.tensor_parallel_size,
         memory_gib=options.gpu_memory_gib,
         chat_template=options.chat_template,
@@ -279,9 +279,9 @@ def backend_of(member: Member) -> str:
     return "remote" if is_elsewhere and "engine" not in options.model_fields_set else options.engine
 
 
-def _max_model_len(options: MemberOptions, *, is_remote: bool) -> int:
-    """As configured; unless the file says, only its server knows the context of a model elsewhere."""
-    is_unknown = is_remote and "max_model_len" not in options.model_fields_set
+def _max_model_len(options: MemberOptions, *, is_server: bool) -> int:
+    """As configured; unless the file says, only its server knows the context of a model that it serves."""
+    is_unknown = is_server and "max_model_len" not in options.model_fields_set
     return LONGEST_CONTEXT if is_unknown else options.max_model_len
 
 

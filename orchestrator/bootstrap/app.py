@@ -77,7 +77,7 @@ from orchestrator.store import (
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader, check_reference
 from skills.profiler import Profiler, check_labelled
 from workers.backends.fusion import mixed_members
-from workers.backends.registry import REMOTE_BACKENDS, features_of, get_backend, parts_of
+from workers.backends.registry import REMOTE_BACKENDS, SERVER_BACKENDS, features_of, get_backend, parts_of
 from workers.checkpoints.identity import weights_hash
 from workers.device.wiring import DeviceSetup
 from workers.dispatch.local import LocalDispatcher
@@ -110,7 +110,7 @@ class App:
             tracer: None = the configured one.
         """
         pool = build_pool(
-            settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of, features=features_of
+            settings, weights_hash=weights_hash, servers=SERVER_BACKENDS, parts=parts_of, features=features_of
         )
         check_references(settings, pool)
         tighten_folder(settings.muster.data_dir)

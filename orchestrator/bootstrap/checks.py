@@ -34,7 +34,7 @@ from orchestrator.services.engines import EngineBoard, Look
 from orchestrator.settings.load import raise_all
 from orchestrator.settings.schema import CompositionSettings, Settings
 from skills.grading.sandbox import REMEDY, Sandbox
-from workers.backends.registry import get_backend
+from workers.backends.registry import get_backend, spec_mistakes
 from workers.checkpoints.identity import weights_hash
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,8 @@ class Checks:
             against = objection(engine.model, engine.revision) if engine.backend in WEIGHED else None
             if against is not None:
                 raise ConfigError(f"engine '{engine.id}': {against.why}.", remedy=against.remedy)
+            for wrong in spec_mistakes(engine):
+                raise ConfigError(f"engine '{engine.id}': {wrong.message}", remedy=wrong.remedy)
         return f"{len(folders - {None})} models"
 
     def _cards(self) -> str:

@@ -10,7 +10,7 @@ from orchestrator.domain.names import EXPERT_PREFIX, PUBLIC_PREFIX, composition_
 from orchestrator.evaluation.compositions import Kind
 from orchestrator.pool import build_pool
 from orchestrator.settings.schema import CompositionSettings, Settings
-from workers.backends.registry import REMOTE_BACKENDS, features_of, parts_of
+from workers.backends.registry import SERVER_BACKENDS, features_of, parts_of
 from workers.checkpoints.identity import weights_hash
 from workers.checkpoints.merging.work import RECORD
 
@@ -66,7 +66,7 @@ def plain_ensembles(settings: Settings, names: Sequence[str] = (*SINGLES, *ENSEM
     themselves. A pool without plain experts stays as it is.
     """
     pool = build_pool(
-        settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of, features=features_of
+        settings, weights_hash=weights_hash, servers=SERVER_BACKENDS, parts=parts_of, features=features_of
     )
     plain = tuple(e.id for e in pool.answerers if expert_kind(e) == "single")
     if not plain:

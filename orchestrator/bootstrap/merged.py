@@ -17,7 +17,7 @@ from orchestrator.ports.merging import MergedExperts
 from orchestrator.runtime.rounds import Rounds
 from orchestrator.settings.members import Member
 from orchestrator.settings.schema import Settings
-from workers.backends.registry import REMOTE_BACKENDS, features_of, parts_of
+from workers.backends.registry import SERVER_BACKENDS, features_of, parts_of
 from workers.checkpoints.identity import weights_hash
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _with(joined: Joined, one: MergedExpert) -> Joined:
         member,
         settings,
         weights_hash=weights_hash,
-        remote=REMOTE_BACKENDS,
+        servers=SERVER_BACKENDS,
         parts=parts_of,
         features=features_of,
     )

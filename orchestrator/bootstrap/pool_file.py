@@ -27,9 +27,10 @@ from orchestrator.settings.yaml_lines import Document, KeyPath
 from skills.grading.grader import GRADERS, AnswerGrader
 from skills.vocabulary import load_vocabulary
 from workers.backends.fusion import mixed_members
-from workers.backends.registry import REMOTE_BACKENDS, check_options, features_of, parts_of
+from workers.backends.registry import SERVER_BACKENDS, check_options, features_of, parts_of, spec_mistakes
 from workers.checkpoints.identity import weights_hash
 
+COMMAND = "command"
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 SCALED = frozenset({"yarn", "linear", "dynamic"})
 _BLANK = re.compile(r"\s")
@@ -56,7 +57,7 @@ def check_pool_file(path: Path) -> CheckedFile:
     mistakes = list(_file_mistakes(settings, document))
     try:
         pool = build_pool(
-            settings, weights_hash=weights_hash, remote=REMOTE_BACKENDS, parts=parts_of, features=features_of
+            settings, weights_hash=weights_hash, servers=SERVER_BACKENDS, parts=parts_of, features=features_of
         )
         check_references(settings, pool)
     except ConfigError as error:
@@ -128,6 +129,10 @@ def _member_mistakes(
         message = f"'{member.model_name}': api_base is no URL."
         key = (*place, "litellm_params", "api_base")
         yield _mistake(settings, document, key, message, "Write http://HOST:PORT/v1 or https://...")
+    if backend_of(member) == COMMAND and params.api_base is not None:
+        message = f"'{member.model_name}': the address of a server that a command starts is made for it."
+        key = (*place, "litellm_params", "api_base")
+        yield _mistake(settings, document, key, message, "Leave api_base out; or set engine: server.")
     if backend_of(member) not in WEIGHED:
         return
     weights = info.base_model if info.muster.adapter is not None else params.model
@@ -225,12 +230,25 @@ def _option_mistakes(settings: Settings, pool: Pool, document: Document) -> Iter
     """Options that a member's backend refuses: engines are loaded late, their options are read now."""
     for index, member in enumerate(settings.model_list):
         place = ("model_list", _place_in_file(document, member, index), "model_info", "muster")
+        engine = pool.by_id[member.model_name].engine
         try:
-            check_options(pool.by_id[member.model_name].engine)
+            check_options(engine)
+            found = spec_mistakes(engine)
         except EngineLoadError as error:
-            key = tuple(int(part) if part.isdecimal() else part for part in (error.param or "").split("."))
-            at = (*place, *key) if document.line_of((*place, *key)) is not None else place
-            yield _mistake(settings, document, at, f"{error}")
+            yield _mistake(settings, document, _below(place, error.param or "", document), f"{error}")
+            continue
+        for wrong in found:
+            is_model = wrong.param == "model"
+            at = (*place[:2], "litellm_params", "model") if is_model else _below(place, wrong.param, document)
+            message = f"'{member.model_name}': {wrong.message}"
+            yield _mistake(settings, document, at, message, wrong.remedy)
+
+
+def _below(place: KeyPath, param: str, document: Document) -> KeyPath:
+    """Place of an option, or of the nearest that stands in the file above it."""
+    key = tuple(int(part) if part.isdecimal() else part for part in param.split("."))
+    longest = next((n for n in range(len(key), 0, -1) if document.line_of((*place, *key[:n])) is not None), 0)
+    return (*place, *key[:longest])
 
 
 def _stack_mistakes(settings: Settings, document: Document) -> Iterator[ConfigError]:

@@ -62,14 +62,15 @@ class MemberOptions(Section):
     """`model_info.muster`: how Muster runs this member of the pool.
 
     Without `engine`, a member with an `api_base` or `api_key` is `remote`, any other one runs
-    in-process with `transformers`. Without `max_model_len`, the context of a `server` or `remote` member is
-    left to its server.
+    in-process with `transformers`. Without `max_model_len`, the context of a `server`, `remote` or `command`
+    member is left to its server.
     """
 
     engine: str = "transformers"
     """Name of its backend: `transformers` loads it in Muster's own process, `vllm` in a child process;
-    `fusion` has several models write one text (docs/fusion.md); `server` asks an OpenAI-compatible server,
-    `remote` a provider over litellm; `scripted` is for tests.
+    `fusion` has several models write one text (docs/fusion.md); `command` starts an OpenAI-compatible server
+    (docs/engines.md), `server` asks one that somebody else runs, `remote` a provider over litellm; `scripted`
+    is for tests.
     Default with `api_base`, `api_key` or a provider's prefix (`bedrock/…`): `remote`."""
     adapter: Literal["lora"] | None = None
     """`lora`: `model` is an adapter over `base_model`, whose engine it shares."""
@@ -89,7 +90,8 @@ class MemberOptions(Section):
     gpu_memory_gib: float | None = Field(default=None, gt=0)
     """Memory of the loaded engine. None = not known."""
     max_model_len: int = Field(default=4096, ge=16, le=10_000_000)
-    """Longest prompt plus response, in tokens. Default of `server` and `remote`: left to the server."""
+    """Longest prompt plus response, in tokens. Default of `server`, `remote` and `command`: left to
+    the server."""
     chat_template: str | None = None
     """Jinja text in place of the tokenizer's own template."""
     reasoning: ReasoningMarks | None = None
@@ -98,7 +100,8 @@ class MemberOptions(Section):
     revision: str | None = Field(default=None, min_length=1)
     """Commit, tag or branch of a hub id, which needs one; a branch moves, and the expert with it."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Options that only this engine understands; see docs/vllm.md for `vllm`, docs/fusion.md for `fusion`."""
+    """Options that only this engine understands; see docs/vllm.md for `vllm`, docs/fusion.md for `fusion`,
+    docs/engines.md for `command`."""
 
 
 class ModelInfo(Section):
@@ -113,7 +116,8 @@ class ModelInfo(Section):
     max_output_tokens: int | None = Field(default=None, gt=0)
     """Used where `litellm_params.max_tokens` is not set."""
     supports_function_calling: bool = False
-    """The model calls tools: requests with `tools` go to such experts only (engines `server`, `remote`)."""
+    """The model calls tools: requests with `tools` go to such experts only (engines `server`,
+    `remote`, `command`)."""
     supports_response_schema: bool | None = None
     """Output of a given JSON schema. None = as the engine can; false = it is asked for in the prompt only."""
     supports_reasoning: bool = False

@@ -1,7 +1,9 @@
 """What every backend must do, whatever it runs."""
 
+import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadErro
 from orchestrator.pool import EngineAccess
 from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Tokens
 from tests.fakes.openai_server import MODEL, openai_server
+from tests.harness.processes import ROOT
 from tests.tiny_models import tiny_adapter, tiny_model
 from tests.vllm_environment import HAS_VLLM
 from workers.backends.registry import get_backend
@@ -45,7 +48,7 @@ def adapter_dirs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-@pytest.fixture(params=["scripted", "transformers", "fusion", *REMOTE, *VLLM])
+@pytest.fixture(params=["scripted", "transformers", "fusion", "command", *REMOTE, *VLLM])
 def load(request: pytest.FixtureRequest, model_dir: Path, adapter_dirs: list[str]) -> Iterator[Load]:
     """Loads an engine of the backend under test; `max_batch` is known to real engines only."""
     with ExitStack() as stack:
@@ -54,6 +57,8 @@ def load(request: pytest.FixtureRequest, model_dir: Path, adapter_dirs: list[str
             name = request.param
             if name in REMOTE:
                 engine = load_over_http(stack, name, adapter_dirs, max_batch, max_model_len)
+            elif name == "command":
+                engine = load_by_command(adapter_dirs, max_batch, max_model_len)
             else:
                 spec = EngineSpec(
                     id="engine",
@@ -113,6 +118,22 @@ def load_over_http(
         options={"max_concurrent": max_batch, "adapter_models": adapter_models},
     )
     return get_backend(name, {"engine": EngineAccess(api_base=server.url)}).load(spec, adapter_dirs)
+
+
+def load_by_command(adapter_dirs: list[str], max_batch: int, max_model_len: int) -> Engine:
+    """An engine whose server is a process below it, and answers as the others do."""
+    served = dict(zip(("one", "two"), adapter_dirs, strict=True))
+    told = json.dumps({"adapters": served, "max_model_len": max_model_len, "script": SCRIPT})
+    command = [sys.executable, "-m", "tests.fakes.openai_server", "{port}", told]
+    options: dict[str, JsonValue] = {
+        "command": list(command),
+        "env": {"PYTHONPATH": str(ROOT)},
+        "concurrent": max_batch,
+        "model_id": MODEL,
+        "adapter_models": {adapter: model for model, adapter in served.items()},
+    }
+    spec = EngineSpec(id="engine", backend="command", model="m", max_model_len=max_model_len, options=options)
+    return get_backend("command").load(spec, adapter_dirs)
 
 
 def ask(
@@ -342,9 +363,15 @@ def test_closing_twice_is_harmless_and_ends_the_engine(load: Load) -> None:
         engine.poll(0)
 
 
-@pytest.mark.parametrize("name", ["scripted", "transformers", "fusion", "server", "remote", "vllm"])
+@pytest.mark.parametrize(
+    "name", ["scripted", "transformers", "fusion", "server", "remote", "command", "vllm"]
+)
 def test_unknown_option_is_refused_with_its_name(name: str, model_dir: Path) -> None:
-    needed = {"rule": "average", "models": [str(model_dir)]} if name == "fusion" else {}
+    of_name: dict[str, dict[str, JsonValue]] = {
+        "fusion": {"rule": "average", "models": [str(model_dir)]},
+        "command": {"command": "true"},
+    }
+    needed = of_name.get(name, {})
     spec = EngineSpec(id="e", backend=name, model=str(model_dir), options={"max_bach": 3, **needed})
     with pytest.raises(EngineLoadError) as caught:
         get_backend(name).load(spec, ())

@@ -1,6 +1,10 @@
-"""A live OpenAI-compatible server that answers as the scripted backend does: streams, stops, LoRA names."""
+"""A live OpenAI-compatible server that answers as the scripted backend does: streams, stops, LoRA names.
+
+As a process of its own: `python -m tests.fakes.openai_server PORT OPTIONS`, with the options as JSON.
+"""
 
 import json
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -86,6 +90,7 @@ def openai_server(
     adapters: Mapping[str, str] | None = None,
     max_model_len: int = 200,
     script: Mapping[str, object] | None = None,
+    port: int = 0,
 ) -> LocalServer:
     """Args:
     adapters: adapter by the model name it is served under.
@@ -134,7 +139,7 @@ def openai_server(
             error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
             self.reply(status, json.dumps({"error": error}).encode())
 
-    return LocalServer(Handler)
+    return LocalServer(Handler, port=port)
 
 
 def _request(asked: Mapping[str, object], adapter: str | None) -> GenerationRequest:
@@ -157,3 +162,8 @@ def _run(spec: EngineSpec, request: GenerationRequest) -> list[Tokens | Finished
 
 def _usage(end: Finished) -> dict[str, int]:
     return {"prompt_tokens": end.usage.prompt_tokens, "completion_tokens": end.usage.completion_tokens}
+
+
+if __name__ == "__main__":
+    with openai_server(port=int(sys.argv[1]), **json.loads(sys.argv[2])):
+        threading.Event().wait()

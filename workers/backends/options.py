@@ -1,6 +1,6 @@
 """Reading `EngineSpec.options`: each backend states its own model and refuses the rest."""
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,6 +17,18 @@ class Options(BaseModel):
         """Option that does not fit the others or the engine, and why; None = all do."""
         del spec
         return None
+
+
+class SpecMistake(NamedTuple):
+    """Mistake in an engine's configuration, found without loading it.
+
+    Attributes:
+        param: place below the member: `options.NAME`, `max_model_len`, ...; or `model`.
+    """
+
+    param: str
+    message: str
+    remedy: str
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741 -- conventional one-letter type variable

@@ -16,8 +16,8 @@ from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.pool import EngineAccess, EnginePart
 from orchestrator.ports.engines import Backend
 from orchestrator.tables import Extension, NameTable
-from workers.backends.features import OF_DECODING, OF_PROVIDERS, OF_SCRIPTED, OF_SERVERS, OF_VLLM
-from workers.backends.options import Options, read_options
+from workers.backends.features import OF_COMMANDS, OF_DECODING, OF_PROVIDERS, OF_SCRIPTED, OF_SERVERS, OF_VLLM
+from workers.backends.options import Options, SpecMistake, read_options
 
 
 class Inner(NamedTuple):
@@ -37,13 +37,16 @@ class BackendRow(NamedTuple):
 
     Attributes:
         path: `module:name` of what makes a `ports.Backend`, imported when it is first asked for. Importing
-            it must need no heavy library. It takes no arguments, or, of a remote one, how to reach its
-            engines (`EngineAccess` by engine id).
+            it must need no heavy library. It takes no arguments, or, of servers, how to reach them.
         is_remote: its engines run elsewhere and need no device.
+        is_server: its engines are servers that are called: it is told how (`EngineAccess` by engine id), and
+            only these know their context. Remote ones are.
         width: requests that an engine batches at once where its options do not say (`max_num_seqs`).
         inner: for engines in child processes; None = it is not made for them.
         options: `module:class` of its `workers.backends.options.Options`, so that a pool file is checked
             without loading an engine; None = they are read at load only.
+        check: `module:function` from an `EngineSpec` to its `SpecMistake`s beyond its options, found without
+            loading it; None = there are none.
         parts: `module:function` from options to the `EnginePart`s that they name, for a backend whose engines
             hold more weights than the pool file's `model`; None = they do not.
         features: what its engines can do beside plain text.
@@ -51,9 +54,11 @@ class BackendRow(NamedTuple):
 
     path: str
     is_remote: bool = False
+    is_server: bool = False
     width: int | None = None
     inner: Inner | None = None
     options: str | None = None
+    check: str | None = None
     parts: str | None = None
     features: frozenset[Feature] = NO_FEATURES
 
@@ -125,6 +130,14 @@ _OURS: Mapping[str, BackendRow] = {
         options="workers.backends.server:ServerOptions",
         features=OF_SERVERS,
     ),
+    "command": BackendRow(
+        "workers.backends.command.backend:CommandBackend",
+        is_server=True,
+        width=8,
+        options="workers.backends.command.options:CommandOptions",
+        check="workers.backends.command.checking:mistakes",
+        features=OF_COMMANDS,
+    ),
 }
 
 BACKENDS = NameTable(
@@ -132,21 +145,27 @@ BACKENDS = NameTable(
 )
 
 
-class _RemoteBackends(Container[str]):
-    """Names of backends whose engines run elsewhere; to know it of a package's, its row is imported."""
+class _Those(Container[str]):
+    """Names of backends of some kind; to know it of a package's, its row is imported."""
+
+    def __init__(self, are: Callable[[BackendRow], bool]) -> None:
+        self._are = are
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in BACKENDS and BACKENDS[name].is_remote
+        return isinstance(name, str) and name in BACKENDS and self._are(BACKENDS[name])
 
 
-REMOTE_BACKENDS: Container[str] = _RemoteBackends()
+REMOTE_BACKENDS: Container[str] = _Those(lambda row: row.is_remote)
+"""Backends whose engines run elsewhere and need no device."""
+SERVER_BACKENDS: Container[str] = _Those(lambda row: row.is_remote or row.is_server)
+"""Backends whose engines are servers that are called: elsewhere, or started here."""
 
 
 def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> Backend:
     """A backend of that name.
 
     Args:
-        access: how to reach engines that run elsewhere, by id.
+        access: how to reach engines that are servers, by id.
 
     Raises:
         UnknownNameError: the table has no such row.
@@ -154,7 +173,7 @@ def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> 
     """
     row = BACKENDS.find(name)
     make: Callable[..., Backend] = _import(name, row.path)
-    return make(access or {}) if row.is_remote else make()
+    return make(access or {}) if name in SERVER_BACKENDS else make()
 
 
 def check_options(spec: EngineSpec) -> None:
@@ -181,6 +200,19 @@ def own_options(spec: EngineSpec) -> Options | None:
         return None
     model: type[Options] = _import(spec.backend, row.options)
     return read_options(model, spec)
+
+
+def spec_mistakes(spec: EngineSpec) -> tuple[SpecMistake, ...]:
+    """Mistakes of an engine that its options' types do not show; none of an unknown backend.
+
+    Raises:
+        EngineLoadError: options that cannot be read.
+    """
+    row = BACKENDS.get(spec.backend)
+    if row is None or row.check is None:
+        return ()
+    check: Callable[[EngineSpec], Iterable[SpecMistake]] = _import(spec.backend, row.check)
+    return tuple(check(spec))
 
 
 def parts_of(backend: str, options: Mapping[str, JsonValue]) -> tuple[EnginePart, ...]:

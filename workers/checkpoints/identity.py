@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from orchestrator.domain.values import content_hash
+from workers.checkpoints.gguf import GGUF, GgufError, shards_of
 
 SAMPLE_BYTES = 1 << 20
 IDENTITY_FILES = (
@@ -30,8 +31,9 @@ def weights_hash(model: str, adapter: str | None = None, *, revision: str | None
     """Content identity of a model and its adapter, 16 hex digits.
 
     A directory counts by its configuration, tokenizer and weights files: names, sizes, and the
-    first and last MiB of each; where it lies and when it was written do not matter. A hub id counts
-    by id and revision. A path that does not exist, or holds none of these files, gives "".
+    first and last MiB of each; where it lies and when it was written do not matter. A GGUF file counts
+    likewise, with all files of its model, and without their names. A hub id counts by id and revision. A path
+    that does not exist, or holds none of these files, gives "".
     """
     parts = [_identity(model, revision), *([_identity(adapter, None)] if adapter is not None else [])]
     return content_hash(parts) if all(parts) else ""
@@ -43,9 +45,21 @@ def _identity(model: str, revision: str | None) -> str:
         files = sorted(path for path in folder.iterdir() if _counts(path))
         found = [[path.name, path.stat().st_size, _sampled_sha256(path)] for path in files]
         return content_hash(found) if found else ""
+    if folder.is_file() and folder.suffix.lower() == GGUF:
+        return content_hash(
+            ["gguf", *([file.stat().st_size, _sampled_sha256(file)] for file in _files(folder))]
+        )
     if folder.is_absolute() or model.startswith("."):
         return ""
     return content_hash(["hub", model, revision])
+
+
+def _files(path: Path) -> list[Path]:
+    """All files of a model; of one that lacks some, those that are there."""
+    try:
+        return shards_of(path)
+    except GgufError:
+        return [path]
 
 
 def _counts(path: Path) -> bool:

@@ -53,7 +53,7 @@ class LaneMaker:
         )
         room = partial(
             shard_room,
-            width=_positive(spec, "max_num_seqs") or width_of(spec.backend),
+            width=_positive(spec, "max_num_seqs") or _positive(spec, "concurrent") or width_of(spec.backend),
             target_s=self._kit.settings.shard_s,
             pace=self._kit.pace,
             waiting=self._waiting,

@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec
+from workers.checkpoints.gguf import GGUF, GgufError, read_gguf
 from workers.engine_host.wire import Memory
 
 GIB = 1 << 30
@@ -73,13 +74,30 @@ def came_back(before: Memory, after: Memory, *, tolerance_gib: float) -> bool:
 
 def needed_gib(spec: EngineSpec) -> float | None:
     """Memory that the resident engine will take, GiB: as configured, or guessed from its weight files."""
-    if spec.memory_gib is not None:
-        return spec.memory_gib
+    promised = spec.options.get("memory_gib", spec.memory_gib)
+    if isinstance(promised, int | float):
+        return promised
+    if spec.model.lower().endswith(GGUF):
+        return _gguf_gib(spec)
     folders = {Path(place) for place in (spec.model, *spec.members.values())}
     files = [file for folder in folders if folder.is_dir() for file in folder.glob("*.safetensors")]
     if not files:
         return None
     return WEIGHTS_OVERHEAD * sum(path.stat().st_size for path in files) / GIB
+
+
+def _gguf_gib(spec: EngineSpec) -> float | None:
+    """Size of the model's files, and what it keeps of a full context of every request at once."""
+    try:
+        header = read_gguf(Path(spec.model))
+    except GgufError:
+        return None
+    at_once = spec.options.get("concurrent")
+    if spec.max_model_len >= LONGEST_CONTEXT:
+        n_tokens = header.context_length or 0
+    else:
+        n_tokens = spec.max_model_len * (at_once if isinstance(at_once, int) else 1)
+    return header.memory_gib(n_tokens)
 
 
 def available_gib() -> float | None:

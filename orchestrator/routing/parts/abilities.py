@@ -13,8 +13,8 @@ from orchestrator.errors import NobodyCanError, NoCapableExpertError, TooDearErr
 
 REMEDIES: Mapping[Feature, str] = {
     Feature.TOOLS: (
-        "Leave tools out, or name an expert that calls them: one of the engine 'server' or 'remote' with "
-        "`model_info.supports_function_calling: true`."
+        "Leave tools out, or name an expert that calls them: one of the engine 'server', 'remote' or "
+        "'command' with `model_info.supports_function_calling: true`."
     ),
     Feature.PROMPT: (
         "Send messages to /v1/chat/completions, or name an expert that reads prompts as they are: one of the "

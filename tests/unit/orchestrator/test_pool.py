@@ -17,7 +17,7 @@ def pool_of(*members: dict[str, object], base_dir: Path = Path()) -> Pool:
     return build_pool(
         settings,
         weights_hash=lambda model, adapter: f"{model}|{adapter}",
-        remote={"server", "remote"},
+        servers={"server", "remote"},
     )
 
 

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server over httpx: one attempt at a time, bounded in bytes and seconds."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from workers.backends.http.failures import (
 from workers.backends.http.sse import SseDecoder
 from workers.backends.http.wire import (
     StreamReader,
+    read_choices,
     read_completion,
     read_models,
     sampling_params,
@@ -57,10 +58,18 @@ class ServerAddress(NamedTuple):
 
 
 class ServerEndpoint:
-    """Implements `calls.Endpoint`. What the server does not understand of streaming is not sent again."""
+    """Implements `calls.Endpoint`. What the server does not understand of streaming is not sent again.
 
-    def __init__(self, address: ServerAddress) -> None:
+    Args:
+        heard: called for every piece of a reply that arrives.
+        is_own: it runs on this machine, below this process: no proxy of the environment leads there.
+    """
+
+    def __init__(
+        self, address: ServerAddress, *, heard: Callable[[], None] | None = None, is_own: bool = False
+    ) -> None:
         self._address = address
+        self._heard = heard
         self._not_understood: set[str] = set() if address.stream else set(SENT_ONLY_IF_UNDERSTOOD)
         key = address.api_key.get_secret_value() if address.api_key else None
         # Compressed replies are not asked for: their size would be known only after unpacking.
@@ -71,6 +80,7 @@ class ServerEndpoint:
         self._client = httpx.AsyncClient(
             headers=headers,
             follow_redirects=False,
+            trust_env=not is_own,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
         )
 
@@ -82,6 +92,18 @@ class ServerEndpoint:
         """
         async with self._replies("GET", "/models", None, timeout_s=timeout_s) as response:
             return list(read_models(await self._body(response)))
+
+    async def write_one_token(self, *, timeout_s: float) -> None:
+        """Have the model write one token, whatever that is.
+
+        Raises:
+            CallError: it did not.
+        """
+        payload: dict[str, JsonValue] = {"max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
+        payload = {name: value for name, value in payload.items() if name not in self._address.drop_params}
+        payload = {**self._address.extra_body, "model": self._address.model, **payload}
+        async with self._replies("POST", "/chat/completions", payload, timeout_s=timeout_s) as response:
+            read_choices(await self._body(response))
 
     async def complete(self, request: GenerationRequest, *, timeout_s: float, on_text: OnText) -> Reply:
         while True:
@@ -182,6 +204,8 @@ class ServerEndpoint:
             n_bytes += len(chunk)
             if n_bytes > self._address.max_response_bytes:
                 raise bad_response(f"a body of more than {self._address.max_response_bytes} bytes.")
+            if self._heard is not None:
+                self._heard()
             yield chunk
 
     def _without_secret(self, error: CallError) -> CallError:

@@ -69,6 +69,11 @@ class RemoteEngine:
             raise
         self._main = self._loop.start(self._caller.run())
 
+    @property
+    def n_unfinished(self) -> int:
+        """Requests without an end that `poll` has returned."""
+        return len(self._unfinished)
+
     def submit(self, request: GenerationRequest) -> None:
         self._require_alive()
         if request.id in self._unfinished:

@@ -292,16 +292,26 @@ def read_completion(body: bytes, *, prompt_chars: int) -> Reply:
     Raises:
         CallError: it is not one, or holds no text.
     """
+    completion = read_choices(body)
+    choice = completion.choices[0]
+    collected = Collected()
+    collected.add(choice.message, choice.logprobs)
+    return _reply(collected, choice.finish_reason, completion.usage, prompt_chars=prompt_chars)
+
+
+def read_choices(body: bytes) -> Completion:
+    """A completion of something, perhaps of no text.
+
+    Raises:
+        CallError: it is none.
+    """
     try:
         completion = Completion.model_validate_json(body)
     except ValidationError as error:
         raise bad_response(f"not a chat completion: {_first(error)}.") from None
     if not completion.choices:
         raise bad_response("a completion without choices.")
-    choice = completion.choices[0]
-    collected = Collected()
-    collected.add(choice.message, choice.logprobs)
-    return _reply(collected, choice.finish_reason, completion.usage, prompt_chars=prompt_chars)
+    return completion
 
 
 class StreamReader:

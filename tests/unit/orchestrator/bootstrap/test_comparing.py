@@ -113,7 +113,7 @@ def test_every_member_of_a_fusion_reads_every_token() -> None:
 def test_every_expert_of_the_combining_pool_is_sized() -> None:
     """Members of its fusions are named relative to its file."""
     settings = load_settings(HERE / "combine.yaml")
-    pool = build_pool(settings, weights_hash=lambda *_: "x", remote=(), parts=parts_of)
+    pool = build_pool(settings, weights_hash=lambda *_: "x", servers=(), parts=parts_of)
     usage = Usage(prompt_tokens=9, completion_tokens=4)
     meter = ComputeMeter(pool)
     flop = {

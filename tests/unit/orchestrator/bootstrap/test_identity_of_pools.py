@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 def opened(folder: Path) -> tuple[Settings, Pool]:
     settings = load_settings(folder / "pool.yaml")
-    return settings, build_pool(settings, weights_hash=weights_hash, remote=frozenset())
+    return settings, build_pool(settings, weights_hash=weights_hash, servers=frozenset())
 
 
 def prints(folder: Path) -> dict[str, str]:

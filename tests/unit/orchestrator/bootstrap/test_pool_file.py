@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.bootstrap.pool_file import check_pool_file, context_of
+from orchestrator.domain.experts import LONGEST_CONTEXT
+from orchestrator.domain.features import Feature
 from orchestrator.errors import ConfigError, MistakesError
 
 BAD = """\
@@ -209,3 +211,55 @@ def test_the_context_of_a_model_is_read_as_its_file_states_it(
     (tmp_path / "config.json").write_text(json.dumps(config))
 
     assert context_of(tmp_path) == most
+
+
+COMMANDS = """\
+model_list:
+  - model_name: one
+    litellm_params:
+      model: ./none.gguf
+      api_base: http://127.0.0.1:1/v1
+    model_info:
+      muster:
+        engine: command
+        options:
+          command: no-such-program-7 -m {model} --port {port}
+          env:
+            A_NAME: "{bogus}"
+  - model_name: two
+    litellm_params: {model: m}
+    model_info:
+      muster:
+        engine: command
+        options:
+          command: "true {port"
+          ready: 5
+  - model_name: three
+    litellm_params: {model: m}
+    model_info: {muster: {engine: command, options: {command: "true 'x"}}}
+"""
+
+
+def test_all_mistakes_of_commands_are_found_with_their_lines(folder: Path) -> None:
+    told = [(mistake.line, str(mistake)) for mistake in mistakes(folder, COMMANDS)]
+    parts = [
+        (4, "there is no './none.gguf'"),
+        (5, "the address of a server that a command starts is made for it"),
+        (10, "'no-such-program-7' is not there on PATH"),
+        (12, "nothing is filled in for {bogus}"),
+        (20, "option 'ready'"),
+        (23, "cannot be taken apart"),
+    ]
+    assert [line for line, _ in told] == [line for line, _ in parts]
+    assert [text for (_, text), (_, part) in zip(told, parts, strict=True) if part not in text] == []
+
+
+def test_a_command_without_mistakes_is_an_engine_of_its_device(folder: Path) -> None:
+    (folder / "pool.yaml").write_text(
+        "model_list:\n  - model_name: one\n    litellm_params: {model: m}\n    model_info:\n"
+        '      muster: {engine: command, options: {command: "true {port}"}}\n'
+    )
+    [expert] = check_pool_file(folder / "pool.yaml").pool.experts
+    assert expert.engine.max_model_len == LONGEST_CONTEXT
+    assert Feature.PREFILL not in expert.features
+    assert Feature.LOGPROBS in expert.features

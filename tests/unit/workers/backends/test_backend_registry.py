@@ -4,7 +4,14 @@ import sys
 import pytest
 
 from orchestrator.errors import UnknownNameError
-from workers.backends.registry import BACKENDS, REMOTE_BACKENDS, get_backend, get_inner, width_of
+from workers.backends.registry import (
+    BACKENDS,
+    REMOTE_BACKENDS,
+    SERVER_BACKENDS,
+    get_backend,
+    get_inner,
+    width_of,
+)
 
 HEAVY = {"torch", "transformers", "vllm", "litellm"}
 
@@ -37,6 +44,10 @@ def test_backends_whose_engines_run_elsewhere_are_told_how_to_reach_them_and_nee
     remote = {name for name in BACKENDS if name in REMOTE_BACKENDS}
     assert remote == {"remote", "server"}
     assert all(BACKENDS[name].inner is None for name in remote)
+
+
+def test_backends_whose_engines_are_servers_are_the_remote_ones_and_the_one_that_starts_them() -> None:
+    assert {name for name in BACKENDS if name in SERVER_BACKENDS} == {"remote", "server", "command"}
 
 
 def test_a_backend_that_is_not_made_for_children_is_not_started_in_one() -> None:

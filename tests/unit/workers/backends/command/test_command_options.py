@@ -1,0 +1,166 @@
+"""Options of commands: words, placeholders, and the mistakes that are found before anything is started."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue, SecretStr, ValidationError
+
+from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec
+from orchestrator.errors import EngineLoadError
+from workers.backends.command.checking import mistakes, require_none
+from workers.backends.command.options import (
+    CommandOptions,
+    Filling,
+    filled,
+    launch_of,
+    placeholders_in,
+    words_of,
+)
+from workers.backends.registry import check_options, spec_mistakes
+from workers.engine_host.memory import needed_gib
+
+FILLING = Filling("m", "e", 8123, SecretStr("key-17"), 4, 2048)
+
+
+def argv(command: JsonValue, *, model: str = "m") -> list[str]:
+    options = CommandOptions.model_validate({"command": command})
+    return list(launch_of(options, FILLING._replace(model=model)).argv)
+
+
+def spec(
+    command: JsonValue = "true {port}", *, model: str = "m", context: int = 2048, **options: JsonValue
+) -> EngineSpec:
+    given: dict[str, JsonValue] = {"command": command, **options}
+    return EngineSpec(id="e", backend="command", model=model, max_model_len=context, options=given)
+
+
+def told(wanted: EngineSpec) -> list[tuple[str, str]]:
+    return [(one.param, one.message) for one in mistakes(wanted)]
+
+
+def test_placeholders_are_filled_in_within_their_words() -> None:
+    assert argv(
+        "serve -m {model} --port={port} {host}:{port} -np {concurrent} -c {max_model_len} {name}"
+    ) == [*("serve", "-m", "m", "--port=8123", "127.0.0.1:8123", "-np", "4", "-c", "2048", "e")]
+    assert argv(["serve", "--key", "{api_key}", "a b"]) == ["serve", "--key", "key-17", "a b"]
+
+
+def test_model_path_with_blanks_quotes_or_braces_stays_one_word() -> None:
+    for path in ("/my models/x y.gguf", "/a'b\"c.gguf", "/{port}/{}{{model}}.gguf", "/$HOME/*;rm"):
+        assert argv("serve -m {model} {port}", model=path) == ["serve", "-m", path, "8123"]
+
+
+def test_braces_that_hold_no_name_are_text() -> None:
+    given = '{"a": {"b": {}}, "c": [{"d": 1}]}'
+    assert argv(f"serve {shlex.quote(given)} {{{{port}}}} {{port}}") == ["serve", given, "{port}", "8123"]
+
+
+def test_no_shell_reads_the_command() -> None:
+    assert argv("serve $HOME `id` $(id) a;b | c > d & *") == [
+        *("serve", "$HOME", "`id`", "$(id)", "a;b", "|", "c", ">", "d", "&", "*")
+    ]
+
+
+def test_program_may_be_named_by_home_or_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("LLAMA", "/opt/llama")
+    assert argv("~/bin/serve ~")[0] == "/home/me/bin/serve"
+    assert argv("$LLAMA/serve x")[0] == "/opt/llama/serve"
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), min_size=1), min_size=1))
+def test_words_come_out_as_they_were_quoted(words: list[str]) -> None:
+    assert words_of(shlex.join(words)) == words == words_of(tuple(words))
+
+
+@given(st.text(), st.text(st.sampled_from("{}modelprt x")))
+def test_what_is_filled_in_is_never_read_again(value: str, text: str) -> None:
+    """Each placeholder gives the value once: so long is the result."""
+    values = dict.fromkeys(placeholders_in(text), value)
+    n_literal = len(filled(text, dict.fromkeys(values, "")))
+    assert len(filled(text, values)) == n_literal + len(value) * len(list(placeholders_in(text)))
+
+
+def test_options_have_ranges() -> None:
+    wrong = ({"ready_s": 0}, {"stop": "TERMINATE"}, {"health": "health"}, {"concurrent": 0}, {"command": ""})
+    for options in wrong:
+        with pytest.raises(ValidationError):
+            CommandOptions.model_validate({"command": "serve {port}", **options})
+    assert CommandOptions.model_validate({"command": "serve", "stop": "SIGINT"}).signal_number == 2
+
+
+def test_slots_have_one_name() -> None:
+    with pytest.raises(EngineLoadError, match="is called `concurrent` here"):
+        check_options(spec(max_concurrent=3))
+
+
+def test_all_mistakes_are_found_at_once(tmp_path: Path) -> None:
+    wanted = spec(
+        "no-such-program-7 -m {model} {ports} {bogus}",
+        model="./none.gguf",
+        env={"A": "{key}", "B": "os.environ/NOT_SET_HERE_7"},
+    )
+    assert told(wanted) == [
+        ("options.command", "'no-such-program-7' is not there on PATH."),
+        ("options.command", "nothing is filled in for {ports}."),
+        ("options.command", "nothing is filled in for {bogus}."),
+        ("options.env.A", "nothing is filled in for {key}."),
+        ("options.command", "the command is not told its port."),
+        ("options.env.B", "environment variable NOT_SET_HERE_7 is not set."),
+        ("model", "there is no './none.gguf'."),
+    ]
+    with pytest.raises(
+        EngineLoadError, match=r"PATH.*ports.*bogus.*its port.*NOT_SET_HERE_7.*none"
+    ) as caught:
+        require_none(wanted)
+    assert caught.value.is_lasting
+
+
+def test_command_without_mistakes_has_none() -> None:
+    assert told(spec()) == []
+    assert told(spec("true", env={"PORT": "{port}"})) == []
+    assert told(spec(["true", "{port}", "{{bogus}}"])) == []
+    assert told(spec("true {port} {model}", model="owner/name:Q4_K_M")) == []
+    assert spec_mistakes(EngineSpec(id="e", backend="scripted", model="m")) == ()
+
+
+def test_quote_that_is_not_closed_is_told() -> None:
+    assert told(spec("true 'a {port}")) == [
+        ("options.command", "the command cannot be taken apart: No closing quotation.")
+    ]
+
+
+def test_program_that_may_not_be_run_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "run.sh"
+    script.write_text("#!/bin/sh\n")
+    assert told(spec(f"{script} {{port}}")) == [
+        ("options.command", f"'{script}' is not a program that may be run.")
+    ]
+
+
+def test_program_is_looked_for_where_the_command_will_look(tmp_path: Path) -> None:
+    script = tmp_path / "mine-7"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    assert told(spec("mine-7 {port}", env={"PATH": str(tmp_path)})) == []
+    assert told(spec("mine-7 {port}")) != []
+
+
+def test_context_that_nobody_stated_cannot_be_filled_in() -> None:
+    assert told(spec("true {port} {max_model_len}", context=LONGEST_CONTEXT)) == [
+        ("options.command", "{max_model_len} is used, and nobody said it.")
+    ]
+
+
+def test_model_that_the_command_does_not_name_is_only_a_name() -> None:
+    assert told(spec("true {port}", model="./none.gguf")) == []
+
+
+def test_promised_memory_counts_before_an_estimate(tmp_path: Path) -> None:
+    assert needed_gib(spec(memory_gib=3.5)) == 3.5
+    assert needed_gib(spec(memory_gib=3.5).replaced(memory_gib=2.0)) == 3.5
+    assert needed_gib(spec().replaced(memory_gib=2.0)) == 2.0
+    assert needed_gib(spec(model=str(tmp_path / "none.gguf"))) is None

@@ -1,0 +1,122 @@
+"""Mistakes in the configuration of an engine that a command starts, found without starting it."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.errors import EngineLoadError
+from orchestrator.settings.environment import REFERENCE, referred
+from workers.backends.command.options import (
+    PLACEHOLDERS,
+    CommandOptions,
+    placeholders_in,
+    program_of,
+    stated_context,
+    words_of,
+)
+from workers.backends.options import SpecMistake, read_options
+from workers.checkpoints.gguf import GGUF, GgufError, read_gguf
+
+
+def mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
+    """All of them: in the words and placeholders, the program, the variables, and the model's file.
+
+    Raises:
+        EngineLoadError: options that cannot be read at all.
+    """
+    options = read_options(CommandOptions, spec)
+    try:
+        words = words_of(options.command)
+    except ValueError as error:
+        remedy = "Close the quotes, or write the command as a list."
+        yield SpecMistake("options.command", f"the command cannot be taken apart: {error}.", remedy)
+        words = []
+    if words:
+        yield from _program_mistakes(words[0], options)
+    yield from _placeholder_mistakes(spec, options, words)
+    yield from _variable_mistakes(options)
+    if any("model" in placeholders_in(text) for text in (*words, *options.env.values())):
+        yield from _model_mistakes(spec)
+
+
+def require_none(spec: EngineSpec) -> None:
+    """
+    Raises:
+        EngineLoadError: there are mistakes; with all of them.
+    """
+    found = list(mistakes(spec))
+    if found:
+        said = " ".join(f"{one.message} {one.remedy}" for one in found)
+        raise EngineLoadError(f"engine '{spec.id}': {said}", param=found[0].param, is_lasting=True)
+
+
+def _program_mistakes(word: str, options: CommandOptions) -> Iterator[SpecMistake]:
+    if any(placeholders_in(word)):
+        return
+    program = program_of(word)
+    path = options.env.get("PATH", os.environ.get("PATH"))
+    if not program or shutil.which(program, path=path) is None:
+        is_file = Path(program).is_file()
+        what = "is not a program that may be run" if is_file else "is not there"
+        where = "" if os.sep in program else " on PATH"
+        remedy = "Make it executable." if is_file else "Install it, or name it by its path."
+        yield SpecMistake("options.command", f"'{program}' {what}{where}.", remedy)
+
+
+def _placeholder_mistakes(
+    spec: EngineSpec, options: CommandOptions, words: Sequence[str]
+) -> Iterator[SpecMistake]:
+    texts = [*(("options.command", word) for word in words)]
+    texts += [(f"options.env.{name}", text) for name, text in options.env.items()]
+    used = {name for _, text in texts for name in placeholders_in(text)}
+    for place, text in texts:
+        for name in placeholders_in(text):
+            if name not in PLACEHOLDERS:
+                known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
+                remedy = f"Use one of {known}; {{{{{name}}}}} stands for the text {{{name}}}."
+                yield SpecMistake(place, f"nothing is filled in for {{{name}}}.", remedy)
+    if words and "port" not in used:
+        remedy = "Write {port} where the command takes its port, in an argument or in `env`."
+        yield SpecMistake("options.command", "the command is not told its port.", remedy)
+    if "max_model_len" in used and stated_context(spec) is None:
+        remedy = "Set max_model_len of this member."
+        yield SpecMistake("options.command", "{max_model_len} is used, and nobody said it.", remedy)
+
+
+def _variable_mistakes(options: CommandOptions) -> Iterator[SpecMistake]:
+    for name, text in options.env.items():
+        if not name or "=" in name or "\0" in name + text:
+            yield SpecMistake("options.env", f"'{name}' is no name of a variable.", "Rename it.")
+        elif text.startswith(REFERENCE) and referred(text) is None:
+            variable = text.removeprefix(REFERENCE)
+            yield SpecMistake(
+                f"options.env.{name}", f"environment variable {variable} is not set.", "Export it."
+            )
+
+
+def _model_mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
+    path = Path(spec.model)
+    if not path.exists():
+        if _is_path(spec.model):
+            yield SpecMistake("model", f"there is no '{spec.model}'.", "Mend the path, or fetch the model.")
+        return
+    if path.is_dir() or path.suffix.lower() != GGUF:
+        return
+    try:
+        header = read_gguf(path)
+    except GgufError as error:
+        yield SpecMistake("model", str(error), "Fetch the file again.")
+        return
+    stated, most = stated_context(spec), header.context_length
+    if stated is not None and most is not None and stated > most:
+        message = f"max_model_len {stated} is beyond the {most} tokens of {path.name}."
+        yield SpecMistake("max_model_len", message, f"Set max_model_len: {most} or less.")
+
+
+def _is_path(model: str) -> bool:
+    """True of what is no id of a hub: `owner/name`, perhaps with `:quantisation`."""
+    first, *rest = model.split("/")
+    is_file = model.lower().endswith((GGUF, ".safetensors", ".bin"))
+    return first in ("", ".", "..", "~") or len(rest) > 1 or is_file

@@ -1,0 +1,93 @@
+"""Ports of this machine for servers that we start, and who listens on one."""
+
+import contextlib
+import random
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+LOW, HIGH = 15_000, 32_767
+"""Below the range that kernels take for outgoing connections, which come and go."""
+TRIES = 200
+_LISTENS = b"0A"
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now.
+
+    Raises:
+        OSError: there is none.
+    """
+    for _ in range(TRIES):
+        port = random.randint(LOW, HIGH)
+        if is_free(port):
+            return port
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """True if a server may listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def is_anothers(port: int, *, own: Iterable[int], began_with: int) -> bool:
+    """True if a process listens at a port that a server of ours was to have: somebody was faster.
+
+    None of ours listens then, and who does was there before ours began. A helper that the system started for
+    us later, such as a container's proxy, is no thief; nor is anybody where the system does not tell.
+
+    Args:
+        own: processes of our server.
+        began_with: a process that was started just before these.
+    """
+    sockets = _listening(port)
+    if not sockets or any(_holds(pid, sockets) for pid in own):
+        return False
+    began_at = _started_at(began_with)
+    return began_at is not None and any(
+        (started_at := _started_at(pid)) is not None and started_at < began_at
+        for pid in _all_processes()
+        if _holds(pid, sockets)
+    )
+
+
+def _listening(port: int) -> set[str]:
+    """Sockets that listen at a port, as links of open files name them."""
+    suffix = f":{port:04X}".encode()
+    found = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/net/{table}").read_bytes().splitlines()[1:]:
+                fields = line.split()
+                if fields[1].endswith(suffix) and fields[3] == _LISTENS:
+                    found.add(f"socket:[{fields[9].decode()}]")
+    return found
+
+
+def _holds(pid: int, sockets: set[str]) -> bool:
+    with contextlib.suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if str(link.readlink()) in sockets:
+                    return True
+    return False
+
+
+def _started_at(pid: int) -> int | None:
+    """Ticks of the kernel's clock at the start of a process; None = it is gone."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    return None
+
+
+def _all_processes() -> Iterator[int]:
+    return (int(folder.name) for folder in Path("/proc").glob("[0-9]*"))
