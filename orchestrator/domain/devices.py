@@ -1,6 +1,7 @@
 """Devices: what they say of themselves, and what their engines were measured to cost."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -59,11 +60,40 @@ class Conditions(NamedTuple):
     paused: frozenset[str] = frozenset()
 
 
+class LoadKind(StrEnum):
+    """Kind of load: by what was there before.
+
+    COLD: nothing that is known of. WARM: a process that has imported everything, the weights in the page
+    cache, as far as either matters. WAKE: the engine itself, asleep.
+    """
+
+    COLD = "cold"
+    WARM = "warm"
+    WAKE = "wake"
+
+
 class Rate(NamedTuple):
-    """Measured cost of an engine on a kind of device; None = not measured yet."""
+    """Measured cost of an engine on a kind of device; None = not measured yet.
+
+    Attributes:
+        load_s: seconds of a load from files, cold or warm; `cold_s`, `warm_s` and `wake_s` by kind.
+        tokens_per_s: estimated tokens served per second of work.
+        memory_gib: the most memory of the device that it took, GiB.
+    """
 
     load_s: float | None = None
     tokens_per_s: float | None = None
+    memory_gib: float | None = None
+    cold_s: float | None = None
+    warm_s: float | None = None
+    wake_s: float | None = None
+
+    @classmethod
+    def of_load(cls, kind: LoadKind, seconds: float) -> "Rate":
+        """What one load tells."""
+        if kind is LoadKind.WAKE:
+            return cls(wake_s=seconds)
+        return cls(seconds, cold_s=seconds) if kind is LoadKind.COLD else cls(seconds, warm_s=seconds)
 
 
 class EngineLoad(NamedTuple):
@@ -78,3 +108,4 @@ class EngineLoad(NamedTuple):
     started_at: float
     seconds: float
     left_at: float | None
+    kind: LoadKind = LoadKind.COLD

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from orchestrator.domain.devices import LoadKind
+
 OTHER = "other"
 """Label value in place of one that is not of its set."""
 
@@ -34,13 +36,6 @@ class Outcome(StrEnum):
     LIMITED = "limited"
     FAILED = "failed"
     LEFT = "left"
-
-
-class LoadKind(StrEnum):
-    """Kind of load: weights read from a disk, or awake again in memory."""
-
-    COLD = "cold"
-    WAKE = "wake"
 
 
 class Label(StrEnum):
@@ -104,7 +99,13 @@ LOADS = Metric(
     "Loads of engines onto devices.",
     (Label.MODEL, Label.KIND),
 )
-LOAD_SECONDS = Metric("muster_model_load_seconds", _HISTOGRAM, "Seconds of a load.", (Label.MODEL,), _LOADS)
+LOAD_SECONDS = Metric(
+    "muster_model_load_seconds",
+    _HISTOGRAM,
+    "Seconds of a load.",
+    (Label.MODEL, Label.KIND),
+    _LOADS,
+)
 GROUP_SIZE = Metric("muster_group_size", _HISTOGRAM, "Calls that an engine was given at once.", (), _GROUPS)
 QUEUE_DEPTH = Metric("muster_queue_depth", _GAUGE, "Calls that wait for an engine.", (Label.MODEL,))
 QUEUE_OLDEST = Metric(

@@ -103,6 +103,45 @@ class Timed(Protocol):
         """Real seconds until `poll` has events, 0 at least; inf while nothing runs, None = not known."""
 
 
+class EngineMemory(NamedTuple):
+    """Memory of a loaded engine as measured, GiB: what it holds now, and the most since its load.
+
+    `device_free_gib`: what its device can still give; None = it lies in the host's memory.
+    """
+
+    held_gib: float
+    peak_gib: float
+    device_free_gib: float | None = None
+
+
+@runtime_checkable
+class Weighed(Protocol):
+    """An engine whose memory is measured."""
+
+    def weigh(self) -> EngineMemory | None:
+        """Returns at once; None = not known (yet)."""
+
+
+@runtime_checkable
+class Sleeping(Protocol):
+    """An engine whose weights can leave the memory of its device without its being closed.
+
+    Both raise BackendError when the engine cannot, or fails to (it is of no use then), and EngineCrashedError
+    when it is gone; both may take as long as a load.
+    """
+
+    @property
+    def sleep_levels(self) -> tuple[int, ...]:
+        """Of 1 (the weights stay in the host's memory) and 2 (they are dropped, and read again by `wake`),
+        those that it offers; () = none: then it is closed instead."""
+
+    def sleep(self, level: int = 1) -> None:
+        """Free the device's memory; nothing may run."""
+
+    def wake(self) -> None:
+        """Undo `sleep`; harmless when awake."""
+
+
 class Backend(Protocol):
     """Loads one kind of engine."""
 

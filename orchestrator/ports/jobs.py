@@ -23,7 +23,7 @@ from orchestrator.domain.assignments import (
     Response,
     Step,
 )
-from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
+from orchestrator.domain.devices import DeviceReport, EngineLoad, LoadKind, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.domain.stages import CallProgress
 
@@ -352,7 +352,9 @@ class CostReader(Protocol):
 class CostStore(CostReader, Protocol):
     """Loads and rates, written down."""
 
-    def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None: ...
+    def record_load(
+        self, *, engine_id: str, device: str, owner: str, seconds: float, kind: LoadKind = LoadKind.COLD
+    ) -> None: ...
 
     def record_leave(self, owner: str) -> None:
         """The engine that `owner` loaded last is no longer resident."""
@@ -366,6 +368,9 @@ class CostStore(CostReader, Protocol):
         tokens_per_s: float | None = None,
     ) -> None:
         """Measure again: the mean of the new value and the stored one replaces it."""
+
+    def record_costs(self, engine_id: str, device: str, rate: Rate) -> None:
+        """`record_rate` of all that a rate tells; of memory, a new value that is larger replaces the old."""
 
 
 class WorkReader(WaitingReader, DeviceReader, CostReader, Protocol):

@@ -177,8 +177,7 @@ class MergesSettings(Section):
 class SchedulerSettings(Section):
     """Times in seconds; see docs/decisions (0013) for the defaults.
 
-    `max_resident`: engines that one device may hold at once, while its memory allows. What a worker held
-    that died on another host is taken up after at most `lease_s` + `sweep_s`.
+    What a worker held that died on another host is taken up after at most `lease_s` + `sweep_s`.
     """
 
     max_wait_s: float = Field(default=300, gt=0)
@@ -197,8 +196,10 @@ class SchedulerSettings(Section):
     """Seconds that a question waits for a batch on the device, before that is put back."""
     hang_timeout_s: float = Field(default=300, gt=0)
     """Seconds without a token after which an engine is started anew."""
-    max_resident: int = Field(default=1, ge=1, le=64)
-    """Engines that one device may hold at once, while its memory allows."""
+    max_resident: int | None = Field(default=None, ge=1, le=64)
+    """Engines that one device may hold at once, while memory allows. None = as many as are known to fit."""
+    memory_gib: float | None = Field(default=None, gt=0)
+    """Memory that the engines of one device may take together. None = what the device has."""
     sweep_s: float = Field(default=5, gt=0, le=30)
     """Seconds between looks for workers that died."""
 

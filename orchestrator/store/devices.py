@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState, Rate
+from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState, LoadKind, Rate
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name
@@ -165,24 +165,28 @@ def announce(conn: Connection, owner: str, engine_id: str, *, n_others: int) -> 
 
 def rates(conn: Connection) -> dict[tuple[str, str], Rate]:
     r = t.rate.c
-    rows = conn.execute(select(r.engine_id, r.device, r.load_s, r.tokens_per_s))
-    return {(row.engine_id, row.device): Rate(row.load_s, row.tokens_per_s) for row in rows}
+    rows = conn.execute(select(r.engine_id, r.device, *(r[name] for name in Rate._fields)))
+    return {(engine_id, device): Rate(*costs) for engine_id, device, *costs in rows}
 
 
 def record_rate(conn: Connection, engine_id: str, device: str, rate: Rate) -> None:
     row = {"engine_id": checked_name("engine", engine_id), "device": checked_name("device", device)}
     statement = upsert(conn, t.rate).values(**row, **rate._asdict())
-    means = {
+    values: dict[str, ColumnElement[Any]] = {
         name: func.coalesce(
             (t.rate.c[name] + statement.excluded[name]) / 2, statement.excluded[name], t.rate.c[name]
         )
         for name in rate._fields
     }
-    conn.execute(statement.on_conflict_do_update(index_elements=list(t.rate.primary_key), set_=means))
+    old, new = t.rate.c.memory_gib, statement.excluded.memory_gib
+    values["memory_gib"] = case((new > old, new), else_=values["memory_gib"])  # a peak; what is less fades in
+    conn.execute(statement.on_conflict_do_update(index_elements=list(t.rate.primary_key), set_=values))
 
 
-def record_load(conn: Connection, *, engine_id: str, device: str, owner: str, seconds: float) -> None:
-    row = {"engine_id": engine_id, "device": device, "owner": owner, "seconds": seconds}
+def record_load(
+    conn: Connection, *, engine_id: str, device: str, owner: str, seconds: float, kind: LoadKind
+) -> None:
+    row = {"engine_id": engine_id, "device": device, "owner": owner, "seconds": seconds, "kind": kind.value}
     conn.execute(insert(t.engine_load).values(at=db_now(), **row))
 
 

@@ -16,7 +16,7 @@ from orchestrator.domain.assignments import (
     Response,
     Step,
 )
-from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
+from orchestrator.domain.devices import DeviceReport, EngineLoad, LoadKind, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.domain.spending import NO_COSTS, Costs
 from orchestrator.domain.stages import CallProgress
@@ -304,10 +304,12 @@ class SqlJobStore:
     def call_progress(self, job_id: str) -> list[CallProgress]:
         return self._db.fetch(lambda conn: stages.call_progress(conn, job_id))
 
-    def record_load(self, *, engine_id: str, device: str, owner: str, seconds: float) -> None:
+    def record_load(
+        self, *, engine_id: str, device: str, owner: str, seconds: float, kind: LoadKind = LoadKind.COLD
+    ) -> None:
         self._db.transact(
             lambda conn: devices.record_load(
-                conn, engine_id=engine_id, device=device, owner=owner, seconds=seconds
+                conn, engine_id=engine_id, device=device, owner=owner, seconds=seconds, kind=kind
             )
         )
 
@@ -345,9 +347,10 @@ class SqlJobStore:
     def record_rate(
         self, engine_id: str, device: str, *, load_s: float | None = None, tokens_per_s: float | None = None
     ) -> None:
-        self._db.transact(
-            lambda conn: devices.record_rate(conn, engine_id, device, Rate(load_s, tokens_per_s))
-        )
+        self.record_costs(engine_id, device, Rate(load_s, tokens_per_s))
+
+    def record_costs(self, engine_id: str, device: str, rate: Rate) -> None:
+        self._db.transact(lambda conn: devices.record_rate(conn, engine_id, device, rate))
 
     def require_revision(self) -> None:
         """

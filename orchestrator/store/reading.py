@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import UNDER_WAY, Job, JobProgress, JobState, Response
-from orchestrator.domain.devices import EngineLoad
+from orchestrator.domain.devices import EngineLoad, LoadKind
 from orchestrator.domain.keys import nothing_found
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, NotFoundError
@@ -197,9 +197,12 @@ def n_loads(conn: Connection, job_id: str | None) -> int:
 def engine_loads(conn: Connection, job_id: str) -> list[EngineLoad]:
     load = t.engine_load.c
     started_at = (load.at - load.seconds).label("started_at")
-    wanted = select(load.engine_id, load.device, load.owner, started_at, load.seconds, load.left_at)
+    wanted = select(
+        load.engine_id, load.device, load.owner, started_at, load.seconds, load.left_at, load.kind
+    )
     mine = _of_jobs(wanted).where(t.job.c.pk == job_pk_of(conn, job_id))
-    return [EngineLoad(*row) for row in conn.execute(mine.order_by(load.at, load.pk))]
+    rows = conn.execute(mine.order_by(load.at, load.pk))
+    return [EngineLoad(*row)._replace(kind=LoadKind(row.kind)) for row in rows]
 
 
 def _jobs() -> Select[Any]:

@@ -253,7 +253,8 @@ class EngineWorkRow(StoredRow, table=True):
 
 
 class EngineLoadRow(StoredRow, table=True):
-    """A load; `at` is when it was done, `left_at` when the engine left its device."""
+    """A load; `at` is when it was done, `left_at` when the engine left its device, `kind` as in
+    `domain.devices.LoadKind`."""
 
     __table_args__ = (
         Index("ix_engine_load_at", "at"),
@@ -268,6 +269,7 @@ class EngineLoadRow(StoredRow, table=True):
     seconds: float = Field(sa_type=Double)
     at: float = Field(sa_type=Double)
     left_at: float | None = Field(sa_type=Double)
+    kind: str = Field(sa_type=Text)
 
 
 class DeviceRow(StoredRow, table=True):
@@ -290,12 +292,16 @@ class DeviceRow(StoredRow, table=True):
 
 
 class RateRow(StoredRow, table=True):
-    """Measured costs: moving averages, see `domain.devices.Rate`."""
+    """Measured costs: moving averages, of memory the peak; see `domain.devices.Rate`."""
 
     engine_id: str = Field(primary_key=True, sa_type=Text)
     device: str = Field(primary_key=True, sa_type=Text)
     load_s: float | None = Field(sa_type=Double)
     tokens_per_s: float | None = Field(sa_type=Double)
+    memory_gib: float | None = Field(sa_type=Double)
+    cold_s: float | None = Field(sa_type=Double)
+    warm_s: float | None = Field(sa_type=Double)
+    wake_s: float | None = Field(sa_type=Double)
 
 
 class OutcomeRow(StoredRow, table=True):

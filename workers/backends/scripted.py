@@ -26,11 +26,20 @@ from orchestrator.domain.tools import ToolCall
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import BackendError, ContextExceededError, EngineCrashedError, EngineLoadError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import (
+    Engine,
+    EngineEvent,
+    EngineMemory,
+    Failed,
+    Finished,
+    GenerationRequest,
+    Tokens,
+)
 from orchestrator.prompts import without_fence
 from workers.backends.features import OF_SCRIPTED
 from workers.backends.options import Options, read_options
 from workers.backends.refusal import fitted, refusal
+from workers.backends.scripted_memory import Bed, ScriptedMemory
 from workers.backends.stop_strings import cut_at_stop
 
 _TOKEN = re.compile(r"\s*\S+|\s+\Z")
@@ -111,7 +120,8 @@ class ScriptedOptions(Options):
         load_s: how long loading takes.
         fail_load: loading fails with this reason.
         tokens_per_s: speed of one request; None = at once.
-        log: file that gets one JSON line per load, rule used and generation finished.
+        memory: what it says that it takes, and its sleep.
+        log: file that gets one JSON line per load, sleep, wake, rule used and generation finished.
     """
 
     answers: dict[str, str] = Field(default_factory=dict)
@@ -123,6 +133,7 @@ class ScriptedOptions(Options):
     load_s: float = Field(default=0.0, ge=0)
     fail_load: str | None = None
     tokens_per_s: float | None = Field(default=None, gt=0)
+    memory: ScriptedMemory = Field(default_factory=ScriptedMemory)
     log: Path | None = None
 
 
@@ -214,11 +225,37 @@ class ScriptedEngine:
         self._rule_uses = log.rule_uses()
         self._numbers = itertools.count()
         self._dead: str | None = None
+        self._bed = Bed(spec.id, options.memory, sleep=sleep)
+        self._has_worked = False
+
+    # ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+    def weigh(self) -> EngineMemory | None:
+        return self._bed.weigh(has_worked=self._has_worked)
+
+    @property
+    def sleep_levels(self) -> tuple[int, ...]:
+        return self._bed.levels
+
+    def sleep(self, level: int = 1) -> None:
+        self._require_alive()
+        self._bed.lie_down(level, n_running=len(self._requests))
+        self._log.write(event="sleep", level=level)
+
+    def wake(self) -> None:
+        self._require_alive()
+        self._bed.get_up()
+        self._log.write(event="wake")
+
+    # ── ports.Engine ──────────────────────────────────────────────────────────────────────────────
 
     def submit(self, request: GenerationRequest) -> None:
         self._require_alive()
         if request.id in self._requests:
             raise BackendError(f"request '{request.id}' is in the engine already.", param="id")
+        if self._bed.is_asleep:
+            raise BackendError(f"engine '{self._spec.id}' is asleep.", remedy="Wake it first.")
+        self._has_worked = True
         self._requests[request.id] = request
         rule = self._rule(request)
         if not rule.hang:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from orchestrator.domain.devices import DeviceReport, DeviceState
-from orchestrator.domain.metrics import LOAD_SECONDS, LOADS, LoadKind
+from orchestrator.domain.devices import DeviceReport, DeviceState, Rate
+from orchestrator.domain.metrics import LOAD_SECONDS, LOADS
 from orchestrator.errors import MusterError
 from orchestrator.ports.engines import Engine
 from workers.device.kit import Kit
@@ -120,7 +120,7 @@ class Berth:
 
     def load(self, engine_id: str) -> None:
         """Begin to load, after whatever is here has left."""
-        self.leave()
+        self.leave(to_sleep=True)
         self._loading = _Loading(engine_id, self.loader.load(engine_id))
         self._kit.faults.tried(engine_id)
 
@@ -138,13 +138,20 @@ class Berth:
             self._record_load(engine_id, loaded, self._measured)
         return LoadEnded(engine_id, self.lane)
 
-    def leave(self) -> None:
-        """Give up what is here; its memory is free before the next engine of this device is loaded."""
+    def leave(self, *, to_sleep: bool = False) -> None:
+        """Give up what is here; its memory is free before the next engine of this device is loaded.
+
+        `to_sleep`: the engine may come back: it sleeps, where it can.
+        """
         lane, self.lane = self.lane, None
         loading, self._loading = self._loading, None
         if lane is not None:
             self._record_speed(lane, at_least_s=0.0)
-            self.loader.close(lane.seat.close)
+            self._record_memory(lane)
+            if to_sleep:
+                self.loader.retire(lane.seat)
+            else:
+                self.loader.close(lane.seat.close)
             if self._measured is not None:
                 self._kit.ledger.note(lambda: self._costs.record_leave(self.owner))
         if loading is not None:
@@ -162,17 +169,33 @@ class Berth:
         """Note what the engine did lately, if that is enough to measure."""
         if self.lane is not None:
             self._record_speed(self.lane, at_least_s=MEASURED_S)
+            self._record_memory(self.lane)
 
     def _record_load(self, engine_id: str, loaded: Loaded, measured: Measurements) -> None:
-        device, owner, seconds = self.device, self.owner, loaded.seconds
-        self._kit.meter.count(LOADS, engine_id, LoadKind.COLD)
-        self._kit.meter.observe(LOAD_SECONDS, engine_id, value=seconds)
+        device, owner, seconds, kind = self.device, self.owner, loaded.seconds, loaded.kind
+        self._kit.meter.count(LOADS, engine_id, kind)
+        self._kit.meter.observe(LOAD_SECONDS, engine_id, kind, value=seconds)
         self._kit.ledger.note(
-            lambda: self._costs.record_load(engine_id=engine_id, device=device, owner=owner, seconds=seconds)
+            lambda: self._costs.record_load(
+                engine_id=engine_id, device=device, owner=owner, seconds=seconds, kind=kind
+            )
         )
         if not loaded.was_prepared:
-            measured.note_load(engine_id, seconds)
-            self._kit.ledger.note(lambda: self._costs.record_rate(engine_id, device, load_s=seconds))
+            measured.note_load(engine_id, seconds, kind)
+            rate = Rate.of_load(kind, seconds)
+            self._kit.ledger.note(lambda: self._costs.record_costs(engine_id, device, rate))
+        if self.lane is not None:
+            self._record_memory(self.lane)
+
+    def _record_memory(self, lane: Lane) -> None:
+        """What the engine took at most, if that is news."""
+        memory = None if self._measured is None else lane.seat.weigh()
+        if memory is None or self._measured is None:
+            return
+        engine_id, device = lane.engine_id, self.device
+        if self._measured.note_memory(engine_id, memory.peak_gib):
+            rate = Rate(memory_gib=memory.peak_gib)
+            self._kit.ledger.note(lambda: self._costs.record_costs(engine_id, device, rate))
 
     def _record_speed(self, lane: Lane, *, at_least_s: float) -> None:
         if self._measured is None or (served := lane.seat.served_lately(at_least_s=at_least_s)) is None:

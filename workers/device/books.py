@@ -147,14 +147,20 @@ class Books:
         )
         return next((choice for choice in choices if choice is not None), None)
 
+    def is_urgent(self, engine_id: str) -> bool:
+        """True if a question waits for an engine, or work that has waited for too long."""
+        item = self._waiting.get(engine_id)
+        return item is not None and (item.top_priority >= INTERACTIVE or item.starved_s > self.max_wait_s)
+
     def prefer(self, ahead: str | None, choice: EngineChoice) -> EngineChoice:
         """The engine loaded ahead instead of one that merely has more work by now."""
         mine = self._waiting.get(ahead or "")
         best = self._waiting.get(choice.engine_id)
         if mine is None or best is None or mine.n_devices_elsewhere:
             return choice
-        is_urgent = best.top_priority >= INTERACTIVE or best.starved_s > self.max_wait_s
-        if is_urgent or (mine.engine_id in self._later and best.engine_id not in self._later):
+        if self.is_urgent(best.engine_id) or (
+            mine.engine_id in self._later and best.engine_id not in self._later
+        ):
             return choice
         return EngineChoice(mine.engine_id, f"is loaded ahead ({mine.n_waiting} assignments)")
 

@@ -6,12 +6,14 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from orchestrator.domain.devices import LoadKind
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Backend, Engine
 from workers.device.errands import Errands
-from workers.engine_host.memory import RESERVE_GIB, available_gib, needed_gib
+from workers.device.seat import Seat
+from workers.device.sleepers import Sleepers
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +57,12 @@ class BackendShelf:
 
 
 class Loaded(NamedTuple):
-    """An engine, the seconds that its load took, and whether it was prepared before."""
+    """An engine, the seconds that its load took, whether it was prepared before, and the kind of load."""
 
     engine: Engine
     seconds: float
     was_prepared: bool
+    kind: LoadKind = LoadKind.COLD
 
 
 class _Ahead(NamedTuple):
@@ -72,9 +75,21 @@ class Loader:
 
     Attributes:
         ahead: the engine that is prepared, or is about to be.
+
+    Args:
+        sleepers: holds the engines that sleep instead of being closed; None = all are closed.
     """
 
-    def __init__(self, shelf: BackendShelf, pool: Pool, *, clock: Clock, name: str) -> None:
+    def __init__(
+        self,
+        shelf: BackendShelf,
+        pool: Pool,
+        *,
+        clock: Clock,
+        name: str,
+        sleepers: Sleepers | None = None,
+    ) -> None:
+        self._sleepers = sleepers
         self._shelf = shelf
         self._pool = pool
         self._clock = clock
@@ -100,6 +115,23 @@ class Loader:
         """Close an engine, before anything else is loaded."""
         self._errands.run(close)
 
+    def retire(self, seat: Seat) -> None:
+        """Free the device of an engine that may come back, before anything else is loaded: it sleeps, or else
+        it is closed."""
+        sleepers = self._sleepers
+        self._errands.run(seat.close if sleepers is None else lambda: sleepers.take(seat))
+
+    @property
+    def asleep(self) -> frozenset[str]:
+        """Engines that a wake brings back; for any thread."""
+        return frozenset() if self._sleepers is None else self._sleepers.engine_ids
+
+    def leave(self) -> None:
+        """Free what is prepared and what sleeps."""
+        self.discard()
+        if self._sleepers is not None:
+            self._errands.run(self._sleepers.close)
+
     def prepare(self, engine_id: str) -> None:
         """Begin to load an engine beside the resident one, where its backend can and memory allows."""
         if self._prepared is not None and self._prepared.engine_id == engine_id:
@@ -113,14 +145,11 @@ class Loader:
         if ahead is not None:
             self._errands.run(lambda: self._discard(ahead))
 
-    def fits(self, engine_id: str) -> bool:
-        """True if the engine is likely to fit beside those that are loaded; unknown sizes do."""
+    def allows(self, engine_id: str) -> bool:
+        """False if the engine's backend says that it does not fit beside those that are loaded."""
         spec = self._pool.known_engines[engine_id]
         backend = self._shelf.get(spec.backend)
-        if isinstance(backend, PreparingBackend):
-            return backend.fits(spec)
-        needed, available = needed_gib(spec), available_gib()
-        return needed is None or available is None or needed + RESERVE_GIB <= available
+        return not isinstance(backend, PreparingBackend) or backend.fits(spec)
 
     def wait(self, timeout_s: float) -> bool:
         """True if everything begun has ended; waits for it."""
@@ -133,6 +162,8 @@ class Loader:
             self._discard(ahead)
         spec = self._pool.known_engines[engine_id]
         started = self._clock()
+        if self._sleepers is not None and (engine := self._sleepers.wake(spec)) is not None:
+            return Loaded(engine, self._clock() - started, was_prepared=False, kind=LoadKind.WAKE)
         engine = self._shelf.get(spec.backend).load(spec, adapters_of(self._pool, engine_id))
         was_prepared = ahead is not None and ahead.engine_id == engine_id and ahead.began.result()
         return Loaded(engine, self._clock() - started, was_prepared)

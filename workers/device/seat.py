@@ -16,7 +16,17 @@ from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
 from orchestrator.domain.tools import ToolCall
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import Engine, Failed, Finished, GenerationRequest, Timed, Tokens, Waitable
+from orchestrator.ports.engines import (
+    Engine,
+    EngineMemory,
+    Failed,
+    Finished,
+    GenerationRequest,
+    Timed,
+    Tokens,
+    Waitable,
+    Weighed,
+)
 from orchestrator.redaction import redact
 from workers.pieces import OnText, Writers
 
@@ -135,6 +145,14 @@ class Seat:
     def due_s(self) -> float | None:
         """Seconds until the engine has events; None = it does not know."""
         return self._engine.due_s() if isinstance(self._engine, Timed) else None
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    def weigh(self) -> EngineMemory | None:
+        """Memory of the engine; None = it does not say."""
+        return self._engine.weigh() if isinstance(self._engine, Weighed) else None
 
     @property
     def running(self) -> list[Assignment]:

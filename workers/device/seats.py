@@ -1,10 +1,14 @@
 """The seats of one device: which engines are loaded there, and when one makes way for another."""
 
 import logging
+from collections.abc import Callable, Collection
 from functools import partial
 
-from orchestrator.batching import EngineChoice
+from orchestrator.batching import EngineChoice, Rates
+from orchestrator.batching.staying import Resident, leaving_order, who_leaves
 from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.experts import Pool
+from orchestrator.errors import EngineLoadError
 from workers.device.berth import Berth
 from workers.device.books import Books
 from workers.device.feeding import Feeder
@@ -12,39 +16,52 @@ from workers.device.kit import Kit
 from workers.device.lane import Lane
 from workers.device.loading import Loader
 from workers.device.measured import Measurements
+from workers.device.memory import Held, Memory
 
 log = logging.getLogger(__name__)
 
 LOADS_AHEAD = 3
-"""The next engine is loaded ahead once the resident one's work is shorter than so many of its loads:
+"""The next engine is loaded ahead once the work of the device's engines is shorter than so many of its loads:
 earlier it would only take memory, and the choice might still change."""
 
 
 class DeviceSeats:
-    """Serves the engines of a device, most of the time a single one.
+    """Serves the engines of a device: as many as its memory holds, one loaded at a time.
 
     Args:
-        berths: one, or more where several engines may be resident at once.
-        loader: theirs.
+        make_berth: a place for an engine by its number; the first, 0, is always there.
+        pool: whose engines they are.
+        loader: of all places.
+        memory: what engines take, and what is left.
     """
 
     def __init__(
         self,
         kit: Kit,
-        berths: list[Berth],
+        make_berth: Callable[[int], Berth],
         *,
+        pool: Pool,
         loader: Loader,
         books: Books,
         feeder: Feeder,
         measured: Measurements,
+        memory: Memory,
     ) -> None:
-        self.berths = berths
+        self._make_berth = make_berth
+        self._places = {0: make_berth(0)}
         self._kit = kit
+        self._pool = pool
         self._loader = loader
         self._books = books
         self._feeder = feeder
         self._measured = measured
-        self._is_crowded = False
+        self._memory = memory
+        self._leaving: frozenset[str] = frozenset()
+        """Engines that are given no more work, so that another one finds room."""
+
+    @property
+    def berths(self) -> list[Berth]:
+        return list(self._places.values())
 
     @property
     def lanes(self) -> list[Lane]:
@@ -55,20 +72,26 @@ class DeviceSeats:
         alone = next((lane for lane in self.lanes if lane.is_alone), None)
         if alone is not None and len(self.lanes) > 1:
             return self._leave_alone(alone)
-        at_stake = self._at_stake()
+        self._trim()
+        at_stake, self._leaving = self._at_stake(), frozenset()
         fed = [self._serve_best(at_stake)] if at_stake is not None else []
         others = [b.lane for b in self.berths if b.lane is not None and b is not at_stake]
-        fed.extend(self._feeder.serve(lane) for lane in others if not self._is_left_alone(lane))
+        fed.extend(self._supply(lane) for lane in others if not self._is_left_alone(lane))
         return any(fed)
 
     def settle(self) -> bool:
-        """Seat what has been loaded; whether a load has ended."""
+        """Seat what has been loaded, and close empty places; whether a load has ended."""
         ended = [load for berth in self.berths if (load := berth.settle()) is not None]
         for load in ended:
             if load.error is not None:
                 self._load_failed(load.engine_id, load.error)
             elif load.lane is not None:
+                self._memory.loaded(load.engine_id)
                 load.lane.is_quiet = partial(self._is_quiet, load.lane)
+        for number, berth in list(self._places.items()):
+            if number and berth.is_free:
+                berth.sign_off()
+                del self._places[number]
         return bool(ended)
 
     def bury_dead(self) -> None:
@@ -80,9 +103,9 @@ class DeviceSeats:
 
     def leave(self) -> None:
         """Free the device."""
-        self._loader.discard()
         for berth in self.berths:
             berth.leave()
+        self._loader.leave()
 
     def _is_quiet(self, lane: Lane) -> bool:
         return not any(other.n_running for other in self.lanes if other is not lane)
@@ -99,29 +122,38 @@ class DeviceSeats:
                 lane.put_held_back()
         return self._make_way(alone) or alone.start_held()
 
+    def _supply(self, lane: Lane) -> bool:
+        """Claim for an engine that stays; one that is to leave is only given questions."""
+        return self._feeder.join(lane) if lane.engine_id in self._leaving else self._feeder.serve(lane)
+
     # ── choosing ──────────────────────────────────────────────────────────────────────────────────
 
     def _at_stake(self) -> Berth | None:
-        """The place that may change its engine: a free one, or else the one that is useful least.
-        One engine is loaded at a time."""
+        """The place whose engine leaves first, if any does. One engine is loaded at a time."""
         if any(berth.is_loading for berth in self.berths):
             return None
-        free = [berth for berth in self.berths if berth.is_free]
-        taken = [berth for berth in self.berths if not berth.is_free]
-        return free[0] if free and not (self._is_crowded and taken) else min(taken, key=self._usefulness)
+        taken = {berth.lane.engine_id: berth for berth in self.berths if berth.lane is not None}
+        if not taken:
+            return self._places[0]
+        first = leaving_order([self._resident(b.lane) for b in taken.values() if b.lane is not None])[0]
+        return taken[first.engine_id]
 
-    def _usefulness(self, berth: Berth) -> tuple[bool, float]:
-        lane = berth.lane
-        assert lane is not None
-        return lane.n_held > 0 or self._books.waiting(lane.engine_id) is not None, lane.seat.used_at
+    def _resident(self, lane: Lane) -> Resident:
+        return Resident(
+            lane.engine_id,
+            self._memory.estimate_gib(self._pool.known_engines[lane.engine_id]),
+            self._measured.rates.load(lane.engine_id),
+            is_wanted=lane.n_held > 0 or self._books.waiting(lane.engine_id) is not None,
+            is_busy=lane.n_held > 0,
+            idle_s=max(0.0, self._kit.clock() - lane.seat.used_at),
+        )
 
     def _serve_best(self, berth: Berth) -> bool:
         """Claim for the engine in a berth, or change it for a better one."""
         lane = berth.lane
         if lane is not None:
-            if self._make_way(lane):
+            if self._make_way(lane) or self._look_ahead(lane):
                 return True
-            self._look_ahead(berth, lane)
             if lane.start_held():
                 return True
         if lane is not None and not lane.room:
@@ -131,12 +163,9 @@ class DeviceSeats:
             return lane is not None and self._feeder.join(lane)
         if lane is not None and choice.engine_id == lane.engine_id:
             return self._feeder.claim(lane)
-        if lane is not None and lane.n_held:
-            return self._feeder.join(lane)  # the seat is given up when it has drained
-        if self._books.holds(choice, self._measured.rates):
-            self._loader.prepare(choice.engine_id)
-            return lane is not None and self._feeder.join(lane)
-        return self._change(berth, choice)
+        if self._bring(choice, instead_of=lane):
+            return True
+        return lane is not None and self._feeder.join(lane)
 
     def _make_way(self, lane: Lane) -> bool:
         """Put back the batch under which a question has waited for too long: for another engine, or for this
@@ -153,52 +182,134 @@ class DeviceSeats:
         choice = self._books.choose(
             resident=None if lane is None else lane.engine_id,
             resident_s=0.0 if lane is None else self._kit.clock() - lane.seat.taken_at,
-            taken=self._beside(berth),
-            rates=self._measured.rates,
+            taken={e for e in self._held_ids if e != berth.engine_id},
+            rates=self._rates,
         )
         if choice is None or (lane is not None and choice.engine_id == lane.engine_id):
             return choice
         return self._books.prefer(self._loader.ahead, choice)
 
-    def _beside(self, berth: Berth) -> set[str]:
-        """Engines in the other places."""
-        return {b.engine_id for b in self.berths if b is not berth and b.engine_id is not None}
+    @property
+    def _held_ids(self) -> set[str]:
+        return {berth.engine_id for berth in self.berths if berth.engine_id is not None}
+
+    @property
+    def _rates(self) -> Rates:
+        return self._measured.rates_now(asleep=self._loader.asleep)
 
     # ── changing ──────────────────────────────────────────────────────────────────────────────────
 
-    def _change(self, berth: Berth, choice: EngineChoice) -> bool:
-        """Begin to load another engine, unless another device was faster."""
-        if berth.is_free and self._beside(berth) and not self._loader.fits(choice.engine_id):
-            self._is_crowded = True
-            return True
+    def _bring(self, choice: EngineChoice, *, instead_of: Lane | None) -> bool:
+        """Begin to load an engine, once those that make way for it have ended what they run; whether
+        something was begun. `instead_of`: may leave although work waits for it."""
+        if self._books.holds(choice, self._rates):
+            self._loader.prepare(choice.engine_id)
+            return False
+        is_urgent = self._books.is_urgent(choice.engine_id)
+        is_early = len(self.lanes) > 1 and not is_urgent and not self._is_time(choice.engine_id)
+        leaving = None if is_early else self._leaving_for(choice.engine_id, instead_of, is_urgent=is_urgent)
+        if leaving is None:
+            return False
+        if any(lane.n_held for lane in leaving):
+            self._leaving = frozenset(lane.engine_id for lane in leaving)
+            return False  # a seat is given up when it has drained
+        return self._change(choice, leaving)
+
+    def _leaving_for(
+        self, engine_id: str, instead_of: Lane | None = None, *, is_urgent: bool = False
+    ) -> list[Lane] | None:
+        """Lanes that make way for an engine; None = it finds no room. Only what is urgent drives engines away
+        that have work."""
+        lanes = {lane.engine_id: lane for lane in self.lanes}
+        residents = [self._resident(lane) for lane in lanes.values()]
+        mine = None if instead_of is None else instead_of.engine_id
+        movable = [r for r in residents if is_urgent or not r.is_wanted or r.engine_id == mine]
+        need_gib = self._memory.need_gib(self._pool.known_engines[engine_id])
+        if lanes and not self._loader.allows(engine_id):
+            need_gib = None
+        gone = who_leaves(
+            movable,
+            need_gib=need_gib,
+            free_gib=self._memory.left_gib(self.held()),
+            n_spared=len(residents) - len(movable),
+            most=self._memory.most - 1,
+        )
+        return None if gone is None else [lanes[resident.engine_id] for resident in gone]
+
+    def held(self) -> list[Held]:
+        """The engines of the device, with their memory."""
+        return [Held(self._pool.known_engines[x.engine_id], x.seat.weigh()) for x in self.lanes]
+
+    def _change(self, choice: EngineChoice, leaving: Collection[Lane]) -> bool:
+        """Load another engine, unless another device was faster."""
         if self._kit.ledger.settle():
-            return True  # its next step may be for the engine that is here
+            return True  # its next step may be for an engine that is here
+        left = [berth for berth in self.berths if berth.lane in leaving]
+        berth = left[0] if left else self._free_place()
         item = self._books.waiting(choice.engine_id)
         if not berth.announce(choice.engine_id, n_elsewhere=item.n_devices_elsewhere if item else 0):
             self._kit.timers.due_now("backlog")
             return True
-        log.info("engine %s: loading on %s: %s", choice.engine_id, berth.device, choice.reason)
-        self._is_crowded = False
+        beside = [lane.engine_id for lane in self.lanes if lane not in leaving]
+        log.info(
+            "engine %s: loading on %s%s: %s",
+            choice.engine_id,
+            berth.device,
+            f" beside {', '.join(beside)}" if beside else "",
+            choice.reason,
+        )
         self._books.changed()
+        for other in left[1:]:
+            other.leave(to_sleep=True)
         berth.load(choice.engine_id)
         return True
 
-    def _look_ahead(self, berth: Berth, lane: Lane) -> None:
-        """Load the next engine beside the resident one while that works off its last shards."""
-        if any(b.is_free for b in self.berths) or not self._kit.timers.is_due(
-            "look ahead", self._kit.pace.look_s
-        ):
+    def _trim(self) -> None:
+        """Give up engines without work when memory is short: they grew, or somebody else did."""
+        if len(self.lanes) < 2 or not self._kit.timers.is_due("trim", self._kit.pace.look_s):
             return
-        ahead, rates = self._loader.ahead, self._measured.rates
-        following = self._books.choose(
-            resident=None, resident_s=0.0, taken={*self._beside(berth), lane.engine_id}, rates=rates
-        )
+        held = self.held()
+        if not self._memory.is_short(held):
+            return
+        first = leaving_order([self._resident(lane) for lane in self.lanes])[0]
+        berth = next(b for b in self.berths if b.lane is not None and b.lane.engine_id == first.engine_id)
+        if not first.is_wanted and not first.is_busy:
+            log.info("engine %s: leaves %s: memory is short", first.engine_id, berth.device)
+            berth.leave(to_sleep=True)
+
+    def _free_place(self) -> Berth:
+        free = next((berth for berth in self.berths if berth.is_free), None)
+        if free is None:
+            number = next(n for n in range(len(self._places) + 1) if n not in self._places)
+            free = self._places[number] = self._make_berth(number)
+        return free
+
+    def _look_ahead(self, lane: Lane) -> bool:
+        """Load the next engine while the resident ones work off their last shards, and at once what is
+        urgent: beside them where memory allows, else its backend may prepare it. Whether a load was begun."""
+        if not self._kit.timers.is_due("look ahead", self._kit.pace.look_s):
+            return False
+        ahead = self._loader.ahead
+        following = self._books.choose(resident=None, resident_s=0.0, taken=self._held_ids, rates=self._rates)
         if following is None:
             self._loader.discard()
-        elif self._books.prefer(ahead, following).engine_id != ahead:
-            left_s = self._seconds_left(lane)
-            if left_s is not None and left_s < LOADS_AHEAD * rates.load(following.engine_id):
+            return False
+        following = self._books.prefer(ahead, following)
+        is_urgent = self._books.is_urgent(following.engine_id)
+        if following.engine_id == ahead or not (is_urgent or self._is_time(following.engine_id)):
+            return False
+        leaving = None if lane.is_alone else self._leaving_for(following.engine_id)
+        if leaving is None or len(leaving) == len(self.lanes) or any(x.n_held for x in leaving):
+            if not is_urgent:
                 self._loader.prepare(following.engine_id)
+            return False
+        return not self._books.holds(following, self._rates) and self._change(following, leaving)
+
+    def _is_time(self, engine_id: str) -> bool:
+        """True if the work of the device's engines is shorter than `LOADS_AHEAD` loads of this one."""
+        lefts = [self._seconds_left(lane) for lane in self.lanes]
+        known = [left_s for left_s in lefts if left_s is not None]
+        return len(known) == len(lefts) and sum(known) < LOADS_AHEAD * self._rates.load(engine_id)
 
     def _seconds_left(self, lane: Lane) -> float | None:
         """What the engine's work will take; None = its speed is not known yet."""
@@ -209,10 +320,11 @@ class DeviceSeats:
         return (lane.held_tokens + (item.est_tokens if item else 0)) / speed
 
     def _load_failed(self, engine_id: str, error: Exception) -> None:
-        """It is left alone for a while."""
+        """It is tried alone, or else left alone for a while."""
         log.warning("engine %s: load failed: %s", engine_id, error)
         log.debug("engine %s", engine_id, exc_info=error)
-        if self.lanes and not self._is_crowded:
-            self._is_crowded = True  # beside another engine there may be too little memory
+        is_lasting = isinstance(error, EngineLoadError) and error.is_lasting
+        if self.lanes and not is_lasting:  # beside other engines there may be too little memory
+            self._memory.failed_beside(engine_id, left_gib=self._memory.left_gib(self.held()))
             return
         self._books.load_failed(engine_id, error)

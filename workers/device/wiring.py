@@ -23,9 +23,11 @@ from workers.device.lane_maker import LaneMaker
 from workers.device.loading import BackendShelf, Loader
 from workers.device.loop import DeviceLoop, LoopParts
 from workers.device.measured import Measurements
+from workers.device.memory import Memory
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.remote_lanes import RemoteLanes
 from workers.device.seats import DeviceSeats
+from workers.device.sleepers import Sleepers
 from workers.leases.advancing import Advancer
 from workers.leases.owners import berth_of
 from workers.leases.resting import patience_of
@@ -101,11 +103,15 @@ def make_device_loop(
     )
     feeder, measured = Feeder(kit, books), Measurements(device)
     shelf = BackendShelf(setup.backends)
-    loader = Loader(shelf, pool, clock=clock, name=device)
+    memory = Memory(measured, limit_gib=setup.settings.memory_gib, max_resident=setup.settings.max_resident)
+    sleepers = Sleepers(measured, clock=clock)
+    loader = Loader(shelf, pool, clock=clock, name=device, sleepers=sleepers)
     make_lane = LaneMaker(kit, pool, remote=remote, waiting=books.waiting, writers=writers)
     berth = partial(Berth, kit, make_lane=make_lane)
-    names = [owner, *(berth_of(owner, str(n)) for n in range(1, setup.settings.max_resident))]
-    berths = [berth(name, loader=loader, device=device, measured=measured) for name in names]
+
+    def place(number: int) -> Berth:
+        name = berth_of(owner, str(number)) if number else owner
+        return berth(name, loader=loader, device=device, measured=measured)
 
     def remote_berth(engine_id: str) -> Berth:
         own = Loader(shelf, pool, clock=clock, name=engine_id)
@@ -115,7 +121,16 @@ def make_device_loop(
         kit=kit,
         books=books,
         feeder=feeder,
-        seats=DeviceSeats(kit, berths, loader=loader, books=books, feeder=feeder, measured=measured),
+        seats=DeviceSeats(
+            kit,
+            place,
+            pool=pool,
+            loader=loader,
+            books=books,
+            feeder=feeder,
+            measured=measured,
+            memory=memory,
+        ),
         remotes=RemoteLanes(kit, remote_berth, books=books, feeder=feeder),
         shelf=shelf,
         loader=loader,

@@ -41,6 +41,7 @@ class _Prepared(NamedTuple):
     spec: EngineSpec
     adapters: tuple[str, ...]
     child: ChildProcess
+    was_warm: bool
 
 
 class HostedBackend:
@@ -115,7 +116,7 @@ class HostedBackend:
         if not self.fits(spec):
             return False
         self._settle_unloading()  # a child that has everything imported loads sooner than a new one
-        self._prepared = _Prepared(spec, tuple(adapters), self._begin(spec, adapters))
+        self._prepared = _Prepared(spec, tuple(adapters), *self._begin(spec, adapters))
         return True
 
     def fits(self, spec: EngineSpec) -> bool:
@@ -140,7 +141,7 @@ class HostedBackend:
             EngineLoadError: as the inner backend says; or the child died, with how.
         """
         started = self._clock()
-        child = self._load_prepared(spec, adapters) or self._load_now(spec, adapters)
+        child, was_warm = self._load_prepared(spec, adapters) or self._load_now(spec, adapters)
         self.n_loads += 1
         self._remember_size(spec, child)
         self._resident.append(child)
@@ -151,6 +152,7 @@ class HostedBackend:
             child,
             release=partial(self._release, spec),
             load_s=self._clock() - started,
+            was_warm=was_warm,
             hang_timeout_s=self._patience.hang_s,
             call_timeout_s=self._patience.call_s,
             clock=self._clock,
@@ -168,7 +170,7 @@ class HostedBackend:
 
     # ── loading ───────────────────────────────────────────────────────────────────────────────────
 
-    def _load_prepared(self, spec: EngineSpec, adapters: Sequence[str]) -> ChildProcess | None:
+    def _load_prepared(self, spec: EngineSpec, adapters: Sequence[str]) -> tuple[ChildProcess, bool] | None:
         with self._lock:
             prepared = self._prepared
             if prepared is None or prepared[:2] != (spec, tuple(adapters)):
@@ -180,18 +182,20 @@ class HostedBackend:
             # Beside another engine there may have been too little memory; alone it gets all there is.
             logger.warning("engine %s: loading ahead failed: %s", spec.id, error)
             return None
-        return prepared.child
+        return prepared.child, prepared.was_warm
 
-    def _load_now(self, spec: EngineSpec, adapters: Sequence[str]) -> ChildProcess:
+    def _load_now(self, spec: EngineSpec, adapters: Sequence[str]) -> tuple[ChildProcess, bool]:
         self._settle_unloading()
-        child = self._begin(spec, adapters)
+        child, was_warm = self._begin(spec, adapters)
         self._finish(spec, child)
-        return child
+        return child, was_warm
 
-    def _begin(self, spec: EngineSpec, adapters: Sequence[str]) -> ChildProcess:
+    def _begin(self, spec: EngineSpec, adapters: Sequence[str]) -> tuple[ChildProcess, bool]:
+        """A child that loads the engine, and whether it had everything imported before."""
         child = self._pool(spec).take()
+        was_warm = child.is_warm
         child.send(wire.Load(spec=spec, adapters=tuple(adapters)))
-        return child
+        return child, was_warm
 
     def _finish(self, spec: EngineSpec, child: ChildProcess) -> None:
         try:

@@ -17,7 +17,7 @@ from orchestrator.errors import (
     UnsupportedError,
 )
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import Backend, Engine, Failed, Tokens
+from orchestrator.ports.engines import Backend, Engine, Failed, Sleeping, Tokens, Weighed
 from orchestrator.redaction import remember_environment
 from orchestrator.runtime.logs import setup_logs
 from workers.engine_host import wire
@@ -114,8 +114,16 @@ class EngineServer:
             self.report(wire.Refused(code="backend_error", message=f"{type(error).__name__}: {reason}."))
         else:
             cuda = self._engine is not None or isinstance(command, wire.Unload)
-            memory = read_memory(cuda=cuda)
-            self.report(wire.Obeyed(seconds=self._clock() - started, memory=memory, stats=stats))
+            engine = self._engine
+            levels = engine.sleep_levels if isinstance(engine, Sleeping) else ()
+            self.report(
+                wire.Obeyed(
+                    seconds=self._clock() - started,
+                    memory=self._memory(cuda=cuda),
+                    stats=stats,
+                    sleep_levels=levels,
+                )
+            )
 
     def _do(self, command: wire.Load | wire.Unload | wire.Call) -> wire.EngineStats | None:
         if isinstance(command, wire.Call):
@@ -133,6 +141,14 @@ class EngineServer:
             raise UnsupportedError(f"this engine does not offer '{command.method}'.")
         result = method() if command.argument is None else method(command.argument)
         return result if isinstance(result, wire.EngineStats) else None
+
+    def _memory(self, *, cuda: bool) -> wire.Memory:
+        """Of the process and of its engine."""
+        memory = read_memory(cuda=cuda)
+        own = self._engine.weigh() if isinstance(self._engine, Weighed) else None
+        if own is None:
+            return memory
+        return memory.model_copy(update={"engine_gib": own.held_gib, "engine_peak_gib": own.peak_gib})
 
     def _drop(self) -> None:
         if self._engine is None:
@@ -152,7 +168,7 @@ class EngineServer:
             self._channel.send(wire.encode(wire.as_report(event)))
         if self._clock() - self._beat_at >= HEARTBEAT_S:
             self._beat_at = self._clock()
-            self._channel.send(wire.encode(wire.Heartbeat(memory=read_memory(cuda=True))))
+            self._channel.send(wire.encode(wire.Heartbeat(memory=self._memory(cuda=True))))
         self._channel.flush(SEND_S)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from orchestrator.errors import BackendError, EngineCrashedError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import EngineEvent, GenerationRequest, Tokens
+from orchestrator.ports.engines import EngineEvent, EngineMemory, GenerationRequest, Tokens
 from workers.engine_host import wire
 from workers.engine_host.process import ChildProcess
 
@@ -20,6 +20,7 @@ class HostedEngine:
         child: holds the loaded engine.
         release: takes the child back at `close`, dead or alive.
         load_s: seconds from "load" to loaded.
+        was_warm: its child had everything imported when the load began.
         hang_timeout_s: a child with requests whose step loop is silent for so long is killed.
         call_timeout_s: longest wait for `sleep`, `wake` and the adapter calls.
     """
@@ -33,11 +34,13 @@ class HostedEngine:
         *,
         release: Callable[[ChildProcess], None],
         load_s: float,
+        was_warm: bool = False,
         hang_timeout_s: float,
         call_timeout_s: float,
         clock: Clock = time.monotonic,
     ) -> None:
         self.load_s = load_s
+        self.was_warm = was_warm
         self._id = engine_id
         self._child = child
         self._release = release
@@ -48,6 +51,7 @@ class HostedEngine:
         self._silent_since = clock()
         self._dead: str | None = None
         self._is_released = False
+        self._asleep_from: wire.Memory | None = None
 
     @property
     def pid(self) -> int:
@@ -57,6 +61,24 @@ class HostedEngine:
     def memory(self) -> wire.Memory | None:
         """As last reported: after the load, then about every second of work."""
         return self._child.memory
+
+    def weigh(self) -> EngineMemory | None:
+        """As last reported: by the engine itself, else what its load took of its device, else by how much its
+        process grew."""
+        before, now = self._child.memory_before, self._child.memory
+        if self._dead is not None or now is None or before is None:
+            return None
+        if now.engine_gib is not None:
+            peak_gib = now.engine_gib if now.engine_peak_gib is None else now.engine_peak_gib
+            return EngineMemory(now.engine_gib, peak_gib, now.cuda_free_gib)
+        if now.cuda_free_gib is not None:
+            held_gib = peak_gib = _taken_gib(self._child)
+        else:
+            held_gib = max(0.0, now.rss_gib - before.rss_gib)
+            peak_gib = max(0.0, self._child.most_rss_gib - before.rss_gib)
+        if self._asleep_from is not None:
+            held_gib = max(0.0, peak_gib - _came_back_gib(self._asleep_from, now))
+        return EngineMemory(held_gib, peak_gib, now.cuda_free_gib)
 
     def submit(self, request: GenerationRequest) -> None:
         """Hand a request over; it joins the running batch at the child's next step.
@@ -107,11 +129,19 @@ class HostedEngine:
         Raises:
             BackendError: the engine cannot, or failed to.
         """
+        before = self._child.memory
         self._call(wire.Call(method="sleep", argument=level))
+        self._asleep_from = before
 
     def wake(self) -> None:
         """Undo `sleep`; raises as it does."""
         self._call(wire.Call(method="wake"))
+        self._asleep_from = None
+
+    @property
+    def sleep_levels(self) -> tuple[int, ...]:
+        """Those of the engine in the child."""
+        return self._child.sleep_levels
 
     def add_adapter(self, path: str) -> None:
         """Load a LoRA directory; raises BackendError when the engine cannot, or it does not fit."""
@@ -162,3 +192,18 @@ class HostedEngine:
     def _require_alive(self) -> None:
         if self._dead is not None:
             raise EngineCrashedError(f"engine '{self._id}' is {self._dead}", remedy="Load it again.")
+
+
+def _taken_gib(child: ChildProcess) -> float:
+    """What the device had less after the load than before it."""
+    before, after = child.memory_at_load, child.memory_loaded
+    if before is None or after is None or before.cuda_free_gib is None or after.cuda_free_gib is None:
+        return 0.0
+    return max(0.0, before.cuda_free_gib - after.cuda_free_gib)
+
+
+def _came_back_gib(before: wire.Memory, now: wire.Memory) -> float:
+    """What the device, or the host, has more than before the engine fell asleep."""
+    if before.cuda_free_gib is not None and now.cuda_free_gib is not None:
+        return now.cuda_free_gib - before.cuda_free_gib
+    return before.rss_gib - now.rss_gib

@@ -48,6 +48,9 @@ class ChildProcess:
     Attributes:
         launch: how it was started.
         memory: as last reported; `memory_before` as it was before the first load.
+        memory_at_load, memory_loaded: as it was before and after the last load.
+        most_rss_gib: the most of its own that it told of since.
+        sleep_levels: of the engine that is loaded.
         import_s: seconds its imports took; None while it is starting.
         heard_at: when anything last came from it.
         n_loads: loads it was asked for.
@@ -61,6 +64,10 @@ class ChildProcess:
         self.import_s: float | None = None
         self.memory: wire.Memory | None = None
         self.memory_before: wire.Memory | None = None
+        self.memory_at_load: wire.Memory | None = None
+        self.memory_loaded: wire.Memory | None = None
+        self.most_rss_gib = 0.0
+        self.sleep_levels: tuple[int, ...] = ()
         self.heard_at = clock()
         self.n_loads = 0
         self._clock = clock
@@ -98,6 +105,14 @@ class ChildProcess:
     def is_alive(self) -> bool:
         return self._process.poll() is None and self._channel.is_open
 
+    @property
+    def is_warm(self) -> bool:
+        """True once everything is imported."""
+        if self.import_s is None and not self._pending:
+            with contextlib.suppress(EngineCrashedError):  # whoever waits for a reply is told
+                self._pending.extend(self.receive(0.0))
+        return self.import_s is not None
+
     def send(self, command: wire.Command) -> None:
         """Hand over a command; returns at once.
 
@@ -106,6 +121,7 @@ class ChildProcess:
         """
         if isinstance(command, wire.Load):
             self.n_loads += 1
+            self.memory_at_load, self.memory_loaded, self.most_rss_gib = None, None, 0.0
         self._channel.send(wire.encode(command))
 
     def fileno(self) -> int:
@@ -186,11 +202,15 @@ class ChildProcess:
         elif isinstance(report, wire.Ready):
             self.import_s, self.memory = report.import_s, report.memory
         elif isinstance(report, wire.Obeyed):
-            self.memory = report.memory
+            self.memory, self.sleep_levels = report.memory, report.sleep_levels
+            self.memory_loaded = self.memory_loaded or report.memory
         elif isinstance(report, wire.Heartbeat):
             self.memory = report.memory
             # The first one of all is sent at the beginning of the first load.
             self.memory_before = self.memory_before or report.memory
+            self.memory_at_load = self.memory_at_load or report.memory
+        if isinstance(report, wire.Obeyed | wire.Heartbeat):
+            self.most_rss_gib = max(self.most_rss_gib, report.memory.rss_gib)
 
     def _require_alive(self) -> None:
         if self._process.poll() is None and self._channel.is_open:

@@ -25,11 +25,14 @@ Method = Literal["sleep", "wake", "add_adapter", "remove_adapter", "stats"]
 
 
 class Memory(Value):
-    """Memory of the child; `cuda_*` are of the whole device, None without one."""
+    """Memory of the child; `cuda_*` are of the whole device, None without one. `engine_gib`,
+    `engine_peak_gib`: of the engine, where it counts them itself (`ports.Weighed`)."""
 
     rss_gib: float
     cuda_free_gib: float | None = None
     cuda_total_gib: float | None = None
+    engine_gib: float | None = None
+    engine_peak_gib: float | None = None
 
 
 class EngineStats(Value):
@@ -95,12 +98,14 @@ class Ready(Value):
 
 
 class Obeyed(Value):
-    """The command did what it says; `seconds` it took. `stats` answers the Call of that name."""
+    """The command did what it says; `seconds` it took. `stats` answers the Call of that name; `sleep_levels`
+    are those of the engine that is loaded now."""
 
     kind: Literal["obeyed"] = "obeyed"
     seconds: float
     memory: Memory
     stats: EngineStats | None = None
+    sleep_levels: tuple[int, ...] = ()
 
 
 class Refused(Value):

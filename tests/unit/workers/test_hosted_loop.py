@@ -27,17 +27,17 @@ def store(tmp_path: Path) -> Iterator[SqlJobStore]:
     store.close()
 
 
-def hosted_pool(*engine_ids: str, **options: JsonValue) -> Pool:
+def hosted_pool(*engine_ids: str, gib: float = 0.1, **options: JsonValue) -> Pool:
     specs = [
-        EngineSpec(id=e, backend="scripted", model="none", memory_gib=0.1, options=options)
+        EngineSpec(id=e, backend="scripted", model="none", memory_gib=gib, options=options)
         for e in engine_ids
     ]
     return Pool(experts=tuple(Expert(id=f"{spec.id}/0", engine=spec) for spec in specs))
 
 
-def hosted_loop(store: SqlJobStore, pool: Pool, backend: HostedBackend) -> DeviceLoop:
+def hosted_loop(store: SqlJobStore, pool: Pool, backend: HostedBackend, **settings: float) -> DeviceLoop:
     pace = EAGER._replace(look_s=0.05, poll_s=0.02)
-    return make_loop(store, pool, lambda _name: backend, clock=time.monotonic, pace=pace)
+    return make_loop(store, pool, lambda _name: backend, clock=time.monotonic, pace=pace, **settings)
 
 
 def resident_engine(loop: DeviceLoop) -> HostedEngine:
@@ -88,7 +88,8 @@ def test_the_next_engine_is_loaded_beside_the_resident_one_and_taken_over(store:
     backend = hosted()
     for engine_id in ("a", "b"):
         store.record_rate(engine_id, "cpu", load_s=60.0)
-    loop = hosted_loop(store, hosted_pool("a", "b", rules=[{"regex": ".", "delay_s": 0.1}]), backend)
+    pool = hosted_pool("a", "b", rules=[{"regex": ".", "delay_s": 0.1}])
+    loop = hosted_loop(store, pool, backend, max_resident=1)
     submit(store, make_queries(20))
     progress = run(loop, store, limit=100_000)
     loop.close()
@@ -96,6 +97,33 @@ def test_the_next_engine_is_loaded_beside_the_resident_one_and_taken_over(store:
     load_s = {engine_id: rate.load_s for (engine_id, _), rate in store.rates().items()}
     assert load_s["a"] != 60.0
     assert load_s["b"] == 60.0, "the load of a prepared engine is no measurement"
+
+
+def test_engines_in_children_that_fit_together_stay_together(store: SqlJobStore) -> None:
+    backend = hosted()
+    loop = hosted_loop(store, hosted_pool("a", "b"), backend)
+    for job_id in ("first", "second", "third"):
+        submit(store, make_queries(20), job_id=job_id)
+        assert run(loop, store, job_id=job_id, limit=100_000).completed == 20
+    assert {report.engine_id for report in store.devices(30)} == {"a", "b"}
+    loop.close()
+    assert backend.n_loads == 2
+
+
+def test_an_engine_in_a_child_sleeps_and_wakes_instead_of_being_loaded_again(store: SqlJobStore) -> None:
+    """Each takes 1 GiB of 1.5: one at a time. The second job wakes what slept; nothing is loaded again."""
+    backend = hosted()
+    memory: JsonValue = {"gib": 1.0, "sleep_levels": [1]}
+    loop = hosted_loop(store, hosted_pool("a", "b", gib=1.0, memory=memory), backend, memory_gib=1.5)
+    for job_id in ("first", "second"):
+        submit(store, make_queries(20), job_id=job_id)
+        assert run(loop, store, job_id=job_id, limit=100_000).completed == 20
+    kinds = [load.kind.value for load in store.engine_loads(job_id="second")]
+    loop.close()
+    assert backend.n_loads == 2
+    assert kinds == ["wake"], "one of both was still there"
+    assert {rate.memory_gib for rate in store.rates().values()} == {1.0}
+    assert any(rate.wake_s is not None for rate in store.rates().values())
 
 
 def test_a_loop_that_stops_leaves_no_child_behind(store: SqlJobStore) -> None:

@@ -44,6 +44,10 @@ class RowLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed
         """Drop all rows but these, and the columns before `first`."""
         self._hold(self.keys[rows, :, first:], self.values[rows, :, first:])
 
+    @property
+    def n_bytes(self) -> int:
+        return self._key_buffer.nbytes + self._value_buffer.nbytes
+
     def join(self, other: "RowLayer", gaps: tuple[int, int]) -> None:
         """Append the other's rows; `gaps` = columns of zeros to put before mine and the other's."""
         keys, values = (self.keys, other.keys), (self.values, other.values)
@@ -68,6 +72,11 @@ class RowCache(Cache):  # type: ignore[misc] # transformers is not typed
     @property
     def n_columns(self) -> int:
         return int(self.get_seq_length())
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the keys and values, with the room that they grow into."""
+        return sum(layer.n_bytes for layer in self._filled())
 
     def keep(self, rows: Tensor, first: int) -> None:
         for layer in self._filled():

@@ -20,7 +20,7 @@ from orchestrator.errors import (
     UnknownNameError,
 )
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import EngineEvent, Failed, Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import EngineEvent, EngineMemory, Failed, Finished, GenerationRequest, Tokens
 from orchestrator.runtime.threads import Threaded, set_threads
 from workers.backends.decoding.batch import Batch
 from workers.backends.decoding.rows import Limits, Row, Step, WaitingRows
@@ -28,6 +28,7 @@ from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
 from workers.backends.decoding.shaping import shaped, token_logprobs
 from workers.backends.decoding.sources import Source
 from workers.backends.decoding.texts import Prompter, Texts
+from workers.backends.decoding.weighing import Scale
 from workers.backends.refusal import fitted, refusal
 from workers.backends.stop_strings import cut_at_stop, held_back
 
@@ -107,6 +108,11 @@ class DecodingEngine:
         self._newcomers: Batch | None = None
         self._unfinished: set[str] = set()
         self._events: list[EngineEvent] = []
+        self._scale = Scale(source.tensors(), source.device)
+
+    def weigh(self) -> EngineMemory | None:
+        """Weights and caches, counted; None once it is closed."""
+        return None if self._source is None else self._scale.weigh()
 
     # ── ports.Engine ──────────────────────────────────────────────────────────────────────────────
 
@@ -253,6 +259,7 @@ class DecodingEngine:
             self._batch = None
         elif (len(batch.rows) - batch.n_alive) * DEAD_SHARE >= len(batch.rows):
             batch.compact()
+        self._scale.note(self._batch)
 
     def _advance(self, batch: Batch) -> None:
         """Decode one token of every row of the batch and report the rows that end with it."""

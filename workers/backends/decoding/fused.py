@@ -6,7 +6,7 @@ one rectangle: they share its passes. Each member has its own prompt; new tokens
 Shapes: R rows, S sequences of a row in one rectangle, V vocabulary, E members of a role that has many.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
@@ -157,6 +157,10 @@ class FusedSource:
     def next_logits(self, batch: Batch) -> Fused:
         lanes = [lane.logits(batch, at) for at, lane in enumerate(self._lanes)]
         return self._fusing.fuse(lanes, [row.strengths for row in batch.rows])
+
+    def tensors(self) -> Iterator[Tensor]:
+        for lane in self._lanes:
+            yield from lane.source.tensors()
 
     def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace:
         return self._fusing.trace(row.steps, ids, seconds)

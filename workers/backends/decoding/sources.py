@@ -5,7 +5,7 @@ Shapes: R rows, L columns, V vocabulary.
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -60,6 +60,9 @@ class Source(Protocol):
         """Logits after the newest column, [R, V]; caches grow by the columns that they lacked: the prompt at
         first, then one a step."""
 
+    def tensors(self) -> Iterator[Tensor]:
+        """Its weights; one may come more than once."""
+
     def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace | None:
         """Account of a finished row; None where nothing is fused. Args: ids: its output."""
 
@@ -99,6 +102,10 @@ class ModelSource:
         if self._lora is not None:
             self._lora.choose(adapters)
         return self.forward(rectangle.tokens, rectangle.mask, rectangle.cache)
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield from self._model.parameters()
+        yield from self._model.buffers()
 
     def trace(self, row: Row, ids: Sequence[int], seconds: float) -> FusionTrace | None:
         del row, ids, seconds

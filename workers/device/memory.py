@@ -1,0 +1,115 @@
+"""Memory of one device: what its engines take, and what is left for one more."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from orchestrator.batching.staying import LEAST_GIB
+from orchestrator.domain.experts import EngineSpec
+from orchestrator.ports.engines import EngineMemory
+from workers.device.measured import Measurements
+from workers.engine_host.memory import RESERVE_GIB, available_gib, needed_gib
+
+MOST_RESIDENT = 32
+"""Engines that a device holds at once where its user names no number: each is a row among the devices."""
+
+
+class Held(NamedTuple):
+    """An engine on the device, and its memory as measured; None = it is not."""
+
+    spec: EngineSpec
+    memory: EngineMemory | None = None
+
+
+class Memory:
+    """Estimates what engines take: the measured peak, or else what the pool file says, or else the bytes of
+    the weights.
+
+    Args:
+        limit_gib: what the device's engines may take together; None = what the device has.
+        max_resident: engines that may be there at once; a number also is the user's word that engines of
+            unknown size fit. None = as many as are known to fit, `MOST_RESIDENT` at most.
+        host_free_gib: what the system can still give; None = not known.
+    """
+
+    def __init__(
+        self,
+        measured: Measurements,
+        *,
+        limit_gib: float | None = None,
+        max_resident: int | None = None,
+        host_free_gib: Callable[[], float | None] = available_gib,
+    ) -> None:
+        self._measured = measured
+        self._limit_gib = limit_gib
+        self._is_vouched = max_resident is not None
+        self.most = max_resident or MOST_RESIDENT
+        self._host_free_gib = host_free_gib
+        self._at_least: dict[str, float] = {}
+        self._alone: set[str] = set()
+
+    def estimate_gib(self, spec: EngineSpec) -> float | None:
+        """What an engine takes at most; None = nobody knows."""
+        estimate = self._measured.memory_gib(spec.id)
+        if estimate is None:
+            estimate = needed_gib(spec)
+        at_least = self._at_least.get(spec.id)
+        return estimate if at_least is None else max(at_least, estimate or 0.0)
+
+    def need_gib(self, spec: EngineSpec) -> float | None:
+        """What must be left to load it beside others; None = it is to be alone."""
+        if spec.id in self._alone:
+            return None
+        estimate = self.estimate_gib(spec)
+        return 0.0 if estimate is None and self._is_vouched else estimate
+
+    def left_gib(self, held: Sequence[Held]) -> float | None:
+        """What the device can give to one more engine, once those that it holds have grown to their peaks.
+
+        Negative where they take more than there is; None = not known.
+        """
+        known = [gib for gib in (self._of_limit(held), self._of_device(held)) if gib is not None]
+        if not known and self._is_vouched:
+            return math.inf
+        return min(known, default=None)
+
+    def is_short(self, held: Sequence[Held]) -> bool:
+        """True if the engines take more than there is, by what was learned since they were loaded; never
+        where the user named their number."""
+        if self._is_vouched:
+            return False
+        left_gib = self.left_gib(held)
+        return left_gib is not None and left_gib < 0
+
+    def free_gib(self, held: Sequence[Held]) -> float | None:
+        """What the device has left at the moment, as measured."""
+        on_device = [h.memory.device_free_gib for h in held if h.memory is not None]
+        free = [gib for gib in on_device if gib is not None]
+        return min(free) if free else self._host_free_gib()
+
+    def failed_beside(self, engine_id: str, *, left_gib: float | None) -> None:
+        """It did not load beside others: it is tried alone, and takes more than was left then."""
+        self._alone.add(engine_id)
+        if left_gib is not None and math.isfinite(left_gib):
+            self._at_least[engine_id] = max(self._at_least.get(engine_id, 0.0), left_gib + LEAST_GIB)
+
+    def loaded(self, engine_id: str) -> None:
+        """It did load."""
+        self._alone.discard(engine_id)
+
+    def _of_limit(self, held: Sequence[Held]) -> float | None:
+        if self._limit_gib is None:
+            return None
+        return self._limit_gib - sum(map(self._peak_gib, held))
+
+    def _of_device(self, held: Sequence[Held]) -> float | None:
+        free = self.free_gib(held)
+        if free is None:
+            return None
+        growing = [max(0.0, self._peak_gib(h) - h.memory.held_gib) for h in held if h.memory is not None]
+        return free - sum(growing) - RESERVE_GIB
+
+    def _peak_gib(self, held: Held) -> float:
+        """The most that an engine takes, as far as is known; 0 where nothing is."""
+        estimate = self.estimate_gib(held.spec) or 0.0
+        return estimate if held.memory is None else max(estimate, held.memory.peak_gib)
