@@ -46,8 +46,8 @@ def worth_per_gib(resident: Resident, *, total_gib: float) -> float:
 
 
 def leaving_order(residents: Sequence[Resident]) -> list[Resident]:
-    """Who leaves first: engines without work before those with work, these before those that run something;
-    the least worth per GiB first, ties by id."""
+    """Residents as they leave: those without work before those with work, these before those that run
+    something; the least worth per GiB first, ties by id."""
     total_gib = sum(resident.gib or 0.0 for resident in residents)
     return sorted(
         residents,

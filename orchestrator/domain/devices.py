@@ -90,7 +90,7 @@ class Rate(NamedTuple):
 
     @classmethod
     def of_load(cls, kind: LoadKind, seconds: float) -> "Rate":
-        """What one load tells."""
+        """Costs that one load tells."""
         if kind is LoadKind.WAKE:
             return cls(wake_s=seconds)
         return cls(seconds, cold_s=seconds) if kind is LoadKind.COLD else cls(seconds, warm_s=seconds)

@@ -49,7 +49,7 @@ class Memory:
         self._alone: set[str] = set()
 
     def estimate_gib(self, spec: EngineSpec) -> float | None:
-        """What an engine takes at most; None = nobody knows."""
+        """Memory that an engine takes at most; None = nobody knows."""
         estimate = self._measured.memory_gib(spec.id)
         if estimate is None:
             estimate = needed_gib(spec)
@@ -57,14 +57,14 @@ class Memory:
         return estimate if at_least is None else max(at_least, estimate or 0.0)
 
     def need_gib(self, spec: EngineSpec) -> float | None:
-        """What must be left to load it beside others; None = it is to be alone."""
+        """Memory that must be left to load it beside others; None = it is to be alone."""
         if spec.id in self._alone:
             return None
         estimate = self.estimate_gib(spec)
         return 0.0 if estimate is None and self._is_vouched else estimate
 
     def left_gib(self, held: Sequence[Held]) -> float | None:
-        """What the device can give to one more engine, once those that it holds have grown to their peaks.
+        """Memory that the device can give to one more engine, once those that it holds have grown to their peaks.
 
         Negative where they take more than there is; None = not known.
         """
@@ -82,7 +82,7 @@ class Memory:
         return left_gib is not None and left_gib < 0
 
     def free_gib(self, held: Sequence[Held]) -> float | None:
-        """What the device has left at the moment, as measured."""
+        """Memory that the device has left at the moment, as measured."""
         on_device = [h.memory.device_free_gib for h in held if h.memory is not None]
         free = [gib for gib in on_device if gib is not None]
         return min(free) if free else self._host_free_gib()

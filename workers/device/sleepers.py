@@ -51,7 +51,7 @@ class Sleepers:
 
     @property
     def engine_ids(self) -> frozenset[str]:
-        """Those that sleep; for any thread."""
+        """Engines that sleep; for any thread."""
         with self._lock:
             return frozenset(self._asleep)
 

@@ -140,7 +140,7 @@ class HostedEngine:
 
     @property
     def sleep_levels(self) -> tuple[int, ...]:
-        """Those of the engine in the child."""
+        """Levels of the engine in the child."""
         return self._child.sleep_levels
 
     def add_adapter(self, path: str) -> None:

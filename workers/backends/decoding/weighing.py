@@ -40,7 +40,7 @@ class Scale:
             self._most_cache = max(self._most_cache, self._cache)
 
     def weigh(self) -> EngineMemory:
-        """What the engine holds; on CUDA also what its device has left."""
+        """Memory that the engine holds; on CUDA also what its device has left."""
         free = torch.cuda.mem_get_info(self._device)[0] / GIB if self._device.type == "cuda" else None
         held = self._weights + COPIES * self._cache
         return EngineMemory(held / GIB, (self._weights + COPIES * self._most_cache) / GIB, free)
