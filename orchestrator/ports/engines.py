@@ -132,8 +132,8 @@ class Sleeping(Protocol):
 
     @property
     def sleep_levels(self) -> tuple[int, ...]:
-        """Levels that it offers, of 1 (the weights stay in the host's memory) and 2 (they are dropped, and read
-        again by `wake`); () = none: then it is closed instead."""
+        """Levels that it offers, of 1 (the weights stay in the host's memory) and 2 (they are dropped, and
+        read again by `wake`); () = none: then it is closed instead."""
 
     def sleep(self, level: int = 1) -> None:
         """Free the device's memory; nothing may run."""

@@ -11,7 +11,6 @@ import math
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -39,6 +38,7 @@ from orchestrator.prompts import without_fence
 from workers.backends.features import OF_SCRIPTED
 from workers.backends.options import Options, read_options
 from workers.backends.refusal import fitted, refusal
+from workers.backends.scripted_log import EventLog
 from workers.backends.scripted_memory import Bed, ScriptedMemory
 from workers.backends.stop_strings import cut_at_stop
 
@@ -163,33 +163,6 @@ class ScriptedBackend:
         log = EventLog(options.log, spec.id)
         log.write(event="load")
         return ScriptedEngine(spec, options, adapters, log=log, clock=self._clock, sleep=self._sleep)
-
-
-class EventLog:
-    """Appends JSON lines, each in one write, so that processes may share the file and die at any time."""
-
-    def __init__(self, path: Path | None, engine_id: str) -> None:
-        self._path = path
-        self._engine_id = engine_id
-
-    def write(self, **fields: str | int | None) -> None:
-        if self._path is None:
-            return
-        line = json.dumps({"engine": self._engine_id, "time": time.time(), "pid": os.getpid(), **fields})
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, f"{line}\n".encode())
-        finally:
-            os.close(descriptor)
-
-    def rule_uses(self) -> Counter[int]:
-        """Uses of each rule of this engine so far, in any process."""
-        if self._path is None or not self._path.exists():
-            return Counter()
-        lines = (json.loads(line) for line in self._path.read_text().splitlines())
-        return Counter(
-            line["rule"] for line in lines if line["event"] == "rule" and line["engine"] == self._engine_id
-        )
 
 
 class _Due(NamedTuple):

@@ -64,7 +64,7 @@ class Memory:
         return 0.0 if estimate is None and self._is_vouched else estimate
 
     def left_gib(self, held: Sequence[Held]) -> float | None:
-        """Memory that the device can give to one more engine, once those that it holds have grown to their peaks.
+        """Memory left for one more engine, once those on the device have grown to their peaks.
 
         Negative where they take more than there is; None = not known.
         """
