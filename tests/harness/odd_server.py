@@ -135,7 +135,7 @@ def _lives_on(*, in_background: bool) -> None:
 
 
 def _dies(_: State, __: int) -> None:
-    say("loading the model", f"token={os.environ.get('HF_TOKEN')}", "error: no such option --bogus", sep="\n")
+    say("loading the model", f"token={os.environ.get('HF_TOKEN')}", "error: no such option --bogus")
     sys.exit(3)
 
 
