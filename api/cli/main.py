@@ -94,7 +94,10 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
         "Keys of the API.",
         {"create": keys.keys_create, "list": keys.keys_list, "revoke": keys.keys_revoke},
     ),
-    "models": ("Small models to try.", {"list": system.models_list, "fetch": system.models_fetch}),
+    "models": (
+        "Small models to try, and weights on the hosts of a stack.",
+        {"list": system.models_list, "fetch": system.models_fetch, "forget": system.models_forget},
+    ),
 }
 INNER: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "bench": {"compositions": bench_compositions.compositions}

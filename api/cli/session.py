@@ -66,6 +66,25 @@ class Session:
             log.warning("%s", remark)
         return settings
 
+    def stack_settings(self, *, models_dir: Path | None = None, waits: bool = False) -> "Settings":
+        """The configuration of a process of the stack: of its pool file, or without one as published.
+
+        Args:
+            models_dir: see `muster.models_dir`. waits: until a pool is published.
+
+        Raises:
+            ConfigError: there is neither, or it cannot be used.
+            StoreError: the database cannot be used.
+        """
+        from orchestrator.bootstrap.published import await_settings
+        from orchestrator.runtime.logs import write_logs_as
+
+        if self.is_configured:
+            return self.settings()
+        settings = await_settings(models_dir=models_dir, waits=waits)
+        write_logs_as(settings.muster.log.format)
+        return settings
+
     def muster_settings(self) -> "tuple[MusterSettings, Path]":
         """The `muster:` section of the configuration if there is one, with the folder its paths refer to;
         else the defaults and the environment.

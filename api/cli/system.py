@@ -80,8 +80,9 @@ def doctor(
 def _fleet_doctor(session: Session) -> None:
     from api.cli.fleet_tables import fleet_tables
     from api.views.system import system_view
+    from orchestrator.bootstrap.app import open_app
 
-    with session.app() as app:
+    with open_app(session.stack_settings()) as app:
         state = app.fleet.desk.state()
     session.emit(system_view(state).model_dump(mode="json"), *fleet_tables(state))
     if not state.is_well:
@@ -121,3 +122,23 @@ def models_fetch(
 
     path = fetch_model(name, target)
     session_of(ctx).emit({"name": name, "path": str(path)}, f"{name}: {path}")
+
+
+def models_forget(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="An expert, or an engine for all experts that share it.")],
+) -> None:
+    """Have the weights of an expert recorded anew by the next host that reads them.
+
+    For weights that were replaced on purpose where the API has no copy of them; others go by their hash.
+    """
+    from orchestrator.bootstrap.app import open_app
+    from orchestrator.errors import UnknownNameError
+
+    session = session_of(ctx)
+    with open_app(session.stack_settings()) as app:
+        names = {*app.pool.by_id, *app.pool.engines}
+        if name not in names:
+            raise UnknownNameError("expert or engine", name, names, param="name")
+        n = app.fleet.forget_weights(name)
+    session.emit({"name": name, "forgotten": n}, f"Recorded weights of {n} experts are forgotten.")

@@ -1,6 +1,7 @@
 """`worker` and `beat`: the processes of the stack beside `serve`."""
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +21,15 @@ def worker(
         bool, typer.Option("--no-steps", help="Only generate; other workers route and vote.")
     ] = False,
     processes: Annotated[int, typer.Option(min=1, max=256, help="Of a worker without a device.")] = 1,
+    models_dir: Annotated[
+        Path | None,
+        typer.Option("--models-dir", help="Where this host has the weights. Default: muster.models_dir."),
+    ] = None,
 ) -> None:
     """Work for the stack until SIGTERM: one worker per device, and any number without one.
+
+    Without a pool file it takes the pool that the API published: MUSTER_DATABASE_URL and MUSTER_BROKER_URL
+    are all that it needs, and the weights.
 
     On SIGTERM what is finished is stored and the rest given back. Exit code 75: the broker's messages
     stopped arriving; start it again.
@@ -30,7 +38,7 @@ def worker(
     from orchestrator.bootstrap.processes import run_device_worker, run_light_worker
     from orchestrator.errors import InputError
 
-    settings = _stack_settings(session_of(ctx))
+    settings = _stack_settings(session_of(ctx), models_dir)
     if device is None:
         if no_steps:
             raise InputError("--no-steps without --device leaves nothing to do.", param="no_steps")
@@ -49,7 +57,7 @@ def beat(ctx: typer.Context) -> None:
     raise typer.Exit(run_beat(_stack_settings(session_of(ctx))))
 
 
-def _stack_settings(session: Session) -> "Settings":
+def _stack_settings(session: Session, models_dir: Path | None = None) -> "Settings":
     """The configuration of a process whose log is all that it says."""
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
-    return session.settings()
+    return session.stack_settings(models_dir=models_dir, waits=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aggregators.outputs import AGGREGATORS
 from aggregators.outputs.votes import SettledWords
 from orchestrator.bootstrap.annotators import SkillParts, make_annotator
-from orchestrator.bootstrap.checks import Checks, check_references, config_hash
+from orchestrator.bootstrap.checks import Checks, config_hash
 from orchestrator.bootstrap.compute import ComputeMeter
 from orchestrator.bootstrap.costs import costs_of
 from orchestrator.bootstrap.fleet import Fleet
@@ -17,6 +17,7 @@ from orchestrator.bootstrap.merge_runner import MergeRunner
 from orchestrator.bootstrap.merged import PoolWatch
 from orchestrator.bootstrap.merging import check_text
 from orchestrator.bootstrap.own_resources import OwnResources
+from orchestrator.bootstrap.published import make_pool
 from orchestrator.bootstrap.stack_parts import rate_limiter, stack_dispatcher
 from orchestrator.bootstrap.telemetry import Telemetry
 from orchestrator.bootstrap.tracing import OtelTracer, open_tracer
@@ -29,7 +30,7 @@ from orchestrator.domain.names import EXPERT_PREFIX
 from orchestrator.evaluation.bench import Bench
 from orchestrator.evaluation.pool import PoolEvaluation
 from orchestrator.evaluation.shadows import ShadowComparison
-from orchestrator.pool import build_pool, engine_access
+from orchestrator.pool import engine_access
 from orchestrator.ports.batches import LineForms
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.composing import Composition
@@ -77,8 +78,7 @@ from orchestrator.store import (
 from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader, check_reference
 from skills.profiler import Profiler, check_labelled
 from workers.backends.fusion import mixed_members
-from workers.backends.registry import REMOTE_BACKENDS, SERVER_BACKENDS, features_of, get_backend, parts_of
-from workers.checkpoints.identity import weights_hash
+from workers.backends.registry import REMOTE_BACKENDS, get_backend
 from workers.device.wiring import DeviceSetup
 from workers.dispatch.local import LocalDispatcher
 from workers.leases.owners import loop_of
@@ -109,10 +109,7 @@ class App:
             applicants: experts that are tried here, and are nobody of the pool elsewhere.
             tracer: None = the configured one.
         """
-        pool = build_pool(
-            settings, weights_hash=weights_hash, servers=SERVER_BACKENDS, parts=parts_of, features=features_of
-        )
-        check_references(settings, pool)
+        pool = make_pool(settings)
         tighten_folder(settings.muster.data_dir)
         self._database = open_database(settings.database_url)
         self.merges = SqlMergeStore(self._database)
@@ -303,6 +300,7 @@ class App:
             traces=self.telemetry.call_traces,
             stage_traces=self.telemetry.stage_traces,
             paused=self._own.paused.engines,
+            withheld=self.fleet.withheld,
         )
         return LocalDispatcher(setup, settled=SettledWords, on_piece=on_piece, on_committed=on_committed)
 

@@ -83,6 +83,8 @@ def _state(
     if held:
         return _held(engine_id, held)
     if devices and not loops:
+        if faults:  # some have it, and say why they do not serve it
+            return _faulty(engine_id, faults)
         return EngineState(
             engine_id=engine_id, state="down", code="expert_unavailable", why=NOBODY_SERVES, heal=START_ONE
         )

@@ -52,3 +52,6 @@ class PoolBooks(Protocol):
 
     def published(self) -> PublishedPool | None:
         """The pool that was published last."""
+
+    def publication(self) -> str | None:
+        """A mark of the last publication, which is small; None = there was none."""

@@ -76,7 +76,8 @@ class PauseWatch:
         return frozenset(pause.expert_id for pause in self._look())
 
     def engines(self) -> Mapping[str, float]:
-        """Engines all of whose experts are paused, and since when, in seconds since the epoch."""
+        """Engines all of whose experts are paused, and for how many seconds, by the database's clock: a
+        host's own may be off. Up to `LOOK_S` too few."""
         pauses = self._look()
         return paused_engines(self._pool(), pauses) if pauses else {}
 

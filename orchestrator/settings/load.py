@@ -33,7 +33,7 @@ from orchestrator.settings.pasted import (
 from orchestrator.settings.schema import MusterSettings, Settings
 from orchestrator.settings.yaml_lines import Document, KeyPath, load_yaml
 
-INTERNAL = frozenset({"base_dir", "source", "remarks"})
+INTERNAL = frozenset({"base_dir", "source", "remarks", "stated_weights", "unreached"})
 
 _WANTS_TEXT = frozenset({"string_type", "path_type", "invalid-json-value", "literal_error"})
 
@@ -61,6 +61,60 @@ def load_with_lines(path: Path) -> Loaded:
     return Loaded(_Reading(path, document, os.environ).settings(), document)
 
 
+def load_published(data: Mapped, *, base_dir: Path, source: str, stated_weights: dict[str, str]) -> Settings:
+    """Settings of a pool that was published, under this host's environment.
+
+    Args:
+        base_dir: folder that relative paths refer to here. source: what messages call it.
+        stated_weights: see `Settings`.
+
+    Raises:
+        ConfigError: as of `load_settings`, without lines.
+    """
+    reading = _Reading(base_dir / "published", Document(data, {}, {}), os.environ, is_file=False)
+    return reading.settings().model_copy(update={"source": source, "stated_weights": stated_weights})
+
+
+class Rows(NamedTuple):
+    """Rows of `model_list` as a file has them, without what it says in vain, and without secrets.
+
+    Attributes:
+        keyless: names of members whose secret stands in the file itself.
+    """
+
+    rows: tuple[Mapped, ...]
+    keyless: tuple[str, ...]
+
+
+def rows_of(path: Path) -> Rows:
+    """Rows of a file that `load_settings` takes; `os.environ/NAME` is left as it is.
+
+    Raises:
+        ConfigError: the file cannot be read any more.
+    """
+    members = without_idle(load_yaml(path).data).data.get("model_list")
+    rows = [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
+    bare = tuple(_without_secrets(row) for row in rows)
+    keyless = [str(row.get("model_name")) for row, kept in zip(rows, bare, strict=True) if row != kept]
+    return Rows(bare, tuple(keyless))
+
+
+def _without_secrets(row: Mapped) -> Mapped:
+    """A row without literal secrets, whatever key they stand under."""
+    secret = set(_secrets(dict(row), ()))
+
+    def kept(data: JsonValue, place: KeyPath) -> JsonValue:
+        if isinstance(data, dict):
+            return {k: kept(v, (*place, k)) for k, v in data.items() if (*place, k) not in secret}
+        if isinstance(data, list):
+            return [kept(v, (*place, i)) for i, v in enumerate(data) if (*place, i) not in secret]
+        return data
+
+    bare = kept(row, ())
+    assert isinstance(bare, dict), "a mapping stays one"
+    return bare
+
+
 def raise_all(mistakes: Iterable[ConfigError]) -> None:
     """Nothing without mistakes; one is raised as it is, several together in the order of their lines.
 
@@ -82,8 +136,11 @@ def name_of(place: KeyPath) -> str:
 class _Reading:
     """One reading of a file, and the mistakes that were found so far."""
 
-    def __init__(self, path: Path, document: Document, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, document: Document, environment: Mapping[str, str], *, is_file: bool = True
+    ) -> None:
         self._path = path
+        self._is_file = is_file
         self._document = document
         self._environment = environment
         self._mistakes: list[ConfigError] = []
@@ -94,7 +151,8 @@ class _Reading:
         remember_environment(self._environment)
         remember_mapping(self._document.data)
         pasted = without_idle(self._document.data)
-        for fault in (*pasted.faults, *_shared_secrets(self._path, self._document.data)):
+        shared = _shared_secrets(self._path, self._document.data) if self._is_file else ()
+        for fault in (*pasted.faults, *shared):
             if fault.place not in self._told:
                 self._tell(fault)
         data = without_empty(self._with_environment(pasted.data), Settings)

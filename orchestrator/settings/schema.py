@@ -327,6 +327,14 @@ class MusterSettings(BaseSettings):
     others must not be able to read it."""
     device: str = "auto"
     """`auto`, `cpu`, or `cuda:0`."""
+    models_dir: UserPath | None = None
+    """Folder in which this host has the weights, for a worker without a pool file: a path of the published
+    pool that is not here is looked for below it, by as much of its end as there is. None = the working
+    directory."""
+    check_weights: Literal["full", "headers", "off"] = "headers"
+    """Check of weights before a worker of the stack serves them, against those that were recorded first:
+    `headers` reads the first and last MiB of each file, `full` all of it, once per file; `off` reads nothing
+    (docs/hosts.md)."""
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """Seed of sampling, induction and ties."""
     profile_set: UserPath | None = None
@@ -384,7 +392,9 @@ class Settings(Section):
     """Everything a process is configured by.
 
     `base_dir`: what relative paths of the file refer to. `remarks`: what of the file and the environment
-    does nothing, one line each.
+    does nothing, one line each. `stated_weights`: identities of weights by member, as whoever published the
+    pool read them; None = there is a file, and they are read here. `unreached`: why members of a published
+    pool cannot be asked from this host.
     """
 
     model_list: tuple[Member, ...] = Field(min_length=1)
@@ -398,6 +408,8 @@ class Settings(Section):
     base_dir: Path = Path()
     source: str = ""
     remarks: tuple[str, ...] = ()
+    stated_weights: dict[str, str] | None = None
+    unreached: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

@@ -4,6 +4,7 @@ Nothing waits for ever: connecting, waiting for a connection of the pool, for a 
 for a server that went silent are all bounded, and end in StoreUnavailableError.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -72,6 +73,16 @@ rolled it back."""
 
 _NO_RIGHT: Final = "42501"
 RIGHTS_REMEDY: Final = "If its tables are older than this version: run `muster migrate` as their owner."
+
+ACCESS_REMEDY: Final = (
+    "Mend user, password or name in MUSTER_DATABASE_URL (or the file that PGPASSFILE names), "
+    "or what the server's pg_hba.conf allows."
+)
+_REFUSED: Final = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry"
+    r'|(?:role|database) "[^"\n]{1,64}" does not exist'
+)
+"""What a server says to whom it does not let in; it says so without an SQLSTATE that the driver tells."""
 
 _AWAY: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
@@ -380,9 +391,9 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
             remedy = RIGHTS_REMEDY if _sqlstate(error) == _NO_RIGHT else None
             raise StoreError(f"the database refused a statement: {_reason(error)}.", remedy=remedy) from error
         kind = _NotDoneError if _is_not_done(error, committing=committing) else StoreUnavailableError
-        raise kind(
-            f"the database cannot be used now: {_reason(error)}.", remedy="It is safe to try again."
-        ) from error
+        reason = _reason(error)
+        remedy = ACCESS_REMEDY if _REFUSED.search(reason) else "It is safe to try again."
+        raise kind(f"the database cannot be used now: {reason}.", remedy=remedy) from error
     except UnicodeError as error:
         raise StoreError(f"text is not valid Unicode: {error.reason}.") from error  # type: ignore[attr-defined]
 

@@ -90,6 +90,13 @@ class SqlFleetStore:
             return None
         return PublishedPool.model_validate_json(row.payload).replaced(age_s=max(0.0, row.age_s))
 
+    def publication(self) -> str | None:
+        """See `ports.fleet`."""
+        p = published_pool.c
+        latest = select(p.config_hash, p.at).order_by(p.at.desc()).limit(1)
+        row = self._db.fetch(lambda conn: conn.execute(latest).one_or_none())
+        return None if row is None else f"{row.config_hash}@{row.at}"
+
     def clock_s(self) -> float:
         """See `ports.fleet`."""
         return self._db.fetch(lambda conn: float(conn.execute(select(db_now())).scalar_one()))

@@ -17,9 +17,12 @@ class SqlPauseStore:
     def pauses(self) -> list[ExpertPause]:
         """See `ports.pauses`."""
         p = expert_pause.c
-        wanted = select(p.expert_id, p.since, p.reason).order_by(p.expert_id)
+        for_s = (db_now() - p.since).label("for_s")
+        wanted = select(p.expert_id, p.since, p.reason, for_s).order_by(p.expert_id)
         rows = self._db.fetch(lambda conn: conn.execute(wanted).all())
-        return [ExpertPause(expert_id=row[0], since=row[1], reason=row[2]) for row in rows]
+        return [
+            ExpertPause(expert_id=row[0], since=row[1], reason=row[2], for_s=max(0.0, row[3])) for row in rows
+        ]
 
     def pause(self, expert_id: str, *, reason: str) -> None:
         """See `ports.pauses`."""

@@ -1,7 +1,6 @@
 """A loop's view of the work on the books, and what it makes of it: the next engine to serve."""
 
 import math
-import time
 from collections.abc import Callable, Container, Iterable, Mapping, Set
 
 from orchestrator.batching import EngineChoice, Rates, choose_engine
@@ -41,7 +40,7 @@ class Books:
     Args:
         engines: those of the pool; `remote`: those of them that need no device.
         later_engines: engines that later stages of a job may need.
-        paused: engines whose work waits because an admin says so, and since when, in seconds since the epoch.
+        paused: engines whose work waits because an admin says so, and for how many seconds.
 
     Attributes:
         n_devices: live devices, this one included.
@@ -211,8 +210,8 @@ class Books:
 
     def _is_served(self, item: EngineBacklog) -> bool:
         """Whether this loop may serve an engine now; what nobody can is given up in time."""
-        if (since := self._paused_engines.get(item.engine_id)) is not None:
-            self._fail(item, PAUSED, for_s=max(0.0, time.time() - since))
+        if (for_s := self._paused_engines.get(item.engine_id)) is not None:
+            self._fail(item, PAUSED, for_s=for_s)
             return False
         is_known = item.engine_id in self._engines
         fault = self._kit.faults.since_it_worked(item.engine_id) if is_known else None
@@ -229,7 +228,7 @@ class Books:
             return
         if fault is None:
             if not others:
-                self._fail(item, NOBODY, for_s=math.inf)
+                self._fail(item, self._why_nobody(item.engine_id), for_s=math.inf, is_known=False)
             return
         for_s = min([self._kit.clock() - fault.since, *(report.state_s for report in theirs)])
         is_lasting = fault.is_lasting and all(report.state == "down" for report in theirs)
@@ -239,10 +238,26 @@ class Books:
         told = self._kit.stores.devices.faults(LIVE_S)
         return [r for r in told if r.engine_id == engine_id and loop_of(r.owner) in loops]
 
-    def _fail(self, item: EngineBacklog, fault: Fault, *, for_s: float, at_once: bool = False) -> None:
+    def _why_nobody(self, engine_id: str) -> Fault:
+        """The reason of whoever has the engine in its pool and does not serve it; else that nobody has."""
+        if (own := self._kit.faults.withheld(engine_id)) is not None:
+            return own
+        told = (r for r in self._kit.stores.devices.faults(LIVE_S) if r.engine_id == engine_id and r.why)
+        found = next(told, None)
+        return NOBODY if found is None else NOBODY._replace(why=found.why or NOBODY.why, heal=found.heal)
+
+    def _fail(
+        self,
+        item: EngineBacklog,
+        fault: Fault,
+        *,
+        for_s: float,
+        at_once: bool = False,
+        is_known: bool = True,
+    ) -> None:
         """Fail the work of an engine that has been away `for_s` seconds, as far as it was on the books for
         longer than a batch waits; a question waits no longer than its engine has been away."""
-        settings, is_known = self._kit.settings, fault is not NOBODY
+        settings = self._kit.settings
         if at_once:
             self._end(item, fault, min_priority=BACKGROUND, waited_s=0.0)
             return

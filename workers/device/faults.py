@@ -2,11 +2,13 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from orchestrator.domain.devices import DeviceReport
 from orchestrator.domain.engines import Blame
-from orchestrator.errors import EngineLoadError, IncompatibleModelsError, MusterError
+from orchestrator.domain.fleet import Withheld
+from orchestrator.errors import EngineLoadError, ExpertUnavailableError, IncompatibleModelsError, MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import DeviceStore
 from workers.device.pace import Pace
@@ -17,6 +19,10 @@ LONGEST_REST_S = 3600.0
 
 REMEMBERED = 10_000
 """Assignments that failed once, per engine: see `Faults.is_own_fault`."""
+
+
+WithheldEngines = Callable[[], Mapping[str, Withheld]]
+"""Engines that a process does not serve although its pool has them, and why."""
 
 
 class Fault(NamedTuple):
@@ -51,9 +57,19 @@ class Faults:
 
     Args:
         owner: of the loop, under which its faults are told.
+        withheld: engines that are told of likewise.
     """
 
-    def __init__(self, devices: DeviceStore, *, owner: str, clock: Clock, pace: Pace) -> None:
+    def __init__(
+        self,
+        devices: DeviceStore,
+        *,
+        owner: str,
+        clock: Clock,
+        pace: Pace,
+        withheld: WithheldEngines = dict,
+    ) -> None:
+        self._withheld = withheld
         self._devices = devices
         self._owner = owner
         self._clock = clock
@@ -126,6 +142,11 @@ class Faults:
             del failed_at[next(iter(failed_at))]
         return self._worked_at.get(engine_id, -math.inf) > since
 
+    def withheld(self, engine_id: str) -> Fault | None:
+        """The reason why this process does not serve an engine of its pool at all."""
+        found = self._withheld().get(engine_id)
+        return None if found is None else _fault_of(found)
+
     # ── what the others are told ──────────────────────────────────────────────────────────────────
 
     def tell(self, device: str) -> None:
@@ -134,10 +155,11 @@ class Faults:
         Raises:
             StoreUnavailableError: tell it again later.
         """
-        for engine_id in [e for e in self._told if e not in self._found]:
+        kept_away = {**self._found, **{e: _fault_of(w) for e, w in self._withheld().items()}}
+        for engine_id in [e for e in self._told if e not in kept_away]:
             self._devices.forget_device(self._place(engine_id))
             del self._told[engine_id]
-        for engine_id, fault in self._found.items():
+        for engine_id, fault in kept_away.items():
             if self._told.get(engine_id) != fault:
                 self._devices.report_device(self._report(engine_id, fault, device))
                 self._told[engine_id] = fault
@@ -168,5 +190,18 @@ class Faults:
             code=fault.code,
             why=fault.why,
             heal=fault.heal,
-            next_try_s=max(0.0, fault.until - self._clock()),
+            next_try_s=None if math.isinf(fault.until) else max(0.0, fault.until - self._clock()),
         )
+
+
+def _fault_of(withheld: Withheld) -> Fault:
+    """An engine that is withheld, as a fault that no pause heals."""
+    return Fault(
+        code=ExpertUnavailableError.code,
+        why=withheld.why,
+        heal=withheld.heal,
+        since=0.0,
+        until=math.inf,
+        is_lasting=withheld.is_lasting,
+        n=0,
+    )

@@ -9,7 +9,7 @@ from orchestrator.ports.telemetry import NO_METER, Meter
 from orchestrator.runtime.alarm import Alarm
 from orchestrator.settings.schema import SchedulerSettings
 from workers.device.call_traces import CallTraces
-from workers.device.faults import Faults
+from workers.device.faults import Faults, WithheldEngines
 from workers.device.ledger import Ledger
 from workers.device.pace import Pace, Timers
 from workers.device.strangers import Strangers
@@ -46,6 +46,7 @@ def make_kit(
     serves: Callable[[], tuple[str, ...]],
     meter: Meter = NO_METER,
     traces: CallTraces | None = None,
+    withheld: WithheldEngines = dict,
 ) -> Kit:
     return Kit(
         stores=stores,
@@ -59,7 +60,7 @@ def make_kit(
             meter=meter,
             traces=traces,
         ),
-        faults=Faults(stores.devices, owner=owner, clock=clock, pace=pace),
+        faults=Faults(stores.devices, owner=owner, clock=clock, pace=pace, withheld=withheld),
         strangers=Strangers(settings, clock),
         timers=Timers(clock),
         clock=clock,

@@ -1,11 +1,11 @@
 """A device loop, made from its parts."""
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Mapping
 from functools import partial
 from typing import NamedTuple
 
 from orchestrator.domain.devices import REMOTE
-from orchestrator.domain.experts import Pool
+from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import CompositionFactory, LaterEngines
 from orchestrator.ports.engines import Backend
@@ -17,6 +17,7 @@ from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
 from workers.device.books import Books, PausedEngines
 from workers.device.call_traces import CallTraces
+from workers.device.faults import WithheldEngines
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit, make_kit
 from workers.device.lane_maker import LaneMaker
@@ -49,6 +50,7 @@ class DeviceSetup(NamedTuple):
         meter: counts loads and calls.
         traces, stage_traces: tell of calls and stages; None = nobody listens.
         paused: see `Books`.
+        withheld: engines of the pool that this process does not serve, and why.
     """
 
     stores: DeviceStores
@@ -64,6 +66,7 @@ class DeviceSetup(NamedTuple):
     traces: CallTraces | None = None
     stage_traces: StageTraces | None = None
     paused: PausedEngines = dict
+    withheld: WithheldEngines = dict
 
 
 def make_device_loop(
@@ -85,6 +88,7 @@ def make_device_loop(
             work.
     """
     pool, device = setup.pool, setup.device
+    known = Live(lambda: _without(pool.known_engines, setup.withheld()))
     kit = make_kit(
         setup.stores,
         owner=owner,
@@ -92,12 +96,12 @@ def make_device_loop(
         pace=pace,
         settings=setup.settings,
         config_hash=setup.config_hash,
-        serves=lambda: tuple(pool.known_engines),
+        serves=lambda: tuple(known),
         meter=setup.meter,
         traces=setup.traces,
+        withheld=setup.withheld,
     )
     remote = frozenset(e.id for e in pool.engines.values() if e.backend in setup.remote)
-    known = Live(lambda: pool.known_engines)
     books = Books(
         kit, engines=known.keys(), remote=remote, later_engines=setup.later_engines, paused=setup.paused
     )
@@ -142,6 +146,10 @@ def make_device_loop(
         device=device,
     )
     return DeviceLoop(parts, on_committed=on_committed)
+
+
+def _without(engines: Mapping[str, EngineSpec], withheld: Container[str]) -> Mapping[str, EngineSpec]:
+    return {engine_id: spec for engine_id, spec in engines.items() if engine_id not in withheld}
 
 
 def _sweeper(kit: Kit, *, harmless: Collection[str]) -> Sweeper:
