@@ -9,7 +9,7 @@ CACHE ?= .pytest_cache
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
+.PHONY: help setup lock licences lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -92,6 +92,14 @@ test-transformers: setup ## the in-process engine on the oldest release of trans
 		--upgrade --target build/oldest --requirement requirements/oldest.txt
 	PYTHONPATH=build/oldest $(BIN)/pytest tests/unit/workers/backends/decoding \
 		tests/unit/workers/backends/test_transformers.py
+
+test-cuda: setup ## tests and benchmark on a GPU (eight minutes; without one the tests say so, and the benchmark is dry)
+	$(BIN)/pytest -rs -o cache_dir=$(CACHE) -m cuda tests/cuda
+	$(BIN)/python -m benchmarks.cuda $$($(BIN)/python -c \
+		"import torch; print('' if torch.cuda.is_available() else '--dry')")
+
+pack-cuda: ## pack the wheels for a machine with a GPU and no network (build/cuda-wheels; scripts/run_on_gpu.sh installs them)
+	$(PYTHON) scripts/pack_cuda.py
 
 lint: setup ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

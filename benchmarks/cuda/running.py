@@ -149,9 +149,10 @@ def _paths() -> list[str]:
 def _pass_on(child: "subprocess.Popen[str]", last: deque[str]) -> None:
     """Tell what a part says, and remember the end of it."""
     assert child.stderr is not None, "it is a pipe"
-    for line in child.stderr:
-        progress(line.rstrip())
-        last.append(line.strip()[:300])
+    with child.stderr as lines:
+        for line in lines:
+            progress(line.rstrip())
+            last.append(line.strip()[:300])
 
 
 def _outcome(status: str, seconds: float, order: Order, *, why: str | None = None) -> dict[str, Any]:

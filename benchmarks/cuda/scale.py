@@ -80,10 +80,10 @@ FULL = Scale(
     job_tokens=48,
     rounds=4,
 )
-TINY = Shape("tiny", 2, 64, 176, 4, 2, 512, tied=True)
+TINY = Shape("tiny", 2, 64, 176, 2, 1, 512, tied=True)
 DRY = Scale(
     small=TINY,
-    large=TINY._replace(name="tiny-large", layers=3, hidden=96, inner=264, heads=6, tied=False),
+    large=TINY._replace(name="tiny-large", layers=3, hidden=96, inner=264, heads=3, tied=False),
     copy_mib=4,
     read_mib=4,
     batches=(1, 3),
