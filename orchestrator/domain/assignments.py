@@ -162,28 +162,6 @@ class Response(Value):
         return self.error_code is None or self.error_code in MODEL_FAILURES
 
 
-class QueryState(Value):
-    """A query in flight: everything a composition may look at to take its next step.
-
-    `stage` counts the steps taken; `responses` are those of all stages so far, in call order. `seed`: the
-    job's, of what an aggregator draws for this query; None = the aggregator's own. `max_tokens`: the job's,
-    of experts that an aggregator hears again; None = each expert's. `terms`: that hold for the query;
-    `stream`: somebody reads its answer while it is written. `attempt`: how often the present step has failed.
-    """
-
-    id: int
-    job_id: str
-    query: Query
-    stage: int = 0
-    decision: Decision | None = None
-    responses: tuple[Response, ...] = ()
-    seed: int | None = None
-    max_tokens: int | None = None
-    terms: Terms = NO_TERMS
-    stream: bool = False
-    attempt: int = 0
-
-
 class Ask(Value):
     """A composition needs these generations next; `decision` is stored with the query when given."""
 
@@ -273,6 +251,30 @@ class Job(Terms):
         """The job with the composition that a query's terms name, and its parts; nothing else of them."""
         said = {} if terms is None else {k: v for k, v in terms.shape._asdict().items() if v is not None}
         return self.model_copy(update=said) if said else self
+
+
+class QueryState(Value):
+    """A query in flight: everything a composition may look at to take its next step.
+
+    `stage` counts the steps taken; `responses` are those of all stages so far, in call order. `seed`: the
+    job's, of what an aggregator draws for this query; None = the aggregator's own. `max_tokens`: the job's,
+    of experts that an aggregator hears again; None = each expert's. `terms`: that hold for the query;
+    `stream`: somebody reads its answer while it is written. `attempt`: how often the present step has failed.
+    `job`: of a question, which comes with it; of a line of a batch None, as many share one.
+    """
+
+    id: int
+    job_id: str
+    query: Query
+    stage: int = 0
+    decision: Decision | None = None
+    responses: tuple[Response, ...] = ()
+    seed: int | None = None
+    max_tokens: int | None = None
+    terms: Terms = NO_TERMS
+    stream: bool = False
+    attempt: int = 0
+    job: Job | None = None
 
 
 class JobProgress(Value):

@@ -41,6 +41,15 @@ class Completion(NamedTuple):
     response: Response
 
 
+class Lessee(NamedTuple):
+    """A loop that begins calls as they are put on the books: its name, the seconds of its leases, and how
+    many more calls each of its engines may be given now."""
+
+    owner: str
+    lease_s: float
+    room: Mapping[str, int]
+
+
 class SweepReport(NamedTuple):
     """Assignments whose lease ran out, assignments given up, jobs past their deadline."""
 
@@ -375,14 +384,3 @@ class CostStore(CostReader, Protocol):
 
 class WorkReader(WaitingReader, DeviceReader, CostReader, Protocol):
     """Grounds of plans: the work that waits, the devices that live, what loads and work cost."""
-
-
-class DeviceStores(NamedTuple):
-    """Stores of a device's loop: what it reads and writes, by topic; one object may be all of them."""
-
-    jobs: JobWatcher
-    waiting: WaitingReader
-    steps: StepStore
-    leases: LeaseStore
-    devices: DeviceStore
-    costs: CostStore

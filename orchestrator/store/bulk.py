@@ -7,6 +7,7 @@ driver's `executemany` is fastest.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Self
 
 from sqlalchemy import (
@@ -113,22 +114,39 @@ def add_rows(
 ) -> None:
     """Add to the columns `sums` of the rows with these `keys`, the table's primary key; rows that are not
     there yet begin at nothing. Values in the order of `keys` and `sums`; each key once."""
+    _merge(conn, table, tuple(keys), tuple(sums), rows)
+
+
+def insert_missing(conn: Connection, table: Table, names: Sequence[str], rows: Sequence[Record]) -> None:
+    """Insert those of `rows`, values in the order of `names`, that are not there yet."""
+    _merge(conn, table, tuple(names), (), rows)
+
+
+def _merge(
+    conn: Connection, table: Table, names: tuple[str, ...], sums: tuple[str, ...], rows: Sequence[Record]
+) -> None:
     if not rows:
         return
-    names = [*keys, *sums]
-    columns = ", ".join(names)
-    added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in sums)
-    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}"
+    statement = _merging(conn.dialect, table, names, sums)
     if conn.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(names))
-        conn.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {conflict}", list(rows))
-        return
-    types = [table.c[name].type.compile(conn.dialect) for name in names]
-    arrays = ", ".join(f"CAST(%s AS {kind}[])" for kind in types)
-    conn.exec_driver_sql(
-        f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) {conflict}",
-        tuple(_array(column) for column in zip(*rows, strict=True)),
-    )
+        conn.exec_driver_sql(statement, list(rows))
+    else:
+        conn.exec_driver_sql(statement, tuple(_array(column) for column in zip(*rows, strict=True)))
+
+
+@lru_cache(maxsize=64)
+def _merging(dialect: Dialect, table: Table, keys: tuple[str, ...], sums: tuple[str, ...]) -> str:
+    """INSERT of rows given one by one to SQLite, by columns to PostgreSQL; `sums` are added to where a row
+    with these `keys` is there, else it stays as it is."""
+    names = (*keys, *sums)
+    added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in sums)
+    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}" if sums else "ON CONFLICT DO NOTHING"
+    if dialect.name == "sqlite":
+        given = f"VALUES ({', '.join('?' * len(names))})"
+    else:
+        types = [table.c[name].type.compile(dialect) for name in names]
+        given = f"SELECT * FROM unnest({', '.join(f'CAST(%s AS {kind}[])' for kind in types)})"
+    return f"INSERT INTO {table.name} ({', '.join(names)}) {given} {conflict}"
 
 
 def _array(values: Iterable[Value]) -> str:

@@ -18,6 +18,8 @@ from sqlalchemy import (
     Select,
     bindparam,
     cast,
+    exists,
+    or_,
     select,
     update,
 )
@@ -95,6 +97,9 @@ _RETRIED = (
 )
 """The highest priority of what came back."""
 
+_WAITING = select(or_(exists(_SHARES.subquery()), exists(_RETRIED.subquery())))
+"""Whether a claim would find something."""
+
 _LEASE = (
     update(t.assignment)
     .where(among(_a.pk, "pks"))
@@ -119,9 +124,7 @@ _LOCKED_OR_SKIPPED = _LOCKABLE.with_for_update(of=[t.query, t.assignment], skip_
 
 
 def is_waiting(conn: Connection, engine_id: str, *, min_priority: int) -> bool:
-    return bool(_shares(conn, engine_id, min_priority, limit=1)) or (
-        conn.execute(_RETRIED, {"engine": engine_id, "least": min_priority}).first() is not None
-    )
+    return bool(conn.execute(_WAITING, {"engine": engine_id, "least": min_priority, "most": 1}).scalar())
 
 
 def claim(
@@ -153,7 +156,15 @@ def held(conn: Connection, owner: str) -> frozenset[int]:
 
 
 def complete(conn: Connection, owner: str, completions: Sequence[Completion]) -> int:
-    rows, counts = {row.pk: row for row in _locked(conn, [c.assignment_id for c in completions])}, Counts()
+    counts = Counts()
+    accepted = accept(conn, owner, completions, counts)
+    add_counts(conn, counts)
+    return len(accepted)
+
+
+def accept(conn: Connection, owner: str, completions: Sequence[Completion], counts: Counts) -> frozenset[int]:
+    """`complete`, with counts that are added later; the assignments whose responses were accepted."""
+    rows = {row.pk: row for row in _locked(conn, [c.assignment_id for c in completions])}
     accepted: dict[int, tuple[Any, Response]] = {}
     for completion in completions:
         row = rows.get(completion.assignment_id)
@@ -164,8 +175,7 @@ def complete(conn: Connection, owner: str, completions: Sequence[Completion]) ->
         elif (row.state, row.lease_owner, row.attempt) == (t.LEASED, owner, completion.attempt):
             accepted[row.pk] = (row, completion.response)
     store_responses(conn, accepted.values(), counts)
-    add_counts(conn, counts)
-    return len(accepted)
+    return frozenset(accepted)
 
 
 def release(conn: Connection, owner: str, assignment_pks: Sequence[int] | None, *, refund: bool) -> int:

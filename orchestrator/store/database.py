@@ -202,7 +202,12 @@ def insert_or_replace(conn: Connection, table: Table) -> sqlite.Insert | postgre
 
 def upsert(conn: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """INSERT to be given its conflict clause."""
-    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
+    return upsert_in(conn.dialect.name, table)
+
+
+def upsert_in(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """The same for a statement that is made once for each dialect."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def inline(value: str | int) -> BindParameter[str | int]:
@@ -339,8 +344,13 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(conn: Connection) -> None:
-    writes = conn.get_execution_options().get(_WRITES, False)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    """By the driver itself: SQLAlchemy's own way costs as much as a statement with rows."""
+    statement = "BEGIN IMMEDIATE" if conn.get_execution_options().get(_WRITES, False) else "BEGIN"
+    driver: Any = conn.connection.driver_connection
+    try:
+        driver.execute(statement)
+    except sqlite3.Error as error:
+        raise exc.DBAPIError.instance(statement, None, error, sqlite3.Error, dialect=conn.dialect) from error
 
 
 class _NotDoneError(StoreUnavailableError):

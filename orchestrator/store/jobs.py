@@ -20,19 +20,22 @@ from orchestrator.domain.devices import DeviceReport, EngineLoad, LoadKind, Rate
 from orchestrator.domain.queries import Query
 from orchestrator.domain.spending import NO_COSTS, Costs
 from orchestrator.domain.stages import CallProgress
+from orchestrator.ports.device_stores import DeviceStores
 from orchestrator.ports.jobs import (
     AnsweredCall,
     AnsweredQuery,
     Bell,
     Claim,
     Completion,
-    DeviceStores,
     LeaseTimes,
+    Lessee,
     QueryRecord,
     SweepReport,
 )
+from orchestrator.ports.questions import Begun, Carried, Settled
 from orchestrator.store import (
     backlog,
+    carrying,
     claims,
     deleting,
     devices,
@@ -44,17 +47,9 @@ from orchestrator.store import (
     sweeping,
 )
 from orchestrator.store.database import Database
+from orchestrator.store.ready import Wanted, free_ready, is_ready, is_routing, ready, take_ready
 from orchestrator.store.revision import RevisionWatch
-from orchestrator.store.steps import (
-    Wanted,
-    advance,
-    free_ready,
-    is_ready,
-    is_routing,
-    postpone,
-    ready,
-    take_ready,
-)
+from orchestrator.store.steps import advance, postpone
 
 AUDIT_S = 60.0
 """Between two looks of one process at whether the counters are right."""
@@ -84,7 +79,9 @@ class SqlJobStore:
     @property
     def device_stores(self) -> DeviceStores:
         """This store, as the loop of a device asks for it."""
-        return DeviceStores(jobs=self, waiting=self, steps=self, leases=self, devices=self, costs=self)
+        return DeviceStores(
+            jobs=self, waiting=self, steps=self, leases=self, devices=self, costs=self, questions=self
+        )
 
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
         self._revision.require()
@@ -183,6 +180,26 @@ class SqlJobStore:
 
     def advance(self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str]) -> int:
         return self._db.transact(lambda conn: advance(conn, steps, engine_of, self._costs))
+
+    def begin(
+        self, steps: Sequence[tuple[QueryState, Step]], engine_of: Mapping[str, str], lessee: Lessee
+    ) -> Begun:
+        if not self._revision.fits():
+            lessee = lessee._replace(room={})
+        return self._db.transact(lambda conn: carrying.begin(conn, steps, engine_of, lessee, self._costs))
+
+    def settle(
+        self,
+        completions: Sequence[Completion],
+        carried: Sequence[Carried],
+        engine_of: Mapping[str, str],
+        lessee: Lessee,
+    ) -> Settled:
+        if not self._revision.fits():
+            carried = ()
+        return self._db.transact(
+            lambda conn: carrying.settle(conn, completions, carried, engine_of, lessee, self._costs)
+        )
 
     def backlog(self, *, owner: str) -> list[EngineBacklog]:
         return self._db.fetch(lambda conn: backlog.backlog(conn, owner=owner))

@@ -10,9 +10,10 @@ Rows of budgets are locked after queries and before jobs (see `tally`), in order
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from orchestrator.domain.assignments import Ask, Job, QueryState, Response
 from orchestrator.domain.keys import ApiKey, KeyBudget
@@ -55,15 +56,21 @@ class Wish(NamedTuple):
 
 def payers(conn: Connection, job_pks: Iterable[int]) -> dict[int, Payer]:
     """Payers of those of these jobs whose key has a budget."""
-    j, k = t.job.c, api_key.c
-    owned = select(j.pk, j.payload, k.payload.label("key")).join(api_key, k.id == j.owner)
-    rows = conn.execute(owned.where(among(j.pk, sorted(set(job_pks))), j.owner != inline("")))
+    pks = sorted(set(job_pks))
     found = {}
-    for row in rows:
+    for row in conn.execute(_owned(), {"pks": pks}) if pks else ():
         key = ApiKey.model_validate_json(row.key)
         if key.terms.budget is not None:
             found[row.pk] = Payer(key.id, key.terms.budget, Job.model_validate_json(row.payload))
     return found
+
+
+@cache
+def _owned() -> Select[Any]:
+    """Jobs that belong to a key, with it."""
+    j, k = t.job.c, api_key.c
+    owned = select(j.pk, j.payload, k.payload.label("key")).join(api_key, k.id == j.owner)
+    return owned.where(among(j.pk, "pks"), j.owner != inline(""))
 
 
 def hold(

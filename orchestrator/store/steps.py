@@ -1,25 +1,27 @@
 """Queries move on: which are ready for their next step, and what that step leaves on the books."""
 
-import math
-import random
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, select, update
+from sqlalchemy import (
+    Connection,
+    ScalarSelect,
+    bindparam,
+    select,
+    update,
+)
 
 from orchestrator.batching import estimated_tokens
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import (
-    BACKGROUND,
     INTERACTIVE,
     Ask,
     Call,
     CallRole,
     Done,
-    JobState,
+    Job,
     QueryState,
     Response,
     Step,
@@ -27,7 +29,7 @@ from orchestrator.domain.assignments import (
 from orchestrator.domain.queries import Query
 from orchestrator.domain.spending import NO_COSTS, QUOTA, Costs
 from orchestrator.errors import StoreError
-from orchestrator.ports.jobs import AnsweredCall
+from orchestrator.ports.jobs import AnsweredCall, Lessee
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.codec import (
@@ -38,25 +40,19 @@ from orchestrator.store.codec import (
     sampling_from_json,
     to_json,
 )
-from orchestrator.store.database import chunked, db_now, inline
-from orchestrator.store.picking import of_each_job, ready_jobs
+from orchestrator.store.database import chunked, db_now
 from orchestrator.store.spending import hold, lock, payers, settle
 from orchestrator.store.tally import Counts, Listed, add_counts
 
 CHUNK = 2000
-
-LONGEST_S = 600.0
-"""A mark that ends later was made by a clock that has been set back since."""
-
-JOBS_AT_ONCE, FEW_JOBS = 64, 16
-"""Batches that are looked for together, and that steps are taken of together, at least."""
 
 PROMPT_COLUMNS = ("query_pk", "stage", "ix", "messages", "decision")
 ASSIGNMENT_COLUMNS = (
     *("query_pk", "job_pk", "stage", "expert_id", "sample_ix", "engine_id", "role", "prompt_ix", "sampling"),
     *("est_tokens", "priority", "state", "attempt", "created_at"),
 )
-EST_TOKENS = ASSIGNMENT_COLUMNS.index("est_tokens")
+EST_TOKENS, STATE, ATTEMPT = map(ASSIGNMENT_COLUMNS.index, ("est_tokens", "state", "attempt"))
+_LEASE_COLUMNS = ("lease_owner", "lease_expires_at")
 ANSWER_COLUMNS = ("query_pk", "decision_is_queries", "payload")
 
 Taken = tuple[Any, QueryState, Step]
@@ -88,43 +84,18 @@ _CALLS = (
     )
     .where(among(t.assignment.c.query_pk, "pks"), t.assignment.c.response.is_not(None))
 )
+_NOW = select(db_now())
+_MOVED = (
+    update(t.query)
+    .where(among(t.query.c.pk, "pks"))
+    .values(stage=t.query.c.stage + 1, n_outstanding=bindparam("n"), stepped_until=None, step_attempt=0)
+)
+_ENDED = (
+    update(t.query).where(among(t.query.c.pk, "pks")).values(state=bindparam("outcome"), stepped_until=None)
+)
 _DECISIONS = select(t.prompt.c.stage, t.prompt.c.query_pk, t.prompt.c.decision).where(
     among(t.prompt.c.query_pk, "pks"), t.prompt.c.decision.is_not(None)
 )
-
-
-def ready(conn: Connection, *, limit: int, job_id: str | None) -> list[QueryState]:
-    """Open queries that wait for no call, of the highest priority there is, in submission order."""
-    return _states(conn, _ready_rows(conn, limit=limit, job_id=job_id, wanted=_queries()))
-
-
-class Wanted(NamedTuple):
-    """Ready queries that somebody would step: of one job (None = of all) but `without` these jobs, and of at
-    least so much priority."""
-
-    job_id: str | None
-    without: frozenset[str]
-    min_priority: int
-
-
-def free_ready(conn: Connection, *, limit: int, wanted: Wanted) -> list[QueryState]:
-    """As `ready`, without those that somebody took, or that wait to be tried again."""
-    return _states(conn, _free_rows(conn, _queries(), limit=limit, wanted=wanted))
-
-
-def take_ready(conn: Connection, *, limit: int, for_s: float, wanted: Wanted) -> list[QueryState]:
-    """As `free_ready`; they are the caller's for `for_s` seconds."""
-    q = t.query.c
-    lockable = _queries().with_for_update(of=t.query, skip_locked=True)
-    rows = _free_rows(conn, lockable, limit=limit, wanted=wanted)
-    mark = update(t.query).where(among(q.pk, [row.pk for row in rows]))
-    conn.execute(mark.values(stepped_until=db_now() + for_s))
-    return _states(conn, rows)
-
-
-def is_ready(conn: Connection, wanted: Wanted) -> bool:
-    """True if `take_ready` would find something."""
-    return bool(_free_rows(conn, _queries(), limit=1, wanted=wanted))
 
 
 def postpone(conn: Connection, states: Sequence[QueryState], *, for_s: float, counted: bool) -> int:
@@ -141,16 +112,8 @@ def postpone(conn: Connection, states: Sequence[QueryState], *, for_s: float, co
     return n
 
 
-@cache
-def _routing() -> Select[tuple[int]]:
-    return select(t.query.c.pk).where(_is_waiting(), t.query.c.stage == inline(0)).limit(1)
-
-
-def is_routing(conn: Connection) -> bool:
-    return conn.execute(_routing()).first() is not None
-
-
-def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
+def states_of(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
+    """States of queries from their rows."""
     stepped = [row.pk for row in rows if row.stage]
     responses, decisions = responses_of(conn, stepped), _decisions_of(conn, stepped)
     return [
@@ -162,9 +125,15 @@ def _states(conn: Connection, rows: Sequence[Any]) -> list[QueryState]:
             decision=decisions.get(row.pk),
             responses=tuple(responses.get(row.pk, ())),
             attempt=row.step_attempt,
+            job=_job_of(row),
         )
         for row in rows
     ]
+
+
+def _job_of(row: Any) -> Job | None:
+    payload = row._mapping.get("job")
+    return None if payload is None else Job.model_validate_json(payload)
 
 
 def responses_of(conn: Connection, query_pks: Sequence[int]) -> dict[int, list[Response]]:
@@ -220,109 +189,43 @@ def advance(
 ) -> int:
     """Apply steps to the queries that still are where the step was computed; returns how many. Calls for
     which the budget of a query's key has no room end it instead."""
-    counts = Counts()
-    in_order = sorted(steps, key=lambda taken: taken[0].id)
-    n = sum(_advance_chunk(conn, chunk, engine_of, counts, costs) for chunk in chunked(in_order, CHUNK))
-    add_counts(conn, counts)
+    books = Books(engine_of, costs)
+    n = apply(conn, steps, books)
+    add_counts(conn, books.counts)
     return n
 
 
-def _queries() -> Select[Any]:
-    q = t.query.c
-    return (
-        select(q.pk, q.payload, q.stage, q.step_attempt, t.job.c.id.label("job_id"))
-        .join(t.job)
-        .where(t.job.c.state == inline(JobState.RUNNING.value))
-    )
+class Books:
+    """What one transaction puts on the books.
+
+    Args:
+        lessee: who begins calls of questions at once, as far as its engines have room; None = nobody does.
+    """
+
+    def __init__(
+        self, engine_of: Mapping[str, str], costs: Costs = NO_COSTS, lessee: Lessee | None = None
+    ) -> None:
+        self.engine_of = engine_of
+        self.costs = costs
+        self.counts = Counts()
+        self.lessee = lessee
+        self.room = Counter[str]() if lessee is None else Counter(lessee.room)
+
+    def begins(self, priority: int, engine_id: str) -> bool:
+        """Whether a new call is begun at once."""
+        if priority < INTERACTIVE or self.room[engine_id] < 1:
+            return False
+        self.room[engine_id] -= 1
+        return True
 
 
-def _free_rows(conn: Connection, queries: Select[Any], *, limit: int, wanted: Wanted) -> list[Any]:
-    free = queries.where(_is_free())
-    if wanted.without:
-        free = free.where(t.job.c.id.not_in(sorted(wanted.without)))
-    return _ready_rows(conn, limit=limit, job_id=wanted.job_id, wanted=free, min_priority=wanted.min_priority)
+def apply(conn: Connection, steps: Sequence[tuple[QueryState, Step]], books: Books) -> int:
+    """`advance`, with counts that are added later."""
+    in_order = sorted(steps, key=lambda taken: taken[0].id)
+    return sum(_advance_chunk(conn, chunk, books) for chunk in chunked(in_order, CHUNK))
 
 
-def _is_free() -> ColumnElement[bool]:
-    until = t.query.c.stepped_until
-    return until.is_(None) | (until < db_now()) | (until > db_now() + LONGEST_S)
-
-
-def _ready_rows(
-    conn: Connection,
-    *,
-    limit: int,
-    job_id: str | None,
-    wanted: Select[Any],
-    min_priority: int = BACKGROUND,
-) -> list[Any]:
-    """Of the highest priority of which there are any: a question is not stepped together with a batch."""
-    q = t.query.c
-    if job_id is not None:
-        wanted = wanted.where(t.job.c.id == job_id)
-    top = select(func.max(q.priority)).where(_is_waiting())
-    priority = conn.execute(top).scalar()
-    while priority is not None and priority >= min_priority:
-        pick = _interactive_rows if priority >= INTERACTIVE else _batch_rows
-        if rows := pick(conn, wanted, priority, limit=limit):
-            return rows
-        priority = conn.execute(top.where(q.priority < priority)).scalar()
-    return []
-
-
-def _interactive_rows(conn: Connection, wanted: Select[Any], priority: int, *, limit: int) -> list[Any]:
-    """First come, first served."""
-    q = t.query.c
-    first = wanted.where(_is_waiting(), q.priority == priority).order_by(q.job_pk, q.pk)
-    return list(conn.execute(first.limit(limit)))
-
-
-def _batch_rows(conn: Connection, wanted: Select[Any], priority: int, *, limit: int) -> list[Any]:
-    """As many of each job."""
-    q = t.query.c
-    of_priority = wanted.where(_is_waiting(), q.priority == priority)
-    for jobs in _batches(conn, priority, most=max(limit, JOBS_AT_ONCE)):
-        for some in chunked(jobs, max(limit, FEW_JOBS)):
-            n_of = dict.fromkeys(some, math.ceil(limit / len(some)))
-            rows = of_each_job(conn, of_priority, job_pk=q.job_pk, pk=q.pk, n_of=n_of)
-            if rows:
-                return sorted(rows, key=lambda row: row.pk)[:limit]
-    return []
-
-
-def _batches(conn: Connection, priority: int, *, most: int) -> Iterator[list[int]]:
-    """Running jobs with ready queries, up to `most` together; of more, those after one drawn by lot first."""
-    first = ready_jobs(conn, priority, after=-1, most=most)
-    if len(first) < most:
-        yield _running(first)
-        return
-    start = random.randrange(conn.execute(select(func.max(t.job.c.pk))).scalar_one())
-    after = start
-    while found := ready_jobs(conn, priority, after=after, most=most):
-        yield _running(found)
-        after = found[-1].job_pk
-    after = -1
-    while (found := ready_jobs(conn, priority, after=after, most=most)) and found[0].job_pk <= start:
-        yield _running(found)
-        after = found[-1].job_pk
-
-
-def _running(jobs: Sequence[Any]) -> list[int]:
-    return [row.job_pk for row in jobs if row.state == JobState.RUNNING]
-
-
-def _is_waiting() -> ColumnElement[bool]:
-    q = t.query.c
-    return (q.state == inline(t.OPEN)) & (q.n_outstanding == inline(0))
-
-
-def _advance_chunk(
-    conn: Connection,
-    steps: Sequence[tuple[QueryState, Step]],
-    engine_of: Mapping[str, str],
-    counts: Counts,
-    costs: Costs,
-) -> int:
+def _advance_chunk(conn: Connection, steps: Sequence[tuple[QueryState, Step]], books: Books) -> int:
     pks = [state.id for state, _ in steps]
     locked = conn.execute(_LOCKED, {"pks": pks})
     waiting = {row.pk: row for row in locked if row.state == t.OPEN and row.n_outstanding == 0}
@@ -331,15 +234,16 @@ def _advance_chunk(
         row = waiting.pop(state.id, None)
         if row is not None and row.stage == state.stage:
             taken.append((row, state, step))
-    taken = _within_budgets(conn, taken, costs)
-    _ask(conn, [(row, step) for row, _, step in taken if isinstance(step, Ask)], engine_of, counts)
-    _finish(conn, [(row, state, step) for row, state, step in taken if isinstance(step, Done)], counts)
+    taken = _within_budgets(conn, taken, books.costs)
+    _ask(conn, [(row, step) for row, _, step in taken if isinstance(step, Ask)], books)
+    done = [(row, state, step) for row, state, step in taken if isinstance(step, Done)]
+    _finish(conn, done, books.counts)
     return len(taken)
 
 
 def _within_budgets(conn: Connection, taken: list[Taken], costs: Costs) -> list[Taken]:
     """These steps, with an end in place of calls that their key's budget has no room for."""
-    paying = payers(conn, [row.job_pk for row, _, _ in taken])
+    paying = payers(conn, [row.job_pk for row, state, _ in taken if state.job is None or state.job.owner])
     if not paying:
         return taken
     lock(conn, paying)
@@ -357,13 +261,15 @@ def _without_room(why: str) -> Answer:
     return Answer(text="", error_code=QUOTA, error=why)
 
 
-def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, str], counts: Counts) -> None:
+def _ask(conn: Connection, asks: list[tuple[Any, Ask]], books: Books) -> None:
     if not asks:
         return
-    now = conn.execute(select(db_now())).scalar_one()
+    now = conn.execute(_NOW).scalar_one()
+    counts, engine_of = books.counts, books.engine_of
     prompts: list[Record] = []
     assignments: list[Record] = []
-    listed: list[Listed] = []
+    waiting: list[Listed] = []
+    begun: list[Listed] = []
     for row, ask in asks:
         decision = None if ask.decision is None else to_json(ask.decision)
         texts: dict[str, int] = {}
@@ -373,14 +279,18 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], engine_of: Mapping[str, 
                 prompts.append((row.pk, row.stage, len(texts), text, None if texts else decision))
                 texts[text] = len(texts)
             record = _assignment_row(row, call, engine_of, prompt_ix=texts[text], now=now)
-            assignments.append(record)
-            est_tokens = int(record[EST_TOKENS] or 0)
-            listed.append(Listed(row.job_pk, engine_of[call.expert_id], row.priority, est_tokens, now))
+            engine_id, est_tokens = engine_of[call.expert_id], int(record[EST_TOKENS] or 0)
+            is_begun = books.begins(row.priority, engine_id)
+            assignments.append(_leased(record, books.lessee, now) if is_begun else (*record, None, None))
+            listed = Listed(row.job_pk, engine_id, row.priority, est_tokens, now)
+            (begun if is_begun else waiting).append(listed)
         counts[row.job_pk, "n_assignments"] += len(ask.calls)
     insert_rows(conn, t.prompt, PROMPT_COLUMNS, prompts)
-    insert_rows(conn, t.assignment, ASSIGNMENT_COLUMNS, assignments)
+    insert_rows(conn, t.assignment, (*ASSIGNMENT_COLUMNS, *_LEASE_COLUMNS), assignments)
     counts.is_asking = True
-    counts.waits(listed)
+    counts.waits(waiting)
+    counts.leased(begun)
+    counts.begun |= {(listed.job_pk, listed.engine_id, listed.priority) for listed in begun}
     _move_on(conn, asks)
 
 
@@ -399,13 +309,20 @@ def _assignment_row(
     )
 
 
+def _leased(record: Record, lessee: Lessee | None, now: float) -> Record:
+    """The row of an assignment, leased."""
+    assert lessee is not None, "who begins calls"
+    row = list(record)
+    row[STATE], row[ATTEMPT] = t.LEASED, 1
+    return (*row, checked_name("owner", lessee.owner), now + lessee.lease_s)
+
+
 def _move_on(conn: Connection, asks: Sequence[tuple[Any, Ask]]) -> None:
     by_n: dict[int, list[int]] = defaultdict(list)
     for row, ask in asks:
         by_n[len(ask.calls)].append(row.pk)
     for n, pks in by_n.items():
-        moved = {"stage": t.query.c.stage + 1, "n_outstanding": n, "stepped_until": None, "step_attempt": 0}
-        conn.execute(update(t.query).where(among(t.query.c.pk, pks)).values(moved))
+        conn.execute(_MOVED, {"n": n, "pks": pks})
 
 
 def _finish(conn: Connection, finished: list[tuple[Any, QueryState, Done]], counts: Counts) -> None:
@@ -423,6 +340,4 @@ def _finish(conn: Connection, finished: list[tuple[Any, QueryState, Done]], coun
     insert_rows(conn, t.answer, ANSWER_COLUMNS, answers)
     for outcome, pks in by_state.items():
         if pks:
-            conn.execute(
-                update(t.query).where(among(t.query.c.pk, pks)).values(state=outcome, stepped_until=None)
-            )
+            conn.execute(_ENDED, {"outcome": outcome, "pks": pks})

@@ -1,9 +1,12 @@
 """Jobs enter: submit, and the outbox."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import chain, islice
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Double, bindparam, cast, delete, insert, select, update
 
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import Job, JobState
@@ -15,7 +18,7 @@ from orchestrator.store import reusing
 from orchestrator.store import tables as t
 from orchestrator.store.bulk import Record, among, insert_rows
 from orchestrator.store.codec import checked_name, is_name, shown, to_json
-from orchestrator.store.database import chunked, db_now, insert_or_ignore
+from orchestrator.store.database import chunked, db_now, upsert_in
 from orchestrator.store.tally import COUNTERS, close_if_finished
 
 CHUNK = 1000
@@ -26,6 +29,7 @@ QUERY_COLUMNS = (
     "reuse_key",
 )
 PAYLOAD = QUERY_COLUMNS.index("payload")
+_BELL = insert(t.outbox)
 _PK = select(t.job.c.pk).where(t.job.c.id == bindparam("id"))
 
 
@@ -35,10 +39,38 @@ def submit(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
     Raises:
         StoreError: the id is taken by a job with other content.
     """
+    lines = iter(queries)
+    first = list(islice(lines, CHUNK))
+    if len(first) < CHUNK and not job.reuses:
+        return _submit_small(conn, job, first)
+    return _submit_large(conn, job, chain(first, lines))
+
+
+def _submit_small(conn: Connection, job: Job, queries: Sequence[Query]) -> int:
+    """Its row is whole at once: questions come by the hundred a second."""
+    texts = [to_json(query) for query in queries]
+    digest = _digest(job)
+    if texts:
+        digest.update("\n".join(texts).encode() + b"\n")
+    job_pk = _insert_job(conn, job, content_hash=digest.hexdigest(), n_total=len(texts))
+    if job_pk is None:
+        return _same_job(conn, job, queries)
+    conn.execute(_BELL, {"job_pk": job_pk})
+    rows: list[Record] = [
+        (job_pk, ix, checked_name("query", query.id), text, job.priority, 0, t.OPEN, 0, job.reuse_key(query))
+        for ix, (query, text) in enumerate(zip(queries, texts, strict=True))
+    ]
+    insert_rows(conn, t.query, QUERY_COLUMNS, rows)
+    if not rows:
+        close_if_finished(conn, job_pk)
+    return len(rows)
+
+
+def _submit_large(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
     job_pk = _insert_job(conn, job)
     if job_pk is None:
         return _same_job(conn, job, queries)
-    conn.execute(insert(t.outbox).values(job_pk=job_pk))
+    conn.execute(_BELL, {"job_pk": job_pk})
     digest, n_total, n_known = _digest(job), 0, 0
     for chunk in chunked(enumerate(queries), CHUNK):
         keys = {ix: job.reuse_key(query) for ix, query in chunk}
@@ -81,16 +113,38 @@ def job_pk_of(conn: Connection, job_id: str) -> int:
     return int(pk)
 
 
-def _insert_job(conn: Connection, job: Job) -> int | None:
-    zero = dict.fromkeys(("n_total", "n_retries", *COUNTERS), 0)
-    session = checked_name("session", job.session or "")
-    names = {"id": checked_name("job", job.id), "kind": job.kind, "owner": job.owner, "session": session}
-    row = {**names, "payload": to_json(job), "content_hash": "", **zero}
-    deadline_at = None if job.deadline_s is None else db_now() + job.deadline_s
-    statement = insert_or_ignore(conn, t.job).values(
-        created_at=db_now(), deadline_at=deadline_at, state=JobState.RUNNING, **row
+def _insert_job(conn: Connection, job: Job, *, content_hash: str = "", n_total: int = 0) -> int | None:
+    """Its number; None = there is one of this id."""
+    row = {
+        "b_id": checked_name("job", job.id),
+        "b_kind": job.kind,
+        "b_owner": job.owner,
+        "b_session": checked_name("session", job.session or ""),
+        "b_payload": to_json(job),
+        "b_content_hash": content_hash,
+        "b_n_total": n_total,
+        "b_deadline_s": job.deadline_s,
+    }
+    return conn.execute(_inserting(conn.dialect.name), row).scalar()
+
+
+@cache
+def _inserting(dialect: str) -> Any:
+    """INSERT of a job that runs."""
+    given = ("id", "kind", "owner", "session", "payload", "content_hash", "n_total")
+    zero = dict.fromkeys(("n_retries", *COUNTERS), 0)
+    statement = (
+        upsert_in(dialect, t.job)
+        .on_conflict_do_nothing()
+        .values(
+            created_at=db_now(),
+            deadline_at=db_now() + cast(bindparam("b_deadline_s"), Double),
+            state=JobState.RUNNING,
+            **{name: bindparam(f"b_{name}") for name in given},
+            **zero,
+        )
     )
-    return conn.execute(statement.returning(t.job.c.pk)).scalar()
+    return statement.returning(t.job.c.pk)
 
 
 def _same_job(conn: Connection, job: Job, queries: Iterable[Query]) -> int:

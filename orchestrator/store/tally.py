@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Delete,
     Double,
+    Select,
     Update,
     bindparam,
     case,
@@ -36,13 +38,21 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from orchestrator.batching.shares import rank_of, weight_of
 from orchestrator.domain.assignments import UNDER_WAY, JobState
 from orchestrator.store import tables as t
-from orchestrator.store.bulk import among
-from orchestrator.store.database import db_now, inline, insert_or_ignore, upsert
+from orchestrator.store.bulk import Record, add_rows, among, insert_missing
+from orchestrator.store.database import db_now, inline
 from orchestrator.store.usage import Spent, book
 
 COUNTERS = ("n_completed", "n_failed", "n_assignments", "n_responses", "n_regenerated")
 
 N_STRIPES = 8
+
+SHARE_COLUMNS = (
+    *("job_pk", "engine_id", "priority", "rank", "n_waiting", "n_retried", "waiting_tokens", "turn"),
+    "since",
+)
+_NO_WORK = (0, 0, 0, 0.0, 0.0)
+WORK_KEYS = ("engine_id", "priority", "stripe")
+WORK_SUMS = ("n_waiting", "waiting_tokens", "n_leased", "leased_tokens")
 
 ShareKey = tuple[int, str]
 """Job and engine."""
@@ -86,6 +96,8 @@ class Counts(Counter[tuple[int, str]]):
         self.spent = Spent()
         self.is_asking = False
         """Whether shares may be new."""
+        self.begun: set[tuple[int, str, int]] = set()
+        """Shares (job, engine, priority) of calls that were leased as they were put on the books."""
 
     def waits(self, rows: Iterable[Any], *, n: int = 1, refunded: int = 0) -> None:
         """Assignments wait from now on, or with `n` -1 no longer. `refunded`: what their attempt is less by
@@ -161,7 +173,8 @@ def add_counts(conn: Connection, counts: Counts) -> None:
             close_if_finished(conn, job_pk)
     waiting = {key: moved for key, moved in sorted(counts.moved.items()) if _is_of_share(moved)}
     if counts.is_asking:
-        open_shares(conn, ((*key, moved.priority) for key, moved in waiting.items()))
+        new = {(*key, moved.priority) for key, moved in waiting.items()}
+        open_shares(conn, sorted(new | counts.begun))
     is_open = _lock(conn, waiting)
     _move_shares(conn, {key: moved for key, moved in waiting.items() if key in is_open})
     move_work(conn, _work(counts.moved, is_open))
@@ -184,8 +197,8 @@ def close_if_finished(conn: Connection, job_pk: int) -> None:
     """End a job all of whose queries have ended, as what it was on its way to."""
     closed = conn.execute(_closing(), {"b_pk": job_pk})
     if closed.rowcount:
-        _owe_no_bell(conn, job_pk)
-        conn.execute(delete(t.share).where(t.share.c.job_pk == job_pk))
+        conn.execute(_owing_no_bell(), {"b_pk": job_pk})
+        conn.execute(_sharing_no_more(), {"b_pk": job_pk})
 
 
 @lru_cache
@@ -203,10 +216,16 @@ def _closing() -> Update:
     )
 
 
-def _owe_no_bell(conn: Connection, job_pk: int) -> None:
+@lru_cache
+def _owing_no_bell() -> Delete:
     """Nobody needs to be told of a job that has ended; without a broker nobody would take its bell away."""
-    owed = select(t.outbox.c.pk).where(t.outbox.c.job_pk == job_pk).with_for_update(skip_locked=True)
-    conn.execute(delete(t.outbox).where(t.outbox.c.pk.in_(owed)))
+    owed = select(t.outbox.c.pk).where(t.outbox.c.job_pk == bindparam("b_pk"))
+    return delete(t.outbox).where(t.outbox.c.pk.in_(owed.with_for_update(skip_locked=True)))
+
+
+@lru_cache
+def _sharing_no_more() -> Delete:
+    return delete(t.share).where(t.share.c.job_pk == bindparam("b_pk"))
 
 
 def close_shares(conn: Connection, job_pks: Iterable[int]) -> None:
@@ -233,19 +252,22 @@ def open_shares(conn: Connection, shares: Iterable[tuple[int, str, int]]) -> Non
     wanted = list(shares)
     if not wanted:
         return
-    of_jobs = among(t.job.c.pk, {job_pk for job_pk, _, _ in wanted})
-    running = of_jobs & (t.job.c.state == inline(JobState.RUNNING.value))
-    pks = set(conn.execute(select(t.job.c.pk).where(running)).scalars())
-    keys = [{"job_pk": job_pk, "engine_id": engine_id} for job_pk, engine_id, _ in wanted]
-    conn.execute(insert_or_ignore(conn, t.job_engine), keys)
-    zero = {"n_waiting": 0, "n_retried": 0, "waiting_tokens": 0, "turn": 0.0, "since": 0.0}
-    rows = [
-        {**key, "priority": priority, "rank": rank_of(priority), **zero}
-        for key, (job_pk, _, priority) in zip(keys, wanted, strict=True)
+    pks = set(conn.execute(_running(), {"pks": sorted({share[0] for share in wanted})}).scalars())
+    keys: list[Record] = [(job_pk, engine_id) for job_pk, engine_id, _ in wanted]
+    insert_missing(conn, t.job_engine, ("job_pk", "engine_id"), keys)
+    rows: list[Record] = [
+        (job_pk, engine_id, priority, rank_of(priority), *_NO_WORK)
+        for job_pk, engine_id, priority in wanted
         if job_pk in pks
     ]
-    if rows:
-        conn.execute(insert_or_ignore(conn, t.share), rows)
+    insert_missing(conn, t.share, SHARE_COLUMNS, rows)
+
+
+@lru_cache
+def _running() -> Select[Any]:
+    """Those of these jobs that run."""
+    j = t.job.c
+    return select(j.pk).where(among(j.pk, "pks"), j.state == inline(JobState.RUNNING.value))
 
 
 def _is_of_share(moved: Moved) -> bool:
@@ -257,17 +279,22 @@ def _lock(conn: Connection, waiting: Iterable[ShareKey]) -> set[ShareKey]:
     keys = list(waiting)
     if not keys:
         return set()
+    given = {
+        "pks": sorted({job_pk for job_pk, _ in keys}),
+        "engines": sorted({engine_id for _, engine_id in keys}),
+    }
+    return {(row.job_pk, row.engine_id) for row in conn.execute(_locking(), given)}
+
+
+@lru_cache
+def _locking() -> Select[tuple[int, str]]:
     s = t.share.c
-    rows = conn.execute(
+    return (
         select(s.job_pk, s.engine_id)
-        .where(
-            among(s.job_pk, sorted({job_pk for job_pk, _ in keys})),
-            s.engine_id.in_(sorted({engine_id for _, engine_id in keys})),
-        )
+        .where(among(s.job_pk, "pks"), s.engine_id.in_(bindparam("engines", expanding=True)))
         .order_by(s.job_pk, s.engine_id)
         .with_for_update()
     )
-    return {(row.job_pk, row.engine_id) for row in rows}
 
 
 def _share_update() -> Any:
@@ -344,11 +371,5 @@ def work_key(job_pk: int, engine_id: str, priority: int) -> WorkKey:
 
 
 def move_work(conn: Connection, work: dict[WorkKey, list[int]]) -> None:
-    names = ("engine_id", "priority", "stripe", "n_waiting", "waiting_tokens", "n_leased", "leased_tokens")
-    rows = [dict(zip(names, (*key, *sums), strict=True)) for key, sums in sorted(work.items()) if any(sums)]
-    if not rows:
-        return
-    statement = upsert(conn, t.engine_work)
-    sums = {name: t.engine_work.c[name] + statement.excluded[name] for name in names[3:]}
-    keys = list(t.engine_work.primary_key)
-    conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), rows)
+    rows: list[Record] = [(*key, *sums) for key, sums in sorted(work.items()) if any(sums)]
+    add_rows(conn, t.engine_work, WORK_KEYS, WORK_SUMS, rows)

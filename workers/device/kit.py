@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.jobs import DeviceStores
+from orchestrator.ports.device_stores import DeviceStores
 from orchestrator.ports.telemetry import NO_METER, Meter
 from orchestrator.runtime.alarm import Alarm
 from orchestrator.settings.schema import SchedulerSettings

@@ -119,14 +119,19 @@ class Lane:
     def claim(self, limit: int) -> int:
         """Claim up to `limit` assignments and start them; returns how many there were."""
         limit += self._strangers.beside(self.engine_id)
-        return self._take(self._ledger.claim(self.engine_id, limit=limit))
+        return self.take(self._ledger.claim(self.engine_id, limit=limit))
+
+    @property
+    def questions_room(self) -> int:
+        """Number of interactive requests that it may begin now: they do not wait for a shard to end."""
+        return int(min(max(1, self._pace.min_shard), self._most)) if self.is_open else 0
 
     def join(self) -> int:
-        """Claim interactive requests only: they do not wait for a shard to end."""
-        if not self.is_open:
+        """Claim interactive requests only."""
+        limit = self.questions_room
+        if not limit:
             return 0
-        limit = int(min(max(1, self._pace.min_shard), self._most))
-        return self._take(self._ledger.claim(self.engine_id, limit=limit, min_priority=INTERACTIVE))
+        return self.take(self._ledger.claim(self.engine_id, limit=limit, min_priority=INTERACTIVE))
 
     def start_held(self) -> bool:
         """Start what must run with nothing beside it, once nothing is; whether that happened."""
@@ -188,7 +193,8 @@ class Lane:
         """Drop what is held: its lease was given back."""
         self._held, self._is_alone = [], False
 
-    def _take(self, claimed: Sequence[Assignment]) -> int:
+    def take(self, claimed: Sequence[Assignment]) -> int:
+        """Start what is leased; returns how many assignments are known here."""
         left = [a for a in claimed if not self.seat.knows(a) and self._strangers.is_left(a)]
         assignments = [a for a in claimed if a not in left] if left else claimed
         self._ledger.give_back(left, refund_attempt=True)

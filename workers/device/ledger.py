@@ -26,7 +26,8 @@ class Ledger:
 
     Attributes:
         n_committed: responses written so far (late ones count too); `n_urgent` of them to interactive
-            requests.
+            requests, `n_carried` with the step that they were waited for with.
+        carries: stores responses with the steps of questions; returns how many of them still wait for one.
     """
 
     def __init__(
@@ -42,7 +43,8 @@ class Ledger:
     ) -> None:
         self._traces = traces
         self._calls: list[EndedCall] = []
-        self.n_committed = self.n_urgent = 0
+        self.n_committed = self.n_urgent = self.n_carried = 0
+        self.carries: Callable[[Sequence[Completion]], int] | None = None
         self._meter = meter
         self._leases = leases
         self._owner = owner
@@ -146,7 +148,7 @@ class Ledger:
 
     def _complete(self, endings: Sequence[Ending]) -> None:
         try:
-            self._leases.complete(self._owner, [_completion(ending) for ending in endings])
+            self._store([_completion(ending) for ending in endings])
         except StoreUnavailableError:
             raise
         except StoreError as error:
@@ -158,6 +160,12 @@ class Ledger:
             log.warning("assignment %s: response refused: %s", assignment.id, error)
             failed = failed_ending(assignment, error.code, "The response could not be stored.")
             self._leases.complete(self._owner, [_completion(failed)])
+
+    def _store(self, completions: Sequence[Completion]) -> None:
+        if self.carries is None or self._n_pending_urgent == 0:
+            self._leases.complete(self._owner, completions)
+        else:
+            self.n_carried += len(completions) - self.carries(completions)
 
 
 def _completion(ending: Ending) -> Completion:

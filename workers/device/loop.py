@@ -17,6 +17,7 @@ from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.runtime.alarm import wait_for_any
 from workers.device.berth import Berth
 from workers.device.books import Books
+from workers.device.carried import CarriedQuestions
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit
 from workers.device.lane import Lane
@@ -40,6 +41,7 @@ class LoopParts(NamedTuple):
 
     Attributes:
         advancer: takes queries through their compositions; None = others do.
+        questions: that it carries; None = the books are looked at for the next step of each.
         engine_ids: engines of the pool; `remote`: those of them that need no device.
     """
 
@@ -53,6 +55,7 @@ class LoopParts(NamedTuple):
     measured: Measurements
     sweeper: Sweeper
     advancer: Advancer | None
+    questions: CarriedQuestions | None
     engine_ids: tuple[str, ...]
     remote: frozenset[str]
     device: str
@@ -81,6 +84,7 @@ class DeviceLoop:
         self._seats, self._remotes = parts.seats, parts.remotes
         self._shelf, self._loader, self._measured = parts.shelf, parts.loader, parts.measured
         self._sweeper, self._advancer = parts.sweeper, parts.advancer
+        self._questions = parts.questions
         self._engine_ids, self._remote = parts.engine_ids, parts.remote
         self._device = parts.device
         self._alive_at = -math.inf
@@ -110,9 +114,9 @@ class DeviceLoop:
         return engine_id not in self._remote
 
     def wake(self) -> None:
-        """Look at the books at the next tick, whenever that was done last; for interactive requests of
-        the loaded engines before anything else."""
-        self._timers.due_now("advance", "jobs", "backlog")
+        """Look at the books at the next tick, whenever that was done last: for steps, else for interactive
+        requests of the loaded engines, else for all that waits."""
+        self._timers.due_now("advance")
         self._is_woken = True
 
     def interrupt(self) -> None:
@@ -191,6 +195,8 @@ class DeviceLoop:
             log.warning("owner %s: leases are left to expire", self.owner, exc_info=True)
         finally:
             self._ledger.forget()
+            if self._questions is not None:
+                self._questions.forget()
             self._remotes.leave()
             self.step_aside()
             self._loader.wait(UNLOAD_S)
@@ -263,6 +269,10 @@ class DeviceLoop:
         self._moved |= advanced.job_ids
         if advanced.n_asked:
             self._timers.due_now("backlog", "jobs")
+        elif advanced.n_steps:
+            self._is_woken = False  # what it was woken for has been begun
+        if self._questions is not None:
+            self._questions.start_begun()
         return advanced.n_steps > 0
 
     # ── engines ───────────────────────────────────────────────────────────────────────────────────
@@ -287,6 +297,7 @@ class DeviceLoop:
         if not self._is_woken:
             return False
         self._is_woken = False
+        self._timers.due_now("jobs", "backlog")
         joined = [self._feeder.join_now(lane) for lane in self._lanes]
         return any(joined)
 
@@ -298,7 +309,13 @@ class DeviceLoop:
         if not busy:
             self._wait_for_loads()
         is_idle = not any(lane.n_running for lane in self._lanes)
-        return (is_idle or self._ledger.is_due) and self._ledger.settle() > 0
+        has_settled = (is_idle or self._ledger.is_due) and self._ledger.settle() > 0
+        if self._questions is not None:
+            n_steps, job_ids = self._questions.take_settled()
+            self.n_steps += n_steps
+            self._moved |= job_ids
+            self._questions.start_begun()
+        return has_settled
 
     def _patience(self, busy: list[Lane]) -> list[tuple[Lane, float]]:
         """How long to wait in each lane: `poll_s` together, and in the device's own if one is busy. Engines
@@ -337,8 +354,9 @@ class DeviceLoop:
 
     def _tell_of_commits(self) -> None:
         """Bells come at intervals under load; without load, and for somebody who waits, they come at once."""
-        if self._ledger.n_committed > self._n_seen_committed:
-            self._n_seen_committed = self._ledger.n_committed
+        n_left = self._ledger.n_committed - self._ledger.n_carried
+        if n_left > self._n_seen_committed:
+            self._n_seen_committed = n_left
             self._timers.due_now("advance")
             self._owes_bell = True
         is_awaited = self._ledger.n_urgent > self._n_seen_urgent

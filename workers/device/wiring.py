@@ -8,8 +8,9 @@ from orchestrator.domain.devices import REMOTE
 from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import CompositionFactory, LaterEngines
+from orchestrator.ports.device_stores import DeviceStores
 from orchestrator.ports.engines import Backend
-from orchestrator.ports.jobs import DeviceStores
+from orchestrator.ports.jobs import Lessee
 from orchestrator.ports.telemetry import NO_METER, Meter
 from orchestrator.runtime.live import Live
 from orchestrator.settings.schema import SchedulerSettings
@@ -17,9 +18,11 @@ from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import Berth
 from workers.device.books import Books, PausedEngines
 from workers.device.call_traces import CallTraces
+from workers.device.carried import CarriedQuestions, lessee_of
 from workers.device.faults import WithheldEngines
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit, make_kit
+from workers.device.lane import Lane
 from workers.device.lane_maker import LaneMaker
 from workers.device.loading import BackendShelf, Loader
 from workers.device.loop import DeviceLoop, LoopParts
@@ -30,6 +33,7 @@ from workers.device.remote_lanes import RemoteLanes
 from workers.device.seats import DeviceSeats
 from workers.device.sleepers import Sleepers
 from workers.leases.advancing import Advancer
+from workers.leases.carrying import Carrier
 from workers.leases.owners import berth_of
 from workers.leases.resting import patience_of
 from workers.leases.stage_traces import StageTraces
@@ -121,26 +125,38 @@ def make_device_loop(
         own = Loader(shelf, pool, clock=clock, name=engine_id)
         return berth(berth_of(owner, engine_id), loader=own, device=REMOTE, measured=None)
 
+    seats = DeviceSeats(
+        kit,
+        place,
+        pool=pool,
+        loader=loader,
+        books=books,
+        feeder=feeder,
+        measured=measured,
+        memory=memory,
+    )
+    remotes = RemoteLanes(kit, remote_berth, books=books, feeder=feeder)
+
+    def lanes() -> list[Lane]:
+        return [*seats.lanes, *remotes.lanes]
+
+    lessee = partial(lessee_of, lanes, owner=owner, lease_s=setup.settings.lease_s)
+    carrier = _carrier(setup, lessee)
+    advancer = _advancer(setup, pace, clock, carrier)
     parts = LoopParts(
         kit=kit,
         books=books,
         feeder=feeder,
-        seats=DeviceSeats(
-            kit,
-            place,
-            pool=pool,
-            loader=loader,
-            books=books,
-            feeder=feeder,
-            measured=measured,
-            memory=memory,
-        ),
-        remotes=RemoteLanes(kit, remote_berth, books=books, feeder=feeder),
+        seats=seats,
+        remotes=remotes,
         shelf=shelf,
         loader=loader,
         measured=measured,
         sweeper=_sweeper(kit, harmless=remote),
-        advancer=None if setup.compositions is None else _advancer(setup, setup.compositions, pace, clock),
+        advancer=advancer,
+        questions=None
+        if carrier is None or advancer is None
+        else CarriedQuestions(carrier, advancer, ledger=kit.ledger, lanes=lanes),
         engine_ids=tuple(pool.engines),
         remote=remote,
         device=device,
@@ -163,15 +179,26 @@ def _sweeper(kit: Kit, *, harmless: Collection[str]) -> Sweeper:
     )
 
 
-def _advancer(setup: DeviceSetup, compositions: CompositionFactory, pace: Pace, clock: Clock) -> Advancer:
+def _carrier(setup: DeviceSetup, lessee: Callable[[], Lessee]) -> Carrier | None:
+    """None = the steps of questions are taken elsewhere, or the stores do not carry any."""
+    store = setup.stores.questions
+    if store is None or setup.compositions is None:
+        return None
+    return Carrier(store, Live(lambda: setup.pool.engine_of), lessee=lessee)
+
+
+def _advancer(setup: DeviceSetup, pace: Pace, clock: Clock, carrier: Carrier | None) -> Advancer | None:
+    if setup.compositions is None:
+        return None
     return Advancer(
         jobs=setup.stores.jobs,
         steps=setup.stores.steps,
-        compositions=compositions,
+        compositions=setup.compositions,
         engine_of=Live(lambda: setup.pool.engine_of),
         exclusive_s=0.0,
         config_hash=setup.config_hash,
         patience=patience_of(setup.settings)._replace(first_pause_s=pace.step_pause_s),
         clock=clock,
         traces=setup.stage_traces,
+        carrier=carrier,
     )

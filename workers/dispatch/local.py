@@ -105,7 +105,6 @@ class LocalDispatcher:
     def await_end(self, job_id: str, *, timeout_s: float) -> bool:
         if not self.is_serving:
             return self.wait(job_id, timeout_s=timeout_s).state.is_over
-        self.notify()
         return self._await_turn(job_id, until=self._clock() + timeout_s)
 
     @contextmanager
@@ -155,7 +154,6 @@ class LocalDispatcher:
     def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
         if not self.is_serving:
             self._drive(job_id, until=until, min_priority=None, on_progress=None)
-        self.notify()
         with self._lookout.waiting(job_id, wake=watch.move) as ending:
             yield from follow(
                 watch,

@@ -21,12 +21,11 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Composition, CompositionFactory
 from orchestrator.ports.jobs import JobReader, StepStore
 from orchestrator.runtime.context import bound
+from workers.leases.carrying import Carrier, Taken
 from workers.leases.resting import Patience, Resting
 from workers.leases.stage_traces import StageTraces
 
 log = logging.getLogger(__name__)
-
-Taken = tuple[QueryState, Step]
 
 STEP_S = 30.0
 """A worker that died under a step is waited for no longer than this."""
@@ -41,8 +40,8 @@ _SURROUNDINGS = (MemoryError, OSError, EmbedderError)
 
 
 class Advanced(NamedTuple):
-    """Steps taken and applied, how many of them put new work on the books, the jobs concerned, and queries
-    that are tried again later."""
+    """Steps taken and applied, how many of them put new work on the books that nobody has begun, the jobs
+    concerned, and queries that are tried again later."""
 
     n_taken: int = 0
     n_steps: int = 0
@@ -69,6 +68,7 @@ class Advancer:
         config_hash: of the configuration that this process runs with.
         clock: monotonic seconds.
         traces: tells of single questions and their stages; None = nobody listens.
+        carrier: begins calls of questions as they are put on the books; None = nobody does.
     """
 
     def __init__(
@@ -85,8 +85,11 @@ class Advancer:
         patience: Patience | None = None,
         clock: Clock = time.monotonic,
         traces: StageTraces | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         self._traces = traces
+        self._carrier = carrier
+        self._n_begun = 0
         self._taken: list[tuple[JobProgress, list[Taken]]] = []
         self._jobs = jobs
         self._store = steps
@@ -128,29 +131,38 @@ class Advancer:
             without=self._resting(),
             min_priority=self.min_priority,
         )
-        self._n_postponed = 0
-        steps = [taken for group in _by_shape(states) for taken in self._steps(group)]
+        self._n_postponed = self._n_begun = 0
+        steps = self.steps(states)
         n_steps = self._apply(steps) if steps else 0
-        self._tell()
-        asked = sum(isinstance(step, Ask) for _, step in steps)
+        self.tell()
+        asked = sum(isinstance(step, Ask) for _, step in steps) - self._n_begun
         job_ids = frozenset(state.job_id for state, _ in steps)
         return Advanced(len(steps), n_steps, asked, job_ids, self._n_postponed)
+
+    def steps(self, states: Sequence[QueryState]) -> list[Taken]:
+        """The next steps of these, without those that are tried again later; `tell` when they are stored."""
+        return [taken for group in _by_shape(states) for taken in self._steps(group)]
 
     # ── one job's queries ─────────────────────────────────────────────────────────────────────────
 
     def _steps(self, states: Sequence[QueryState]) -> list[Taken]:
+        if states[0].job is not None and self._traces is None:
+            return self._steps_within(states[0].job, states)
         try:
             progress = self._jobs.job(states[0].job_id)
         except NotFoundError:
             return []  # it was deleted since
-        job = progress.job.shaped(states[0].query.terms)
-        if self._traces is not None:
-            self._traces.waited(job, states)
-        with bound(job=job.id):
-            taken = self._steps_of(job, states)
-        if self._traces is not None:
-            self._taken.append((progress, taken))
+        if self._traces is None:
+            return self._steps_within(progress.job, states)
+        self._traces.waited(progress.job.shaped(states[0].query.terms), states)
+        taken = self._steps_within(progress.job, states)
+        self._taken.append((progress, taken))
         return taken
+
+    def _steps_within(self, job: Job, states: Sequence[QueryState]) -> list[Taken]:
+        job = job.shaped(states[0].query.terms)
+        with bound(job=job.id):
+            return self._steps_of(job, states)
 
     def _steps_of(self, job: Job, states: Sequence[QueryState]) -> list[Taken]:
         try:
@@ -164,7 +176,7 @@ class Advancer:
             self._resting.over(job.id)
         return taken
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """Tell of what was answered, after that is stored."""
         taken, self._taken = self._taken, []
         for progress, steps in taken:
@@ -262,7 +274,7 @@ class Advancer:
 
     def _apply(self, steps: Sequence[Taken]) -> int:
         try:
-            return self._store.advance(steps, self._engine_of)
+            return self._stored(steps)
         except StoreUnavailableError:
             raise
         except StoreError as error:
@@ -271,6 +283,13 @@ class Advancer:
             state = steps[0][0]
             log.warning("job %s query %s: step refused: %s", state.job_id, state.id, error)
             return self._store.advance([(state, _failed(error))], self._engine_of)
+
+    def _stored(self, steps: Sequence[Taken]) -> int:
+        if self._carrier is None:
+            return self._store.advance(steps, self._engine_of)
+        begun = self._carrier.begin(steps)
+        self._n_begun += len({assignment.query_id for assignment in begun.assignments})
+        return begun.n_steps
 
 
 def _by_shape(states: Sequence[QueryState]) -> list[list[QueryState]]:
