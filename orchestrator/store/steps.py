@@ -196,7 +196,7 @@ def advance(
 
 
 class Books:
-    """What one transaction puts on the books.
+    """Books as one transaction adds to them.
 
     Args:
         lessee: who begins calls of questions at once, as far as its engines have room; None = nobody does.
@@ -212,7 +212,7 @@ class Books:
         self.room = Counter[str]() if lessee is None else Counter(lessee.room)
 
     def begins(self, priority: int, engine_id: str) -> bool:
-        """Whether a new call is begun at once."""
+        """True if a new call is to be begun at once."""
         if priority < INTERACTIVE or self.room[engine_id] < 1:
             return False
         self.room[engine_id] -= 1
