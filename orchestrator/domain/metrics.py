@@ -106,6 +106,12 @@ LOAD_SECONDS = Metric(
     (Label.MODEL, Label.KIND),
     _LOADS,
 )
+READ_AHEAD = Metric(
+    "muster_read_ahead_bytes_total",
+    _COUNTER,
+    "Bytes of weights that were read into the page cache ahead of a load.",
+    (Label.MODEL,),
+)
 GROUP_SIZE = Metric("muster_group_size", _HISTOGRAM, "Calls that an engine was given at once.", (), _GROUPS)
 QUEUE_DEPTH = Metric("muster_queue_depth", _GAUGE, "Calls that wait for an engine.", (Label.MODEL,))
 QUEUE_OLDEST = Metric(
@@ -126,7 +132,7 @@ BATCH_LINES = Metric(
 )
 
 METRICS = (
-    *(REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, LOADS, LOAD_SECONDS, GROUP_SIZE),
+    *(REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, LOADS, LOAD_SECONDS, READ_AHEAD, GROUP_SIZE),
     *(QUEUE_DEPTH, QUEUE_OLDEST, TOKENS, RESERVED_COST, BATCH_LINES),
 )
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}

@@ -200,6 +200,8 @@ class SchedulerSettings(Section):
     """Engines that one device may hold at once, while memory allows. None = as many as are known to fit."""
     memory_gib: float | None = Field(default=None, gt=0)
     """Memory that the engines of one device may take together. None = what the device has."""
+    read_ahead: bool = True
+    """Whether weights of the next engine are read into the page cache while another one works."""
     sweep_s: float = Field(default=5, gt=0, le=30)
     """Seconds between looks for workers that died."""
 

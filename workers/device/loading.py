@@ -1,6 +1,7 @@
 """Loads, prepares and closes engines in the background."""
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Lock
@@ -11,9 +12,12 @@ from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Backend, Engine
+from workers.backends.registry import BACKENDS
 from workers.device.errands import Errands
+from workers.device.page_cache import HOT_SHARE, ReadAhead, cached_share
 from workers.device.seat import Seat
 from workers.device.sleepers import Sleepers
+from workers.engine_host.memory import weight_files
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +82,7 @@ class Loader:
 
     Args:
         sleepers: holds the engines that sleep instead of being closed; None = all are closed.
+        reader: reads weights into the page cache; None = nobody does.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class Loader:
         clock: Clock,
         name: str,
         sleepers: Sleepers | None = None,
+        reader: ReadAhead | None = None,
     ) -> None:
         self._sleepers = sleepers
+        self._reader = reader
         self._shelf = shelf
         self._pool = pool
         self._clock = clock
@@ -109,7 +116,23 @@ class Loader:
     def load(self, engine_id: str) -> "Future[Loaded]":
         """Load an engine; what was prepared instead of it is discarded first."""
         ahead, self._prepared = self._prepared, None
+        self.stop_reading()
         return self._errands.run(lambda: self._load(engine_id, ahead))
+
+    def read_ahead(self, engine_id: str) -> None:
+        """Begin to read an engine's weights into the page cache, instead of another one's."""
+        if self._reader is not None and self._reader.engine_id != engine_id:
+            self._reader.begin(engine_id, weight_files(self._pool.known_engines[engine_id]))
+
+    def stop_reading(self) -> None:
+        """Read nothing ahead any more."""
+        if self._reader is not None:
+            self._reader.stop()
+
+    @property
+    def were_read(self) -> frozenset[str]:
+        """Engines whose weights were read ahead to their end."""
+        return frozenset() if self._reader is None else self._reader.done
 
     def close(self, close: Callable[[], None]) -> None:
         """Close an engine, before anything else is loaded."""
@@ -129,6 +152,7 @@ class Loader:
     def leave(self) -> None:
         """Free what is prepared and what sleeps."""
         self.discard()
+        self.stop_reading()
         if self._sleepers is not None:
             self._errands.run(self._sleepers.close)
 
@@ -164,9 +188,12 @@ class Loader:
         started = self._clock()
         if self._sleepers is not None and (engine := self._sleepers.wake(spec)) is not None:
             return Loaded(engine, self._clock() - started, was_prepared=False, kind=LoadKind.WAKE)
+        share = cached_share(weight_files(spec))
+        imported = has_imports(spec.backend)
         engine = self._shelf.get(spec.backend).load(spec, adapters_of(self._pool, engine_id))
         was_prepared = ahead is not None and ahead.engine_id == engine_id and ahead.began.result()
-        return Loaded(engine, self._clock() - started, was_prepared)
+        kind = kind_of(share, getattr(engine, "was_warm", imported))
+        return Loaded(engine, self._clock() - started, was_prepared, kind)
 
     def _prepare(self, engine_id: str) -> bool:
         spec = self._pool.known_engines[engine_id]
@@ -192,6 +219,24 @@ class Loader:
                     backend.warm_up(spec)
             except MusterError as error:
                 log.warning("engine %s: no warm spare: %s", spec.id, error)
+
+
+def has_imports(backend: str) -> bool | None:
+    """Whether this process has imported what engines of a backend need; None = nobody says what that is."""
+    row = BACKENDS.get(backend)
+    needed = () if row is None or row.inner is None else row.inner.preload
+    return all(module in sys.modules for module in needed) if needed else None
+
+
+def kind_of(cached: float | None, imported: bool | None) -> LoadKind:
+    """The kind of a load from files.
+
+    Args:
+        cached: part of the weights that was in the page cache; None = not known.
+        imported: whether the process that loads had everything imported; None = nothing is to be.
+    """
+    known = [*([] if cached is None else [cached >= HOT_SHARE]), *([] if imported is None else [imported])]
+    return LoadKind.WARM if known and all(known) else LoadKind.COLD
 
 
 def experts_of(pool: Pool, engine_id: str) -> dict[str, Expert]:

@@ -195,7 +195,7 @@ class DeviceSeats:
 
     @property
     def _rates(self) -> Rates:
-        return self._measured.rates_now(asleep=self._loader.asleep)
+        return self._measured.rates_now(asleep=self._loader.asleep, read_ahead=self._loader.were_read)
 
     # ── changing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -293,6 +293,7 @@ class DeviceSeats:
         following = self._books.choose(resident=None, resident_s=0.0, taken=self._held_ids, rates=self._rates)
         if following is None:
             self._loader.discard()
+            self._loader.stop_reading()
             return False
         following = self._books.prefer(ahead, following)
         is_urgent = self._books.is_urgent(following.engine_id)
@@ -302,6 +303,8 @@ class DeviceSeats:
         if leaving is None or len(leaving) == len(self.lanes) or any(x.n_held for x in leaving):
             if not is_urgent:
                 self._loader.prepare(following.engine_id)
+                if self._loader.ahead is None:  # its backend cannot, or there is no room
+                    self._loader.read_ahead(following.engine_id)
             return False
         return not self._books.holds(following, self._rates) and self._change(following, leaving)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.devices import REMOTE
 from orchestrator.domain.experts import EngineSpec, Pool
+from orchestrator.domain.metrics import READ_AHEAD
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import CompositionFactory, LaterEngines
 from orchestrator.ports.device_stores import DeviceStores
@@ -29,6 +30,7 @@ from workers.device.loop import DeviceLoop, LoopParts
 from workers.device.measured import Measurements
 from workers.device.memory import Memory
 from workers.device.pace import DEFAULT_PACE, Pace
+from workers.device.page_cache import ReadAhead, advice_is_obeyed
 from workers.device.remote_lanes import RemoteLanes
 from workers.device.seats import DeviceSeats
 from workers.device.sleepers import Sleepers
@@ -113,7 +115,10 @@ def make_device_loop(
     shelf = BackendShelf(setup.backends)
     memory = Memory(measured, limit_gib=setup.settings.memory_gib, max_resident=setup.settings.max_resident)
     sleepers = Sleepers(measured, clock=clock)
-    loader = Loader(shelf, pool, clock=clock, name=device, sleepers=sleepers)
+    reader = None
+    if setup.settings.read_ahead and advice_is_obeyed():
+        reader = ReadAhead(on_read=lambda engine_id, n: setup.meter.count(READ_AHEAD, engine_id, n=n))
+    loader = Loader(shelf, pool, clock=clock, name=device, sleepers=sleepers, reader=reader)
     make_lane = LaneMaker(kit, pool, remote=remote, waiting=books.waiting, writers=writers)
     berth = partial(Berth, kit, make_lane=make_lane)
 

@@ -72,6 +72,15 @@ def came_back(before: Memory, after: Memory, *, tolerance_gib: float) -> bool:
     return after.cuda_free_gib >= before.cuda_free_gib - tolerance_gib
 
 
+def weight_files(spec: EngineSpec) -> list[Path]:
+    """Files of an engine's weights on this machine; none of what is not here as a folder or a file."""
+    places = {Path(place) for place in (spec.model, *spec.members.values())}
+    files = [place for place in places if place.is_file()]
+    for folder in (place for place in places if place.is_dir()):
+        files.extend(folder.glob("*.safetensors"))
+    return sorted(files)
+
+
 def needed_gib(spec: EngineSpec) -> float | None:
     """Memory that the resident engine will take, GiB: as configured, or guessed from its weight files."""
     promised = spec.options.get("memory_gib", spec.memory_gib)
@@ -79,8 +88,7 @@ def needed_gib(spec: EngineSpec) -> float | None:
         return promised
     if spec.model.lower().endswith(GGUF):
         return _gguf_gib(spec)
-    folders = {Path(place) for place in (spec.model, *spec.members.values())}
-    files = [file for folder in folders if folder.is_dir() for file in folder.glob("*.safetensors")]
+    files = weight_files(spec)
     if not files:
         return None
     return WEIGHTS_OVERHEAD * sum(path.stat().st_size for path in files) / GIB

@@ -33,6 +33,7 @@ def test_names_are_those_that_dashboards_know() -> None:
         "muster_stage_duration_seconds",
         "muster_model_loads_total",
         "muster_model_load_seconds",
+        "muster_read_ahead_bytes_total",
         "muster_group_size",
         "muster_queue_depth",
         "muster_queue_oldest_seconds",

@@ -14,14 +14,33 @@ from pydantic import JsonValue
 from orchestrator.domain.assignments import BATCH, INTERACTIVE, JobState
 from orchestrator.domain.devices import LoadKind, Rate
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
+from orchestrator.domain.metrics import READ_AHEAD, Metric
 from orchestrator.errors import EngineLoadError
 from orchestrator.ports.engines import Engine
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
-from tests.fakes.loops import make_loop, run, run_until, submit
-from tests.fakes.work import TextMajority, make_queries
+from tests.fakes.loops import EAGER, make_loop, make_setup, run, run_until, submit
+from tests.fakes.work import HandClock, TextMajority, make_queries
+from tests.unit.workers.device.test_page_cache import dropped
 from workers.backends.scripted import ScriptedBackend
 from workers.device.loop import DeviceLoop
+from workers.device.page_cache import cached_share
+from workers.device.wiring import make_device_loop
+from workers.engine_host.memory import weight_files
+
+
+class CountingMeter:
+    """A meter whose counters a test reads."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, ...]] = Counter()
+
+    def count(self, metric: Metric, *labels: str, n: float = 1.0) -> None:
+        if metric is READ_AHEAD:
+            self.counts[metric.name, *labels] += int(n)
+
+    def observe(self, metric: Metric, *labels: str, value: float, n: int = 1) -> None:
+        """Not looked at."""
 
 
 @pytest.fixture
@@ -305,3 +324,59 @@ def test_a_log_of_scripted_memory_names_its_process(tmp_path: Path) -> None:
     engine = ScriptedBackend().load(spec, ())
     engine.sleep(1)  # type: ignore[attr-defined]
     assert {json.loads(line)["pid"] for line in log.read_text().splitlines()} == {os.getpid()}
+
+
+# ── reading ahead ─────────────────────────────────────────────────────────────────────────────────
+
+
+def with_weights(folder: Path, *engine_ids: str) -> Pool:
+    """Engines of 8 MiB of weights that are on the disk only; questions that hang are never answered."""
+    experts = []
+    for engine_id in engine_ids:
+        (folder / engine_id).mkdir()
+        dropped(folder / engine_id / "model.safetensors", 1 << 23)
+        hang: JsonValue = [{"match": "hang", "hang": True}]
+        spec = EngineSpec(
+            id=engine_id, backend="scripted", model=str(folder / engine_id), options={"rules": hang}
+        )
+        experts.append(Expert(id=f"{engine_id}/0", engine=spec))
+    return Pool(experts=tuple(experts))
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_weights_of_the_next_engine_are_read_while_the_resident_one_works(
+    store: SqlJobStore, tmp_path: Path, is_on: bool
+) -> None:
+    """a works without an end; b is next, and finds no place beside it."""
+    pool = with_weights(tmp_path, "a", "b")
+    files = weight_files(pool.experts[1].engine)
+    if cached_share(files) != 0.0:
+        pytest.skip("this file system keeps its pages, or does not tell of them")
+    meter = CountingMeter()
+    setup = make_setup(store, pool, lambda _name: ScriptedBackend(), max_resident=1, read_ahead=is_on)
+    loop = make_device_loop(
+        setup._replace(meter=meter), owner="loop", clock=HandClock(step_s=0.001), pace=EAGER
+    )
+    submit(store, make_queries(3, prefix="hang"))
+    run_until(loop, lambda: loop.resident == "a" and loop._n_held > 0)
+    if is_on:
+        run_until(loop, lambda: loop._loader.were_read == {"b"}, limit=100_000)
+        assert cached_share(files) == 1.0
+        assert meter.counts == {(READ_AHEAD.name, "b"): 1 << 23}
+    else:
+        for _ in range(50):
+            loop.tick()
+        assert cached_share(files) == 0.0
+    assert resident(store) == {"a"}
+    loop.shut_down()
+    assert loop._loader.were_read == frozenset()
+
+
+def test_a_load_from_the_page_cache_is_warm(store: SqlJobStore, tmp_path: Path) -> None:
+    """8 MiB that were just written are in the page cache."""
+    pool = with_weights(tmp_path, "a")
+    (file,) = weight_files(pool.experts[0].engine)
+    file.read_bytes()
+    ask(scripted_loop(store, pool), store, ["a/0"], job_id="job")
+    assert [load.kind for load in store.engine_loads(job_id="job")] == [LoadKind.WARM]
+    assert store.rates()["a", "cpu"].warm_s == store.rates()["a", "cpu"].load_s
