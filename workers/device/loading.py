@@ -222,7 +222,7 @@ class Loader:
 
 
 def has_imports(backend: str) -> bool | None:
-    """Whether this process has imported what engines of a backend need; None = nobody says what that is."""
+    """True if this process has imported what engines of a backend need; None = nobody says what that is."""
     row = BACKENDS.get(backend)
     needed = () if row is None or row.inner is None else row.inner.preload
     return all(module in sys.modules for module in needed) if needed else None
