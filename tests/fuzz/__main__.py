@@ -36,7 +36,7 @@ def main() -> int:
             for operation in chosen:
                 try:
                     statuses = send(operation, n_cases=each, known=known, seed=seed)
-                except Exception as error:  # the others are still asked
+                except (Exception, BaseExceptionGroup) as error:  # the others are still asked
                     n_failed += 1
                     print(f"{operation.label}\n{str(error)[:SHOWN_CHARS]}", file=sys.stderr, flush=True)
                 else:
