@@ -14,6 +14,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
 from api import submission
+from api.dashboard import asking, login, static
+from api.dashboard import experts as expert_pages
+from api.dashboard import jobs as job_pages
+from api.dashboard import system as system_pages
+from api.dashboard.rendering import install_page_errors
 from api.deps import Requires
 from api.errors import install_error_handlers
 from api.idempotency import Underway
@@ -103,6 +108,12 @@ MOUNTS = (
     Mount(keys.router, (Scope.ADMIN,)),
     Mount(shadow.router, (Scope.ADMIN,)),
     Mount(system.router, (Scope.ADMIN,)),
+    Mount(asking.router, (Scope.ASK, Scope.BATCH), dependencies=()),
+    Mount(expert_pages.router, (Scope.ASK, Scope.BATCH), dependencies=()),
+    Mount(job_pages.router, (Scope.ASK, Scope.BATCH), dependencies=()),
+    Mount(system_pages.router, (Scope.ASK, Scope.BATCH), dependencies=()),
+    Mount(login.router, dependencies=()),
+    Mount(static.router, dependencies=()),
 )
 
 
@@ -134,6 +145,7 @@ def create_app(app: App) -> FastAPI:
     for mount in MOUNTS:
         web.include_router(mount.router, dependencies=mount.checks, responses=ERRORS)
     install_error_handlers(web)
+    install_page_errors(web)
     # The middleware added last sees a request first.
     web.add_middleware(HeadAsGet)
     web.add_middleware(

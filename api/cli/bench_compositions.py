@@ -64,6 +64,7 @@ def compositions(
         _profile(app, profile_path(settings, profile))
         with job_bar(app) as bar:
             report = app.evaluation.compositions(queries, kinds, on_progress=bar.update)
+    _keep(settings, report)
     if out is not None:
         _save(session, out, report)
     session.emit(report.model_dump(mode="json"), compositions_table(report), report.verdict)
@@ -138,6 +139,15 @@ def _profile(app: "App", path: Path | None) -> None:
         return
     with job_progress(app, "profiling") as on_progress:
         app.profiling.run(read_labelled(path), on_progress=on_progress)
+
+
+def _keep(settings: "Settings", report: "CompositionsReport") -> None:
+    """Keep the report in the data directory, where the page of compositions finds the last one."""
+    from orchestrator.evaluation.compositions import REPORT_FILE
+    from orchestrator.runtime.files import replacing
+
+    with replacing(Path(settings.muster.data_dir) / REPORT_FILE, private=True) as file:
+        file.write(report.model_dump_json(indent=2).encode() + b"\n")
 
 
 def _save(session: Session, out: Path, report: "CompositionsReport") -> None:

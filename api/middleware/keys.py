@@ -2,16 +2,22 @@
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import error_response
 from orchestrator.domain.keys import ANYBODY, ApiKey
-from orchestrator.errors import MusterError
+from orchestrator.errors import InvalidKeyError, MusterError
 from orchestrator.runtime.context import bound
 from orchestrator.services.keys import Keys, caller_of
 
-OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready"})
-"""Where things are, and whether they are well: for everybody."""
+OPEN_PATHS = frozenset({"/v1", "/health", "/health/live", "/health/ready", "/login", "/logout"})
+"""Where things are, whether they are well, and where a key is given: for everybody."""
+OPEN_PREFIX = "/static/"
+LOGIN = "/login"
+KEY_COOKIE = "muster_key"
+"""The key of whoever reads the pages: sent by a browser to this server only, and read by no script."""
 
 BEARER = "bearer"
 OTHER_HEADERS = ("api-key", "x-api-key")
@@ -30,13 +36,14 @@ class ApiKeys:
             await self.app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_PREFIX):
             state.update(caller=ANYBODY, key=None)
         else:
             try:
                 key = await self._key(scope)
             except MusterError as error:
-                await error_response(error)(scope, receive, send)
+                response = to_login(scope) if isinstance(error, InvalidKeyError) else None
+                await (response or error_response(error))(scope, receive, send)
                 return
             state.update(caller=caller_of(key), key=key)
         with bound(key=state["caller"].owner_id):
@@ -54,16 +61,33 @@ class ApiKeys:
         return known if known is not None else await run_in_threadpool(self._keys.identify, secret)
 
 
+def to_login(scope: Scope) -> RedirectResponse | None:
+    """Redirection of a browser that wants a page to where a key is given; None = it wants something else."""
+    wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+    if not wants_page or scope["path"].startswith("/v1"):
+        return None
+    return RedirectResponse(LOGIN, status_code=303, headers={"cache-control": "no-store"})
+
+
 def secret_of(headers: Headers) -> str | None:
-    """Secret that a call gives: as a bearer token, or under the names that other services use.
+    """Secret that a call gives: as a bearer token, under the names that other services use, or as the cookie
+    of the pages.
 
     What cannot be one is "", which is nobody's; None = nothing is given.
     """
     bearers = headers.getlist("authorization")
     if not bearers:
         given = [value for name in OTHER_HEADERS for value in headers.getlist(name)]
-        return given[0].strip()[:MOST_CHARS] if len(given) == 1 else "" if given else None
+        if not given:
+            return _kept(headers)
+        return given[0].strip()[:MOST_CHARS] if len(given) == 1 else ""
     scheme, _, secret = bearers[0].strip().partition(" ")
     if len(bearers) > 1 or scheme.lower() != BEARER:
         return ""
     return secret.strip()[:MOST_CHARS]
+
+
+def _kept(headers: Headers) -> str | None:
+    """Key that a browser keeps."""
+    cookies = cookie_parser("; ".join(headers.getlist("cookie")))
+    return cookies[KEY_COOKIE].strip()[:MOST_CHARS] if KEY_COOKIE in cookies else None

@@ -75,7 +75,11 @@ async def _completion(
         chunks = Chunks(heading, muster=extras, include_usage=usage, older=older)
         asking = app.asking
         parts: StagedParts | RunParts = (
-            app.stages.among(asking.stream(query, options, timeout_s=timeout_s, stay=work.stay), job_id)
+            app.stages.among(
+                asking.stream(query, options, timeout_s=timeout_s, stay=work.stay),
+                job_id,
+                at_once=bool(body.muster.stages),
+            )
             if len(runs) == 1
             else asking.stream_runs(runs, options, timeout_s=timeout_s, stay=work.stay)
         )

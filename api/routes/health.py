@@ -1,4 +1,4 @@
-"""Health: alive (this process answers), ready (a question would be answered); and `/`: where things are."""
+"""Health: alive (this process answers), ready (a question would be answered); and `/v1`: where things are."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -31,7 +31,7 @@ LINKS = {
 }
 
 
-@router.get("/", include_in_schema=False)
+@router.get("/v1", include_in_schema=False)
 async def root() -> dict[str, str | dict[str, str]]:
     return {"name": "muster", "links": LINKS}
 

@@ -10,6 +10,9 @@ from orchestrator.evaluation.comparison import Difference, Ground, Trial, differ
 Kind = Literal["single", "ensemble", "fusion", "merge"]
 KINDS: tuple[Kind, ...] = ("single", "ensemble", "fusion", "merge")
 
+REPORT_FILE = "compositions.json"
+"""In a data directory: the report of the last comparison."""
+
 SAME = 1.05
 """Costs within this factor count as equal."""
 

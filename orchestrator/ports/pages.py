@@ -10,8 +10,10 @@ from orchestrator.domain.pages import Page, PageRequest
 class PageReader(Protocol):
     """Reads page by page; a page costs the same wherever it is."""
 
-    def job_page(self, request: PageRequest, *, owner: str | None = None) -> Page[JobProgress]:
-        """Jobs in the order of submission. `owner`: whose; None = everybody's.
+    def job_page(
+        self, request: PageRequest, *, owner: str | None = None, kind: str | None = None
+    ) -> Page[JobProgress]:
+        """Jobs in the order of submission. `owner`: whose; None = everybody's; `kind`: None = of every kind.
 
         Raises:
             InputError: there is no such job to begin after.

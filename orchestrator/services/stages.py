@@ -31,11 +31,17 @@ class Stages:
         self._quiet_s = quiet_s
         self._clock = clock
 
-    def among(self, parts: Told, job_id: str) -> Generator[str | Answer | StageNews, None, None]:
+    def among(
+        self, parts: Told, job_id: str, *, at_once: bool = False
+    ) -> Generator[str | Answer | StageNews, None, None]:
         """The parts of a stream, and news of its question where a part says nothing. A question that is
-        answered before it is looked at has no news. Closing it closes the parts."""
+        answered before it is looked at has no news. Closing it closes the parts.
+
+        Args:
+            at_once: there are news from the beginning.
+        """
         known: list[CallProgress] = []
-        from_s = self._clock() + self._quiet_s
+        from_s = self._clock() + (0.0 if at_once else self._quiet_s)
         try:
             for part in parts:
                 if (part == "" and self._clock() >= from_s) or (known and isinstance(part, Answer)):

@@ -19,22 +19,26 @@ class SqlPages:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def job_page(self, request: PageRequest, *, owner: str | None = None) -> Page[JobProgress]:
+    def job_page(
+        self, request: PageRequest, *, owner: str | None = None, kind: str | None = None
+    ) -> Page[JobProgress]:
         """See `ports.pages`."""
-        return self._db.fetch(lambda conn: _jobs(conn, request, owner))
+        return self._db.fetch(lambda conn: _jobs(conn, request, owner, kind))
 
     def merge_page(self, request: PageRequest) -> Page[MergeJob]:
         """See `ports.pages`."""
         return self._db.fetch(lambda conn: _merges(conn, request))
 
 
-def _jobs(conn: Connection, request: PageRequest, owner: str | None) -> Page[JobProgress]:
+def _jobs(conn: Connection, request: PageRequest, owner: str | None, kind: str | None) -> Page[JobProgress]:
     j = t.job.c
     mine = j.state != inline(t.DELETED)
     if owner:  # as the index spells it
         mine &= (j.owner == owner) & (j.owner != inline(""))
     elif owner == "":
         mine &= j.owner == inline("")
+    if kind is not None:
+        mine &= j.kind == kind
     pks = select(j.pk).where(mine)
     if request.after is not None:
         start = _cursor(conn, select(j.pk).where(mine, j.id == request.after), request.after)

@@ -97,7 +97,7 @@ MAKERS: Mapping[str, tuple[Maker, ...]] = {
 }
 """By the name of the id in a path."""
 
-SHARED = frozenset({"expert_id", "model_id"})
+SHARED = frozenset({"expert_id", "model_id", "digest", "name"})
 """Ids of what is everybody's."""
 
 ADMINS = frozenset({"merge_id", "key_id", "profile_id"})
@@ -164,7 +164,7 @@ def made_by_one(two: Two, name: str) -> list[str]:
     return [make(two.client, two.one) for make in MAKERS[name]]
 
 
-ANY_KEY = frozenset({"health", "models", "experts"})
+ANY_KEY = frozenset({"health", "models", "experts", "login", "files of pages"})
 """Modules of routes that every key may call."""
 
 

@@ -34,7 +34,7 @@ def test_nobody_is_asked_for_a_key_before_there_is_one(client: TestClient) -> No
     assert client.get("/v1/models", headers=bearer("sk-none")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/ready"])
+@pytest.mark.parametrize("path", ["/v1", "/health", "/health/live", "/health/ready"])
 def test_health_is_told_to_everybody(app: FakeApp, client: TestClient, path: str) -> None:
     made(app)
     assert client.get(path).status_code == 200

@@ -116,7 +116,7 @@ def test_a_check_that_only_costs_speed_is_reported_and_ready() -> None:
 
 
 def test_root_links_lead_somewhere(client: TestClient) -> None:
-    links = client.get("/").json()["links"]
+    links = client.get("/v1").json()["links"]
     assert all(client.get(link).status_code != 404 for link in links.values())
 
 

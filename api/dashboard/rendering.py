@@ -1,0 +1,198 @@
+"""Rendering of pages: templates, the words that they share, and what a browser may do with them."""
+
+import hashlib
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from api.deps import caller_of_request
+from api.errors import error_body, status_of
+from orchestrator.domain.keys import ANYBODY, Scope
+from orchestrator.domain.names import short_name
+from orchestrator.errors import InputError, InvalidKeyError, MusterError
+
+STATIC = Path(__file__).with_name("static")
+ICON = "icon.svg"
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+"""Of every page: nothing from outside, nothing inline, in no frame, kept nowhere."""
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+
+def page(request: Request, name: str, *, status: int = 200, **context: object) -> HTMLResponse:
+    """A page from a template; it knows who calls, and which part of the site it is."""
+    caller = caller_of_request(request)
+    text = (
+        _templates()
+        .get_template(name)
+        .render(
+            caller=caller,
+            is_admin=caller.is_admin,
+            may_ask=caller.may((Scope.ASK,)),
+            may_batch=caller.may((Scope.BATCH,)),
+            has_key=caller.key_id not in (None, ANYBODY.key_id),
+            version=request.app.version,
+            static=static_url,
+            path=request.url.path,
+            **context,
+        )
+    )
+    return HTMLResponse(text, status_code=status, headers=dict(SECURITY_HEADERS))
+
+
+def see_other(path: str) -> RedirectResponse:
+    """Redirection to where to look after a form was taken."""
+    return RedirectResponse(path, status_code=303, headers={"cache-control": "no-store"})
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages, too; who needs a key is led to where one is given."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except MusterError as error:
+                return error_page(request, error)
+            except RequestValidationError:
+                return error_page(request, InputError("this address, or this form, cannot be read."))
+
+        return handled
+
+
+def error_page(request: Request, error: MusterError) -> Response:
+    """A page that says what is wrong, and what to do."""
+    if isinstance(error, InvalidKeyError):
+        return see_other("/login")
+    body = error_body(error)["error"]
+    assert isinstance(body, dict)
+    return page(
+        request,
+        "error.html",
+        status=status_of(error),
+        message=str(error),
+        code=body["code"],
+        lines=body.get("lines", []),
+    )
+
+
+def install_page_errors(web: FastAPI) -> None:
+    """Errors of addresses that lead nowhere are pages, too, where a browser asks for one."""
+    told = web.exception_handlers[HTTPException]
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        is_api = request.url.path.startswith("/v1")
+        if is_api or "text/html" not in request.headers.get("accept", ""):
+            response: Response = await told(request, error)  # type: ignore[misc]
+            return response
+        message = f"There is no page {request.url.path}." if error.status_code == 404 else error.detail
+        return page(request, "error.html", status=error.status_code, message=message, code="", lines=[])
+
+    web.add_exception_handler(HTTPException, on_http_error)
+
+
+@cache
+def _templates() -> Environment:
+    env = Environment(
+        loader=PackageLoader("api.dashboard", "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(
+        percent=percent,
+        duration=duration,
+        ago=ago,
+        clock=clock,
+        count=count,
+        usd=usd,
+        short=short_name,
+        shade=shade,
+    )
+    return env
+
+
+@cache
+def static_url(name: str) -> str:
+    """Address of a file of ours; it changes with the content, so that browsers may keep it for good."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{digest}/{name}"
+
+
+# ── words ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def percent(share: float | None) -> str:
+    """`83 %`; a dash for nothing."""
+    return "–" if share is None else f"{100 * share:.0f} %"
+
+
+def shade(share: float | None) -> str:
+    """Class of a cell by a share in [0, 1]: `h0` to `h10`."""
+    return "none" if share is None else f"h{round(10 * min(max(share, 0.0), 1.0))}"
+
+
+def count(number: float) -> str:
+    """`1,234`; of fractions one digit."""
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"
+
+
+def usd(amount: float) -> str:
+    """`$0.0012`: enough digits to see something."""
+    if amount == 0:
+        return "$0"
+    return f"${amount:,.2f}" if amount >= 0.1 else f"${amount:.2g}"
+
+
+def duration(seconds: float | None) -> str:
+    """`340 ms`, `12 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{1000 * max(seconds, 0):.0f} ms"
+    if seconds < MINUTE_S:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    for large, small, names in (
+        (MINUTE_S, 1, ("min", "s")),
+        (HOUR_S, MINUTE_S, ("h", "min")),
+        (DAY_S, HOUR_S, ("d", "h")),
+    ):
+        if whole < large * (60 if large < HOUR_S else 24 if large < DAY_S else 10**9):
+            rest = whole % large // small
+            return f"{whole // large} {names[0]}" + (f" {rest} {names[1]}" if rest else "")
+    return f"{whole} s"
+
+
+def ago(then: float | None) -> str:
+    """`4 min ago`, of seconds since 1970."""
+    if then is None:
+        return "–"
+    passed = time.time() - then
+    return "just now" if passed < 2 else f"{duration(float(round(passed)))} ago"
+
+
+def clock(then: float | None) -> str:
+    """Date and time in UTC, of seconds since 1970."""
+    return "–" if then is None else datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,3 @@
+import { whenJudged } from "./feedback.js";
+
+whenJudged(document);

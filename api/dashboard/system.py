@@ -1,0 +1,131 @@
+"""Pages of the whole: compositions and what they gained, engines and devices, keys."""
+
+import time
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+from pydantic import ValidationError
+
+from api.dashboard.login import keep_key
+from api.dashboard.rendering import PageRoute, page, see_other
+from api.dashboard.scatter import scatter
+from api.deps import AppDep, CallerDep, Requires
+from api.schemas.experts import EngineView
+from api.schemas.keys import KeyRequest
+from api.views.experts import engine_view
+from api.views.health import ready_view
+from api.views.keys import key_terms, key_views
+from orchestrator.domain.keys import Scope
+from orchestrator.domain.names import model_names
+from orchestrator.errors import InputError
+from orchestrator.evaluation.compositions import REPORT_FILE, CompositionsReport
+
+DAY_S = 86_400
+
+ADMIN = [Depends(Requires(Scope.ADMIN))]
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+class EngineRow(NamedTuple):
+    """An engine, and the calls that wait for it."""
+
+    state: EngineView
+    waiting: int
+    oldest_s: float
+
+
+@router.get("/compositions")
+def compositions_page(request: Request, app: AppDep) -> Response:
+    """Ways to combine the experts, as they were compared last on this pool."""
+    report = last_report(Path(app.settings.muster.data_dir) / REPORT_FILE)
+    charts = (
+        []
+        if report is None
+        else [
+            ("Accuracy over operations (gigaflop a question)", scatter(report.rows, by_seconds=False)),
+            ("Accuracy over seconds of the run, loads included", scatter(report.rows, by_seconds=True)),
+        ]
+    )
+    names = model_names(app.asking.compositions, ())
+    return page(request, "compositions.html", report=report, charts=charts, names=names)
+
+
+@router.get("/system")
+def system_page(request: Request, app: AppDep, caller: CallerDep) -> Response:
+    """Checks, devices, engines and what waits for them."""
+    health = app.checks.health()
+    queues = app.metrics.queues()
+    among = {expert.engine.id for expert in app.experts.of(caller).values()}
+    rows = [
+        EngineRow(
+            engine_view(state),
+            queues[engine_id].n_waiting if engine_id in queues else 0,
+            queues[engine_id].oldest_wait_s if engine_id in queues else 0.0,
+        )
+        for engine_id, state in app.engines.states(among=sorted(among)).items()
+    ]
+    rows.sort(key=lambda row: (row.state.state in ("ready", "loading"), -row.waiting))
+    return page(
+        request,
+        "system.html",
+        ready=ready_view(health.checks, health.engines),
+        engines=rows,
+        devices=app.engines.devices() if caller.is_admin else [],
+        config_hash=app.config_hash,
+    )
+
+
+@router.get("/keys", dependencies=ADMIN)
+def keys_page(request: Request, app: AppDep) -> Response:
+    """Keys, and the form of a new one."""
+    return page(request, "keys.html", keys=key_views(app.keys), made=None)
+
+
+@router.post("/keys", dependencies=ADMIN)
+def make_key(
+    request: Request,
+    app: AppDep,
+    scopes: Annotated[list[str] | None, Form()] = None,
+    name: Annotated[str, Form()] = "",
+    days: Annotated[str, Form(max_length=16)] = "",
+) -> Response:
+    """A new key, shown this once. Who makes the first one goes on under it."""
+    try:
+        wanted = KeyRequest.model_validate(
+            {"name": name, "scopes": scopes or [], "expires_at": _expires_at(days)}
+        )
+    except ValidationError as error:
+        raise InputError("choose at least one thing that the key may do.", param="scopes") from error
+    is_first = not app.keys.are_needed()
+    if is_first and Scope.ADMIN.value not in wanted.scopes:
+        raise InputError("the first key must be an admin's: nobody could make another.", param="scopes")
+    _, secret = app.keys.create(key_terms(wanted))
+    response = page(request, "keys.html", keys=key_views(app.keys), made=secret)
+    if is_first:
+        keep_key(request, response, secret)
+    return response
+
+
+@router.post("/keys/{key_id}/revoke", dependencies=ADMIN)
+def revoke_key(key_id: str, app: AppDep) -> Response:
+    """A key is ended for good."""
+    app.keys.revoke(key_id)
+    return see_other("/keys")
+
+
+def last_report(path: Path) -> CompositionsReport | None:
+    """The last comparison of compositions; None = there is none, or it is of another version."""
+    try:
+        return CompositionsReport.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _expires_at(days: str) -> int | None:
+    if not days.strip():
+        return None
+    if not days.strip().isdecimal():
+        raise InputError("days: give a whole number.", param="days")
+    return int(time.time()) + int(days) * DAY_S

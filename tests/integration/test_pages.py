@@ -1,0 +1,331 @@
+"""Pages without a script, as a plain browser has them: forms, links, errors, keys, what they may load."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.dashboard.rendering import STATIC, static_url
+from api.main import create_app
+from orchestrator.bootstrap.app import App, open_app
+from orchestrator.domain.keys import KeyTerms, Scope
+from orchestrator.evaluation.compositions import REPORT_FILE, CompositionRow, CompositionsReport
+from orchestrator.questions.files import read_questions
+from orchestrator.settings.load import load_settings
+from tests.harness.waiting import wait_for
+from tests.integration.scripted_pool import question, write_pool, write_questions
+
+HTML = {"accept": "text/html"}
+PAGES = ("/", "/experts", "/jobs", "/compositions", "/system", "/keys")
+MOST_BYTES = 300_000
+FAILING = "This one cannot be answered."
+RULES = [{"match": FAILING, "fail": "generation_failed"}]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    folder = tmp_path_factory.mktemp("pages")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with open_app(load_settings(write_pool(folder, rules=RULES)), background=True) as app:
+            app.profiling.run(read_questions(write_questions(folder / "profile.jsonl", range(40))))
+            yield app
+
+
+@pytest.fixture
+def browser(app: App) -> Iterator[TestClient]:
+    with TestClient(create_app(app), headers=HTML, raise_server_exceptions=False) as client:
+        yield client
+
+
+class Page(HTMLParser):
+    """What a page loads and leads to, and the script and style that stand in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.inline: list[str] = []
+        self.ids: list[str] = []
+        self.labels: list[str] = []
+        self.fields: list[dict[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = dict(attrs)
+        self.inline += [name for name in has if name == "style" or name.startswith("on")]
+        if tag in ("script", "style") and not has.get("src"):
+            self.inline.append(tag)
+        if tag in ("script", "img", "link"):
+            self.loads.append(str(has.get("src") or has.get("href")))
+        if tag == "a":
+            self.links.append(str(has.get("href")))
+        is_seen = has.get("type") not in ("hidden", "checkbox") and "hidden" not in has
+        if tag in ("input", "select", "textarea") and is_seen:
+            self.fields.append(has)
+        if tag == "label":
+            self.labels.append(str(has.get("for")))
+        if has.get("id"):
+            self.ids.append(str(has["id"]))
+
+
+def asked(browser: TestClient, number: int, **fields: str) -> Any:
+    return browser.post("/ask", data={"question": question(number), "model": "alpha", **fields})
+
+
+def submitted(browser: TestClient, lines: bytes, **fields: str) -> Any:
+    return browser.post("/jobs", files={"file": ("set.jsonl", lines)}, data=fields)
+
+
+def some_lines(n: int) -> bytes:
+    return "\n".join(json.dumps({"id": f"q{i}", "question": question(i)}) for i in range(n)).encode()
+
+
+def ended(app: App, address: str) -> None:
+    job_id = address.rsplit("/", 1)[-1]
+    wait_for("the end", lambda: app.jobs.job(job_id).state.is_over, within_s=60)
+
+
+def test_every_page_loads_our_own_files_only_and_runs_nothing_inline(browser: TestClient) -> None:
+    answer = asked(browser, 3)
+    for path in (*PAGES, "/experts/alpha", "/login", answer.url.path):
+        response = browser.get(path)
+        assert response.status_code == 200, path
+        assert len(response.content) < MOST_BYTES
+        page = Page(response.text)
+        assert page.inline == [], path
+        for address in page.loads:
+            assert address.startswith("/static/")
+            assert browser.get(address).status_code == 200
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+def test_every_link_leads_somewhere(browser: TestClient) -> None:
+    tried = set()
+    for path in (*PAGES, "/experts/alpha", asked(browser, 3).url.path):
+        for link in Page(browser.get(path).text).links:
+            if link.startswith("/") and link not in tried:
+                tried.add(link)
+                assert browser.get(link).status_code == 200, link
+    assert len(tried) > 15
+
+
+def test_every_field_has_a_label_and_every_id_is_there_once(browser: TestClient) -> None:
+    for path in (*PAGES, "/login", "/experts/alpha"):
+        page = Page(browser.get(path).text)
+        assert [field for field in page.fields if field.get("id") not in page.labels] == [], path
+        assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_question_without_a_script_is_answered_on_a_page_that_can_be_shared(browser: TestClient) -> None:
+    answer = asked(browser, 5)
+    assert answer.status_code == 200
+    assert answer.url.path.startswith("/answers/ask-")
+    again = browser.get(answer.url.path)
+    assert "The answer is (A)." in again.text
+    assert "Why these experts" in again.text or "alpha" in again.text
+
+
+def test_an_empty_question_is_told_on_a_page(browser: TestClient) -> None:
+    refused = browser.post("/ask", data={"question": "  "})
+    assert refused.status_code == 400
+    assert "the question is empty" in refused.text
+    assert "text/html" in refused.headers["content-type"]
+
+
+def test_an_unknown_composition_is_told_with_those_that_there_are(browser: TestClient) -> None:
+    refused = asked(browser, 5, model="alhpa")
+    assert refused.status_code == 404
+    assert "alpha" in refused.text
+
+
+def test_hostile_text_is_shown_and_not_run(browser: TestClient) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    page = browser.get("/", params={"question": evil})
+    assert "<script>alert" not in page.text
+    assert Page(page.text).inline == []
+    answer = browser.post("/ask", data={"question": evil, "model": "alpha"})
+    assert "<script>alert" not in answer.text
+    assert Page(answer.text).inline == []
+    lines = json.dumps({"id": evil, "question": evil}).encode()
+    job = submitted(browser, lines, model="alpha", label=evil)
+    assert Page(browser.get(job.url.path).text).inline == []
+
+
+def test_an_answer_is_judged_once_and_the_other_way_is_refused(browser: TestClient, app: App) -> None:
+    answer = asked(browser, 7)
+    job_id = answer.url.path.rsplit("/", 1)[-1]
+    query = app.jobs.query_record(job_id).query.id
+    judge = f"/answers/{job_id}/feedback"
+    assert browser.post(judge, data={"right": "true", "query": query}).status_code == 200
+    assert browser.post(judge, data={"right": "true", "query": query}).status_code == 200
+    refused = browser.post(judge, data={"right": "false", "query": query})
+    assert refused.status_code == 409
+    assert "judged" in refused.text
+
+
+def test_a_file_becomes_a_job_and_the_same_form_again_is_the_same_job(browser: TestClient, app: App) -> None:
+    first = submitted(browser, some_lines(6), model="alpha", nonce="n-1", label="six")
+    again = submitted(browser, some_lines(6), model="alpha", nonce="n-1", label="six")
+    assert first.status_code == 200
+    assert first.url == again.url
+    ended(app, first.url.path)
+    page = browser.get(first.url.path)
+    assert "six" in page.text
+    assert "The answer is (A)." in page.text
+    assert "six" in browser.get("/jobs").text
+
+
+def test_a_bad_file_is_told_line_by_line_and_nothing_is_stored(browser: TestClient) -> None:
+    before = browser.get("/jobs").text.count("/jobs/job-")
+    refused = submitted(browser, b'{"id": "a", "question": "x"}\n{"id": "b"}\nnonsense\n')
+    assert refused.status_code == 400
+    assert re.search(r"<td class=\"n\">2</td>", refused.text)
+    assert re.search(r"<td class=\"n\">3</td>", refused.text)
+    assert browser.get("/jobs").text.count("/jobs/job-") == before
+
+
+def test_answers_come_as_a_table_that_no_spreadsheet_runs(browser: TestClient, app: App) -> None:
+    lines = json.dumps({"id": "=1+1", "question": "+cmd|' /C calc'!A0"}).encode()
+    job = submitted(browser, lines, model="alpha")
+    ended(app, job.url.path)
+    table = browser.get(f"{job.url.path}/answers.csv")
+    assert table.headers["content-type"].startswith("text/csv")
+    [head, row] = table.text.strip().splitlines()
+    assert head.startswith("id,question,answer")
+    assert row.startswith("'=1+1,'+cmd|")
+
+
+def test_failures_are_shown_by_kind_and_run_again(browser: TestClient, app: App) -> None:
+    line = json.dumps({"id": "broken", "question": FAILING}).encode()
+    job = submitted(browser, line + b"\n" + some_lines(2), model="alpha")
+    ended(app, job.url.path)
+    page = browser.get(job.url.path).text
+    assert "<h2>Errors</h2>" in page
+    assert f"/answers{job.url.path.removeprefix('/jobs')}?query=broken" in page
+    assert browser.get(f"/answers{job.url.path.removeprefix('/jobs')}?query=broken").status_code == 200
+    again = browser.post(f"{job.url.path}/retry")
+    assert again.url == job.url
+    ended(app, job.url.path)
+
+
+def test_a_job_is_cancelled_and_deleted_by_its_buttons(browser: TestClient, app: App) -> None:
+    job = submitted(browser, some_lines(3), model="alpha")
+    assert browser.post(f"{job.url.path}/cancel").status_code == 200
+    ended(app, job.url.path)
+    gone = browser.post(f"{job.url.path}/delete")
+    assert gone.url.path == "/jobs"
+    assert browser.get(job.url.path).status_code == 404
+
+
+def test_experts_are_found_compared_and_paused(browser: TestClient) -> None:
+    assert "No row holds" in browser.get("/experts", params={"text": "no such skill"}).text
+    assert browser.get("/experts", params={"order": "sideways"}).status_code == 400
+    both = browser.get("/experts/compare", params={"a": "alpha", "b": "org/beta"})
+    assert "alpha and org/beta" in both.text
+    paused = browser.post("/experts/org/beta/pause", data={"reason": "for a look"})
+    assert "for a look" in paused.text
+    assert "for a look" not in browser.post("/experts/org/beta/resume").text
+    assert browser.get("/experts/nobody").status_code == 404
+
+
+def test_a_comparison_is_drawn_when_there_is_one(browser: TestClient, app: App) -> None:
+    assert "Nothing was compared" in browser.get("/compositions").text
+    row = CompositionRow(
+        name="auto",
+        kind="ensemble",
+        accuracy=0.9,
+        ci95=(0.8, 0.95),
+        seconds=3,
+        gflop_per_query=None,
+        calls_per_query=1.2,
+    )
+    report = CompositionsReport(n_queries=9, n_experts=3, rows=(row,), verdict="Use auto here.")
+    path = Path(app.settings.muster.data_dir) / REPORT_FILE
+    path.write_text(report.model_dump_json())
+    page = browser.get("/compositions").text
+    assert "Use auto here." in page
+    assert page.count("<svg") == 1
+    path.write_text("{}")
+    assert "Nothing was compared" in browser.get("/compositions").text
+
+
+def test_what_there_is_not_is_a_page_for_a_browser_and_json_for_a_client(browser: TestClient) -> None:
+    page = browser.get("/nowhere")
+    assert page.status_code == 404
+    assert "There is no page /nowhere" in page.text
+    told = browser.get("/nowhere", headers={"accept": "application/json"})
+    assert told.json()["error"]["code"] == "not_found"
+    assert browser.get("/v1/nowhere").json()["error"]["code"] == "not_found"
+    assert browser.get("/static/x/../../main.py").status_code == 404
+    assert browser.get("/static/x/nothing.js").status_code == 404
+
+
+def test_where_things_are_is_told_under_v1(browser: TestClient) -> None:
+    links = browser.get("/v1").json()["links"]
+    assert links["chat"] == "/v1/chat/completions"
+
+
+def test_files_are_kept_by_browsers_and_pages_are_not(browser: TestClient) -> None:
+    assert browser.get("/").headers["cache-control"] == "no-store"
+    for path in STATIC.iterdir():
+        response = browser.get(static_url(path.name))
+        assert "immutable" in response.headers["cache-control"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_first_key_is_made_on_its_page_and_its_maker_goes_on_under_it(tmp_path: Path) -> None:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open_app(load_settings(write_pool(tmp_path)), background=True) as app,
+        TestClient(create_app(app), headers=HTML, raise_server_exceptions=False) as browser,
+    ):
+        patch.chdir(tmp_path)
+        assert browser.post("/keys", data={"name": "x", "scopes": ["ask"]}).status_code == 400
+        made = browser.post("/keys", data={"name": "me", "scopes": ["admin"], "days": "3"})
+        [secret] = set(re.findall(r"sk-muster-[\w-]{43}", made.text))
+        assert browser.get("/keys").status_code == 200
+        assert secret not in browser.get("/keys").text
+        browser.cookies.clear()
+        assert browser.get("/").url.path == "/login"
+        assert browser.get("/", headers={"accept": "*/*"}).status_code == 401
+        assert browser.get("/v1/experts").status_code == 401
+        assert browser.post("/login", data={"key": "sk-muster-wrong"}).url.query == b"wrong=true"
+        assert browser.post("/login", data={"key": f" {secret} "}).url.path == "/"
+        kept = browser.get("/", follow_redirects=False)
+        assert kept.status_code == 200
+        assert browser.get("/v1/experts").status_code == 200
+        browser.post("/logout")
+        assert browser.get("/jobs").url.path == "/login"
+
+
+def test_the_cookie_is_for_this_server_only_and_no_script_reads_it(app: App) -> None:
+    with TestClient(create_app(app), headers=HTML, follow_redirects=False) as browser:
+        _, secret = app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))
+        try:
+            given = browser.post("/login", data={"key": secret}).headers["set-cookie"].lower()
+            assert "httponly" in given
+            assert "samesite=strict" in given
+            foreign = {"origin": "https://evil.example", "cookie": f"muster_key={secret}"}
+            assert browser.post("/keys", data={"scopes": "admin"}, headers=foreign).status_code == 403
+        finally:
+            for key in app.keys.listed():
+                app.keys.revoke(key.id)
+
+
+def test_a_key_that_may_only_ask_sees_no_keys_and_submits_no_jobs(app: App) -> None:
+    asker = app.keys.create(KeyTerms(scopes=(Scope.ASK,)))[1]
+    with TestClient(create_app(app), headers={**HTML, "authorization": f"Bearer {asker}"}) as browser:
+        assert browser.get("/keys").status_code == 403
+        assert 'href="/keys"' not in browser.get("/").text
+        assert 'id="upload"' not in browser.get("/jobs").text
+        assert submitted(browser, some_lines(1)).status_code == 403
+        assert "<th>host</th>" not in browser.get("/system").text
+        assert browser.post("/experts/alpha/pause").status_code == 403
