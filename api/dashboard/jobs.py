@@ -100,7 +100,7 @@ def job_page(job_id: OwnJobDep, request: Request, app: AppDep) -> Response:
     """One job."""
     view = job_view(app.jobs.job(job_id), app.jobs.waits_for(job_id))
     plan = plan_view(app.jobs.plan(job_id))
-    failed = app.jobs.some_answers(job_id, limit=MOST_FAILED, failed=True) if view.counts.failed else []
+    failed = app.pages.some_answers(job_id, limit=MOST_FAILED, failed=True) if view.counts.failed else []
     return page(
         request,
         "job.html",
@@ -111,7 +111,7 @@ def job_page(job_id: OwnJobDep, request: Request, app: AppDep) -> Response:
         errors=kinds_of(failed),
         errors_are_partial=len(failed) == MOST_FAILED,
         n_read=MOST_FAILED,
-        shown=[_shown(item) for item in app.jobs.some_answers(job_id, limit=SHOWN)],
+        shown=[_shown(item) for item in app.pages.some_answers(job_id, limit=SHOWN)],
     )
 
 
@@ -124,7 +124,7 @@ def cancel(job_id: OwnJobDep, app: AppDep) -> Response:
 
 @router.post("/{job_id}/retry")
 def retry(job_id: OwnJobDep, app: AppDep) -> Response:
-    """What failed in a job is run again."""
+    """A job is run again where it failed."""
     app.ended.retry(job_id)
     return see_other(f"/jobs/{job_id}")
 

@@ -126,13 +126,6 @@ class ResultReader(Protocol):
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         """Answered and failed queries in submission order, streamed."""
 
-    def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
-        """The first of them in submission order; `failed`: of those that failed.
-
-        Raises:
-            NotFoundError: no such job.
-        """
-
     def answer(self, job_id: str) -> Answer | None:
         """The answer of a job's first query: what an interactive ask waits for."""
 

@@ -5,6 +5,7 @@ from typing import Protocol
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.merges import MergeJob
 from orchestrator.domain.pages import Page, PageRequest
+from orchestrator.ports.jobs import AnsweredQuery
 
 
 class PageReader(Protocol):
@@ -17,6 +18,13 @@ class PageReader(Protocol):
 
         Raises:
             InputError: there is no such job to begin after.
+        """
+
+    def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
+        """The first answered questions of a job, in the order of submission; `failed`: of those that failed.
+
+        Raises:
+            NotFoundError: no such job.
         """
 
     def merge_page(self, request: PageRequest) -> Page[MergeJob]:

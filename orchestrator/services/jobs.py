@@ -135,14 +135,6 @@ class Jobs:
         """Answered and failed queries so far, in the order of submission, streamed."""
         return self._store.answers(job_id)
 
-    def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
-        """The first of them; `failed`: of those that failed.
-
-        Raises:
-            NotFoundError: no such job.
-        """
-        return self._store.some_answers(job_id, limit=limit, failed=failed)
-
     def query_record(self, job_id: str, query_id: str | None = None) -> QueryRecord:
         """One question as far as it got; without an id the only one of its job.
 

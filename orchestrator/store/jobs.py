@@ -304,9 +304,6 @@ class SqlJobStore:
     def ended_shadows(self, *, limit: int) -> list[str]:
         return self._db.fetch(lambda conn: reading.ended_shadows(conn, limit=limit))
 
-    def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
-        return self._db.fetch(lambda conn: reading.some_answers(conn, job_id, limit=limit, failed=failed))
-
     def query_record(self, job_id: str, query_id: str | None) -> QueryRecord:
         return self._db.fetch(lambda conn: reading.query_record(conn, job_id, query_id))
 

@@ -7,10 +7,11 @@ from sqlalchemy import Connection, Select, select, tuple_
 from orchestrator.domain.assignments import JobProgress
 from orchestrator.domain.merges import MergeJob
 from orchestrator.domain.pages import Page, PageRequest, cut, nothing_after
+from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.store import tables as t
 from orchestrator.store.codec import is_name
 from orchestrator.store.database import Database, inline
-from orchestrator.store.reading import progress_of_rows
+from orchestrator.store.reading import progress_of_rows, some_answers
 
 
 class SqlPages:
@@ -24,6 +25,10 @@ class SqlPages:
     ) -> Page[JobProgress]:
         """See `ports.pages`."""
         return self._db.fetch(lambda conn: _jobs(conn, request, owner, kind))
+
+    def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
+        """See `ports.pages`."""
+        return self._db.fetch(lambda conn: some_answers(conn, job_id, limit=limit, failed=failed))
 
     def merge_page(self, request: PageRequest) -> Page[MergeJob]:
         """See `ports.pages`."""
