@@ -345,7 +345,8 @@ def plan_table(plan: "JobPlan") -> Table:
     )
     for stay in sorted(plan.stays, key=lambda stay: (stay.device, stay.load_from_s)):
         times = (f"{t:.1f} s" for t in (stay.load_from_s, stay.serve_from_s, stay.until_s))
-        result.add_row(stay.device, stay.engine_id, *times, "" if stay.is_past else "planned")
+        how = "planned" if not stay.is_past else "" if stay.kind is None else stay.kind.value
+        result.add_row(stay.device, stay.engine_id, *times, how)
     return result
 
 

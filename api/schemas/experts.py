@@ -10,7 +10,8 @@ from api.schemas.experts_grades import GradesView, GradeView
 
 class EngineView(Wire):
     """An engine. `cooling`: its work waits, and it is tried again in `next_try_s` seconds. `down`: only what
-    `remedy` says heals it. `since_s`: for how many seconds it has been so, where known."""
+    `remedy` says heals it. `since_s`: for how many seconds it has been so, where known. `resident`: a device
+    holds it; `asleep`: none does, and one wakes it; `memory_gib`: what it was measured to hold there."""
 
     engine: str
     state: Literal["ready", "loading", "cooling", "down"]
@@ -19,6 +20,9 @@ class EngineView(Wire):
     remedy: str | None
     since_s: float | None
     next_try_s: float | None
+    resident: bool = False
+    asleep: bool = False
+    memory_gib: float | None = None
 
 
 class LineageView(Wire):

@@ -9,7 +9,8 @@ from api.schemas.experts import EngineView
 
 
 class StayView(Wire):
-    """An engine on a device; seconds since the job was submitted."""
+    """An engine on a device; seconds since the job was submitted. `load`: kind of its load, where it took
+    place."""
 
     device: str
     engine: str
@@ -17,6 +18,7 @@ class StayView(Wire):
     serve_from_s: float
     until_s: float
     past: bool
+    load: Literal["cold", "warm", "wake"] | None = None
 
 
 class PlanView(Wire):

@@ -25,11 +25,15 @@ class SystemEngineView(Wire):
 
 
 class SystemDeviceView(Wire):
-    """A place of a device: what is loaded there."""
+    """A place of a device: what is loaded there. `memory_gib`: what that was measured to hold; `free_gib`:
+    what the device has left; `asleep`: engines that a wake brings back to it."""
 
     device: str
     engine: str | None
     state: Literal["idle", "loading", "resident", "cooling", "down"]
+    memory_gib: float | None = None
+    free_gib: float | None = None
+    asleep: tuple[str, ...] = ()
 
 
 class SystemProcessView(Wire):

@@ -119,6 +119,9 @@ def engine_view(state: EngineState) -> EngineView:
         remedy=state.heal,
         since_s=state.since_s,
         next_try_s=state.next_try_s,
+        resident=state.is_resident,
+        asleep=state.is_asleep,
+        memory_gib=state.memory_gib,
     )
 
 

@@ -73,6 +73,7 @@ def plan_view(plan: JobPlan, waits_for: Iterable[EngineState] = ()) -> PlanView:
                 serve_from_s=stay.serve_from_s,
                 until_s=stay.until_s,
                 past=stay.is_past,
+                load=None if stay.kind is None else stay.kind.value,
             )
             for stay in plan.stays
         ],

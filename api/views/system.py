@@ -9,6 +9,7 @@ from api.schemas.system import (
     SystemProcessView,
     SystemView,
 )
+from orchestrator.domain.devices import DeviceMemory, DeviceReport
 from orchestrator.domain.fleet import EngineHere
 from orchestrator.services.fleet import FleetHost, FleetState, HostProcess
 
@@ -46,8 +47,20 @@ def _process(one: HostProcess) -> SystemProcessView:
         if clock is None
         else SystemClockView(offset_s=round(clock.offset_s, 4), error_s=round(clock.error_s, 4)),
         leases=one.n_leased,
-        devices=[SystemDeviceView(device=d.device, engine=d.engine_id, state=d.state) for d in one.devices],
+        devices=[_device(device) for device in one.devices],
         engines=[_engine(engine) for engine in report.engines],
+    )
+
+
+def _device(report: DeviceReport) -> SystemDeviceView:
+    memory = report.memory or DeviceMemory()
+    return SystemDeviceView(
+        device=report.device,
+        engine=report.engine_id,
+        state=report.state,
+        memory_gib=memory.held_gib,
+        free_gib=memory.free_gib,
+        asleep=memory.asleep,
     )
 
 

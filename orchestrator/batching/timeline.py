@@ -10,14 +10,14 @@ from orchestrator.batching.exact import exact_plan
 from orchestrator.batching.left import all_needs, finish_s, in_order, load_plan
 from orchestrator.batching.packing import Packing, Slot, pack
 from orchestrator.domain.assignments import EngineBacklog, JobProgress, JobState
-from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
+from orchestrator.domain.devices import DeviceReport, EngineLoad, LoadKind, Rate
 
 UNNAMED = "device"
 
 
 class Stay(NamedTuple):
     """An engine on a device, in seconds since the job was submitted: loading from `load_from_s`,
-    serving from `serve_from_s`, until `until_s`. `is_past`: it has been loaded; else it is foreseen."""
+    serving from `serve_from_s`, until `until_s`. `is_past`: it has been loaded, as `kind` says; else it is foreseen."""
 
     device: str
     engine_id: str
@@ -25,6 +25,7 @@ class Stay(NamedTuple):
     serve_from_s: float
     until_s: float
     is_past: bool
+    kind: LoadKind | None = None
 
 
 class JobPlan(NamedTuple):
@@ -156,6 +157,7 @@ def _stays(given: PlanInput, *, until_s: float) -> tuple[Stay, ...]:
             serve_from_s=load.started_at + load.seconds - zero,
             until_s=max(load.started_at + load.seconds, min(end, until_s)) - zero,
             is_past=True,
+            kind=load.kind,
         )
         for load, end in zip(given.loads, ends, strict=True)
     )

@@ -217,7 +217,19 @@ def heard_of(devices: Sequence[DeviceReport]) -> str:
         raise SchemaChangedError(
             f"{', '.join(places)} takes no work: {outdated[0].why}", remedy=outdated[0].heal
         )
-    return f"{len({report.owner for report in devices})} places of devices"
+    return f"{len({report.owner for report in devices})} places of devices{_holdings(devices)}"
+
+
+def _holdings(devices: Sequence[DeviceReport]) -> str:
+    """`: 2 engines resident, 1 asleep, at least 3.5 GiB free`; nothing where they hold none."""
+    resident = {report.engine_id for report in devices if report.state == "resident"}
+    told = [report.memory for report in devices if report.memory is not None]
+    asleep = {engine_id for memory in told for engine_id in memory.asleep} - resident
+    free = [memory.free_gib for memory in told if memory.free_gib is not None]
+    parts = [f"{len(resident)} engines resident"] if resident or asleep else []
+    parts += [f"{len(asleep)} asleep"] if asleep else []
+    parts += [f"at least {min(free):.1f} GiB free"] if free and parts else []
+    return f": {', '.join(parts)}" if parts else ""
 
 
 def _process(report: DeviceReport) -> str:

@@ -19,6 +19,18 @@ STEPS = "steps"
 DeviceState = Literal["idle", "loading", "resident", "cooling", "down"]
 
 
+class DeviceMemory(Value):
+    """Memory of a device as one of its places last measured it, GiB; None = not known.
+
+    `held_gib`: of the engine there; `free_gib`: what the device has left; `asleep`: engines whose weights a
+    wake brings back to it.
+    """
+
+    held_gib: float | None = None
+    free_gib: float | None = None
+    asleep: tuple[str, ...] = ()
+
+
 class DeviceReport(Value):
     """One device as its owner (the lease owner of its loop) last reported it.
 
@@ -38,6 +50,7 @@ class DeviceReport(Value):
     host: str = ""
     seen_s: float = 0.0
     state_s: float = 0.0
+    memory: DeviceMemory | None = None
     config_hash: str | None = None
     serves: tuple[str, ...] | None = None
     code: str | None = None

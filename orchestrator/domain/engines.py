@@ -20,6 +20,9 @@ class EngineState(Value):
     `ready`: serves, or is loaded when there is work. `loading`: by some device. `cooling`: a wait may heal
     `why`; its work waits, and it is tried again in `next_try_s` seconds (0 = now). `down`: no wait can, only
     what `heal` says. `since_s`: for how many seconds it has been so, where that is known.
+
+    `is_resident`: some device holds it; `is_asleep`: none does, and one wakes it. `memory_gib`: what it was
+    measured to hold there.
     """
 
     engine_id: str
@@ -29,6 +32,9 @@ class EngineState(Value):
     heal: str | None = None
     since_s: float | None = None
     next_try_s: float | None = None
+    is_resident: bool = False
+    is_asleep: bool = False
+    memory_gib: float | None = None
 
     @property
     def is_well(self) -> bool:
@@ -89,15 +95,21 @@ def _state(
             engine_id=engine_id, state="down", code="expert_unavailable", why=NOBODY_SERVES, heal=START_ONE
         )
     if not loops or faulty != loops:
-        return EngineState(engine_id=engine_id)
+        is_asleep = any(r.memory is not None and engine_id in r.memory.asleep for r in devices)
+        return EngineState(engine_id=engine_id, is_asleep=is_asleep)
     return _faulty(engine_id, of_live)
 
 
 def _held(engine_id: str, held: Sequence[DeviceReport]) -> EngineState:
     resident = [report for report in held if report.state == "resident"]
     since_s = max(report.state_s for report in resident or held)
+    sizes = [r.memory.held_gib for r in resident if r.memory is not None and r.memory.held_gib is not None]
     return EngineState(
-        engine_id=engine_id, state="ready" if resident else "loading", since_s=round(since_s, 1)
+        engine_id=engine_id,
+        state="ready" if resident else "loading",
+        since_s=round(since_s, 1),
+        is_resident=bool(resident),
+        memory_gib=max(sizes, default=None),
     )
 
 

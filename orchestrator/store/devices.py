@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from orchestrator.domain.devices import LIVE_S, DeviceReport, DeviceState, LoadKind, Rate
+from orchestrator.domain.devices import LIVE_S, DeviceMemory, DeviceReport, DeviceState, LoadKind, Rate
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name
@@ -55,7 +55,8 @@ def _told(device: DeviceReport) -> dict[str, Any]:
     storable = {name: text and text.replace("\x00", " ") for name, text in texts.items()}
     serves = None if device.serves is None else json.dumps(device.serves)
     next_try_at = None if device.next_try_s is None else db_now() + device.next_try_s
-    return {**storable, "serves": serves, "next_try_at": next_try_at}
+    memory = None if device.memory is None else device.memory.model_dump_json()
+    return {**storable, "serves": serves, "memory": memory, "next_try_at": next_try_at}
 
 
 def touch(conn: Connection, owners: Sequence[str]) -> None:
@@ -84,6 +85,7 @@ def _seen(max_age_s: float, *, faulty: bool) -> Select[Any]:
         d.host,
         d.config_hash,
         d.serves,
+        d.memory,
         d.code,
         d.why,
         d.heal,
@@ -95,7 +97,8 @@ def _seen(max_age_s: float, *, faulty: bool) -> Select[Any]:
 def _report(row: Mapping[Any, Any]) -> DeviceReport:
     passed = {name: None if row[name] is None else max(0.0, row[name]) for name in _TIMES}
     serves = None if row["serves"] is None else json.loads(row["serves"])
-    return DeviceReport.model_validate({**row, **passed, "serves": serves})
+    memory = None if row["memory"] is None else DeviceMemory.model_validate_json(row["memory"])
+    return DeviceReport.model_validate({**row, **passed, "serves": serves, "memory": memory})
 
 
 def forget(conn: Connection, owner: str) -> None:

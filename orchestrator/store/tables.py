@@ -274,7 +274,7 @@ class EngineLoadRow(StoredRow, table=True):
 
 class DeviceRow(StoredRow, table=True):
     """The last report of each device: see `domain.devices.DeviceReport`; `since` it is so. `serves`: engine
-    ids as a JSON list."""
+    ids as a JSON list; `memory`: a `domain.devices.DeviceMemory` as JSON."""
 
     owner: str = Field(primary_key=True, sa_type=Text)
     device: str = Field(sa_type=Text)
@@ -285,6 +285,7 @@ class DeviceRow(StoredRow, table=True):
     since: float = Field(sa_type=Double)
     config_hash: str | None = Field(sa_type=Text)
     serves: str | None = Field(sa_type=Text)
+    memory: str | None = Field(sa_type=Text)
     code: str | None = Field(sa_type=Text)
     why: str | None = Field(sa_type=Text)
     heal: str | None = Field(sa_type=Text)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from orchestrator.domain.devices import DeviceReport, DeviceState, Rate
+from orchestrator.domain.devices import DeviceMemory, DeviceReport, DeviceState, Rate
 from orchestrator.domain.metrics import LOAD_SECONDS, LOADS
 from orchestrator.errors import MusterError
 from orchestrator.ports.engines import Engine
@@ -14,10 +14,13 @@ from workers.device.kit import Kit
 from workers.device.lane import Lane
 from workers.device.loading import Loaded, Loader
 from workers.device.measured import Measurements
+from workers.engine_host.memory import available_gib
 
 log = logging.getLogger(__name__)
 
 HOST = socket.gethostname()
+CPU = "cpu"
+"""The device whose memory is the system's."""
 MEASURED_S = 1.0
 """Busy seconds below which a speed is no measurement, unless there is no more to come."""
 
@@ -108,8 +111,22 @@ class Berth:
         now, report = self._kit.clock(), self.report_of_now
         if report == self._reported and now - self._reported_at < self._kit.pace.report_s:
             return
-        self._devices.report_device(report)
+        self._devices.report_device(report.model_copy(update={"memory": self._memory_now()}))
         self._reported, self._reported_at = report, now
+
+    def _memory_now(self) -> DeviceMemory | None:
+        """Memory of the engine and of its device, as measured; None = its engines need no device."""
+        if self._measured is None:
+            return None
+        weighed = None if self.lane is None else self.lane.seat.weigh()
+        free_gib = None if weighed is None else weighed.device_free_gib
+        if free_gib is None and (weighed is not None or self.device == CPU):
+            free_gib = available_gib()
+        return DeviceMemory(
+            held_gib=None if weighed is None else round(weighed.held_gib, 3),
+            free_gib=None if free_gib is None else round(free_gib, 3),
+            asleep=tuple(sorted(self.loader.asleep)),
+        )
 
     def announce(self, engine_id: str, *, n_elsewhere: int) -> bool:
         """True if this berth may load the engine; False = by now others have it, choose again."""

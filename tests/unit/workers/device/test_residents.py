@@ -380,3 +380,19 @@ def test_a_load_from_the_page_cache_is_warm(store: SqlJobStore, tmp_path: Path) 
     ask(scripted_loop(store, pool), store, ["a/0"], job_id="job")
     assert [load.kind for load in store.engine_loads(job_id="job")] == [LoadKind.WARM]
     assert store.rates()["a", "cpu"].warm_s == store.rates()["a", "cpu"].load_s
+
+
+# ── what is told ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_devices_tell_what_they_hold_and_who_sleeps(store: SqlJobStore) -> None:
+    loop = scripted_loop(store, sized({"a": 6, "b": 6}, sleep_levels=[1]), memory_gib=10)
+    for turn, expert_id in enumerate(["a/0", "b/0"]):
+        ask(loop, store, [expert_id], job_id=str(turn))
+    loop._seats.berths[0]._reported = None
+    loop.tick()
+    (report,) = store.devices(30)
+    assert report.engine_id == "b"
+    assert report.memory is not None
+    assert (report.memory.held_gib, report.memory.asleep) == (6.0, ("a",))
+    assert report.memory.free_gib is None or report.memory.free_gib > 0
