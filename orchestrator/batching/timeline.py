@@ -17,7 +17,8 @@ UNNAMED = "device"
 
 class Stay(NamedTuple):
     """An engine on a device, in seconds since the job was submitted: loading from `load_from_s`,
-    serving from `serve_from_s`, until `until_s`. `is_past`: it has been loaded, as `kind` says; else it is foreseen."""
+    serving from `serve_from_s`, until `until_s`. `is_past`: it has been loaded (as `kind` says);
+    else it is foreseen."""
 
     device: str
     engine_id: str

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.batching import PlanInput, Stay, job_plan
 from orchestrator.domain.assignments import EngineBacklog, Job, JobProgress, JobState
-from orchestrator.domain.devices import DeviceReport, EngineLoad, Rate
+from orchestrator.domain.devices import DeviceReport, EngineLoad, LoadKind, Rate
 from tests.fakes.backlog import item
 
 RATES = {(engine_id, "gpu"): Rate(10.0, 100.0) for engine_id in "abc"}
@@ -45,7 +45,7 @@ def test_a_plan_is_what_was_and_what_will_be() -> None:
     """a was loaded from 0 to 10 s; at 30 s it has 5 s of work left; then b: 10 s + 20 s."""
     made = job_plan(books(load("a", at=0), backlog=[item("a", tokens=500), item("b", tokens=2000)], now=30))
     assert made.stays == (
-        Stay("gpu-w0", "a", 0, 10, 30, is_past=True),
+        Stay("gpu-w0", "a", 0, 10, 30, is_past=True, kind=LoadKind.COLD),
         Stay("gpu-w0", "a", 30, 30, 35, is_past=False),
         Stay("gpu-w0", "b", 35, 45, 65, is_past=False),
     )
