@@ -19,6 +19,9 @@ from orchestrator.domain.queries import Message, Query
 from orchestrator.domain.terms import LONGEST, NO_TERMS, StructuredOutput, Terms
 from orchestrator.domain.values import seed_of
 
+Worded = dict[tuple[str, str | None, bool], tuple[Message, ...]]
+"""Messages of a query by all that makes one expert's differ from another's, where no shots come first."""
+
 
 def expert_call(
     expert: Expert,
@@ -29,16 +32,25 @@ def expert_call(
     stream: bool = False,
     mixture: tuple[tuple[str, float], ...] = (),
     shots: Sequence[prompts.Shot] = (),
+    worded: Worded | None = None,
 ) -> Call:
     """The call that asks one expert a query; its seed depends on the job, query, expert and sample only.
 
     Args:
         shots: solved questions that it is shown before.
+        worded: messages of the query's other calls, which those in the same words share; added to.
     """
+    worded = {} if worded is None else worded
+    words = (expert.prompt, expert.system_prompt, Feature.TOOLS in expert.features)
+    messages = None if shots else worded.get(words)
+    if messages is None:
+        messages = _messages(expert, query, job, shots)
+        if not shots:
+            worded[words] = messages
     return Call(
         expert_id=expert.id,
         role=CallRole.EXPERT,
-        messages=_messages(expert, query, job, shots),
+        messages=messages,
         sampling=Sampling(
             **length(expert, job.max_tokens)._asdict(),
             temperature=expert.temperature if job.temperature is None else job.temperature,

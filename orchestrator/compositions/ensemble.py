@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.compositions.alone import alone, asks_one, called, gone_on, with_details
-from orchestrator.compositions.calls import error_answer, expert_call, length_notes
+from orchestrator.compositions.calls import Worded, error_answer, expert_call, length_notes
 from orchestrator.compositions.floors import floored, is_below
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.shots import Shots, shown
@@ -182,6 +182,7 @@ class Ensemble:
         job = self._terms(query)
         quotes = self._quotes or asks_one(query, job)
         stream = job.stream and quotes and len(expert_ids) == 1 and schema_of(job) is None
+        worded: Worded = {}
         for expert_id in expert_ids:
             expert, sample_ix = self._pool.known[expert_id], asked.get(expert_id, 0)
             mixture = mixtures.get(expert_id, ())
@@ -193,6 +194,7 @@ class Ensemble:
                 stream=stream,
                 mixture=mixture,
                 shots=shots.get(expert_id, ()),
+                worded=worded,
             )
             calls.append(call)
             asked[expert_id] = sample_ix + 1

@@ -1,7 +1,7 @@
 """Usage: what was asked and what it took, summed by day, owner, model and role."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from orchestrator.domain.assignments import CallRole, Response
@@ -68,16 +68,17 @@ class UsageSums(NamedTuple):
 NO_USAGE = UsageSums()
 
 
-def usage_of_call(response: Response) -> UsageSums:
-    """Usage of one call."""
-    usage = response.usage
+def usage_of_calls(responses: Sequence[Response]) -> UsageSums:
+    """Usage of calls, summed."""
+    n_failed = sum(response.failed for response in responses)
+    used = [response.usage for response in responses]
     return UsageSums(
-        n_completed=int(not response.failed),
-        n_failed=int(response.failed),
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cost_usd=usage.cost_usd,
-        engine_s=response.engine_s,
+        n_completed=len(responses) - n_failed,
+        n_failed=n_failed,
+        prompt_tokens=sum(usage.prompt_tokens for usage in used),
+        completion_tokens=sum(usage.completion_tokens for usage in used),
+        cost_usd=sum(usage.cost_usd for usage in used),
+        engine_s=sum(response.engine_s for response in responses),
     )
 
 

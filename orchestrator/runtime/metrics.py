@@ -9,6 +9,7 @@ import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 
 from orchestrator.domain.metrics import INFINITE, SUM, VALUE, LabelSets, Metric, Part
 from orchestrator.errors import MusterError
@@ -62,8 +63,13 @@ class Tallies:
 
 def bucket_of(metric: Metric, value: float) -> str:
     """The upper bound of the bucket that a value falls into."""
-    ix = bisect_left(metric.buckets, value)
-    return INFINITE if ix == len(metric.buckets) else f"{metric.buckets[ix]:g}"
+    return _bounds(metric.buckets)[bisect_left(metric.buckets, value)]
+
+
+@lru_cache
+def _bounds(buckets: tuple[float, ...]) -> tuple[str, ...]:
+    """Upper bounds of buckets, as labels write them."""
+    return (*(f"{bound:g}" for bound in buckets), INFINITE)
 
 
 class MetricKeeper:

@@ -210,8 +210,7 @@ def store_responses(conn: Connection, pairs: Iterable[tuple[Any, Response]], cou
     _count_down(conn, Counter(row.query_pk for row, _ in pairs))
     counts.update((row.job_pk, "n_responses") for row, _ in pairs)
     counts.gone([row for row, _ in pairs])
-    for row, response in pairs:
-        counts.spent.called(row.job_pk, response)
+    counts.spent.called((row.job_pk, response) for row, response in pairs)
 
 
 def _shares(conn: Connection, engine_id: str, min_priority: int, *, limit: int) -> list[Share]:

@@ -265,7 +265,7 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], books: Books) -> None:
     if not asks:
         return
     now = conn.execute(_NOW).scalar_one()
-    counts, engine_of = books.counts, books.engine_of
+    counts, engine_of = books.counts, dict(books.engine_of)
     prompts: list[Record] = []
     assignments: list[Record] = []
     waiting: list[Listed] = []
@@ -273,8 +273,11 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], books: Books) -> None:
     for row, ask in asks:
         decision = None if ask.decision is None else to_json(ask.decision)
         texts: dict[str, int] = {}
+        written: dict[int, str] = {}
         for call in ask.calls:
-            text = messages_to_json(call.messages)
+            text = written.get(id(call.messages))
+            if text is None:
+                text = written[id(call.messages)] = messages_to_json(call.messages)
             if text not in texts:
                 prompts.append((row.pk, row.stage, len(texts), text, None if texts else decision))
                 texts[text] = len(texts)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from orchestrator.domain.assignments import QueryState, Response
+from orchestrator.domain.assignments import CallRole, QueryState, Response
 from orchestrator.domain.names import model_name
 from orchestrator.domain.usage import (
     ALL_TIME,
@@ -22,7 +22,7 @@ from orchestrator.domain.usage import (
     UsageKey,
     UsageSums,
     today,
-    usage_of_call,
+    usage_of_calls,
     usage_of_question,
 )
 from orchestrator.store.bulk import Record, add_rows
@@ -53,11 +53,14 @@ class Spent:
         self.calls: dict[int, dict[tuple[str, str], UsageSums]] = {}
         self.questions: dict[int, dict[str, UsageSums]] = {}
 
-    def called(self, job_pk: int, response: Response) -> None:
-        """A call of the job has ended."""
-        sums = self.calls.setdefault(job_pk, {})
-        key = (response.expert_id, response.role.value)
-        sums[key] = sums.get(key, NO_USAGE).plus(usage_of_call(response))
+    def called(self, ended: Iterable[tuple[int, Response]]) -> None:
+        """Calls of jobs have ended, with these responses."""
+        alike: dict[tuple[int, str, CallRole], list[Response]] = defaultdict(list)
+        for job_pk, response in ended:
+            alike[job_pk, response.expert_id, response.role].append(response)
+        for (job_pk, expert_id, role), responses in alike.items():
+            sums, key = self.calls.setdefault(job_pk, {}), (expert_id, role.value)
+            sums[key] = sums.get(key, NO_USAGE).plus(usage_of_calls(responses))
 
     def answered(self, job_pk: int, state: QueryState, *, failed: bool) -> None:
         """A query of the job has ended with what its experts said."""
