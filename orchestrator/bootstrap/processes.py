@@ -33,7 +33,7 @@ from workers.stack.beat import Beat
 from workers.stack.bells import ADVANCE, CANARY, WORK, Bells, payload
 from workers.stack.canary import Canary
 from workers.stack.celery_app import make_celery, private_queue, steps_queue, work_queue
-from workers.stack.steps import Steps
+from workers.stack.steps import BATCH_CHUNKS, CHUNKS, Steps
 from workers.stack.steps_place import StepsPlace
 from workers.stack.tasks import Hands, register
 
@@ -115,6 +115,7 @@ class WorkerHands:
             on_asked=self._ring_for_work,
             on_moved=app.news.tell,
             clock=time.monotonic,
+            chunks=CHUNKS if min_priority >= INTERACTIVE else BATCH_CHUNKS,
         )
 
     def _refresh(self) -> None:
