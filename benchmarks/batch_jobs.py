@@ -6,7 +6,7 @@ neighbours with k = 3, three prompts and three responses stored per query, a vot
 Experts all say the same, or, with `--differ`, each something else: then nothing is read once for all, and
 `--composition synthesize` has an answer written. `--jobs 20` posts so many jobs of `--lines`, one after
 another: what the last one costs, beside all that the others left in the database, over what the first one
-cost is `growth`.
+cost is `growth`. `--fill 1000000` copies a job by plain SQL before the last one: growth in minutes.
 
     accept_s       seconds from the request to 202 for all lines
     qps            queries answered per second, from 202 to the end of the job
@@ -28,6 +28,7 @@ The last line is one JSON object: the last job's figures, and `growth` where the
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -39,12 +40,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 if not __package__:  # run by its path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.reporting import finish, option_parser, progress
 from benchmarks.scripted_pool import N_EXPERTS, TOPICS, queries
 from benchmarks.stack import MeasuredStack, open_postgres, open_stack
+from benchmarks.stored_jobs import copy_job
 from tests.harness.processes import cpu_s, lineage_cpu_s
 from tests.harness.servers import Postgres
 from tests.harness.waiting import wait_for
@@ -135,7 +139,10 @@ def run(
     stack.run("profile", str(folder / "profile.jsonl"))
     stack.wait(stack.submit_lines(_lines(100, start=10_000_000), composition=options.composition))
     names = ("serve", "beat", "redis", *workers)
+    job_id = ""
     for number in range(options.jobs):
+        if number and number + 1 == options.jobs:
+            _fill(stack, job_id, options.fill)
         size_before, n_before = _database_mb(stack), _n_stored(stack)
         meter = Meter(stack, names, server)
         began = time.monotonic()
@@ -206,6 +213,18 @@ def _ended_after_s(stack: MeasuredStack, job_id: str) -> float:
     return float(seconds)
 
 
+def _fill(stack: MeasuredStack, job_id: str, n_wanted: int) -> None:
+    """Copies of a job, by plain SQL, until so many queries are stored."""
+    url = stack.database_url.replace("+psycopg", "")
+    [(job_pk,)] = stack.rows("SELECT pk FROM job WHERE id = %s", job_id)
+    with psycopg.connect(url, autocommit=True) as conn:
+        for number in itertools.count():
+            if (n_stored := _n_stored(stack)) >= n_wanted:
+                break
+            progress(f"{n_stored} queries are stored; copying")
+            copy_job(conn, job_pk, f"copy-{number}")
+
+
 def _n_stored(stack: MeasuredStack) -> int:
     """Queries of all jobs."""
     return int(stack.rows("SELECT sum(n_total) FROM job")[0][0])
@@ -243,6 +262,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = option_parser(__doc__)
     parser.add_argument("--lines", type=int, default=50_000, help="queries of a job")
     parser.add_argument("--jobs", type=int, default=1, help="so many of them, one after another")
+    parser.add_argument(
+        "--fill",
+        type=int,
+        default=0,
+        help="before the last job, copy the one before it in the database until so many queries are stored",
+    )
     parser.add_argument("--composition", choices=COMPOSITIONS, default=COMPOSITIONS[0])
     parser.add_argument("--differ", action="store_true", help="each expert answers in its own words")
     parser.add_argument("--layout", choices=LAYOUTS, default="split", help="one worker process, or two")

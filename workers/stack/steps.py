@@ -34,8 +34,8 @@ class Chunks(NamedTuple):
 
 CHUNKS = Chunks()
 BATCH_CHUNKS = Chunks(within_s=2.0)
-"""Of batches where questions have steps of their own, and wait for no chunk. On a busy machine chunks that had
-to be quick would be small, and what one costs whatever its size would be shared by few queries."""
+"""Of batches where questions have steps of their own, and wait for no chunk. On a busy machine chunks that
+had to be quick would be small, and what one costs, whatever its size, would be shared by few queries."""
 
 
 class Steps:
