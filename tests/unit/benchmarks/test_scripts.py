@@ -38,7 +38,15 @@ for path in sys.argv[1:]:
 def test_the_scripts_are_those_known() -> None:
     """The others are their parts."""
     parts = {path.stem for path in FOLDER.glob("*.py")} - set(SCRIPTS)
-    assert parts == {"__init__", "reporting", "scripted_pool", "stack", "store_at_size", "wire_client"}
+    assert parts == {
+        "__init__",
+        "reporting",
+        "scripted_pool",
+        "stack",
+        "store_at_size",
+        "stored_jobs",
+        "wire_client",
+    }
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
