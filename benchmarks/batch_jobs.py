@@ -22,6 +22,7 @@ cost is `growth`. `--fill 1000000` copies a job by plain SQL before the last one
     yardstick_ms       processor time of a fixed piece of Python, taken while the job ran: on a machine whose
                        cores are shared the same work takes longer, and core_ms_per_query / yardstick_ms is
                        what can be compared
+    lock_waits         backends that waited for a row's lock, mean of looks a second apart
 
 A line of JSON per job goes to stderr, and to `jobs.jsonl` in the folder of `--logs`, as soon as it has ended.
 The last line is one JSON object: the last job's figures, and `growth` where there were several.
@@ -38,7 +39,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -149,8 +150,8 @@ def run(
         lines = _lines(options.lines, start=1_000_000 + number * options.lines)
         job_id = stack.submit_lines(lines, composition=options.composition)
         accepted = time.monotonic()
-        pace: list[float] = []
-        job = _job_when_over(stack, job_id, pace)
+        looks = Looks([], [])
+        job = _job_when_over(stack, job_id, looks)
         spent = meter.read()
         _check(stack, job_id, job, options)
         yield {
@@ -163,16 +164,27 @@ def run(
             "worker_rss_mb": sum(stack.named[name].tree_peak_mib() for name in workers),
             "db_mb": _database_mb(stack) - size_before,
             "core_ms_per_query": {name: 1000 * s / options.lines for name, s in spent.items()},
-            "yardstick_ms": statistics.median(pace),
+            "yardstick_ms": statistics.median(looks.yardstick_ms),
+            "lock_waits": statistics.mean(looks.n_locked),
             "load": os.getloadavg()[0],
         }
 
 
-def _job_when_over(stack: MeasuredStack, job_id: str, pace: list[float]) -> Mapping[str, Any]:
-    """The job as soon as it has ended; each look also takes the yardstick."""
+class Looks(NamedTuple):
+    """Of each look at a job that runs: the yardstick, and how many backends waited for a lock."""
+
+    yardstick_ms: list[float]
+    n_locked: list[int]
+
+
+def _job_when_over(stack: MeasuredStack, job_id: str, looks: Looks) -> Mapping[str, Any]:
+    """The job as soon as it has ended."""
+    locked = "datname = current_database() AND wait_event_type = 'Lock'"
 
     def ended() -> Mapping[str, Any] | None:
-        pace.append(yardstick_ms())
+        looks.yardstick_ms.append(yardstick_ms())
+        [(n_locked,)] = stack.rows(f"SELECT count(*) FROM pg_stat_activity WHERE {locked}")
+        looks.n_locked.append(n_locked)
         job = stack.job(job_id)
         return job if job["state"] != "running" else None
 
