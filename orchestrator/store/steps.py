@@ -273,11 +273,12 @@ def _ask(conn: Connection, asks: list[tuple[Any, Ask]], books: Books) -> None:
     for row, ask in asks:
         decision = None if ask.decision is None else to_json(ask.decision)
         texts: dict[str, int] = {}
-        written: dict[int, str] = {}
+        written: dict[tuple[int, ...], str] = {}
         for call in ask.calls:
-            text = written.get(id(call.messages))
+            same = tuple(map(id, call.messages))  # of experts that are asked in the same words
+            text = written.get(same)
             if text is None:
-                text = written[id(call.messages)] = messages_to_json(call.messages)
+                text = written[same] = messages_to_json(call.messages)
             if text not in texts:
                 prompts.append((row.pk, row.stage, len(texts), text, None if texts else decision))
                 texts[text] = len(texts)
