@@ -72,7 +72,7 @@ test-remote: ## the remote backend with the real litellm, also against Muster an
 		tests/integration/test_muster_as_server.py tests/vllm/test_vllm_server.py \
 		tests/unit/api/test_openai_client.py -k "remote or openai"
 
-test-clients: setup ## real clients, each in its own environment and with its defaults (CLIENTS="openai node …"; makes .venv-clients-*)
+test-clients: setup ## real clients, each in its own environment and with its defaults (CLIENTS="openai node browser …"; makes .venv-clients-*)
 	PYTHON=$(PYTHON) scripts/setup-clients.sh $(CLIENTS)
 	MUSTER_TEST_CLIENTS="$(or $(CLIENTS),all)" $(BIN)/pytest tests/clients
 

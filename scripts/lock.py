@@ -43,6 +43,7 @@ LOCKS = {
         f"clients-{name}": (["--group", f"clients-{name}"], EVERYWHERE, [], False)
         for name in (
             *(
+                "browser",
                 "openai",
                 "openai-1",
                 "langchain",

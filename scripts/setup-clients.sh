@@ -11,6 +11,14 @@ clients() { printf '%s\n' requirements/clients-*.txt | sed 's:.*/clients-\(.*\)\
 
 fits() { cmp --silent "$1" "$2/.lock"; }
 
+browser() {
+    command -v chromium >/dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null
+    fi
+    command -v chromium >/dev/null || { echo "browser: there is no chromium here; install Debian's package."; exit 2; }
+}
+
 python_client() {
     local folder=.venv-clients-$1 lock=requirements/clients-$1.txt
     fits "$lock" "$folder" && return
@@ -33,6 +41,7 @@ for name in "${@:-$(clients)}"; do
     for client in $name; do
         case $client in
             node | vercel) node_client ;;
+            browser) browser && python_client browser ;;
             *) python_client "$client" ;;
         esac
         echo "$client: ready"

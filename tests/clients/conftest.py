@@ -2,4 +2,8 @@
 
 import os
 
-collect_ignore = [] if os.environ.get("MUSTER_TEST_CLIENTS") else ["test_clients.py"]
+WANTED = os.environ.get("MUSTER_TEST_CLIENTS", "").split()
+
+collect_ignore = [] if WANTED else ["test_clients.py"]
+if not {"all", "browser"} & set(WANTED):
+    collect_ignore.append("test_browser.py")

@@ -1,0 +1,120 @@
+"""The pages in a real browser, as people use them; `make test-clients CLIENTS=browser`.
+
+What the browser does is in programs/pages_in_chromium.py, one function a feature.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.harness.embedded import serving
+from tests.harness.processes import ROOT
+
+HOME = ROOT / ".venv-clients-browser"
+PROGRAM = Path(__file__).parent / "programs" / "pages_in_chromium.py"
+RIGHT = "The answer is 6."
+LIMIT_S = 400.0
+NOTHING: list[str] = []
+KEPT = "a_key_is_asked_for_and_forgotten"
+
+FEATURES: Mapping[str, object] = {
+    "light_pages_have_no_serious_findings": NOTHING,
+    "dark_pages_have_no_serious_findings": NOTHING,
+    "an_answer_has_no_serious_findings": NOTHING,
+    "nothing_sticks_out_on_a_phone": NOTHING,
+    "a_page_is_small_and_asks_nobody_else": NOTHING,
+    "a_question_is_followed_to_its_answer": {
+        "answer": RIGHT,
+        "heading": "Answer",
+        "votes": True,
+        "reasons": True,
+        "told": "",
+    },
+    "stages_are_told_while_a_slow_expert_answers": {"expert": True, "answer": RIGHT},
+    "a_question_is_stopped": "Stopped.",
+    "an_error_is_told_where_it_is_heard": "alert",
+    "everything_is_reached_by_keyboard": ["Skip to content", "#content", "question", "Ask"],
+    "a_judgement_is_taken_and_shown": ["true", "false", "Thank you: the cards learn from it."],
+    "an_answer_is_found_again_by_its_link": RIGHT,
+    "a_file_is_answered_to_its_end": {"lines": 20, "listed": True},
+    "a_bad_file_is_told_line_by_line": [True, True],
+    "what_failed_is_run_again_by_a_button": [True, True],
+    "the_pages_work_without_scripts": [RIGHT, "Experts"],
+    "the_table_of_experts_is_sorted_by_its_heads": ["alpha", "beta", "descending"],
+}
+"""What each comes to."""
+
+
+def pool() -> dict[str, object]:
+    rules: list[dict[str, object]] = [
+        {"match": "slowly", "reply": RIGHT, "delay_s": 1.5},
+        {"match": "cannot be answered", "fail": "generation_failed"},
+        {"match": "fails once", "fail": "generation_failed", "times": 1},
+        {"regex": ".", "reply": RIGHT},
+    ]
+    members = [
+        {
+            "model_name": name,
+            "litellm_params": {"model": f"scripted/{name}"},
+            "model_info": {"muster": {"engine": "scripted", "options": {"rules": rules}}},
+        }
+        for name in ("alpha", "beta")
+    ]
+    return {"model_list": members, "muster": {"data_dir": "data", "embedder": {"model": "hash"}}}
+
+
+def muster(folder: Path, *arguments: str) -> str:
+    """Output of a command over the pool of a folder."""
+    command = [sys.executable, "-m", "api.cli.main", "--config", "pool.yaml", *arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "pool.yaml").write_text(yaml.safe_dump(pool()))
+    known = [
+        {"question": f"What is {n} plus 3?", "answer": "6" if n == 3 else "0", "answer_type": "number"}
+        for n in range(12)
+    ]
+    (folder / "profile.jsonl").write_text("".join(json.dumps(line) + "\n" for line in known))
+    muster(folder, "profile", "profile.jsonl", "--no-exam")
+    with serving(folder) as (_, address):
+        yield address
+
+
+@cache
+def outcomes(url: str, *names: str, key: str = "none") -> Mapping[str, Mapping[str, Any]]:
+    """What features came to, from one run of the program."""
+    command = [str(HOME / "bin" / "python"), str(PROGRAM), url, "browser", *names]
+    env = {"PATH": os.environ["PATH"], "HOME": str(HOME), "NO_PROXY": "*", "MUSTER_KEY": key}
+    done = subprocess.run(command, env=env, cwd=HOME, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.stdout.strip(), done.stderr[-4000:]
+    found: Mapping[str, Mapping[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+@pytest.mark.timeout(LIMIT_S + 120)
+@pytest.mark.parametrize("feature", FEATURES)
+def test_pages_do_what_people_expect(feature: str, url: str) -> None:
+    assert outcomes(url, *FEATURES)[feature] == {"got": FEATURES[feature]}
+
+
+def test_a_server_with_keys_asks_for_one(tmp_path: Path) -> None:
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool()))
+    made = muster(
+        tmp_path, "keys", "create", "--name", "people", "--scope", "ask", "--scope", "admin", "--json"
+    )
+    with serving(tmp_path) as (_, address):
+        found = outcomes(address, KEPT, key=json.loads(made)["secret"])[KEPT]
+    assert found == {"got": ["/login", "This key is not know", "", "/login"]}
