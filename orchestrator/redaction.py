@@ -39,6 +39,7 @@ _SECRET_VALUE = re.compile(
     r"|eyJ[A-Za-z0-9_-]{8,1024}+\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"
     r")"
 )
+_PLACEHOLDER = re.compile(r"(?:Bearer )?\{[a-z_]{1,40}\}")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}-----)?")
 _AUTHORIZATION = re.compile(
     r"(?P<name>authorization[\"']?\s{0,4}[:=]\s{0,4}(?:b?[\"'])?)(?:(?:bearer|basic|token|digest|apikey)\s+)?[^\s\"',;]+",
@@ -136,8 +137,8 @@ def remember_environment(environment: Mapping[str, str]) -> None:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """True if a setting of this name and value holds a secret."""
-    if not value or ("credential" in name.lower() and _PATH.match(value)):
+    """True if a setting of this name and value holds a secret; `{api_key}` is filled in later."""
+    if not value or _PLACEHOLDER.fullmatch(value) or ("credential" in name.lower() and _PATH.match(value)):
         return False
     if _SECRET_NAME.search(name) is not None and _NO_SECRET_NAME.match(name) is None:
         return True

@@ -216,6 +216,7 @@ def test_values_of_referred_variables_become_known(tmp_path: Path, monkeypatch: 
         ("key", "gpt-4o"),
         ("vertex_credentials", "/etc/keys/vertex.json"),
         ("model", "org/model@0f2b5c1"),
+        ("LLAMA_API_KEY", "{api_key}"),
         ("api_base", "http://host:8000/v1"),
         ("database_url", "postgresql://muster@db/muster"),
     ],

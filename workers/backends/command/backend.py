@@ -54,7 +54,8 @@ class CommandBackend:
         ports: chooses the port of a server.
 
     Attributes:
-        peak_gib: most memory that each engine's processes were seen to hold, by engine id.
+        peak_gib: most memory that each engine's processes were seen to hold, by engine id; none
+            of those that use a card.
     """
 
     def __init__(
@@ -201,4 +202,6 @@ class CommandBackend:
         )
 
     def _note(self, spec: EngineSpec, process: CommandProcess) -> None:
+        if process.uses_card:
+            return
         self.peak_gib[spec.id] = max(process.peak_gib, self.peak_gib.get(spec.id, 0.0))

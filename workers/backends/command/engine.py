@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 from orchestrator.errors import EngineCrashedError, GenerationTimeoutError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.engines import EngineEvent, Failed, GenerationRequest
+from orchestrator.ports.engines import EngineEvent, EngineMemory, Failed, GenerationRequest
 from workers.backends.command.process import CommandProcess
 from workers.backends.command.starting import MEASURE_S, Up
 from workers.backends.http.background import BackgroundLoop
@@ -60,10 +60,10 @@ class CommandEngine:
         """Process of the command."""
         return self._up.process.pid
 
-    @property
-    def peak_gib(self) -> float:
-        """Most memory that the command and all below it were seen to hold."""
-        return self._up.process.peak_gib
+    def weigh(self) -> EngineMemory | None:
+        """Host memory of the command and all below it; None = they hold a card's, which is not measured."""
+        process = self._up.process
+        return None if process.uses_card else EngineMemory(process.held_gib, process.peak_gib)
 
     def submit(self, request: GenerationRequest) -> None:
         self._require_alive()

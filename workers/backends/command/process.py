@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 from orchestrator.redaction import redact
 from workers.backends.command import keeper
 from workers.backends.command.keeper import descendants
-from workers.backends.command.tree import carriers, memory_gib
+from workers.backends.command.tree import carriers, memory_gib, uses_card
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ START_S = 60.0
 """Longest time until the keeper tells of the command's start."""
 KEPT_BYTES = 65_536
 """Bytes of output that are kept."""
-SHOWN_LINES, SHOWN_CHARS = 5, 600
+SHOWN_LINES, SHOWN_CHARS = 4, 400
 KILL_S = 10.0
 """Longest wait for the end of what was killed: the kernel may be at work for it."""
 _NO_SUCH = frozenset({2, 8, 13, 20})
@@ -77,14 +77,16 @@ class CommandProcess:
 
     Attributes:
         pid: of the command.
-        peak_gib: most memory that it and all below it were seen to hold.
+        held_gib, peak_gib: host memory that it and all below it were last seen to hold, and the most of it.
+        uses_card: they were seen to use a graphics card, whose memory is not measured.
 
     Raises:
         NoStartError: there is no such program, or it cannot be started.
     """
 
     def __init__(self, launch: Launch) -> None:
-        self.peak_gib = 0.0
+        self.held_gib = self.peak_gib = 0.0
+        self.uses_card = False
         self._stop_s = launch.stop_s
         self._mark = secrets.token_hex(16)
         self._tail = bytearray()
@@ -130,11 +132,12 @@ class CommandProcess:
         """Processes that run: the command and all that it started."""
         return [process.pid for process in descendants(self._keeper.pid)]
 
-    def measure(self) -> float:
-        """Memory that they hold now, in GiB; `peak_gib` is the most of these."""
-        now = memory_gib(self.pids)
-        self.peak_gib = max(self.peak_gib, now)
-        return now
+    def measure(self) -> None:
+        """Look at the memory that they hold now."""
+        pids = self.pids
+        self.held_gib = memory_gib(pids)
+        self.peak_gib = max(self.peak_gib, self.held_gib)
+        self.uses_card = self.uses_card or any(map(uses_card, pids))
 
     def last_lines(self) -> str:
         """The end of its output in one line, without secrets; "" = it wrote nothing."""

@@ -6,11 +6,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 KIB_PER_GIB = 1 << 20
+CARDS = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render")
+"""Beginnings of the device files of graphics cards."""
 
 
 def memory_gib(pids: Iterable[int]) -> float:
     """Memory that processes hold together: pages that they share count once."""
     return sum(_held_kib(pid) for pid in pids) / KIB_PER_GIB
+
+
+def uses_card(pid: int) -> bool:
+    """True of a process that has a graphics card open."""
+    with contextlib.suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if str(link.readlink()).startswith(CARDS):
+                    return True
+    return False
 
 
 def carriers(name: str, value: str) -> Iterator[int]:

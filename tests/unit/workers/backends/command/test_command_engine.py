@@ -28,6 +28,7 @@ from tests.unit.workers.backends.command.commands import (
     tagged,
     text_of,
 )
+from workers.backends.command import tree
 from workers.backends.command.backend import CommandBackend
 from workers.backends.command.engine import CommandEngine
 from workers.backends.command.ports import free_port
@@ -45,11 +46,13 @@ def test_an_engine_answers_and_ends_with_its_processes(tag: str) -> None:
     engine = backend.load(spec(tag), ())
     assert text_of(engine, "hello") == "m says: hello"
     assert tagged(tag) == [engine.pid]
-    assert 0 < engine.peak_gib < 1
+    weighed = engine.weigh()
+    assert weighed is not None
+    assert 0 < weighed.held_gib <= weighed.peak_gib < 1
     engine.close()
     engine.close()
     assert tagged(tag) == []
-    assert backend.peak_gib["e"] == engine.peak_gib
+    assert 0 < backend.peak_gib["e"] < 1
     with pytest.raises(EngineCrashedError, match="closed"):
         engine.poll(0)
 
@@ -415,6 +418,17 @@ def test_engine_of_unknown_or_too_large_size_is_not_loaded_ahead(tag: str) -> No
     with loaded(spec(tag), backend):
         pass
     assert backend.fits(spec(tag))
+
+
+def test_memory_of_an_engine_on_a_card_is_what_was_promised(
+    tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds in the host says nothing then. The card is any device file that the server has open."""
+    monkeypatch.setattr(tree, "CARDS", ("/dev/null",))
+    backend, wanted = CommandBackend(), spec(tag, memory_gib=1.5)
+    with loaded(wanted, backend) as engine:
+        assert engine.weigh() is None
+    assert backend.needed_gib(wanted) == 1.5
 
 
 def test_secrets_of_the_environment_are_in_no_log(

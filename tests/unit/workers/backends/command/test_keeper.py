@@ -146,8 +146,10 @@ def test_memory_of_a_command_is_that_of_all_below_it() -> None:
     process = CommandProcess(Launch((sys.executable, "-c", code), dict(os.environ)))
     try:
         wait_for("both", lambda: process.last_lines().count("there") == 2, within_s=60)
-        assert 128 / 1024 <= process.measure() <= 256 / 1024
-        assert process.peak_gib == pytest.approx(process.measure(), rel=0.1)
+        process.measure()
+        assert 128 / 1024 <= process.held_gib <= 256 / 1024
+        assert process.peak_gib >= process.held_gib
+        assert not process.uses_card
     finally:
         process.kill()
 
