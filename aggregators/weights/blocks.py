@@ -11,6 +11,8 @@ from aggregators.weights.sums import weighted_sum
 
 BLOCK = 1 << 17
 """Entries of a block: half a megabyte in float32, which allocators keep at hand between blocks."""
+BLOCK_ON_DEVICE = 1 << 24
+"""The same on a GPU, where a launch costs as much as a hundred thousand entries."""
 
 OfBlock = Callable[[slice, list[Tensor]], Tensor]
 """What is added to the base in a block: from its place in the flattened tensor and the task vectors there."""
@@ -41,7 +43,7 @@ def add_to_base(tensors: Tensors, of: OfBlock, *, lam: float) -> Tensor:
     base = tensors.base_as_stored().reshape(-1)
     models = [model.reshape(-1) for model in tensors.models]
     merged = torch.empty(base.shape, dtype=tensors.out_dtype, device=base.device)
-    for place in places(base.numel()):
+    for place in places(base):
         theta = base[place].to(tensors.dtype)
         taus = [torch.sub(model[place].to(tensors.dtype), theta) for model in models]
         merged[place] = of(place, taus).mul_(lam).add_(theta)
@@ -52,7 +54,7 @@ def weighted_models(tensors: Tensors, weights: Sequence[float], *, divisor: floa
     """sum_i w_i theta_i / divisor, block by block."""
     models = [model.reshape(-1) for model in tensors.models]
     merged = torch.empty(models[0].shape, dtype=tensors.out_dtype, device=models[0].device)
-    for place in places(models[0].numel()):
+    for place in places(models[0]):
         total = weighted_sum([model[place] for model in models], weights, tensors.dtype)
         merged[place] = total if divisor == 1 else total.div_(divisor)
     return merged.view(tensors.models[0].shape)
@@ -62,12 +64,13 @@ def magnitudes(tensors: Tensors, position: int) -> Tensor:
     """|tau| of one model, flattened."""
     base, model = tensors.base_as_stored().reshape(-1), tensors.models[position].reshape(-1)
     found = torch.empty(base.shape, dtype=tensors.dtype, device=base.device)
-    for place in places(base.numel()):
+    for place in places(base):
         part = found[place]
         torch.sub(model[place].to(tensors.dtype), base[place].to(tensors.dtype), out=part).abs_()
     return found
 
 
-def places(n: int) -> Iterator[slice]:
-    """Slices of `BLOCK` entries that cover n."""
-    return (slice(begin, min(begin + BLOCK, n)) for begin in range(0, n, BLOCK))
+def places(tensor: Tensor) -> Iterator[slice]:
+    """Slices that cover a flattened tensor, of as many entries as suit its device."""
+    n, block = tensor.numel(), BLOCK if tensor.device.type == "cpu" else BLOCK_ON_DEVICE
+    return (slice(begin, min(begin + block, n)) for begin in range(0, n, block))

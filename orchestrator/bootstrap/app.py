@@ -1,5 +1,6 @@
 """The composition root: settings in, wired services out. Concrete classes are named in this folder only."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -79,6 +80,7 @@ from skills.grading.grader import GRADERS, LENIENT_GRADERS, AnswerGrader, check_
 from skills.profiler import Profiler, check_labelled
 from workers.backends.fusion import mixed_members
 from workers.backends.registry import REMOTE_BACKENDS, get_backend
+from workers.device.own_gpu import own_device
 from workers.device.wiring import DeviceSetup
 from workers.dispatch.local import LocalDispatcher
 from workers.leases.owners import loop_of
@@ -287,6 +289,7 @@ class App:
         on_piece: Callable[[Piece], None] | None = None,
     ) -> LocalDispatcher:
         """A loop over the configured device; `steps`: it also takes queries through their compositions."""
+        own_device(self.settings.muster.device, os.environ)
         setup = DeviceSetup(
             stores=self.store.device_stores,
             backends=partial(get_backend, access=engine_access(self.settings, self.pool)),

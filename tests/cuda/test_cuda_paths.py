@@ -12,6 +12,8 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from aggregators.weights import MERGE_METHODS, merge_tensor
+from benchmarks.cuda.checkpoints import checkpoint
+from benchmarks.cuda.scale import DRY
 from orchestrator.domain.assignments import INTERACTIVE, Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
@@ -19,18 +21,24 @@ from orchestrator.domain.terms import SamplingExtras
 from orchestrator.errors import EngineCrashedError
 from orchestrator.ports.engines import Engine, EngineEvent, Failed, Finished, GenerationRequest
 from tests.tiny_models import tiny_adapter, tiny_mixture, tiny_model
+from workers.backends.decoding.weighing import free_bytes
 from workers.backends.registry import get_backend
+from workers.backends.transformers import load_model
 from workers.engine_host.backend import HostedBackend
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
-]
+pytestmark = pytest.mark.cuda
 
 N = 9
 MIB = 1 << 20
 NEAR = 1e-3
 """Log probabilities of float32 models nearer than this are equal on two devices."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gpu() -> None:
+    """One line for all tests where there is none."""
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +189,22 @@ def test_a_closed_engine_gives_all_of_its_memory_back(models: list[Path], adapte
     assert torch.cuda.memory_allocated() > before
     engine.close()
     assert torch.cuda.memory_allocated() <= before + MIB
+
+
+def test_memory_that_torch_keeps_counts_as_free() -> None:
+    device = torch.device("cuda", 0)
+    before = free_bytes(device)
+    held = torch.empty(64 * MIB, dtype=torch.uint8, device=device)
+    assert free_bytes(device) <= before - 64 * MIB
+    del held
+    assert torch.cuda.memory_reserved() >= 64 * MIB
+    assert free_bytes(device) >= before - MIB
+
+
+def test_weights_come_straight_to_the_gpu_and_the_host_holds_no_copy(tmp_path: Path) -> None:
+    place = checkpoint(tmp_path, DRY.large, 0)
+    model = load_model(spec_of(place, "cuda", dtype="auto"), torch.device("cuda", 0))
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"cuda"}
 
 
 def wide_engine(folder: Path) -> Engine:

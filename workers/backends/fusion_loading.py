@@ -128,7 +128,7 @@ def load_member(spec: EngineSpec, own: EngineSpec, device: "torch.device", *, si
     Raises:
         EngineLoadError: weights that cannot be used, or have fewer logits than the tokenizer has tokens.
     """
-    model = place_model(load_model(own), own, device)
+    model = place_model(load_model(own, device), own, device)
     width = model.get_output_embeddings().weight.shape[0]
     if width < size:
         raise EngineLoadError(

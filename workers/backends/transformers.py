@@ -6,6 +6,7 @@ never loaded. LoRA adapters are applied over one set of base weights, mixed free
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -19,6 +20,7 @@ from orchestrator.runtime.threads import own_threads, set_threads
 from workers.backends.features import OF_DECODING
 from workers.backends.options import Options, read_options
 from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors, twin_adapters
+from workers.engine_host.memory import give_memory_back
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from workers.backends.decoding.engine import DecodingOptions, Mixer
     from workers.backends.decoding.sources import ModelSource
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+HALVES = ("bfloat16", "float16")
+DTYPES = ("auto", "float32", *HALVES)
 SMALL_MODEL_PARAMS = 1_000_000_000
 TINY_MODEL_PARAMS = 50_000_000
 """Below, a step is so short that threads wait for each other longer than they compute: measured in
@@ -77,7 +80,7 @@ class TransformersBackend:
 
         device = device_of(options.device)
         tokenizer = load_tokenizer(spec)
-        model = place_model(load_model(spec), spec, device)
+        model = place_model(load_model(spec, device), spec, device)
         threads = threads_for(options.threads, n_params=model.num_parameters(), own=own_threads(TORCH))
         set_threads(TORCH, threads)
         mixed = twin_adapters(spec.model)
@@ -123,11 +126,21 @@ def check_spec(spec: EngineSpec) -> None:
     require_safetensors(spec)
 
 
-def load_model(spec: EngineSpec) -> "PreTrainedModel":
+def load_model(spec: EngineSpec, device: "torch.device | None" = None) -> "PreTrainedModel":
+    """The weights as they are stored: read straight to the device if that is a GPU, they are of half
+    precision, and `accelerate` is there; else to the host's memory.
+
+    Float32 weights that are to be halved come by way of the host: both would not fit where the half does.
+
+    Raises:
+        EngineLoadError: weights that cannot be used, or too little memory.
+    """
+    import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    straight = device is not None and device.type == "cuda" and comes_straight(spec)
     try:
         return AutoModelForCausalLM.from_pretrained(
             spec.model,
@@ -135,9 +148,34 @@ def load_model(spec: EngineSpec) -> "PreTrainedModel":
             dtype="auto",
             use_safetensors=True,
             trust_remote_code=False,
+            **({"device_map": {"": device}} if straight else {}),
         )
+    except torch.OutOfMemoryError as error:
+        raise does_not_fit(spec, device) from error.with_traceback(None)
     except Exception as error:  # a broken checkpoint raises anything
         raise load_error(spec, "the weights", error) from error
+
+
+def comes_straight(spec: EngineSpec) -> bool:
+    """Whether weights are stored in the half precision that they are served in, and may be read to a GPU."""
+    from transformers import AutoConfig
+
+    if find_spec("accelerate") is None:
+        return False
+    try:
+        config = AutoConfig.from_pretrained(spec.model, revision=spec.revision, trust_remote_code=False)
+    except Exception:  # whatever it is, reading the weights will say so
+        return False
+    stored = str(getattr(config, "dtype", None)).removeprefix("torch.")
+    return stored in HALVES and spec.dtype in ("auto", stored)
+
+
+def does_not_fit(spec: EngineSpec, device: "torch.device | None") -> EngineLoadError:
+    return EngineLoadError(
+        f"engine '{spec.id}' does not fit into the memory of {device}.",
+        param="model",
+        remedy="Use a half-precision dtype, a smaller model, or a larger device.",
+    )
 
 
 def device_of(name: str) -> "torch.device":
@@ -152,7 +190,15 @@ def device_of(name: str) -> "torch.device":
             remedy="Set options.device to auto or cpu.",
             is_lasting=True,
         )
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineLoadError(
+            f"device '{name}' is asked for, but this process sees {torch.cuda.device_count()} GPU(s).",
+            param="options.device",
+            remedy="Set options.device to auto, and choose the GPU with `muster worker --device`.",
+            is_lasting=True,
+        )
+    return device
 
 
 def place_model(model: "PreTrainedModel", spec: EngineSpec, device: "torch.device") -> "PreTrainedModel":
@@ -173,11 +219,9 @@ def place_model(model: "PreTrainedModel", spec: EngineSpec, device: "torch.devic
     try:
         return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
     except torch.OutOfMemoryError as error:
-        raise EngineLoadError(
-            f"engine '{spec.id}' does not fit into the memory of {device}.",
-            param="model",
-            remedy="Use a half-precision dtype, a smaller model, or a larger device.",
-        ) from error
+        del model  # what got there must go before another engine comes, however long the error is kept
+        give_memory_back()
+        raise does_not_fit(spec, device) from error.with_traceback(None)
 
 
 def _dtype(asked: str, *, stored: "torch.dtype", n_params: int, on_cpu: bool) -> "torch.dtype":

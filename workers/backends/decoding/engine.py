@@ -153,6 +153,7 @@ class DecodingEngine:
 
     def close(self) -> None:
         self._source = self._batch = self._newcomers = None
+        self._mixer = None  # it holds the source, and with it the weights
         self._waiting = WaitingRows()
         self._unfinished.clear()
         self._events.clear()
@@ -240,14 +241,22 @@ class DecodingEngine:
     def _guarded_step(self) -> None:
         try:
             self._step()
+            return
         except (RuntimeError, IndexError) as error:
-            if not _is_out_of_memory(error) or not self._shrink():
-                self.close()
-                raise EngineCrashedError(
-                    f"engine '{self._options.engine_id}' broke while decoding: {error}.",
-                    remedy="Lower options.max_batch_tokens or max_model_len if memory ran out; "
-                    "otherwise check the weights.",
-                ) from error
+            if not _is_out_of_memory(error):
+                raise self._broken(error) from error
+            full = error.with_traceback(None)  # its frames hold the tensors of the step
+        if not self._shrink():
+            raise self._broken(full) from full
+
+    def _broken(self, error: Exception) -> EngineCrashedError:
+        """Close, and say why."""
+        self.close()
+        return EngineCrashedError(
+            f"engine '{self._options.engine_id}' broke while decoding: {error}.",
+            remedy="Lower options.max_batch_tokens or max_model_len if memory ran out; "
+            "otherwise check the weights.",
+        )
 
     def _step(self) -> None:
         self._admit()

@@ -41,9 +41,16 @@ class Scale:
 
     def weigh(self) -> EngineMemory:
         """Memory that the engine holds; on CUDA also what its device has left."""
-        free = torch.cuda.mem_get_info(self._device)[0] / GIB if self._device.type == "cuda" else None
+        free = free_bytes(self._device) / GIB if self._device.type == "cuda" else None
         held = self._weights + COPIES * self._cache
         return EngineMemory(held / GIB, (self._weights + COPIES * self._most_cache) / GIB, free)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a GPU that this process's next engine may have: what nobody holds, and what torch keeps here
+    of tensors that are gone."""
+    kept: int = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
 
 
 def n_bytes(tensors: Iterable[Tensor]) -> int:

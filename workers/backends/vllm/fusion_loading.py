@@ -134,6 +134,8 @@ def _start(
     The older runner's interface does not say how much of a prompt has been read.
     """
     resources = {name: getattr(options, name) for name in VllmResources.model_fields}
+    if not current_platform.is_cpu():
+        resources["gpu_memory_utilization"] = share_of_free(options.gpu_memory_utilization)
     most_rows = n_rows * options.max_batch
     step_tokens = options.max_num_batched_tokens or max(STEP_TOKENS, most_rows, n_rows * spec.max_model_len)
     own = VllmOptions(**{**resources, "max_num_batched_tokens": step_tokens, "max_num_seqs": most_rows})
@@ -142,6 +144,17 @@ def _start(
     arguments.async_scheduling = False
     with offered(fuser):
         return start_engine(spec, arguments, adjust=_set_shell)
+
+
+def share_of_free(asked: float) -> float:
+    """The same share of what the models beside vLLM left free, as a share of the whole: vLLM refuses to start
+    where less is free than it is to use.
+
+    Args:
+        asked: in (0, 1].
+    """
+    free, total = torch.cuda.mem_get_info()
+    return asked * free / total
 
 
 def _set_shell(config: "VllmConfig") -> None:

@@ -74,7 +74,7 @@ class Norms:
 
     def add(self, base: Tensor, models: Mapping[str, Tensor]) -> None:
         flat = {name: tensor.reshape(-1) for name, tensor in models.items()}
-        for place in places(base.numel()):
+        for place in places(base):
             theta = base.reshape(-1)[place].float()
             self._grow("", theta)
             for name, tensor in flat.items():

@@ -16,7 +16,7 @@ from orchestrator.ports.engines import Engine, Failed, GenerationRequest
 from tests.tiny_models import tiny_model
 from workers.backends import transformers
 from workers.backends.decoding.texts import Texts
-from workers.backends.transformers import TransformersBackend, _dtype, threads_for
+from workers.backends.transformers import TransformersBackend, _dtype, comes_straight, threads_for
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +94,31 @@ def test_dtype_follows_device_and_size(
     asked: str, stored: torch.dtype, n_params: int, on_cpu: bool, expected: torch.dtype
 ) -> None:
     assert _dtype(asked, stored=stored, n_params=n_params, on_cpu=on_cpu) is expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "straight"),
+    [
+        ("bfloat16", "auto", True),
+        ("float16", "auto", True),
+        ("bfloat16", "bfloat16", True),
+        ("bfloat16", "float16", False),
+        ("bfloat16", "float32", False),
+        ("float32", "auto", False),
+        ("float32", "bfloat16", False),
+    ],
+)
+def test_weights_are_read_straight_to_a_gpu_as_they_are_served(
+    tmp_path: Path, stored: str, asked: str, straight: bool
+) -> None:
+    """Others are converted in the host's memory: whole, they need not fit where they fit converted."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "dtype": stored}))
+    assert comes_straight(spec(tmp_path, dtype=asked)) is straight
+
+
+def test_weights_whose_configuration_cannot_be_read_are_not(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    assert not comes_straight(spec(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The step loop over a random tiny model; what all backends share is in the contract suite."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,44 @@ def test_batch_that_runs_out_of_memory_is_retried_smaller(tiny: Tiny) -> None:
     expected = finished_texts(run(tiny.engine(), PROMPTS))
     tiny.model.register_forward_pre_hook(out_of_memory_above(3), with_kwargs=True)
     assert finished_texts(run(tiny.engine(), PROMPTS)) == expected
+
+
+def test_tensors_of_the_step_that_ran_out_of_memory_are_gone_before_memory_is_given_back(tiny: Tiny) -> None:
+    """The frames of an error hold them: given back before, a GPU's memory would not come back."""
+    held: list[weakref.ref[torch.Tensor]] = []
+    were_gone: list[bool] = []
+
+    def refuse(_: torch.nn.Module, __: object, arguments: dict[str, Any]) -> None:
+        if arguments["input_ids"].shape[0] > 3:
+            activations = torch.ones(3)
+            held.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("no room")
+
+    class Watched(DecodingEngine):
+        def _shrink(self) -> bool:
+            were_gone.append(held[-1]() is None)
+            return super()._shrink()
+
+    tiny.model.register_forward_pre_hook(refuse, with_kwargs=True)
+    options = DecodingOptions("tiny", 200, Limits(64, 100_000), frozenset({1}), 0, 10)
+    finished_texts(run(Watched(ModelSource(tiny.model), Texts(tiny.tokenizer), options), PROMPTS))
+    assert were_gone
+    assert all(were_gone)
+
+
+def test_a_closed_engine_holds_no_weights_whatever_mixes_its_adapters(tiny: Tiny) -> None:
+    def made() -> tuple[DecodingEngine, "weakref.ref[ModelSource]"]:
+        source = ModelSource(tiny.model)
+        options = DecodingOptions("tiny", 200, Limits(64, 100_000), frozenset({1}), 0, 10)
+        engine = DecodingEngine(
+            source, Texts(tiny.tokenizer), options, mixer=lambda shares: source.mix(dict(enumerate(shares)))
+        )
+        return engine, weakref.ref(source)
+
+    engine, source = made()
+    assert source() is not None
+    engine.close()
+    assert source() is None
 
 
 def test_single_row_that_runs_out_of_memory_ends_the_engine(tiny: Tiny) -> None:
