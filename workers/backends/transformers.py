@@ -157,7 +157,7 @@ def load_model(spec: EngineSpec, device: "torch.device | None" = None) -> "PreTr
 
 
 def comes_straight(spec: EngineSpec) -> bool:
-    """Whether weights are stored in the half precision that they are served in, and may be read to a GPU."""
+    """True if weights are stored in the half precision that they are served in, and can be read to a GPU."""
     from transformers import AutoConfig
 
     if find_spec("accelerate") is None:

@@ -45,7 +45,7 @@ def own_device(device: str, environment: MutableMapping[str, str]) -> None:
 
 
 def visible(device: str, seen: str | None) -> str | None:
-    """What CUDA may see for a device; None = as it is.
+    """GPUs that CUDA may see for a device, as its variable has them; None = as it is.
 
     Args:
         seen: what it may see already, separated by commas; None = everything.

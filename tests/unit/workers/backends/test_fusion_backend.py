@@ -272,8 +272,8 @@ def fed_tokens(
     fed: dict[str, list[tuple[int, int]]] = {}
     load_model = fusion_loading.load_model
 
-    def watched(spec: EngineSpec) -> Any:
-        model, name = load_model(spec), Path(spec.model).name
+    def watched(spec: EngineSpec, device: Any) -> Any:
+        model, name = load_model(spec, device), Path(spec.model).name
         model.register_forward_pre_hook(
             lambda _, __, given: fed.setdefault(name, []).append(tuple(given["input_ids"].shape)),
             with_kwargs=True,
