@@ -24,7 +24,7 @@ from benchmarks.reporting import finish, option_parser, progress
 
 MODULES = {name: f"benchmarks.cuda.{name}_part" for name in BUDGETS_S}
 """Where each part lies: a module with `measure(scale, folder, kept)`."""
-DRY_BUDGET_S = 300.0
+DRY_BUDGET_S = 600.0
 """Seconds of each part of a dry run, which may stand on a busy machine."""
 
 

@@ -8,9 +8,8 @@ around transformers:
                   models take turns part by part
 
 `over_bound` is the service's makespan over what no schedule that loads one engine at a time, and does not
-work meanwhile, can beat; `over_overlapped_bound` over what none can beat that does: the larger of all loads
-and all work, and the cheapest load before. Loads and work of the bounds are each engine's own, measured
-afterwards with the device to itself.
+work meanwhile, can beat; `over_overlapped_bound` over what none can beat that does. Loads and work of the
+bounds are each engine's own, measured afterwards with the device to itself.
 """
 
 import gc
@@ -32,7 +31,7 @@ from benchmarks.cuda.machine import on_cuda, settle, timed
 from benchmarks.cuda.running import Kept
 from benchmarks.cuda.scale import Scale
 from benchmarks.engine import run_bare
-from orchestrator.batching import Family, lower_bound_s
+from orchestrator.batching import Family, lower_bound_s, overlapped_bound_s
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.domain.requests import AskOptions
@@ -86,7 +85,7 @@ def measure(scale: Scale, folder: Path, kept: Kept) -> None:
         ratio = round(seconds / makespan_s, 2)
         kept.keep(name, {"loads": n, "s": round(seconds, 2), "over_service": ratio})
     families = alone(calls, places, tokens=scale.job_tokens)
-    apart, overlapped = lower_bound_s(families, n_devices=1), overlapped_s(families)
+    apart, overlapped = lower_bound_s(families, n_devices=1), overlapped_bound_s(families, n_devices=1)
     bounds = {
         "bound_s": round(apart, 2),
         "over_bound": round(makespan_s / apart, 3),
@@ -227,9 +226,3 @@ def alone(calls: Sequence[Calls], places: Mapping[str, Path], *, tokens: int) ->
         engines.pop().close()
         families.append(Family(load_s, work_s))
     return families
-
-
-def overlapped_s(families: Sequence[Family]) -> float:
-    """Seconds that no schedule of one device can beat which loads while it works."""
-    loads = [family.load_s for family in families]
-    return max(sum(loads), sum(family.work_s for family in families)) + min(loads, default=0.0)

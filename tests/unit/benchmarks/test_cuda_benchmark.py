@@ -167,7 +167,7 @@ def test_a_dry_run_counts_one_column_per_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_a_dry_run_goes_through_every_part(tmp_path: Path) -> None:
     parts = dry_run(tmp_path, "--skip", "vllm")["parts"]
     assert list(parts) == [name for name in BUDGETS_S if name != "vllm"]
