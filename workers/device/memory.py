@@ -30,6 +30,8 @@ class Memory:
         max_resident: engines that may be there at once; a number also is the user's word that engines of
             unknown size fit. None = as many as are known to fit, `MOST_RESIDENT` at most.
         host_free_gib: what the system can still give; None = not known.
+        gpu_free_gib: what the GPU can, where there is one, for engines that do not say where they lie; None =
+            there is none.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Memory:
         limit_gib: float | None = None,
         max_resident: int | None = None,
         host_free_gib: Callable[[], float | None] = available_gib,
+        gpu_free_gib: Callable[[], float | None] | None = None,
     ) -> None:
+        self._gpu_free_gib = gpu_free_gib
         self._measured = measured
         self._limit_gib = limit_gib
         self._is_vouched = max_resident is not None
@@ -82,10 +86,13 @@ class Memory:
         return left_gib is not None and left_gib < 0
 
     def free_gib(self, held: Sequence[Held]) -> float | None:
-        """Memory that the device has left at the moment, as measured."""
+        """Memory that the device has left at the moment, as measured: by its engines, or else by the driver
+        of the GPU; without one it is the system's. None = not known."""
         on_device = [h.memory.device_free_gib for h in held if h.memory is not None]
         free = [gib for gib in on_device if gib is not None]
-        return min(free) if free else self._host_free_gib()
+        if free:
+            return min(free)
+        return self._host_free_gib() if self._gpu_free_gib is None else self._gpu_free_gib()
 
     def failed_beside(self, engine_id: str, *, left_gib: float | None) -> None:
         """It did not load beside others: it is tried alone, and takes more than was left then."""

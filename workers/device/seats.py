@@ -103,9 +103,9 @@ class DeviceSeats:
 
     def leave(self) -> None:
         """Free the device."""
+        self._loader.leave()
         for berth in self.berths:
             berth.leave()
-        self._loader.leave()
 
     def _is_quiet(self, lane: Lane) -> bool:
         return not any(other.n_running for other in self.lanes if other is not lane)

@@ -16,7 +16,7 @@ from orchestrator.ports.telemetry import NO_METER, Meter
 from orchestrator.runtime.live import Live
 from orchestrator.settings.schema import SchedulerSettings
 from workers.backends.registry import REMOTE_BACKENDS
-from workers.device.berth import Berth
+from workers.device.berth import CPU, Berth
 from workers.device.books import Books, PausedEngines
 from workers.device.call_traces import CallTraces
 from workers.device.carried import CarriedQuestions, lessee_of
@@ -34,6 +34,7 @@ from workers.device.page_cache import ReadAhead, advice_is_obeyed
 from workers.device.remote_lanes import RemoteLanes
 from workers.device.seats import DeviceSeats
 from workers.device.sleepers import Sleepers
+from workers.engine_host.nvml import gpu_free_gib, has_gpus
 from workers.leases.advancing import Advancer
 from workers.leases.carrying import Carrier
 from workers.leases.owners import berth_of
@@ -113,7 +114,12 @@ def make_device_loop(
     )
     feeder, measured = Feeder(kit, books), Measurements(device)
     shelf = BackendShelf(setup.backends)
-    memory = Memory(measured, limit_gib=setup.settings.memory_gib, max_resident=setup.settings.max_resident)
+    memory = Memory(
+        measured,
+        limit_gib=setup.settings.memory_gib,
+        max_resident=setup.settings.max_resident,
+        gpu_free_gib=gpu_free_gib if device != CPU and has_gpus() else None,
+    )
     sleepers = Sleepers(measured, clock=clock)
     reader = None
     if setup.settings.read_ahead and advice_is_obeyed():

@@ -126,6 +126,49 @@ def test_an_engine_in_a_child_sleeps_and_wakes_instead_of_being_loaded_again(sto
     assert any(rate.wake_s is not None for rate in store.rates().values())
 
 
+def test_a_child_that_is_killed_in_its_sleep_is_replaced_by_a_cold_load(store: SqlJobStore) -> None:
+    backend = hosted()
+    memory: JsonValue = {"gib": 1.0, "sleep_levels": [1, 2]}
+    loop = hosted_loop(store, hosted_pool("a", "b", gib=1.0, memory=memory), backend, memory_gib=1.5)
+    submit(store, make_queries(10), job_id="first")
+    assert run(loop, store, job_id="first", limit=100_000).completed == 10
+    run_until(loop, lambda: len(loop._loader.asleep) == 1, limit=100_000)
+    (sleeper,) = loop._loader.asleep
+    engine = loop._loader._sleepers._asleep[sleeper].engine  # type: ignore[union-attr]
+    assert isinstance(engine, HostedEngine)
+    os.kill(engine.pid, signal.SIGKILL)
+    submit(store, make_queries(10), job_id="second")
+    assert run(loop, store, job_id="second", limit=100_000).completed == 10
+    kinds = [load.kind.value for load in store.engine_loads(job_id="second")]
+    loop.close()
+    assert "wake" not in kinds
+    assert backend.n_loads == 3
+
+
+def test_the_memory_of_an_engine_in_a_child_is_told_by_the_child(store: SqlJobStore) -> None:
+    backend = hosted()
+    (counted, grown) = hosted_pool("counted", "grown", memory={"gib": 2.0, "sleep_levels": [1]}).experts
+    engine = backend.load(counted.engine, ())
+    weighed = engine.weigh()
+    assert weighed is not None
+    assert (weighed.held_gib, weighed.peak_gib, weighed.device_free_gib) == (2.0, 2.0, None)
+    assert engine.sleep_levels == (1,)
+    engine.sleep(1)
+    asleep = engine.weigh()
+    assert asleep is not None
+    assert (asleep.held_gib, asleep.peak_gib) == (0.0, 2.0)
+    engine.wake()
+    engine.close()
+    assert engine.weigh() is None
+    silent = backend.load(grown.engine.model_copy(update={"options": {}}), ())
+    by_process = silent.weigh()
+    assert by_process is not None
+    assert 0.0 <= by_process.held_gib <= by_process.peak_gib < 1.0
+    assert silent.sleep_levels == ()
+    silent.close()
+    backend.close()
+
+
 def test_a_loop_that_stops_leaves_no_child_behind(store: SqlJobStore) -> None:
     backend = hosted(n_spares=1)
     loop = hosted_loop(store, hosted_pool("a"), backend)

@@ -143,6 +143,13 @@ class VllmEngine:
 
     # ── beyond the port ───────────────────────────────────────────────────────────────────────────
 
+    @property
+    def sleep_levels(self) -> tuple[int, ...]:
+        """Levels of `sleep`: none without the option `sleep_mode`; with adapters only 1, as 2 loses them."""
+        if not self._serving.can_sleep:
+            return ()
+        return (1,) if self._adapters else (1, 2)
+
     def sleep(self, level: int = 1) -> None:
         """Free the device's memory; level 1 keeps the weights in the host's memory, 2 drops them.
 

@@ -46,6 +46,15 @@ def test_without_a_gpu_the_hosts_memory_counts() -> None:
     assert memory.left_gib([Held(spec("a"), EngineMemory(1.0, 1.5))]) == 3.5
 
 
+def test_engines_that_do_not_say_where_they_lie_are_on_the_gpu_if_there_is_one() -> None:
+    """Then the system's 500 GiB are nothing to them; beside a GPU that nobody can read, nothing."""
+    held = [Held(spec("a", gib=4))]
+    measured = Measurements("gpu")
+    memory = Memory(measured, host_free_gib=lambda: 500.0, gpu_free_gib=lambda: 3.0)
+    assert memory.left_gib(held) == 2.0
+    assert Memory(measured, host_free_gib=lambda: 500.0, gpu_free_gib=lambda: None).left_gib(held) is None
+
+
 def test_unknown_sizes_are_alone_unless_the_user_named_a_number() -> None:
     memory = Memory(Measurements("cpu"), host_free_gib=lambda: None)
     assert memory.need_gib(spec()) is None
