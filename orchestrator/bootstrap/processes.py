@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from typing import NamedTuple
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 BEAT_ENDING_S = 3.0
 """Of each sweep of the beat, for jobs that end early: it has nothing else to do but to ring."""
 
+BATCH_REST_S = 0.25
+"""Between two looks for steps of batches, however often the bell rings for questions."""
 GRACE_S = 25.0
 """From SIGTERM to the end; docker waits 30 s where compose says so."""
 RESTART_S = 1.0
@@ -99,11 +102,13 @@ class WorkerHands:
 
     def _make_steps(self, min_priority: int) -> Steps:
         app = self._app
+        engine_of = Live(lambda: app.pool.engine_of)
         advancer = Advancer(
             jobs=app.store,
             steps=app.store,
             compositions=app.build,
-            engine_of=Live(lambda: app.pool.engine_of),
+            engine_of=engine_of,
+            begin=None if self._driver is None else partial(self._driver.begin, engine_of=engine_of),
             min_priority=min_priority,
             config_hash=app.config_hash,
             patience=patience_of(app.settings.muster.scheduler),
@@ -116,6 +121,7 @@ class WorkerHands:
             on_moved=app.news.tell,
             clock=time.monotonic,
             chunks=CHUNKS if min_priority >= INTERACTIVE else BATCH_CHUNKS,
+            rest_s=0.0 if min_priority >= INTERACTIVE else BATCH_REST_S,
         )
 
     def _refresh(self) -> None:

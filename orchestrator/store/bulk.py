@@ -6,6 +6,7 @@ round trips and one prepared plan per batch, whatever its size. SQLite runs in t
 driver's `executemany` is fastest.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Self
@@ -40,9 +41,21 @@ class _KeyList(TypeDecorator[Iterable[int]]):
         return f"[{keys}]" if dialect.name == "sqlite" else f"{{{keys}}}"
 
 
+class _NameList(TypeDecorator[Iterable[str]]):
+    """Names as one text parameter, likewise."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str:
+        names = list(value or ())
+        return json.dumps(names) if dialect.name == "sqlite" else _array(names)
+
+
 class _Among(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
+    kind = "BIGINT"
 
     def self_group(self, against: Any = None) -> Self:  # noqa: ARG002
         """As it is: SQLAlchemy would write `... = 1` for SQLite, which then uses no index."""
@@ -56,12 +69,24 @@ def among(column: ColumnElement[int], keys: Iterable[int] | str) -> ColumnElemen
     return _Among(column, BindParameter("keys", list(keys), type_=_KeyList(), unique=True))
 
 
+class _AmongNames(_Among):
+    inherit_cache = True
+    kind = "TEXT"
+
+
+def among_names(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """`column` IN names that are given later, as the parameter `name`."""
+    return _AmongNames(column, BindParameter(name, type_=_NameList()))
+
+
+@compiles(_AmongNames, "postgresql")
 @compiles(_Among, "postgresql")
 def _among_postgresql(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     column, keys = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{column} = ANY(CAST({keys} AS BIGINT[]))"
+    return f"{column} = ANY(CAST({keys} AS {element.kind}[]))"
 
 
+@compiles(_AmongNames, "sqlite")
 @compiles(_Among, "sqlite")
 def _among_sqlite(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     column, keys = (compiler.process(clause, **options) for clause in element.clauses)

@@ -12,7 +12,7 @@ from orchestrator.domain.spending import Costs
 from orchestrator.ports.jobs import Completion, Lessee
 from orchestrator.ports.questions import Begun, Carried, Settled
 from orchestrator.store import tables as t
-from orchestrator.store.bulk import among
+from orchestrator.store.bulk import among, among_names
 from orchestrator.store.claims import accept
 from orchestrator.store.database import inline
 from orchestrator.store.steps import Books, apply
@@ -67,7 +67,7 @@ def _in_turn(
 def _awaited() -> Select[Any]:
     s = t.share.c
     waits = (s.n_waiting > inline(0)) & (s.priority >= bindparam("least"))
-    return select(s.engine_id).where(s.engine_id.in_(bindparam("engines", expanding=True)), waits).distinct()
+    return select(s.engine_id).where(among_names(s.engine_id, "engines"), waits).distinct()
 
 
 @cache

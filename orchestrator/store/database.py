@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import BindParameter, Connection, Double, Engine, Table, create_engine, event, exc, literal
+from sqlalchemy import (
+    ColumnClause,
+    Connection,
+    Double,
+    Engine,
+    Integer,
+    Table,
+    Text,
+    create_engine,
+    event,
+    exc,
+    literal_column,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.compiler import compiles
@@ -210,9 +222,10 @@ def upsert_in(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
-def inline(value: str | int) -> BindParameter[str | int]:
-    """A constant spelled out in the statement, as partial indices need it."""
-    return literal(value, literal_execute=True)
+def inline(value: str | int) -> ColumnClause[Any]:
+    """A constant of this program spelled out in the statement, as partial indices need it."""
+    kind = Integer() if isinstance(value, int) else Text()
+    return literal_column(str(value) if isinstance(value, int) else f"'{value}'", type_=kind)
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:

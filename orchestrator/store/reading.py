@@ -111,13 +111,18 @@ def some_answers(conn: Connection, job_id: str, *, limit: int, failed: bool) -> 
 
 
 def first_answer(conn: Connection, job_id: str) -> Answer | None:
-    row = conn.execute(_first(), {"job_pk": job_pk_of(conn, job_id)}).first()
-    return None if row is None or row.answer is None else _answer(row)
+    row = conn.execute(_first(), {"id": job_id}).first() if is_name(job_id) else None
+    if row is None:
+        job_pk_of(conn, job_id)  # there may be no such job
+        return None
+    return None if row.answer is None else _answer(row)
 
 
 @cache
 def _first() -> Select[Any]:
-    return _with_answer().where(t.query.c.job_pk == bindparam("job_pk")).order_by(t.query.c.ix).limit(1)
+    """The first line of the job of an `id`."""
+    of_job = _with_answer().join(t.job, t.job.c.pk == t.query.c.job_pk).where(t.job.c.id == bindparam("id"))
+    return of_job.order_by(t.query.c.ix).limit(1)
 
 
 def last_decision(conn: Connection, owner: str, session: str) -> Decision | None:

@@ -38,7 +38,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from orchestrator.batching.shares import rank_of, weight_of
 from orchestrator.domain.assignments import UNDER_WAY, JobState
 from orchestrator.store import tables as t
-from orchestrator.store.bulk import Record, add_rows, among, insert_missing
+from orchestrator.store.bulk import Record, add_rows, among, among_names, insert_missing
 from orchestrator.store.database import db_now, inline
 from orchestrator.store.usage import Spent, book
 
@@ -50,6 +50,7 @@ SHARE_COLUMNS = (
     *("job_pk", "engine_id", "priority", "rank", "n_waiting", "n_retried", "waiting_tokens", "turn"),
     "since",
 )
+_UNDER_WAY = [inline(state.value) for state in UNDER_WAY]
 _NO_WORK = (0, 0, 0, 0.0, 0.0)
 WORK_KEYS = ("engine_id", "priority", "stripe")
 WORK_SUMS = ("n_waiting", "waiting_tokens", "n_leased", "leased_tokens")
@@ -205,13 +206,13 @@ def close_if_finished(conn: Connection, job_pk: int) -> None:
 def _closing() -> Update:
     finished = t.job.c.n_completed + t.job.c.n_failed == t.job.c.n_total
     ended = case(
-        (t.job.c.state == JobState.CANCELLING, JobState.CANCELLED.value),
-        (t.job.c.state == JobState.EXPIRING, JobState.EXPIRED.value),
-        else_=JobState.DONE.value,
+        (t.job.c.state == inline(JobState.CANCELLING.value), inline(JobState.CANCELLED.value)),
+        (t.job.c.state == inline(JobState.EXPIRING.value), inline(JobState.EXPIRED.value)),
+        else_=inline(JobState.DONE.value),
     )
     return (
         update(t.job)
-        .where(t.job.c.pk == bindparam("b_pk"), t.job.c.state.in_(UNDER_WAY), finished)
+        .where(t.job.c.pk == bindparam("b_pk"), t.job.c.state.in_(_UNDER_WAY), finished)
         .values(state=ended, finished_at=db_now())
     )
 
@@ -291,7 +292,7 @@ def _locking() -> Select[tuple[int, str]]:
     s = t.share.c
     return (
         select(s.job_pk, s.engine_id)
-        .where(among(s.job_pk, "pks"), s.engine_id.in_(bindparam("engines", expanding=True)))
+        .where(among(s.job_pk, "pks"), among_names(s.engine_id, "engines"))
         .order_by(s.job_pk, s.engine_id)
         .with_for_update()
     )

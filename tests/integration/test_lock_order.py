@@ -11,10 +11,21 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from orchestrator.domain.answers import Answer
-from orchestrator.domain.assignments import Ask, Done, Job, QueryState, Step
+from orchestrator.domain.assignments import (
+    BATCH,
+    INTERACTIVE,
+    Ask,
+    Assignment,
+    Done,
+    Job,
+    QueryState,
+    Step,
+)
 from orchestrator.domain.devices import DeviceReport
 from orchestrator.domain.keys import ApiKey, KeyBudget, KeyTerms
 from orchestrator.errors import JobRunningError, NotFoundError
+from orchestrator.ports.jobs import Lessee
+from orchestrator.ports.questions import Carried
 from orchestrator.store import SqlJobStore, SqlKeyStore, open_database
 from tests.fakes.databases import fresh_postgres, postgres_is_reachable
 from tests.fakes.work import answered, make_call, make_queries
@@ -41,9 +52,11 @@ class Mill:
         self._numbers = itertools.count()
         self._rng = random.Random(7)
         self._seen: list[tuple[str, int, int]] = []
+        self._begun: list[Assignment] = []
         self.work: Mapping[str, Callable[[], object]] = {
             "submit": self.submit,
             "step": self.step,
+            "carry": self.carry,
             "claim": self.claim,
             "renew": lambda: store.renew(self.owner(), lease_s=0.05),
             "complete": self.complete,
@@ -68,13 +81,33 @@ class Mill:
     def submit(self) -> None:
         key_id = self._rng.choice(KEYS)
         job = Job(id=f"job{next(self._numbers)}", composition="any", deadline_s=60, owner=key_id)
-        self.store.submit(job, make_queries(12))
+        priority = self._rng.choice((BATCH, INTERACTIVE))
+        self.store.submit(job.model_copy(update={"priority": priority}), make_queries(12))
         self.store.rung([bell.id for bell in self.store.outbox(50)])
 
     def step(self) -> None:
         states = self.store.take_ready(limit=24, for_s=0.01)
         self._rng.shuffle(states)
         self.store.advance([(state, self._next(state)) for state in states], ENGINE_OF)
+
+    def carry(self) -> None:
+        """Begin calls of questions, and settle those that were begun before with their next step."""
+        lessee = Lessee(self.owner(), 0.05, dict.fromkeys("ab", 8))
+        states = self.store.take_ready(limit=12, for_s=0.01)
+        self._rng.shuffle(states)
+        begun = self.store.begin([(state, self._next(state)) for state in states], ENGINE_OF, lessee)
+        mine, self._begun = self._begun, list(begun.assignments)
+        self._rng.shuffle(mine)
+        needs: dict[tuple[str, int, int], set[int]] = {}
+        for a in mine:
+            needs.setdefault((a.job_id, a.query_id, a.stage), set()).add(a.id)
+        query = make_queries(1)[0]
+        states = [QueryState(id=pk, job_id=job, query=query, stage=n + 1) for job, pk, n in needs]
+        steps = [
+            Carried(state, self._next(state), frozenset(ids))
+            for state, ids in zip(states, needs.values(), strict=True)
+        ]
+        self.store.settle(answered([(a.id, a.attempt) for a in mine]), steps, ENGINE_OF, lessee)
 
     def claim(self) -> None:
         owner = self.owner()
@@ -141,7 +174,7 @@ NAMES = tuple(Mill(SqlJobStore.__new__(SqlJobStore)).work)
 def test_nothing_waits_for_what_waits_for_it(mill: Mill, first: str) -> None:
     """Beside each of the others in turn, both many times on the same jobs, with work from the others."""
     for second in NAMES[NAMES.index(first) :]:
-        for name in ("submit", "step", "claim", "complete", "step", "claim"):
+        for name in ("submit", "step", "claim", "complete", "carry", "step", "claim"):
             mill.work[name]()
         meet = threading.Barrier(2)
         errors: list[BaseException] = []

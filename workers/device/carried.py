@@ -2,8 +2,10 @@
 their responses."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
+from orchestrator.domain.assignments import Assignment
 from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports.jobs import Completion, Lessee
 from orchestrator.ports.questions import Carried
@@ -25,6 +27,50 @@ def lessee_of(lanes: Lanes, *, owner: str, lease_s: float) -> Lessee:
     return Lessee(owner, lease_s, room)
 
 
+def start_calls(begun: Sequence[Assignment], lanes: Lanes, ledger: Ledger) -> None:
+    """Start calls that are leased already; those whose lane has gone meanwhile are given back."""
+    lane_of = {lane.engine_id: lane for lane in lanes()} if begun else {}
+    for engine_id in dict.fromkeys(assignment.engine_id for assignment in begun):
+        mine = [assignment for assignment in begun if assignment.engine_id == engine_id]
+        if engine_id in lane_of:
+            lane_of[engine_id].take(mine)
+        else:
+            ledger.give_back(mine, refund_attempt=True)
+
+
+class Handover:
+    """Calls that other threads of this process begin for a loop, between them and its own thread."""
+
+    def __init__(self) -> None:
+        self._lessee: Lessee | None = None
+        self._calls: deque[Assignment] = deque()
+
+    @property
+    def lessee(self) -> Lessee | None:
+        """The loop, as calls may be begun for it; None = it does not run."""
+        return self._lessee
+
+    def open(self, lessee: Lessee) -> None:
+        """Say how many calls may be begun until the next time."""
+        self._lessee = lessee
+
+    def close(self) -> None:
+        """Nothing is begun for the loop any more; what it was handed is for others."""
+        self._lessee = None
+        self._calls.clear()
+
+    def hand(self, calls: Iterable[Assignment]) -> None:
+        """Give calls, which are leased, to the loop."""
+        self._calls.extend(calls)
+
+    def take(self) -> list[Assignment]:
+        """Calls that were handed over since this was asked before."""
+        taken = []
+        while self._calls:
+            taken.append(self._calls.popleft())
+        return taken
+
+
 class CarriedQuestions:
     """Carries questions between an advancer and lanes. It stores what the ledger is to store of them.
 
@@ -41,14 +87,7 @@ class CarriedQuestions:
 
     def start_begun(self) -> None:
         """Start the calls that were begun on the books."""
-        begun = self._carrier.take_begun()
-        lanes = {lane.engine_id: lane for lane in self._lanes()} if begun else {}
-        for engine_id in dict.fromkeys(assignment.engine_id for assignment in begun):
-            mine = [assignment for assignment in begun if assignment.engine_id == engine_id]
-            if engine_id in lanes:
-                lanes[engine_id].take(mine)
-            else:
-                self._ledger.give_back(mine, refund_attempt=True)
+        start_calls(self._carrier.take_begun(), self._lanes, self._ledger)
 
     def take_settled(self) -> tuple[int, set[str]]:
         """Steps stored with responses since this was asked before, and their jobs."""

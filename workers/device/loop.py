@@ -17,7 +17,7 @@ from orchestrator.errors import MusterError, StoreUnavailableError
 from orchestrator.runtime.alarm import wait_for_any
 from workers.device.berth import Berth
 from workers.device.books import Books
-from workers.device.carried import CarriedQuestions
+from workers.device.carried import CarriedQuestions, Handover, lessee_of, start_calls
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit
 from workers.device.lane import Lane
@@ -42,6 +42,7 @@ class LoopParts(NamedTuple):
     Attributes:
         advancer: takes queries through their compositions; None = others do.
         questions: that it carries; None = the books are looked at for the next step of each.
+        handover: what other threads begin for it.
         engine_ids: engines of the pool; `remote`: those of them that need no device.
     """
 
@@ -56,6 +57,7 @@ class LoopParts(NamedTuple):
     sweeper: Sweeper
     advancer: Advancer | None
     questions: CarriedQuestions | None
+    handover: Handover
     engine_ids: tuple[str, ...]
     remote: frozenset[str]
     device: str
@@ -66,6 +68,7 @@ class DeviceLoop:
 
     Attributes:
         n_generated: usable responses so far; `n_steps`: steps of queries taken here.
+        handover: see `LoopParts`.
 
     Args:
         on_committed: called after responses were committed, at most every `Pace.ring_s` while there is
@@ -84,7 +87,7 @@ class DeviceLoop:
         self._seats, self._remotes = parts.seats, parts.remotes
         self._shelf, self._loader, self._measured = parts.shelf, parts.loader, parts.measured
         self._sweeper, self._advancer = parts.sweeper, parts.advancer
-        self._questions = parts.questions
+        self._questions, self.handover = parts.questions, parts.handover
         self._engine_ids, self._remote = parts.engine_ids, parts.remote
         self._device = parts.device
         self._alive_at = -math.inf
@@ -149,6 +152,7 @@ class DeviceLoop:
         """
         try:
             self._keep_alive()
+            self._take_handed()
             moved = self._advance()
             moved |= self._settle_loads()
             moved |= self._feed()
@@ -186,6 +190,7 @@ class DeviceLoop:
 
     def shut_down(self) -> None:
         """Commit what engines have finished, give back the rest, its attempts refunded, free the device."""
+        self.handover.close()
         self._finish()
         self._seats.leave()
         try:
@@ -274,6 +279,12 @@ class DeviceLoop:
         if self._questions is not None:
             self._questions.start_begun()
         return advanced.n_steps > 0
+
+    def _take_handed(self) -> None:
+        """Start what other threads began, and say how much more they may."""
+        start_calls(self.handover.take(), lambda: self._lanes, self._ledger)
+        lease_s = self._kit.settings.lease_s
+        self.handover.open(lessee_of(lambda: self._lanes, owner=self.owner, lease_s=lease_s))
 
     # ── engines ───────────────────────────────────────────────────────────────────────────────────
 

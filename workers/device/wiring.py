@@ -19,7 +19,7 @@ from workers.backends.registry import REMOTE_BACKENDS
 from workers.device.berth import CPU, Berth
 from workers.device.books import Books, PausedEngines
 from workers.device.call_traces import CallTraces
-from workers.device.carried import CarriedQuestions, lessee_of
+from workers.device.carried import CarriedQuestions, Handover, lessee_of
 from workers.device.faults import WithheldEngines
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit, make_kit
@@ -168,6 +168,7 @@ def make_device_loop(
         questions=None
         if carrier is None or advancer is None
         else CarriedQuestions(carrier, advancer, ledger=kit.ledger, lanes=lanes),
+        handover=Handover(),
         engine_ids=tuple(pool.engines),
         remote=remote,
         device=device,
@@ -211,5 +212,5 @@ def _advancer(setup: DeviceSetup, pace: Pace, clock: Clock, carrier: Carrier | N
         patience=patience_of(setup.settings)._replace(first_pause_s=pace.step_pause_s),
         clock=clock,
         traces=setup.stage_traces,
-        carrier=carrier,
+        begin=None if carrier is None else carrier.begin,
     )

@@ -5,7 +5,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -15,10 +15,12 @@ from orchestrator.domain.assignments import BACKGROUND, BATCH, JobProgress, Load
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.questions import Begun
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
 from workers.device.wiring import DeviceSetup, make_device_loop
 from workers.dispatch.lookout import Lookout
+from workers.leases.carrying import Taken
 from workers.leases.owners import new_owner
 from workers.pieces import OnPiece, Settled, Watch, Watches, as_it_is, follow, writers
 
@@ -72,7 +74,7 @@ class LocalDispatcher:
         )
         self._pulse = Pulse(self._loop.beat, every_s=pace.look_s)
         self._driving = threading.Lock()
-        self._bell = threading.Event()
+        self._bell, self._has_rung = threading.Event(), threading.Event()
         self._lookout = Lookout(setup.stores.jobs.states_of, pause_s=lambda: LOOK_S)
         self._stopping = threading.Event()
         self._interrupted = threading.Event()
@@ -125,8 +127,26 @@ class LocalDispatcher:
 
     def notify(self) -> None:
         """Ring the bell: there is new work."""
+        self._has_rung.set()
         self._bell.set()
         self._loop.interrupt()
+
+    def begin(self, steps: Sequence[Taken], engine_of: Mapping[str, str]) -> Begun:
+        """Store steps that another thread of this process took; calls of questions begin here at once where
+        their engines are loaded."""
+        store, handover = self._stores.questions, self._loop.handover
+        lessee = handover.lessee if self.is_serving and not self._stopping.is_set() else None
+        if store is None or lessee is None:
+            return Begun(self._stores.steps.advance(steps, engine_of))
+        begun = store.begin(steps, engine_of, lessee)
+        handover.hand(begun.assignments)
+        if self._stopping.is_set():  # the loop may have looked for the last time
+            ids = [assignment.id for assignment in begun.assignments]
+            self._stores.leases.release(lessee.owner, ids, refund_attempt=True)
+        elif begun.assignments:
+            self._bell.set()
+            self._loop.interrupt()
+        return begun
 
     def start(self) -> None:
         """Run the loop in a background thread until `stop`; idempotent."""
@@ -253,7 +273,9 @@ class LocalDispatcher:
         """A tick, with patience for the database, and a rest when there is nothing to do."""
         if self._bell.is_set():
             self._bell.clear()
-            self._loop.wake()
+            if self._has_rung.is_set():  # else it is for what was begun elsewhere
+                self._has_rung.clear()
+                self._loop.wake()
         for delay_s in STORE_BACKOFF_S:
             try:
                 busy = self._loop.tick()

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,8 +20,9 @@ from orchestrator.errors import (
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.composing import Composition, CompositionFactory
 from orchestrator.ports.jobs import JobReader, StepStore
+from orchestrator.ports.questions import Begun
 from orchestrator.runtime.context import bound
-from workers.leases.carrying import Carrier, Taken
+from workers.leases.carrying import Taken
 from workers.leases.resting import Patience, Resting
 from workers.leases.stage_traces import StageTraces
 
@@ -40,7 +41,7 @@ _SURROUNDINGS = (MemoryError, OSError, EmbedderError)
 
 
 class Advanced(NamedTuple):
-    """Steps taken and applied, how many of them put new work on the books that nobody has begun, the jobs
+    """Steps taken and applied, how many of them put new work on the books that not all of has begun, the jobs
     concerned, and queries that are tried again later."""
 
     n_taken: int = 0
@@ -68,7 +69,7 @@ class Advancer:
         config_hash: of the configuration that this process runs with.
         clock: monotonic seconds.
         traces: tells of single questions and their stages; None = nobody listens.
-        carrier: begins calls of questions as they are put on the books; None = nobody does.
+        begin: stores steps, and begins calls of questions as they are put on the books; None = nobody does.
     """
 
     def __init__(
@@ -85,10 +86,10 @@ class Advancer:
         patience: Patience | None = None,
         clock: Clock = time.monotonic,
         traces: StageTraces | None = None,
-        carrier: Carrier | None = None,
+        begin: Callable[[Sequence[Taken]], Begun] | None = None,
     ) -> None:
         self._traces = traces
-        self._carrier = carrier
+        self._begin = begin
         self._n_begun = 0
         self._taken: list[tuple[JobProgress, list[Taken]]] = []
         self._jobs = jobs
@@ -285,10 +286,13 @@ class Advancer:
             return self._store.advance([(state, _failed(error))], self._engine_of)
 
     def _stored(self, steps: Sequence[Taken]) -> int:
-        if self._carrier is None:
+        if self._begin is None:
             return self._store.advance(steps, self._engine_of)
-        begun = self._carrier.begin(steps)
-        self._n_begun += len({assignment.query_id for assignment in begun.assignments})
+        begun = self._begin(steps)
+        n_of = Counter(assignment.query_id for assignment in begun.assignments)
+        self._n_begun += sum(
+            n_of[state.id] == len(step.calls) for state, step in steps if isinstance(step, Ask)
+        )
         return begun.n_steps
 
 

@@ -47,6 +47,7 @@ class Steps:
         on_moved: these jobs have new answers; called when a chunk of steps is stored.
         slice_s: a slice ends with the chunk during which this time is up.
         look_s: the books are looked at when no bell rang for so long.
+        rest_s: between two looks, however often the bell rings.
         chunks: how many queries are stepped at once.
     """
 
@@ -60,6 +61,7 @@ class Steps:
         clock: Clock,
         slice_s: float = SLICE_S,
         look_s: float = LOOK_S,
+        rest_s: float = 0.0,
         chunks: Chunks = CHUNKS,
     ) -> None:
         self._advancer = advancer
@@ -69,6 +71,7 @@ class Steps:
         self._clock = clock
         self._slice_s = slice_s
         self._look_s = look_s
+        self._rest_s = rest_s
         self._stepping = threading.Lock()
         self._bell = threading.Event()
         self._stopping = threading.Event()
@@ -122,6 +125,7 @@ class Steps:
         n_failures = 0
         while not self._stopping.is_set():
             rang = self._bell.wait(max(0.0, self._looked_at + self._look_s - self._clock()))
+            self._stopping.wait(min(self._rest_s, max(0.0, self._looked_at + self._rest_s - self._clock())))
             self._bell.clear()
             if not rang and self._clock() < self._looked_at + self._look_s:
                 continue  # a bell was answered meanwhile

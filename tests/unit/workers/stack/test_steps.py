@@ -1,7 +1,7 @@
 """Steps of the stack: sliced, exclusive, told to who waits; the beat rings for what was not heard."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,15 @@ class Ears:
         self.asked += 1
 
 
-def make_steps(store: SqlJobStore, ears: Ears, clock: HandClock, *, chunk: int = 2) -> Steps:
+def make_steps(
+    store: SqlJobStore,
+    ears: Ears,
+    clock: HandClock,
+    *,
+    chunk: int = 2,
+    rest_s: float = 0.0,
+    on_asked: Callable[[], None] | None = None,
+) -> Steps:
     advancer = Advancer(
         jobs=store,
         steps=store,
@@ -48,9 +56,10 @@ def make_steps(store: SqlJobStore, ears: Ears, clock: HandClock, *, chunk: int =
     return Steps(
         advancer,
         refresh=lambda: None,
-        on_asked=ears.on_asked,
+        on_asked=on_asked or ears.on_asked,
         on_moved=lambda job_ids: ears.moved.append(set(job_ids)),
         clock=clock,
+        rest_s=rest_s,
         chunks=Chunks(chunk, chunk),
     )
 
@@ -210,3 +219,25 @@ def test_pieces_for_a_redis_that_is_away_are_dropped() -> None:
     for at in range(100):
         news.tell_piece(Piece("job", "w", at, "x"))
     news.stop()
+
+
+def test_steps_that_rest_do_not_look_again_for_each_bell(store: SqlJobStore) -> None:
+    """They looked just now by the clock, which does not move: the bells wait until they end."""
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    steps = make_steps(store, Ears(), HandClock(), rest_s=60.0)
+    steps.start()
+    for _ in range(3):
+        steps.wake()
+    steps.stop(timeout_s=10)
+    assert len(store.ready(limit=10)) == 1
+
+
+def test_steps_that_have_rested_look_when_the_bell_rings(store: SqlJobStore) -> None:
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    ears, clock, asked = Ears(), HandClock(), threading.Event()
+    steps = make_steps(store, ears, clock, rest_s=60.0, on_asked=asked.set)
+    clock.now += 61.0
+    steps.start()
+    steps.wake()
+    assert asked.wait(10)
+    steps.stop(timeout_s=10)
