@@ -144,7 +144,7 @@ def _in_line(queries: Select[Any]) -> Select[Any]:
 
 def _is_free() -> ColumnElement[bool]:
     until = t.query.c.stepped_until
-    return until.is_(None) | (until < db_now()) | (until > db_now() + LONGEST_S)
+    return until.is_(None) | (until <= db_now()) | (until > db_now() + LONGEST_S)
 
 
 def _ready_rows(conn: Connection, look: _Look) -> list[Any]:

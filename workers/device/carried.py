@@ -90,7 +90,7 @@ class CarriedQuestions:
         start_calls(self._carrier.take_begun(), self._lanes, self._ledger)
 
     def take_settled(self) -> tuple[int, set[str]]:
-        """Steps stored with responses since this was asked before, and their jobs."""
+        """Steps stored with responses since this was asked before, and jobs of those that were ends."""
         return self._carrier.take_steps(), self._carrier.take_moved()
 
     def forget(self) -> None:

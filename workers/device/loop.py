@@ -131,7 +131,7 @@ class DeviceLoop:
         self._sweeper.bury_the_dead()
 
     def take_moved(self) -> frozenset[str]:
-        """Jobs whose queries took a step since this was asked before: they may have ended."""
+        """Jobs whose queries ended since this was asked before: they may have ended, too."""
         moved, self._moved = self._moved, frozenset()
         return moved
 

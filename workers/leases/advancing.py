@@ -42,7 +42,7 @@ _SURROUNDINGS = (MemoryError, OSError, EmbedderError)
 
 class Advanced(NamedTuple):
     """Steps taken and applied, how many of them put new work on the books that not all of has begun, the jobs
-    concerned, and queries that are tried again later."""
+    of those that were ends, and queries that are tried again later."""
 
     n_taken: int = 0
     n_steps: int = 0
@@ -137,7 +137,7 @@ class Advancer:
         n_steps = self._apply(steps) if steps else 0
         self.tell()
         asked = sum(isinstance(step, Ask) for _, step in steps) - self._n_begun
-        job_ids = frozenset(state.job_id for state, _ in steps)
+        job_ids = frozenset(state.job_id for state, step in steps if isinstance(step, Done))
         return Advanced(len(steps), n_steps, asked, job_ids, self._n_postponed)
 
     def steps(self, states: Sequence[QueryState]) -> list[Taken]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from orchestrator.domain.assignments import Ask, Assignment, QueryState, Response, Step
+from orchestrator.domain.assignments import Ask, Assignment, Done, QueryState, Response, Step
 from orchestrator.ports.jobs import Completion, Lessee
 from orchestrator.ports.questions import Begun, Carried, QuestionStore
 
@@ -89,7 +89,7 @@ class Carrier:
         for each in carried:
             self._forget_question(each.state.id)
         self._n_steps += settled.n_steps
-        self._moved |= {each.state.job_id for each in carried}
+        self._moved |= {each.state.job_id for each in carried if isinstance(each.step, Done)}
         self._remember([(each.state, each.step) for each in carried], settled.assignments)
         return len(waits)
 
@@ -116,7 +116,7 @@ class Carrier:
         return n
 
     def take_moved(self) -> set[str]:
-        """Jobs whose questions took a step with their responses since this was asked before."""
+        """Jobs whose questions ended with their responses since this was asked before."""
         moved, self._moved = self._moved, set()
         return moved
 

@@ -117,7 +117,7 @@ class Steps:
         self._limit = self._chunks.next(self._limit, n_taken=done.n_taken, took_s=self._clock() - began)
         if done.n_asked:
             self._on_asked()
-        if done.n_steps > done.n_asked:
+        if done.n_steps and done.job_ids:
             self._on_moved(done.job_ids)
         return bool(done)
 
