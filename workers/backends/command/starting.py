@@ -27,7 +27,8 @@ MOST_FAILURES = 5
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 0.5
 CALL_S = 5.0
 """Longest wait for what a server that is well says at once."""
-MEASURE_S = 2.0
+MEASURE_S = 30.0
+"""Between two looks at the memory of a server that works: the kernel counts its pages one by one."""
 NO_SUCH_PATH = frozenset({404, 405, 501})
 
 Ports = Callable[[], int]
@@ -177,7 +178,7 @@ class Starter:
                     if self._is_well or status in NO_SUCH_PATH:
                         break
                     self._last_seen = f"{self._options.health}: HTTP {status}"
-                pause_s = await self._pause(process, pause_s)
+                pause_s = await _pause(pause_s)
         if status in NO_SUCH_PATH:
             log.warning("engine %s: its server has no %s", self._spec.id, self._options.health)
 
@@ -193,7 +194,7 @@ class Starter:
                     self._require_ours(process, port)
                     return []
                 self._last_seen = f"its list of models: {error}"
-            pause_s = await self._pause(process, pause_s)
+            pause_s = await _pause(pause_s)
 
     async def _await_token(self, process: CommandProcess, port: int, endpoint: ServerEndpoint) -> None:
         pause_s, n_failures = FIRST_LOOK_S, 0
@@ -216,13 +217,7 @@ class Starter:
                 self._last_seen = f"it was asked for a token: {error}"
             else:
                 return
-            pause_s = await self._pause(process, pause_s)
-
-    async def _pause(self, process: CommandProcess, pause_s: float) -> float:
-        """Wait, and return how long to wait next time."""
-        process.measure()
-        await asyncio.sleep(pause_s)
-        return min(LONGEST_LOOK_S, 1.5 * pause_s)
+            pause_s = await _pause(pause_s)
 
     def _require_alive(self, process: CommandProcess, port: int) -> None:
         """
@@ -273,6 +268,12 @@ class Starter:
             drop_params=options.drop_params,
             extra_body=options.extra_body,
         )
+
+
+async def _pause(seconds: float) -> float:
+    """Wait, and return how long to wait next time."""
+    await asyncio.sleep(seconds)
+    return min(LONGEST_LOOK_S, 1.5 * seconds)
 
 
 def model_among(listed: Sequence[str], spec: EngineSpec) -> str:
