@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import JsonValue, SecretStr
 
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, ExpertRole, Pool, ThoughtMarks
-from orchestrator.domain.features import NO_FEATURES, Feature
+from orchestrator.domain.features import NO_FEATURES, RENDERS_ALL, Feature, Rendering
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError
 from orchestrator.settings.litellm_keys import PROVIDERS
@@ -72,6 +72,17 @@ def no_features(backend: str, options: Mapping[str, JsonValue]) -> frozenset[Fea
     return NO_FEATURES
 
 
+Renderings = Callable[[EngineSpec], Rendering]
+"""Engines to the conversations that their models' chat templates render."""
+
+
+def renders_all(engine: EngineSpec) -> Rendering:
+    """Rendering of engines of which nothing is known."""
+    del engine
+    return RENDERS_ALL
+
+
+TEMPLATE_ENDINGS = frozenset({".jinja", ".jinja2", ".j2", ".txt", ".json"})
 ENGINE_DIGITS = 8
 """Of the identity of weights, in the names of merged experts' engines."""
 
@@ -86,6 +97,7 @@ def build_pool(
     servers: Container[str],
     parts: Parts = no_parts,
     features: Features = no_features,
+    renderings: Renderings = renders_all,
 ) -> Pool:
     """Experts in file order. A member with `adapter: lora` shares the engine of its `base_model`.
 
@@ -93,12 +105,14 @@ def build_pool(
         servers: backends whose engines are servers: only these know their context.
         parts: of engines that hold several models.
         features: of engines, beside plain text.
+        renderings: of engines that run here.
 
     Raises:
-        ConfigError: a LoRA member without base model, or a pool in which nobody answers.
+        ConfigError: a LoRA member without base model, a chat template that is not there, or a pool in which
+            nobody answers.
     """
     engines: dict[str, Homed] = {}
-    means = Means(weights_hash, servers, parts, features)
+    means = Means(weights_hash, servers, parts, features, renderings)
     experts = tuple(_expert(member, settings, means, engines) for member in settings.model_list)
     pool = Pool(experts=experts)
     if not pool.answerers:
@@ -118,6 +132,7 @@ def merged_member(
     servers: Container[str],
     parts: Parts,
     features: Features = no_features,
+    renderings: Renderings = renders_all,
 ) -> Expert:
     """The expert of a member that a merge made: its engine is its own, and named by its weights.
 
@@ -130,7 +145,7 @@ def merged_member(
     Raises:
         ConfigError: a LoRA member without base model.
     """
-    expert = _expert(member, settings, Means(weights_hash, servers, parts, features), {})
+    expert = _expert(member, settings, Means(weights_hash, servers, parts, features, renderings), {})
     weights = expert.weights_hash or content_hash([expert.engine.model, expert.adapter])
     engine = expert.engine.replaced(id=f"{member.model_name}@{weights[:ENGINE_DIGITS]}")
     return expert.replaced(engine=engine)
@@ -179,12 +194,13 @@ class Means(NamedTuple):
     servers: Container[str]
     parts: Parts
     features: Features
+    renderings: Renderings
 
 
-def _features(member: Member, means: Means) -> frozenset[Feature]:
+def _features(member: Member, means: Means, rendering: Rendering) -> frozenset[Feature]:
     """Features of a member's engine, as far as its model has them, too."""
     info, backend = member.model_info, backend_of(member)
-    prefills = info.supports_assistant_prefill
+    prefills = info.supports_assistant_prefill if rendering.prefill else False
     model = {
         Feature.TOOLS: info.supports_function_calling,
         Feature.REASONING_EFFORT: info.supports_reasoning,
@@ -196,7 +212,7 @@ def _features(member: Member, means: Means) -> frozenset[Feature]:
 
 
 def _expert(member: Member, settings: Settings, means: Means, engines: dict[str, Homed]) -> Expert:
-    weights_hash, servers, parts, _ = means
+    weights_hash, servers, parts, *_ = means
     info, params = member.model_info, member.litellm_params
     is_lora = info.muster.adapter == "lora"
     if is_lora and not info.base_model:
@@ -210,7 +226,11 @@ def _expert(member: Member, settings: Settings, means: Means, engines: dict[str,
     base = locate(info.base_model, settings.base_dir) if is_lora and info.base_model else model
     held = parts(backend_of(member), info.muster.options)
     places = _places(held, settings.base_dir)
-    home = Homed(_engine_spec(member, base, servers, places), params.api_base, params.api_key)
+    template = _template(member, settings)
+    home = Homed(
+        _engine_spec(member, base, servers, places, template=template), params.api_base, params.api_key
+    )
+    rendering = means.renderings(home.spec) if backend_of(member) not in servers else RENDERS_ALL
     spec = _shared_engine(home, engines).spec
     adapter = model if is_lora else None
     return Expert(
@@ -224,7 +244,8 @@ def _expert(member: Member, settings: Settings, means: Means, engines: dict[str,
         max_tokens=params.max_tokens or info.max_output_tokens or Expert.model_fields["max_tokens"].default,
         most_tokens=params.max_tokens or info.max_output_tokens,
         temperature=params.temperature or 0.0,
-        features=_features(member, means),
+        features=_features(member, means, rendering),
+        takes_assistant_first=rendering.assistant_first,
         input_cost_per_token=info.input_cost_per_token,
         output_cost_per_token=info.output_cost_per_token,
         params_b=info.params_b,
@@ -251,7 +272,36 @@ def _places(parts: Iterable[EnginePart], base_dir: Path) -> dict[str, str]:
     return {name: locate(name, base_dir) for name in names}
 
 
-def _engine_spec(member: Member, base: str, servers: Container[str], places: dict[str, str]) -> EngineSpec:
+def _template(member: Member, settings: Settings) -> str | None:
+    """The chat template that a member names: the text of a file, else as it is written.
+
+    Raises:
+        ConfigError: a file that is not there, or cannot be read.
+    """
+    named = member.model_info.muster.chat_template
+    if named is None or "{" in named:
+        return named
+    path = settings.base_dir / Path(named).expanduser()
+    try:
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+        if "/" not in named and path.suffix not in TEMPLATE_ENDINGS:
+            return named  # of one of the model's own templates
+        reason = "there is no such file"
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    place = settings.model_list.index(member)
+    raise ConfigError(
+        f"'{member.model_name}': the chat template '{named[:200]}' cannot be read: {reason}.",
+        file=settings.source,
+        param=f"model_list.{place}.model_info.muster.chat_template",
+        remedy="Write a Jinja text, a path, or the name of one of the model's templates.",
+    )
+
+
+def _engine_spec(
+    member: Member, base: str, servers: Container[str], places: dict[str, str], *, template: str | None
+) -> EngineSpec:
     """The member's engine; one that holds several models is called as the member is."""
     options, backend = member.model_info.muster, backend_of(member)
     return EngineSpec(
@@ -263,7 +313,7 @@ def _engine_spec(member: Member, base: str, servers: Container[str], places: dic
         max_model_len=_max_model_len(options, is_server=backend in servers),
         tensor_parallel_size=options.tensor_parallel_size,
         memory_gib=options.gpu_memory_gib,
-        chat_template=options.chat_template,
+        chat_template=template,
         options=options.options,
         members=places,
         reasoning=options.reasoning and ThoughtMarks(**options.reasoning.model_dump()),

@@ -39,7 +39,7 @@ from api.cli import (
 )
 from api.cli.leaving import sigterm_interrupts
 from api.cli.session import CONFIG_VARIABLE, Session
-from orchestrator.errors import ConfigError, InputError, InternalError, MusterError, SkillError
+from orchestrator.errors import ConfigError, InputError, InternalError, MistakesError, MusterError, SkillError
 from orchestrator.redaction import remember_environment
 from orchestrator.runtime.logs import safe_stderr, safe_traceback, setup_logs
 from orchestrator.runtime.threads import wait_passively
@@ -233,7 +233,19 @@ def hoisted(argv: Sequence[str]) -> Line:
 
 
 def _print_error(error: MusterError) -> None:
-    print(json.dumps({"error": {"code": error.code, "message": str(error), "param": error.param}}, indent=2))
+    told: dict[str, object] = {"code": error.code, "message": str(error), "param": error.param}
+    if isinstance(error, MistakesError):
+        told["mistakes"] = [
+            {
+                "message": str(one),
+                "file": one.file,
+                "line": one.line,
+                "param": one.param,
+                "remedy": one.remedy,
+            }
+            for one in error.mistakes
+        ]
+    print(json.dumps({"error": told}, indent=2))
 
 
 def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:

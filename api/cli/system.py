@@ -8,20 +8,29 @@ import typer
 from api.cli.session import Session, session_of
 
 
-def config_check(ctx: typer.Context) -> None:
+def config_check(
+    ctx: typer.Context,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Look into all weights: headers, chat templates, tokenizers.")
+    ] = False,
+) -> None:
     """Check the configuration; exit code 2 and the places of all mistakes when it cannot be used."""
     from orchestrator.bootstrap.pool_file import check_pool_file
 
     session = session_of(ctx)
-    settings, pool, names, remarks = check_pool_file(session.config_path())
+    settings, pool, names, remarks, n_folders = check_pool_file(session.config_path(), deep=deep)
     payload = {
         "file": settings.source,
         "experts": [expert.id for expert in pool.experts],
         "engines": list(pool.engines),
         "compositions": list(names),
         "remarks": list(remarks),
+        "n_folders": n_folders,
     }
-    line = f"{settings.source}: {len(pool.experts)} experts on {len(pool.engines)} engines; no mistakes."
+    looked = f", {n_folders} folders of weights looked into" if deep else ""
+    line = (
+        f"{settings.source}: {len(pool.experts)} experts on {len(pool.engines)} engines{looked}; no mistakes."
+    )
     session.emit(payload, *remarks, line)
 
 

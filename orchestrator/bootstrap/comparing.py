@@ -13,6 +13,7 @@ from orchestrator.settings.schema import CompositionSettings, Settings
 from workers.backends.registry import SERVER_BACKENDS, features_of, parts_of
 from workers.checkpoints.identity import weights_hash
 from workers.checkpoints.merging.work import RECORD
+from workers.checkpoints.turns import rendering_of
 
 ONE_EXPERT = frozenset({"best_single", "self_consistency"})
 """Routers that ask one expert, once or several times."""
@@ -66,7 +67,12 @@ def plain_ensembles(settings: Settings, names: Sequence[str] = (*SINGLES, *ENSEM
     themselves. A pool without plain experts stays as it is.
     """
     pool = build_pool(
-        settings, weights_hash=weights_hash, servers=SERVER_BACKENDS, parts=parts_of, features=features_of
+        settings,
+        weights_hash=weights_hash,
+        servers=SERVER_BACKENDS,
+        parts=parts_of,
+        features=features_of,
+        renderings=rendering_of,
     )
     plain = tuple(e.id for e in pool.answerers if expert_kind(e) == "single")
     if not plain:

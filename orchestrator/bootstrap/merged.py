@@ -19,6 +19,7 @@ from orchestrator.settings.members import Member
 from orchestrator.settings.schema import Settings
 from workers.backends.registry import SERVER_BACKENDS, features_of, parts_of
 from workers.checkpoints.identity import weights_hash
+from workers.checkpoints.turns import rendering_of
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def _with(joined: Joined, one: MergedExpert) -> Joined:
         servers=SERVER_BACKENDS,
         parts=parts_of,
         features=features_of,
+        renderings=rendering_of,
     )
     if expert.engine.id in joined.pool.engines:
         raise ConfigError(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aggregators.outputs import AGGREGATORS
 from orchestrator.bootstrap.annotators import SkillParts
 from orchestrator.bootstrap.checks import WEIGHED, check_references, composition_mistakes
+from orchestrator.bootstrap.deep_check import NOTHING_READ, DeepCheck, check_files
 from orchestrator.bootstrap.pool_parts import part_mistakes
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.knowledge import NOTHING
@@ -29,6 +30,7 @@ from skills.vocabulary import load_vocabulary
 from workers.backends.fusion import mixed_members
 from workers.backends.registry import SERVER_BACKENDS, check_options, features_of, parts_of, spec_mistakes
 from workers.checkpoints.identity import weights_hash
+from workers.checkpoints.turns import rendering_of
 
 COMMAND = "command"
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
@@ -39,16 +41,21 @@ _EMBEDDERS = frozenset({"minilm", "hash"})
 
 
 class CheckedFile(NamedTuple):
-    """A pool file without mistakes. `remarks`: of things that may be meant, and may surprise."""
+    """A pool file without mistakes. `remarks`: of things that may be meant, and may surprise; `n_folders`: of
+    weights that were looked into."""
 
     settings: Settings
     pool: Pool
     compositions: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    n_folders: int = 0
 
 
-def check_pool_file(path: Path) -> CheckedFile:
+def check_pool_file(path: Path, *, deep: bool = False) -> CheckedFile:
     """Find all mistakes of a pool file; no database is opened, and nothing is connected to.
+
+    Args:
+        deep: look into the folders of weights, too: headers, chat templates, tokenizers.
 
     Raises:
         ConfigError: with all mistakes, their lines and what to do.
@@ -57,7 +64,12 @@ def check_pool_file(path: Path) -> CheckedFile:
     mistakes = list(_file_mistakes(settings, document))
     try:
         pool = build_pool(
-            settings, weights_hash=weights_hash, servers=SERVER_BACKENDS, parts=parts_of, features=features_of
+            settings,
+            weights_hash=weights_hash,
+            servers=SERVER_BACKENDS,
+            parts=parts_of,
+            features=features_of,
+            renderings=rendering_of,
         )
         check_references(settings, pool)
     except ConfigError as error:
@@ -68,9 +80,22 @@ def check_pool_file(path: Path) -> CheckedFile:
     mistakes += _option_mistakes(settings, pool, document)
     mistakes += _composition_mistakes(settings, catalogue, document)
     mistakes += _stack_mistakes(settings, document)
+    files = check_files(pool) if deep else NOTHING_READ
+    mistakes += _file_defects(settings, files, document)
     raise_all(mistakes)
-    remarks = (*settings.remarks, *judge_remarks(pool))
-    return CheckedFile(settings, pool, tuple(catalogue.names), remarks)
+    remarks = (*settings.remarks, *judge_remarks(pool), *files.remark_lines)
+    return CheckedFile(settings, pool, tuple(catalogue.names), remarks, files.n_folders)
+
+
+def _file_defects(settings: Settings, files: DeepCheck, document: Document) -> Iterator[ConfigError]:
+    """Defects of files at the line that names their folder."""
+    members = {member.model_name: (index, member) for index, member in enumerate(settings.model_list)}
+    for expert, defect, is_base in files.defects:
+        index, member = members[expert]
+        place = ("model_list", _place_in_file(document, member, index))
+        key = ("model_info", "base_model") if is_base else ("litellm_params", "model")
+        message = f"'{expert}': in '{defect.file.parent}' {defect}."
+        yield _mistake(settings, document, (*place, *key), message, defect.remedy)
 
 
 def judge_remarks(pool: Pool) -> Iterator[str]:

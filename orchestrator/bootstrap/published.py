@@ -24,6 +24,7 @@ from orchestrator.settings.schema import MusterSettings, Settings
 from orchestrator.store import SqlFleetStore, open_database
 from workers.backends.registry import REMOTE_BACKENDS, SERVER_BACKENDS, features_of, parts_of
 from workers.checkpoints.identity import weights_hash
+from workers.checkpoints.turns import rendering_of
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def make_pool(settings: Settings) -> Pool:
         servers=SERVER_BACKENDS,
         parts=parts_of,
         features=features_of,
+        renderings=rendering_of,
     )
     if stated is not None:
         pool = Pool(experts=[e.replaced(weights_hash=stated.get(e.id, "")) for e in pool.experts])
@@ -107,12 +109,15 @@ def publication_of(settings: Settings, pool: Pool, *, config_hash: str, host: st
 
 
 def _with_engine(row: Mapped, pool: Pool) -> Mapped:
-    """A row that names its engine, which is not guessed again from a key that others do not have."""
+    """A row that names its engine, which is not guessed again from a key that others do not have, and holds the
+    text of its chat template, whose file others do not have either."""
     expert = pool.by_id.get(str(row.get("model_name")))
     if expert is None:
         return row
     info = _section(row, "model_info")
     muster = {**_section(info, "muster"), "engine": expert.engine.backend}
+    if expert.engine.chat_template is not None:
+        muster["chat_template"] = expert.engine.chat_template
     return {**row, "model_info": {**info, "muster": muster}}
 
 

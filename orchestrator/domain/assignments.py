@@ -6,7 +6,7 @@ import math
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
 from orchestrator.domain.features import Feature
@@ -47,8 +47,13 @@ EXPECTED_TOKENS = 4096
 """Longest output that is planned for where it is only bounded by what fits."""
 
 
+LEAST_TEMPERATURE = 1e-5
+"""Below, what engines divide by overflows, and the likeliest token is drawn anyway."""
+
+
 class Sampling(Value):
-    """temperature 0 = greedy; seed makes sampling repeatable, per request, whatever batch it runs in.
+    """temperature 0 = greedy, as is one below `LEAST_TEMPERATURE`; seed makes sampling repeatable, per
+    request, whatever batch it runs in.
 
     `fits`: `max_tokens` is lowered to what the context leaves beside the prompt; else a prompt beside which
     it does not fit fails.
@@ -76,6 +81,11 @@ class Sampling(Value):
     stream: bool = False
     trace: bool = False
     mixture: tuple[tuple[str, float], ...] = ()
+
+    @field_validator("temperature")
+    @classmethod
+    def _tiny_is_greedy(cls, temperature: float) -> float:
+        return temperature if temperature >= LEAST_TEMPERATURE else 0.0
 
     @property
     def expected_tokens(self) -> int:

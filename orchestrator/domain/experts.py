@@ -80,7 +80,7 @@ class Expert(Value):
     the weights and serving options: outcomes measured for one fingerprint never count for another.
     Costs are USD per token. `max_tokens` is the longest response where nobody asks for another length;
     `most_tokens` the longest that the pool gives, None = what fits. `features`: what its engine can do beside
-    plain text.
+    plain text; `takes_assistant_first`: conversations that an assistant's turn begins.
     """
 
     id: str = Field(min_length=1, max_length=256)
@@ -94,6 +94,7 @@ class Expert(Value):
     most_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     features: frozenset[Feature] = NO_FEATURES
+    takes_assistant_first: bool = True
     input_cost_per_token: float = Field(default=0.0, ge=0.0)
     output_cost_per_token: float = Field(default=0.0, ge=0.0)
     params_b: float | None = Field(default=None, gt=0)

@@ -1,6 +1,7 @@
 """Features: what an engine can do beside plain text, as far as a request may ask for it."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Feature(StrEnum):
@@ -25,3 +26,18 @@ class Feature(StrEnum):
 
 
 NO_FEATURES: frozenset[Feature] = frozenset()
+
+
+class Rendering(NamedTuple):
+    """Conversations that the chat template of an engine's model renders, as far as that can be told.
+
+    Attributes:
+        prefill: those that end in an answer that is begun.
+        assistant_first: those that an assistant's turn begins.
+    """
+
+    prefill: bool = True
+    assistant_first: bool = True
+
+
+RENDERS_ALL = Rendering()

@@ -93,7 +93,8 @@ class MemberOptions(Section):
     """Longest prompt plus response, in tokens. Default of `server`, `remote` and `command`: left to
     the server."""
     chat_template: str | None = None
-    """Jinja text in place of the tokenizer's own template."""
+    """In place of the tokenizer's own template: a Jinja text, a file of one (relative to this file), or the
+    name of one of the model's, where it has several. None = its default one."""
     reasoning: ReasoningMarks | None = None
     """Marks around the model's thoughts, which are told apart from its answer (docs/chat.md). None = those
     that its tokenizer or chat template shows, or as its server tells them apart."""

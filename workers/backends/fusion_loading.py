@@ -13,7 +13,7 @@ from workers.backends.decoding.fused import OF_REQUEST, FusedSource, Fusing, Lan
 from workers.backends.decoding.routing import Routing
 from workers.backends.decoding.rows import Limits
 from workers.backends.decoding.sources import ModelSource, prove_cache
-from workers.backends.decoding.texts import Texts
+from workers.backends.decoding.texts import texts_of
 from workers.backends.fusion import FusionOptions
 from workers.backends.fusion_layout import (
     LanePlan,
@@ -36,6 +36,7 @@ from workers.backends.transformers import (
     place_model,
     threads_for,
 )
+from workers.checkpoints.defects import require_sound
 from workers.checkpoints.formats import require_safetensors
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def load_in_process(
     own_options = rule_options(spec, options, members)
     tokenizers = tokenizers_of(members)
     size = compare_vocabularies(spec, tokenizers)
+    for member in each_member(members):
+        require_sound(spec.id, member.spec.model)
     lanes, places = arrange(members, adapters)
     prompters = prompters_of(lanes, tokenizers, spec.reasoning)
     loaded = _load(spec, lanes, tokenizers, device_of(options.device), size=size)
@@ -100,7 +103,11 @@ def prompters_of(
     """Writers of each sequence's prompt, in their order. Args: marks: around the fusion's thoughts."""
     return [
         MemberTexts(
-            Texts(tokenizers[lane.weights], template=key.chat_template, marks=marks), key.system_prompt
+            texts_of(
+                lane.spec.model_copy(update={"chat_template": key.chat_template, "reasoning": marks}),
+                tokenizers[lane.weights],
+            ),
+            key.system_prompt,
         )
         for lane in lanes
         for key in lane.sequences

@@ -19,7 +19,9 @@ from orchestrator.ports.engines import Engine
 from orchestrator.runtime.threads import own_threads, set_threads
 from workers.backends.features import OF_DECODING
 from workers.backends.options import Options, read_options
-from workers.checkpoints.formats import load_error, load_tokenizer, require_safetensors, twin_adapters
+from workers.checkpoints.defects import require_sound
+from workers.checkpoints.formats import load_error, require_safetensors, twin_adapters
+from workers.checkpoints.reading import load_sound_tokenizer
 from workers.engine_host.memory import give_memory_back
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ SMALL_MODEL_PARAMS = 1_000_000_000
 TINY_MODEL_PARAMS = 50_000_000
 """Below, a step is so short that threads wait for each other longer than they compute: measured in
 docs/results/foundation.md."""
+MOST_NAMED = 5
 FULL_CACHE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
@@ -76,19 +79,21 @@ class TransformersBackend:
 
         from workers.backends.decoding.engine import TORCH, DecodingEngine
         from workers.backends.decoding.sources import ModelSource, prove_cache
-        from workers.backends.decoding.texts import Texts
+        from workers.backends.decoding.texts import texts_of
 
         device = device_of(options.device)
-        tokenizer = load_tokenizer(spec)
+        tokenizer = load_sound_tokenizer(spec, require_sound(spec.id, spec.model, adapters))
         model = place_model(load_model(spec, device), spec, device)
+        n_embedded = model.get_input_embeddings().num_embeddings
+        texts = texts_of(spec, tokenizer, n_embedded=n_embedded)
         threads = threads_for(options.threads, n_params=model.num_parameters(), own=own_threads(TORCH))
         set_threads(TORCH, threads)
         mixed = twin_adapters(spec.model)
         source = ModelSource(model, engine_id=spec.id, adapters=[*adapters, *mixed.values()])
-        prove_cache(source, vocabulary=model.get_input_embeddings().num_embeddings)
+        prove_cache(source, vocabulary=n_embedded)
         return DecodingEngine(
             source,
-            Texts(tokenizer, template=spec.chat_template, marks=spec.reasoning),
+            texts,
             decoding_options(spec, options, model, tokenizer, threads=threads),
             adapters=adapters,
             mixer=_mixer(source, list(mixed), first=len(adapters) + 1) if mixed else None,
@@ -133,7 +138,8 @@ def load_model(spec: EngineSpec, device: "torch.device | None" = None) -> "PreTr
     Float32 weights that are to be halved come by way of the host: both would not fit where the half does.
 
     Raises:
-        EngineLoadError: weights that cannot be used, or too little memory.
+        EngineLoadError: weights that cannot be used, or lack tensors, which would be drawn at random; or too
+            little memory.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -142,18 +148,30 @@ def load_model(spec: EngineSpec, device: "torch.device | None" = None) -> "PreTr
     disable_progress_bar()
     straight = device is not None and device.type == "cuda" and comes_straight(spec)
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model, info = AutoModelForCausalLM.from_pretrained(
             spec.model,
             revision=spec.revision,
             dtype="auto",
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
             **({"device_map": {"": device}} if straight else {}),
         )
     except torch.OutOfMemoryError as error:
         raise does_not_fit(spec, device) from error.with_traceback(None)
     except Exception as error:  # a broken checkpoint raises anything
         raise load_error(spec, "the weights", error) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise EngineLoadError(
+            f"engine '{spec.id}': the weights of '{spec.model}' lack {len(missing)} tensors of the model: "
+            f"{', '.join(missing[:MOST_NAMED])}.",
+            param="model",
+            remedy="Fetch all of its files; or set tie_word_embeddings in config.json if the head is tied.",
+            is_lasting=True,
+        )
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def comes_straight(spec: EngineSpec) -> bool:

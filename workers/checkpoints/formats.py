@@ -149,6 +149,7 @@ _MAY_PASS = re.compile(
     r"|not in an offline|resource busy",
     re.IGNORECASE,
 )
+_MISFIT = re.compile(r"size mismatch|mismatched|shape", re.IGNORECASE)
 _LASTING = (ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError, AssertionError)
 
 
@@ -159,4 +160,6 @@ def is_lasting(error: BaseException) -> bool:
         return False
     if isinstance(error, OSError):  # transformers raises a bare one where files are missing
         return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno is None
+    if isinstance(error, RuntimeError) and _MISFIT.search(str(error)):
+        return True
     return isinstance(error, _LASTING) or "Safetensor" in type(error).__name__

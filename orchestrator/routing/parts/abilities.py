@@ -25,6 +25,8 @@ REMEDIES: Mapping[Feature, str] = {
 ELSE_LEAVE_OUT = "Leave it out, or use an engine that has it: 'vllm', 'transformers' or 'server'."
 PARAMS: Mapping[Feature, str] = {Feature.PREFILL: "messages"}
 
+MOST_NAMED = 3
+
 Pool = Sequence[tuple[str, Expert | None]]
 """Ids with what is known of each."""
 
@@ -36,17 +38,22 @@ class Demand(NamedTuple):
         experts: those who may be asked; none = everybody.
         needs: features that an expert must have.
         max_cost_usd, max_seconds: of a call; None = any.
+        assistant_first: its conversation begins with an assistant's turn, which some chat templates refuse.
     """
 
     experts: tuple[str, ...] = ()
     needs: frozenset[Feature] = frozenset()
     max_cost_usd: float | None = None
     max_seconds: float | None = None
+    assistant_first: bool = False
 
     @classmethod
     def of(cls, query: Query, terms: Terms) -> "Demand":
         begun = {Feature.PREFILL} if query.is_begun else set()
-        return cls(terms.experts, terms.needs | begun, terms.max_cost_usd, terms.max_seconds)
+        first = next((turn.role for turn in query.context if turn.role != "system"), "user")
+        return cls(
+            terms.experts, terms.needs | begun, terms.max_cost_usd, terms.max_seconds, first == "assistant"
+        )
 
 
 NO_DEMAND = Demand()
@@ -73,6 +80,10 @@ def able(pool: Pool, demand: Demand, cards: Mapping[str, CompetenceCard], *, n_t
     fit = [(i, e) for i, e in named if demand.needs <= (e.features if e else frozenset())]
     if not fit:
         raise nobody_can(demand.needs, [e for _, e in named if e])
+    open_to_all = [(i, e) for i, e in fit if e is None or e.takes_assistant_first]
+    if demand.assistant_first and not open_to_all:
+        raise _refuses_beginning([i for i, _ in fit])
+    fit = open_to_all if demand.assistant_first else fit
     cheap = [(i, e) for i, e in fit if _is_within(demand.max_cost_usd, cost(e, cards.get(i), n_tokens))]
     quick = [(i, e) for i, e in cheap if _is_within(demand.max_seconds, seconds(cards.get(i)))]
     if not quick:
@@ -90,6 +101,13 @@ def nobody_can(needs: frozenset[Feature], experts: Sequence[Expert]) -> NobodyCa
     missing = sorted(f for f in needs if not any(f in e.features for e in experts))
     feature = (missing or sorted(needs))[0]
     return NobodyCanError(PARAMS.get(feature, feature.value), remedy=REMEDIES.get(feature, ELSE_LEAVE_OUT))
+
+
+def _refuses_beginning(experts: Sequence[str]) -> NobodyCanError:
+    more = f" and {len(experts) - MOST_NAMED} more" if len(experts) > MOST_NAMED else ""
+    named = f"the chat template of {', '.join(experts[:MOST_NAMED])}{more}"
+    remedy = f"Begin with the user's turn: {named} refuses an assistant's; or name another expert."
+    return NobodyCanError("messages", remedy=remedy)
 
 
 def cost(expert: Expert | None, card: CompetenceCard | None, n_tokens: int) -> float:

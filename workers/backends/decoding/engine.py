@@ -341,7 +341,7 @@ class DecodingEngine:
                 self._stream(row, ids)
 
     def _stream(self, row: Row, ids: Sequence[int]) -> None:
-        text = held_back(self._texts.said(ids, after=row.prompt_ids).text, row.sampling.stop)
+        text = held_back(self._texts.settled(ids, after=row.prompt_ids), row.sampling.stop)
         if text.startswith(row.streamed) and len(text) > len(row.streamed):
             self._events.append(Tokens(row.request.id, text[len(row.streamed) :]))
             row.streamed = text

@@ -30,7 +30,10 @@ _KEY = re.compile(r"\Abase_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])\.weig
 
 
 class Adapter(NamedTuple):
-    """Weights by module path: A [rank, in], B [out, rank]; ranks may differ between modules."""
+    """Weights by module path: A [rank, in], B [out, rank]; ranks may differ between modules.
+
+    `scaling`: factor of B·A; 1 where modules have factors of their own, which are in B then.
+    """
 
     scaling: float
     down: dict[str, Tensor]
@@ -70,9 +73,15 @@ def _sorted_weights(folder: str, config: PeftConfig, weights: Mapping[str, Tenso
         if not matrix.isfinite().all():
             raise _refused(folder, f"has weights that are not finite ({key})")
         sides[match["side"]][match["path"]] = matrix
-    if not weights or sides["A"].keys() != sides["B"].keys():
+    down, up = sides["A"], sides["B"]
+    if not weights or down.keys() != up.keys():
         raise _refused(folder, "lacks lora_A or lora_B weights")
-    return Adapter(config.scaling, sides["A"], sides["B"])
+    for path, matrix in down.items():
+        if {matrix.shape[0], up[path].shape[-1]} != {config.rank_of(path)}:
+            raise _refused(folder, f"has at '{path}' another rank than {ADAPTER_CONFIG} says")
+        if config.has_patterns:
+            up[path] = up[path] * config.scaling_of(path)
+    return Adapter(1.0 if config.has_patterns else config.scaling, down, up)
 
 
 def _refused(folder: str, why: str) -> EngineLoadError:

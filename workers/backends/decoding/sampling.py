@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from orchestrator.domain.assignments import LEAST_TEMPERATURE
+
 
 def pick_tokens(logits: Tensor, *, temperature: Tensor, top_p: Tensor, uniforms: Tensor) -> Tensor:
     """Sample one token per row by inverting the distribution function of its nucleus.
@@ -10,6 +12,9 @@ def pick_tokens(logits: Tensor, *, temperature: Tensor, top_p: Tensor, uniforms:
     Each row uses its own uniform draw, so a row's token does not depend on its neighbours. The
     nucleus is the smallest set of likeliest tokens with mass >= top_p (Holtzman et al.,
     arXiv:1904.09751).
+
+    A temperature that is too small to divide by takes the likeliest token, and a row without usable
+    logits (NaN, nothing finite) any token: it does not disturb the others.
 
     Args:
         logits: float, [R, V]; not modified.
@@ -20,13 +25,17 @@ def pick_tokens(logits: Tensor, *, temperature: Tensor, top_p: Tensor, uniforms:
     Returns:
         int64, [R].
     """
-    probs = torch.softmax(logits.float() / temperature[:, None], dim=-1)
+    logits = logits.float()
+    below = logits - logits.max(dim=-1, keepdim=True).values  # the likeliest is 0, whatever divides it
+    probs = torch.softmax(
+        (below / temperature[:, None].clamp(min=LEAST_TEMPERATURE)).nan_to_num(-torch.inf), -1
+    )
     ranked, order = probs.sort(dim=-1, descending=True, stable=True)
     mass = ranked.cumsum(dim=-1)
     nucleus = torch.where(mass - ranked < top_p[:, None], ranked, 0.0)
     cumulated = nucleus.cumsum(dim=-1)
     rank = (cumulated <= uniforms[:, None] * cumulated[:, -1:]).sum(dim=-1, keepdim=True)
-    last = (nucleus > 0).sum(dim=-1, keepdim=True) - 1
+    last = ((nucleus > 0).sum(dim=-1, keepdim=True) - 1).clamp(min=0)
     return order.gather(1, rank.minimum(last)).squeeze(1)
 
 

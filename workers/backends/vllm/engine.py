@@ -296,7 +296,7 @@ class VllmEngine:
         running.pieces.append(news.text)
         running.n_output += len(news.token_ids)
         running.logprobs += token_logprobs(news, running.request.sampling)
-        if self._texts.thoughts.are_marked:
+        if self._reads_tokens:
             running.ids += news.token_ids
         if running.streams and (text := self._news(running, news.text, is_last=output.finished)):
             self._events.append(Tokens(output.request_id, text))
@@ -307,19 +307,27 @@ class VllmEngine:
             self._n_output += running.n_output
             self._events.append(_end(running, news, self._said(running)))
 
+    @property
+    def _reads_tokens(self) -> bool:
+        """True if an output is more than its pieces: thoughts have marks, or its tokenizer tidies blanks."""
+        return self._texts.thoughts.are_marked or self._texts.tidies
+
     def _said(self, running: _Running) -> Said:
         """The text so far; where thoughts have marks, apart from them and as the tokens say."""
-        if not self._texts.thoughts.are_marked:
+        if not self._reads_tokens:
             return Said("".join(running.pieces))
         said = self._texts.said(running.ids, after=running.prompt_ids)
         return said._replace(text=cut_at_stop(said.text, running.request.sampling.stop).text)
 
     def _news(self, running: _Running, piece: str, *, is_last: bool) -> str:
         """New text of a request that streams."""
-        if not self._texts.thoughts.are_marked:
+        if not self._reads_tokens:
             return piece
-        text = self._said(running).text
-        text = text if is_last else held_back(text, running.request.sampling.stop)
+        if is_last:
+            text = self._said(running).text
+        else:
+            settled = self._texts.settled(running.ids, after=running.prompt_ids)
+            text = held_back(settled, running.request.sampling.stop)
         if not text.startswith(running.streamed):
             return ""
         piece, running.streamed = text[len(running.streamed) :], text

@@ -306,7 +306,7 @@ class FusionEngine:
             self._ceiling = min(self._serving.max_groups, self._ceiling + 1)
             self._events.append(self._finished(question))
         elif question.streams:
-            text = held_back(self._texts.said(ids, after=prompt).text, sampling.stop)
+            text = held_back(self._texts.settled(ids, after=prompt), sampling.stop)
             if text.startswith(question.streamed) and len(text) > len(question.streamed):
                 self._events.append(Tokens(question.request.id, text[len(question.streamed) :]))
                 question.streamed = text

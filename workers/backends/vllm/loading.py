@@ -11,14 +11,16 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from orchestrator.domain.experts import FUSION, EngineSpec
 from orchestrator.errors import BackendError, EngineLoadError
 from orchestrator.ports.engines import Engine
-from workers.backends.decoding.texts import Texts
+from workers.backends.decoding.texts import Texts, texts_of
 from workers.backends.options import read_options
 from workers.backends.vllm.backend import VllmOptions
 from workers.backends.vllm.cpu_lora import correct_base_rows
 from workers.backends.vllm.engine import Serving, VllmEngine
 from workers.backends.vllm.fusion_loading import load_fusion
 from workers.backends.vllm.starting import engine_args, start_engine
-from workers.checkpoints.formats import load_tokenizer, require_safetensors
+from workers.checkpoints.defects import require_sound
+from workers.checkpoints.formats import require_safetensors
+from workers.checkpoints.reading import load_sound_tokenizer
 
 # vLLM would import its worker at the first load.
 if current_platform.is_cpu():
@@ -63,7 +65,9 @@ class VllmBackend:
                 remedy="Leave it out on the CPU.",
                 is_lasting=True,
             )
-        texts = Texts(load_tokenizer(spec), template=spec.chat_template, marks=spec.reasoning)
+        weights = require_sound(spec.id, spec.model, adapters, any_names=True)
+        n_embedded = None if weights is None else weights.n_embedded
+        texts = texts_of(spec, load_sound_tokenizer(spec, weights), n_embedded=n_embedded)
         engine = start_engine(spec, engine_args(spec, options, adapters, on_cpu=on_cpu))
         serving = Serving(
             engine_id=spec.id,

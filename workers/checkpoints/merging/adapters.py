@@ -70,8 +70,9 @@ def read_adapter_head(folder: Path, name: str, tell: Callable[[MergeProblem], No
     except (OSError, ValueError) as error:
         refuse("json", f"{ADAPTER_CONFIG}: {' '.join(str(error).split())[:200]}", want="JSON")
         return None
-    if config.unsupported:
-        refuse("adapter", f"uses {', '.join(config.unsupported)}", want="plain LoRA")
+    if config.unsupported or config.has_patterns:
+        used = config.unsupported or ["ranks or factors of single modules"]
+        refuse("adapter", f"uses {', '.join(used)}", want="plain LoRA")
         return None
     heads = read_header(weights, refuse)
     factors = None if heads is None else _factors(heads, refuse)

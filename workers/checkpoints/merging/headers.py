@@ -75,7 +75,7 @@ def read_checkpoint(folder: Path, name: str, tell: Tell) -> Checkpoint | None:
         refuse("model", "no such folder", want="a folder with config.json and safetensors weights")
         return None
     config = _object(folder / "config.json", refuse)
-    files = _weight_files(folder, refuse)
+    files = weight_files(folder, refuse)
     if config is None or files is None:
         return None
     tensors: dict[str, Head] = {}
@@ -85,7 +85,7 @@ def read_checkpoint(folder: Path, name: str, tell: Tell) -> Checkpoint | None:
         if heads is None:
             is_whole = False
             continue
-        is_whole &= _owns(path, heads, owned, refuse)
+        is_whole &= owns(path, heads, owned, refuse)
         for tensor, head in heads.items():
             if tensor in tensors:
                 refuse("duplicate_tensor", path.name, tensor=tensor, want=tensors[tensor].file.name)
@@ -97,9 +97,13 @@ def read_checkpoint(folder: Path, name: str, tell: Tell) -> Checkpoint | None:
     return Checkpoint(name, folder, config, tensors) if is_whole else None
 
 
-def read_header(path: Path, refuse: Callable[..., None]) -> dict[str, Head] | None:
-    """Tensors of one safetensors file; None = it is none, or broken, which was told."""
-    if not is_inside(path):
+def read_header(path: Path, refuse: Callable[..., None], *, anywhere: bool = False) -> dict[str, Head] | None:
+    """Tensors of one safetensors file; None = it is none, or broken, which was told.
+
+    Args:
+        anywhere: it may be a link that leads out of the folder.
+    """
+    if not (anywhere or is_inside(path)):
         refuse("symlink", f"{path.name} leads out of the model's folder")
         return None
     try:
@@ -137,8 +141,10 @@ def read_header(path: Path, refuse: Callable[..., None]) -> dict[str, Head] | No
 def is_inside(path: Path) -> bool:
     """True unless a link leads out of the folder. The cache of the hub keeps files as links to
     `blobs` of the same model: these count as inside."""
-    folder = path.parent.resolve()
-    target = path.resolve()
+    try:
+        folder, target = path.parent.resolve(), path.resolve()
+    except (OSError, RuntimeError):  # links that lead to each other
+        return False
     if target.is_relative_to(folder):
         return True
     home = folder.parent.parent
@@ -150,9 +156,11 @@ def is_float(head: Head) -> bool:
     return head.dtype in FLOATS
 
 
-def _object(path: Path, refuse: Callable[..., None]) -> dict[str, JsonValue] | None:
+def _object(
+    path: Path, refuse: Callable[..., None], *, anywhere: bool = False
+) -> dict[str, JsonValue] | None:
     """A JSON object of the folder."""
-    if not is_inside(path):
+    if not (anywhere or is_inside(path)):
         refuse("symlink", f"{path.name} leads out of the model's folder")
         return None
     try:
@@ -169,12 +177,15 @@ def _object(path: Path, refuse: Callable[..., None]) -> dict[str, JsonValue] | N
     return document
 
 
-def _weight_files(folder: Path, refuse: Callable[..., None]) -> dict[Path, frozenset[str] | None] | None:
-    """Files with weights, and the tensors that the index says are in each; None = there are none."""
+def weight_files(
+    folder: Path, refuse: Callable[..., None], *, anywhere: bool = False
+) -> dict[Path, frozenset[str] | None] | None:
+    """Files with weights, and the tensors that the index says are in each; None = there are none, or not
+    whole, which was told. Args: anywhere: as of `read_header`."""
     if (folder / SINGLE).exists() or (folder / SINGLE).is_symlink():
         return {folder / SINGLE: None}
     if (folder / INDEX).exists():
-        return _indexed(folder, refuse)
+        return _indexed(folder, refuse, anywhere=anywhere)
     files = sorted(path for path in folder.glob("*.safetensors") if path.name != ADAPTER_WEIGHTS)
     shards = [path for path in files if _SHARD.fullmatch(path.name)]
     if len(files) == 1 and not shards:
@@ -193,8 +204,10 @@ def _weight_files(folder: Path, refuse: Callable[..., None]) -> dict[Path, froze
     return None
 
 
-def _indexed(folder: Path, refuse: Callable[..., None]) -> dict[Path, frozenset[str] | None] | None:
-    index = _object(folder / INDEX, refuse)
+def _indexed(
+    folder: Path, refuse: Callable[..., None], *, anywhere: bool
+) -> dict[Path, frozenset[str] | None] | None:
+    index = _object(folder / INDEX, refuse, anywhere=anywhere)
     if index is None:
         return None
     places = index.get("weight_map")
@@ -222,7 +235,7 @@ def _indexed(folder: Path, refuse: Callable[..., None]) -> dict[Path, frozenset[
     return {folder / file: frozenset(owned) for file, owned in sorted(tensors.items())} if is_whole else None
 
 
-def _owns(
+def owns(
     path: Path, heads: Mapping[str, Head], owned: frozenset[str] | None, refuse: Callable[..., None]
 ) -> bool:
     """True if a shard holds what the index says, and nothing else."""

@@ -77,13 +77,41 @@ def test_rank_stabilised_scaling_divides_by_the_root(tmp_path: Path) -> None:
     assert read_adapter(folder).scaling == 3.0
 
 
+def test_modules_have_the_ranks_and_factors_that_patterns_give_them(tmp_path: Path) -> None:
+    """first: rank 4 and alpha 6, so 6/4; second: rank 2 as all, and alpha 1, so 1/2."""
+    matrices = {"first": ones(2, 3, rank=4), "second": ones(3, 1, rank=2)}
+    patterns = {"rank_pattern": {"first": 4}, "alpha_pattern": {"first": 6, "other": 9}}
+    adapter = read_adapter(write(tmp_path / "a", matrices, r=2, lora_alpha=1, **patterns))
+    plain = read_adapter(write(tmp_path / "b", matrices, r=2, lora_alpha=1, rank_pattern={"first": 4}))
+
+    assert adapter.scaling == 1
+    assert {path: float(up.max()) for path, up in adapter.up.items()} == {"first": 1.5, "second": 0.5}
+    assert {path: float(up.max()) for path, up in plain.up.items()} == {"first": 0.25, "second": 0.5}
+
+
+def test_initialisations_that_leave_the_base_as_it_is_are_no_matter(tmp_path: Path) -> None:
+    for number, start in enumerate((True, False, None, "gaussian", "eva", "orthogonal")):
+        folder = write(tmp_path / str(number), {"first": ones(2, 3)}, init_lora_weights=start)
+        assert read_adapter(folder).rank == 1
+
+
 @pytest.mark.parametrize(
     ("config", "named"),
     [
         ({"use_dora": True}, "use_dora"),
         ({"bias": "all"}, "bias"),
         ({"modules_to_save": ["x"]}, "modules_to"),
-        ({"rank_pattern": {"first": 4}}, "rank_pattern"),
+        ({"rank_pattern": {"first": 4}}, "another rank"),
+        ({"rank_pattern": {"(.+)+first": 1}}, "pattern"),
+        ({"alpha_pattern": {"first": float("nan")}}, "pattern"),
+        ({"init_lora_weights": "pissa"}, "pissa"),
+        ({"init_lora_weights": "pissa_niter_4"}, "pissa"),
+        ({"init_lora_weights": "olora"}, "olora"),
+        ({"init_lora_weights": "loftq"}, "loftq"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
+        ({"trainable_token_indices": [3]}, "trainable_token_indices"),
+        ({"layer_replication": [[0, 2], [1, 3]]}, "layer_replication"),
         ({"peft_type": "LOHA"}, "LOHA"),
         ({"lora_alpha": float("inf")}, "lora_alpha"),
     ],

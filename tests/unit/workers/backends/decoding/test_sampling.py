@@ -1,8 +1,10 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from orchestrator.domain.assignments import Sampling
 from workers.backends.decoding.sampling import greedy_tokens, pick_tokens
 
 PROBS = [0.2, 0.5, 0.3]
@@ -35,6 +37,22 @@ def test_nucleus_keeps_the_smallest_set_that_reaches_top_p() -> None:
 
 def test_low_temperature_picks_the_likeliest() -> None:
     assert pick(0.999, temperature=0.01) == 1
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-5, 1e-6, 1e-30, 1e-38, 1e-45])
+def test_a_temperature_too_small_to_divide_by_picks_the_likeliest(temperature: float) -> None:
+    assert [pick(u, temperature=temperature) for u in (0.0, 0.5, 0.999)] == [1, 1, 1]
+    assert Sampling(temperature=temperature).temperature in (temperature, 0.0)
+
+
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf, -torch.inf])
+def test_rows_without_usable_logits_leave_the_others_alone(odd: float) -> None:
+    """The rows beside it draw token 1 (.5) and token 0 (.2), as they do alone."""
+    rows = torch.tensor([PROBS, [1.0, 1.0, 1.0], PROBS]).log()
+    rows[1] = odd
+    found = pick_rows(rows, [0.1, 0.5, 0.999], top_p=1.0, temperature=1.0).tolist()
+    assert (found[0], found[2]) == (1, 0)
+    assert 0 <= found[1] < 3
 
 
 @given(st.lists(st.floats(0, 0.999), min_size=2, max_size=6), st.integers(0, 100), st.floats(0.1, 1))
