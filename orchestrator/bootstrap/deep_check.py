@@ -10,6 +10,7 @@ from orchestrator.domain.experts import Expert, Pool
 from workers.checkpoints.defects import Defect, Weights, adapter_defects, model_defects
 from workers.checkpoints.reading import adapter_remark, read_folder
 
+VLLM = "vllm"
 MOST_NAMED = 3
 """Experts that a remark names."""
 
@@ -99,7 +100,7 @@ def _weights(expert: Expert, model: str, found: DeepCheck, folders: _Folders) ->
     def read() -> Weights | None:
         if not Path(model).is_dir():
             return None
-        defects, weights = model_defects(Path(model), any_names=expert.engine.backend == "vllm")
+        defects, weights = model_defects(Path(model), by_vllm=expert.engine.backend == VLLM)
         is_base = expert.adapter is not None
         found.defects.extend(FoundDefect(expert.id, defect, is_base) for defect in defects)
         return weights
@@ -108,7 +109,8 @@ def _weights(expert: Expert, model: str, found: DeepCheck, folders: _Folders) ->
 
 
 def _check_adapter(expert: Expert, adapter: Path, base: Weights | None, found: DeepCheck) -> None:
-    found.defects.extend(FoundDefect(expert.id, defect, False) for defect in adapter_defects(adapter, base))
+    defects = adapter_defects(adapter, base, by_vllm=expert.engine.backend == VLLM)
+    found.defects.extend(FoundDefect(expert.id, defect, False) for defect in defects)
     remark = adapter_remark(adapter, expert.engine)
     if remark is not None:
         found.remarks.setdefault(remark, []).append(expert.id)

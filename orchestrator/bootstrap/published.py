@@ -109,8 +109,8 @@ def publication_of(settings: Settings, pool: Pool, *, config_hash: str, host: st
 
 
 def _with_engine(row: Mapped, pool: Pool) -> Mapped:
-    """A row that names its engine, which is not guessed again from a key that others do not have, and holds the
-    text of its chat template, whose file others do not have either."""
+    """A row that names its engine, which is not guessed again from a key that others do not have, and has
+    the text of its chat template, whose file others lack, too."""
     expert = pool.by_id.get(str(row.get("model_name")))
     if expert is None:
         return row

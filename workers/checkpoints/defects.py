@@ -69,7 +69,7 @@ class Weights(NamedTuple):
 
 
 def require_sound(
-    engine_id: str, folder: str, adapters: Iterable[str] = (), *, any_names: bool = False
+    engine_id: str, folder: str, adapters: Iterable[str] = (), *, by_vllm: bool = False
 ) -> Weights | None:
     """Refuse a model's folder that cannot be loaded, or would be loaded as something else.
 
@@ -77,7 +77,7 @@ def require_sound(
 
     Args:
         folder: of the model; what is no folder (a hub id) is left to its loader.
-        any_names: weights may lie in files of any name.
+        by_vllm: it loads them: weights from files of any name, and adapters of one rank and factor.
 
     Raises:
         EngineLoadError: it names each file, and what is wrong with it.
@@ -85,9 +85,9 @@ def require_sound(
     home = Path(folder)
     if not home.is_dir():
         return None
-    found, weights = model_defects(home, any_names=any_names)
+    found, weights = model_defects(home, by_vllm=by_vllm)
     for adapter in adapters:
-        found += adapter_defects(Path(adapter), weights)
+        found += adapter_defects(Path(adapter), weights, by_vllm=by_vllm)
     if found:
         raise refused(engine_id, found)
     return weights
@@ -111,12 +111,12 @@ def told(defects: Iterable[Defect]) -> str:
     return "; ".join(f"in '{folder}' {', and '.join(whats)}" for folder, whats in by_folder.items())
 
 
-def model_defects(folder: Path, *, any_names: bool = False) -> tuple[list[Defect], Weights | None]:
+def model_defects(folder: Path, *, by_vllm: bool = False) -> tuple[list[Defect], Weights | None]:
     """Defects of a model's folder, and what its headers tell; None where these cannot be read."""
     found: list[Defect] = []
     try:
         config = _config(folder, found)
-        heads = _heads(folder, found, any_names=any_names)
+        heads = _heads(folder, found, by_vllm=by_vllm)
         found += _tokenizer_defects(folder)
     except OSError as error:  # a folder that may not be looked into
         where = Path(error.filename) if isinstance(error.filename, str) else folder
@@ -200,7 +200,7 @@ def _config(folder: Path, found: list[Defect]) -> dict[str, JsonValue] | None:
     return {**config, **inner} if config is not None and isinstance(inner, dict) else config
 
 
-def _heads(folder: Path, found: list[Defect], *, any_names: bool) -> dict[str, Head] | None:
+def _heads(folder: Path, found: list[Defect], *, by_vllm: bool) -> dict[str, Head] | None:
     """Tensors by name; None where not all headers can be read."""
 
     def refuse(kind: str, have: JsonValue, *, tensor: str | None = None, want: JsonValue = None) -> None:
@@ -209,12 +209,12 @@ def _heads(folder: Path, found: list[Defect], *, any_names: bool) -> dict[str, H
 
     n_before = len(found)
     files = weight_files(folder, refuse, anywhere=True)
-    if files is None and any_names and not (folder / INDEX).exists():
+    if files is None and by_vllm and not (folder / INDEX).exists():
         del found[n_before:]
         files = {path: None for path in sorted(folder.glob("*.safetensors")) if path.name != ADAPTER_WEIGHTS}
     if files is None:
         return None
-    if not any_names and not {SINGLE} >= {path.name for path in files} and not (folder / INDEX).exists():
+    if not by_vllm and not {SINGLE} >= {path.name for path in files} and not (folder / INDEX).exists():
         named = ", ".join(sorted(path.name for path in files))
         what = f"is missing: weights lie in {named}, which are not looked for"
         found.append(Defect(folder / SINGLE, what, f"Rename the file to {SINGLE}, or write {INDEX}."))
@@ -326,7 +326,7 @@ def _shape_defects(folder: Path, weights: Weights) -> Iterator[Defect]:
         yield Defect(folder / CONFIG, what, "Write the model's context length there.")
 
 
-def adapter_defects(folder: Path, base: Weights | None) -> list[Defect]:
+def adapter_defects(folder: Path, base: Weights | None, *, by_vllm: bool = False) -> list[Defect]:
     """Defects of an adapter's folder. Args: base: weights that it is for; None = not known."""
     found: list[Defect] = []
     try:
@@ -344,8 +344,9 @@ def adapter_defects(folder: Path, base: Weights | None) -> list[Defect]:
         first = error.errors(include_url=False)[0]
         what = f"is no adapter's: {'.'.join(map(str, first['loc']))}: {first['msg']}"
         return [*found, Defect(folder / ADAPTER_CONFIG, what, _ANEW)]
-    if config.unsupported:
-        what = f"uses {', '.join(config.unsupported)}, which only the peft package applies"
+    if config.unsupported or (by_vllm and config.has_patterns):
+        used = ", ".join(config.unsupported) or "rank_pattern or alpha_pattern"
+        what = f"uses {used}, which {'vLLM does not apply' if by_vllm else 'only the peft package applies'}"
         remedy = "Merge the adapter into its base (merge_and_unload, save_pretrained), and serve the result."
         found.append(Defect(folder / ADAPTER_CONFIG, what, remedy))
     elif heads is not None:

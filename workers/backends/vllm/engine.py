@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vllm.exceptions import VLLMClientError
@@ -27,6 +28,7 @@ from workers.backends.refusal import fitted, refusal
 from workers.backends.stop_strings import cut_at_stop, held_back
 from workers.backends.thoughts import Said
 from workers.backends.vllm.sampling import sampling_params, token_logprobs
+from workers.checkpoints.defects import adapter_defects, told
 from workers.checkpoints.formats import require_adapter
 from workers.engine_host.wire import EngineStats
 
@@ -197,6 +199,10 @@ class VllmEngine:
                 remedy="Set options.enable_lora.",
             )
         require_adapter(path)
+        defects = adapter_defects(Path(path), None, by_vllm=True)
+        if defects:
+            remedy = " ".join(dict.fromkeys(defect.remedy for defect in defects))
+            raise BackendError(f"{told(defects)}.", param="adapter", remedy=remedy)
         # Ids are never used twice: vLLM's caches know adapters and their prompts by them.
         self._n_adapters_ever += 1
         adapter = LoRARequest(path, self._n_adapters_ever, path)

@@ -65,7 +65,7 @@ class VllmBackend:
                 remedy="Leave it out on the CPU.",
                 is_lasting=True,
             )
-        weights = require_sound(spec.id, spec.model, adapters, any_names=True)
+        weights = require_sound(spec.id, spec.model, adapters, by_vllm=True)
         n_embedded = None if weights is None else weights.n_embedded
         texts = texts_of(spec, load_sound_tokenizer(spec, weights), n_embedded=n_embedded)
         engine = start_engine(spec, engine_args(spec, options, adapters, on_cpu=on_cpu))

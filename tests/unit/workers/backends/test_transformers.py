@@ -53,7 +53,7 @@ def test_model_that_brings_its_own_code_is_refused(tmp_path: Path) -> None:
     config = {"model_type": "homegrown", "auto_map": {"AutoModelForCausalLM": "evil.Evil"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "evil.py").write_text("raise SystemExit('code of the model ran')")
-    assert "own code are refused" in refused(spec(tmp_path)).message
+    assert "code of its own, which is never run" in refused(spec(tmp_path)).message
 
 
 def test_truncated_weights_are_refused(tmp_path: Path) -> None:
