@@ -279,13 +279,11 @@ def run(files: Path, out: Path, *, n_lines: int, threads: int) -> dict[str, Any]
     checks |= disturbed(muster)
     checks |= interrupted(muster)
     checks |= retried(muster)
-    _, rates = muster.run("experts")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "faults": [name for name, check in checks.items() if not check.holds],
         "checks": {name: check.seen for name, check in checks.items()},
         "cpu_s": round(used.ru_utime + used.ru_stime),
-        "experts": rates,
     }
 
 
