@@ -37,6 +37,20 @@ def test_engines_follow_each_other_in_one_child_which_gives_their_memory_back(ba
     assert max(sizes) - sizes[0] < min(0.25, TOLERANCE_GIB)
 
 
+def test_an_engine_on_the_cpu_is_weighed_by_its_process_and_offers_no_sleep(backend: HostedBackend) -> None:
+    """A quarter of a GiB is its cache alone."""
+    engine = backend.load(spec("reverse"), ())
+    weighed = engine.weigh()
+    assert weighed is not None
+    assert 0.0 < weighed.held_gib <= weighed.peak_gib < 4.0
+    assert weighed.device_free_gib is None
+    assert engine.sleep_levels == ()
+    with pytest.raises(BackendError, match="sleep needs CUDA"):
+        engine.sleep(1)
+    assert finished(engine, ask("q", SPELL)).text == "ybognx", "it works on"
+    engine.close()
+
+
 def test_engines_side_by_side_have_a_child_each(backend: HostedBackend) -> None:
     reverse, roman = backend.load(spec("reverse"), ()), backend.load(spec("roman"), ())
     assert reverse.pid != roman.pid
