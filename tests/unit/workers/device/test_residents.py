@@ -396,3 +396,39 @@ def test_devices_tell_what_they_hold_and_who_sleeps(store: SqlJobStore) -> None:
     assert report.memory is not None
     assert (report.memory.held_gib, report.memory.asleep) == (6.0, ("a",))
     assert report.memory.free_gib is None or report.memory.free_gib > 0
+
+
+def test_of_two_devices_one_loads_an_engine_beside_its_own_and_the_other_chooses_again(
+    store: SqlJobStore,
+) -> None:
+    """Both hold a with an endless batch and have room for b and c: each of these is loaded once."""
+    hang: JsonValue = [{"match": "hang", "hang": True}]
+    specs = [
+        EngineSpec(id=e, backend="scripted", model="none", memory_gib=1, options={"rules": hang})
+        for e in "abc"
+    ]
+    pool = Pool(experts=tuple(Expert(id=f"{spec.id}/0", engine=spec) for spec in specs))
+    loops = [
+        make_loop(store, pool, lambda _name: ScriptedBackend(), owner=owner, memory_gib=10, max_wait_s=1e6)
+        for owner in ("one", "two")
+    ]
+    for loop in loops:
+        assert loop._advancer is not None
+        loop._advancer._compositions = lambda job: TextMajority(
+            ["a/0"] if job.id == "endless" else ["b/0", "c/0"]
+        )
+    submit(store, make_queries(40, prefix="hang"), job_id="endless")
+    for _ in range(200):
+        for loop in loops:
+            loop.tick()
+    submit(store, make_queries(2), job_id="job", priority=INTERACTIVE)
+    for _ in range(2000):
+        if store.job("job").state is JobState.DONE:
+            break
+        for loop in loops:
+            loop.tick()
+    assert store.job("job").completed == 2
+    loads = Counter(load.engine_id for load in store.engine_loads(job_id="job"))
+    assert (loads["b"], loads["c"]) == (1, 1)
+    for loop in loops:
+        loop.shut_down()
