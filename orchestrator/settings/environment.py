@@ -19,6 +19,7 @@ MAX_DEPTH = 32
 REFERENCE = "os.environ/"
 OTHER_VARIABLES = frozenset(
     {
+        "MUSTER_CHOSEN_DEVICE",
         "MUSTER_CONFIG",
         "MUSTER_MERGEKIT_PYTHON",
         "MUSTER_REPLAY_DIR",

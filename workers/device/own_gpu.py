@@ -28,19 +28,18 @@ def own_device(device: str, environment: MutableMapping[str, str]) -> None:
         ConfigError: a GPU that cannot be, or other than the one that was chosen before.
     """
     process, _, chosen = environment.get(CHOSEN, "").partition(" ")
-    is_ours = process == str(os.getpid())
-    if is_ours and chosen == device:
+    if visible(device, None) is None:
         return
-    wanted = visible(device, environment.get(VISIBLE))
-    if wanted is None:
-        return
-    if is_ours:
+    if process == str(os.getpid()):
+        if chosen == device or (_kind(chosen) == _kind(device) == "cpu"):
+            return
         raise ConfigError(
             f"device '{device}' is asked for in a process that has chosen '{chosen}'.",
             param="muster.device",
             remedy="Start one process per device.",
         )
-    environment[VISIBLE], environment[CHOSEN] = wanted, f"{os.getpid()} {device}"
+    environment[VISIBLE] = visible(device, environment.get(VISIBLE)) or ""
+    environment[CHOSEN] = f"{os.getpid()} {device}"
     environment.setdefault(ORDER, "PCI_BUS_ID")
 
 
@@ -53,10 +52,9 @@ def visible(device: str, seen: str | None) -> str | None:
     Raises:
         ConfigError: the N-th of fewer, or no number.
     """
-    kind = device.partition(":")[0]
-    if kind == "cpu":
+    if _kind(device) == "cpu":
         return ""
-    if kind != "cuda" or device == kind:
+    if _kind(device) != "cuda" or device == "cuda":
         return None
     number = _CUDA.fullmatch(device)
     if number is None:
@@ -73,3 +71,7 @@ def visible(device: str, seen: str | None) -> str | None:
             remedy=f"Choose one of the {len(listed)}, counted from 0, or unset {VISIBLE}.",
         )
     return listed[int(number[1])]
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]

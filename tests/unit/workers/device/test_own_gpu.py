@@ -5,6 +5,8 @@ import os
 import pytest
 
 from orchestrator.errors import ConfigError
+from orchestrator.settings.environment import unknown_variables
+from orchestrator.settings.schema import MusterSettings
 from workers.device.own_gpu import CHOSEN, ORDER, VISIBLE, own_device, visible
 
 
@@ -68,7 +70,14 @@ def test_another_device_in_the_same_process_is_refused() -> None:
     environment: dict[str, str] = {}
     own_device("cpu", environment)
     with pytest.raises(ConfigError, match="has chosen 'cpu'"):
-        own_device("cuda:0", {**environment, VISIBLE: "0,1"})
+        own_device("cuda:0", environment)
+    assert environment[VISIBLE] == ""
+
+
+def test_places_of_one_cpu_may_share_a_process() -> None:
+    environment: dict[str, str] = {}
+    own_device("cpu", environment)
+    own_device("cpu:1", environment)
     assert environment[VISIBLE] == ""
 
 
@@ -83,3 +92,7 @@ def test_auto_leaves_everything_as_it_is() -> None:
     environment: dict[str, str] = {}
     own_device("auto", environment)
     assert environment == {}
+
+
+def test_what_is_noted_is_no_unknown_setting_to_a_muster_that_is_started_as_an_engine() -> None:
+    assert unknown_variables({CHOSEN: "7 cuda:1"}, MusterSettings) == []
