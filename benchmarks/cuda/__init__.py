@@ -11,9 +11,9 @@ so that a crash of CUDA, or memory that runs out, costs that part only; what it 
                 the model is fed per step, from which a lost cache is seen
     vllm        the same weights in vLLM, where it is installed: load, swap, sleep and wake, LoRA, a fusion
     fusion      three models written as one text, over one model and over 3 x one; texts equal to a reference
-    merges      linear, ties and tsvm of two large checkpoints: seconds, bytes/s, peak memory, CPU and device
     residency   two jobs over 6 engines of which 2 stay resident, against a script that loads each model anew,
                 and against engines in alternation; over both bounds
+    merges      linear, ties and tsvm of two large checkpoints: seconds, bytes/s, peak memory, CPU and device
 
 `--dry` goes through the same code with tiny shapes, also without a GPU; what only a GPU can say is then
 "not_on_cpu". The report is written to `--out` after every part, and is the last line of stdout.

@@ -59,11 +59,23 @@ def run_here(name: str, folder: Path, *, dry: bool) -> int:
     kept = Kept(kept_file(folder, name))
     module = importlib.import_module(MODULES[name])
     try:
+        require_gpu(dry=dry)
         module.measure(DRY if dry else FULL, folder, kept)
     except LeftOutError as error:
         kept.keep(REASON, str(error))
         return LEFT_OUT
     return 0
+
+
+def require_gpu(*, dry: bool) -> None:
+    """
+    Raises:
+        LeftOutError: real sizes, and nothing that computes them in time.
+    """
+    from benchmarks.cuda.machine import on_cuda  # torch, which the process of the whole run does without
+
+    if not dry and not on_cuda():
+        raise LeftOutError("there is no GPU here; --dry goes through the same code without one.")
 
 
 def kept_file(folder: Path, name: str) -> Path:

@@ -7,9 +7,11 @@ result.
 """
 
 import json
+import shutil
 import statistics
 import time
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from pydantic import JsonValue
 
 from aggregators.weights import merge_tensor
-from benchmarks.cuda.checkpoints import checkpoint
+from benchmarks.cuda.checkpoints import checkpoint, shapes_of
 from benchmarks.cuda.machine import (
     GB,
     GIB,
@@ -31,10 +33,12 @@ from benchmarks.cuda.machine import (
 )
 from benchmarks.cuda.running import Kept
 from benchmarks.cuda.scale import Scale
+from benchmarks.reporting import progress
 from workers.checkpoints.merging.headers import Checkpoint, read_checkpoint
 from workers.checkpoints.merging.runner import MergeOrder, check_order, run_order
 from workers.checkpoints.merging.tensors import read_tensor
 
+N_LARGE = 2
 DENSITY = 0.5
 NEEDS_BASE = {"linear": False, "ties": True, "tsvm": True}
 SAME = 1e-2
@@ -44,23 +48,33 @@ bfloat16."""
 
 def measure(scale: Scale, folder: Path, kept: Kept) -> None:
     kept.keep("like_cpu", {method: like_cpu(method, hidden=scale.small.hidden) for method in NEEDS_BASE})
-    for place, name in ((1, "device"), (0, "cpu")):  # what only a GPU can say comes first
-        for method, layers in scale.merge_layers.items():
-            figures = _of_method(method, layers[place], scale, folder, is_on_device=name == "device")
-            kept.keep(f"{method}_{name}", figures)
+    make_room(folder, scale)
+    for method, (on_cpu, there) in scale.merge_layers.items():
+        kept.keep(f"{method}_device", _of_method(method, there, scale, folder, is_on_device=True))
+        kept.keep(f"{method}_cpu", _of_method(method, on_cpu, scale, folder, is_on_device=False))
 
 
-def _of_method(
-    method: str, layers: int, scale: Scale, folder: Path, *, is_on_device: bool
-) -> dict[str, Any] | str:
-    if is_on_device and not on_cuda() and scale.large.hidden > scale.small.hidden * 2:
-        return NOT_ON_CPU
+def _of_method(method: str, layers: int, scale: Scale, folder: Path, *, is_on_device: bool) -> dict[str, Any]:
     whole = scale.large.layers == layers
     shape = scale.large if whole else scale.large.of_layers(layers)
     seeds = range(3 if NEEDS_BASE[method] else 2)
     places = [checkpoint(folder, shape, seed) for seed in seeds]
     merged = on_device(method, places) if is_on_device else by_child(method, places, folder)
+    if not whole:
+        for place in places:
+            shutil.rmtree(place)
     return {"layers": f"{layers} of {scale.large.layers}", **merged}
+
+
+def make_room(folder: Path, scale: Scale) -> None:
+    """Remove what earlier parts have written, where two large models and a third of their size do not fit
+    beside it."""
+    needed = sum(2 * prod(size) for size in shapes_of(scale.large).values()) * (N_LARGE + 1)
+    if shutil.disk_usage(folder).free > needed:
+        return
+    progress("removing the small checkpoints: the disk has little room")
+    for place in (*folder.glob(f"{scale.small.name}-*"), folder / "members"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def parameters(method: str) -> dict[str, JsonValue]:
@@ -125,6 +139,7 @@ def on_device(method: str, places: list[Path]) -> dict[str, Any]:
         result.cpu()
     seconds = time.perf_counter() - began
     return {
+        "on": device().type,
         "s": round(seconds, 2),
         "merging_s": round(sum(merging_s), 2),
         "slowest_tensor_s": round(max(merging_s), 3),

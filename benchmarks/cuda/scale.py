@@ -75,7 +75,7 @@ FULL = Scale(
     prompt=128,
     repeats=2,
     fused=16,
-    merge_layers={"linear": (28, 28), "ties": (2, 28), "tsvm": (1, 2)},
+    merge_layers={"linear": (28, 28), "ties": (2, 8), "tsvm": (1, 1)},
     questions=48,
     job_tokens=48,
     rounds=4,
@@ -104,9 +104,9 @@ BUDGETS_S: Mapping[str, float] = {
     "decoding": 80.0,
     "vllm": 120.0,
     "fusion": 60.0,
-    "merges": 110.0,
     "residency": 80.0,
+    "merges": 240.0,
 }
 """Seconds that each part may take at most, its start and its checkpoints included, in the order in which they
-run. Without vLLM they come to less than `TOTAL_S`."""
-TOTAL_S = 475.0
+run: the last one, whose methods come one after the other, has what is left of `TOTAL_S`."""
+TOTAL_S = 460.0
