@@ -158,6 +158,7 @@ def run(
             "job": number + 1,
             "stored_before": n_before,
             "lines": options.lines,
+            "calls": job["calls"],
             "accept_s": accepted - began,
             "qps": options.lines / max(_ended_after_s(stack, job_id) - (accepted - began), 1e-3),
             "api_rss_mb": stack.named["serve"].peak_mib(),
