@@ -24,7 +24,7 @@ N_TOKENS = 24
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("plain"), hidden=64)
+    return tiny_model(tmp_path_factory.mktemp("plain"))
 
 
 def made(name: str, plain: Path, tmp_path: Path) -> tuple[Odd, Made]:

@@ -35,7 +35,7 @@ def loads() -> Loads:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory, loads: Loads) -> Iterator[App]:
     folder = tmp_path_factory.mktemp("odd-pool")
-    plain = tiny_model(folder / "plain", hidden=64)
+    plain = tiny_model(folder / "plain")
     made: dict[str, Callable[[Path, Path], Made]] = {
         SOUND: TEMPLATES["begun twice"].make,
         NO_SYSTEM: TEMPLATES["no system role"].make,

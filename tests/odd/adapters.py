@@ -9,7 +9,7 @@ from tests.odd.making import LFS, TEMPLATE, TOKENIZER_CONFIG, Made, Odd, copied,
 from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 Make = Callable[[Path, Path], Made]
-HIDDEN = 64
+HIDDEN = 128
 SIZES = {"q_proj": (HIDDEN, HIDDEN), "v_proj": (HIDDEN, HIDDEN // 2)}
 
 

@@ -97,8 +97,8 @@ def small_model(folder: Path, tokenizer: "PreTrainedTokenizerFast", **config: An
 
     fields = {
         "vocab_size": len(tokenizer),
-        "hidden_size": 64,
-        "intermediate_size": 96,
+        "hidden_size": 128,
+        "intermediate_size": 192,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,

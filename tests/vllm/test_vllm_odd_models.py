@@ -31,7 +31,7 @@ DOWN = (
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("plain"), hidden=64)
+    return tiny_model(tmp_path_factory.mktemp("plain"))
 
 
 def spec(of: Made, backend: str) -> EngineSpec:
