@@ -1,4 +1,5 @@
-"""What residency buys on real vLLM: `python -m benchmarks.residency` (about 20 minutes on 2 cores).
+"""What residency buys on real vLLM: `python -m benchmarks.residency` (about 20 minutes on 2 cores; `--small`
+about 5: half the questions, the devices only, against the seed's way without pauses).
 
 The stack as a user starts it, with experts of the zoo on vLLM, one resident engine per device, against
 scripts around vLLM that answer the very same calls, in the same run:
@@ -11,6 +12,14 @@ scripts around vLLM that answer the very same calls, in the same run:
 Routing is `random` with k = 3, so that every engine has work; the aggregator synthesizes. Keys of the last
 line: `one_device`, `two_devices` (one core each), `with_smollm2` (it is an expert and the aggregator; only
 with --smollm2 DIR), `two_jobs`, `first_token_s`. Loads are counted where engines are loaded.
+
+    over_bound             makespan over the bound of schedules in which a device loads or works
+    over_overlapped_bound  makespan over the bound of schedules that hide loads behind work
+
+Both bounds are measured under the conditions of the run. Loads: as many at once as there are devices, each on
+the cores that serve its device, every engine `WARM_UPS` times before the job, the quickest of its loads.
+Work: the seconds in which an engine held a device and served in the job itself, while the neighbours worked.
+One device has all cores and nobody beside it. The cores should be quiet: what else runs makes both longer.
 """
 
 import asyncio
@@ -33,7 +42,7 @@ import httpx
 
 from benchmarks.reporting import finish, option_parser, progress
 from benchmarks.stack import MeasuredStack, open_stack
-from orchestrator.batching import Family, lower_bound_s
+from orchestrator.batching import Family, lower_bound_s, overlapped_bound_s
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
@@ -51,6 +60,7 @@ START_S, POLL_S = 300.0, 0.1
 SCRIPTS = Path(__file__).with_name("vllm_scripts.py")
 
 WARM_UP = {"id": "warm-up", "question": "Reverse 'abc'."}
+WARM_UPS = 2
 
 Work = list[dict[str, Any]]
 
@@ -110,7 +120,7 @@ def stack_of(setting: Setting) -> Iterator[MeasuredStack]:
             for ix, core in enumerate(setting.cores):
                 stack.launch(f"worker-{ix}", "worker", "--device", f"cpu:{ix}" if ix else "cpu", core=core)
             _await_workers(stack, len(setting.cores))
-            _warm_up(stack, setting.config)
+            _warm_up(stack, setting.config, at_once=len(setting.cores))
             yield stack
 
 
@@ -123,11 +133,18 @@ def _await_workers(stack: MeasuredStack, n: int) -> None:
         time.sleep(POLL_S)
 
 
-def _warm_up(stack: MeasuredStack, config: Path) -> None:
-    """Load every engine by itself, twice, as in a service that runs: the first child of a device imports
-    while it loads, which is no engine's cost."""
-    for member in 2 * json.loads(config.read_text())["model_list"]:
-        stack.wait(stack.submit_lines([WARM_UP], composition=member["model_name"]))
+def _warm_up(stack: MeasuredStack, config: Path, *, at_once: int) -> None:
+    """Load every engine `WARM_UPS` times, as in a service that runs: the first child of a device imports
+    while it loads, which is no engine's cost.
+
+    So many are loaded at once as there are devices: a load beside another takes longer than one by itself.
+    """
+    names = WARM_UPS * [member["model_name"] for member in json.loads(config.read_text())["model_list"]]
+    for first in range(0, len(names), at_once):
+        together = names[first : first + at_once]
+        together += names[: at_once - len(together)]
+        for job_id in [stack.submit_lines([WARM_UP], composition=name) for name in together]:
+            stack.wait(job_id)
 
 
 def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], Work]:
@@ -136,18 +153,26 @@ def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[
         began = time.monotonic()
         job = stack.wait(stack.submit_lines(questions, composition="residency"))
         makespan_s = time.monotonic() - began
+        families, n_devices = _measured_families(stack, job["id"]), len(setting.cores)
+        bound = lower_bound_s(families, n_devices=n_devices)
+        overlapped = overlapped_bound_s(families, n_devices=n_devices)
         figures = {
             "loads": job["loads"],
             "engines": len({row[0] for row in _calls(stack, job["id"])}),
             "makespan_s": makespan_s,
-            "lower_bound_s": _measured_bound_s(stack, job["id"], n_devices=len(setting.cores)),
+            "lower_bound_s": bound,
+            "overlapped_bound_s": overlapped,
+            "over_bound": makespan_s / bound,
+            "over_overlapped_bound": makespan_s / overlapped,
+            "sum_of_loads_s": sum(family.load_s for family in families),
+            "sum_of_work_s": sum(family.work_s for family in families),
         }
         return figures, _work(stack, job["id"], models_of(setting.config))
 
 
-def _measured_bound_s(stack: MeasuredStack, job_id: str, *, n_devices: int) -> float:
-    """The largest lower bound on a schedule that does not overlap loads: each engine's load as its quickest
-    by itself, before the job; its work as the seconds that it held a device and served."""
+def _measured_families(stack: MeasuredStack, job_id: str) -> list[Family]:
+    """Engines on the bounds' terms: each one's load as its quickest before the job, see `_warm_up`; its work
+    as the seconds that it held a device and served."""
     load_s = dict(
         stack.rows(
             "SELECT engine_id, min(seconds) FROM engine_load"
@@ -159,8 +184,7 @@ def _measured_bound_s(stack: MeasuredStack, job_id: str, *, n_devices: int) -> f
     for stay in stack.plan(job_id)["stays"]:
         served_s = stay["until_s"] - stay["serve_from_s"]
         work_s[stay["engine"]] = work_s.get(stay["engine"], 0.0) + served_s
-    families = [Family(load_s[engine_id], seconds) for engine_id, seconds in work_s.items()]
-    return lower_bound_s(families, n_devices=n_devices)
+    return [Family(load_s[engine_id], seconds) for engine_id, seconds in work_s.items()]
 
 
 def two_jobs(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -222,6 +246,16 @@ def _work(stack: MeasuredStack, job_id: str, models: Mapping[str, str]) -> Work:
 
 
 # ── without Muster ────────────────────────────────────────────────────────────────────────────────
+
+
+def seed_way(work: Work, *, threads: int) -> dict[str, float]:
+    """Seconds of the seed's way without its pauses."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "work.json"
+        path.write_text(json.dumps(work))
+        began = time.monotonic()
+        _script(["one_by_one", str(path), "--sleep", "0"], threads=threads)
+        return {"seed_way_no_sleep_s": time.monotonic() - began}
 
 
 def baselines(work: Work, *, threads: int, sleep_s: float) -> dict[str, float]:
@@ -360,32 +394,50 @@ def questions_of_zoo(n: int) -> list[dict[str, Any]]:
 
 
 def compared(
-    settings: Mapping[str, Setting], questions: Sequence[Mapping[str, Any]], *, sleep_s: float
+    settings: Mapping[str, Setting],
+    questions: Sequence[Mapping[str, Any]],
+    *,
+    sleep_s: float,
+    is_small: bool = False,
 ) -> dict[str, Any]:
-    """Each setting against the scripts, which have all cores and answer the calls of the first setting."""
+    """Each setting against the scripts, which have all cores and answer the calls of the first setting; if
+    small, against the seed's way without pauses only."""
     figures, works = {}, []
     for name, setting in settings.items():
         figures[name], work = answered(setting, questions)
         works.append(work)
         progress({name: figures[name]})
-    scripts = baselines(works[0], threads=len(os.sched_getaffinity(0)), sleep_s=sleep_s)
-    return {name: seen | scripts for name, seen in figures.items()}
+    threads = len(os.sched_getaffinity(0))
+    scripts = (
+        seed_way(works[0], threads=threads)
+        if is_small
+        else baselines(works[0], threads=threads, sleep_s=sleep_s)
+    )
+    seed_s = scripts["seed_way_no_sleep_s"]
+    return {
+        name: seen | scripts | {"seed_way_no_sleep_over_makespan": seed_s / seen["makespan_s"]}
+        for name, seen in figures.items()
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = option_parser(__doc__)
-    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--queries", type=int, help="default 300, of a small run 150")
+    parser.add_argument("--small", action="store_true", help="the devices against the seed's way, no more")
     parser.add_argument("--sleep", type=float, default=10.0, help="seconds that the seed's way pauses")
     parser.add_argument("--smollm2", type=Path, help="directory of the fetched model")
     parser.add_argument("--only", nargs="*", help="parts to run; default all")
     options = parser.parse_args(argv)
-    questions = questions_of_zoo(options.queries)
+    questions = questions_of_zoo(options.queries or (150 if options.small else 300))
     with tempfile.TemporaryDirectory() as folder:
         config = pool_file(Path(folder))
         one, two = Setting(config, (None,)), Setting(config, (0, 1))
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "devices": lambda: compared(
-                {"one_device": one, "two_devices": two}, questions, sleep_s=options.sleep
+                {"one_device": one, "two_devices": two},
+                questions,
+                sleep_s=options.sleep,
+                is_small=options.small,
             ),
             "two_jobs": lambda: {"two_jobs": two_jobs(one, questions)},
             "first_token_s": lambda: {"first_token_s": first_token_s(threads=one.threads)},
@@ -397,7 +449,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 {"with_smollm2": large}, questions, sleep_s=options.sleep
             )
         report: dict[str, Any] = {}
-        for name in options.only or parts:
+        for name in options.only or (["devices"] if options.small else parts):
             report |= parts[name]()
             progress(report)
     finish(report)

@@ -4,16 +4,12 @@ Pure functions over the backlog: the device loop, the progress bar and the simul
 """
 
 from orchestrator.batching.bounds import Family, bound_by_area_s, lower_bound_s, overlapped_bound_s
-from orchestrator.batching.choosing import (
-    DEFAULT_TOKENS_PER_S,
-    NO_RATES,
-    SEAT_FACTOR,
-    EngineChoice,
-    Rates,
-    choose_engine,
-)
+from orchestrator.batching.choosing import LOADS_AHEAD, SEAT_FACTOR, EngineChoice, choose_ahead, choose_engine
 from orchestrator.batching.devices import EQUAL, Device, Speeds
+from orchestrator.batching.kinds import Kinds
 from orchestrator.batching.left import plan
+from orchestrator.batching.neighbours import ALONE, Neighbours, Peer
+from orchestrator.batching.rates import DEFAULT_TOKENS_PER_S, NO_RATES, Rates
 from orchestrator.batching.shards import (
     estimated_tokens,
     group_by_engine,
@@ -23,19 +19,25 @@ from orchestrator.batching.shards import (
 from orchestrator.batching.timeline import JobPlan, PlanInput, Stay, job_plan
 
 __all__ = [
+    "ALONE",
     "DEFAULT_TOKENS_PER_S",
     "EQUAL",
+    "LOADS_AHEAD",
     "NO_RATES",
     "SEAT_FACTOR",
     "Device",
     "EngineChoice",
     "Family",
     "JobPlan",
+    "Kinds",
+    "Neighbours",
+    "Peer",
     "PlanInput",
     "Rates",
     "Speeds",
     "Stay",
     "bound_by_area_s",
+    "choose_ahead",
     "choose_engine",
     "estimated_tokens",
     "group_by_engine",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from orchestrator.batching.devices import EQUAL, Device
+from orchestrator.batching.prices import ROUNDS, Cost, filled, most_of, repriced
 
 _HALVINGS = 40
 _ROUNDING = 1e-12
@@ -111,100 +112,148 @@ def bound_by_area_s(
 # ── devices of different speed and memory ─────────────────────────────────────────────────────────
 
 
-class _Cost(NamedTuple):
-    """A family on one device: seconds to load it, to do all its work, and what one of its seconds weighs."""
+class _Group(NamedTuple):
+    """Families that only some devices hold: `costs[i][k]` of the i-th family on devices of the k-th kind, of
+    which there are `n[k]`, and the first weights to try for one second of each kind."""
 
-    load_s: float
-    work_s: float
-    weight: float
-
-
-_Fits = Callable[[Sequence[Sequence[_Cost]], Sequence[Device], float], bool]
-"""Whether a time may suffice for families, each with its cost on every device."""
+    costs: Sequence[Sequence[Cost]]
+    n: Sequence[int]
+    weights: Sequence[float]
 
 
-def _least(families: Sequence[Family], devices: Sequence[Device], fits: _Fits) -> float:
-    """The least time that suffices for every group of families, on the devices that hold them.
+_MIXTURES = (0.0, 0.3, 0.6, 0.8)
 
-    Families that need more than some memory run on larger devices only: each such group must find room
-    there. One that fits no device may still be tried where there is most memory.
+
+def _least(
+    families: Sequence[Family], devices: Sequence[Device], fits: Callable[[_Group, float], bool]
+) -> float:
+    """The least time that may suffice for every group of families, on the devices that hold them.
+
+    Families that need more than some memory run on larger devices only: each such group must find room there.
+    One that fits no device may still be tried where there is most memory.
     """
     most = max(device.memory_gib for device in devices)
     needed = [min(family.memory_gib, most) for family in families]
-    groups = []
+    groups: dict[int, list[_Group]] = {}
     for least_gib in sorted(set(needed)):
         holders = [device for device in devices if device.memory_gib >= least_gib]
-        members = [f for f, gib in zip(families, needed, strict=True) if gib >= least_gib]
-        costs = [
-            [
-                _Cost(d.load_s(f.engine_id, f.load_s), d.work_s(f.engine_id, f.work_s), d.speed)
-                if d.memory_gib >= min(f.memory_gib, most)
-                else _Cost(math.inf, math.inf, d.speed)
-                for d in holders
+        if len(holders) not in groups:  # else the same devices hold a larger group of families
+            members = [
+                family._replace(memory_gib=gib)
+                for family, gib in zip(families, needed, strict=True)
+                if gib >= least_gib
             ]
-            for f in members
+            groups[len(holders)] = _weighed(members, holders)
+    every = [group for weighed in groups.values() for group in weighed]
+    return _least_that(lambda seconds: all(fits(group, seconds) for group in every), 0.0)
+
+
+def _weighed(families: Sequence[Family], devices: Sequence[Device]) -> list[_Group]:
+    """One group with several weights, between the speeds of work and those of loads."""
+    kinds: list[Device] = []
+    n: list[int] = []
+    for device in devices:
+        if device in kinds:
+            n[kinds.index(device)] += 1
+        else:
+            kinds.append(device)
+            n.append(1)
+    costs = [
+        [
+            Cost(d.load_s(f.engine_id, f.load_s), d.work_s(f.engine_id, f.work_s), k)
+            if d.memory_gib >= f.memory_gib
+            else Cost(math.inf, math.inf, k)
+            for d, k in zip(kinds, n, strict=True)
         ]
-        groups.append((costs, holders))
-    return _least_that(lambda seconds: all(fits(costs, held, seconds) for costs, held in groups), 0.0)
+        for f in families
+    ]
+    mixtures = _MIXTURES if len(kinds) > 1 else _MIXTURES[:1]
+    return [_Group(costs, n, [1 / ((1 - x) / d.speed + x / d.load_speed) for d in kinds]) for x in mixtures]
 
 
-def _fits_alternating(costs: Sequence[Sequence[_Cost]], devices: Sequence[Device], seconds: float) -> bool:
-    """Whether all loads and work find room in the devices' seconds, each weighed by the device's speed.
+def _fits_alternating(group: _Group, seconds: float) -> bool:
+    """Whether all loads and work may find room in the devices' seconds, added up by weight.
 
-    A device does at most the part (C − L)/T of a family. So many devices as are needed for the whole, the
-    quickest first, have to load it, each once: the cheapest loads of so many are paid. Its work weighs at
-    least what it does where that is least.
+    Whatever the weights, what finds no room by them finds none at all. A device does at most the part
+    p = (C − L)/T of a family, <= 1, and pays L for it: at least L/p of each part. So a family takes at least
+    what it takes where W·(T + L/p) is least, each device filled up to p. It also takes at least the work
+    where that weighs least, and the cheapest loads of as many devices as are needed for the whole. Weights
+    go up where more is wanted than there is (`prices.repriced`).
     """
-    used = 0.0
-    for of_devices in costs:
-        n_loads = _n_loads(of_devices, seconds)
-        if n_loads is None:
+    weights = list(group.weights)
+    for _ in range(ROUNDS if len(group.n) > 1 else 1):
+        used, wanted = 0.0, [0.0] * len(group.n)
+        for costs in group.costs:
+            n_loads = _n_loads(costs, seconds)
+            if n_loads is None:
+                return False
+            parts = filled(costs, weights, seconds, has_loads=True)
+            taken = [part.seconds for part in parts]
+            work = min(w * cost.work_s for w, cost in zip(weights, costs, strict=True))
+            used += max(_sum(weights, taken), work + _cheapest_loads(costs, weights, n_loads))
+            wanted = [a + b for a, b in zip(wanted, taken, strict=True)]
+        room = [n * seconds for n in group.n]
+        if used > _sum(weights, room) * (1 + _ROUNDING):
             return False
-        loads = sorted(cost.weight * cost.load_s for cost in of_devices)
-        used += min(cost.weight * cost.work_s for cost in of_devices) + sum(loads[:n_loads])
-    return used <= seconds * sum(device.speed for device in devices)
+        weights = repriced(weights, wanted, room)
+    return True
 
 
-def _fits_overlapped(costs: Sequence[Sequence[_Cost]], devices: Sequence[Device], seconds: float) -> bool:
-    """Whether work and loads find room, each by itself.
+def _fits_overlapped(group: _Group, seconds: float) -> bool:
+    """Whether work and loads may find room, each by itself, weighed as in `_fits_alternating`.
 
-    Loads: of each family as many as its work needs (see `_fits_alternating`), in the seconds of all devices.
-    Work: a device begins when its first load has ended, the cheapest there is. That holds for the work of
-    any families, so also without those of the shortest loads.
+    Loads: of each family as many as its work needs, in the seconds of all devices. Work: a device begins
+    when its first load has ended, the cheapest there is. That holds for the work of any families, so
+    also without those of the shortest loads.
     """
-    room = seconds * sum(device.speed for device in devices)
-    loads = work = 0.0
-    first = [math.inf] * len(devices)
-    for of_devices in sorted(costs, key=lambda c: -min(cost.load_s for cost in c)):
-        n_loads = _n_loads(of_devices, seconds)
-        if n_loads is None:
+    weights = list(group.weights)
+    room = [n * seconds for n in group.n]
+    ordered = sorted(group.costs, key=lambda of_kinds: -min(cost.load_s for cost in of_kinds))
+    for _ in range(ROUNDS if len(group.n) > 1 else 1):
+        loads, taken = 0.0, [0.0] * len(group.n)
+        first, served = [math.inf] * len(group.n), room
+        for costs in ordered:
+            n_loads = _n_loads(costs, seconds)
+            if n_loads is None:
+                return False
+            loads += _cheapest_loads(costs, weights, n_loads)
+            parts = filled(costs, weights, seconds, has_loads=False)
+            taken = [a + part.seconds for a, part in zip(taken, parts, strict=True)]
+            first = [min(since, cost.load_s) for since, cost in zip(first, costs, strict=True)]
+            served = [n * max(0.0, seconds - since) for n, since in zip(group.n, first, strict=True)]
+            if _sum(weights, taken) > _sum(weights, served) + _ROUNDING * _sum(weights, room):
+                return False
+        if loads > _sum(weights, room) * (1 + _ROUNDING):
             return False
-        loads += sum(sorted(cost.weight * cost.load_s for cost in of_devices)[:n_loads])
-        work += min(cost.weight * cost.work_s for cost in of_devices)
-        first = [min(since, cost.load_s) for since, cost in zip(first, of_devices, strict=True)]
-        served = sum(d.speed * max(0.0, seconds - s) for d, s in zip(devices, first, strict=True))
-        if work > served + _ROUNDING * room:
-            return False
-    return loads <= room
+        weights = repriced(weights, taken, served)
+    return True
 
 
-def _n_loads(of_devices: Sequence[_Cost], seconds: float) -> int | None:
+def _sum(weights: Sequence[float], seconds: Sequence[float]) -> float:
+    return sum(w * s for w, s in zip(weights, seconds, strict=True))
+
+
+def _n_loads(costs: Sequence[Cost], seconds: float) -> int | None:
     """Devices that a family's work needs at least within a time; None = all of them do not suffice."""
-    parts = sorted((_part(cost, seconds) for cost in of_devices), reverse=True)
-    done = 0.0
-    for n, part in enumerate(parts, 1):
-        done += part
-        if done >= 1 - _ROUNDING:
-            return n
+    left, n_loads = 1.0, 0
+    for part, n in sorted(((most_of(cost, seconds), cost.n) for cost in costs), reverse=True):
+        if part <= 0:
+            break
+        needed = math.ceil(left / part * (1 - _ROUNDING))
+        if needed <= n:
+            return n_loads + max(1, needed)
+        left, n_loads = left - n * part, n_loads + n
     return None
 
 
-def _part(cost: _Cost, seconds: float) -> float:
-    """Of a family's work, what one device can do within a time."""
-    left_s = seconds - cost.load_s
-    if left_s < 0:
-        return 0.0
-    return 1.0 if left_s >= cost.work_s else left_s / cost.work_s
+def _cheapest_loads(costs: Sequence[Cost], weights: Sequence[float], n_loads: int) -> float:
+    """Weight of the `n_loads` cheapest loads of a family, each on a device of its own."""
+    loads = sorted((w * cost.load_s, cost.n) for w, cost in zip(weights, costs, strict=True))
+    total = 0.0
+    for load, n in loads:
+        total += load * min(n, n_loads) if n_loads > 0 else 0.0
+        n_loads -= n
+    return total
 
 
 def _least_that(fits: Callable[[float], bool], at_least: float) -> float:

@@ -6,18 +6,15 @@ Why the order is what it is, and what was tried: docs/decisions/0008.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from orchestrator.batching.packing import Need, Packing, Slot, Stint, pack
+from orchestrator.batching.bounds import Family, johnson_order
+from orchestrator.batching.neighbours import ALONE, Neighbours
+from orchestrator.batching.packing import Need, Stint, pack
+from orchestrator.batching.rates import NO_RATES, Rates
 from orchestrator.domain.assignments import INTERACTIVE, EngineBacklog
-from orchestrator.domain.devices import Rate
-
-DEFAULT_LOAD_S = 15.0
-DEFAULT_TOKENS_PER_S = 500.0
-"""Assumed until measured."""
 
 SEAT_FACTOR = 4
 """Where the starvation bound cannot be kept without spending more than a fifth of the devices' time on
@@ -29,56 +26,14 @@ LEAST_JOIN, LEAST_JOIN_IDLE = 0.3, 0.03
 """An engine that others have is loaded once more only for this part of the load in work; the second number
 where devices outnumber the engines, so that some would have nothing else to do."""
 
-TRUST = 0.7
-"""Of an estimate that nothing was measured for: how far it may move an engine's work from the typical
-one, in the logarithm. Lengths guessed wrong by a factor of 3 cost most where loads are too long to repair
-it."""
+LOADS_AHEAD = 3
+"""The next engine is loaded ahead once the resident one's work is shorter than so many of its loads: earlier
+it would only take memory, and the choice might still change."""
 
-
-class Rates(NamedTuple):
-    """Measured costs per engine: seconds of a load, estimated tokens served per second."""
-
-    load_s: Mapping[str, float]
-    tokens_per_s: Mapping[str, float]
-
-    @classmethod
-    def over_devices(cls, measured: Mapping[tuple[str, str], Rate]) -> "Rates":
-        """From costs by (engine, device): per engine the mean over the devices that measured it."""
-        loads: dict[str, list[float]] = defaultdict(list)
-        speeds: dict[str, list[float]] = defaultdict(list)
-        for (engine_id, _), rate in measured.items():
-            if rate.load_s is not None:
-                loads[engine_id].append(rate.load_s)
-            if rate.tokens_per_s is not None:
-                speeds[engine_id].append(rate.tokens_per_s)
-        return cls(_means(loads), _means(speeds))
-
-    def load(self, engine_id: str) -> float:
-        return self.load_s.get(engine_id, DEFAULT_LOAD_S)
-
-    def seconds(self, engine_id: str, n_tokens: float) -> float:
-        return n_tokens / max(self.tokens_per_s.get(engine_id, DEFAULT_TOKENS_PER_S), 1e-9)
-
-    def work(self, item: EngineBacklog) -> float:
-        """Seconds that one device needs for an engine's waiting assignments."""
-        return self.seconds(item.engine_id, item.est_tokens)
-
-    def extended(self, engine_ids: Iterable[str]) -> "Rates":
-        """For engines that were not measured yet, the mean of those that were."""
-        ids = tuple(engine_ids)
-        return Rates(_with_mean(self.load_s, ids), _with_mean(self.tokens_per_s, ids))
-
-
-def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {engine_id: fmean(of_engine) for engine_id, of_engine in values.items()}
-
-
-def _with_mean(measured: Mapping[str, float], engine_ids: Sequence[str]) -> Mapping[str, float]:
-    known = dict(measured)  # another thread may be measuring
-    return {**dict.fromkeys(engine_ids, fmean(known.values())), **known} if known else known
-
-
-NO_RATES = Rates({}, {})
+TRUST = 0.3
+"""Of an estimate that nothing was measured for: how far it may move what one of an engine's calls takes from
+the typical call, in the logarithm. How many calls wait is known, so that is not doubted. Lengths guessed
+wrong by a factor of 3 cost most where loads are too long to repair it."""
 
 
 class EngineChoice(NamedTuple):
@@ -96,6 +51,7 @@ def choose_engine(
     rates: Rates = NO_RATES,
     n_devices: int = 1,
     n_engines: int | None = None,
+    neighbours: Neighbours = ALONE,
 ) -> EngineChoice | None:
     """The engine whose assignments a free device claims next; None when there is nothing worth a load.
 
@@ -111,51 +67,109 @@ def choose_engine(
         later: engines that a later stage will need.
         max_wait_s: starvation bound; inf = none.
         resident_s: seconds since the resident engine took its seat; see `SEAT_FACTOR`.
-        rates: measured loads and throughput; every device is taken to be like this one.
+        rates: measured loads and throughput on this device.
         n_devices: devices that are alive, this one included.
         n_engines: engines that these devices are for; None = those in `backlog`. See `LEAST_JOIN`.
+        neighbours: the others, where they are not equal to this one; memory; whether loads are hidden.
     """
     waiting = sorted((item for item in backlog if item.n_waiting), key=lambda item: item.engine_id)
     if not waiting:
         return None
     seated = next((item for item in waiting if item.engine_id == resident), None)
-    unserved = [item for item in waiting if item is not seated and not item.n_devices_elsewhere]
-    least_join = LEAST_JOIN_IDLE if n_devices > (n_engines or len(backlog)) else LEAST_JOIN
+    unserved = _unserved(waiting, seated, neighbours)
     kept = _is_kept(waiting, max_wait_s=max_wait_s, rates=rates, n_devices=n_devices)
     held_s = math.inf if kept or not seated else resident_s
+    least_join = LEAST_JOIN_IDLE if n_devices > (n_engines or len(backlog)) else LEAST_JOIN
+    view = _View(waiting, later, rates, n_devices, neighbours, least_join)
     return (
         _starved(unserved, max_wait_s=max_wait_s, resident_s=held_s, rates=rates)
         or _interactive(seated, unserved)
-        or _planned(waiting, seated, later, rates, n_devices, least_join)
+        or _planned(view, seated, unserved)
     )
 
 
-def needs_of(items: Sequence[EngineBacklog], rates: Rates) -> list[Need]:
-    return [Need(item.engine_id, rates.load(item.engine_id), rates.work(item)) for item in items]
+def choose_ahead(
+    backlog: Sequence[EngineBacklog],
+    *,
+    resident: str,
+    later: frozenset[str] = frozenset(),
+    max_wait_s: float = math.inf,
+    rates: Rates = NO_RATES,
+    n_devices: int = 1,
+    n_engines: int | None = None,
+    neighbours: Neighbours = ALONE,
+) -> EngineChoice | None:
+    """The engine to load beside the resident one, to be served after it; None = nothing that is worth a load
+    and fits beside it. Arguments as of `choose_engine`.
+
+    The same order: starved, interactive, then what the schedule gives this device after its own engine, in
+    the order that hides most of the loads (`bounds.johnson_order`), engines in `later` last.
+    """
+    waiting = sorted((item for item in backlog if item.n_waiting), key=lambda item: item.engine_id)
+    seated = next((item for item in waiting if item.engine_id == resident), None)
+    beside = [
+        item
+        for item in waiting
+        if item is not seated
+        and neighbours.holds(item.engine_id)
+        and neighbours.holds_both(item.engine_id, resident)
+    ]
+    if not beside:
+        return None
+    unserved = [item for item in beside if not item.n_devices_elsewhere]
+    least_join = LEAST_JOIN_IDLE if n_devices > (n_engines or len(backlog)) else LEAST_JOIN
+    view = _View(waiting, later, rates, n_devices, neighbours._replace(hides=True), least_join)
+    return (
+        _starved(unserved, max_wait_s=max_wait_s, resident_s=math.inf, rates=rates)
+        or _interactive(None, unserved)
+        or _planned_ahead(view, seated, beside)
+    )
 
 
-def hedged(needs: Sequence[Need], rates: Rates) -> list[Need]:
-    """Work of engines that were not measured, drawn towards the geometric mean of all."""
-    logs = {need.engine_id: math.log(need.work_s) for need in needs if need.work_s > 0}
+class _View(NamedTuple):
+    """Waiting work by id, and what is known of engines and devices."""
+
+    waiting: Sequence[EngineBacklog]
+    later: frozenset[str]
+    rates: Rates
+    n_devices: int
+    neighbours: Neighbours
+    least_join: float
+
+    def item(self, engine_id: str) -> EngineBacklog:
+        return next(item for item in self.waiting if item.engine_id == engine_id)
+
+    def is_worth(self, stint: Stint) -> bool:
+        """Whether a stint is worth its load: if others serve its engine, only with enough to do."""
+        item = self.item(stint.engine_id)
+        return not item.n_devices_elsewhere or stint.work_s >= self.least_join * stint.load_s
+
+
+def hedged(needs: Sequence[Need], items: Sequence[EngineBacklog], rates: Rates) -> list[Need]:
+    """Work of engines that were not measured: what one of their calls takes is drawn towards the geometric
+    mean of all, see `TRUST`."""
+    n_calls = {item.engine_id: item.n_waiting for item in items}
+    logs = {n.engine_id: math.log(n.work_s / n_calls[n.engine_id]) for n in needs if n.work_s > 0}
     typical = fmean(logs.values()) if logs else 0.0
     return [
         need
         if need.engine_id in rates.tokens_per_s or need.engine_id not in logs
-        else need._replace(work_s=math.exp(TRUST * logs[need.engine_id] + (1 - TRUST) * typical))
+        else need._replace(
+            work_s=n_calls[need.engine_id] * math.exp(TRUST * logs[need.engine_id] + (1 - TRUST) * typical)
+        )
         for need in needs
     ]
 
 
-def slots_elsewhere(items: Sequence[EngineBacklog], rates: Rates) -> list[Slot]:
-    """The other devices that serve or load these engines, those that serve first."""
-    resident, loading = [], []
-    for item in items:
-        load_s = rates.load(item.engine_id)
-        loading += [Slot(item.engine_id, max(0.0, load_s - since)) for since in item.loading_s]
-        n = item.n_devices_elsewhere - len(item.loading_s)
-        leased_s = rates.seconds(item.engine_id, item.leased_tokens)
-        resident += [Slot(item.engine_id, leased_s / n) for _ in range(n)]
-    return resident + loading
+def _unserved(
+    waiting: Sequence[EngineBacklog], seated: EngineBacklog | None, neighbours: Neighbours
+) -> list[EngineBacklog]:
+    """Engines that this device may load and no other has."""
+    return [
+        item
+        for item in waiting
+        if item is not seated and not item.n_devices_elsewhere and neighbours.holds(item.engine_id)
+    ]
 
 
 def _is_kept(waiting: Sequence[EngineBacklog], *, max_wait_s: float, rates: Rates, n_devices: int) -> bool:
@@ -189,44 +203,88 @@ def _interactive(seated: EngineBacklog | None, others: Sequence[EngineBacklog]) 
 
 
 def _planned(
-    waiting: Sequence[EngineBacklog],
-    seated: EngineBacklog | None,
-    later: frozenset[str],
-    rates: Rates,
-    n_devices: int,
-    least_join: float,
+    view: _View, seated: EngineBacklog | None, unserved: Sequence[EngineBacklog]
 ) -> EngineChoice | None:
-    elsewhere = slots_elsewhere(waiting, rates)
-    n_empty = max(0, n_devices - len(elsewhere) - 1)
-    mine = Slot(seated.engine_id if seated else None)
-    needs = hedged(needs_of(waiting, rates), rates)
-    packing = pack(needs, [*elsewhere, *[Slot()] * n_empty, mine])
-    stints = _my_stints(packing, n_elsewhere=len(elsewhere), is_seated=seated is not None)
-    served = {item.engine_id for item in waiting if item.n_devices_elsewhere}
-    worth = [p for p in stints if p.engine_id not in served or p.work_s >= least_join * p.load_s]
-    first = min(worth, key=lambda p: (p.load_s > 0, p.engine_id in later), default=None)
-    if seated and (first is None or first.engine_id == seated.engine_id):
+    stints, finish_s = _scheduled(view, seated)
+    first = _first(view, [p for p in stints if view.is_worth(p)], seated)
+    if seated and (first is None or first.engine_id == seated.engine_id or _can_hide(view, seated, first)):
         return EngineChoice(seated.engine_id, "resident and has waiting work")
     if first is None:
-        return _unserved(waiting, later, rates)
-    item = next(item for item in waiting if item.engine_id == first.engine_id)
-    return EngineChoice(first.engine_id, _reason(item, first, is_later=first.engine_id in later))
+        return _left_over(view, unserved, finish_s)
+    item = view.item(first.engine_id)
+    return EngineChoice(first.engine_id, _reason(item, first, is_later=first.engine_id in view.later))
 
 
-def _unserved(waiting: Sequence[EngineBacklog], later: frozenset[str], rates: Rates) -> EngineChoice | None:
-    """What the schedule leaves to a device that is still busy, a free one may load now."""
-    items = [item for item in waiting if not item.n_devices_elsewhere and item.engine_id not in later]
+def _can_hide(view: _View, seated: EngineBacklog, first: Stint) -> bool:
+    """Whether what the schedule gives this device instead of its engine is better loaded while that works."""
+    is_ready = first.engine_id == view.neighbours.ahead_id and first.load_s == 0
+    both = view.neighbours.holds_both(first.engine_id, seated.engine_id)
+    return view.neighbours.hides and both and not is_ready
+
+
+def _planned_ahead(
+    view: _View, seated: EngineBacklog | None, beside: Sequence[EngineBacklog]
+) -> EngineChoice | None:
+    stints, _ = _scheduled(view, seated, is_first=True)
+    known = {item.engine_id for item in beside}
+    first = _first(view, [p for p in stints if p.engine_id in known and view.is_worth(p)], None)
+    if first is None:
+        return None
+    item = view.item(first.engine_id)
+    return EngineChoice(first.engine_id, _reason(item, first, is_later=first.engine_id in view.later))
+
+
+def _scheduled(
+    view: _View, seated: EngineBacklog | None, *, is_first: bool = False
+) -> tuple[tuple[Stint, ...], float]:
+    """This device's stints in a schedule for all, and when that is done. Devices with nothing are alike if
+    they are equal, and the first to ask takes the fullest.
+
+    Args:
+        is_first: of devices that would do as well this one is taken, and not the others: each of them would
+            leave it to the next.
+    """
+    needs = hedged(view.neighbours.needs(view.waiting, view.rates), view.waiting, view.rates)
+    others = view.neighbours.slots_elsewhere(view.waiting, needs, view.rates, n_devices=view.n_devices)
+    mine = view.neighbours.slot(needs, seated.engine_id if seated else None)
+    slots = [mine, *others] if is_first else [*others, mine]
+    packing = pack(needs, slots)
+    if seated or is_first:
+        return packing.stints[0 if is_first else -1], packing.finish_s
+    alike = [
+        stints
+        for slot, stints in zip(slots, packing.stints, strict=True)
+        if slot.engine_id is None and slot.ahead_id == mine.ahead_id and slot.device == mine.device
+    ]
+    return max(alike, key=lambda stints: sum(p.load_s + p.work_s for p in stints)), packing.finish_s
+
+
+def _first(view: _View, stints: Sequence[Stint], seated: EngineBacklog | None) -> Stint | None:
+    """The stint that comes first: of what is there, then of no later stage, then by the schedule."""
+    ranks = {stint: float(ix) for ix, stint in enumerate(stints)}
+    if view.neighbours.hides:
+        families = [Family(p.load_s, p.work_s, engine_id=p.engine_id) for p in stints]
+        order = {family.engine_id: ix for ix, family in enumerate(johnson_order(families))}
+        ranks = {stint: float(order[stint.engine_id]) for stint in stints}
+    there = None if seated is None else seated.engine_id
+    ahead = view.neighbours.ahead_id
+    return min(
+        stints,
+        key=lambda p: (p.engine_id != there, p.engine_id in view.later, p.engine_id != ahead, ranks[p]),
+        default=None,
+    )
+
+
+def _left_over(view: _View, unserved: Sequence[EngineBacklog], finish_s: float) -> EngineChoice | None:
+    """What the schedule leaves to a device that is still busy, a free one may load now; where that is a
+    quicker one, only if its own load ends before all is done."""
+    items = [item for item in unserved if item.engine_id not in view.later]
+    if view.neighbours.others is not None:
+        items = [item for item in items if view.rates.load(item.engine_id) < finish_s]
     if not items:
         return None
-    best = min(items, key=lambda item: (-rates.work(item), item.engine_id))
+    best = min(items, key=lambda item: (-view.rates.work(item), item.engine_id))
     return EngineChoice(best.engine_id, f"nobody serves it ({best.n_waiting} assignments)")
-
-
-def _my_stints(packing: Packing, *, n_elsewhere: int, is_seated: bool) -> tuple[Stint, ...]:
-    """This device's share; devices with nothing are alike, and the first to ask takes the fullest."""
-    if is_seated:
-        return packing.stints[-1]
-    return max(packing.stints[n_elsewhere:], key=lambda stints: sum(p.load_s + p.work_s for p in stints))
 
 
 def _reason(item: EngineBacklog, stint: Stint, *, is_later: bool) -> str:

@@ -1,4 +1,4 @@
-"""The shortest schedule of families on equal devices, by CP-SAT: for reports, not for decisions."""
+"""The shortest schedule of families on devices, by CP-SAT: for reports, not for decisions."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.batching.bounds import lower_bound_s
+from orchestrator.batching.devices import EQUAL
 from orchestrator.batching.left import families_of, finish_s
 from orchestrator.batching.packing import Need, Packing, Slot, Stint, pack
 from orchestrator.errors import ConfigError
@@ -19,6 +20,11 @@ TICKS = 5_000
 
 
 GAP = 0.01
+
+_PACE = 64
+"""Speeds are integers, too: so many steps of a device's time are a tick where seconds are counted."""
+
+_ROUNDING = 1e-9
 
 
 class ExactPlan(NamedTuple):
@@ -47,7 +53,7 @@ def exact_plan(
     """
     packed = pack(needs, slots)
     start = finish_s(packed, slots)
-    bound = lower_bound_s(families_of(needs, slots), n_devices=len(slots))
+    bound = lower_bound_s(families_of(needs, slots), devices=[slot.device for slot in slots])
     if not needs or start <= 0:
         return ExactPlan(packed, start, start)
     found = _solved(needs, slots, tick_s=start / TICKS, hint=packed, time_limit_s=time_limit_s)
@@ -80,21 +86,28 @@ def _solved(
     model = cp.CpModel()
     finish = model.new_int_var(0, 2 * TICKS, "finish")
     shares: dict[tuple[int, int], cp_model.IntVar] = {}
-    used: list[list[cp_model.LinearExprT]] = [[math.ceil(slot.ready_s / tick_s)] for slot in slots]
+    is_equal = all(slot.device == EQUAL for slot in slots)
+    pace = 1 if is_equal else _PACE
+    used: list[list[cp_model.LinearExprT]] = [[pace * math.ceil(slot.ready_s / tick_s)] for slot in slots]
+    most = max(slot.device.memory_gib for slot in slots)
     for n, need in enumerate(needs):
         work = math.ceil(need.work_s / tick_s)
         for d, slot in enumerate(slots):
-            share = shares[n, d] = model.new_int_var(0, work, f"share_{n}_{d}")
+            fits = slot.device.memory_gib >= min(need.memory_gib, most)
+            share = shares[n, d] = model.new_int_var(0, work if fits else 0, f"share_{n}_{d}")
             takes = model.new_bool_var(f"takes_{n}_{d}")
             model.add(share <= work * takes)
-            load_s = 0.0 if slot.engine_id == need.engine_id else need.load_s
-            used[d] += [share, math.ceil(load_s / tick_s) * takes]
-            hinted = sum(p.work_s for p in hint.stints[d] if p.engine_id == need.engine_id)
+            load_s, slow = _costs(need, slot)
+            used[d] += [
+                math.ceil(pace * slow - _ROUNDING) * share,
+                pace * math.ceil(load_s / tick_s) * takes,
+            ]
+            hinted = sum(p.work_s / slow for p in hint.stints[d] if p.engine_id == need.engine_id)
             model.add_hint(share, min(work, math.ceil(hinted / tick_s)))
             model.add_hint(takes, hinted > 0)
         model.add(sum(shares[n, d] for d in range(len(slots))) == work)
     for parts in used:
-        model.add(sum(parts) <= finish)
+        model.add(sum(parts) <= pace * finish)
     model.minimize(finish)
     solver = cp.CpSolver()
     solver.parameters.max_time_in_seconds = time_limit_s
@@ -104,13 +117,22 @@ def _solved(
         return None
     stints = tuple(
         tuple(
-            Stint(need.engine_id, 0.0 if slot.engine_id == need.engine_id else need.load_s, share * tick_s)
+            Stint(need.engine_id, _costs(need, slot)[0], share * tick_s * _costs(need, slot)[1])
             for n, need in enumerate(needs)
             if (share := solver.value(shares[n, d]))
         )
         for d, slot in enumerate(slots)
     )
-    # Rounding up adds at most one tick per family and load: what is proven holds for the rounded work.
-    slack_s = 2 * len(needs) * tick_s
+    # Rounding up adds at most one tick per family and load, and a step to the time of each tick of work: what
+    # is proven holds for the rounded work.
+    slowest = min(_costs(need, slot)[1] for need in needs for slot in slots)
+    rounded = 0.0 if is_equal else solver.best_objective_bound / (pace * slowest)
+    slack_s = (2 * len(needs) + rounded) * tick_s
     bound_s = max(0.0, solver.best_objective_bound * tick_s - slack_s)
     return _Solved(Packing(stints, solver.objective_value * tick_s), bound_s)
+
+
+def _costs(need: Need, slot: Slot) -> tuple[float, float]:
+    """Seconds of a load in a slot, and of what is one second of work where seconds are counted."""
+    load_s = 0.0 if slot.engine_id == need.engine_id else slot.device.load_s(need.engine_id, need.load_s)
+    return load_s, slot.device.work_s(need.engine_id, 1.0)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from orchestrator.batching.bounds import Family, lower_bound_s, overlapped_bound_s
-from orchestrator.batching.choosing import NO_RATES, Rates, needs_of
+from orchestrator.batching.neighbours import ALONE, Neighbours
 from orchestrator.batching.packing import Need, Packing, Slot, Stint, pack
+from orchestrator.batching.rates import NO_RATES, Rates
 from orchestrator.domain.assignments import EngineBacklog, LoadPlan
 
 LEAST_WORK_S = 1e-6
@@ -33,29 +34,35 @@ def load_plan(
     packing: Packing, needs: Sequence[Need], slots: Sequence[Slot], *, later: frozenset[str]
 ) -> LoadPlan:
     stints = [stint for slot in packing.stints for stint in in_order(slot, later)]
-    families = families_of(needs, slots)
+    families, devices = families_of(needs, slots), [slot.device for slot in slots]
     return LoadPlan(
         order=tuple(dict.fromkeys(stint.engine_id for stint in stints)),
         loads_left=sum(stint.load_s > 0 for stint in stints),
         seconds_left=finish_s(packing, slots),
-        lower_bound_s=lower_bound_s(families, n_devices=len(slots)),
-        overlapped_bound_s=overlapped_bound_s(families, n_devices=len(slots)),
+        lower_bound_s=lower_bound_s(families, devices=devices),
+        overlapped_bound_s=overlapped_bound_s(families, devices=devices),
     )
 
 
-def all_needs(backlog: Sequence[EngineBacklog], *, later: frozenset[str], rates: Rates) -> list[Need]:
+def all_needs(
+    backlog: Sequence[EngineBacklog], *, later: frozenset[str], rates: Rates, neighbours: Neighbours = ALONE
+) -> list[Need]:
     """Needs of the waiting work, and one more load for each engine in `later` that has none yet."""
     waiting = [item for item in backlog if item.n_waiting]
     if not waiting:
         return []
     pending = sorted(later - {item.engine_id for item in waiting})
-    return needs_of(waiting, rates) + [Need(e, rates.load(e), LEAST_WORK_S) for e in pending]
+    ahead = [Need(e, rates.load(e), LEAST_WORK_S, neighbours.memory_gib.get(e, 0.0)) for e in pending]
+    return neighbours.needs(waiting, rates) + ahead
 
 
 def families_of(needs: Sequence[Need], slots: Sequence[Slot]) -> list[Family]:
     """The needs on the bounds' terms: no load where some device has the engine."""
     there = {slot.engine_id for slot in slots}
-    return [Family(0.0 if n.engine_id in there else n.load_s, _on_the_books(n.work_s)) for n in needs]
+    return [
+        Family(0.0 if n.engine_id in there else n.load_s, _on_the_books(n.work_s), n.memory_gib, n.engine_id)
+        for n in needs
+    ]
 
 
 def in_order(stints: Sequence[Stint], later: frozenset[str]) -> list[Stint]:

@@ -1,13 +1,19 @@
 """Loads and work on devices so that the last one is done early: LPT with planned splitting.
 
-For a given finish time C, families go largest first, whole where they fit, else in stints of at most
-C − L seconds, each of which pays the load again; the least C that fits is found by halving. This is
-MULTIFIT (dual approximation) for splittable families with set-up times; the guarantees known for the
-problem are in arXiv:1810.01223.
+For a given finish time C, families go largest first, whole where they fit, else in stints of at most what
+a device still has room for, each of which pays the load again; the least C that fits is found by halving.
+This is MULTIFIT (dual approximation) for splittable families with set-up times; the guarantees known for the
+problem are in arXiv:1810.01223. On devices of different speed a family goes where it costs least of what
+the devices could do instead, and never where memory does not hold it.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+from orchestrator.batching.devices import EQUAL, Device
+from orchestrator.batching.prices import ROUNDS, Cost, filled, repriced
+from orchestrator.batching.rooms import Room
 
 TOLERANCE = 0.005
 """A plan this close to the shortest one found is as good."""
@@ -20,26 +26,46 @@ _ROUNDING_S = 1e-9
 
 
 class Need(NamedTuple):
-    """An engine's waiting work in seconds of one device, and what a load of it takes."""
+    """An engine's waiting work, what a load of it takes, both in seconds of one device (`EQUAL`), and the
+    memory without which a device cannot hold it."""
 
     engine_id: str
     load_s: float
     work_s: float
+    memory_gib: float = 0.0
 
 
 class Slot(NamedTuple):
-    """A device as a planner sees it: what it has (or is loading) and when that is free to serve."""
+    """A device as a planner sees it.
+
+    Attributes:
+        engine_id: what it has, or loads; `ready_s`: in how many seconds that is free to serve.
+        is_loading: it loads that engine now; else it may begin another load at once, if it hides loads.
+        hides: it loads the next engine while it works for another.
+        ahead_id: an engine that it loads beside what it has, there in `ahead_s` seconds.
+    """
 
     engine_id: str | None = None
     ready_s: float = 0.0
+    device: Device = EQUAL
+    is_loading: bool = False
+    hides: bool = False
+    ahead_id: str | None = None
+    ahead_s: float = 0.0
 
 
 class Stint(NamedTuple):
-    """Part of an engine's work on one device; `load_s` is 0 where the engine is already there."""
+    """Part of an engine's work on one device, in its own seconds; `load_s` is 0 where the engine is already
+    there."""
 
     engine_id: str
     load_s: float
     work_s: float
+
+
+_There = tuple[dict[str, list[tuple[int, float]]], dict[str, list[tuple[int, float]]]]
+"""Slots that have an engine, by engine, and those that load it ahead; with the seconds that its load still
+takes there."""
 
 
 class Packing(NamedTuple):
@@ -53,72 +79,212 @@ def pack(needs: Sequence[Need], slots: Sequence[Slot]) -> Packing:
     """A short schedule for all needs on one or more slots.
 
     A slot's own engine comes first on it, and slots are filled from the left: of several with one
-    engine, the last is the first to be left free for other engines.
+    engine, the last is the first to be left free for other engines. What fits no device is put where there is
+    most memory: its load will tell.
     """
     work = [need for need in needs if need.work_s > 0]
     if not work:
         return Packing(tuple(() for _ in slots), max((slot.ready_s for slot in slots), default=0.0))
-    there: dict[str, list[int]] = {}
+    there: _There = ({}, {})
     for ix, slot in enumerate(slots):
         if slot.engine_id is not None:
-            there.setdefault(slot.engine_id, []).append(ix)
-    ready = [slot.ready_s for slot in slots]
-    low = high = _area_bound(work, slots)
-    best = _packed(work, ready, there, high)
+            there[0].setdefault(slot.engine_id, []).append((ix, 0.0))
+        if slot.ahead_id is not None:
+            there[1].setdefault(slot.ahead_id, []).append((ix, slot.ahead_s))
+    costs = [_costs(need, slots) for need in work]
+    least_s = _area_bound(work, costs, slots)
+    speeds = [slot.device.speed for slot in slots]
+    packing = _shortest(costs, slots, there, _Way(speeds, _largest_first), least_s)
+    packing = _shorter(costs, slots, there, _Way(speeds, _longest_load_first), least_s, packing)
+    if not _is_plain(slots):
+        way = _Way(_prices(costs, slots, packing.finish_s), _longest_load_first)
+        packing = _shorter(costs, slots, there, way, least_s, packing)
+    return packing
+
+
+def _shorter(
+    costs: Sequence["_Cost"],
+    slots: Sequence[Slot],
+    there: _There,
+    way: "_Way",
+    least_s: float,
+    known: Packing,
+) -> Packing:
+    """The shortest packing of one way, if it is shorter than one that is known by more than the tolerance."""
+    if _packed(costs, slots, there, way, known.finish_s * (1 - TOLERANCE)) is None:
+        return known
+    return min(known, _shortest(costs, slots, there, way, least_s), key=lambda packing: packing.finish_s)
+
+
+def _shortest(
+    costs: Sequence["_Cost"],
+    slots: Sequence[Slot],
+    there: _There,
+    way: "_Way",
+    least_s: float,
+) -> Packing:
+    """The shortest packing that is found in one way, not below `least_s`."""
+    low = high = least_s
+    best = _packed(costs, slots, there, way, high)
     while best is None:
         low, high = high, 1.5 * high
-        best = _packed(work, ready, there, high)
+        best = _packed(costs, slots, there, way, high)
     while high - low > TOLERANCE * high:
         middle = (low + high) / 2
-        tried = _packed(work, ready, there, middle)
+        tried = _packed(costs, slots, there, way, middle)
         low, high, best = (middle, high, best) if tried is None else (low, middle, tried)
     return Packing(tuple(tuple(stints) for stints in best), high)
 
 
-def _area_bound(needs: Sequence[Need], slots: Sequence[Slot]) -> float:
-    here = {slot.engine_id for slot in slots}
-    total = sum(need.work_s + (0.0 if need.engine_id in here else need.load_s) for need in needs)
-    return (total + sum(slot.ready_s for slot in slots)) / len(slots)
+def _prices(costs: Sequence["_Cost"], slots: Sequence[Slot], seconds: float) -> list[float]:
+    """Prices of the slots' seconds if all is to be done within a time; see `batching.prices`."""
+    devices = [slot.device for slot in slots]
+    kinds: dict[int, int] = {}  # of a slot: the first slot with the same device
+    for ix, device in enumerate(devices):
+        kinds[ix] = devices.index(device)
+    firsts = sorted(set(kinds.values()))
+    n = [sum(kind == first for kind in kinds.values()) for first in firsts]
+    of_kinds = [
+        [
+            Cost(cost.load_s[ix], cost.work_s[ix], k) if ix in cost.holders else Cost(math.inf, math.inf, k)
+            for ix, k in zip(firsts, n, strict=True)
+        ]
+        for cost in costs
+    ]
+    prices = [devices[ix].speed for ix in firsts]
+    for _ in range(ROUNDS):
+        wanted = [0.0] * len(firsts)
+        for of_kind in of_kinds:
+            parts = filled(of_kind, prices, seconds, has_loads=True)
+            wanted = [a + part.seconds for a, part in zip(wanted, parts, strict=True)]
+        prices = repriced(prices, wanted, [k * seconds for k in n])
+    of_first = dict(zip(firsts, prices, strict=True))
+    return [of_first[kinds[ix]] for ix in range(len(slots))]
+
+
+def _is_plain(slots: Sequence[Slot]) -> bool:
+    """Whether the devices are equal, so that it does not matter on which of them a load is paid."""
+    return all(slot.device is EQUAL for slot in slots)
+
+
+class _Cost(NamedTuple):
+    """A need's load and work in each slot's own seconds, and the slots that can hold it."""
+
+    need: Need
+    load_s: Sequence[float]
+    work_s: Sequence[float]
+    holders: Sequence[int]
+
+
+_Rest = tuple[_Cost, float]
+"""A need, and the part of its work that is to be placed."""
+
+
+class _Way(NamedTuple):
+    """A way to pack: what a second of each slot costs, and which needs go first."""
+
+    prices: Sequence[float]
+    order: Callable[[_Rest], tuple[float, str]]
+
+
+def _largest_first(rest: _Rest) -> tuple[float, str]:
+    cost, left = rest
+    return -(cost.need.load_s + left * cost.need.work_s), cost.need.engine_id
+
+
+def _longest_load_first(rest: _Rest) -> tuple[float, str]:
+    """For devices that load at different speeds: whose load is long has the fewest places."""
+    return -rest[0].need.load_s, rest[0].need.engine_id
+
+
+def _costs(need: Need, slots: Sequence[Slot]) -> _Cost:
+    most = max(slot.device.memory_gib for slot in slots)
+    holders = [ix for ix, slot in enumerate(slots) if slot.device.memory_gib >= min(need.memory_gib, most)]
+    if _is_plain(slots):
+        return _Cost(need, [need.load_s] * len(slots), [need.work_s] * len(slots), holders)
+    loads = [slot.device.load_s(need.engine_id, need.load_s) for slot in slots]
+    return _Cost(need, loads, [slot.device.work_s(need.engine_id, need.work_s) for slot in slots], holders)
+
+
+def _area_bound(needs: Sequence[Need], costs: Sequence[_Cost], slots: Sequence[Slot]) -> float:
+    """Seconds that the devices need at least together; without loads where they can be hidden."""
+    here = {engine_id for slot in slots for engine_id in (slot.engine_id, slot.ahead_id)}
+    total = 0.0
+    for need, cost in zip(needs, costs, strict=True):
+        is_free = need.engine_id in here or any(slot.hides for slot in slots)
+        total += min(
+            slots[ix].device.speed * (cost.work_s[ix] + (0.0 if is_free else cost.load_s[ix]))
+            for ix in cost.holders
+        )
+    speeds = sum(slot.device.speed for slot in slots)
+    return (total + sum(slot.ready_s * slot.device.speed for slot in slots)) / speeds
 
 
 def _packed(
-    needs: Sequence[Need], ready: Sequence[float], there: Mapping[str, Sequence[int]], finish_s: float
+    costs: Sequence[_Cost],
+    slots: Sequence[Slot],
+    there: _There,
+    way: "_Way",
+    finish_s: float,
 ) -> list[list[Stint]] | None:
     """Stints by slot, all done by `finish_s`; None where that does not fit.
 
     Args:
-        ready: seconds until each slot is free to serve.
-        there: slots that have an engine, by engine.
+        there: see `_There`.
     """
-    room = [finish_s - ready_s for ready_s in ready]
-    stints: list[list[Stint]] = [[] for _ in ready]
-    rest = []
-    for need in needs:
-        left = need.work_s
-        for ix in there.get(need.engine_id, ()):
-            share = min(left, room[ix])
-            if share > 0:
-                stints[ix].append(Stint(need.engine_id, 0.0, share))
-                room[ix] -= share
-                left -= share
-        if left > _ROUNDING_S:
-            rest.append(need._replace(work_s=left))
-    for need in sorted(rest, key=lambda n: (-(n.load_s + n.work_s), n.engine_id)):
-        if not _placed(need, room, stints):
+    rooms = [
+        Room(finish_s, slot.ready_s, slot.ready_s if slot.is_loading else 0.0, hides=slot.hides)
+        for slot in slots
+    ]
+    stints: list[list[Stint]] = [[] for _ in slots]
+    rest = [(cost, 1.0) for cost in costs]
+    for of_engine in there:
+        for n, (cost, left) in enumerate(rest):
+            for ix, load_s in of_engine.get(cost.need.engine_id, ()):
+                share = min(left * cost.work_s[ix], rooms[ix].gap(load_s))
+                if share > 0:
+                    stints[ix].append(Stint(cost.need.engine_id, load_s, share))
+                    rooms[ix].put(load_s, share)
+                    left -= share / cost.work_s[ix]
+            rest[n] = (cost, left)
+    rest = [(cost, left) for cost, left in rest if left * cost.need.work_s > _ROUNDING_S]
+    for cost, left in sorted(rest, key=way.order):
+        if not _placed(cost, left, way.prices, rooms, stints):
             return None
     return stints
 
 
-def _placed(need: Need, room: list[float], stints: list[list[Stint]]) -> bool:
-    """Whether a family found room: whole where it fits best, else cut by the widest gaps."""
-    left = need.work_s
+def _placed(
+    cost: _Cost, left: float, prices: Sequence[float], rooms: list[Room], stints: list[list[Stint]]
+) -> bool:
+    """Whether the part `left` of a family found room: whole where that costs least and fits best, else cut by
+    the gaps that cost least for what they do."""
     while left > 0:
-        whole = [ix for ix, gap in enumerate(room) if gap >= need.load_s + left]
-        ix = min(whole, key=room.__getitem__) if whole else max(range(len(room)), key=room.__getitem__)
-        share = min(left, room[ix] - need.load_s)
-        if share < min(left, LEAST_SHARE * need.load_s) or share <= 0:
+        gaps = {ix: rooms[ix].gap(cost.load_s[ix]) for ix in cost.holders}
+        whole = [ix for ix, gap in gaps.items() if gap >= left * cost.work_s[ix]]
+        if whole:
+            ix = min(whole, key=lambda ix: (_price(cost, left, ix, prices), gaps[ix]))
+        else:
+            gaps = {ix: gap for ix, gap in gaps.items() if gap > 0}
+            if not gaps:
+                return False
+            ix = min(
+                gaps,
+                key=lambda ix: (
+                    _price(cost, gaps[ix] / cost.work_s[ix], ix, prices) / gaps[ix] * cost.work_s[ix]
+                ),
+            )
+        share = min(left * cost.work_s[ix], gaps[ix])
+        if share <= 0 or share < min(left * cost.work_s[ix], LEAST_SHARE * cost.load_s[ix]):
             return False
-        stints[ix].append(Stint(need.engine_id, need.load_s, share))
-        room[ix] -= need.load_s + share
-        left -= share
+        stints[ix].append(Stint(cost.need.engine_id, cost.load_s[ix], share))
+        rooms[ix].put(cost.load_s[ix], share)
+        left -= share / cost.work_s[ix]
+        if left * cost.need.work_s <= _ROUNDING_S:
+            return True
     return True
+
+
+def _price(cost: _Cost, part: float, ix: int, prices: Sequence[float]) -> float:
+    """What a part of a family costs in a slot, its load included."""
+    return round(prices[ix] * (cost.load_s[ix] + part * cost.work_s[ix]), 6)

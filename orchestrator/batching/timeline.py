@@ -5,10 +5,13 @@ from statistics import fmean
 from typing import NamedTuple
 
 from orchestrator.batching.bounds import Family, lower_bound_s, overlapped_bound_s
-from orchestrator.batching.choosing import Rates
+from orchestrator.batching.devices import EQUAL, Device
 from orchestrator.batching.exact import exact_plan
+from orchestrator.batching.kinds import Kinds
 from orchestrator.batching.left import all_needs, finish_s, in_order, load_plan
+from orchestrator.batching.neighbours import Neighbours
 from orchestrator.batching.packing import Packing, Slot, pack
+from orchestrator.batching.rates import Rates
 from orchestrator.domain.assignments import EngineBacklog, JobProgress, JobState
 from orchestrator.domain.devices import DeviceReport, EngineLoad, LoadKind, Rate
 
@@ -73,10 +76,13 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
     """
     if given.progress.state.is_over:
         return _record(given)
-    rates = Rates.over_devices(given.rates)
+    kinds = Kinds(given.rates)
+    counted = next((report.device for report in given.devices if report.device in kinds.names), None)
+    rates = Rates.over_devices(given.rates) if counted is None else kinds.rates(counted)
     rates = rates.extended({*later, *(item.engine_id for item in given.backlog)})
-    devices, slots = slots_of(given, rates)
-    needs = all_needs(given.backlog, later=later, rates=rates)
+    devices, slots = slots_of(given, rates, kinds, counted=counted)
+    neighbours = Neighbours(memory_gib=_memory_gib(given.rates))
+    needs = all_needs(given.backlog, later=later, rates=rates, neighbours=neighbours)
     solved = exact_plan(needs, slots) if exact else None
     packing = solved.packing if solved else pack(needs, slots)
     left = load_plan(packing, needs, slots, later=later)
@@ -98,12 +104,20 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
     )
 
 
-def slots_of(given: PlanInput, rates: Rates) -> tuple[list[str], list[Slot]]:
+def slots_of(
+    given: PlanInput, rates: Rates, kinds: Kinds, *, counted: str | None
+) -> tuple[list[str], list[Slot]]:
     """Devices by name and what they have. Where none reports itself: those that loaded
-    for the job, or one."""
+    for the job, or one.
+
+    Args:
+        counted: the device whose seconds `rates` are; None = nothing was measured on any that is there.
+    """
     if given.devices:
         reports = sorted(given.devices, key=lambda report: report.owner)
-        return [_name(r.device, r.host) for r in reports], [_slot(r, rates) for r in reports]
+        return [_name(r.device, r.host) for r in reports], [
+            _slot(r, rates, _device_of(r, kinds, counted=counted)) for r in reports
+        ]
     last = {load.owner: load for load in given.loads}
     if not last:
         return [UNNAMED], [Slot()]
@@ -190,11 +204,31 @@ def _foreseen(
     return stays
 
 
-def _slot(report: DeviceReport, rates: Rates) -> Slot:
+def _slot(report: DeviceReport, rates: Rates, device: Device) -> Slot:
     if report.engine_id is None or report.state == "idle":
-        return Slot()
-    left_s = rates.load(report.engine_id) - report.state_s if report.state == "loading" else 0.0
-    return Slot(report.engine_id, max(0.0, left_s))
+        return Slot(device=device)
+    if report.state != "loading":
+        return Slot(report.engine_id, device=device)
+    left_s = device.load_s(report.engine_id, rates.load(report.engine_id)) - report.state_s
+    return Slot(report.engine_id, max(0.0, left_s), device, is_loading=True)
+
+
+def _device_of(report: DeviceReport, kinds: Kinds, *, counted: str | None) -> Device:
+    """A device by what its engines were measured to cost, and by the memory that it has for one."""
+    device = EQUAL if counted is None else kinds.device(report.device, seen_from=counted)
+    memory = report.memory
+    if memory is None or memory.free_gib is None:
+        return device
+    return device._replace(memory_gib=memory.free_gib + (memory.held_gib or 0.0))
+
+
+def _memory_gib(measured: Mapping[tuple[str, str], Rate]) -> dict[str, float]:
+    """The most that each engine was seen to take, on any device."""
+    most: dict[str, float] = {}
+    for (engine_id, _), rate in measured.items():
+        if rate.memory_gib is not None:
+            most[engine_id] = max(most.get(engine_id, 0.0), rate.memory_gib)
+    return most
 
 
 def _name(device: str, host: str) -> str:

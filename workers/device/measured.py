@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from orchestrator.batching import Rates
+from orchestrator.batching import Kinds, Rates
 from orchestrator.domain.devices import LoadKind, Rate
 
 WAKE_SHARE = 0.25
@@ -13,7 +13,8 @@ class Measurements:
     """Seconds of a load by kind, estimated tokens per second, and GiB of memory, by engine.
 
     Args:
-        device: what was measured there goes first; elsewhere is the fallback.
+        device: what was measured there goes first; else what was measured elsewhere, as the devices compare
+            on engines that both have measured.
     """
 
     def __init__(self, device: str) -> None:
@@ -41,9 +42,9 @@ class Measurements:
 
     def read(self, stored: Mapping[tuple[str, str], Rate]) -> None:
         """Take over what is stored; what was only measured here so far stays."""
-        means = Rates.over_devices(stored)
-        self._load_s.update(means.load_s)
-        self._tokens_per_s.update(means.tokens_per_s)
+        expected = Kinds(stored).rates(self._device)
+        self._load_s.update(expected.load_s)
+        self._tokens_per_s.update(expected.tokens_per_s)
         for (engine_id, device), rate in stored.items():
             if device == self._device:
                 self._note(engine_id, rate)

@@ -215,11 +215,14 @@ def test_an_engine_that_was_served_lately_does_not_starve_however_old_its_work_i
     assert choice(*backlog, resident="a", max_wait_s=80, rates=loads(a=1, b=1, c=1)) == "c"
 
 
-def test_estimates_that_nothing_was_measured_for_are_trusted_less() -> None:
-    """At 500 tokens/s, 1 s and 100 s: the mean of their logarithms is 10 s, and 10 * 0.1^0.7 = 2.0."""
-    small, large = hedged([Need("a", 9.0, 1.0), Need("b", 9.0, 100.0)], Rates({}, {}))
-    assert (small.work_s, large.work_s) == (pytest.approx(1.995, abs=1e-3), pytest.approx(50.12, abs=0.01))
-    assert hedged([Need("a", 9.0, 1.0), Need("b", 9.0, 100.0)], Rates({}, SPEED))[1].work_s == 100.0
+def test_lengths_that_nothing_was_measured_for_are_trusted_less_than_the_number_of_calls() -> None:
+    """At 500 tokens/s: 2 calls of 0.5 s and 100 of 2 s. The typical call takes 1 s: 0.5 ** 0.3 = 0.812 of it,
+    2 ** 0.3 = 1.231."""
+    items = [item("a", 2, tokens=500), item("b", 100, tokens=100_000)]
+    needs = [Need("a", 9.0, 1.0), Need("b", 9.0, 200.0)]
+    small, large = hedged(needs, items, Rates({}, {}))
+    assert (small.work_s, large.work_s) == (pytest.approx(1.625, abs=1e-3), pytest.approx(123.11, abs=0.01))
+    assert hedged(needs, items, Rates({}, SPEED))[1].work_s == 200.0
 
 
 @given(

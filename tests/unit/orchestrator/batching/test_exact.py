@@ -12,8 +12,13 @@ from orchestrator.batching.left import families_of, finish_s
 from orchestrator.batching.packing import Need, Slot, pack
 from orchestrator.errors import ConfigError
 
+
+def drawn_need(engine_id: str, load_s: float, work_s: float) -> Need:
+    return Need(engine_id, load_s, work_s)
+
+
 NEEDS = st.lists(
-    st.builds(Need, st.sampled_from("abcd"), st.floats(1, 30), st.floats(1, 100)),
+    st.builds(drawn_need, st.sampled_from("abcd"), st.floats(1, 30), st.floats(1, 100)),
     min_size=1,
     max_size=4,
     unique_by=lambda need: need.engine_id,

@@ -10,13 +10,24 @@ from orchestrator.batching.bounds import lower_bound_s
 from orchestrator.batching.left import families_of, finish_s
 from orchestrator.batching.packing import Need, Slot, Stint, pack
 
+
+def drawn_need(engine_id: str, load_s: float, work_s: float) -> Need:
+    return Need(engine_id, load_s, work_s)
+
+
+def drawn_slot(engine_id: str | None, ready_s: float) -> Slot:
+    return Slot(engine_id, ready_s)
+
+
 NEEDS = st.lists(
-    st.builds(Need, st.sampled_from("abcdefgh"), st.floats(0, 60), st.floats(0.1, 300)),
+    st.builds(drawn_need, st.sampled_from("abcdefgh"), st.floats(0, 60), st.floats(0.1, 300)),
     min_size=1,
     max_size=8,
     unique_by=lambda need: need.engine_id,
 )
-SLOTS = st.lists(st.builds(Slot, st.sampled_from([None, *"abcd"]), st.floats(0, 30)), min_size=1, max_size=6)
+SLOTS = st.lists(
+    st.builds(drawn_slot, st.sampled_from([None, *"abcd"]), st.floats(0, 30)), min_size=1, max_size=6
+)
 
 
 def test_whole_families_go_largest_first() -> None:
