@@ -126,7 +126,7 @@ faults: setup ## break the running stack in every way of tests/faults/table.py (
 faults-short: setup ## the representative faults and ten random kills (about 4 minutes)
 	$(BIN)/python -m tests.faults --short
 
-faults-hosts: setup ## partitions, slow lines and vanishing hosts, in network namespaces (as root, about ten minutes; says so where it may not)
+faults-hosts: setup ## partitions, slow lines, vanishing hosts and fleets, in network namespaces (as root, about twenty minutes; says so where it may not)
 	$(BIN)/python -m tests.faults.hosts
 
 sandbox: setup ## hostile programs in the code sandbox, with all layers and with each taken away (ten minutes)

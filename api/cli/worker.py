@@ -38,6 +38,12 @@ def worker(
     from orchestrator.bootstrap.processes import run_device_worker, run_light_worker
     from orchestrator.errors import InputError
 
+    if models_dir is not None and session_of(ctx).is_configured:
+        raise InputError(
+            "--models-dir is for a worker without a pool file.",
+            param="models_dir",
+            remedy="Leave it out, or unset MUSTER_CONFIG and --config: the published pool is taken then.",
+        )
     settings = _stack_settings(session_of(ctx), models_dir)
     if device is None:
         if no_steps:

@@ -35,6 +35,9 @@ class WeightsBooks(Protocol):
 class ProcessBooks(Protocol):
     """Reports of processes, for these themselves."""
 
+    def processes(self, max_age_s: float) -> Sequence[ProcessReport]:
+        """See `FleetReader`."""
+
     def report_process(self, report: ProcessReport) -> None:
         """A process lives; replaces its last report, and forgets who was not heard of for long."""
 

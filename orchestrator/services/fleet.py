@@ -12,6 +12,7 @@ from orchestrator.domain.fleet import (
     FleetLook,
     ProcessReport,
     process_of,
+    replaces,
 )
 from orchestrator.errors import SchemaChangedError
 from orchestrator.ports.fleet import FleetReader
@@ -125,20 +126,14 @@ def checks_of(
     yield _definitions(live, names)
     yield _schema(look, names)
     yield _clocks(live, names)
-    yield _weights(live, names)
+    yield _withheld(live, names)
     yield _engines(look, engine_ids, loop_of)
 
 
 def _counted(processes: Iterable[ProcessReport]) -> list[ProcessReport]:
-    """Processes without those that went silent and were replaced: by one of their role and device that was
-    heard of first after they were last, on a host of the same name."""
+    """Processes without those that went silent and were replaced."""
     known = list(processes)
-    return [one for one in known if not (one.is_silent and any(_replaces(other, one) for other in known))]
-
-
-def _replaces(other: ProcessReport, gone: ProcessReport) -> bool:
-    is_alike = (other.host, other.role, other.device) == (gone.host, gone.role, gone.device)
-    return is_alike and other.process != gone.process and other.age_s < gone.seen_s
+    return [one for one in known if not (one.is_silent and any(replaces(other, one) for other in known))]
 
 
 def _with_devices(report: ProcessReport, look: FleetLook) -> HostProcess:
@@ -265,7 +260,7 @@ def _clocks(live: Sequence[ProcessReport], names: dict[str, str]) -> Diagnosis:
     )
 
 
-def _weights(live: Sequence[ProcessReport], names: dict[str, str]) -> Diagnosis:
+def _withheld(live: Sequence[ProcessReport], names: dict[str, str]) -> Diagnosis:
     wrong = [
         (names[report.process], engine)
         for report in live
@@ -279,8 +274,9 @@ def _weights(live: Sequence[ProcessReport], names: dict[str, str]) -> Diagnosis:
         if engine.weights != "checking"
     )
     heal = " ".join(dict.fromkeys(e.heal for _, e in wrong if e.heal and e.weights != "checking")) or None
-    well = "as recorded" if not checking else f"being read: {', '.join(checking)}"
-    return Diagnosis("weights", not said, "; ".join(said) or well, heal)
+    reading = f"weights are being read: {', '.join(checking)}"
+    well = reading if checking else "all serve what their pools have"
+    return Diagnosis("withheld", not said, "; ".join(said) or well, heal)
 
 
 def _engines(look: FleetLook, engine_ids: Sequence[str], loop_of: Callable[[str], str]) -> Diagnosis:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from orchestrator.domain.fleet import ClockReading, ProcessReport
+from orchestrator.domain.fleet import REMEMBERED_S, ClockReading, ProcessReport, replaces
 from orchestrator.errors import MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.fleet import ProcessBooks
@@ -60,12 +60,17 @@ class FleetReports:
         self._rounds.start()
 
     def stop(self) -> None:
-        """Say good-bye, so that nobody takes this process for lost; idempotent."""
+        """Say good-bye, so that nobody takes this process for lost, nor whomever it replaced; idempotent."""
         self._rounds.stop()
         told, self._told = self._told, None
         if told is None:
             return
         try:
+            known = self._store.processes(REMEMBERED_S)
+            own = [one for one in known if one.process == told]
+            for gone in known:
+                if any(replaces(one, gone) for one in own):
+                    self._store.forget_process(gone.process)
             self._store.forget_process(told)
         except MusterError:  # it is told of as silent for a while
             log.debug("still on the list of processes", exc_info=True)

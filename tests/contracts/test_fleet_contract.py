@@ -14,6 +14,7 @@ from orchestrator.domain.fleet import (
     StatedExpert,
     WeightsRecord,
 )
+from orchestrator.services.fleet_reports import FleetReports
 from orchestrator.store import Database, SqlFleetStore
 from orchestrator.store.fleet_tables import process_report
 
@@ -68,6 +69,29 @@ def test_who_says_good_bye_is_gone_and_who_does_not_is_forgotten_after_a_day(
     grown_old(database, REMEMBERED_S + 60)
     fleet.report_process(report("lives|b/c|1|2"))
     assert [one.process for one in fleet.processes(1e9)] == ["lives|b/c|1|2"]
+
+
+def test_who_leaves_takes_those_along_that_it_replaced_and_no_twin(
+    fleet: SqlFleetStore, database: Database
+) -> None:
+    killed = report("a|b/c|1|2", device="cuda:0")
+    other = report("a|b/c|2|2", device="cuda:1")
+    for one in (killed, other):
+        fleet.report_process(one)
+    grown_old(database, 100)
+    fleet.report_process(other)
+    again = FleetReports(fleet, lambda: report("a|b/c|3|2", device="cuda:0"))
+    again.tell()
+    again.stop()
+    assert [one.process for one in fleet.processes(1e9)] == [other.process]
+    again.tell()
+    fleet.report_process(killed)
+    grown_old(database, 100)
+    again.tell()
+    again.stop()
+    assert [one.process for one in fleet.processes(1e9)] == [killed.process, other.process], (
+        "they lived together"
+    )
 
 
 def test_a_report_of_another_version_keeps_nobody_from_reading_the_others(

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 NAME = "node"
@@ -21,15 +22,19 @@ pathlib.Path.readlink = _readlink
 _APART = ("--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
-def on_machine(folder: Path, boot: str) -> list[str]:
+def on_machine(folder: Path, boot: str, *, name: str = NAME, without: Sequence[Path] = ()) -> list[str]:
     """Words before a command that is to run on the machine of that boot.
 
     Args:
         folder: where a file for it may lie.
+        without: files and folders that are empty there: another machine's.
     """
     path = folder / f"boot-{boot}"
     path.write_text(f"{boot}\n")
-    script = f"hostname {NAME} && mount --bind {path} /proc/sys/kernel/random/boot_id"
+    script = f"hostname {name} && mount --bind {path} /proc/sys/kernel/random/boot_id"
+    for place in without:
+        hides = f"mount -t tmpfs none {place}" if place.is_dir() else f"mount --bind /dev/null {place}"
+        script += f" && {hides}"
     return [*_unshare(), "sh", "-c", f'{script} && exec "$@"', "machine"]
 
 

@@ -144,6 +144,11 @@ class World(Stack):
         return [self.api, *self.workers, *self.light, *self.beats]
 
     @property
+    def muster_section(self) -> Json:
+        """`muster:` of its pool file."""
+        return dict(self._muster)
+
+    @property
     def engine_log(self) -> Path:
         return self.folder / LOG
 

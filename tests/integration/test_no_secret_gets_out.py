@@ -28,6 +28,7 @@ COMMANDS = (
     ["--json", "config", "check"],
     ["--debug", "doctor"],
     ["--json", "doctor"],
+    ["doctor", "--fleet"],
     ["--debug", "experts"],
     ["cards"],
     ["plan"],

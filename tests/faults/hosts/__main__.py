@@ -34,6 +34,10 @@ SCENARIOS: Mapping[str, str] = {
     "slow": "one worker behind 64 kB/s",
     "vanishing": "a host is gone from one moment to the next, and boots again",
     "equal_names": "two hosts of one name",
+    "fleet": "hosts started from two addresses; one has a wrong clock, vanishes, comes back and is drained",
+    "weights": "weights that differ on one host, are put right, and are replaced while a worker runs",
+    "rolling": "a pool file on one host that defines an engine otherwise and lacks an expert",
+    "odd_starts": "workers before there is anything, by IPv6, and with what is wrong or missing",
 }
 
 
@@ -87,7 +91,7 @@ def _run_in_hub(network: Network, folder: Path, chosen: Sequence[str]) -> int:
 
 
 def _run_inside(chosen: Sequence[str], folder: Path, opened_by: int, delays_by: str) -> int:
-    from tests.faults.hosts import scenarios
+    from tests.faults.hosts import fleets, scenarios
     from tests.faults.world import Lab
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -98,7 +102,8 @@ def _run_inside(chosen: Sequence[str], folder: Path, opened_by: int, delays_by: 
     try:
         lab.open()
         for name in chosen:
-            run: Callable[[Lab, Network, Report], None] = getattr(scenarios, name)
+            where = scenarios if hasattr(scenarios, name) else fleets
+            run: Callable[[Lab, Network, Report], None] = getattr(where, name)
             reports[name] = _inject(name, run, lab, network)
     finally:
         lab.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.hosts.switch import Weather
-from tests.faults.machines import on_machine
+from tests.faults.machines import NAME, on_machine
 from tests.harness.processes import ROOT
 from tests.harness.waiting import wait_for
 
@@ -73,10 +73,18 @@ class Network:
             control.sendall(json.dumps(said._asdict()).encode() + b"\n")
             assert control.recv(16) == b"ok\n"
 
-    def on(self, host: Host) -> list[str]:
+    def on(self, host: Host, *, name: str = NAME, without: Sequence[Path] = ()) -> list[str]:
         """What goes before a command that is to run on a host: its network, its name and its boot; a table of
-        processes of its own, so that the others' are not seen."""
-        return ["ip", "netns", "exec", host.namespace, *on_machine(self._folder, host.boot)]
+        processes of its own, so that the others' are not seen. `without`: places of others' trees."""
+        machine = on_machine(self._folder, host.boot, name=name, without=without)
+        return ["ip", "netns", "exec", host.namespace, *machine]
+
+    def listeners(self, host: Host) -> list[str]:
+        """Addresses that somebody listens on there, and that others could reach."""
+        command = ["ip", "netns", "exec", host.namespace, "ss", "-Htln"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        addresses = [line.split()[3] for line in lines]
+        return [a for a in addresses if not a.startswith(("127.", "[::1]", "[::ffff:127."))]
 
     def inside_hub(self) -> list[str]:
         return ["ip", "netns", "exec", self.hub.namespace]

@@ -131,7 +131,7 @@ def test_weights_that_differ_are_told_by_host_and_once_for_its_processes() -> No
         engine_id="a", definition="d", weights="differ", why="file w differs.", heal="Copy it."
     )
     two = [process("two", pid=n, device=f"cuda:{n}", engines=(engine,)) for n in (1, 2)]
-    assert failed(*WELL[:3], *two) == {"weights": "two does not serve a: file w differs."}
+    assert failed(*WELL[:3], *two) == {"withheld": "two does not serve a: file w differs."}
     reading = engine.replaced(weights="checking", why="3 of 9 GiB are read")
     assert failed(*WELL[:3], process("two", engines=(reading,))) == {}
 
