@@ -162,7 +162,7 @@ class FleetLook(NamedTuple):
 
 
 def replaces(other: ProcessReport, gone: ProcessReport) -> bool:
-    """Whether a process took the place of one that went without a farewell: of its role and device, on a host
+    """True if a process took the place of one that went without a farewell: of its role and device, on a host
     of the same name, heard of first after that was heard of last. A twin that lived beside it did not."""
     is_alike = (other.host, other.role, other.device) == (gone.host, gone.role, gone.device)
     return is_alike and other.process != gone.process and other.age_s < gone.seen_s

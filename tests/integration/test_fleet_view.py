@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from api.cli.main import main
 from api.main import create_app
 from orchestrator.bootstrap.app import open_app
+from orchestrator.domain.fleet import WeightsRecord
 from orchestrator.domain.keys import KeyTerms, Scope
 from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import EXPERTS, write_pool
@@ -72,3 +73,52 @@ def test_people_are_shown_tables_and_what_is_wrong(
     out = capsys.readouterr().out
     assert "nobody was heard of" in out
     assert "muster serve" in out
+
+
+def test_recorded_weights_are_forgotten_by_the_name_of_their_expert_or_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = write_pool(tmp_path)
+    with open_app(load_settings(config)) as app:
+        for one in app.fleet.weights():
+            app.fleet.store.record_weights(one.key, WeightsRecord(host="one", files=()))
+
+    def forgotten(name: str, *, code: int = 0) -> Any:
+        capsys.readouterr()
+        assert main(["--config", str(config), "--json", "models", "forget", name]) == code
+        return json.loads(capsys.readouterr().out)
+
+    assert forgotten("org/beta") == {"name": "org/beta", "forgotten": 1}
+    assert forgotten("beta") == {"name": "beta", "forgotten": 0}, "its engine's name"
+    assert forgotten("gamma")["forgotten"] == 1
+    assert forgotten("nobody", code=2)["error"]["code"] == "unknown_name"
+
+
+def test_a_folder_of_weights_beside_a_pool_file_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = str(write_pool(tmp_path))
+    assert main(["--config", config, "worker", "--device", "cpu", "--models-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert "--models-dir is for a worker without a pool file" in said[0]
+
+
+@pytest.mark.parametrize(
+    "command", [("worker",), ("worker", "--device", "cpu"), ("beat",), ("doctor", "--fleet")]
+)
+def test_without_a_pool_file_and_addresses_it_says_what_is_missing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MUSTER_CONFIG", "MUSTER_DATABASE_URL", "MUSTER_BROKER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert main([*command]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert "MUSTER_DATABASE_URL and MUSTER_BROKER_URL are not set" in said[0]
