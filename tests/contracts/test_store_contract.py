@@ -175,7 +175,8 @@ def test_an_unknown_job_is_reported_at_once(store: SqlJobStore, method: str) -> 
 def test_a_query_is_found_by_its_id_with_what_is_known_of_it(store: SqlJobStore) -> None:
     submit(store, 2)
     route(store)
-    assert store.query_record("job", "q1")[1:] == (None, ())
+    asked = store.query_record("job", "q1")
+    assert (asked.answer, asked.responses) == (None, ())
     for engine in "ab":
         complete(store, claim(store, engine))
     finish(store)
@@ -272,6 +273,7 @@ def test_a_decision_is_kept_with_the_query_and_given_back_with_the_answer(store:
     complete(store, claim(store))
     first, second = store.ready(limit=2)
     assert first.decision == decision
+    assert store.query_record("job", "q0").decision == decision
     own = decision.model_copy(update={"seed": 9})
     answers = [Answer(text="1", decision=decision), Answer(text="2", decision=own)]
     store.advance([(s, Done(answer=a)) for s, a in zip([first, second], answers, strict=True)], ENGINE_OF)
