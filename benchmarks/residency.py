@@ -115,7 +115,7 @@ def _member(name: str, model: Path, *, roles: Sequence[str] = ("expert",)) -> di
 def stack_of(setting: Setting) -> Iterator[MeasuredStack]:
     """A running stack whose workers wait, with their warm children ready."""
     with tempfile.TemporaryDirectory() as folder:
-        threads = {"OMP_NUM_THREADS": str(setting.threads)}
+        threads = {"OMP_NUM_THREADS": str(setting.threads), "MUSTER_SCHEDULER__MAX_RESIDENT": "1"}
         with open_stack(setting.config, Path(folder), env=threads) as stack:
             for ix, core in enumerate(setting.cores):
                 stack.launch(f"worker-{ix}", "worker", "--device", f"cpu:{ix}" if ix else "cpu", core=core)

@@ -89,7 +89,7 @@ def _on(kind: str, logs: Mapping[tuple[str, str], float], effects: _Effects) -> 
     """Of each engine that was measured somewhere; as measured where that was on this kind."""
     of_kind = effects.kind.get(kind, 0.0)
     return {
-        engine_id: math.exp(logs.get((engine_id, kind), effect + of_kind))
+        engine_id: float(f"{math.exp(logs.get((engine_id, kind), effect + of_kind)):.12g}")  # as it was told
         for engine_id, effect in effects.engine.items()
     }
 
