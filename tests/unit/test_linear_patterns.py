@@ -27,8 +27,8 @@ LEFT_OUT = ("skills.grading.confined", "workers.backends.vllm", "orchestrator.st
 OWN_TEXTS = ("orchestrator.settings.environment", "orchestrator.redaction")
 """They read what whoever starts Muster gave, and what Muster itself is about to say (which is short)."""
 
-BUILT = ("orchestrator/redaction.py", "workers/backends/decoding/texts.py")
-"""Build patterns of words, which are escaped."""
+BUILT = ("orchestrator/redaction.py", "workers/backends/decoding/texts.py", "workers/checkpoints/peft.py")
+"""Build patterns of words, which are escaped, or take an adapter's own, which may hold few repetitions."""
 
 N_CHARS = 20
 N_SAMPLES = 3 if IS_FULL else 1

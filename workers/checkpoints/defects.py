@@ -34,6 +34,7 @@ BESIDE_TOKENIZER = (
 _FETCH = "Fetch it again (of a repository: `git lfs pull`)."
 _ANEW = "Fetch it again, or save the model again."
 _N_SNIFFED = 512
+_KIND = re.compile(r"[\w.-]{1,64}")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d{1,6})\.")
 _EMBEDDING = re.compile(r"(?:^|\.)(?:embed_tokens|wte|embed_in|word_embeddings|tok_embeddings)\.weight$")
 _HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output)\.weight$")
@@ -284,7 +285,7 @@ def _kind_defects(folder: Path, config: Mapping[str, JsonValue]) -> Iterator[Def
 
 def is_known_kind(kind: str) -> bool:
     """True unless transformers is sure to have no such kind of model."""
-    if not re.fullmatch(r"[\w.-]{1,64}", kind):
+    if not _KIND.fullmatch(kind):
         return False
     spec = find_spec("transformers")
     if spec is None or spec.origin is None or (Path(spec.origin).parent / "models" / kind).is_dir():

@@ -31,7 +31,7 @@ _GENERATION = "generation_config.json"
 
 
 class Read(NamedTuple):
-    """What was found: defects, and remarks of what may surprise."""
+    """Findings: defects, and remarks of what may surprise."""
 
     defects: list[Defect]
     remarks: list[str]

@@ -59,7 +59,7 @@ ANYTHING = Takes()
 
 
 def taken_by(template: ChatTemplate) -> Takes:
-    """What a template takes, found by trying.
+    """Conversations that a template takes, found by trying.
 
     Raises:
         TemplateFaultError: it renders no question, with or without a system's turn before it.

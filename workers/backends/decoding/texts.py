@@ -144,14 +144,14 @@ class Texts:
 
     @cached_property
     def takes(self) -> Takes:
-        """What the template takes as it is; anything, where it is one that renders no question."""
+        """Conversations that the template takes as they are; any, where it is one that renders no question."""
         try:
             return self.tried()
         except TemplateFaultError:
             return ANYTHING
 
     def tried(self) -> Takes:
-        """What the template takes as it is.
+        """Conversations that the template takes as they are.
 
         Raises:
             TemplateFaultError: it renders no question.
