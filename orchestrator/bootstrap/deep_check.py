@@ -29,7 +29,7 @@ class FoundDefect(NamedTuple):
 
 
 class DeepCheck(NamedTuple):
-    """What the files of a pool tell: `remarks` by the experts that they concern; `n_folders` were read."""
+    """Findings in a pool's files: `remarks` by the experts that they concern; `n_folders` were read."""
 
     defects: list[FoundDefect]
     remarks: dict[str, list[str]]

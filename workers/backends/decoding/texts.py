@@ -144,7 +144,7 @@ class Texts:
 
     @cached_property
     def takes(self) -> Takes:
-        """Conversations that the template takes as they are; any, where it is one that renders no question."""
+        """Conversations that the template takes as they are; any, if it renders no question."""
         try:
             return self.tried()
         except TemplateFaultError:
