@@ -1,6 +1,8 @@
 """`ask` and `route`: one question."""
 
+import sys
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +10,11 @@ import typer
 from api.cli.session import session_of
 
 if TYPE_CHECKING:
+    from orchestrator.bootstrap.app import App
+    from orchestrator.domain.answers import Answer
     from orchestrator.domain.queries import Query
+    from orchestrator.domain.requests import AskOptions
+    from orchestrator.domain.stages import StageNews
 
 Question = Annotated[str, typer.Argument(help="The question.")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="A choice; repeat it for each.")]
@@ -43,10 +49,15 @@ def ask(
     session = session_of(ctx)
     query = _query(question, option, answer_type)
     job_id = f"ask-{uuid.uuid4().hex}"
-    with session.app() as app:
+    is_followed = not session.as_json and sys.stderr.isatty()
+    with session.app(background=is_followed) as app:
         name = app.asking.resolve(composition)
         options = AskOptions(model=composition, job_id=job_id, trace=trace or session.as_json)
-        answer = app.asking.ask(query, options, timeout_s=timeout_s)
+        answer = (
+            followed(app, query, options, timeout_s=timeout_s, tell=session.remark)
+            if is_followed
+            else app.asking.ask(query, options, timeout_s=timeout_s)
+        )
         if not app.settings.is_stack:  # there the beat does it
             app.upkeep.round()
     if answer.error_code is not None:
@@ -63,6 +74,40 @@ def ask(
     steps = [fusion_table(answer.fusion)] if answer.fusion is not None and trace else []
     votes = [votes_table(answer)] if answer.votes else []
     session.emit(payload, answer_lines(answer), *reasons, *votes, *steps, f"Job {job_id}")
+
+
+def followed(
+    app: "App", query: "Query", options: "AskOptions", *, timeout_s: float, tell: Callable[[str], object]
+) -> "Answer":
+    """`Asking.ask`, with a line for each thing that happens to the question on its way.
+
+    Raises:
+        MusterError: as `Asking.ask`.
+    """
+    from orchestrator.domain.answers import Answer
+    from orchestrator.domain.stages import StageNews
+
+    assert options.job_id is not None
+    parts = app.asking.stream(query, options, timeout_s=timeout_s)
+    for part in app.stages.among(parts, options.job_id, at_once=True):
+        if isinstance(part, Answer):
+            return part
+        if isinstance(part, StageNews):
+            tell(stage_line(part))
+    raise AssertionError("an answer comes last")
+
+
+def stage_line(news: "StageNews") -> str:
+    """`asking ann, bob`; `ann: its engine is being loaded`; `bob has answered`."""
+    who = ", ".join(news.experts) + ("" if news.role == "expert" else f" ({news.role})")
+    said = {
+        "recruited": f"asking {who}",
+        "waiting": f"{who} waits" + (f", {news.ahead} calls ahead" if news.ahead else " for its engine"),
+        "loading": f"{who}: its engine is being loaded",
+        "started": f"{who} answers",
+        "finished": f"{who} {'failed' if news.failed else 'has answered'}",
+    }
+    return said[news.event]
 
 
 def route(

@@ -34,6 +34,7 @@ from api.cli import (
     serve,
     shadow,
     system,
+    top,
     usage,
     worker,
 )
@@ -59,6 +60,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "ask": ask.ask,
     "batch": batch.batch,
     "plan": plan.plan,
+    "top": top.top,
     "bench": bench.bench,
     "replay": replay.replay,
     "merge": merge.merge,
