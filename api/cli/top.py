@@ -61,7 +61,7 @@ def top(ctx: typer.Context, interval: Interval = 1.0, once: Once = False) -> Non
 
 
 def look_at(app: "App", *, before: Look | None = None, at: float | None = None) -> Look:
-    """What the books say now."""
+    """A look at the books."""
     from api.views.jobs import job_view
 
     now = time.monotonic() if at is None else at
