@@ -7,7 +7,7 @@ FOLDER=${1:-.secrets}
 umask 077
 mkdir -p "$FOLDER"
 chmod 700 "$FOLDER"
-for name in postgres database-owner database broker; do
+for name in postgres database-owner database broker grafana; do
     file=$FOLDER/$name
     [ -s "$file" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$file"
     chmod 600 "$file"

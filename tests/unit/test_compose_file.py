@@ -1,5 +1,6 @@
 """`docker-compose.yml` and `Dockerfile`, read as data: what they start exists, and nothing is exposed."""
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,11 +10,13 @@ import typer.main
 import yaml
 
 from api.cli.main import app
+from orchestrator.domain.metrics import METRICS
 from orchestrator.settings.schema import ENV_PREFIX, MusterSettings
 from scripts.lock_images import images, locked
 from workers.stack.celery_app import SCHEMES
 
 ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "docker" / "monitoring"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service.get("image") == "muster:local"]
@@ -37,7 +40,7 @@ def test_commands_and_their_options_are_those_of_the_command_line(name: str) -> 
 def test_settings_are_known_and_urls_name_services_without_passwords(name: str) -> None:
     environment = SERVICES[name]["environment"]
     fields = {ENV_PREFIX + field.upper() for field in MusterSettings.model_fields} | {"MUSTER_CONFIG"}
-    assert {key for key in environment if key.startswith(ENV_PREFIX)} <= fields
+    assert {key.partition("__")[0] for key in environment if key.startswith(ENV_PREFIX)} <= fields
     broker, database = (urlsplit(environment[f"MUSTER_{kind}_URL"]) for kind in ("BROKER", "DATABASE"))
     assert broker.scheme in SCHEMES
     assert {broker.hostname, database.hostname} <= set(SERVICES)
@@ -45,10 +48,10 @@ def test_settings_are_known_and_urls_name_services_without_passwords(name: str) 
     assert database.password is None
 
 
-def test_only_the_api_is_published_and_that_on_loopback() -> None:
+def test_only_the_api_and_grafana_are_published_and_these_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert list(published) == ["api"]
-    assert all(port.startswith("127.0.0.1:") for port in published["api"])
+    assert list(published) == ["api", "grafana"]
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
 def test_no_secret_stands_in_the_file() -> None:
@@ -151,7 +154,10 @@ def test_the_broker_knows_one_user_by_a_password_and_nobody_else() -> None:
 
 def test_every_image_of_others_can_be_given_by_digest() -> None:
     tags = images((ROOT / "docker-compose.yml").read_text())
-    assert set(tags) == {"POSTGRES_IMAGE", "VALKEY_IMAGE", "PYTHON_IMAGE"}
+    assert set(tags) == {
+        *("POSTGRES_IMAGE", "VALKEY_IMAGE", "PYTHON_IMAGE"),
+        *("PROMETHEUS_IMAGE", "GRAFANA_IMAGE"),
+    }
     for name, service in SERVICES.items():
         assert service["image"] == "muster:local" or re.match(r"\$\{[A-Z]+_IMAGE:-", service["image"]), name
     from_lines = re.findall("^FROM (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
@@ -169,3 +175,49 @@ def test_the_image_holds_every_package_and_the_stack() -> None:
     assert copied == {"orchestrator", "skills", "workers", "aggregators", "api", "requirements"}
     assert re.search(r"^RUN scripts/install-locked.sh python requirements/image.txt$", text, re.MULTILINE)
     assert re.search(r"^USER (?!root)", text, re.MULTILINE)
+
+
+def test_numbers_over_time_are_asked_for_by_name_and_see_one_key_only() -> None:
+    for name in ("metrics-key", "prometheus", "grafana"):
+        assert SERVICES[name]["profiles"] == ["monitoring"]
+    assert networks("prometheus") & networks("api") == {"monitoring"}
+    assert not networks("grafana") & (networks("postgres") | networks("valkey"))
+    scrape = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"][0]
+    [target] = scrape["static_configs"][0]["targets"]
+    assert target.split(":")[0] in SERVICES
+    allowed = SERVICES["api"]["environment"]["MUSTER_SERVER__ALLOWED_HOSTS"]
+    assert target.split(":")[0] in json.loads(allowed)
+    key = scrape["authorization"]["credentials_file"]
+    [mount] = [v for v in SERVICES["prometheus"]["volumes"] if v.startswith("metrics-key:")]
+    assert key.startswith(mount.split(":")[1])
+
+
+def test_every_file_that_a_service_mounts_is_there() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", ()):
+            if volume.startswith("./"):
+                assert (ROOT / volume.split(":")[0]).exists(), volume
+
+
+def expressions() -> list[str]:
+    alerts = yaml.safe_load((MONITORING / "alerts.yml").read_text())
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    return [
+        *(rule["expr"] for group in alerts["groups"] for rule in group["rules"]),
+        *(target["expr"] for panel in panels for target in panel["targets"]),
+    ]
+
+
+def test_alerts_and_panels_ask_for_metrics_and_labels_that_there_are() -> None:
+    known = {metric.name: {label.value for label in metric.labels} for metric in METRICS}
+    asked = set()
+    for expression in expressions():
+        names = re.findall(r"muster_\w+", expression)
+        of = [re.sub(r"_(bucket|sum|count)$", "", name) if name not in known else name for name in names]
+        asked |= set(of)
+        assert set(of) <= set(known), expression
+        labels = {label for name in of for label in known[name]} | {"le", "job"}
+        for grouping in re.findall(r"by \(([^)]*)\)", expression):
+            assert {word.strip() for word in grouping.split(",")} <= labels, expression
+        assert set(re.findall(r"(\w+)=\"", expression)) <= labels, expression
+    assert asked >= set(known) - {"muster_read_ahead_bytes_total"}
