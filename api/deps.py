@@ -99,10 +99,14 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
+AfterParam = Annotated[str | None, Query(max_length=512, description="`last_id` of the page before.")]
+OrderParam = Annotated[Literal["asc", "desc"], Query(description="The oldest first, or the newest.")]
+
+
 def page_request(
     limit: Annotated[int, Query(ge=1, le=100, description="Most items of the page.")] = 20,
-    after: Annotated[str | None, Query(max_length=512, description="`last_id` of the page before.")] = None,
-    order: Annotated[Literal["asc", "desc"], Query(description="The oldest first, or the newest.")] = "desc",
+    after: AfterParam = None,
+    order: OrderParam = "desc",
 ) -> PageRequest:
     """The page of a list that is asked for."""
     return PageRequest(limit, after, order == "desc")

@@ -20,6 +20,7 @@ from api.dashboard import jobs as job_pages
 from api.dashboard import system as system_pages
 from api.dashboard.rendering import install_page_errors
 from api.deps import Requires
+from api.document import Documented
 from api.errors import install_error_handlers
 from api.idempotency import Underway
 from api.middleware.in_flight import InFlightLimit, Line
@@ -136,7 +137,7 @@ def create_app(app: App) -> FastAPI:
         finally:
             await run_in_threadpool(clerk.stop)
 
-    web = FastAPI(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
+    web = Documented(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
     web.state.feed = JobFeed(partial(_views, app))
     web.state.underway = Underway(server.max_in_flight)

@@ -36,7 +36,7 @@ class ApiKeys:
             await self.app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        if scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_PREFIX):
+        if is_open(scope["path"]):
             state.update(caller=ANYBODY, key=None)
         else:
             try:
@@ -59,6 +59,11 @@ class ApiKeys:
         secret = secret_of(Headers(scope=scope))
         known = self._keys.recall(secret)
         return known if known is not None else await run_in_threadpool(self._keys.identify, secret)
+
+
+def is_open(path: str) -> bool:
+    """True if nobody is asked for a key there."""
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
 
 
 def to_login(scope: Scope) -> RedirectResponse | None:

@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.deps import AppDep, CallerDep
+from api.deps import AppDep, CallerDep, PageDep
 from api.idempotency import OnceDep, Work
 from api.middleware.strict_json import StrictRoute
 from api.routes.files import own_file
@@ -41,14 +41,10 @@ def _create(batch: Batch, app: AppDep, caller: CallerDep) -> Batch:
 
 
 @router.get("")
-def list_batches(
-    app: AppDep,
-    caller: CallerDep,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(max_length=512)] = None,
-) -> BatchList:
-    """Batches of the key, the newest first; to an admin all."""
-    return batch_list(app.batches.batches(Page(limit + 1, after, caller.sees_of)), limit=limit)
+def list_batches(app: AppDep, caller: CallerDep, page: PageDep) -> BatchList:
+    """Batches of the key; to an admin all."""
+    wanted = Page(page.limit + 1, page.after, caller.sees_of, oldest_first=not page.is_newest_first)
+    return batch_list(app.batches.batches(wanted), limit=page.limit)
 
 
 def own_batch(batch_id: str, app: AppDep, caller: CallerDep) -> Batch:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from functools import partial
-from typing import IO, Annotated, Literal, NamedTuple
+from typing import IO, Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
 
-from api.deps import AppDep, CallerDep
+from api.deps import AfterParam, AppDep, CallerDep, OrderParam
 from api.errors import BodyTooLargeError, MediaTypeError, fields_error
 from api.idempotency import OnceDep, Work
 from api.schemas.batches import ExpiresAfter
@@ -75,11 +75,11 @@ def list_files(
     app: AppDep,
     caller: CallerDep,
     purpose: Purpose | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = MAX_LIMIT,
-    after: Annotated[str | None, Query(max_length=512)] = None,
-    order: Literal["asc", "desc"] = "desc",
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the page.")] = MAX_LIMIT,
+    after: AfterParam = None,
+    order: OrderParam = "desc",
 ) -> FileList:
-    """Files of the key, the newest first; to an admin all."""
+    """Files of the key; to an admin all."""
     page = Page(limit + 1, after, caller.sees_of, oldest_first=order == "asc")
     return file_list(app.files.files(page, purpose=purpose), limit=limit)
 

@@ -4,10 +4,11 @@ import time
 
 from fastapi import APIRouter
 
-from api.deps import AppDep
+from api.deps import AppDep, PageDep
 from api.middleware.strict_json import StrictRoute
-from api.schemas.keys import KeyList, KeyRequest, KeyView, NewKeyView
-from api.views.keys import key_terms, key_view, key_views, new_key_view
+from api.schemas.keys import KeyRequest, KeyView, NewKeyView
+from api.schemas.pages import PageView
+from api.views.keys import key_page, key_terms, key_view, new_key_view
 from orchestrator.domain.keys import Scope
 from orchestrator.errors import InputError
 
@@ -33,9 +34,9 @@ def create_key(body: KeyRequest, app: AppDep) -> NewKeyView:
 
 
 @router.get(PATH)
-def list_keys(app: AppDep) -> KeyList:
-    """Every key, revoked and expired ones included, with what is used of its budget; the newest first."""
-    return KeyList(data=key_views(app.keys))
+def list_keys(app: AppDep, page: PageDep) -> PageView[KeyView]:
+    """Keys, revoked and expired ones included, with what is used of each one's budget."""
+    return key_page(app.keys, page)
 
 
 @router.delete(PATH + "/{key_id}")

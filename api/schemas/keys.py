@@ -60,8 +60,3 @@ class NewKeyView(KeyView):
     """A key that was made just now; `secret` is shown this once."""
 
     secret: str
-
-
-class KeyList(Wire):
-    object: Literal["list"] = "list"
-    data: list[KeyView]

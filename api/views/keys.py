@@ -1,10 +1,14 @@
 """Keys as they are shown, and as they are asked for."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from api.schemas.keys import KeyBudgetWire, KeyRequest, KeyView, NewKeyView, SpendView
+from api.schemas.pages import PageView
+from api.views.pages import page_view
 from orchestrator.domain.keys import ApiKey, KeyBudget, KeyTerms, Period, Scope
+from orchestrator.domain.pages import PageRequest, page_of
 from orchestrator.domain.spending import Account, Spend
 from orchestrator.services.keys import Keys
 
@@ -27,9 +31,21 @@ def key_view(key: ApiKey, account: Account | None = None, *, now_s: float) -> Ke
 
 def key_views(keys: Keys) -> list[KeyView]:
     """Every key, the newest first."""
-    listed, now = keys.listed(), time.time()
-    accounts = keys.accounts(listed)
-    return [key_view(key, accounts.get(key.id), now_s=now) for key in listed]
+    return _views(keys, keys.listed())
+
+
+def key_page(keys: Keys, request: PageRequest) -> PageView[KeyView]:
+    """
+    Raises:
+        InputError: there is no key to begin after.
+    """
+    found = page_of(keys.listed(), request, lambda key: key.id)
+    return page_view(_views(keys, found.items), id_of=lambda view: view.id, has_more=found.has_more)
+
+
+def _views(keys: Keys, shown: Sequence[ApiKey]) -> list[KeyView]:
+    accounts, now = keys.accounts(shown), time.time()
+    return [key_view(key, accounts.get(key.id), now_s=now) for key in shown]
 
 
 def new_key_view(key: ApiKey, secret: str) -> NewKeyView:

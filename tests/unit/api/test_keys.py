@@ -158,6 +158,35 @@ def test_a_revoked_key_is_listed_as_such(client: TestClient) -> None:
     assert client.get("/v1/models", headers=bearer(other["secret"])).status_code == 401
 
 
+def test_keys_are_listed_page_by_page_in_both_orders(app: FakeApp, client: TestClient) -> None:
+    times = iter(range(1, 6))
+    app.keys._now_s = lambda: float(next(times))  # type: ignore[method-assign]
+    made_now = [app.keys.create(KeyTerms(scopes=(Scope.ADMIN,), name=str(n))) for n in range(4)]
+    app.keys._now_s = lambda: 9.0  # type: ignore[method-assign]
+    headers = bearer(made_now[0][1])
+
+    def page(**asked: object) -> tuple[str, bool, str]:
+        shown = client.get("/v1/keys", params=asked, headers=headers).json()
+        return "".join(key["name"] for key in shown["data"]), shown["has_more"], shown["last_id"]
+
+    ids = [key.id for key, _ in made_now]
+    assert page() == ("3210", False, ids[0])
+    assert page(limit=3) == ("321", True, ids[1])
+    assert page(limit=3, after=ids[1]) == ("0", False, ids[0])
+    assert page(limit=2, order="asc") == ("01", True, ids[1])
+    assert page(limit=2, order="asc", after=ids[1]) == ("23", False, ids[3])
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=101", "limit=x", "order=newest", "after=key-none", "after=%00", "before=key-1"],
+)
+def test_a_page_of_keys_that_cannot_be_is_refused_by_name(client: TestClient, query: str) -> None:
+    secret = client.post("/v1/keys", json={"scopes": ["admin"]}).json()["secret"]
+    response = client.get(f"/v1/keys?{query}", headers=bearer(secret))
+    assert (response.status_code, response.json()["error"]["param"]) == (400, query.split("=")[0])
+
+
 @pytest.mark.parametrize(
     ("body", "param", "status"),
     [

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from api.main import create_app
 from api.schemas import experts, feedback, jobs, merges, profiles, route, usage
+from orchestrator.domain.keys import KeyTerms, Scope
 from tests.fakes.app import FakeApp
 
 RESOURCES = (
@@ -90,7 +92,39 @@ def test_an_example_is_one(model: type[BaseModel]) -> None:
     assert set(extra["example"]) <= set(model.model_json_schema(mode="serialization")["properties"])
 
 
-@pytest.mark.parametrize("path", ["/v1/experts", "/v1/jobs", "/v1/merges", "/v1/profiles"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/experts", "/v1/jobs", "/v1/merges", "/v1/profiles"),
+        *("/v1/files", "/v1/batches", "/v1/keys", "/v1/responses/{response_id}/input_items"),
+    ],
+)
 def test_lists_are_asked_for_in_the_same_words(document: Document, path: str) -> None:
-    names = {parameter["name"] for parameter in document["paths"][path]["get"]["parameters"]}
+    operation = document["paths"][path]["get"]
+    names = {parameter["name"] for parameter in operation["parameters"]}
     assert names >= {"limit", "after", "order"}
+    reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+    shown = document["components"]["schemas"][reference.split("/")[-1]]["properties"]
+    assert shown.keys() >= {"object", "data", "first_id", "last_id", "has_more"}
+
+
+def test_a_key_is_declared_where_a_call_without_one_is_refused() -> None:
+    """Every operation of the document is called: it says `security` if and only if the answer is 401."""
+    app = FakeApp()
+    app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))
+    web = create_app(app)  # type: ignore[arg-type]
+    client, document = TestClient(web, raise_server_exceptions=False), web.openapi()
+    [(name, scheme)] = document["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    wrong = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            is_refused = client.request(method, path).status_code == 401
+            if operation.get("security") != ([{name: []}] if is_refused else None):
+                wrong.append(f"{method} {path}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", ["/v1", "/health", "/health/live", "/health/ready", "/", "/login", "/jobs"])
+def test_no_key_is_declared_where_everybody_may_look_nor_for_pages(document: Document, path: str) -> None:
+    assert [o for o in document["paths"].get(path, {}).values() if "security" in o] == []
