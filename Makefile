@@ -9,7 +9,7 @@ CACHE ?= .pytest_cache
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
+.PHONY: help setup lock licences reference docs lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,14 @@ lock: ## write requirements/*.txt anew from pyproject.toml; versions stay where 
 
 licences: setup ## write docs/licences.md from the metadata of the locked packages (WHEELS=folders of wheels that are not installed)
 	$(BIN)/python scripts/licences.py $(WHEELS)
+
+reference: setup ## write docs/cli.md and docs/api.md from the commands and the routes
+	$(BIN)/python -m scripts.reference_pages
+
+docs: ## the documentation as a site, in build/site (makes .venv-docs); a link that leads nowhere fails it
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	scripts/install-locked.sh .venv-docs/bin/python requirements/docs.txt
+	.venv-docs/bin/mkdocs build --strict --quiet
 
 lock-images: ## write docker/images.env: the images of docker-compose.yml by digest (needs Docker)
 	$(PYTHON) scripts/lock_images.py

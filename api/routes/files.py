@@ -100,6 +100,7 @@ OwnFileDep = Annotated[StoredFile, Depends(own_file)]
 
 @router.get("/{file_id}")
 def get_file(file: OwnFileDep) -> FileView:
+    """Show one file."""
     return file_view(file)
 
 

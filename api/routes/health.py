@@ -39,7 +39,7 @@ async def root() -> dict[str, str | dict[str, str]]:
 @router.get("/health")
 @router.get("/health/live")
 async def live() -> dict[str, str]:
-    """Runs on the event loop, so that busy worker threads cannot delay it."""
+    """Say that the server is alive. Nothing is asked of the database, and busy threads cannot delay it."""
     return {"status": "ok"}
 
 

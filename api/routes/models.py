@@ -22,6 +22,7 @@ def list_models(app: AppDep, caller: CallerDep, started: StartedDep) -> ModelLis
 
 @router.get("/{model_id:path}")
 def get_model(model_id: str, app: AppDep, caller: CallerDep, started: StartedDep) -> ModelView:
+    """Show one composition or expert."""
     owners = _owners(app.asking, app.experts, caller)
     if model_id not in owners:
         raise UnknownNameError("model", model_id, owners, param="model")

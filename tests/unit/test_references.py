@@ -133,8 +133,15 @@ def leads_somewhere(source: Path, link: str) -> bool:
 
 def anchors(document: str) -> set[str]:
     """As the hosts of repositories make them: lower case, blanks to hyphens, signs left out."""
-    headings = re.findall(r"^#+ (.+)$", document, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    text = re.sub(r"^ *```.*?^ *```", "", document, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w -]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+def test_anchors_are_headings_and_no_comments_of_code() -> None:
+    document = "# A `b`: c_d\n```console\n# not one\n```\n## See [e](f.md)\n"
+    assert anchors(document) == {"a-b-c_d", "see-e"}
 
 
 # ── names of code ────────────────────────────────────────────────────────────────────────────────────
