@@ -14,6 +14,7 @@ from orchestrator.domain.values import Value, content_hash
 
 MAX_OPTIONS = 26
 MAX_QUESTION_CHARS = 200_000
+MAX_ID_CHARS = 512
 MAX_CHECKS = 64
 """Checks of a rubric."""
 LETTERS = string.ascii_uppercase
@@ -97,7 +98,7 @@ class Query(Value):
     is routed, and the decision keeps that.
     """
 
-    id: str = Field(min_length=1, max_length=512)
+    id: str = Field(min_length=1, max_length=MAX_ID_CHARS)
     question: str = Field(max_length=MAX_QUESTION_CHARS)
     options: tuple[str, ...] = ()
     answer: str | int | None = None

@@ -1,10 +1,11 @@
 """Fields that came from outside, as queries."""
 
+import re
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from orchestrator.domain.queries import AnswerType, Comparison, Query
+from orchestrator.domain.queries import MAX_ID_CHARS, AnswerType, Comparison, Query
 from orchestrator.errors import InputError
 from orchestrator.questions.references import plain_fields
 
@@ -14,6 +15,9 @@ _NOT_FROM_OUTSIDE = ON_THE_BOOKS | {"context", "candidates"}
 
 INFERRED: Mapping[str, object] = {"answer_type": AnswerType.OPEN, "infers": True}
 """Fields of a question that says no type, where this is inferred."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters, and the separators of lines and paragraphs that many readers take for line ends."""
 
 
 def parse_query(data: Mapping[str, object]) -> Query:
@@ -71,3 +75,18 @@ def build_query(
         if inner == "question" and "context" in content:
             param = "messages"
         raise InputError(str(error), param=param) from None
+
+
+def check_id(name: str, field: str) -> None:
+    """
+    Raises:
+        InputError: an id by which an answer could not be found: too long, or some reader of lines ends one in
+            it.
+    """
+    if len(name) > MAX_ID_CHARS:
+        raise InputError(f"{field} must have at most {MAX_ID_CHARS} characters, not {len(name)}", param=field)
+    control = _CONTROL.search(name)
+    if control is not None:
+        raise InputError(
+            f"{field} holds the control character U+{ord(control[0]):04X}; leave it out", param=field
+        )

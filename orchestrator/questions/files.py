@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, LimitError, SkillError
 from orchestrator.questions.chats import conversation, parse_messages
-from orchestrator.questions.fields import ON_THE_BOOKS, parse_query
+from orchestrator.questions.fields import ON_THE_BOOKS, check_id, parse_query
 from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
 
 MAX_LINE_BYTES = 1_000_000
@@ -268,8 +268,9 @@ def _checked(items: Iterable[tuple[int, Query | LineError]], name: str, *, max_l
 
 
 def _repeated(number: int, query: Query, *, first: int) -> LineError:
-    message = f"id '{query.id}' stands on line {first} already"
-    return LineError(number, message, "duplicate_custom_id", "custom_id" if query.endpoint else "id")
+    field = "custom_id" if query.endpoint else "id"
+    message = f"{field} '{query.id}' stands on line {first} already"
+    return LineError(number, message, "duplicate_custom_id", field)
 
 
 def iter_questions(source: Path | Source, *, read_body: BodyReader | None = None) -> Iterator[Query]:
@@ -347,7 +348,9 @@ def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) 
         for field in sorted(ON_THE_BOOKS & data.keys()):
             raise InputError(f"{field}: unknown field", param=field)
         data = read(OWN_FORM, data)
-    data.setdefault("id", f"line-{number}")
+    given = data.setdefault("id", f"line-{number}")
+    if isinstance(given, str):
+        check_id(given, "id")
     if data.get("options") and "answer_type" not in data:
         data["answer_type"] = "choice"
     return parse_query(data)
@@ -404,9 +407,10 @@ def _from_openai(data: dict[str, object], read_body: BodyReader) -> dict[str, ob
     url = data.get("url", CHAT_ENDPOINT)
     if not isinstance(url, str) or url == OWN_FORM:
         raise InputError("url must be a path", param="url")
-    custom_id, body = data.get("custom_id"), data.get("body")
+    body, custom_id = data.get("body"), data.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id:
         raise InputError("custom_id must be a non-empty string", param="custom_id")
+    check_id(custom_id, "custom_id")
     if not isinstance(body, dict):
         raise InputError("body must be an object", param="body")
     if body.get("stream"):

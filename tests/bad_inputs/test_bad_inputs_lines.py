@@ -47,7 +47,31 @@ BAD = [
     posted(45, "custom_id twice", 400, lines(batch_line("a"), batch_line("b"), batch_line("a")), "line 1"),
     *(
         posted(46, f"custom_id {value!r}", 400, lines(batch_line(value)), "custom_id")
-        for value in ("", 7, None, [], "a\0b")
+        for value in (
+            "",
+            7,
+            None,
+            [],
+            True,
+            "a\0b",
+            "a\nb",
+            "\ra",
+            "\x1b[2J",
+            "a\x7f",
+            "a\x85b",
+            "a\u2028b",
+            "\ud800",
+        )
+    ),
+    *(
+        posted(
+            46,
+            f"id {value!r}",
+            400,
+            GOOD + lines({"id": value, "question": "Why?"}),
+            '"line":2,"message":"id',
+        )
+        for value in ("", None, [], "a\tb", "\x9b2J", "x" * 513)
     ),
     posted(46, "custom_id of 10 KB", 400, lines(batch_line("x" * 10_240)), "512 characters"),
     posted(46, "no custom_id", 400, lines({"method": "POST", "url": URL, "body": chat()}), "line 1"),

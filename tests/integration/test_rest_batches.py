@@ -182,6 +182,36 @@ def test_a_file_with_one_bad_line_fails_as_a_whole_and_says_where(
     assert client.get(f"/v1/jobs/{batch['id']}").status_code == 404
 
 
+CUSTOM_IDS = [
+    '""',
+    *("7", "null", "true", '["a"]', "{}"),
+    json.dumps("x" * 513),
+    *(json.dumps(f"a{control}b") for control in "\0\t\n\r\x1b\x7f\x85\x9f\u2028\u2029\ud800"),
+]
+
+
+def test_every_custom_id_that_cannot_be_one_is_told_with_its_line_to_files_and_to_jobs(
+    client: TestClient,
+) -> None:
+    """The last line repeats the first; ids of 512 characters, with blanks or marks of any script are ids."""
+    good = [line(name, n) for n, name in enumerate(["first", "x" * 512, " ", "\u202e=cmd()", "ä 家 🦀"])]
+    bad = [line("ID", 9).replace('"ID"', text) for text in CUSTOM_IDS]
+    content = "\n".join([*good, *bad, line("first", 1)])
+    at_fault = list(range(len(good) + 1, len(good) + len(bad) + 2))
+
+    errors = ended(client, create(client, content))["errors"]["data"]
+    assert [error["line"] for error in errors] == at_fault
+    assert {error["param"] for error in errors} == {"custom_id"}
+    assert [error["message"] for error in errors if "custom_id" not in error["message"]] == []
+    assert (errors[-1]["code"], "line 1" in errors[-1]["message"]) == ("duplicate_custom_id", True)
+
+    refused = client.post("/v1/jobs", content=content, headers={"content-type": "application/jsonl"})
+    told = refused.json()["error"]["lines"]
+    assert (refused.status_code, [entry["line"] for entry in told]) == (400, at_fault)
+    assert [entry["message"] for entry in told] == [error["message"] for error in errors]
+    assert ended(client, create(client, "\n".join(good)))["request_counts"]["completed"] == len(good)
+
+
 def test_byte_order_mark_crlf_and_a_missing_last_newline_are_accepted(client: TestClient) -> None:
     content = b"\xef\xbb\xbf" + f"{line('a', 1)}\r\n\r\n{line('b', 2)}".encode()
     assert ended(client, create(client, content))["request_counts"]["completed"] == 2
