@@ -13,6 +13,8 @@ from orchestrator.domain.pages import PageRequest
 from orchestrator.errors import MissingScopeError
 from orchestrator.runtime.metrics import Tallies
 
+KEY_FORM = "1 to 255 visible ASCII characters"
+"""Of an Idempotency-Key."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -52,9 +54,7 @@ def checked_key(key: str) -> str:
         IdempotencyKeyError: it cannot be one.
     """
     if not _KEY.fullmatch(key):
-        raise IdempotencyKeyError(
-            "Idempotency-Key must be 1 to 255 visible ASCII characters.", param="Idempotency-Key"
-        )
+        raise IdempotencyKeyError(f"Idempotency-Key must be {KEY_FORM}.", param="Idempotency-Key")
     return key
 
 

@@ -34,7 +34,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive
 
-from api.deps import AppDep, CallerDep, checked_key
+from api.deps import KEY_FORM, AppDep, CallerDep, checked_key
 from api.errors import IdempotencyMismatchError, OverloadedError, error_response
 from api.presence import unless_left, while_connected
 from api.recordings import Head, Recording
@@ -57,7 +57,7 @@ DECISION = "x-muster-decision-id"
 MOST_BYTES = 16 << 20
 """A longer reply is not kept: a repetition then reads it from what was made."""
 DESCRIPTION = (
-    "1 to 255 visible ASCII characters. The same request under the same key is answered once: a repetition "
+    f"{KEY_FORM}. The same request under the same key is answered once: a repetition "
     "is told the same, with `idempotency-replayed: true`; another content is refused with 422."
 )
 _OWN_HEADERS = frozenset({"content-length", "date", "server"})

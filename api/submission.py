@@ -44,9 +44,14 @@ class Submission(NamedTuple):
     reuses: bool = False
 
 
-async def submitted(
-    app: App, wanted: Submission, body: AsyncIterable[bytes], spool: IO[bytes]
-) -> JobProgress:
+class Submitted(NamedTuple):
+    """The job of a submission. `is_repeat`: the same submission made it before."""
+
+    progress: JobProgress
+    is_repeat: bool
+
+
+async def submitted(app: App, wanted: Submission, body: AsyncIterable[bytes], spool: IO[bytes]) -> Submitted:
     """The job of a submission: a new one, or the one that the same submission made before.
 
     Raises:
@@ -59,10 +64,11 @@ async def submitted(
         app.asking.resolve(name, allowed=wanted.caller.experts or ())
     content = await _receive(body, spool)
     short = None if name is None else name.removeprefix(PUBLIC_PREFIX)
-    fingerprint = content_hash([short, wanted.deadline_s, content, *(["reuse"] if wanted.reuses else [])])
+    said = [*(["reuse"] if wanted.reuses else []), *([["label", wanted.label]] if wanted.label else [])]
+    fingerprint = content_hash([short, wanted.deadline_s, content, *said])
     take = partial(_repeat if is_known else _submit, app, spool, wanted, job_id, fingerprint)
-    await run_in_threadpool(take)
-    return await run_in_threadpool(app.jobs.job, job_id)
+    is_repeat = await run_in_threadpool(take)
+    return Submitted(await run_in_threadpool(app.jobs.job, job_id), is_repeat)
 
 
 def _job_id(key: str | None, owner: str) -> str:
@@ -96,8 +102,8 @@ def _is_known(jobs: Jobs, job_id: str) -> bool:
     return True
 
 
-def _submit(app: App, spool: IO[bytes], wanted: Submission, job_id: str, fingerprint: str) -> None:
-    """Check all lines, then store them; the same request that came at the same time is its job."""
+def _submit(app: App, spool: IO[bytes], wanted: Submission, job_id: str, fingerprint: str) -> bool:
+    """Check all lines, then store them; True = the same request came at the same time and made the job."""
     resolve = partial(app.asking.resolve, allowed=wanted.caller.experts or ())
     bodies = BatchBodies(resolve, any_model=wanted.composition is not None)
     check_lines(spool, BODY, read_body=bodies)
@@ -116,11 +122,13 @@ def _submit(app: App, spool: IO[bytes], wanted: Submission, job_id: str, fingerp
     except StoreError as error:
         if error.param != "id":
             raise
-        _repeat(app, spool, wanted, job_id, fingerprint)
+        return _repeat(app, spool, wanted, job_id, fingerprint)
+    return False
 
 
-def _repeat(app: App, _: IO[bytes], __: Submission, job_id: str, fingerprint: str) -> None:
-    """
+def _repeat(app: App, _: IO[bytes], __: Submission, job_id: str, fingerprint: str) -> bool:
+    """True: the job is there, and whoever can go on with it is told.
+
     Raises:
         IdempotencyMismatchError: the job of this key came of another request.
     """
@@ -131,3 +139,4 @@ def _repeat(app: App, _: IO[bytes], __: Submission, job_id: str, fingerprint: st
             remedy="Use a new key for a new job.",
         )
     app.jobs.ring()
+    return True

@@ -91,7 +91,7 @@ async def submit_without_script(
         label=label or (file.filename or "")[:256],
     )
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-        progress = await submitted(app, wanted, _chunks(file), spool)
+        progress, _ = await submitted(app, wanted, _chunks(file), spool)
     return see_other(f"/jobs/{progress.job.id}")
 
 

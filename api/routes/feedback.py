@@ -4,11 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 
-from api.deps import AppDep, CallerDep, checked_key
+from api.deps import KEY_FORM, AppDep, CallerDep, checked_key
 from api.middleware.strict_json import StrictRoute
 from api.schemas.feedback import FeedbackRequest, FeedbackView
 from api.views.feedback import feedback_view
 from orchestrator.domain.keys import require_own
+
+_KEY_DESCRIPTION = (
+    f"{KEY_FORM}. An answer is judged once under each key; another judgement is refused with 409."
+)
 
 router = APIRouter(route_class=StrictRoute, tags=["feedback"])
 
@@ -18,7 +22,7 @@ def post_feedback(
     body: FeedbackRequest,
     app: AppDep,
     caller: CallerDep,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[str | None, Header(description=_KEY_DESCRIPTION)] = None,
 ) -> FeedbackView:
     """Judge an answer: `job` is the `muster.job_id` of a completion, or a job of `/v1/jobs` with `query`, the
     id of one of its lines.

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.deps import AppDep, CallerDep, FeedDep, OwnJobDep, PageDep, Requires, checked_key
+from api.deps import KEY_FORM, AppDep, CallerDep, FeedDep, OwnJobDep, PageDep, Requires, checked_key
 from api.errors import MediaTypeError
+from api.idempotency import REPLAYED
 from api.schemas.jobs import JobDeletedView, JobView, PlanView
 from api.schemas.pages import PageView
 from api.submission import PATH, SPOOL_BYTES, Submission, submitted
@@ -23,6 +24,10 @@ from orchestrator.domain.keys import Scope
 from orchestrator.ports.batches import AnsweredJob
 
 MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")
+_KEY_DESCRIPTION = (
+    f"{KEY_FORM}. The same request under the same key is one job for as long as this is kept: a repetition "
+    f"is told how it stands now, with `{REPLAYED}: true`; another content is refused with 422."
+)
 MIN_DEADLINE_S, MAX_DEADLINE_S = 1, 30 * 86_400
 
 router = APIRouter(tags=["jobs"])
@@ -48,13 +53,13 @@ async def submit_job(
         bool,
         Query(description="Lines that were answered before, under this configuration, are not asked again."),
     ] = False,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[str | None, Header(description=_KEY_DESCRIPTION)] = None,
 ) -> JobView:
     """Store a question set, one JSON object a line, as one job: all of it, or nothing.
 
     Lines have our own form (`{"id", "question", "options"?, "model"?, ...}`) or that of OpenAI's batches, may
     be mixed, and are each answered on their own terms and in their own form. `composition` is a name of
-    `/v1/models`. `Idempotency-Key`: the same key and content give the same job, also after the configuration
+    `/v1/models`. `Idempotency-Key`: the same key and request give the same job, also after the configuration
     has changed. The body is kept in a file while it arrives, so a slow client holds no transaction.
     """
     _require_jsonl(request)
@@ -67,8 +72,10 @@ async def submit_job(
         reuses=reuse,
     )
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-        progress = await submitted(app, wanted, request.stream(), spool)
+        progress, is_repeat = await submitted(app, wanted, request.stream(), spool)
     response.headers["location"] = f"{PATH}/{progress.job.id}"
+    if is_repeat:
+        response.headers[REPLAYED] = "true"
     return job_view(progress)
 
 

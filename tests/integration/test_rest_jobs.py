@@ -228,10 +228,30 @@ def test_the_same_key_gives_the_same_job_and_another_content_422(client: TestCli
     first, second = (submit(client, lines(1, 2), headers=key) for _ in range(2))
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json()["id"] == second.json()["id"]
+    assert [reply.headers.get("idempotency-replayed") for reply in (first, second)] == [None, "true"]
+    assert first.headers["location"] == second.headers["location"]
     other = submit(client, lines(1, 3), headers=key)
     assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
     assert other.headers["x-should-retry"] == "false"
     assert submit(client, lines(1, 2)).json()["id"] != first.json()["id"]
+
+
+@pytest.mark.parametrize("query", ["label=b", "label=", "label=a&reuse=true", "label=a&deadline_s=900"])
+def test_the_same_lines_asked_for_in_other_words_are_another_request(client: TestClient, query: str) -> None:
+    headers = {**JSONL, "idempotency-key": f"labelled {query}".replace(" ", "-")}
+    first, again = (client.post(f"{JOBS}?label=a", content=lines(1), headers=headers) for _ in range(2))
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    other = client.post(f"{JOBS}?{query}", content=lines(1), headers=headers)
+    assert (other.status_code, other.json()["error"]["param"]) == (422, "Idempotency-Key")
+
+
+def test_a_job_that_was_deleted_frees_its_key(client: TestClient) -> None:
+    headers = {**JSONL, "idempotency-key": "order-68"}
+    job = client.post(JOBS, content=lines(1), headers=headers).json()["id"]
+    assert "event: done" in client.get(f"{JOBS}/{job}/events").text
+    assert client.delete(f"{JOBS}/{job}").status_code == 200
+    other = client.post(JOBS, content=lines(2), headers=headers)
+    assert (other.status_code, "idempotency-replayed" in other.headers) == (202, False)
 
 
 @pytest.mark.parametrize("key", ["", "two words", "k" * 256])

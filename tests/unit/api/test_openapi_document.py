@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
+from api.deps import KEY_FORM
 from api.main import create_app
 from api.schemas import experts, feedback, jobs, merges, profiles, route, usage
 from orchestrator.domain.keys import KeyTerms, Scope
@@ -106,6 +107,21 @@ def test_lists_are_asked_for_in_the_same_words(document: Document, path: str) ->
     reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     shown = document["components"]["schemas"][reference.split("/")[-1]]["properties"]
     assert shown.keys() >= {"object", "data", "first_id", "last_id", "has_more"}
+
+
+def test_an_idempotency_key_is_told_in_the_same_words_wherever_it_counts(document: Document) -> None:
+    told = {
+        path: parameter["description"]
+        for path, methods in document["paths"].items()
+        for parameter in methods.get("post", {}).get("parameters", ())
+        if parameter["name"] == "idempotency-key"
+    }
+    assert told.keys() >= {
+        f"/v1/{name}" for name in ("chat/completions", "responses", "files", "batches", "jobs")
+    }
+    assert "409" in told.pop("/v1/feedback")  # judges once, whatever the request
+    for words in (KEY_FORM, "`idempotency-replayed: true`", "422"):
+        assert [path for path, description in told.items() if words not in description] == []
 
 
 def test_a_key_is_declared_where_a_call_without_one_is_refused() -> None:
