@@ -40,7 +40,7 @@ reference: setup ## write docs/cli.md and docs/api.md from the commands and the 
 docs: ## the documentation as a site, in build/site (makes .venv-docs); a link that leads nowhere fails it
 	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	scripts/install-locked.sh .venv-docs/bin/python requirements/docs.txt
-	.venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 lock-images: ## write docker/images.env: the images of docker-compose.yml by digest (needs Docker)
 	$(PYTHON) scripts/lock_images.py

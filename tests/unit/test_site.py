@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.site_folders import on_config, with_pages
+from scripts.site_hooks import on_config, with_lists_apart, with_pages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -68,4 +68,37 @@ def test_nothing_is_fetched_when_a_page_is_read() -> None:
 
 def test_a_link_that_leads_nowhere_ends_the_build() -> None:
     assert set(SITE["validation"]["links"].values()) == set(SITE["validation"]["nav"].values()) == {"warn"}
-    assert "build --strict" in (ROOT / "Makefile").read_text()
+    built = re.findall(r"mkdocs build.*", (ROOT / "Makefile").read_text())
+    assert built == ["mkdocs build --strict"], "with --quiet warnings are not counted, and nothing is strict"
+
+
+@pytest.mark.parametrize(
+    ("text", "apart"),
+    [
+        ("One.\n- a\n- b\n", "One.\n\n- a\n- b\n"),
+        ("One\ntwo:\n1. a\n2. b\n", "One\ntwo:\n\n1. a\n2. b\n"),
+        ("# Head\n- a\n", "# Head\n\n- a\n"),
+        ("One.\n\nTwo.\n* a\n", "One.\n\nTwo.\n\n* a\n"),
+        ("```\nx\n```\nOne.\n- a\n", "```\nx\n```\nOne.\n\n- a\n"),
+    ],
+)
+def test_a_list_after_a_paragraph_is_set_apart(text: str, apart: str) -> None:
+    assert with_lists_apart(text) == apart
+    assert with_lists_apart(apart) == apart
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a\n  goes on\n- b\n",
+        "- a\n\n  more of a\n- b\n",
+        "One.\n\n- a\n- b\n",
+        "it takes 1,000 to\n89. For that\n",
+        "5 − 3\n-2 is not an item\n",
+        "```\nOne.\n- code\n```\n",
+        "| a | b |\n|---|---|\n| - c | d |\n",
+        "",
+    ],
+)
+def test_what_is_no_list_after_a_paragraph_stays_as_it_is(text: str) -> None:
+    assert with_lists_apart(text) == text
