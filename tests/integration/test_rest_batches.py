@@ -12,6 +12,7 @@ from httpx import Response
 
 from api.main import create_app
 from orchestrator.bootstrap.app import App, open_app
+from orchestrator.runtime.logs import FORMAT, OneLine
 from orchestrator.settings.load import load_settings
 from tests.integration.scripted_pool import question, write_pool
 
@@ -283,6 +284,54 @@ def test_bad_batches_are_4xx(client: TestClient, field: str, value: object) -> N
     response = client.post(BATCHES, json=body)
     assert response.status_code == (404 if field == "input_file_id" else 400), response.text
     assert field == "input_file_id" or response.json()["error"]["param"].startswith(field)
+
+
+CONTROLS = "\n\r\t\x1b\x7f\x85\x9f\u2028"
+
+
+def test_metadata_with_control_characters_comes_back_as_it_was_and_reaches_no_header(
+    client: TestClient,
+) -> None:
+    file = upload(client, line("a", 1)).json()["id"]
+    said = {f"k{control}x-evil: 1": f"v{control}x-evil: 1" for control in CONTROLS}
+    asked = [
+        (BATCHES, {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h", "metadata": said}),
+        ("/v1/responses", {"model": "alpha", "input": question(1), "metadata": said}),
+        (CHAT, {"model": "alpha", "messages": [{"role": "user", "content": question(1)}], "metadata": said}),
+    ]
+    for path, body in asked:
+        made = client.post(path, json=body)
+        assert made.status_code == 200, made.text
+        assert "evil" not in str(made.headers)
+        if path != CHAT:  # which ignores it, and says so
+            assert made.json()["metadata"] == said
+            assert client.get(f"{path}/{made.json()['id']}").json()["metadata"] == said
+
+
+@pytest.mark.parametrize("said", [{"muster_reuse": "true\nERROR forged"}, {"muster_x\r\nERROR forged": "1"}])
+def test_metadata_that_is_ours_and_forges_a_line_of_the_log_is_refused_with_its_field_and_written_as_one_line(
+    client: TestClient, caplog: pytest.LogCaptureFixture, said: dict[str, str]
+) -> None:
+    file = upload(client, line("a", 1)).json()["id"]
+    body = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h", "metadata": said}
+    with caplog.at_level("INFO", "api.errors"):
+        refused = client.post(BATCHES, json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, f"metadata.{next(iter(said))}")
+    written = [OneLine(FORMAT).format(record) for record in caplog.records if "forged" in record.getMessage()]
+    assert len(written) == 1
+    assert "\n" not in written[0]
+    assert "\r" not in written[0]
+
+
+def test_metadata_with_nul_is_refused_with_its_field(client: TestClient) -> None:
+    body = {
+        "input_file_id": "file-1",
+        "endpoint": CHAT,
+        "completion_window": "24h",
+        "metadata": {"k": "a\0b"},
+    }
+    refused = client.post(BATCHES, json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "metadata.k")
 
 
 def test_cancelling_keeps_what_is_answered_and_says_so_of_the_rest(client: TestClient) -> None:
