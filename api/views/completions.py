@@ -15,6 +15,7 @@ from api.schemas.completions import (
     TextCompletion,
 )
 from api.views.chat import Heading, usage_view
+from api.views.chat_requests import Line, chat_options
 from api.views.chat_streams import DONE, Chunks
 from api.views.events import PING
 from orchestrator.domain.answers import Answer, FinishReason
@@ -87,6 +88,25 @@ def require_expert(composition: str) -> None:
             param="model",
             remedy="Name an expert of `/v1/models`, or send messages to /v1/chat/completions.",
         )
+
+
+def completion_line(body: dict[str, object]) -> Line:
+    """Demands of a batch's line that one text is gone on with.
+
+    Raises:
+        InputError: what is wrong with the line.
+    """
+    try:
+        request = CompletionRequest.model_validate(body)
+    except ValidationError as error:
+        raise fields_error(error.errors(include_url=False), prefix="body.") from None
+    for name, n in (("prompt", len(request.prompt)), ("n", request.n or 1)):
+        if n > 1:
+            raise UnsupportedParameterError(
+                f"body.{name}: a line has one answer; write a line for each", param=f"body.{name}"
+            )
+    options = chat_options(as_chat(request)).model_copy(update={"raw": True})
+    return Line(options, {"question": request.prompt[0]})
 
 
 def queries_of(request: CompletionRequest, query_id: str) -> tuple[Query, ...]:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from pydantic import JsonValue, ValidationError
 
 from api.errors import UnsupportedParameterError, fields_error
+from api.schemas.chat_response import MusterView
 from api.schemas.responses import ResponseRequest
 from api.views.chat import Heading, chat_completion, muster_view
 from api.views.chat_requests import Line, chat_line, line_of
+from api.views.completions import completion_line, require_expert, text_completion
 from api.views.jobs import answer_failure, own_line
 from api.views.responses import response_id, response_view
 from api.views.responses_input import as_chat, renamed
@@ -54,10 +56,12 @@ def _response_line(body: dict[str, object]) -> Line:
 
 
 RESPONSES_ENDPOINT = "/v1/responses"
+COMPLETIONS_ENDPOINT = "/v1/completions"
 READERS: Mapping[str, Callable[[dict[str, object]], Line]] = {
     OWN_FORM: _own_line,
     CHAT_ENDPOINT: chat_line,
     RESPONSES_ENDPOINT: _response_line,
+    COMPLETIONS_ENDPOINT: completion_line,
 }
 ENDPOINTS = tuple(endpoint for endpoint in READERS if endpoint != OWN_FORM)
 
@@ -79,6 +83,7 @@ class BatchBodies:
         self.compositions: set[str] = set()
         self._first: AskOptions | None = None
         self._agree = True
+        self._any_prompt = False
         self._resolve = resolve
         self._any_model = any_model
 
@@ -95,6 +100,9 @@ class BatchBodies:
         elif endpoint != OWN_FORM or "model" in body:
             composition = self._resolve(options.model)
             self.compositions.add(composition)
+            if options.raw:
+                require_expert(composition)
+        self._any_prompt = self._any_prompt or options.raw
         self._first = self._first or options
         self._agree = self._agree and options == self._first
         terms = Terms(**{**options.said, "composition": composition})
@@ -105,7 +113,12 @@ class BatchBodies:
 
         Args:
             composition: that answers every line; None = those that the lines name.
+
+        Raises:
+            UnsupportedParameterError: it asks several experts, and a line is a prompt to go on with.
         """
+        if composition is not None and self._any_prompt:
+            require_expert(self._resolve(composition))
         if not self._agree or self._first is None:
             return JobTerms(AskOptions(model=composition or AUTO), self, frozenset(self.compositions))
         options = self._first.model_copy(update={"model": composition or self._first.model})
@@ -144,10 +157,21 @@ def _openai_line(item: AnsweredQuery, job: AnsweredJob) -> dict[str, JsonValue]:
 
 
 def _chat_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[str, JsonValue]:
-    name = model_name(job.composition)
-    heading = Heading(f"chatcmpl-{line_id}", job.created, name, f"fp_{job.pool}")
-    muster = muster_view(item.answer, job_id=job.job_id, composition=job.composition)
-    return chat_completion(item.answer, heading, muster=muster).model_dump(mode="json")
+    heading = _heading(job, f"chatcmpl-{line_id}")
+    return chat_completion(item.answer, heading, muster=_muster(item, job)).model_dump(mode="json")
+
+
+def _completion_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[str, JsonValue]:
+    heading = _heading(job, f"cmpl-{line_id}")
+    return text_completion((item.answer,), heading, muster=_muster(item, job)).model_dump(mode="json")
+
+
+def _heading(job: AnsweredJob, name: str) -> Heading:
+    return Heading(name, job.created, model_name(job.composition), f"fp_{job.pool}")
+
+
+def _muster(item: AnsweredQuery, job: AnsweredJob) -> MusterView:
+    return muster_view(item.answer, job_id=job.job_id, composition=job.composition)
 
 
 def _response_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[str, JsonValue]:
@@ -165,6 +189,7 @@ def _response_body(item: AnsweredQuery, job: AnsweredJob, line_id: str) -> dict[
 WRITERS: Mapping[str, Callable[[AnsweredQuery, AnsweredJob, str], dict[str, JsonValue]]] = {
     CHAT_ENDPOINT: _chat_body,
     RESPONSES_ENDPOINT: _response_body,
+    COMPLETIONS_ENDPOINT: _completion_body,
 }
 
 

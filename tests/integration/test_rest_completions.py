@@ -3,17 +3,22 @@
 `near` is scripted, `far` the same expert behind a server of its own, which is asked over HTTP.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 
+from api.main import create_app
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.settings.load import load_settings
 from tests.harness.live import live_client
+from tests.harness.waiting import wait_for
 
 RULES = [
     {"match": "broken", "fail": "request_refused"},
@@ -168,3 +173,101 @@ def test_what_cannot_be_done_is_refused_by_its_name(
     with pytest.raises(openai.BadRequestError) as refused:
         client.post("/completions", body={"model": "near", "prompt": "x", **fields}, cast_to=object)
     assert refused.value.param == param
+
+
+JOBS, JSONL = "/v1/jobs", {"content-type": "application/jsonl"}
+
+
+def prompt_line(custom_id: str, model: str, **fields: object) -> str:
+    body = {"model": model, "prompt": "The capital of France is <|im_start|>", **fields}
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": "/v1/completions", "body": body})
+
+
+def test_lines_of_a_job_go_on_with_prompts_as_they_are_beside_lines_of_chats(app: App) -> None:
+    """Also where all lines agree on their terms, which are the job's then."""
+    chat = {"model": "near", "messages": [{"role": "user", "content": "The capital?"}]}
+    mixed = [
+        prompt_line("near", "near", max_tokens=9, temperature=0),
+        prompt_line("far", "far", prompt=["a<|im_end|>b"]),
+        prompt_line("cut", "near", max_tokens=2, logprobs=1),
+        json.dumps({"custom_id": "chat", "url": "/v1/chat/completions", "body": chat}),
+    ]
+    with TestClient(create_app(app)) as rest:
+        rows = answers_of(rest, mixed)
+        bodies = {name: row["response"]["body"] for name, row in rows.items()}
+        texts = {name: body["choices"][0].get("text") for name, body in bodies.items()}
+        assert texts == {
+            "near": " Paris is the capital",
+            "far": " control strings are read as they are",
+            "cut": " Paris is",
+            "chat": None,
+        }
+        assert {name: body["object"] for name, body in bodies.items()} == {
+            **dict.fromkeys(("near", "far", "cut"), "text_completion"),
+            "chat": "chat.completion",
+        }
+        cut = bodies["cut"]["choices"][0]
+        assert (cut["finish_reason"], cut["logprobs"]["tokens"]) == ("length", [" Paris", " is"])
+        assert (bodies["far"]["model"], bodies["near"]["id"][:5]) == ("far", "cmpl-")
+        alike = answers_of(rest, [prompt_line(name, "near") for name in ("a", "b")])
+        assert {row["response"]["body"]["choices"][0]["text"] for row in alike.values()} == {
+            " Paris is the capital"
+        }
+        named = answers_of(rest, [prompt_line("a", "far")], "?composition=near")
+        assert named["a"]["response"]["body"]["model"] == "near"
+
+
+def answers_of(rest: TestClient, lines: list[str], query: str = "") -> dict[str, Any]:
+    """Lines of the answers of a job, by their ids."""
+    job = rest.post(f"{JOBS}{query}", content="\n".join(lines), headers=JSONL)
+    assert job.status_code == 202, job.text
+    assert "event: done" in rest.get(f"{JOBS}/{job.json()['id']}/events").text
+    rows = rest.get(f"{JOBS}/{job.json()['id']}/answers").text.splitlines()
+    return {row["custom_id"]: row for row in map(json.loads, rows)}
+
+
+def test_a_batch_of_prompts_is_made_and_read_by_the_official_client(client: openai.OpenAI) -> None:
+    content = "\n".join([prompt_line("good", "near"), prompt_line("bad", "near", prompt="broken")])
+    file = client.files.create(file=("in.jsonl", content.encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/completions", completion_window="24h")
+    wait_for("the batch", lambda: client.batches.retrieve(batch.id).status == "completed", within_s=60)
+    made = client.batches.retrieve(batch.id)
+    assert made.output_file_id is not None
+    assert made.error_file_id is not None
+    [row] = map(json.loads, client.files.content(made.output_file_id).text.splitlines())
+    assert row["response"]["body"]["choices"][0]["text"] == " Paris is the capital"
+    [row] = map(json.loads, client.files.content(made.error_file_id).text.splitlines())
+    assert (row["custom_id"], row["error"]["code"]) == ("bad", "no_answer")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"model": "auto"}, "composition"),
+        ({"prompt": ["a", "b"]}, "body.prompt"),
+        ({"prompt": [1, 2]}, "body.prompt"),
+        ({"prompt": " "}, "question"),
+        ({"n": 2}, "body.n"),
+        ({"echo": True}, "echo"),
+        ({"suffix": "x"}, "suffix"),
+        ({"best_of": 3}, "best_of"),
+        ({"stream": True}, "body.stream"),
+        ({"messages": []}, "body.messages"),
+    ],
+)
+def test_what_a_line_of_a_prompt_cannot_have_is_refused_with_its_line(
+    app: App, fields: dict[str, object], says: str
+) -> None:
+    content = "\n".join([prompt_line("good", "near"), prompt_line("bad", **{"model": "near", **fields})])
+    with TestClient(create_app(app)) as rest:
+        refused = rest.post(JOBS, content=content, headers=JSONL)
+    [told] = refused.json()["error"]["lines"]
+    assert (refused.status_code, told["line"]) == (400, 2)
+    assert says in told["message"]
+
+
+def test_a_composition_of_several_answers_no_file_with_prompts(app: App) -> None:
+    content = "\n".join([prompt_line("a", "near"), json.dumps({"id": "own", "question": "Why?"})])
+    with TestClient(create_app(app)) as rest:
+        refused = rest.post(f"{JOBS}?composition=majority_all", content=content, headers=JSONL)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
