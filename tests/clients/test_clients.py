@@ -263,4 +263,4 @@ def test_a_key_is_sent_as_the_client_sends_keys(client: str, keyed: tuple[str, s
 
 
 def test_every_client_that_is_named_is_known() -> None:
-    assert set(WANTED) <= {"all", *CLIENTS}
+    assert set(WANTED) <= {"all", "browser", *CLIENTS}
