@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+CODE = re.compile(r"`[^`]*`")
 ITEM = re.compile(r" {0,3}(?:[-*+]|1[.)]) +\S")
 
 
@@ -23,8 +24,14 @@ def with_pages(item: Any, docs: Path) -> Any:
 
 
 def on_page_markdown(markdown: str, **_page: Any) -> str:
-    """The text of a page with its lists set apart."""
-    return with_lists_apart(markdown)
+    """The text of a page as mkdocs has to see it."""
+    return with_bars_in_code(with_lists_apart(markdown))
+
+
+def with_bars_in_code(text: str) -> str:
+    """Text whose tables have plain bars in code: mkdocs would show the backslash that other readers need."""
+    rows = re.compile(r"^\|.*$", re.MULTILINE)
+    return rows.sub(lambda row: CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text)
 
 
 def with_lists_apart(text: str) -> str:

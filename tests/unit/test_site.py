@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.site_hooks import on_config, with_lists_apart, with_pages
+from scripts.site_hooks import on_config, with_bars_in_code, with_lists_apart, with_pages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -102,3 +102,8 @@ def test_a_list_after_a_paragraph_is_set_apart(text: str, apart: str) -> None:
 )
 def test_what_is_no_list_after_a_paragraph_stays_as_it_is(text: str) -> None:
     assert with_lists_apart(text) == text
+
+
+def test_bars_in_code_of_tables_have_no_backslash_and_others_keep_theirs() -> None:
+    assert with_bars_in_code("| `a\\|b` | c \\| d | `e` \\| `f` |\n") == "| `a|b` | c \\| d | `e` \\| `f` |\n"
+    assert with_bars_in_code("outside `a\\|b`\n") == "outside `a\\|b`\n"
