@@ -64,12 +64,14 @@ def keys_create(
         from api.errors import fields_error
 
         raise fields_error(error.errors()) from None
+    from rich.text import Text
+
     session = session_of(ctx)
     with open_keys(session.settings()) as keys:
         view = new_key_view(*keys.create(key_terms(wanted)))
     session.emit(
         view.model_dump(mode="json"),
-        f"[bold]{view.secret}[/bold]",
+        Text(view.secret, style="bold"),
         f"{view.id} ({', '.join(view.scopes)}). Keep the secret above: it is not shown again.",
     )
 

@@ -39,6 +39,7 @@ from api.cli import (
     worker,
 )
 from api.cli.leaving import sigterm_interrupts
+from api.cli.plain import plain
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator.errors import ConfigError, InputError, InternalError, MistakesError, MusterError, SkillError
 from orchestrator.redaction import remember_environment
@@ -198,7 +199,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except MusterError as error:
         if as_json:
             _print_error(error)
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {plain(str(error))}", file=sys.stderr)
         return BAD_USAGE if isinstance(error, ConfigError | InputError | SkillError) else FAILED
     except BrokenPipeError:  # whoever read the output has enough
         _forget_output()
@@ -258,7 +259,7 @@ def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
     if as_json:
         with suppress(OSError):  # perhaps it is the output that cannot be written
             _print_error(failure)
-    print(f"Error: {failure}", file=sys.stderr)
+    print(f"Error: {plain(str(failure))}", file=sys.stderr)
     _forget_output()
     return FAILED
 

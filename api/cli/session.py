@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console, RenderableType
 
+from api.cli.plain import Plain, plain
 from orchestrator.redaction import redact, without_known
 
 if TYPE_CHECKING:
@@ -113,13 +114,14 @@ class Session:
             print(without_known(json.dumps(payload, ensure_ascii=False, indent=2)), flush=True)
             return
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
-        console = Console(width=None if is_terminal else PIPE_WIDTH)
+        width = None if is_terminal else PIPE_WIDTH
+        console = Console(width=width, markup=False, emoji=False)  # an answer may hold what looks like it
         for renderable in renderables:
-            console.print(renderable)
+            console.print(Plain(renderable))
 
     def remark(self, text: str) -> None:
         """A line for people, on stderr."""
-        Console(stderr=True, soft_wrap=True, highlight=False).print(redact(text), markup=False)
+        Console(stderr=True, soft_wrap=True, highlight=False).print(plain(redact(text)), markup=False)
 
 
 def profile_path(settings: "Settings", given: Path | None) -> Path | None:

@@ -1,0 +1,25 @@
+"""Texts for a terminal: what others wrote is shown, and steers nothing."""
+
+import re
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters but the tab and the line feed: a terminal obeys them."""
+
+
+def plain(text: str) -> str:
+    """The text with control characters written as Python would (`\\x1b`)."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+class Plain:
+    """A renderable whose texts are plain; its colours stay."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._inner, options):
+            yield segment if segment.control else Segment(plain(segment.text), segment.style)
