@@ -102,7 +102,10 @@ def reference(odd: Odd, of: Made) -> str:
     ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)])
     with torch.inference_mode():
         found = model.generate(ids, max_new_tokens=N_TOKENS, do_sample=False, pad_token_id=0)[0]
-    return str(tokenizer.decode(found[ids.shape[1] :], skip_special_tokens=True))
+    said = found[ids.shape[1] :].tolist()
+    ends = model.generation_config.eos_token_id
+    is_over = said[-1] in (ends if isinstance(ends, list) else [ends])
+    return str(tokenizer.decode(said[:-1] if is_over else said, skip_special_tokens=True))
 
 
 def in_parts(messages: Sequence[dict[str, str]]) -> list[dict[str, object]]:

@@ -86,19 +86,21 @@ def require_sound(
     home = Path(folder)
     if not home.is_dir():
         return None
-    found, weights = model_defects(home, by_vllm=by_vllm)
-    for adapter in adapters:
-        found += adapter_defects(Path(adapter), weights, by_vllm=by_vllm)
-    if found:
-        raise refused(engine_id, found)
+    of_model, weights = model_defects(home, by_vllm=by_vllm)
+    of_adapters = [
+        defect for adapter in adapters for defect in adapter_defects(Path(adapter), weights, by_vllm=by_vllm)
+    ]
+    if of_model or of_adapters:
+        param = "model" if of_model else "adapter"
+        raise refused(engine_id, [*of_model, *of_adapters], param=param)
     return weights
 
 
-def refused(engine_id: str, defects: Sequence[Defect]) -> EngineLoadError:
+def refused(engine_id: str, defects: Sequence[Defect], *, param: str = "model") -> EngineLoadError:
     """The error of an engine whose files have defects: no wait heals them."""
     return EngineLoadError(
         f"engine '{engine_id}': {told(defects)}.",
-        param="model",
+        param=param,
         remedy=" ".join(dict.fromkeys(defect.remedy for defect in defects)),
         is_lasting=True,
     )

@@ -365,9 +365,10 @@ class DecodingEngine:
 
     def _finished(self, row: Row, ids: Sequence[int]) -> Finished:
         assert self._source is not None, "checked by whoever steps"
-        said = self._texts.said(ids, after=row.prompt_ids)
+        is_over = ids[-1] in self._options.eos_ids  # what ends a text is no part of it, special or not
+        said = self._texts.said(ids[:-1] if is_over else ids, after=row.prompt_ids)
         text, stopped = cut_at_stop(said.text, row.sampling.stop)
-        stopped = stopped or ids[-1] in self._options.eos_ids
+        stopped = stopped or is_over
         return Finished(
             row.request.id,
             text,
