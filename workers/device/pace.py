@@ -26,7 +26,7 @@ class Pace(NamedTuple):
     record_s: float = 30.0
     ring_s: float = 0.25
     min_shard: int = 16
-    max_shard: int = 512
+    max_shard: int = 256
     request_timeout_s: float = 600.0
     first_pause_s: float = 1.0
     step_pause_s: float = 2.0
