@@ -131,7 +131,8 @@ class Terms(Value):
     @property
     def said(self) -> dict[str, Any]:
         """The terms that are given, by name."""
-        values = {name: getattr(self, name) for name in Terms.model_fields}
+        given = self.model_fields_set  # of a line of a batch mostly nothing
+        values = {name: getattr(self, name) for name in _FIELDS if name in given} if given else {}
         return {n: v for n, v in values.items() if v is not None and v is not False and v != ()}
 
     @property
@@ -139,4 +140,5 @@ class Terms(Value):
         return Shape(self.composition, self.router, self.k)
 
 
+_FIELDS = tuple(Terms.model_fields)
 NO_TERMS = Terms()

@@ -1,4 +1,8 @@
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.domain.assignments import NO_EXPERT, Job
 from orchestrator.domain.requests import AskOptions
@@ -60,3 +64,30 @@ def test_no_terms_ask_for_somebody_whom_the_key_may_not_ask(
     allowed = Job(id="j", composition="any", experts=job, allowed=("a", "b"))
     assert allowed.under(Terms(experts=query)).experts == left
     assert allowed.under(None).experts == allowed.under(Terms()).experts
+
+
+@given(
+    given=st.fixed_dictionaries(
+        {},
+        optional={
+            "k": st.none() | st.integers(1, 9),
+            "seed": st.none() | st.integers(0, 9),
+            "stop": st.lists(st.text(max_size=3), max_size=2).map(tuple),
+            "trace": st.booleans(),
+            "experts": st.just(()) | st.just(("a",)),
+        },
+    ),
+    later=st.fixed_dictionaries({}, optional={"k": st.none() | st.integers(1, 9), "raw": st.booleans()}),
+)
+def test_what_is_said_is_what_is_not_as_it_is_by_itself(given: dict[str, Any], later: dict[str, Any]) -> None:
+    """However the terms were made: by fields, as a copy, or read from JSON."""
+    terms = Terms(**given).model_copy(update=later)
+    nothing = Terms()
+    differs = {
+        name: getattr(terms, name)
+        for name in Terms.model_fields
+        if getattr(terms, name) != getattr(nothing, name)
+    }
+    assert terms.said == differs
+    assert Terms.model_validate_json(terms.model_dump_json()).said == differs
+    assert AskOptions(model="auto", **terms.said).said == differs
