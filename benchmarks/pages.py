@@ -56,8 +56,9 @@ def main() -> None:
                 env=environment,
                 capture_output=True,
                 text=True,
-                check=True,
             )
+            if done.returncode:
+                parser.error(f"the browser failed: {done.stderr[-2000:]}")
     pages = json.loads(done.stdout.strip().splitlines()[-1])
     named = {path.replace(job_id, "JOB"): found for path, found in pages.items()}
     slowest = max(found["first_paint_ms"] for found in named.values())

@@ -11,6 +11,10 @@ import sys
 from playwright.sync_api import sync_playwright
 
 TIMES = 5
+SIZE = (
+    "performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))"
+    ".reduce((sum, one) => sum + one.decodedBodySize, 0)"
+)
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 
 
@@ -21,16 +25,16 @@ def main(address: str, *paths: str) -> None:
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         for path in ("/login", *paths):  # the first one is the browser's own start
-            paints, sizes = [], {}
+            paints, sizes = [], []
             for _ in range(TIMES):
-                context = chromium.new_context()
+                context = chromium.new_context(bypass_csp=True)  # to ask the page for its paint
                 page = context.new_page()
-                page.on("response", lambda one, sizes=sizes: sizes.update({one.url: len(one.body())}))
                 page.goto(address + path, wait_until="load")
                 page.wait_for_function(f"({PAINT}) !== null")
                 paints.append(page.evaluate(PAINT))
+                sizes.append(page.evaluate(SIZE))
                 context.close()
-            kilobytes = round(sum(sizes.values()) / 1000)
+            kilobytes = round(max(sizes) / 1000)
             found[path] = {"first_paint_ms": round(statistics.median(paints)), "kilobytes": kilobytes}
     print(json.dumps(found))  # noqa: T201
 
