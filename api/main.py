@@ -66,6 +66,8 @@ from orchestrator.domain.names import PUBLIC_PREFIX
 from orchestrator.runtime.metrics import Tallies
 
 SPARE_THREADS = 8
+UPLOADS = (submission.PATH, files.PATH, job_pages.PATH)
+"""Paths that take large bodies."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorView, "description": "What is wrong with the request"},
     "5XX": {"model": ErrorView, "description": "What failed, and whether a repeat helps"},
@@ -154,7 +156,7 @@ def create_app(app: App) -> FastAPI:
         max_in_flight=server.max_in_flight,
         max_streams=server.max_streams,
         max_uploads=server.max_uploads,
-        uploads=(submission.PATH, files.PATH),
+        uploads=UPLOADS,
         timeout_s=server.body_timeout_s,
         line=Line(server.max_queued, server.max_wait_s),
     )
@@ -165,6 +167,7 @@ def create_app(app: App) -> FastAPI:
         larger={
             submission.PATH: server.max_upload_bytes,
             files.PATH: server.max_upload_bytes + files.ROOM_BYTES,
+            job_pages.PATH: server.max_upload_bytes + files.ROOM_BYTES,
         },
     )
     web.add_middleware(KeyRates, rates=app.rates)

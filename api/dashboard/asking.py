@@ -86,7 +86,11 @@ async def ask_without_script(
 
 @router.get("/answers/{job_id}")
 def answer_page(
-    job_id: OwnJobDep, request: Request, app: AppDep, query: Annotated[str | None, Query()] = None
+    job_id: OwnJobDep,
+    request: Request,
+    app: AppDep,
+    query: Annotated[str | None, Query()] = None,
+    judged: Annotated[bool, Query()] = False,
 ) -> Response:
     """A question with its answer: what a link to it leads to."""
     record = app.jobs.query_record(job_id, query)
@@ -100,6 +104,7 @@ def answer_page(
         question=question,
         is_job=is_job,
         again="/?" + urlencode(again),
+        judged=judged,
         **_result(app, job_id, record, named=query is not None),
     )
 
@@ -110,7 +115,8 @@ def answer_part(
 ) -> Response:
     """The answer alone, for a page that is open."""
     record = app.jobs.query_record(job_id, query)
-    return page(request, "result.html", job=job_id, **_result(app, job_id, record, named=query is not None))
+    shown = _result(app, job_id, record, named=query is not None)
+    return page(request, "result.html", job=job_id, judged=False, **shown)
 
 
 @router.get("/answers/{job_id}/why")
@@ -162,7 +168,6 @@ def _result(app: App, job_id: str, record: QueryRecord, *, named: bool) -> dict[
         "query": query,
         "share": address,
         "may_judge": answer is not None and answer.error_code is None,
-        "judged": "",
     }
 
 

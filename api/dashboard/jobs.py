@@ -23,6 +23,7 @@ from orchestrator.domain.pages import PageRequest
 from orchestrator.domain.queries import AnswerType
 from orchestrator.ports.jobs import AnsweredQuery
 
+PATH = "/jobs"
 PER_PAGE, SHOWN, MOST_FAILED, SHOWN_CHARS = 25, 20, 1000, 160
 CHUNK_BYTES = 1 << 18
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -30,7 +31,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 SUBMIT = [Depends(Requires(Scope.BATCH))]
 
-router = APIRouter(prefix="/jobs", route_class=PageRoute, include_in_schema=False)
+router = APIRouter(prefix=PATH, route_class=PageRoute, include_in_schema=False)
 
 
 class Kind(NamedTuple):

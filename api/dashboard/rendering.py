@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 """Of every page: nothing from outside, nothing inline, in no frame, kept nowhere."""
 
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+MINUTE_S = 60
+UNITS = ((86_400, "d"), (3600, "h"), (MINUTE_S, "min"), (1, "s"))
 
 
 def page(request: Request, name: str, *, status: int = 200, **context: object) -> HTMLResponse:
@@ -174,14 +176,10 @@ def duration(seconds: float | None) -> str:
     if seconds < MINUTE_S:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     whole = round(seconds)
-    for large, small, names in (
-        (MINUTE_S, 1, ("min", "s")),
-        (HOUR_S, MINUTE_S, ("h", "min")),
-        (DAY_S, HOUR_S, ("d", "h")),
-    ):
-        if whole < large * (60 if large < HOUR_S else 24 if large < DAY_S else 10**9):
-            rest = whole % large // small
-            return f"{whole // large} {names[0]}" + (f" {rest} {names[1]}" if rest else "")
+    for (size, name), (part, small) in pairwise(UNITS):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {name}" + (f" {rest} {small}" if rest else "")
     return f"{whole} s"
 
 

@@ -40,6 +40,7 @@ class PoolEvaluation:
         self._profile = profile
         self._grader = grader
         self._seed = seed
+        self._ranked: tuple[Profile, list[Standing]] | None = None
 
     def bench(
         self,
@@ -90,18 +91,20 @@ class PoolEvaluation:
         return compare_compositions(report, kinds)
 
     def swiss(self) -> list[Standing]:
-        """The pool ranked by Swiss rounds over its profile.
+        """The pool ranked by Swiss rounds over its profile; computed once for each profile, it takes seconds.
 
         Raises:
             NotProfiledError: the pool was not profiled here.
         """
         whole = self._profile()
         profile = None if whole is None else whole.exact
-        if profile is None or not profile.texts:
+        if whole is None or profile is None or not profile.texts:
             raise NotProfiledError(
                 "the pool has no profile of exact answers to play on.", remedy="Run `muster profile` first."
             )
-        return swiss_standings(profile, seed=self._seed)
+        if self._ranked is None or self._ranked[0] is not whole:
+            self._ranked = (whole, swiss_standings(profile, seed=self._seed))
+        return self._ranked[1]
 
     def record(self, folder: Path) -> Written:
         """Write the profile's responses as a replay set.

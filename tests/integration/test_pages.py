@@ -166,6 +166,8 @@ def test_an_answer_is_judged_once_and_the_other_way_is_refused(browser: TestClie
     judge = f"/answers/{job_id}/feedback"
     assert browser.post(judge, data={"right": "true", "query": query}).status_code == 200
     assert browser.post(judge, data={"right": "true", "query": query}).status_code == 200
+    assert "Thank you" in browser.post(judge, data={"right": "true", "query": query}).text
+    assert "Thank you" not in browser.get(f"/answers/{job_id}").text
     refused = browser.post(judge, data={"right": "false", "query": query})
     assert refused.status_code == 409
     assert "judged" in refused.text
@@ -181,6 +183,22 @@ def test_a_file_becomes_a_job_and_the_same_form_again_is_the_same_job(browser: T
     assert "six" in page.text
     assert "The answer is (A)." in page.text
     assert "six" in browser.get("/jobs").text
+
+
+def test_a_form_takes_as_large_a_file_as_the_api(browser: TestClient, app: App) -> None:
+    most = app.settings.muster.server.max_body_bytes
+    lines = json.dumps({"id": "large", "question": question(1), "padding": "x"}).encode()
+    padded = b"\n" * (most + 1) + lines
+    told = submitted(browser, padded, model="alpha")
+    assert told.status_code == 400  # it was read, to its last line
+    assert "padding" in told.text
+
+
+def test_questions_asked_one_by_one_are_listed_where_they_are_asked_for(browser: TestClient) -> None:
+    asked_id = asked(browser, 9).url.path.rsplit("/", 1)[-1]
+    assert asked_id not in browser.get("/jobs").text
+    [link] = [link for link in Page(browser.get("/jobs").text).links if link.endswith("all=true")]
+    assert asked_id in browser.get(link).text
 
 
 def test_a_bad_file_is_told_line_by_line_and_nothing_is_stored(browser: TestClient) -> None:
