@@ -228,7 +228,7 @@ def _retry_headers(error: MusterError, status: ErrorStatus) -> dict[str, str]:
 def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(MusterError, _on_muster_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_fields)
-    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(Exception, _on_bug)
 
 
@@ -245,7 +245,8 @@ async def _on_invalid_fields(_: Request, error: Exception) -> JSONResponse:
     return error_response(fields_error(error.errors()))
 
 
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+async def on_http_error(request: Request, error: Exception) -> JSONResponse:
+    """The response to an address that leads nowhere, or that has no such method."""
     assert isinstance(error, HTTPException)
     code = _STATUS_CODES.get(error.status_code, "invalid_request")
     message = f"{request.method} {request.url.path}: {error.detail}."

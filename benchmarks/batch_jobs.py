@@ -189,7 +189,7 @@ def _job_when_over(stack: MeasuredStack, job_id: str, looks: Looks) -> Mapping[s
         job = stack.job(job_id)
         return job if job["state"] != "running" else None
 
-    return wait_for(f"job {job_id}", ended, within_s=JOB_S, every_s=1.0)  # type: ignore[return-value]
+    return wait_for(f"job {job_id}", ended, within_s=JOB_S, every_s=1.0)
 
 
 def yardstick_ms() -> float:

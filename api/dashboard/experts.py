@@ -11,7 +11,7 @@ from api.dashboard.heat import ORDERS, Cell, Order, cells_of, heat_map
 from api.dashboard.rendering import PageRoute, page, percent, see_other
 from api.deps import AppDep, CallerDep, Requires
 from api.schemas.experts import ExpertView
-from api.views.experts import drift_view, expert_view
+from api.views.experts import drift_view, expert_views
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert
@@ -172,9 +172,10 @@ def _listed(app: App, experts: Mapping[str, Expert], cards: Mapping[str, Compete
 
 
 def _views(app: App, experts: Mapping[str, Expert], cards: Mapping[str, CompetenceCard]) -> list[ExpertView]:
-    states = app.engines.states(among=[expert.engine.id for expert in experts.values()])
-    lineages, paused = app.experts.lineages, app.pauses.paused()
-    return [
-        expert_view(e, cards.get(e.id), states[e.engine.id], lineages.get(e.id), paused.get(e.id))
-        for e in experts.values()
-    ]
+    return expert_views(
+        experts.values(),
+        cards=cards,
+        states=app.engines.states(among=[expert.engine.id for expert in experts.values()]),
+        lineages=app.experts.lineages,
+        paused=app.pauses.paused(),
+    )

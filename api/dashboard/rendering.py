@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.deps import caller_of_request
-from api.errors import error_body, status_of
+from api.errors import error_body, on_http_error, status_of
 from orchestrator.domain.keys import ANYBODY, Scope
 from orchestrator.domain.names import short_name
 from orchestrator.errors import InputError, InvalidKeyError, MusterError
@@ -99,18 +99,16 @@ def error_page(request: Request, error: MusterError) -> Response:
 
 def install_page_errors(web: FastAPI) -> None:
     """Errors of addresses that lead nowhere are pages, too, where a browser asks for one."""
-    told = web.exception_handlers[HTTPException]
 
-    async def on_http_error(request: Request, error: Exception) -> Response:
+    async def on_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         is_api = request.url.path.startswith("/v1")
         if is_api or "text/html" not in request.headers.get("accept", ""):
-            response: Response = await told(request, error)  # type: ignore[misc]
-            return response
+            return await on_http_error(request, error)
         message = f"There is no page {request.url.path}." if error.status_code == 404 else error.detail
         return page(request, "error.html", status=error.status_code, message=message, code="", lines=[])
 
-    web.add_exception_handler(HTTPException, on_http_error)
+    web.add_exception_handler(HTTPException, on_error)
 
 
 @cache

@@ -9,7 +9,7 @@ from api.deps import AppDep, CallerDep, PageDep, Requires
 from api.middleware.strict_json import StrictRoute
 from api.schemas.experts import CardView, ExpertView, PauseRequest
 from api.schemas.pages import PageView
-from api.views.experts import card_view, expert_view
+from api.views.experts import card_view, expert_views
 from api.views.experts_grades import gaps_of
 from api.views.pages import page_view
 from orchestrator.domain.experts import Expert
@@ -74,9 +74,10 @@ def _view(app: AppDep, expert_id: str) -> ExpertView:
 
 
 def _views(app: AppDep, experts: Sequence[Expert]) -> list[ExpertView]:
-    cards, states = app.experts.cards(), app.engines.states(among=[e.engine.id for e in experts])
-    lineages, paused = app.experts.lineages, app.pauses.paused()
-    return [
-        expert_view(e, cards.get(e.id), states[e.engine.id], lineages.get(e.id), paused.get(e.id))
-        for e in experts
-    ]
+    return expert_views(
+        experts,
+        cards=app.experts.cards(),
+        states=app.engines.states(among=[expert.engine.id for expert in experts]),
+        lineages=app.experts.lineages,
+        paused=app.pauses.paused(),
+    )

@@ -52,6 +52,21 @@ def expert_view(
     )
 
 
+def expert_views(
+    experts: Iterable[Expert],
+    *,
+    cards: Mapping[str, CompetenceCard],
+    states: Mapping[str, EngineState],
+    lineages: Mapping[str, Lineage],
+    paused: Mapping[str, ExpertPause],
+) -> list[ExpertView]:
+    """Experts as `expert_view`; `states` by engine, all else by expert."""
+    return [
+        expert_view(e, cards.get(e.id), states[e.engine.id], lineages.get(e.id), paused.get(e.id))
+        for e in experts
+    ]
+
+
 def lineage_view(lineage: Lineage | None) -> LineageView | None:
     """Parents that are no experts of the pool by the last part of their paths."""
     if lineage is None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -108,8 +109,5 @@ def counted_columns() -> Iterator[Counter[int]]:
             fed[int(named["input_ids"].shape[1])] += 1
         return own(module, *args, **named)
 
-    nn.Module.__call__ = call  # type: ignore[method-assign]
-    try:
+    with patch.object(nn.Module, "__call__", call):
         yield fed
-    finally:
-        nn.Module.__call__ = own  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ A load cannot take less than its bytes take to be read, or, if that is longer, t
 pinned memory: the bound. Cold: its pages are not in the kernel's cache; hot: they are.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def swaps(places: list[Path]) -> dict[str, Any]:
             engine: HostedEngine = backend.load(spec_of(f"swap-{number}", place), ())
             pids.add(engine.pid)
             loads.append(round(engine.load_s, 3))
-            first_s = timed(lambda e=engine: ask(e, ["abc"], tokens=1))  # type: ignore[misc]
+            first_s = timed(partial(ask, engine, ["abc"], tokens=1))
             memory = engine.memory
             engine.close()
         kept_gib = difference(before, free_gib())

@@ -1,5 +1,6 @@
 """The fleet as it is: hosts with their processes and devices, and what is wrong with them in sentences."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -303,5 +304,4 @@ def _span(seconds: float) -> str:
 
 
 def _twice(names: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+    return {name for name, n in Counter(names).items() if n > 1}

@@ -9,7 +9,7 @@ LOOK_S = 0.02
 T = TypeVar("T")
 
 
-def wait_for(what: str, look: Callable[[], T], *, within_s: float, every_s: float = LOOK_S) -> T:
+def wait_for(what: str, look: Callable[[], T | None], *, within_s: float, every_s: float = LOOK_S) -> T:
     """The first true value that `look` returns.
 
     Raises:
