@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def worker(
     ctx: typer.Context,
     device: Annotated[
-        str | None, typer.Option(help="Own this device: cpu, or cuda:N. Without it: steps only.")
+        str | None,
+        typer.Option(
+            help="Own this device: cpu, cuda:N, or cuda for engines over several. Without it: steps only."
+        ),
     ] = None,
     no_steps: Annotated[
         bool, typer.Option("--no-steps", help="Only generate; other workers route and vote.")

@@ -328,8 +328,8 @@ class MusterSettings(BaseSettings):
     """File with the broker's password, relative to this file, so that it stands in no URL and no environment;
     others must not be able to read it."""
     device: str = "auto"
-    """`auto`, `cpu`, or `cuda:N`: the N-th GPU of those that are visible, in the order of `nvidia-smi`; the
-    process and its engines see no other one."""
+    """`auto`, `cpu`, `cuda:N`: the N-th GPU of those that are visible, in the order of `nvidia-smi`; the
+    process and its engines see no other one; or `cuda`: all that are visible, for engines over several."""
     models_dir: UserPath | None = None
     """Folder in which this host has the weights, for a worker without a pool file: a path of the published
     pool that is not here is looked for below it, by as much of its end as there is. None = the working

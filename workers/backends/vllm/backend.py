@@ -98,10 +98,30 @@ def child_env(spec: EngineSpec) -> Mapping[str, str]:
     """Variables of the engine's process that must be set before its imports.
 
     Raises:
-        EngineLoadError: options that cannot be used.
+        EngineLoadError: options that cannot be used; or it needs more GPUs than its worker sees.
     """
     threads = _resources(spec).threads
+    _require_devices(spec, os.environ.get("CUDA_VISIBLE_DEVICES"))
     return CHILD_ENV if threads is None else {**CHILD_ENV, "OMP_NUM_THREADS": str(threads)}
+
+
+def _require_devices(spec: EngineSpec, visible: str | None) -> None:
+    """Refuse an engine over more GPUs than a process may see. Another worker may see enough.
+
+    Args:
+        visible: those GPUs, separated by commas; None = all, empty = none: it runs on the CPU.
+
+    Raises:
+        EngineLoadError: they are too few.
+    """
+    seen = [one for one in (visible or "").split(",") if one.strip()]
+    if 0 < len(seen) < spec.tensor_parallel_size:
+        raise EngineLoadError(
+            f"engine '{spec.id}' needs {spec.tensor_parallel_size} GPUs, and its worker sees {len(seen)}.",
+            param="tensor_parallel_size",
+            remedy="Start its worker with --device cuda: engines then take the first GPUs of "
+            "CUDA_VISIBLE_DEVICES, of all where that is not set.",
+        )
 
 
 def _resources(spec: EngineSpec) -> VllmResources:

@@ -12,6 +12,7 @@ from orchestrator.errors import EngineLoadError
 from workers.backends.registry import get_backend
 from workers.backends.vllm import backend as vllm
 from workers.backends.vllm.backend import child_env, find_python
+from workers.device.own_gpu import VISIBLE, own_device
 
 
 def spec(**options: JsonValue) -> EngineSpec:
@@ -64,6 +65,34 @@ def test_engines_with_equal_threads_get_equal_variables() -> None:
     assert child_env(spec(threads=2))["OMP_NUM_THREADS"] == "2"
     assert "OMP_NUM_THREADS" not in child_env(spec())
     assert child_env(spec())["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "cuda:0"])
+def test_an_engine_over_several_gpus_says_which_worker_it_needs(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VISIBLE, "0,1")
+    wide = spec().model_copy(update={"tensor_parallel_size": 2})
+    assert child_env(wide) == child_env(spec())
+    of_worker = {VISIBLE: "0,1"}
+    own_device(device, of_worker)
+    monkeypatch.setenv(VISIBLE, of_worker[VISIBLE])
+    assert child_env(spec())
+    with pytest.raises(EngineLoadError, match="needs 2 GPUs, and its worker sees 1") as caught:
+        child_env(wide)
+    assert caught.value.param == "tensor_parallel_size"
+    assert "--device cuda" in (caught.value.remedy or "")
+    assert not caught.value.is_lasting, "another worker may see more"
+
+
+@pytest.mark.parametrize("visible", [None, "", "0,1", "GPU-a, GPU-b,"])
+def test_an_engine_over_several_gpus_is_tried_where_they_may_be(
+    visible: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VISIBLE, raising=False)
+    if visible is not None:
+        monkeypatch.setenv(VISIBLE, visible)
+    assert child_env(spec().model_copy(update={"tensor_parallel_size": 2}))
 
 
 def test_backend_is_one_per_process() -> None:
