@@ -53,8 +53,8 @@ from orchestrator.batching import (
     EngineChoice,
     Family,
     Kinds,
+    Neighbour,
     Neighbours,
-    Peer,
     bound_by_area_s,
     choose_ahead,
     choose_engine,
@@ -430,7 +430,7 @@ class Simulation:
         """What this device knows of the others; of equal ones that hide no loads the backlog tells enough."""
         if self._site.is_uniform and not self._site.hides:
             return Neighbours()
-        others = tuple(self._peer(device, d, now) for d in self._seen(now) if d is not device)
+        others = tuple(self._neighbour(device, d, now) for d in self._seen(now) if d is not device)
         return Neighbours(
             Device(memory_gib=device.kind.memory_gib),
             others,
@@ -440,10 +440,10 @@ class Simulation:
             ahead_s=now - device.ahead_since_s,
         )
 
-    def _peer(self, device: Worker, other: Worker, now: float) -> Peer:
+    def _neighbour(self, device: Worker, other: Worker, now: float) -> Neighbour:
         seen = self._kinds.device(other.kind.name, seen_from=device.kind.name)
         since = other.loading_since_s
-        return Peer(
+        return Neighbour(
             seen._replace(memory_gib=other.kind.memory_gib),
             other.engine_id,
             None if since is None else now - since,

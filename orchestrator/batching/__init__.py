@@ -8,7 +8,7 @@ from orchestrator.batching.choosing import LOADS_AHEAD, SEAT_FACTOR, EngineChoic
 from orchestrator.batching.devices import EQUAL, Device, Speeds
 from orchestrator.batching.kinds import Kinds
 from orchestrator.batching.left import plan
-from orchestrator.batching.neighbours import ALONE, Neighbours, Peer
+from orchestrator.batching.neighbours import ALONE, Neighbour, Neighbours
 from orchestrator.batching.rates import DEFAULT_TOKENS_PER_S, NO_RATES, Rates
 from orchestrator.batching.shards import (
     estimated_tokens,
@@ -30,8 +30,8 @@ __all__ = [
     "Family",
     "JobPlan",
     "Kinds",
+    "Neighbour",
     "Neighbours",
-    "Peer",
     "PlanInput",
     "Rates",
     "Speeds",

@@ -10,7 +10,7 @@ from orchestrator.batching.rates import Rates
 from orchestrator.domain.assignments import EngineBacklog
 
 
-class Peer(NamedTuple):
+class Neighbour(NamedTuple):
     """Another live device, and what it has.
 
     Attributes:
@@ -38,7 +38,7 @@ class Neighbours(NamedTuple):
     """
 
     mine: Device = EQUAL
-    others: tuple[Peer, ...] | None = None
+    others: tuple[Neighbour, ...] | None = None
     memory_gib: Mapping[str, float] = MappingProxyType({})
     hides: bool = False
     ahead_id: str | None = None
@@ -47,7 +47,7 @@ class Neighbours(NamedTuple):
     def holds(self, engine_id: str) -> bool:
         """True if this device may load an engine: it fits, or fits nowhere, and nobody has more memory."""
         needed = self.memory_gib.get(engine_id, 0.0)
-        most = max((self.mine.memory_gib, *(peer.device.memory_gib for peer in self.others or ())))
+        most = max((self.mine.memory_gib, *(other.device.memory_gib for other in self.others or ())))
         return self.mine.memory_gib >= min(needed, most)
 
     def holds_both(self, engine_id: str, other_id: str, device: Device | None = None) -> bool:
@@ -87,27 +87,27 @@ class Neighbours(NamedTuple):
             hides = self._hides(needs, EQUAL)
             taken = _counted(items, rates, hides=hides)
             return [*taken, *[Slot(hides=hides)] * max(0, n_devices - len(taken) - 1)]
-        slots = [self._slot_of(peer, items, needs, rates) for peer in self.others]
+        slots = [self._slot_of(other, items, needs, rates) for other in self.others]
         return sorted(slots, key=lambda slot: (slot.engine_id is None, slot.is_loading))
 
     def _slot_of(
-        self, peer: Peer, items: Sequence[EngineBacklog], needs: Sequence[Need], rates: Rates
+        self, other: Neighbour, items: Sequence[EngineBacklog], needs: Sequence[Need], rates: Rates
     ) -> Slot:
-        item = next((item for item in items if item.engine_id == peer.engine_id), None)
-        loads = {need.engine_id: peer.device.load_s(need.engine_id, need.load_s) for need in needs}
-        left_s = max(0.0, loads.get(peer.ahead_id or "", 0.0) - peer.ahead_s)
-        ahead_id = peer.ahead_id if peer.ahead_id in loads else None
+        item = next((item for item in items if item.engine_id == other.engine_id), None)
+        loads = {need.engine_id: other.device.load_s(need.engine_id, need.load_s) for need in needs}
+        left_s = max(0.0, loads.get(other.ahead_id or "", 0.0) - other.ahead_s)
+        ahead_id = other.ahead_id if other.ahead_id in loads else None
         slot = Slot(
-            None, 0.0, peer.device, hides=self._hides(needs, peer.device), ahead_id=ahead_id, ahead_s=left_s
+            None, 0.0, other.device, hides=self._hides(needs, other.device), ahead_id=ahead_id, ahead_s=left_s
         )
         if item is None:
             return slot
-        if peer.loading_s is not None:
-            ready_s = max(0.0, loads[item.engine_id] - peer.loading_s)
+        if other.loading_s is not None:
+            ready_s = max(0.0, loads[item.engine_id] - other.loading_s)
             return slot._replace(engine_id=item.engine_id, ready_s=ready_s, is_loading=True)
         n_serving = max(1, item.n_devices_elsewhere - len(item.loading_s))
         leased_s = rates.seconds(item.engine_id, item.leased_tokens) / n_serving
-        return slot._replace(engine_id=item.engine_id, ready_s=peer.device.work_s(item.engine_id, leased_s))
+        return slot._replace(engine_id=item.engine_id, ready_s=other.device.work_s(item.engine_id, leased_s))
 
     def _hides(self, needs: Sequence[Need], device: Device) -> bool:
         """Whether any two of these engines that fit the device by themselves fit it at once."""

@@ -10,8 +10,8 @@ from orchestrator.batching import (
     EQUAL,
     Device,
     Kinds,
+    Neighbour,
     Neighbours,
-    Peer,
     PlanInput,
     Rates,
     Speeds,
@@ -208,18 +208,19 @@ def test_a_device_never_loads_what_fits_another_only() -> None:
         "rates": Rates({"a": 5.0, "b": 5.0}, SPEED),
         "resident": None,
     }
-    other = Peer(Device(memory_gib=24.0))
+    other = Neighbour(Device(memory_gib=24.0))
     assert choice(*backlog, mine=Device(memory_gib=8.0), others=[other], **known) == "b"
     assert choice(backlog[0], mine=Device(memory_gib=8.0), others=[other], **known) is None
     assert (
-        choice(backlog[0], mine=Device(memory_gib=8.0), others=[Peer(Device(memory_gib=6.0))], **known) == "a"
+        choice(backlog[0], mine=Device(memory_gib=8.0), others=[Neighbour(Device(memory_gib=6.0))], **known)
+        == "a"
     )
 
 
 def test_a_starved_or_urgent_engine_does_not_load_where_it_does_not_fit() -> None:
     starved = item("a", 9, oldest_wait_s=500)
     known = {"memory_gib": {"a": 20.0}, "resident": None, "max_wait_s": 10.0}
-    other = Peer(Device(memory_gib=24.0))
+    other = Neighbour(Device(memory_gib=24.0))
     assert choice(starved, mine=Device(memory_gib=8.0), others=[other], **known) is None
     urgent = item("a", 1, top_priority=10)
     assert choice(urgent, mine=Device(memory_gib=8.0), others=[other], **known) is None
@@ -229,9 +230,9 @@ def test_a_family_is_split_only_where_the_second_load_pays_by_its_own_measuremen
     """40 s of work on another device. A device that loads in 10 s helps: (40 + 10) / 2 = 25. One on which the
     load takes 50 s does not."""
     served = item("a", 40, tokens=4000, n_devices_elsewhere=1)
-    other = Peer(EQUAL, "a")
+    other = Neighbour(EQUAL, "a")
     assert choice(served, others=[other], rates=Rates({"a": 10.0}, SPEED), resident=None) == "a"
-    slow = Peer(Device(1.0, 5.0), "a")
+    slow = Neighbour(Device(1.0, 5.0), "a")
     assert choice(served, others=[slow], rates=Rates({"a": 50.0}, SPEED), resident=None) is None
 
 
@@ -239,9 +240,9 @@ def test_a_slow_device_leaves_work_to_a_quick_one_that_will_be_done_before() -> 
     """20 s here, 10 s of load; the other is ten times as fast at both and has 5 s of its own."""
     backlog = [item("a", 20, tokens=2000), item("b", 50, tokens=5000, n_devices_elsewhere=1)]
     rates = Rates({"a": 10.0, "b": 10.0}, SPEED)
-    quick = Peer(Device(10.0, 10.0), "b")
+    quick = Neighbour(Device(10.0, 10.0), "b")
     assert choice(*backlog, others=[quick], rates=rates, resident=None) is None
-    assert choice(*backlog, others=[Peer(EQUAL, "b")], rates=rates, resident=None) == "a"
+    assert choice(*backlog, others=[Neighbour(EQUAL, "b")], rates=rates, resident=None) == "a"
 
 
 def ahead(*backlog: object, resident: str, **fields: object) -> str | None:
@@ -268,7 +269,7 @@ def test_an_engine_that_another_device_loads_ahead_is_left_to_it() -> None:
         item("b", tokens=1000, n_devices_elsewhere=1, loading_s=(3.0,)),
         item("c", tokens=500, n_devices_elsewhere=1),
     ]
-    neighbours = Neighbours(others=(Peer(EQUAL, "c", ahead_id="b", ahead_s=3.0),))
+    neighbours = Neighbours(others=(Neighbour(EQUAL, "c", ahead_id="b", ahead_s=3.0),))
     rates = Rates({"a": 5.0, "b": 20.0, "c": 5.0}, SPEED)
     assert ahead(*backlog, resident="a", rates=rates, neighbours=neighbours, n_devices=2) is None
 
@@ -276,7 +277,7 @@ def test_an_engine_that_another_device_loads_ahead_is_left_to_it() -> None:
 def test_a_device_that_hides_loads_keeps_its_seat_until_the_next_engine_is_there() -> None:
     """The others do a's rest, b is for this device: loaded beside a, it costs nothing."""
     backlog = [item("a", 10, tokens=1000, n_devices_elsewhere=1), item("b", 60, tokens=6000)]
-    rates, others = Rates({"a": 30.0, "b": 30.0}, SPEED), [Peer(EQUAL, "a")]
+    rates, others = Rates({"a": 30.0, "b": 30.0}, SPEED), [Neighbour(EQUAL, "a")]
     assert choice(*backlog, others=others, rates=rates, resident="a", hides=True) == "a"
     assert choice(*backlog, others=others, rates=rates, resident="a", hides=False) == "b"
 
