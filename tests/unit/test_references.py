@@ -70,16 +70,9 @@ PATH = rf"(?<![\w./-])((?:{'|'.join(FOLDERS)})/[\w./-]*+)"
 
 
 def test_files_and_folders_exist() -> None:
-    pattern = PATH + r"(?![{*<\\]|` \(new\))"
+    pattern = PATH + r"(?![{*<\\])"
     spared = [path for path in CODE if "examples" not in path.parts]
     assert dangling(pattern, [*PRESENT, *spared], is_path) == []
-
-
-def test_what_is_called_new_is_not_there_yet_and_has_its_place() -> None:
-    def is_new(name: str) -> bool:
-        return not (ROOT / name).exists() and (ROOT / name.split("/")[0]).is_dir()
-
-    assert dangling(PATH + r"(?=` \(new\))", PRESENT, is_new) == []
 
 
 def test_decisions_are_on_record() -> None:
