@@ -44,17 +44,15 @@ def read_folder(engine: EngineSpec, weights: Weights | None) -> Read:
         text = chosen(templates_of(folder), engine.chat_template)
         template = None if text is None else ChatTemplate(text, special_tokens_of(folder))
         takes = None if template is None else taken_by(template)
+        prompt = "Hello" if template is None or takes is None else _question(template, takes)
     except (OSError, TemplateFaultError) as error:
         what = f"holds no usable chat template: {error}"
         read.defects.append(Defect(_template_file(folder, engine.chat_template), what, _RENAME))
         return read
-    if template is None or takes is None:
+    if takes is None:
         read.remarks.append("has no chat template: messages are joined by blank lines")
-        prompt = "Hello"
     else:
         read.remarks.extend(_untaken(takes))
-        said = question_for(takes)
-        prompt = template.render([turn(m.role, m.content, as_text=takes.as_text) for m in said])
     _try_tokenizer(folder, prompt, weights, read)
     if not _has_end(folder, {} if weights is None else weights.config):
         read.remarks.append("names no token that ends a text: responses end at max_tokens")
@@ -89,6 +87,15 @@ def adapter_remark(adapter: Path, engine: EngineSpec) -> str | None:
         "brings a chat template of its own, which is not used: its base's is. "
         f"Name it in chat_template if the adapter was trained with it ({_template_file(adapter, None)})"
     )
+
+
+def _question(template: ChatTemplate, takes: Takes) -> str:
+    """
+    Raises:
+        TemplateFaultError: a template that took words refuses others.
+    """
+    said = question_for(takes)
+    return template.render([turn(m.role, m.content, as_text=takes.as_text) for m in said])
 
 
 def _template_file(folder: Path, wanted: str | None) -> Path:

@@ -6,11 +6,13 @@ was checked.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import JsonValue
 
@@ -26,6 +28,13 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 MAX_BYTES = 1 << 20
 """Of a template."""
+MOST_S = 5.0
+"""Processor time of one rendering, which takes milliseconds: a template may be made to run for ever."""
+MOST_MADE = 1 << 24
+"""Characters, items or bits of what one multiplication makes."""
+_until: ContextVar[float] = ContextVar("until", default=float("inf"))
+"""Processor time of this thread at which the template that it renders is stopped."""
+T = TypeVar("T")
 _TAG = "CONTINUE_FINAL_MESSAGE_TAG "
 
 Templates = str | Mapping[str, str] | None
@@ -63,12 +72,15 @@ class ChatTemplate:
         last = told[-1]["content"] if begun else None
         if begun:
             told[-1]["content"] = f"{last}{_TAG}"
+        started = _until.set(time.thread_time() + MOST_S)
         try:
             text = self._compiled.render(
                 messages=told, tools=None, documents=None, add_generation_prompt=not begun, **self._tokens
             )
         except Exception as error:  # templates are arbitrary programs and raise anything
             raise TemplateFaultError(_reason(error)) from error
+        finally:
+            _until.reset(started)
         return _before_tag(text, str(last)) if begun else text
 
 
@@ -188,6 +200,17 @@ def _named(value: JsonValue) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
+def _n_made(operator: str, left: object, right: object) -> int:
+    """Characters, items or bits of a product or a power; 0 = few."""
+    if isinstance(left, int) and isinstance(right, int):
+        bits = left.bit_length()
+        return bits * abs(right) if operator == "**" else bits + right.bit_length()
+    for many, times in ((left, right), (right, left)):
+        if isinstance(many, str | list | tuple) and isinstance(times, int):
+            return len(many) * times
+    return 0
+
+
 def _reason(error: BaseException) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")
 
@@ -198,12 +221,12 @@ def _compiled(text: str) -> "Template":
     Raises:
         TemplateFaultError: it is no Jinja.
     """
-    from jinja2 import TemplateError, ext, pass_eval_context
+    from jinja2 import TemplateError, ext, nodes, pass_context, pass_eval_context
     from jinja2.exceptions import SecurityError
     from jinja2.ext import Extension
     from jinja2.nodes import CallBlock, EvalContext
     from jinja2.parser import Parser
-    from jinja2.runtime import Macro
+    from jinja2.runtime import Context, Macro
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from jinja2.utils import Namespace
 
@@ -236,6 +259,37 @@ def _compiled(text: str) -> "Template":
             _refuse_hidden(name)
             super().__setitem__(name, value)
 
+    class BoundedEnvironment(ImmutableSandboxedEnvironment):
+        """A sandbox that also ends: time is looked at where a loop begins and where anything is called."""
+
+        intercepted_binops = frozenset(("*", "**"))
+
+        def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+            tree = super()._parse(source, name, filename)
+            for loop in list(tree.find_all(nodes.For)):
+                loop.iter = nodes.Filter(loop.iter, "begun_in_time", [], [], None, None, lineno=loop.lineno)
+            tree.set_environment(self)
+            return tree
+
+        def call(self, context: Context, function: object, /, *args: object, **kwargs: object) -> object:
+            _require_time()
+            return super().call(context, function, *args, **kwargs)
+
+        def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
+            if _n_made(operator, left, right) > MOST_MADE:
+                raise SecurityError("a template may not make anything so large")
+            return super().call_binop(context, operator, left, right)
+
+    def _require_time() -> None:
+        if time.thread_time() > _until.get():
+            raise SecurityError(f"it did not end within {MOST_S:g} s")
+
+    @pass_context  # so that it is not computed while the template is compiled
+    def begun_in_time(context: Context, items: T) -> T:
+        del context
+        _require_time()
+        return items
+
     def _refuse_hidden(name: object) -> None:
         if isinstance(name, str) and name.startswith("_"):
             raise SecurityError(f"a template may not set '{name}'")
@@ -257,10 +311,10 @@ def _compiled(text: str) -> "Template":
     def strftime_now(form: str) -> str:
         return datetime.now().strftime(form)
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = BoundedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
     )
-    environment.filters["tojson"] = tojson
+    environment.filters |= {"tojson": tojson, "begun_in_time": begun_in_time}
     environment.globals |= {
         "raise_exception": raise_exception,
         "strftime_now": strftime_now,
