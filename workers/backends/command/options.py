@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydantic import Field, JsonValue, SecretStr, field_validator
 
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec
-from orchestrator.redaction import remember, remember_mapping
+from orchestrator.redaction import SHORTEST, remember, remember_mapping
 from orchestrator.settings.environment import REFERENCE, referred
 from workers.backends.command.ports import LOOPBACK
 from workers.backends.command.process import MARK, Launch
@@ -33,7 +33,7 @@ class CommandOptions(CallOptions):
             shell runs it. `{port}`, `{host}`, `{model}`, `{name}`, `{api_key}`, `{concurrent}` and
             `{max_model_len}` are filled in, each within its argument; `{{word}}` stands for `{word}`.
         env: variables of its process over those of this one; placeholders are filled in, and
-            `os.environ/NAME` stands for a variable of this process.
+            `os.environ/NAME` stands for a variable of this process, as it is.
         health: path whose status 200 says that the server is ready, such as `/health`; null = none. One token
             that it writes is asked for in any case.
         api_path: beginning of the paths of its API.
@@ -135,17 +135,18 @@ def program_of(word: str) -> str:
 
 def environment(options: CommandOptions, values: Mapping[str, str]) -> dict[str, str]:
     """Variables of the process; those that hold secrets are shown nowhere from now on."""
-    own = {name: filled(_referred(text), values) for name, text in options.env.items()}
+    references = {
+        name: referred(text) or "" for name, text in options.env.items() if text.startswith(REFERENCE)
+    }
+    own = {name: filled(text, values) for name, text in options.env.items() if name not in references}
+    own |= references
     remember_mapping(own)
-    for name, text in options.env.items():
-        if text.startswith(REFERENCE) and not own[name].startswith("/"):  # kept out of the file, and no path
-            remember(own[name])
+    for text in references.values():
+        # Kept out of the file; but a path, or a number of threads, stands in texts that have nothing to hide.
+        if len(text) >= SHORTEST and not text.startswith("/"):
+            remember(text)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(OURS) and k != MARK}
     return {**inherited, **own}
-
-
-def _referred(text: str) -> str:
-    return (referred(text) or "") if text.startswith(REFERENCE) else text
 
 
 def launch_of(options: CommandOptions, filling: Filling) -> Launch:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -255,8 +255,3 @@ def _chunk(pipe: IO[bytes]) -> bytes:
         return os.read(pipe.fileno(), KEPT_BYTES)
     except (OSError, ValueError):
         return b""
-
-
-def shown_command(argv: Sequence[str]) -> str:
-    """A command for people, without secrets."""
-    return redact(" ".join(argv))

@@ -10,6 +10,7 @@ from pydantic import JsonValue, SecretStr, ValidationError
 
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec
 from orchestrator.errors import EngineLoadError
+from orchestrator.redaction import redact
 from workers.backends.command.checking import mistakes, require_none
 from workers.backends.command.options import (
     CommandOptions,
@@ -125,6 +126,16 @@ def test_command_without_mistakes_has_none() -> None:
     assert told(spec(["true", "{port}", "{{bogus}}"])) == []
     assert told(spec("true {port} {model}", model="owner/name:Q4_K_M")) == []
     assert spec_mistakes(EngineSpec(id="e", backend="scripted", model="m")) == ()
+
+
+def test_variable_that_another_stands_for_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE_7", "{port} and {bogus}, {{so}} on")
+    monkeypatch.setenv("THREADS_7", "16")
+    env: dict[str, JsonValue] = {"A": "os.environ/MINE_7", "N": "os.environ/THREADS_7", "P": "{port}"}
+    options = CommandOptions.model_validate({"command": "true {port}", "env": env})
+    launched = launch_of(options, FILLING).env
+    assert [launched[name] for name in env] == ["{port} and {bogus}, {{so}} on", "16", "8123"]
+    assert redact("{port} and {bogus}, {{so}} on; 16 threads") == "[redacted]; 16 threads"
 
 
 def test_quote_that_is_not_closed_is_told() -> None:
