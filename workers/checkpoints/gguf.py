@@ -21,6 +21,8 @@ MAX_HEADER_BYTES = 128 << 20
 MAX_KEYS, MAX_TENSORS, MAX_DIMS, MAX_KEY_BYTES = 65_536, 262_144, 8, 65_535
 MAX_DEPTH = 4
 """Arrays in arrays."""
+KEPT_NUMBERS, MOST_NUMBERS = 4096, 262_144
+"""Numbers of an array that is kept, more than a model has layers; and of all such arrays together."""
 KEPT_CHARS = 1 << 20
 """Longest text that is kept: chat templates are the longest of those that matter."""
 OVERHEAD_GIB = 0.25
@@ -133,6 +135,7 @@ class _Reader:
         self._name = name
         self._size = size
         self._end = min(size, MAX_HEADER_BYTES)
+        self._n_kept = 0
 
     def header(self) -> GgufHeader:
         start = self._file.read(len(_POINTER))
@@ -205,12 +208,13 @@ class _Reader:
         return None
 
     def _numbers(self, form: str, count: int) -> list[Any] | None:
-        """A short array; None for one of more than a model has layers."""
+        """A short array; None for a long one, or one after very many."""
         width = struct.calcsize(form)
         self._bounded(count, at_least=width)
-        if count > 4096:
+        if count > KEPT_NUMBERS or self._n_kept + count > MOST_NUMBERS:
             self._skip(count * width)
             return None
+        self._n_kept += count
         return [self._number(form) for _ in range(count)]
 
     def _text(self, longest: int) -> str | None:

@@ -18,7 +18,10 @@ _OF_TRAINING = frozenset({
 })  # fmt: skip
 """Settings that decide how an adapter was trained, or what its own weights tell."""
 _SOUND_PATTERN = re.compile(r"(?:[\w^$\\|()\[\]-]|\.\*?){1,200}")
-_MOST_STARS = 2
+_MOST_STARS, _MOST_CHOICES = 2, 8
+"""Repetitions and `|` of one pattern: with each choice the ways to read a name may double."""
+_N_COMPARED = 512
+"""Last letters of a module's name that patterns are compared with."""
 
 
 class PeftConfig(BaseModel):
@@ -98,12 +101,15 @@ def _further(fields: Mapping[str, Any]) -> dict[str, object]:
 
 def _key_of(patterns: Mapping[str, object], path: str) -> str:
     """Pattern of a module: the first that its name ends in, as peft looks for it."""
-    return next((key for key in patterns if re.match(rf"(.*\.)?({key})$", path)), path)
+    tail = path[-_N_COMPARED:]
+    return next((key for key in patterns if re.match(rf"(.*\.)?({key})$", tail)), path)
 
 
 def _is_sound(pattern: str) -> bool:
     """False for what is no expression, or may take for ever to be compared."""
-    if _SOUND_PATTERN.fullmatch(pattern) is None or pattern.count("*") > _MOST_STARS:
+    if _SOUND_PATTERN.fullmatch(pattern) is None:
+        return False
+    if pattern.count("*") > _MOST_STARS or pattern.count("|") > _MOST_CHOICES:
         return False
     try:
         re.compile(pattern)

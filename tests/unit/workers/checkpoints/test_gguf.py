@@ -164,6 +164,21 @@ def test_header_that_never_ends_is_left_at_a_bound(tmp_path: Path, monkeypatch: 
         read_gguf(write(tmp_path / "x.gguf"))
 
 
+def test_many_short_arrays_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heads of 2 layers, 3 x 32 numbers, fit into a bound of 100; after 30 arrays of 4 they do not, and
+    each layer is taken to keep all of its 4 heads."""
+    monkeypatch.setattr(module, "MOST_NUMBERS", 100)
+    path = tmp_path / "x.gguf"
+    assert read_gguf(write(path, kv_heads=[1, 2])).cached_numbers == 96
+    begin, rest = (content := path.read_bytes())[:16], content[24:]
+    key = struct.pack("<Q", 1) + b"k"
+    array = key + struct.pack("<IIQ", 9, 4, 4) + struct.pack("<4I", 1, 2, 3, 4)
+    path.write_bytes(
+        begin + struct.pack("<Q", struct.unpack("<Q", content[16:24])[0] + 30) + array * 30 + rest
+    )
+    assert read_gguf(path).cached_numbers == 2 * 4 * 32
+
+
 def test_tensors_are_never_read(tmp_path: Path) -> None:
     """A hole of 64 GiB, which nobody could read here."""
     path = write(tmp_path / "x.gguf")

@@ -103,6 +103,7 @@ def test_initialisations_that_leave_the_base_as_it_is_are_no_matter(tmp_path: Pa
         ({"modules_to_save": ["x"]}, "modules_to"),
         ({"rank_pattern": {"first": 4}}, "another rank"),
         ({"rank_pattern": {"(.+)+first": 1}}, "pattern"),
+        ({"rank_pattern": {f"{'(|)' * 64}x": 1}}, "pattern"),
         ({"alpha_pattern": {"first": float("nan")}}, "pattern"),
         ({"init_lora_weights": "pissa"}, "pissa"),
         ({"init_lora_weights": "pissa_niter_4"}, "pissa"),
