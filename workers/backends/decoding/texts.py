@@ -249,8 +249,8 @@ class Texts:
     def settled(self, ids: Sequence[int], *, after: Sequence[int]) -> str:
         """Speech of an unfinished output that later tokens do not change. Args: after: the prompt.
 
-        Not settled are bytes that may become another character, and, where the tokenizer tidies blanks
-        ("do n't"), the last few characters.
+        Not settled are bytes that may become another character, blanks that a thought may follow, and, where
+        the tokenizer tidies blanks ("do n't"), the last few characters.
         """
         n_open = 0
         if self._byte_ids:
@@ -258,6 +258,8 @@ class Texts:
                 (n for n, token in enumerate(reversed(ids)) if token not in self._byte_ids), len(ids)
             )
         text = self.said(ids[: len(ids) - n_open], after=after).text
+        if text.isspace() and self.thoughts.are_marked:
+            return ""
         return text[: max(0, len(text) - TIDIED)] if self.tidies else text
 
     @cached_property

@@ -303,7 +303,9 @@ class VllmEngine:
         running.n_output += len(news.token_ids)
         running.logprobs += token_logprobs(news, running.request.sampling)
         if self._reads_tokens:
-            running.ids += news.token_ids
+            # What ends a text is no part of it, special or not, as in vLLM's own pieces.
+            is_over = news.finish_reason == "stop" and not isinstance(news.stop_reason, str)
+            running.ids += news.token_ids[:-1] if is_over else news.token_ids
         if running.streams and (text := self._news(running, news.text, is_last=output.finished)):
             self._events.append(Tokens(output.request_id, text))
         if output.finished:

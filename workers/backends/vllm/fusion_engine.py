@@ -339,9 +339,10 @@ class FusionEngine:
 
     def _finished(self, question: _Question) -> Finished:
         ids, sampling = question.group.tokens, question.request.sampling
-        said = self._texts.said(ids, after=question.group.prompts[0])
+        is_over = ids[-1] in self._serving.eos_ids  # what ends a text is no part of it, special or not
+        said = self._texts.said(ids[:-1] if is_over else ids, after=question.group.prompts[0])
         text, stopped = cut_at_stop(said.text, sampling.stop)
-        stopped = stopped or ids[-1] in self._serving.eos_ids
+        stopped = stopped or is_over
         n_prompt = len(question.group.prompts[0])
         self._n_prompt += sum(map(len, self._row_prompts(question.group)))
         self._n_output += len(ids)

@@ -76,6 +76,7 @@ def played(
         ("<think>Is it A?</think>\n\nIt is B.", ASKS),
         ("Is it A?</think>\n\nIt is B.", OPENS),
         ("Is it A?</think>It is B.", OPENS),
+        ("\n\n<think>Is it A?</think>\n\nIt is B.", ASKS),
     ],
 )
 def test_what_was_thought_is_no_part_of_the_text(folder: Path, text: str, template: str) -> None:
