@@ -14,6 +14,11 @@ def plain(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def literal_console(width: int | None = None) -> Console:
+    """A console on stdout that takes no text for markup: an answer may hold what looks like it."""
+    return Console(width=width, markup=False, emoji=False)
+
+
 class Plain:
     """A renderable whose texts are plain; its colours stay."""
 

@@ -44,6 +44,8 @@ def top(ctx: typer.Context, interval: Interval = 1.0, once: Once = False) -> Non
     from rich.console import Group
     from rich.live import Live
 
+    from api.cli.plain import Plain, literal_console
+
     session = session_of(ctx)
     with session.app() as app:
         look = look_at(app)
@@ -51,11 +53,12 @@ def top(ctx: typer.Context, interval: Interval = 1.0, once: Once = False) -> Non
             session.emit(payload(look), *screen(look))
             return
         try:
-            with Live(Group(*screen(look)), screen=True, auto_refresh=False) as live:
+            first = Plain(Group(*screen(look)))
+            with Live(first, console=literal_console(), screen=True, auto_refresh=False) as live:
                 while True:
                     time.sleep(interval)
                     look = look_at(app, before=look)
-                    live.update(Group(*screen(look)), refresh=True)
+                    live.update(Plain(Group(*screen(look))), refresh=True)
         except KeyboardInterrupt:
             return
 

@@ -1,11 +1,16 @@
 """Looks of `muster top`: rates worked by hand, and what is shown."""
 
 import io
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from api.cli import top
 from api.cli.ask import stage_line
+from api.cli.session import Session
 from api.cli.top import Look, rates_between, screen
 from api.schemas.jobs import JobCounts, JobView
 from orchestrator.domain.assignments import EngineBacklog
@@ -84,6 +89,28 @@ def test_devices_are_shown_with_what_they_hold() -> None:
     assert "north" in text
     assert "cuda:0" in text
     assert "nobody was heard of" in shown(look(0))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_label_neither_ends_nor_steers_the_screen_that_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = job("a", done=1).model_copy(update={"label": "[/red]\x1b]0;x"})
+    terminal = Terminal()
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "120"), ("LINES", "60")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(Session, "app", lambda *_: nullcontext())
+    monkeypatch.setattr(top, "look_at", lambda *_, **__: look(0, hostile))
+
+    def leave(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(top.time, "sleep", leave)
+    top.top(SimpleNamespace(obj=Session()))  # type: ignore[arg-type]
+    assert r"[/red]\x1b]0;x" in terminal.getvalue()
 
 
 @pytest.mark.parametrize(
