@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console, RenderableType
 
-from api.cli.plain import Plain, plain
+from api.cli.plain import Plain, literal_console, plain
 from orchestrator.redaction import redact, without_known
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Session:
         """The wired app; `background`: its device loop runs in a thread."""
         from orchestrator.bootstrap.app import open_app
 
-        with open_app(self.settings(), background=background) as app:
+        with open_app(self.settings(), background=background, serves=False) as app:
             yield app
 
     def emit(self, payload: object, *renderables: RenderableType) -> None:
@@ -114,8 +114,7 @@ class Session:
             print(without_known(json.dumps(payload, ensure_ascii=False, indent=2)), flush=True)
             return
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
-        width = None if is_terminal else PIPE_WIDTH
-        console = Console(width=width, markup=False, emoji=False)  # an answer may hold what looks like it
+        console = literal_console(None if is_terminal else PIPE_WIDTH)
         for renderable in renderables:
             console.print(Plain(renderable))
 

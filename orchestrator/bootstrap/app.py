@@ -416,10 +416,16 @@ def open_app(
     settings: Settings,
     *,
     background: bool = False,
+    serves: bool = True,
     applicants: Sequence[MergedExpert] = (),
     tracer: OtelTracer | None = None,
 ) -> Iterator[App]:
-    """A wired App, closed at the end. `background`: the device loop runs in a thread (a server).
+    """A wired App, closed at the end.
+
+    Args:
+        background: the device loop runs in a thread.
+        serves: what is in the background is a server: it joins the fleet, publishes its pool, and does what
+            is to be done beside questions. A command that is over with its question does none of that.
 
     Raises:
         MusterError: configuration or database that cannot be used.
@@ -429,12 +435,14 @@ def open_app(
     try:
         if background:
             app.dispatcher.start()
-            app.shadowing.start()
             app.members.start()
+        if background and serves:
+            app.shadowing.start()
             app.fleet.join("api", config_hash=app.config_hash)
-        if background and not settings.is_stack:  # there the beat does it
+        is_alone = background and serves and not settings.is_stack  # in a stack others do it
+        if is_alone:
             app.upkeep.start()
-        with app.making_merges() if background and not settings.is_stack else nullcontext():
+        with app.making_merges() if is_alone else nullcontext():
             yield app
     finally:
         app.close()

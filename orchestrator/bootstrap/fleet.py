@@ -153,8 +153,12 @@ class Fleet:
         """Look whether another pool was published since, and what that means here."""
         publication = self.store.publication()
         if publication != self._publication:
-            self._publication = publication
-            self._published = self.store.published()
+            try:
+                self._published = self.store.published()
+            except ValueError:
+                log.warning("the pool that was published last is of another version of Muster: not compared")
+                self._published = None
+            self._publication = publication  # what could not be read is read again
             self._tell_difference()
         self._fixed = self._unfit()
 

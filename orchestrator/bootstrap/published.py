@@ -307,7 +307,7 @@ def _published(store: SqlFleetStore, *, waits: bool) -> PublishedPool | None:
             raise
         log.warning("%s", error)
         return None
-    except ValidationError:
+    except ValueError:
         raise ConfigError(
             "the published pool is of another version of Muster.",
             remedy="Use the same version as the API, or give --config FILE.",

@@ -16,7 +16,11 @@ class FleetReader(Protocol):
         """Calls under lease, by process."""
 
     def published(self) -> PublishedPool | None:
-        """The pool that was published last."""
+        """The pool that was published last.
+
+        Raises:
+            ValueError: another version of Muster published it.
+        """
 
 
 class WeightsBooks(Protocol):
@@ -54,7 +58,11 @@ class PoolBooks(Protocol):
         """Make this the published pool."""
 
     def published(self) -> PublishedPool | None:
-        """The pool that was published last."""
+        """The pool that was published last.
+
+        Raises:
+            ValueError: another version of Muster published it.
+        """
 
     def publication(self) -> str | None:
         """A mark of the last publication, which is small; None = there was none."""

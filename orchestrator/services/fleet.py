@@ -12,6 +12,7 @@ from orchestrator.domain.fleet import (
     REMEMBERED_S,
     FleetLook,
     ProcessReport,
+    PublishedPool,
     process_of,
     replaces,
 )
@@ -84,11 +85,18 @@ class FleetDesk:
             devices=tuple(self._devices.devices(LIVE_S)),
             faults=tuple(self._devices.faults(LIVE_S)),
             leases=self._fleet.leases(),
-            published=self._fleet.published(),
+            published=self._published(),
         )
         return FleetState(
             hosts_of(look), tuple(checks_of(look, engine_ids=tuple(self._engine_ids), loop_of=self._loop_of))
         )
+
+    def _published(self) -> PublishedPool | None:
+        """The published pool; None also if another version wrote it, which the versions of processes tell."""
+        try:
+            return self._fleet.published()
+        except ValueError:
+            return None
 
 
 def hosts_of(look: FleetLook) -> tuple[FleetHost, ...]:

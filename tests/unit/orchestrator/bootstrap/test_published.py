@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from api.cli.session import Session
 from orchestrator.bootstrap.app import open_app
 from orchestrator.bootstrap.checks import config_hash
 from orchestrator.bootstrap.published import await_settings, located, make_pool, publication_of, settings_of
@@ -270,3 +271,43 @@ def test_a_published_pool_of_another_version_is_told_in_one_line(
         monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/shared.sqlite3")
         with pytest.raises(ConfigError, match=r"another version.*same version"):
             await_settings(models_dir=None, waits=False)
+        assert api.fleet.desk.state().hosts, "whoever looks at the fleet is shown it all the same"
+        with open_app(load_settings(tmp_path / "hub" / "pool.yaml")) as worker:
+            worker.fleet.join("worker", config_hash=worker.config_hash, device="cpu")
+            assert worker.fleet.withheld() == {}, "it has a pool file, and needs no other one"
+
+
+def test_a_publication_that_could_not_be_read_is_read_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/shared.sqlite3")
+
+    def scripted(**options: object) -> dict[str, object]:
+        return member("a", "scripted/a", muster={"engine": "scripted", "options": {"answers": {}, **options}})
+
+    one, two = pool_file(tmp_path / "1", scripted()), pool_file(tmp_path / "2", scripted(accuracy=0.5))
+    with open_app(load_settings(one), background=True), open_app(load_settings(two)) as worker:
+        read = worker.fleet.store.published
+        failures = [StoreError("the database was away for a moment.")]
+
+        def published() -> PublishedPool | None:
+            if failures:
+                raise failures.pop()
+            return read()
+
+        monkeypatch.setattr(worker.fleet.store, "published", published)
+        with pytest.raises(StoreError):
+            worker.fleet.forget_weights("a")
+        worker.fleet.forget_weights("a")
+        assert worker.fleet.withheld().keys() == {"a"}
+
+
+def test_a_command_that_asks_one_question_publishes_nothing_and_is_no_process_of_the_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`muster ask` at a terminal once replaced the pool of the whole stack by that of its own file."""
+    monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/shared.sqlite3")
+    (tmp_path / "own").mkdir()
+    with Session(config=write_pool(tmp_path / "own")).app(background=True) as app:
+        assert app.fleet.store.publication() is None
+        assert app.fleet.store.processes(60) == []
