@@ -23,11 +23,12 @@ def login_page(request: Request, wrong: Annotated[bool, Query()] = False) -> Res
 def login(request: Request, app: AppDep, key: Annotated[str, Form(max_length=512)] = "") -> Response:
     """The browser keeps a key that is valid."""
     try:
-        app.keys.identify(key.strip())
+        known = app.keys.identify(key.strip())
     except InputError:
         return see_other("/login?wrong=true")
     response = see_other("/")
-    keep_key(request, response, key.strip())
+    if known is not None:  # where nobody needs one, any text would do
+        keep_key(request, response, key.strip())
     return response
 
 
@@ -40,7 +41,7 @@ def logout(request: Request) -> Response:
 
 
 def keep_key(request: Request, response: Response, secret: str) -> None:
-    """Let the browser send a key with every page of this server, and to nobody else; no script reads it."""
+    """Let the browser send a key to this host, whatever the port, and to no other; no script reads it."""
     response.set_cookie(
         KEY_COOKIE, secret, httponly=True, samesite="strict", secure=_is_secure(request), path="/"
     )

@@ -17,7 +17,7 @@ OPEN_PATHS = frozenset({"/v1", "/health", "/health/live", "/health/ready", "/log
 OPEN_PREFIX = "/static/"
 LOGIN = "/login"
 KEY_COOKIE = "muster_key"
-"""The key of whoever reads the pages: sent by a browser to this server only, and read by no script."""
+"""The key of whoever reads the pages: sent by a browser to this host only, at any port; read by no script."""
 
 BEARER = "bearer"
 OTHER_HEADERS = ("api-key", "x-api-key")

@@ -306,6 +306,9 @@ def test_the_first_key_is_made_on_its_page_and_its_maker_goes_on_under_it(tmp_pa
         TestClient(create_app(app), headers=HTML, raise_server_exceptions=False) as browser,
     ):
         patch.chdir(tmp_path)
+        unasked = browser.post("/login", data={"key": "é€; x=1"}, follow_redirects=False)
+        assert unasked.headers["location"] == "/", "nobody needs a key yet"
+        assert "set-cookie" not in unasked.headers
         assert browser.post("/keys", data={"name": "x", "scopes": ["ask"]}).status_code == 400
         made = browser.post("/keys", data={"name": "me", "scopes": ["admin"], "days": "3"})
         [secret] = set(re.findall(r"sk-muster-[\w-]{43}", made.text))
