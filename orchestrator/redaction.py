@@ -10,10 +10,14 @@ Every reader here is linear in the text.
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from urllib.parse import quote, quote_plus, unquote
 
 REDACTED = "[redacted]"
+COMMAND = "command"
+"""Key of a command with its arguments, among which secrets may stand."""
 SHORTEST = 6
 """Characters of a secret that is replaced wherever it stands; a shorter one would hide common words, and is
 replaced as a whole word only."""
@@ -145,12 +149,37 @@ def is_secret(name: str, value: str) -> bool:
     return _SECRET_VALUE.match(value) is not None or (_is_url(name, value) and bool(_credentials(value)[1]))
 
 
+def secrets_in_command(command: object) -> Iterator[str]:
+    """Secrets among the words of a command, a line or a list: `--api-key SECRET`, `TOKEN=SECRET`, `sk-…`."""
+    for word, following in pairwise([*_words(command), ""]):
+        name, equals, value = word.partition("=")
+        value = value if equals else following if word.startswith("-") else ""
+        is_other = value.startswith(("-", "os.environ/")) or value.isdecimal() or _PATH.match(value)
+        if not is_other and is_secret(name.lstrip("-"), value):
+            yield _credentials(value)[1] or value
+        elif is_secret("", word):
+            yield _credentials(word)[1] or word
+
+
+def _words(command: object) -> list[str]:
+    if isinstance(command, list | tuple):
+        return [word for word in command if isinstance(word, str)]
+    if not isinstance(command, str):
+        return []
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quote is not closed, which is told elsewhere
+        return command.split()
+
+
 def _is_url(name: str, value: str) -> bool:
     """True if a setting is a URL, by its name or its form: lists of paths and prose hold `:` and `@`, too."""
     return _URL_NAME.search(name) is not None or _URL.fullmatch(value) is not None
 
 
 def _secrets_in(data: object, name: str) -> Iterator[str]:
+    if name == COMMAND:
+        yield from secrets_in_command(data)
     if isinstance(data, Mapping):
         for key, value in data.items():
             yield from _secrets_in(value, str(key))

@@ -11,7 +11,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import ConfigError, MistakesError
-from orchestrator.redaction import is_secret, remember_environment, remember_mapping
+from orchestrator.redaction import (
+    COMMAND,
+    is_secret,
+    remember_environment,
+    remember_mapping,
+    secrets_in_command,
+)
 from orchestrator.settings.environment import (
     REFERENCE,
     malformed_variables,
@@ -372,7 +378,10 @@ def _shared_secrets(path: Path, data: Mapping[str, JsonValue]) -> Iterator[Fault
 
 
 def _secrets(data: JsonValue, place: KeyPath) -> Iterator[KeyPath]:
-    """Places of literal secrets."""
+    """Places of literal secrets; a command with one among its words is one."""
+    if place[-1:] == (COMMAND,) and any(secrets_in_command(data)):
+        yield place
+        return
     pairs = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in pairs:
         yield from _secrets(value, (*place, key))
@@ -388,4 +397,6 @@ def _named(place: KeyPath) -> str:
 
 def _kind(place: KeyPath) -> str:
     name = _named(place)
+    if name == COMMAND:
+        return "a secret in a command"
     return f"{'an' if name[:1].lower() in tuple('aeiou') else 'a'} {name}"

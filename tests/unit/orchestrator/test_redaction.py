@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from orchestrator import redaction
 from orchestrator.errors import ConfigError, MusterError
-from orchestrator.redaction import redact
+from orchestrator.redaction import redact, secrets_in_command
 from orchestrator.runtime.logs import OneLine, _log_uncaught, safe_stderr, safe_traceback
 from orchestrator.settings.load import load_settings
 from orchestrator.settings.schema import GeneralSettings, MusterSettings
@@ -40,6 +40,30 @@ URLS = (
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_known", {})
+
+
+@pytest.mark.parametrize(
+    ("command", "secrets"),
+    [
+        (f"serve --api-key {SECRET} --port {{port}}", [SECRET]),
+        (["serve", f"--hf-token={SECRET}"], [SECRET]),
+        (f"env HF_TOKEN={SECRET} serve", [SECRET]),
+        ("serve hf_0123456789abcdef", ["hf_0123456789abcdef"]),
+        (f"serve --db postgresql://u:{SECRET}@h/d", [SECRET]),
+        (f'serve "--api-key {SECRET}', []),
+        ("serve --api-key {api_key} --max-token 512 --ssl-key /etc/key.pem --eos-token x", []),
+        ("serve --token --verbose --api-key os.environ/KEY", []),
+        ("serve --tokenizer big -ngl 99", []),
+        (["serve", 7], []),
+        (None, []),
+    ],
+)
+def test_secrets_among_the_words_of_a_command_are_found(command: object, secrets: list[str]) -> None:
+    assert list(dict.fromkeys(secrets_in_command(command))) == secrets
+    redaction.remember_mapping({"options": {"command": command}})
+    assert redaction.without_known(f"said {SECRET}") == (
+        "said [redacted]" if SECRET in secrets else f"said {SECRET}"
+    )
 
 
 @pytest.mark.parametrize("url", URLS)

@@ -123,6 +123,24 @@ def test_secrets_do_not_travel_and_whoever_lacks_them_says_which(
     assert taken_over(pool, None).unreached.keys() == {"a"}
 
 
+@pytest.mark.parametrize(
+    "command", ["vllm serve --api-key of-the-hub-only {port}", ["serve", "--token=of-the-hub-only", "{port}"]]
+)
+def test_a_command_with_a_secret_in_it_does_not_travel_and_its_engine_is_withheld(
+    tmp_path: Path, command: object
+) -> None:
+    own = {"engine": "command", "max_model_len": 64, "options": {"command": command}}
+    file = pool_file(tmp_path / "hub", member("a", "models/a", muster=own))
+    _, pool = published(file)
+    assert "of-the-hub-only" not in pool.model_dump_json()
+    there = taken_over(pool, None)
+    assert there.unreached.keys() == {"a"}
+    assert make_pool(there).by_id["a"].engine.backend == "command"
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="holds a secret in a command and other users can read it"):
+        load_settings(file)
+
+
 def test_a_file_of_skills_travels_with_the_pool(tmp_path: Path) -> None:
     path = pool_file(
         tmp_path / "hub",
