@@ -299,13 +299,14 @@ def test_files_are_kept_by_browsers_and_pages_are_not(browser: TestClient) -> No
         assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_first_key_is_made_on_its_page_and_its_maker_goes_on_under_it(tmp_path: Path) -> None:
+def test_the_first_key_is_made_on_its_page_and_its_maker_goes_on_under_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with (
-        pytest.MonkeyPatch.context() as patch,
         open_app(load_settings(write_pool(tmp_path)), background=True) as app,
         TestClient(create_app(app), headers=HTML, raise_server_exceptions=False) as browser,
     ):
-        patch.chdir(tmp_path)
         unasked = browser.post("/login", data={"key": "é€; x=1"}, follow_redirects=False)
         assert unasked.headers["location"] == "/", "nobody needs a key yet"
         assert "set-cookie" not in unasked.headers
