@@ -46,7 +46,7 @@ from orchestrator.batching import Family, lower_bound_s, overlapped_bound_s
 from orchestrator.domain.assignments import Sampling
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Message
-from orchestrator.ports.engines import Finished, GenerationRequest, Tokens
+from orchestrator.ports.engines import Failed, GenerationRequest
 from tests.harness.processes import free_port
 from workers.backends.registry import get_backend
 
@@ -89,7 +89,7 @@ def pool_file(folder: Path, *, smollm2: Path | None = None) -> Path:
     if smollm2 is None:
         members.append(_member(AGGREGATOR, MODELS / AGGREGATOR, roles=["aggregator"]))
     else:
-        members.append(_member("smollm2", smollm2, roles=["expert", "aggregator"]))
+        members.append(_member("smollm2", smollm2.resolve(), roles=["expert", "aggregator"]))
     composition = {"router": "random", "router_options": {"k": 3}, "aggregator": "synthesize"}
     path = folder / "pool.yaml"
     document = {"model_list": members, "muster": {"compositions": {"residency": composition}}}
@@ -172,7 +172,8 @@ def answered(setting: Setting, questions: Sequence[Mapping[str, Any]]) -> tuple[
 
 def _measured_families(stack: MeasuredStack, job_id: str) -> list[Family]:
     """Engines on the bounds' terms: each one's load as its quickest before the job, see `_warm_up`; its work
-    as the seconds that it held a device and served."""
+    as the seconds that it held a device and served. What an engine did that was there when the job began,
+    before its first load in it, is on no plan: without that the bounds are lower."""
     load_s = dict(
         stack.rows(
             "SELECT engine_id, min(seconds) FROM engine_load"
@@ -367,8 +368,10 @@ def _first_token_of_engine(backend: Any, spec: EngineSpec) -> float:
     try:
         message = Message(role="user", content="Reverse 'abc'.")
         engine.submit(GenerationRequest("first", (message,), Sampling(max_tokens=8), priority=10))
-        while not any(isinstance(event, Tokens | Finished) for event in engine.poll(1.0)):
+        while not (events := engine.poll(1.0)):
             pass
+        if isinstance(events[0], Failed):
+            raise SystemExit(f"the first token did not come: {events[0].error}")
         return time.monotonic() - began
     finally:
         engine.close()
@@ -448,6 +451,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             parts["with_smollm2"] = lambda: compared(
                 {"with_smollm2": large}, questions, sleep_s=options.sleep
             )
+        if unknown := sorted({*(options.only or ())} - {*parts}):
+            parser.error(f"no such part: {', '.join(unknown)}. Valid: {', '.join(parts)}.")
         report: dict[str, Any] = {}
         for name in options.only or (["devices"] if options.small else parts):
             report |= parts[name]()

@@ -1,9 +1,12 @@
 """The scheduler against its lower bound, on a simulated clock: `python -m benchmarks.simulate`.
 
 The decisions are the production ones (`choose_engine`, `shard_size`); what is simulated is the clock,
-the devices and the books. A run has 16 engines and 10,000 queries, each sent to 3 distinct engines by
-Zipf's law and answered by vote (no model call after the experts). Loads take 15 to 60 s, calls of one
-engine take equally long, and all work is twice all loads. Devices claim shards of at most 5 s, announce
+the devices and the books. No running device does yet what these do in `unequal` and `hiding`: they know of
+each other, and choose by `choose_ahead` what to load while they work (docs/decisions/0052).
+
+A run has 16 engines and 10,000 queries, each sent to 3 distinct engines by Zipf's law and answered by
+vote (no model call after the experts). Loads take 15 to 60 s, calls of one engine take
+equally long, and all work is twice all loads. Devices claim shards of at most 5 s, announce
 what they load, share what they measured after each shard, and look at the books every second while
 there is nothing for them; all of these times, and those below, are the product's defaults.
 
@@ -242,7 +245,7 @@ class Queue:
 
 
 class Simulation:
-    """Devices that drain a workload, event by event, each decision by the production functions."""
+    """Devices that drain a workload, event by event, each decision by the functions of `batching`."""
 
     def __init__(
         self,

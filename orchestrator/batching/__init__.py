@@ -1,6 +1,7 @@
 """Batching: the engine a device serves next, how much it claims, and what the rest of the run will take.
 
-Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike.
+Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike. Only the
+simulator chooses with `choose_ahead`, and with what neighbours have (docs/decisions/0052).
 """
 
 from orchestrator.batching.bounds import Family, bound_by_area_s, lower_bound_s, overlapped_bound_s

@@ -27,8 +27,8 @@ LEAST_JOIN, LEAST_JOIN_IDLE = 0.3, 0.03
 where devices outnumber the engines, so that some would have nothing else to do."""
 
 LOADS_AHEAD = 3
-"""The next engine is loaded ahead once the resident one's work is shorter than so many of its loads: earlier
-it would only take memory, and the choice might still change."""
+"""The next engine is loaded ahead once the work of the device's engines is shorter than so many of its loads:
+earlier it would only take memory, and the choice might still change."""
 
 TRUST = 0.3
 """Of an estimate that nothing was measured for: how far it may move what one of an engine's calls takes from
@@ -100,7 +100,7 @@ def choose_ahead(
     neighbours: Neighbours = ALONE,
 ) -> EngineChoice | None:
     """The engine to load beside the resident one, to be served after it; None = nothing that is worth a load
-    and fits beside it. Arguments as of `choose_engine`.
+    and fits beside it. Arguments as of `choose_engine`. Running devices have a rule of their own.
 
     The same order: starved, interactive, then what the schedule gives this device after its own engine, in
     the order that hides most of the loads (`bounds.johnson_order`), engines in `later` last.

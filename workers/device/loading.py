@@ -196,6 +196,8 @@ class Loader:
         return Loaded(engine, self._clock() - started, was_prepared, kind)
 
     def _prepare(self, engine_id: str) -> bool:
+        if engine_id in self.asleep:
+            return False  # a wake brings it back: what is prepared would be taken by nobody
         spec = self._pool.known_engines[engine_id]
         backend = self._shelf.get(spec.backend)
         try:

@@ -16,6 +16,7 @@ CHUNK = 8 << 20
 """Bytes that are asked for at once: so much is read before a change of mind is noticed."""
 HOT_SHARE = 0.9
 """Part of the weights that must be in the page cache for a load to be warm."""
+_LOWEST_BIT = bytes(byte & 1 for byte in range(256))
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
@@ -59,7 +60,7 @@ def _mincore(descriptor: int, size: int) -> bytes | None:
         pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
         if libc.mincore(address, size, pages) != 0:
             return None
-        return bytes(page & 1 for page in pages.raw)
+        return pages.raw.translate(_LOWEST_BIT)
     finally:
         libc.munmap(address, size)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection
 from functools import partial
 
-from orchestrator.batching import EngineChoice, Rates
+from orchestrator.batching import LOADS_AHEAD, EngineChoice, Rates
 from orchestrator.batching.staying import Resident, leaving_order, who_leaves
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import Pool
@@ -19,10 +19,6 @@ from workers.device.measured import Measurements
 from workers.device.memory import Held, Memory
 
 log = logging.getLogger(__name__)
-
-LOADS_AHEAD = 3
-"""The next engine is loaded ahead once the work of the device's engines is shorter than so many of its loads:
-earlier it would only take memory, and the choice might still change."""
 
 
 class DeviceSeats:
@@ -224,16 +220,16 @@ class DeviceSeats:
         residents = [self._resident(lane) for lane in lanes.values()]
         mine = None if instead_of is None else instead_of.engine_id
         movable = [r for r in residents if is_urgent or not r.is_wanted or r.engine_id == mine]
-        need_gib = self._memory.need_gib(self._pool.known_engines[engine_id])
-        if lanes and not self._loader.allows(engine_id):
-            need_gib = None
-        gone = who_leaves(
+        room = partial(
+            who_leaves,
             movable,
-            need_gib=need_gib,
             free_gib=self._memory.left_gib(self.held()),
             n_spared=len(residents) - len(movable),
             most=self._memory.most - 1,
         )
+        gone = room(need_gib=self._memory.need_gib(self._pool.known_engines[engine_id]))
+        if gone == () and lanes and not self._loader.allows(engine_id):  # it knows nothing of who leaves
+            gone = room(need_gib=None)
         return None if gone is None else [lanes[resident.engine_id] for resident in gone]
 
     def held(self) -> list[Held]:

@@ -73,11 +73,15 @@ def came_back(before: Memory, after: Memory, *, tolerance_gib: float) -> bool:
 
 
 def weight_files(spec: EngineSpec) -> list[Path]:
-    """Files of an engine's weights on this machine; none of what is not here as a folder or a file."""
-    places = {Path(place) for place in (spec.model, *spec.members.values())}
-    files = [place for place in places if place.is_file()]
-    for folder in (place for place in places if place.is_dir()):
-        files.extend(folder.glob("*.safetensors"))
+    """Files of an engine's weights on this machine; none of what is not here as a folder or a file, or cannot
+    be looked at: its load will say so."""
+    files: list[Path] = []
+    for place in {Path(place) for place in (spec.model, *spec.members.values())}:
+        try:
+            found = place.glob("*.safetensors") if place.is_dir() else [place]
+            files += [file for file in found if file.is_file()]
+        except OSError:
+            continue
     return sorted(files)
 
 
@@ -88,10 +92,11 @@ def needed_gib(spec: EngineSpec) -> float | None:
         return promised
     if spec.model.lower().endswith(GGUF):
         return _gguf_gib(spec)
-    files = weight_files(spec)
-    if not files:
+    try:
+        n_bytes = sum(path.stat().st_size for path in weight_files(spec))
+    except OSError:  # they are being removed
         return None
-    return WEIGHTS_OVERHEAD * sum(path.stat().st_size for path in files) / GIB
+    return WEIGHTS_OVERHEAD * n_bytes / GIB if n_bytes else None
 
 
 def _gguf_gib(spec: EngineSpec) -> float | None:

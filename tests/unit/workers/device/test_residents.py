@@ -246,7 +246,67 @@ def test_an_engine_that_runs_out_of_memory_beside_another_is_loaded_alone_and_th
     assert {r.error_code for _, rs in store.responses("3") for r in rs} == {None}
 
 
+class PreparingTightBackend(TightBackend):
+    """Says whether an engine fits beside those that are loaded, and prepares it if so."""
+
+    def warm_up(self, spec: EngineSpec) -> None:
+        """Nothing."""
+
+    def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool:
+        self.journal.append(f"prepare {spec.id}")
+        return self.fits(spec)
+
+    def discard_prepared(self) -> None:
+        """Nothing is prepared."""
+
+    def fits(self, spec: EngineSpec) -> bool:
+        gib = spec.memory_gib
+        held = sum(held for engine, held in self._held if engine._dead is None)  # type: ignore[attr-defined]
+        return gib is not None and held + gib <= self._room_gib
+
+    def close(self) -> None:
+        """Nothing is kept running."""
+
+
+def test_an_engine_without_work_makes_way_also_where_the_backend_counts_what_is_loaded(
+    store: SqlJobStore,
+) -> None:
+    """a works without an end with 4 of 10 GiB, b rests with 4, a question needs 4: b leaves, a goes on."""
+    backend = PreparingTightBackend(10)
+    hang: JsonValue = [{"match": "hang", "hang": True}]
+    specs = [
+        e.engine.model_copy(update={"options": {**e.engine.options, "rules": hang}})
+        for e in promised(sized({"a": 4, "b": 4, "c": 4}), 4.0).experts
+    ]
+    pool = Pool(experts=tuple(Expert(id=f"{spec.id}/0", engine=spec) for spec in specs))
+    loop = make_loop(store, pool, lambda _name: backend, memory_gib=10)
+    ask(loop, store, ["b/0"], job_id="first")
+    assert loop._advancer is not None
+    loop._advancer._compositions = lambda job: TextMajority(["a/0" if job.priority == BATCH else "c/0"])
+    submit(store, make_queries(4, prefix="hang"), job_id="batch")
+    run_until(loop, lambda: loop._n_held == 4 and resident(store) == {"a", "b"})
+    submit(store, make_queries(1), job_id="question", priority=INTERACTIVE)
+    run(loop, store, job_id="question")
+    assert resident(store) == {"a", "c"}
+    assert loop._n_held == 4, "the batch goes on"
+    loop.shut_down()
+
+
 # ── sleep ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_sleeps_is_not_prepared(store: SqlJobStore) -> None:
+    """a sleeps: a wake brings it back, and would leave what was prepared of it lying in memory."""
+    backend = PreparingTightBackend(10)
+    pool = promised(sized({"a": 1, "b": 1}, sleep_levels=[1]), 1.0)
+    loop = make_loop(store, pool, lambda _name: backend, max_resident=1)
+    in_turn(store, loop)
+    assert loop._loader.asleep == {"a"}
+    loop._loader.prepare("a")
+    assert loop._loader.wait(10)
+    assert loop._loader.ahead is None
+    assert "prepare a" not in backend.journal
+    loop.shut_down()
 
 
 def in_turn(store: SqlJobStore, loop: DeviceLoop) -> None:
@@ -370,6 +430,16 @@ def test_the_weights_of_the_next_engine_are_read_while_the_resident_one_works(
     assert resident(store) == {"a"}
     loop.shut_down()
     assert loop._loader.were_read == frozenset()
+
+
+def test_an_engine_whose_weights_have_gone_is_loaded_or_refused_by_its_backend_and_stops_no_loop(
+    store: SqlJobStore, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model.safetensors").symlink_to(tmp_path / "cleared")
+    spec = EngineSpec(id="a", backend="scripted", model=str(tmp_path / "a"))
+    pool = Pool(experts=(Expert(id="a/0", engine=spec),))
+    ask(scripted_loop(store, pool), store, ["a/0"], job_id="job")
 
 
 def test_a_load_from_the_page_cache_is_warm(store: SqlJobStore, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 from orchestrator.domain.experts import EngineSpec
-from workers.engine_host.memory import available_gib, came_back, needed_gib, read_memory
+from workers.engine_host.memory import available_gib, came_back, needed_gib, read_memory, weight_files
 from workers.engine_host.process import death
 from workers.engine_host.wire import Memory
 
@@ -36,6 +36,15 @@ def test_weights_that_the_options_name_count_once_each(tmp_path: Path) -> None:
             os.truncate(file.fileno(), 1 << 29)  # half a GiB, sparse
     spec = EngineSpec(id="e", backend="fusion", model=places["large"], members=places)
     assert needed_gib(spec) == 2.0
+
+
+def test_weights_that_cannot_be_looked_at_are_of_unknown_size(tmp_path: Path) -> None:
+    """A link into a cache that was cleared; a name that no file system takes. The load says what is wrong."""
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "gone")
+    for model in (str(tmp_path), "x" * 300):
+        spec = EngineSpec(id="e", backend="vllm", model=model)
+        assert weight_files(spec) == []
+        assert needed_gib(spec) is None
 
 
 def test_system_memory_is_known_here() -> None:
