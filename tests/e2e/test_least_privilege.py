@@ -84,8 +84,8 @@ def test_secrets_and_credentials_are_for_who_needs_them(credentials: Path) -> No
 
     assert mode(credentials / "secrets") == 0o700
     secrets = {path.name: path.read_text() for path in (credentials / "secrets").iterdir()}
-    assert set(secrets) == {"postgres", "database-owner", "database", "broker"}
-    assert len(set(secrets.values())) == 4
+    assert set(secrets) == {"postgres", "database-owner", "database", "broker", "grafana"}
+    assert len(set(secrets.values())) == 5
     assert {len(secret) for secret in secrets.values()} == {48}
     out = credentials / "out"
     for path in (*(credentials / "secrets").iterdir(), out / "app" / "pgpass", out / "owner" / "pgpass"):

@@ -187,10 +187,12 @@ def test_a_stream_that_gets_no_answer_in_time_cancels_its_job(store: SqlJobStore
 def test_who_stops_reading_ends_a_question_that_is_not_to_be_kept(
     store: SqlJobStore, stay: Stay, end: JobState
 ) -> None:
-    asking, dispatcher = make_asking(store, Writing(["one", " two"]))
+    backend = Writing(["one", READ, " two"])
+    asking, dispatcher = make_asking(store, backend)
     dispatcher.start()
     parts = asking.stream(QUERY, AskOptions(model="a/0", job_id="job"), timeout_s=60, stay=stay)
     next(part for part in parts if part)
     parts.close()
+    backend.was_read.set()
     assert dispatcher.wait("job", timeout_s=60).state is end
     dispatcher.stop()
