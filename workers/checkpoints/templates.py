@@ -5,14 +5,10 @@ They are Jinja programs of strangers, run in Jinja's sandbox with what transform
 was checked.
 """
 
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -26,15 +22,8 @@ TEMPLATE_FILE = "chat_template.jinja"
 TEMPLATE_FOLDER = "additional_chat_templates"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
-MAX_BYTES = 1 << 20
-"""Of a template."""
-MOST_S = 5.0
-"""Processor time of one rendering, which takes milliseconds: a template may be made to run for ever."""
-MOST_MADE = 1 << 24
-"""Characters, items or bits of what one multiplication makes."""
-_until: ContextVar[float] = ContextVar("until", default=float("inf"))
-"""Processor time of this thread at which the template that it renders is stopped."""
-T = TypeVar("T")
+MAX_BYTES = 1 << 17
+"""Of a template: the largest are a quarter of it, and one is compiled to 2,000 times its size."""
 _TAG = "CONTINUE_FINAL_MESSAGE_TAG "
 
 Templates = str | Mapping[str, str] | None
@@ -68,19 +57,22 @@ class ChatTemplate:
         Raises:
             TemplateFaultError: the template refuses them, or breaks.
         """
+        from workers.checkpoints.template_sandbox import rendered
+
         told = [dict(turn) for turn in turns]
         last = told[-1]["content"] if begun else None
         if begun:
             told[-1]["content"] = f"{last}{_TAG}"
-        started = _until.set(time.thread_time() + MOST_S)
+        said: dict[str, object] = {
+            "messages": told,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": not begun,
+        }
         try:
-            text = self._compiled.render(
-                messages=told, tools=None, documents=None, add_generation_prompt=not begun, **self._tokens
-            )
+            text = rendered(self._compiled, said | self._tokens)
         except Exception as error:  # templates are arbitrary programs and raise anything
             raise TemplateFaultError(_reason(error)) from error
-        finally:
-            _until.reset(started)
         return _before_tag(text, str(last)) if begun else text
 
 
@@ -144,7 +136,7 @@ def read_template(path: Path) -> str:
         TemplateFaultError: it is too large, or no text.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise TemplateFaultError(f"{path.name} is larger than {MAX_BYTES >> 20} MiB")
+        raise TemplateFaultError(f"{path.name} is larger than {MAX_BYTES >> 10} KiB")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -200,17 +192,6 @@ def _named(value: JsonValue) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
-def _n_made(operator: str, left: object, right: object) -> int:
-    """Characters, items or bits of a product or a power; 0 = few."""
-    if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length()
-        return bits * abs(right) if operator == "**" else bits + right.bit_length()
-    for many, times in ((left, right), (right, left)):
-        if isinstance(many, str | list | tuple) and isinstance(times, int):
-            return len(many) * times
-    return 0
-
-
 def _reason(error: BaseException) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")
 
@@ -219,108 +200,13 @@ def _reason(error: BaseException) -> str:
 def _compiled(text: str) -> "Template":
     """
     Raises:
-        TemplateFaultError: it is no Jinja.
+        TemplateFaultError: it is no Jinja, or too large.
     """
-    from jinja2 import TemplateError, ext, nodes, pass_context, pass_eval_context
-    from jinja2.exceptions import SecurityError
-    from jinja2.ext import Extension
-    from jinja2.nodes import CallBlock, EvalContext
-    from jinja2.parser import Parser
-    from jinja2.runtime import Context, Macro
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-    from jinja2.utils import Namespace
+    from workers.checkpoints.template_sandbox import ENVIRONMENT
 
-    class Generation(Extension):
-        """`{% generation %}`: marks what a model wrote, for training; here it is what it holds."""
-
-        tags = {"generation"}  # noqa: RUF012  # as Jinja declares it
-
-        def parse(self, parser: Parser) -> CallBlock:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return CallBlock(self.call_method("_inner"), [], [], body, lineno=line)
-
-        @pass_eval_context
-        def _inner(self, context: EvalContext, caller: Macro) -> str:
-            del context
-            return str(caller())
-
-    class OpenNamespace(Namespace):
-        """A namespace without names that lead into Python."""
-
-        def __init__(*args: object, **kwargs: object) -> None:
-            self, *rest = args
-            names = dict(*rest, **kwargs)
-            for name in names:
-                _refuse_hidden(name)
-            Namespace.__init__(self, names)
-
-        def __setitem__(self, name: str, value: object) -> None:
-            _refuse_hidden(name)
-            super().__setitem__(name, value)
-
-    class BoundedEnvironment(ImmutableSandboxedEnvironment):
-        """A sandbox that also ends: time is looked at where a loop begins and where anything is called."""
-
-        intercepted_binops = frozenset(("*", "**"))
-
-        def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-            tree = super()._parse(source, name, filename)
-            for loop in list(tree.find_all(nodes.For)):
-                loop.iter = nodes.Filter(loop.iter, "begun_in_time", [], [], None, None, lineno=loop.lineno)
-            tree.set_environment(self)
-            return tree
-
-        def call(self, context: Context, function: object, /, *args: object, **kwargs: object) -> object:
-            _require_time()
-            return super().call(context, function, *args, **kwargs)
-
-        def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
-            if _n_made(operator, left, right) > MOST_MADE:
-                raise SecurityError("a template may not make anything so large")
-            return super().call_binop(context, operator, left, right)
-
-    def _require_time() -> None:
-        if time.thread_time() > _until.get():
-            raise SecurityError(f"it did not end within {MOST_S:g} s")
-
-    @pass_context  # so that it is not computed while the template is compiled
-    def begun_in_time(context: Context, items: T) -> T:
-        del context
-        _require_time()
-        return items
-
-    def _refuse_hidden(name: object) -> None:
-        if isinstance(name, str) and name.startswith("_"):
-            raise SecurityError(f"a template may not set '{name}'")
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    def tojson(
-        value: object,
-        ensure_ascii: bool = False,
-        indent: int | None = None,
-        separators: tuple[str, str] | None = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(
-            value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-        )
-
-    def strftime_now(form: str) -> str:
-        return datetime.now().strftime(form)
-
-    environment = BoundedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
-    )
-    environment.filters |= {"tojson": tojson, "begun_in_time": begun_in_time}
-    environment.globals |= {
-        "raise_exception": raise_exception,
-        "strftime_now": strftime_now,
-        "namespace": OpenNamespace,
-    }
+    if len(text) > MAX_BYTES:
+        raise TemplateFaultError(f"it is larger than {MAX_BYTES >> 10} KiB")
     try:
-        return environment.from_string(text)
+        return ENVIRONMENT.from_string(text)
     except Exception as error:  # also a RecursionError of the parser
         raise TemplateFaultError(_reason(error)) from error
