@@ -15,7 +15,7 @@ COPY requirements requirements
 COPY scripts/install-locked.sh scripts/
 RUN scripts/install-locked.sh python requirements/image.txt
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE muster.py ./
 COPY orchestrator orchestrator
 COPY skills skills
 COPY workers workers

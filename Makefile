@@ -9,21 +9,21 @@ CACHE ?= .pytest_cache
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences reference docs lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
+.PHONY: help setup lock licences reference docs release lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## create .venv and install Muster with its development tools
 
-$(STAMP): pyproject.toml requirements/dev.txt requirements/cuda.txt scripts/install-locked.sh
+$(STAMP): pyproject.toml setup.py requirements/dev.txt requirements/cuda.txt scripts/install-locked.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Muster needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	scripts/install-locked.sh $(BIN)/python requirements/dev.txt
 	$(BIN)/python -m pip install $(SELF) --editable .
 	$(BIN)/python -m pip check --disable-pip-version-check
-	$(BIN)/python -m compileall -q orchestrator skills workers aggregators api
+	$(BIN)/python -m compileall -q muster.py orchestrator skills workers aggregators api
 	@touch $(STAMP)
 
 lock: ## write requirements/*.txt anew from pyproject.toml; versions stay where they fit, UPGRADE=1 takes the newest
@@ -41,6 +41,9 @@ docs: ## the documentation as a site, in build/site (makes .venv-docs); a link t
 	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	scripts/install-locked.sh .venv-docs/bin/python requirements/docs.txt
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+release: setup ## all of a release but publishing it, in dist/: built twice, installed anew and tried (REHEARSE=1: whatever CHANGELOG.md says)
+	$(BIN)/python -m scripts.release $(if $(REHEARSE),--rehearse)
 
 lock-images: ## write docker/images.env: the images of docker-compose.yml by digest (needs Docker)
 	$(PYTHON) scripts/lock_images.py

@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import anyio.to_thread
@@ -59,6 +58,7 @@ from api.schemas.jobs import JobView
 from api.views.jobs import job_view
 from api.views.jobs_feed import JobFeed
 from api.views.jobs_lines import LINE_FORMS
+from orchestrator import __version__
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Scope
 from orchestrator.domain.metrics import LabelSets
@@ -139,7 +139,7 @@ def create_app(app: App) -> FastAPI:
         finally:
             await run_in_threadpool(clerk.stop)
 
-    web = Documented(title="Muster", version=_version(), lifespan=lifespan, redirect_slashes=False)
+    web = Documented(title="Muster", version=__version__, lifespan=lifespan, redirect_slashes=False)
     web.state.muster = app
     web.state.feed = JobFeed(partial(_views, app))
     web.state.underway = Underway(server.max_in_flight)
@@ -209,10 +209,3 @@ def _label_sets(app: App) -> LabelSets:
 async def _views(app: App, job_ids: Collection[str]) -> Mapping[str, JobView]:
     found = await run_in_threadpool(app.following.progress_of, list(job_ids))
     return {job_id: job_view(progress) for job_id, progress in found.items()}
-
-
-def _version() -> str:
-    try:
-        return version("muster")
-    except PackageNotFoundError:
-        return "0"

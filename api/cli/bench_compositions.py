@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.session import Session, profile_path, session_of
+from api.cli.zoo import zoo_file
 
 if TYPE_CHECKING:
     from orchestrator.bootstrap.app import App
     from orchestrator.evaluation.compositions import CompositionsReport, Kind
     from orchestrator.settings.schema import Settings
 
-POOL = Path("examples/zoo/combine.yaml")
-QUESTIONS = Path("examples/zoo/combine-test.jsonl")
+POOL, QUESTIONS = "combine.yaml", "combine-test.jsonl"
+"""Files of the zoo."""
 OUT = Path("build/compositions")
 DATABASE = "muster.sqlite3"
 
@@ -45,7 +46,7 @@ def compositions(
     """Compare ways to combine experts at equal compute; the last line says which to use on this pool.
 
     Ensembles, fused experts, merged experts and the best single one answer the same questions; each is
-    run for its own seconds. Without a configuration: the example pool in examples/zoo.
+    run for its own seconds. Without a configuration: the zoo.
     """
     from api.cli.progress import job_bar
     from api.cli.tables import compositions_table
@@ -83,21 +84,16 @@ def _inputs(session: Session, file: Path | None, out: Path | None) -> "tuple[Set
                 remedy="Give FILE: labelled questions that nobody was profiled on.",
             )
         return session.settings(), file, out
-    return _example_pool(), file or QUESTIONS, out or OUT
+    return _example_pool(), file or zoo_file(QUESTIONS), out or OUT
 
 
 def _example_pool() -> "Settings":
     """The example pool with a database of its own."""
-    from orchestrator.errors import InputError
     from orchestrator.settings.load import load_settings
 
-    if not POOL.is_file():
-        raise InputError(
-            f"no example pool at {POOL}.", remedy="Run this in the repository, or give --config FILE."
-        )
+    settings = load_settings(zoo_file(POOL))
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.mkdir(mode=0o700, exist_ok=True)
-    settings = load_settings(POOL)
     own = {"database_url": f"sqlite:///{OUT / DATABASE}", "data_dir": OUT}
     return settings.model_copy(update={"muster": settings.muster.model_copy(update=own)})
 

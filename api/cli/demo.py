@@ -8,6 +8,7 @@ import typer
 
 from api.cli.bench import DEFAULT, RunAll, run_bench
 from api.cli.session import Session, session_of
+from api.cli.zoo import zoo_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.domain.queries import Query
     from orchestrator.settings.schema import Settings
 
-ZOO = Path("examples/zoo")
 OUT = Path("build/demo")
 DATABASE = "muster.sqlite3"
 N_EXAMPLES = 3
@@ -24,7 +24,9 @@ N_EXAMPLES = 3
 
 def demo(
     ctx: typer.Context,
-    zoo: Annotated[Path, typer.Option("--zoo", help="Folder of the example pool.")] = ZOO,
+    zoo: Annotated[
+        Path | None, typer.Option("--zoo", help="Folder of another example pool than the zoo.")
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep what an earlier demo measured.")] = False,
     run_all: RunAll = False,
 ) -> None:
@@ -40,8 +42,9 @@ def demo(
     from orchestrator.questions.files import read_questions
 
     session = session_of(ctx)
-    settings = _settings(zoo)
-    known, new = read_questions(zoo / "profile.jsonl"), read_questions(zoo / "test.jsonl")
+    pool = zoo / "pool.yaml" if zoo else zoo_file("pool.yaml")
+    settings = _settings(pool)
+    known, new = (read_questions(pool.with_name(f"{name}.jsonl")) for name in ("profile", "test"))
     _prepare(OUT, keep=keep)
     with open_app(settings) as app:
         with job_progress(app, "profiling") as on_progress:
@@ -56,16 +59,13 @@ def demo(
     session.remark(f"Written: {OUT / 'report.json'}, {OUT / 'cards.png'}")
 
 
-def _settings(zoo: Path) -> "Settings":
-    """The zoo's pool with a database of its own, whatever else is configured."""
+def _settings(pool: Path) -> "Settings":
+    """The example pool with a database of its own, whatever else is configured."""
     from orchestrator.errors import InputError
     from orchestrator.settings.load import load_settings
 
-    pool = zoo / "pool.yaml"
     if not pool.is_file():
-        raise InputError(
-            f"no example pool at {pool}.", remedy="Run this in the repository, or give --zoo DIR."
-        )
+        raise InputError(f"no example pool at {pool}.", remedy="Give --zoo the folder of its pool.yaml.")
     settings = load_settings(pool)
     database = {"database_url": f"sqlite:///{OUT / DATABASE}", "data_dir": OUT}
     return settings.model_copy(update={"muster": settings.muster.model_copy(update=database)})

@@ -41,6 +41,7 @@ from api.cli import (
 from api.cli.leaving import sigterm_interrupts
 from api.cli.plain import plain
 from api.cli.session import CONFIG_VARIABLE, Session
+from orchestrator import __version__
 from orchestrator.errors import ConfigError, InputError, InternalError, MistakesError, MusterError, SkillError
 from orchestrator.redaction import remember_environment
 from orchestrator.runtime.logs import safe_stderr, safe_traceback, setup_logs
@@ -79,6 +80,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]] = {
         "The configuration file.",
         {
             "check": system.config_check,
+            "zoo": system.config_zoo,
             "example": system.config_example,
             "reference": system.config_reference,
         },
@@ -121,9 +123,7 @@ class Outer(TyperGroup):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"muster {version('muster')}")
+        print(f"muster {__version__}")
         raise typer.Exit
 
 

@@ -53,7 +53,7 @@ class Session:
             raise ConfigError(
                 f"no configuration at {path}.",
                 remedy=f"Give --config FILE, set {CONFIG_VARIABLE}, or write {DEFAULT_CONFIG} "
-                "(examples/zoo/pool.yaml is one).",
+                "(`muster config zoo` tells where one is).",
             )
         return path
 

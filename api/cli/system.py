@@ -1,11 +1,17 @@
 """`config`, `doctor` and `models`: is everything in place?"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.session import Session, session_of
+from api.cli.zoo import zoo_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.domain.diagnoses import Diagnosis
 
 
 def config_check(
@@ -32,6 +38,15 @@ def config_check(
         f"{settings.source}: {len(pool.experts)} experts on {len(pool.engines)} engines{looked}; no mistakes."
     )
     session.emit(payload, *remarks, line)
+
+
+def config_zoo(ctx: typer.Context) -> None:
+    """Print where the pool file of the zoo is: the example pool, which comes with Muster."""
+    file = str(zoo_file("pool.yaml"))
+    if session_of(ctx).as_json:
+        session_of(ctx).emit({"file": file})
+    else:
+        print(file)  # in one line, however long: it is made for `$(…)`
 
 
 def config_example(ctx: typer.Context) -> None:
@@ -79,11 +94,21 @@ def doctor(
             checks = app.checks.diagnose()
     except StoreError as error:  # without a database nothing else can be looked at but this machine
         checks = [Diagnosis("database", False, str(error))]
+    checks = [*checks, *_packages()]
     is_well = all(check.ok for check in checks)
     checks = [*checks, *sandbox_layers()]
     session.emit({"ok": is_well, "checks": [check._asdict() for check in checks]}, checks_table(checks))
     if not is_well:
         raise typer.Exit(1)
+
+
+def _packages() -> "Iterator[Diagnosis]":
+    """Muster's own packages: others may have put files into them."""
+    from muster import REMEDY, shared
+    from orchestrator.domain.diagnoses import Diagnosis
+
+    for wrong in shared():
+        yield Diagnosis("packages", False, wrong, REMEDY)
 
 
 def _fleet_doctor(session: Session) -> None:

@@ -1,10 +1,11 @@
 """Health: alive (this process answers), ready (a question would be answered); and `/v1`: where things are."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from api.deps import AppDep
 from api.schemas.health import ReadyView
 from api.views.health import ready_view
+from orchestrator import __version__
 
 router = APIRouter(tags=["health"])
 
@@ -33,7 +34,7 @@ LINKS = {
 
 @router.get("/v1", include_in_schema=False)
 async def root() -> dict[str, str | dict[str, str]]:
-    return {"name": "muster", "links": LINKS}
+    return {"name": "muster", "version": __version__, "links": LINKS}
 
 
 @router.get("/health")
@@ -44,9 +45,9 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/version")
-async def version(request: Request) -> dict[str, str]:
+async def version() -> dict[str, str]:
     """The version of the server."""
-    return {"version": request.app.version}
+    return {"version": __version__}
 
 
 @router.get("/health/ready", responses={503: {"model": ReadyView}})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import __version__
 from orchestrator.domain.span_names import ERROR_TYPE
 from orchestrator.errors import ConfigError
 from orchestrator.ports.telemetry import (
@@ -80,12 +81,18 @@ class OtelTracer:
 
         self._trace: Any = trace
         self._provider = TracerProvider(
-            resource=Resource.create({"service.name": service_name, "service.instance.id": uuid.uuid4().hex}),
+            resource=Resource.create(
+                {
+                    "service.name": service_name,
+                    "service.version": __version__,
+                    "service.instance.id": uuid.uuid4().hex,
+                }
+            ),
             id_generator=PlannedIds(),
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(processor)
-        self._tracer = self._provider.get_tracer("muster")
+        self._tracer = self._provider.get_tracer("muster", __version__)
         self._kinds = {
             "internal": trace.SpanKind.INTERNAL,
             "server": trace.SpanKind.SERVER,

@@ -1,4 +1,4 @@
-"""Versions of what decides how a process works: read from the metadata of packages, nothing is imported."""
+"""Versions of what decides how a process works: Muster's own, and those that packages state of themselves."""
 
 import platform
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distributions, version
 from pathlib import Path
 
-PACKAGES = ("muster", "torch", "transformers", "vllm")
+from orchestrator import __version__
+
+PACKAGES = ("torch", "transformers", "vllm")
 IN_VLLM = ("vllm", "torch", "transformers")
 """Packages whose versions in vLLM's own environment are told, as `vllm: torch` and so on."""
 
@@ -18,7 +20,7 @@ def versions_here(vllm_python: Path | None = None) -> dict[str, str]:
     Args:
         vllm_python: interpreter of the environment that vLLM has for itself.
     """
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "muster": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

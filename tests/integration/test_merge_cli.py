@@ -109,6 +109,17 @@ def test_the_same_merge_gives_the_same_bytes_and_says_their_hash(models: Path) -
         assert np.abs(result[name] - expected).max() <= 1e-6
 
 
+def test_folders_named_like_packages_of_ours_in_the_working_directory_are_not_run(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("workers", "orchestrator"):
+        (models / name).mkdir()
+        (models / name / "__init__.py").write_text("raise SystemExit('never run')")
+    monkeypatch.chdir(models)
+    report = run_order(check_order(MergeOrder(write_recipe(models), models / "x")))
+    assert report.merge is not None
+
+
 def test_a_merge_without_no_profile_needs_a_configuration(models: Path) -> None:
     report = run(write_recipe(models), "--out", models / "x", cwd=models, code=2)
     assert "no configuration" in report["error"]["message"]

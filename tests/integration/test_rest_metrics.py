@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.main import create_app
+from orchestrator import __version__
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.metrics import METRICS, OTHER
 from orchestrator.domain.usage import ROLES
@@ -125,5 +126,10 @@ def test_strangers_make_no_new_series(client: TestClient, app: App) -> None:
     assert {name.split("_")[0] for name in names} == {"muster"}
 
 
-def test_the_version_is_told(client: TestClient) -> None:
-    assert client.get("/version").json() == {"version": client.get("/openapi.json").json()["info"]["version"]}
+def test_the_same_version_is_told_everywhere(client: TestClient) -> None:
+    assert client.get("/version").json() == {"version": __version__}
+    assert client.get("/v1").json()["version"] == __version__
+    assert client.get("/openapi.json").json()["info"]["version"] == __version__
+    assert f"Muster {__version__}" in client.get("/").text
+    processes = [p for host in client.get("/v1/system").json()["hosts"] for p in host["processes"]]
+    assert [process["versions"]["muster"] for process in processes] == [__version__]

@@ -316,7 +316,8 @@ def run_child(folder: Path, on_progress: OnProgress, stopped: Callable[[], bool]
         MergeStoppedError: it was stopped.
         MergeError: it died without a word.
     """
-    command = [sys.executable, "-m", "workers.checkpoints.merging.child", str(folder)]
+    # -P: packages of the working directory that have names of ours stay out; PYTHONPATH says where ours are.
+    command = [sys.executable, "-P", "-m", "workers.checkpoints.merging.child", str(folder)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
     with subprocess.Popen(  # noqa: S603 -- our own module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True

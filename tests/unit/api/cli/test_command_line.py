@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from api.cli.batch import interrupted, resume_command
 from api.cli.main import COMMANDS, hoisted, main
 from api.cli.session import Session
+from orchestrator import __version__
 from orchestrator.errors import ConfigError
 
 Captured = pytest.CaptureFixture[str]
@@ -148,6 +148,14 @@ def test_who_interrupts_a_batch_is_told_how_to_come_back() -> None:
     assert in_stack.endswith(again)
 
 
+def test_the_zoo_is_where_it_is_said_to_be(capsys: Captured) -> None:
+    """In one line, however long: it is made for `$(muster config zoo)`."""
+    assert main(["config", "zoo"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert Path(line).name == "pool.yaml"
+    assert Path(line).with_name("profile.jsonl").is_file()
+
+
 def test_the_version_is_told_without_a_configuration(capsys: Captured) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"muster {version('muster')}\n"
+    assert capsys.readouterr().out == f"muster {__version__}\n"
