@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from functools import partial
 from typing import IO, NamedTuple
 
@@ -67,8 +67,7 @@ async def submitted(app: App, wanted: Submission, body: AsyncIterable[bytes], sp
     said = [*(["reuse"] if wanted.reuses else []), *([["label", wanted.label]] if wanted.label else [])]
     fingerprint = content_hash([short, wanted.deadline_s, content, *said])
     take = partial(_repeat if is_known else _submit, app, spool, wanted, job_id, fingerprint)
-    is_repeat = await run_in_threadpool(take)
-    return Submitted(await run_in_threadpool(app.jobs.job, job_id), is_repeat)
+    return await run_in_threadpool(_shown, app.jobs, job_id, take)
 
 
 def _job_id(key: str | None, owner: str) -> str:
@@ -92,6 +91,11 @@ async def _receive(body: AsyncIterable[bytes], spool: IO[bytes]) -> str:
             f"the upload cannot be kept: {error.strerror}.", remedy="Try again later."
         ) from error
     return digest.hexdigest()
+
+
+def _shown(jobs: Jobs, job_id: str, take: Callable[[], bool]) -> Submitted:
+    is_repeat = take()
+    return Submitted(jobs.job(job_id), is_repeat)
 
 
 def _is_known(jobs: Jobs, job_id: str) -> bool:

@@ -202,7 +202,7 @@ class App:
             dispatcher=self.dispatcher,
             work=self.store,
             later_engines=self.catalogue.later_engines,
-            cards=self.experts.cards,
+            measured=self.experts.measured,
             engines=self.engines,
             engines_of=self.store.engines_of,
         )

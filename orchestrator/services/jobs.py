@@ -29,7 +29,7 @@ class Jobs:
     Args:
         later_engines: engines that a later stage of a job may need.
         end: called with a job that was cancelled, of which something may be left to end.
-        cards: what is known of the pool at the moment.
+        measured: cards of the pool at the moment.
         engines: how those of the pool are at the moment; `engines_of`: those that a job has had calls for.
     """
 
@@ -41,7 +41,7 @@ class Jobs:
         work: WorkReader,
         dispatcher: Dispatcher,
         later_engines: Callable[[Job], Iterable[str]],
-        cards: Callable[[], Mapping[str, CompetenceCard]],
+        measured: Callable[[], Mapping[str, CompetenceCard]],
         engines: EngineBoard,
         engines_of: Callable[[str], Collection[str]],
         now_s: EpochClock = time.time,
@@ -52,7 +52,7 @@ class Jobs:
         self._work = work
         self._dispatcher = dispatcher
         self._engines_of_later_stages = later_engines
-        self._cards = cards
+        self._measured = measured
         self._engines = engines
         self._engines_of = engines_of
         self._now_s = now_s
@@ -80,7 +80,7 @@ class Jobs:
             UnknownNameError: no such model.
         """
         job = self.job_of(options, label=label, deadline_s=deadline_s, compositions=compositions)
-        known = measured_version(self._cards())
+        known = measured_version(self._measured())
         job = job.replaced(priority=priority, reuses=reuses, knowledge=known)
         self._submitter.put(job, queries)
         return job.id
@@ -108,7 +108,7 @@ class Jobs:
         Args:
             content: hash of the questions.
         """
-        known = measured_version(self._cards())
+        known = measured_version(self._measured())
         parts = [content, self._submitter.resolve(model), self._submitter.config_hash, known]
         return f"batch-{content_hash(parts)}"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.grades import GradeSource
@@ -23,11 +23,20 @@ _PROFILE: TypeAdapter[list[tuple[Query, tuple[SkillTag, ...]]]] = TypeAdapter(
 )
 
 
+_LAST_CARD = select(t.card.c.pk, t.card.c.profile_hash).order_by(t.card.c.pk.desc()).limit(1)
+_CARDS_OF = (
+    select(t.card.c.pk, t.card.c.expert_id, t.card.c.payload)
+    .where(t.card.c.profile_hash == bindparam("wanted"))
+    .order_by(t.card.c.pk)
+)
+
+
 class SqlCardStore:
     """Outcomes, cards and profile sets. The last outcome of an expert on a question counts."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._known: tuple[int | None, dict[str, CompetenceCard]] = (None, {})
 
     def known_outcomes(self, fingerprint: str, query_hashes: Sequence[str]) -> dict[str, OutcomeRow]:
         o = t.outcome.c
@@ -99,17 +108,22 @@ class SqlCardStore:
         self._db.transact(lambda conn: conn.execute(insert(t.card), row))
 
     def cards(self, profile_hash: str | None = None) -> dict[str, CompetenceCard]:
-        """Newest card per expert of a profile set; by default of the set that was last given a card."""
-        c = t.card.c
-        last = select(c.profile_hash).order_by(c.pk.desc()).limit(1).scalar_subquery()
-        of_set = c.profile_hash == (last if profile_hash is None else profile_hash)
-        wanted = select(c.expert_id, c.payload).where(of_set).order_by(c.pk)
-        newest = {
-            row.expert_id: row.payload for row in self._db.fetch(lambda conn: conn.execute(wanted).all())
-        }
-        return {
-            expert_id: CompetenceCard.model_validate_json(payload) for expert_id, payload in newest.items()
-        }
+        """Newest card per expert of a profile set; by default of the set that was last given a card, which
+        are read once: cards are added and never changed, so that the last one tells whether there are others.
+        """
+        if profile_hash is not None:
+            rows = self._db.fetch(lambda conn: conn.execute(_CARDS_OF, {"wanted": profile_hash}).all())
+            return _newest(rows)
+        last = self._db.fetch(lambda conn: conn.execute(_LAST_CARD).first())
+        if last is None:
+            return {}
+        pk, cards = self._known
+        if pk != last.pk:
+            of_last = {"wanted": last.profile_hash}
+            rows = self._db.fetch(lambda conn: conn.execute(_CARDS_OF, of_last).all())
+            cards = _newest(rows)
+            self._known = (max(row.pk for row in rows), cards)
+        return dict(cards)
 
     def save_profile_set(
         self, profile_hash: str, queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]
@@ -132,3 +146,8 @@ class SqlCardStore:
     def latest_profile_hash(self) -> str | None:
         last = select(t.profile_set.c.profile_hash).order_by(t.profile_set.c.pk.desc()).limit(1)
         return self._db.fetch(lambda conn: conn.execute(last).scalar())
+
+
+def _newest(rows: Sequence[Row[Any, Any, Any]]) -> dict[str, CompetenceCard]:
+    newest = {row.expert_id: row.payload for row in rows}
+    return {expert_id: CompetenceCard.model_validate_json(payload) for expert_id, payload in newest.items()}

@@ -378,7 +378,7 @@ class FakeApp:
             work=self.store,
             dispatcher=self.dispatcher,
             later_engines=catalogue.later_engines,
-            cards=self.experts.cards,
+            measured=self.experts.cards,
             engines=self.engines,
             engines_of=self.store.engines_of,
         )

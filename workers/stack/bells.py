@@ -25,6 +25,8 @@ WORK = "muster.work"
 CANARY = "muster.canary"
 
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
+REST_S = 0.01
+"""After a bell was sent: of many that are rung in a moment, the first is heard at once, the others as one."""
 
 
 class Route(NamedTuple):
@@ -116,8 +118,7 @@ class Bells:
                     return
                 self._pending |= failed
                 n_failures = n_failures + 1 if failed else 0
-                if failed:
-                    self._rest(BACKOFF_S[min(n_failures, len(BACKOFF_S)) - 1])
+                self._rest(BACKOFF_S[min(n_failures, len(BACKOFF_S)) - 1] if failed else REST_S)
 
     def _rest(self, delay_s: float) -> None:
         until = self._clock() + delay_s

@@ -56,6 +56,19 @@ def test_the_newest_card_of_each_expert_counts(cards: SqlCardStore) -> None:
     assert cards.cards() == {"a": make_card("a", n_right=9), "b": make_card("b")}
 
 
+def test_cards_that_another_process_saves_are_seen_and_what_a_reader_does_to_his_is_not(tmp_path: Path) -> None:
+    database = open_database(fresh_sqlite(tmp_path))
+    here, there = SqlCardStore(database), SqlCardStore(database)
+    assert here.cards() == {}
+    for profile_hash, n_right in [("p1", 1), ("p1", 2), ("p2", 3), ("p1", 4)]:
+        card = make_card("a", profile_hash=profile_hash, n_right=n_right)
+        there.save_card(card)
+        assert here.cards() == {"a": card}
+        here.cards().clear()
+        assert here.cards() == {"a": card}
+    database.close()
+
+
 def test_cards_are_those_of_one_profile_set(cards: SqlCardStore) -> None:
     cards.save_card(make_card("a", profile_hash="old"))
     cards.save_card(make_card("b", profile_hash="new"))

@@ -77,6 +77,18 @@ def test_ringing_does_not_wait_and_the_bell_goes_out() -> None:
     bells.close()
 
 
+def test_of_many_that_are_rung_in_a_moment_the_first_is_sent_at_once_and_the_others_as_one() -> None:
+    celery = Recorder()
+    bells = Bells(celery, clock=lambda: 0.0)  # the moment does not pass
+    bells.ring(WORK)
+    with celery.got:
+        assert celery.got.wait_for(lambda: celery.sent == [WORK], timeout=30)
+    for _ in range(100):
+        bells.ring(WORK)
+    bells.close(timeout_s=30)
+    assert celery.sent == [WORK, WORK]
+
+
 def test_a_bell_that_could_not_be_sent_is_sent_later() -> None:
     celery = Recorder(n_failures=1)
     bells = Bells(celery)
