@@ -56,7 +56,7 @@ def test_the_newest_card_of_each_expert_counts(cards: SqlCardStore) -> None:
     assert cards.cards() == {"a": make_card("a", n_right=9), "b": make_card("b")}
 
 
-def test_cards_that_another_process_saves_are_seen_and_what_a_reader_does_to_his_is_not(tmp_path: Path) -> None:
+def test_cards_that_another_process_saves_are_seen_and_a_readers_are_his_own(tmp_path: Path) -> None:
     database = open_database(fresh_sqlite(tmp_path))
     here, there = SqlCardStore(database), SqlCardStore(database)
     assert here.cards() == {}
