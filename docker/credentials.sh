@@ -5,6 +5,7 @@ set -eu
 secrets=${SECRETS:-/run/secrets}
 out=${OUT:-/out}
 rules=${RULES:-/broker-rules}
+database=${DATABASE:-postgres:5432}
 muster=${MUSTER_UID:-10001}
 umask 077
 
@@ -23,9 +24,9 @@ app=$(secret database)
 owner=$(secret database-owner)
 broker=$(secret broker)
 
-printf 'postgres:5432:muster:muster_app:%s\n' "$app" | write app pgpass
+printf '%s:muster:muster_app:%s\n' "$database" "$app" | write app pgpass
 printf '%s\n' "$broker" | write app broker
-printf 'postgres:5432:muster:muster_owner:%s\n' "$owner" | write owner pgpass
+printf '%s:muster:muster_owner:%s\n' "$database" "$owner" | write owner pgpass
 for service in app owner; do
     chown -R "$muster:$muster" "$out/$service"
 done

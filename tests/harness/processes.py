@@ -22,6 +22,7 @@ class Process:
     Args:
         ready: text of its log that says it has started; None = nothing to wait for.
         limits: `resource` limits, soft and hard, by number.
+        inherits: whether it gets our environment, too.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Process:
         command: Sequence[str],
         *,
         env: Mapping[str, str],
+        inherits: bool = True,
         log: Path,
         cwd: Path = ROOT,
         ready: str | None = None,
@@ -39,6 +41,7 @@ class Process:
         self.log = log
         self.command = list(command)
         self.env = dict(env)
+        self._inherits = inherits
         self.cwd = cwd
         self._ready = ready
         self._limits = dict(limits or {})
@@ -69,7 +72,7 @@ class Process:
             self._popen = subprocess.Popen(
                 self.command,
                 cwd=self.cwd,
-                env={**os.environ, **self.env},
+                env={**os.environ, **self.env} if self._inherits else self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -26,10 +26,19 @@ class Postgres:
 
     Args:
         address: where it is reached from other hosts, too.
+        password: of `USER`; then every role is asked for its own over the network. None = nobody is.
     """
 
-    def __init__(self, folder: Path, *, address: str | None = None) -> None:
-        self.port = free_port()
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        address: str | None = None,
+        password: str | None = None,
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self._password = password
         self._data = folder / "postgres"
         self._log = folder / "postgres.log"
         self._data.mkdir(parents=True)
@@ -39,7 +48,7 @@ class Postgres:
             shutil.chown(self._log, "postgres")
             folder.chmod(0o755)
             folder.parent.chmod(0o755)
-        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
+        self._run("initdb", "-D", str(self._data), *self._access(folder), "-E", "UTF8", "--no-sync")
         settings = {
             "listen_addresses": f"'{','.join(filter(None, ['127.0.0.1', address]))}'",
             "port": str(self.port),
@@ -53,6 +62,24 @@ class Postgres:
             with (self._data / "pg_hba.conf").open("a") as access:
                 access.write("host all all samenet trust\n")
 
+    def _access(self, folder: Path) -> list[str]:
+        if self._password is None:
+            return ["-A", "trust", "-U", USER]
+        file = folder / "password"
+        file.write_text(self._password)
+        if os.geteuid() == 0:
+            shutil.chown(file, "postgres")
+        return ["--auth-local=trust", "--auth-host=scram-sha-256", "-U", USER, f"--pwfile={file}"]
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where it is reached without a password."""
+        return self._data
+
+    @property
+    def is_running(self) -> bool:
+        return (self._data / "postmaster.pid").exists()
+
     @property
     def pid(self) -> int:
         """Of the process that all others of the server descend from."""
@@ -60,7 +87,7 @@ class Postgres:
 
     def url(self, database: str) -> str:
         """With a password, which trust authentication ignores: it must never show up in a log."""
-        return f"postgresql://{USER}:{DATABASE_PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}:{self._password or DATABASE_PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         self._run("pg_ctl", "-D", str(self._data), "-l", str(self._log), "-w", "-t", "60", "start")

@@ -20,6 +20,7 @@ MONITORING = ROOT / "docker" / "monitoring"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service.get("image") == "muster:local"]
+RUNNING = [name for name in OURS if name != "migrate"]
 
 
 def test_every_process_of_the_stack_is_a_service() -> None:
@@ -41,11 +42,22 @@ def test_settings_are_known_and_urls_name_services_without_passwords(name: str) 
     environment = SERVICES[name]["environment"]
     fields = {ENV_PREFIX + field.upper() for field in MusterSettings.model_fields} | {"MUSTER_CONFIG"}
     assert {key.partition("__")[0] for key in environment if key.startswith(ENV_PREFIX)} <= fields
-    broker, database = (urlsplit(environment[f"MUSTER_{kind}_URL"]) for kind in ("BROKER", "DATABASE"))
-    assert broker.scheme in SCHEMES
-    assert {broker.hostname, database.hostname} <= set(SERVICES)
-    assert broker.password is None
-    assert database.password is None
+    urls = {key: urlsplit(value) for key, value in environment.items() if key.endswith("_URL")}
+    assert set(urls) == {"MUSTER_DATABASE_URL"} | ({"MUSTER_BROKER_URL"} if name in RUNNING else set())
+    assert {url.hostname for url in urls.values()} <= set(SERVICES)
+    assert [url.password for url in urls.values() if url.password is not None] == []
+    if name in RUNNING:
+        assert urls["MUSTER_BROKER_URL"].scheme in SCHEMES
+
+
+def test_whoever_migrates_is_told_of_no_broker() -> None:
+    assert not [key for key in SERVICES["migrate"]["environment"] if "BROKER" in key]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_an_engine_leaves_behind_is_buried(name: str) -> None:
+    """The first process of a container inherits orphans, and Python does not wait for strangers."""
+    assert SERVICES[name]["init"] is True
 
 
 def test_only_the_api_and_grafana_are_published_and_these_on_loopback() -> None:
@@ -148,7 +160,7 @@ def test_the_broker_knows_one_user_by_a_password_and_nobody_else() -> None:
     assert nobody == "user default off"
     assert muster.startswith("user muster on #@DIGEST@ ")
     assert {"-@admin", "-@dangerous"} <= set(muster.split())
-    for name in OURS:
+    for name in RUNNING:
         assert SERVICES[name]["environment"]["MUSTER_BROKER_PASSWORD_FILE"].startswith("/run/secrets/")
 
 
