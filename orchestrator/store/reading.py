@@ -44,9 +44,14 @@ def states_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobState]:
     """States of these jobs, without those that there are not."""
     found: dict[str, JobState] = {}
     for names in chunked(filter(is_name, job_ids), PAGE):
-        rows = conn.execute(select(t.job.c.id, t.job.c.state).where(t.job.c.id.in_(names)))
-        found |= {name: JobState(state) for name, state in rows}
+        found |= {name: JobState(state) for name, state in conn.execute(_states(), {"names": names})}
     return found
+
+
+@cache
+def _states() -> Select[Any]:
+    """States of the jobs of these `names`; made once, since whoever waits for an answer looks twice."""
+    return select(t.job.c.id, t.job.c.state).where(t.job.c.id.in_(bindparam("names", expanding=True)))
 
 
 def progress_of(conn: Connection, job_ids: Iterable[str]) -> dict[str, JobProgress]:
