@@ -15,7 +15,9 @@ from api.views.experts import drift_view, expert_views
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.cards import CompetenceCard, Tally
 from orchestrator.domain.experts import Expert
+from orchestrator.domain.feedback import DAY_S
 from orchestrator.domain.keys import Scope
+from orchestrator.domain.merges import Lineage
 
 MOST_SKILLS = 60
 """Skills on an expert's page; the others stand in the heat map."""
@@ -42,6 +44,32 @@ class Listed(NamedTuple):
     total: Cell | None
     tokens: float | None
     cost: float | None
+
+
+class Measured(NamedTuple):
+    """A measurement of an expert: on which questions (their hash), how well, how long its answers were, and
+    whether it was configured as it is now."""
+
+    profile: str
+    cell: Cell
+    tokens: float
+    is_as_now: bool
+
+
+class Week(NamedTuple):
+    """Judged answers of the week that begins at `at_s`, seconds since 1970."""
+
+    at_s: int
+    cell: Cell
+
+
+class Ancestry(NamedTuple):
+    """An expert and what it was merged from; no parents = it was not merged, or nothing is known of it."""
+
+    name: str
+    method: str
+    verdict: str
+    parents: "tuple[Ancestry, ...]"
 
 
 @router.get("")
@@ -72,7 +100,7 @@ def experts_page(
         by=by,
         text=text,
         page_address=address,
-        lineages={name: line for name, line in app.experts.lineages.items() if name in experts},
+        lineages=[ancestry(name, app.experts.lineages) for name in app.experts.lineages if name in experts],
         standings=[standing for standing in standings if standing.expert_id in experts],
         can_rank=len(own) > 1,
     )
@@ -116,7 +144,45 @@ def expert_page(expert_id: str, request: Request, app: AppDep, caller: CallerDep
     card = app.experts.cards().get(expert_id)
     view = _views(app, {expert_id: expert}, {} if card is None else {expert_id: card})[0]
     known = _known(app, card) if card is not None else {}
-    return page(request, "expert.html", view=view, card=card, **{**NOTHING_KNOWN, **known})
+    lineages = {name: line for name, line in app.experts.lineages.items() if name in app.experts.of(caller)}
+    return page(
+        request,
+        "expert.html",
+        view=view,
+        card=card,
+        others=[name for name in app.experts.of(caller) if name != expert_id],
+        history=_history(app, expert),
+        weeks=_weeks(app, expert),
+        ancestry=ancestry(expert_id, lineages) if expert_id in lineages else None,
+        offspring=[name for name, line in lineages.items() if expert_id in line.parents],
+        **{**NOTHING_KNOWN, **known},
+    )
+
+
+def ancestry(name: str, lineages: Mapping[str, Lineage], above: frozenset[str] = frozenset()) -> Ancestry:
+    """The tree of an expert; one that is its own ancestor, which no merge makes, ends there."""
+    line = lineages.get(name)
+    if line is None or name in above:
+        return Ancestry(name, "", "", ())
+    parents = tuple(ancestry(parent, lineages, above | {name}) for parent in line.parents)
+    return Ancestry(name, line.method, line.verdict, parents)
+
+
+def _history(app: App, expert: Expert) -> list[Measured]:
+    """Measurements of an expert, the last one first; none of those that an import brought without counts."""
+    cards = [card for card in app.experts.history(expert.id) if card.total.n]
+    cells = cells_of([card.total for card in cards], prior_means=[card.total.accuracy for card in cards])
+    return [
+        Measured(card.profile_hash, cell, card.mean_tokens, card.fingerprint == expert.fingerprint)
+        for card, cell in zip(cards, cells, strict=True)
+    ]
+
+
+def _weeks(app: App, expert: Expert) -> list[Week]:
+    """Judged answers of an expert by week, the last one first."""
+    judged = list(reversed(app.experts.judged(expert.id)))
+    cells = cells_of([week.tally for week in judged], prior_means=[0.5 for _ in judged])
+    return [Week(week.day * DAY_S, cell) for week, cell in zip(judged, cells, strict=True)]
 
 
 def _known(app: App, card: CompetenceCard) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Depends, Form, Request, Response
 from pydantic import ValidationError
 
+from api.dashboard.calibration import plots
 from api.dashboard.login import keep_key
 from api.dashboard.rendering import PageRoute, page, see_other
 from api.dashboard.scatter import scatter
@@ -22,6 +23,8 @@ from orchestrator.errors import InputError
 from orchestrator.evaluation.compositions import REPORT_FILE, CompositionsReport
 
 DAY_S = 86_400
+PATIENCE_S = 0.3
+"""A page waits so long for checks: the first look builds every composition."""
 
 ADMIN = [Depends(Requires(Scope.ADMIN))]
 
@@ -49,13 +52,21 @@ def compositions_page(request: Request, app: AppDep) -> Response:
         ]
     )
     names = model_names(app.asking.compositions, ())
-    return page(request, "compositions.html", report=report, charts=charts, names=names)
+    calibration = [] if report is None else plots(report.rows)
+    return page(
+        request,
+        "compositions.html",
+        report=report,
+        charts=charts,
+        plots=calibration,
+        names=names,
+    )
 
 
 @router.get("/system")
 def system_page(request: Request, app: AppDep, caller: CallerDep) -> Response:
     """Checks, devices, engines and what waits for them."""
-    health = app.checks.health()
+    health = app.checks.health(within_s=PATIENCE_S)
     queues = app.metrics.queues()
     among = {expert.engine.id for expert in app.experts.of(caller).values()}
     rows = [
@@ -71,6 +82,7 @@ def system_page(request: Request, app: AppDep, caller: CallerDep) -> Response:
         request,
         "system.html",
         ready=ready_view(health.checks, health.engines),
+        pending=health.pending,
         engines=rows,
         devices=app.engines.devices() if caller.is_admin else [],
         config_hash=app.config_hash,

@@ -160,6 +160,7 @@ class App:
             feedback=self.feedback,
             on_changed=self._forget_knowledge,
             lineages=self.lineages,
+            history=cards,
         )
         self.profiling = Profiling(
             profiler=partial(self._profiler, cards),

@@ -3,10 +3,12 @@
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from aggregators.outputs import AGGREGATORS
+from orchestrator.bootstrap.looks import Check, Findings, Looks
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.grading import GRADING, REGRADING
 from orchestrator.compositions.roll_call import ANNOTATE, EXAM, ROLL_CALL
@@ -55,10 +57,12 @@ UNMEASURED = frozenset({"cards", "compositions"})
 
 
 class Health(NamedTuple):
-    """State of an opened configuration: what a question needs, and engines that cool down or are down."""
+    """State of an opened configuration: what a question needs, and engines that cool down or are down.
+    `pending`: names of checks that were not come to in time, and are as they were found before."""
 
     checks: list[Diagnosis]
     engines: tuple[EngineState, ...] = ()
+    pending: tuple[str, ...] = ()
 
 
 class Checks:
@@ -94,24 +98,36 @@ class Checks:
         self._catalogue = catalogue
         self._engines = engines
         self._config_hash = config_hash
+        self._looks = Looks(self._named)
 
     def diagnose(self) -> list[Diagnosis]:
         """Check what a question needs to be answered; never raises."""
         return self.health().checks
 
-    def health(self) -> "Health":
-        """The checks, and the engines that are kept away; never raises."""
+    def health(self, *, within_s: float | None = None) -> Health:
+        """The checks, and the engines that are kept away; never raises.
+
+        Args:
+            within_s: >= 0, for who cannot wait until every composition is built; None = until all is known.
+        """
         measuring = self._measuring()
-        found = [_diagnosis(name, check) for name, check in self._checks().items()]
+        if within_s is None:
+            checks = Findings([check() for check in self._named().values()])
+        else:
+            checks = self._looks.look(within_s)
+        found = list(checks.found)
         try:
-            look = self._engines.look(self._config_hash)
-            found += _at_work(look)
+            board = self._engines.look(self._config_hash)
+            found += _at_work(board)
         except StoreError:  # the checks say so
-            look = Look()
+            board = Look()
         if measuring is not None:
             found = [d._replace(required=d.required and d.check not in UNMEASURED) for d in found]
             found.insert(0, Diagnosis("profile", False, measuring, required=False))
-        return Health(found, look.unwell)
+        return Health(found, board.unwell, checks.pending)
+
+    def _named(self) -> Mapping[str, Check]:
+        return {name: partial(_diagnosis, name, check) for name, check in self._checks().items()}
 
     def _checks(self) -> Mapping[str, Callable[[], str]]:
         if self._settings.is_stack:  # the workers embed, load and route; this process only looks

@@ -15,6 +15,7 @@ from orchestrator.domain.posteriors import Interval
 from orchestrator.domain.values import Value
 
 DAY_S = 86_400
+WEEK_DAYS = 7
 ALL_SKILLS = ""
 """The name under which every judged answer is counted, whatever its skills."""
 
@@ -70,6 +71,13 @@ class Decay(NamedTuple):
     def weight(self, day: int) -> float:
         """In (0, 1]; a day to come (a clock that runs ahead) counts as today."""
         return float(0.5 ** (max(self.today - day, 0) / self.half_life_days))
+
+
+class Judged(NamedTuple):
+    """Judged answers of one expert in a week: `day` is its first one, counted since 1970."""
+
+    day: int
+    tally: Tally
 
 
 class Drift(NamedTuple):
@@ -141,6 +149,16 @@ def with_feedback(card: CompetenceCard, counts: Sequence[FeedbackCount], decay: 
         feedback=overall,
         feedback_skills=added,
     )
+
+
+def by_week(counts: Iterable[FeedbackCount]) -> list[Judged]:
+    """Judged answers, whatever their skills, week by week, the oldest first; weeks without any are left out,
+    and nothing fades."""
+    weeks: dict[int, list[Tally]] = {}
+    for count in counts:
+        if count.skill == ALL_SKILLS:
+            weeks.setdefault(count.day - count.day % WEEK_DAYS, []).append(count.tally)
+    return [Judged(day, summed(tallies)) for day, tallies in sorted(weeks.items())]
 
 
 def drifts(

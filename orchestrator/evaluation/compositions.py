@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from orchestrator.domain.values import Value
 from orchestrator.evaluation.bench import BenchReport, CompositionResult
 from orchestrator.evaluation.comparison import Difference, Ground, Trial, difference, pareto_front, points
+from orchestrator.evaluation.statistics import CalibrationBin, calibration_bins
 
 Kind = Literal["single", "ensemble", "fusion", "merge"]
 KINDS: tuple[Kind, ...] = ("single", "ensemble", "fusion", "merge")
@@ -15,6 +18,8 @@ REPORT_FILE = "compositions.json"
 
 SAME = 1.05
 """Costs within this factor count as equal."""
+MOST_BINS, LEAST_A_BIN = 10, 15
+"""Of a row's calibration: more bins, or smaller ones, would show chance."""
 
 
 class CompositionRow(Value):
@@ -29,6 +34,8 @@ class CompositionRow(Value):
         minus_single: accuracy minus that of its rival, paired: the most accurate single of at most its
             operations, or the cheapest one where all cost more. None for a single, or an unknown cost.
         minus_single_by_seconds: the same with seconds in place of operations.
+        calibration: the answers by rising confidence, in bins of equal mass that no confidence is divided
+            between; empty where they state none.
     """
 
     name: str
@@ -42,6 +49,7 @@ class CompositionRow(Value):
     on_seconds_front: bool = False
     minus_single: Difference | None = None
     minus_single_by_seconds: Difference | None = None
+    calibration: tuple[CalibrationBin, ...] = ()
 
     @property
     def pays(self) -> bool:
@@ -102,6 +110,7 @@ def compare_compositions(report: BenchReport, kinds: Mapping[str, Kind]) -> Comp
             on_seconds_front=one.result.name in fronts[1],
             minus_single=_minus_rival(one, tried, _gflop, report.ground),
             minus_single_by_seconds=_minus_rival(one, tried, _seconds, report.ground),
+            calibration=calibration_of(one.trial),
         )
         for one in tried
     )
@@ -113,6 +122,20 @@ def compare_compositions(report: BenchReport, kinds: Mapping[str, Kind]) -> Comp
         verdict=report.verdict if failed else advice(rows, report.compare),
         failed=failed,
     )
+
+
+def calibration_of(trial: Trial) -> tuple[CalibrationBin, ...]:
+    """Bins of at least `LEAST_A_BIN` answers, `MOST_BINS` at most; none where no confidence was stated."""
+    stated = ~np.isnan(trial.confidence)
+    n = int(stated.sum())
+    if not n:
+        return ()
+    confidence, score = trial.confidence[stated], trial.score[stated]
+    n_bins = max(1, min(MOST_BINS, n // LEAST_A_BIN))
+    cuts = np.sort(confidence)[[n * each // n_bins for each in range(n_bins)]]
+    bin_of = np.searchsorted(np.unique(cuts), confidence, side="right")
+    parts = [bin_of == each for each in np.unique(bin_of)]
+    return tuple(calibration_bins(confidence[part], score[part], bins=1)[0] for part in parts)
 
 
 def _gflop(one: _Tried) -> float | None:

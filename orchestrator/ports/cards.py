@@ -76,6 +76,14 @@ class CardStore(Protocol):
     def latest_profile_hash(self) -> str | None: ...
 
 
+class CardHistory(Protocol):
+    """Cards that were measured before."""
+
+    def history(self, expert_id: str, *, limit: int) -> list[CompetenceCard]:
+        """Cards of an expert on each question set that it was profiled on: the newest of each, the last one
+        first."""
+
+
 class FeedbackStore(Protocol):
     """Judgements of answers; a judgement is unique on (job, query, key)."""
 

@@ -9,17 +9,19 @@ import numpy as np
 
 from orchestrator.domain.cards import CompetenceCard, grade_origin
 from orchestrator.domain.experts import Expert, Pool
-from orchestrator.domain.feedback import Drift
+from orchestrator.domain.feedback import Drift, Judged
 from orchestrator.domain.grades import Origin, ScoreTable
 from orchestrator.domain.keys import KEYLESS, Caller
 from orchestrator.domain.merges import Lineage
 from orchestrator.domain.queries import Query
 from orchestrator.errors import CardError, UnknownNameError
-from orchestrator.ports.cards import CardStore
+from orchestrator.ports.cards import CardHistory, CardStore
 from orchestrator.ports.profiling import GivenScores
 from orchestrator.services.decks import export_deck, import_deck
 from orchestrator.services.feedback import FeedbackDesk
 
+MOST_CARDS = 12
+"""Of a history: question sets that an expert was profiled on."""
 NO_LINEAGES: Mapping[str, Lineage] = MappingProxyType({})
 
 
@@ -29,6 +31,7 @@ class Experts:
     Args:
         on_changed: called when cards were replaced.
         lineages: of those that merges made, by id.
+        history: cards that were measured before; None = none are kept.
     """
 
     def __init__(
@@ -39,12 +42,14 @@ class Experts:
         feedback: FeedbackDesk,
         on_changed: Callable[[], None],
         lineages: Mapping[str, Lineage] = NO_LINEAGES,
+        history: CardHistory | None = None,
     ) -> None:
         self.pool = pool
         self.lineages = lineages
         self._cards = cards
         self._feedback = feedback
         self._on_changed = on_changed
+        self._history = history
 
     def of(self, caller: Caller) -> dict[str, Expert]:
         """Experts that there are for a caller, by id."""
@@ -86,6 +91,15 @@ class Experts:
                 f"expert '{expert_id}' has no competence card.", remedy="Run `muster profile` first."
             )
         return cards[expert_id]
+
+    def history(self, expert_id: str) -> list[CompetenceCard]:
+        """Cards of an expert on each question set that it was profiled on, the last one first; without
+        feedback. A card of another fingerprint is of other weights or settings."""
+        return [] if self._history is None else self._history.history(expert_id, limit=MOST_CARDS)
+
+    def judged(self, expert_id: str) -> list[Judged]:
+        """Judged answers of an expert, as it is configured now, week by week, the oldest first."""
+        return self._feedback.weeks(self.pool.by_id[expert_id].fingerprint)
 
     def drifts(self) -> list[Drift]:
         """Drifts: where recent feedback contradicts what was known of an expert."""

@@ -11,11 +11,14 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import (
     ALL_SKILLS,
     DAY_S,
+    WEEK_DAYS,
     Decay,
     Drift,
     Feedback,
     FeedbackCount,
+    Judged,
     Opinion,
+    by_week,
     drifts,
     judge_experts,
     with_feedback,
@@ -29,6 +32,9 @@ from orchestrator.ports.skills import Grader
 from orchestrator.settings.schema import FeedbackSettings
 
 log = logging.getLogger(__name__)
+
+MOST_WEEKS = 26
+"""Weeks of judged answers that are shown one by one."""
 
 _FORGOTTEN_HALF_LIVES = 10
 """Feedback older than so many half-lives counts less than a thousandth, and is not read."""
@@ -125,6 +131,11 @@ class FeedbackDesk:
             for card in cards.values()
         )
         return [drift for of_card in found for drift in of_card]
+
+    def weeks(self, fingerprint: str) -> list[Judged]:
+        """Judged answers of one expert, week by week, the oldest first; those of the last `MOST_WEEKS`."""
+        since = self._today - MOST_WEEKS * WEEK_DAYS
+        return by_week(self._store.feedback_counts([fingerprint], since_day=since))
 
     @property
     def _today(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
 from orchestrator.domain.cards import CompetenceCard
 from orchestrator.domain.grades import GradeSource
@@ -124,6 +124,14 @@ class SqlCardStore:
             cards = _newest(rows)
             self._known = (max(row.pk for row in rows), cards)
         return dict(cards)
+
+    def history(self, expert_id: str, *, limit: int) -> list[CompetenceCard]:
+        """See `ports.cards.CardHistory`."""
+        c = t.card.c
+        newest = select(func.max(c.pk)).where(c.expert_id == expert_id).group_by(c.profile_hash)
+        wanted = select(c.payload).where(c.pk.in_(newest)).order_by(c.pk.desc()).limit(limit)
+        payloads = self._db.fetch(lambda conn: conn.execute(wanted).scalars().all())
+        return [CompetenceCard.model_validate_json(payload) for payload in payloads]
 
     def save_profile_set(
         self, profile_hash: str, queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]

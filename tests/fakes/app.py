@@ -278,7 +278,7 @@ class FakeChecks(NamedTuple):
     diagnose: Callable[[], list[Diagnosis]]
     engines: EngineBoard
 
-    def health(self) -> Health:
+    def health(self, *, within_s: float | None = None) -> Health:
         return Health(self.diagnose(), self.engines.look("").unwell)
 
 

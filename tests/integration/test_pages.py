@@ -15,6 +15,7 @@ from api.main import create_app
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.keys import KeyTerms, Scope
 from orchestrator.evaluation.compositions import REPORT_FILE, CompositionRow, CompositionsReport
+from orchestrator.evaluation.statistics import CalibrationBin
 from orchestrator.questions.files import read_questions
 from orchestrator.settings.load import load_settings
 from tests.harness.waiting import wait_for
@@ -254,6 +255,27 @@ def test_experts_are_found_compared_and_paused(browser: TestClient) -> None:
     assert browser.get("/experts/nobody").status_code == 404
 
 
+def test_an_experts_page_tells_its_history_and_how_users_judged_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        open_app(load_settings(write_pool(tmp_path)), background=True) as app,
+        TestClient(create_app(app), headers=HTML) as browser,
+    ):
+        assert "History" not in browser.get("/experts/alpha").text
+        for numbers in (range(20), range(40)):
+            app.profiling.run(read_questions(write_questions(tmp_path / "profile.jsonl", numbers)))
+        first, second = (card.profile_hash[:8] for card in reversed(app.experts.history("alpha")))
+        page = browser.get("/experts/alpha").text
+        assert page.index(f">{second}<") < page.index(f">{first}<")
+        assert "Judged answers" not in page
+        answer = asked(browser, 7, options="14\n15\n16")
+        query = app.jobs.query_record(answer.url.path.rsplit("/", 1)[-1]).query.id
+        browser.post(f"{answer.url.path}/feedback", data={"right": "true", "query": query})
+        assert "Judged answers" in browser.get("/experts/alpha").text
+
+
 def test_a_comparison_is_drawn_when_there_is_one(browser: TestClient, app: App) -> None:
     assert "Nothing was compared" in browser.get("/compositions").text
     row = CompositionRow(
@@ -264,13 +286,15 @@ def test_a_comparison_is_drawn_when_there_is_one(browser: TestClient, app: App) 
         seconds=3,
         gflop_per_query=None,
         calls_per_query=1.2,
+        calibration=(CalibrationBin(0.9, 0.85, 0.7, 0.95, 20),),
     )
     report = CompositionsReport(n_queries=9, n_experts=3, rows=(row,), verdict="Use auto here.")
     path = Path(app.settings.muster.data_dir) / REPORT_FILE
     path.write_text(report.model_dump_json())
     page = browser.get("/compositions").text
     assert "Use auto here." in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 2
+    assert "Calibration of auto: 20 answers that were 90 % sure: 85 % right (70 % to 95 %)" in page
     path.write_text("{}")
     assert "Nothing was compared" in browser.get("/compositions").text
 

@@ -8,7 +8,9 @@ from orchestrator.domain.feedback import (
     Decay,
     Drift,
     FeedbackCount,
+    Judged,
     Opinion,
+    by_week,
     drifts,
     judge_experts,
     right_interval,
@@ -137,3 +139,9 @@ def test_feedback_from_before_the_window_is_history() -> None:
     """900 wrong a week ago leave the history at 5 to 6 %: another 20 wrong are what it says."""
     assert found([count(0, 20)]) != []
     assert found([count(0, 900, day=TODAY - 7), count(0, 20)]) == []
+
+
+def test_judged_answers_are_counted_week_by_week_and_once_whatever_their_skills() -> None:
+    """Weeks begin on days that 7 divides: 98 and 105."""
+    counts = [count(1, 0, day=105), count(1, 2, day=98), count(3, 0, day=104), count(9, 9, skill="algebra")]
+    assert by_week(counts) == [Judged(98, tally(4, 2)), Judged(105, tally(1, 0))]

@@ -1,13 +1,16 @@
 """Ways to combine experts at equal compute; numbers worked by hand."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.evaluation.bench import BenchReport, CompositionResult
-from orchestrator.evaluation.compositions import CompositionRow, Kind, compare_compositions
+from orchestrator.evaluation.comparison import Trial
+from orchestrator.evaluation.compositions import CompositionRow, Kind, calibration_of, compare_compositions
 from orchestrator.evaluation.statistics import accuracy
 
 N = 40
@@ -17,9 +20,17 @@ class Made:
     """A row: right on the first questions."""
 
     def __init__(
-        self, name: str, kind: Kind, n_right: int, *, gflop: float | None, seconds: float, failed: int = 0
+        self,
+        name: str,
+        kind: Kind,
+        n_right: int,
+        *,
+        gflop: float | None,
+        seconds: float,
+        failed: int = 0,
+        sure: float | None = None,
     ) -> None:
-        self.name, self.kind, self.failed = name, kind, failed
+        self.name, self.kind, self.failed, self.sure = name, kind, failed, sure
         self.gflop, self.seconds = gflop, seconds
         self.right = tuple(i < n_right for i in range(N))
 
@@ -47,7 +58,7 @@ def report(rows: Sequence[Made]) -> BenchReport:
         differences=(),
         right={row.name: row.right for row in rows},
         calls={row.name: (1,) * N for row in rows},
-        confidence={row.name: (None,) * N for row in rows},
+        confidence={row.name: (row.sure,) * N for row in rows},
         domains=("",) * N,
     )
 
@@ -59,6 +70,26 @@ def compared(rows: Sequence[Made]) -> tuple[dict[str, CompositionRow], str]:
 
 SMALL = Made("small", "single", 10, gflop=1, seconds=1)
 BIG = Made("big", "single", 30, gflop=4, seconds=4)
+
+
+def test_calibration_is_kept_of_who_says_how_sure_it_is() -> None:
+    """Of 40 answers that are equally sure 30 are right: no order of the questions divides them."""
+    sure = Made("sure", "ensemble", 30, gflop=2, seconds=9, sure=0.75)
+    rows, _ = compared([SMALL, sure])
+    assert [(part.confidence, part.right, part.n) for part in rows["sure"].calibration] == [(0.75, 0.75, 40)]
+    assert rows["small"].calibration == ()
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.5001, 0.9]), st.booleans()), min_size=1, max_size=80))
+def test_bins_of_a_calibration_hold_every_answer_once_and_divide_no_confidence(
+    answers: list[tuple[float, bool]],
+) -> None:
+    confidence, right = np.array([c for c, _ in answers]), np.array([float(r) for _, r in answers])
+    bins = calibration_of(Trial("a", right, np.ones(len(answers)), confidence, 1.0))
+    assert sum(part.n for part in bins) == len(answers)
+    assert sum(part.n * part.right for part in bins) == pytest.approx(right.sum())
+    assert len(bins) <= len(set(confidence))
+    assert all(one.confidence < other.confidence for one, other in pairwise(bins))
 
 
 def test_a_combination_meets_the_best_single_that_its_operations_would_have_paid_for() -> None:

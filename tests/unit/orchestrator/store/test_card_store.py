@@ -90,3 +90,13 @@ def test_a_profile_set_comes_back_and_the_last_saved_is_the_newest(cards: SqlCar
         cards.save_profile_set(profile_hash, queries, skills)
     assert cards.profile_set("p1") == list(zip(queries, skills, strict=True))
     assert cards.latest_profile_hash() == "p1"
+
+
+def test_the_history_of_an_expert_is_its_newest_card_on_each_profile_set(cards: SqlCardStore) -> None:
+    first, second = make_card("a", profile_hash="p1"), make_card("a", profile_hash="p2")
+    again = make_card("a", profile_hash="p1", n_right=9)
+    for card in [first, make_card("b"), second, again]:
+        cards.save_card(card)
+    assert cards.history("a", limit=5) == [again, second]
+    assert cards.history("a", limit=1) == [again]
+    assert cards.history("nobody", limit=5) == []
