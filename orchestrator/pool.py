@@ -10,6 +10,7 @@ from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec, Expert, Exp
 from orchestrator.domain.features import NO_FEATURES, RENDERS_ALL, Feature, Rendering
 from orchestrator.domain.values import content_hash
 from orchestrator.errors import ConfigError
+from orchestrator.runtime.files import barred
 from orchestrator.settings.litellm_keys import PROVIDERS
 from orchestrator.settings.members import Member, MemberOptions
 from orchestrator.settings.schema import Settings
@@ -285,7 +286,7 @@ def _template(member: Member, settings: Settings) -> str | None:
     try:
         if path.is_file():
             return path.read_text(encoding="utf-8")
-        if "/" not in named and path.suffix not in TEMPLATE_ENDINGS:
+        if "/" not in named and path.suffix.lower() not in TEMPLATE_ENDINGS:
             return named  # of one of the model's own templates
         reason = "there is no such file"
     except (OSError, ValueError) as error:
@@ -349,6 +350,9 @@ def _shared_engine(home: Homed, engines: dict[str, Homed]) -> Homed:
 
 
 def locate(model: str, base_dir: Path) -> str:
-    """An existing directory relative to the file, made absolute; otherwise the hub id as written."""
+    """An existing directory relative to the file, made absolute, also one that may not be looked into;
+    otherwise the hub id as written."""
     here = base_dir / model
+    if barred(here) is not None:
+        return str(here.absolute())
     return str(here.resolve()) if here.exists() else model

@@ -107,7 +107,8 @@ def load_vocabulary(path: Path) -> Vocabulary:
     try:
         with path.open(encoding="utf-8") as file:
             # Twice the limit leaves room for comments; a million lines are not read in.
-            lines = [line[:MAX_LINE_CHARS] for line in islice(file, 2 * MAX_SKILLS + 2)]
+            text = file.read((2 * MAX_SKILLS + 2) * MAX_LINE_CHARS)
+        lines = [line[:MAX_LINE_CHARS] for line in text.split("\n")[: 2 * MAX_SKILLS + 2]]
         return vocabulary_of(_entries(lines))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(

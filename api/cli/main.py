@@ -255,13 +255,17 @@ def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
     if debug:
         print(safe_traceback(error), file=sys.stderr, end="")
     hint = "" if debug else " Run it again with --debug for details."
-    failure = InternalError(f"unexpected {type(error).__name__}: {error}.{hint}")
+    failure: MusterError = InternalError(f"unexpected {type(error).__name__}: {error}.{hint}")
+    is_barred = False
+    if isinstance(error, PermissionError) and error.filename is not None:
+        is_barred = True
+        failure = InputError(f"{error.filename}: {error.strerror}.", remedy="Give this user access to it.")
     if as_json:
         with suppress(OSError):  # perhaps it is the output that cannot be written
             _print_error(failure)
     print(f"Error: {plain(str(failure))}", file=sys.stderr)
     _forget_output()
-    return FAILED
+    return BAD_USAGE if is_barred else FAILED
 
 
 def _forget_output() -> None:

@@ -32,6 +32,7 @@ from orchestrator.errors import (
 from orchestrator.ports.jobs import DeviceReader, StoreHealth
 from orchestrator.prompts import EXPERT_STYLES, SYNTHESIZE_STYLES
 from orchestrator.redaction import redact
+from orchestrator.runtime.files import barred
 from orchestrator.services.engines import EngineBoard, Look
 from orchestrator.settings.load import raise_all
 from orchestrator.settings.schema import CompositionSettings, Settings
@@ -173,6 +174,10 @@ class Checks:
 
     def _weights(self) -> str:
         folders = {e.engine.model for e in self._pool.experts} | {e.adapter for e in self._pool.experts}
+        closed = {f: why for f in folders if f and (why := barred(Path(f))) is not None}
+        if closed:
+            told = ", ".join(f"{folder} ({why})" for folder, why in sorted(closed.items()))
+            raise ConfigError(f"cannot be looked at: {told}.", remedy="Give the user access to them.")
         missing = sorted(f for f in folders if f and Path(f).is_absolute() and not Path(f).exists())
         if missing:
             raise ConfigError(f"not on this machine: {', '.join(missing)}.", remedy="Mend the pool file.")

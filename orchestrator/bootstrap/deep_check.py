@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from orchestrator.bootstrap.checks import WEIGHED
 from orchestrator.domain.experts import Expert, Pool
+from orchestrator.runtime.files import barred
 from workers.checkpoints.defects import Defect, Weights, adapter_defects, model_defects
 from workers.checkpoints.reading import adapter_remark, read_folder
 
@@ -74,7 +75,7 @@ def check_files(pool: Pool) -> DeepCheck:
 def _check_expert(expert: Expert, found: DeepCheck, folders: _Folders) -> None:
     engine = expert.engine
     base, is_new = _weights(expert, engine.model, found, folders)
-    if is_new and Path(engine.model).is_dir():
+    if is_new and barred(Path(engine.model)) is None and Path(engine.model).is_dir():
         read = read_folder(engine, base)
         found.defects.extend(
             FoundDefect(expert.id, defect, expert.adapter is not None) for defect in read.defects
@@ -98,8 +99,8 @@ def _weights(expert: Expert, model: str, found: DeepCheck, folders: _Folders) ->
     """Weights of a folder, with their defects told at the first look."""
 
     def read() -> Weights | None:
-        if not Path(model).is_dir():
-            return None
+        if barred(Path(model)) is not None or not Path(model).is_dir():
+            return None  # the check of the file says so
         defects, weights = model_defects(Path(model), by_vllm=expert.engine.backend == VLLM)
         is_base = expert.adapter is not None
         found.defects.extend(FoundDefect(expert.id, defect, is_base) for defect in defects)

@@ -20,6 +20,7 @@ from orchestrator.domain.fleet import (
 )
 from orchestrator.domain.values import content_hash
 from orchestrator.ports.jobs import DeviceReader
+from orchestrator.runtime.files import barred
 from orchestrator.runtime.live import Live
 from orchestrator.runtime.rounds import Rounds
 from orchestrator.runtime.versions import versions_here
@@ -232,9 +233,14 @@ def _places(expert: Expert) -> dict[str, str]:
     if engine.backend in REMOTE_BACKENDS:
         return {}
     places = {"": engine.model, **({"adapter": expert.adapter} if expert.adapter is not None else {})}
-    places |= {name: place for name, place in engine.members.items() if Path(place).exists()}
-    is_local = Path(engine.model).exists() or (engine.backend in WEIGHED and engine.revision is None)
+    places |= {name: place for name, place in engine.members.items() if _is_here(place)}
+    is_local = _is_here(engine.model) or (engine.backend in WEIGHED and engine.revision is None)
     return places if is_local else {}
+
+
+def _is_here(place: str) -> bool:
+    """True for what exists, also where this user may not look."""
+    return barred(Path(place)) is not None or Path(place).exists()
 
 
 def _engine_here(

@@ -19,7 +19,7 @@ from orchestrator.domain.families import family_of, main_family
 from orchestrator.domain.origins import objection
 from orchestrator.errors import ConfigError, EngineLoadError, MistakesError
 from orchestrator.pool import backend_of, build_pool, locate
-from orchestrator.runtime.files import read_json
+from orchestrator.runtime.files import barred, read_json
 from orchestrator.settings.environment import variable_of
 from orchestrator.settings.load import load_with_lines, name_of, raise_all
 from orchestrator.settings.members import Member
@@ -160,6 +160,13 @@ def _member_mistakes(
         yield _mistake(settings, document, key, message, "Leave api_base out; or set engine: server.")
     if backend_of(member) not in WEIGHED:
         return
+    closed = list(_closed(member, settings.base_dir))
+    for key, path, reason in closed:
+        message = f"'{path}' cannot be looked at: {reason}."
+        remedy = "Give the user access to it and to the folders above."
+        yield _mistake(settings, document, (*place, *key), message, remedy)
+    if closed:
+        return
     weights = info.base_model if info.muster.adapter is not None else params.model
     if weights is not None and _is_without_config(Path(locate(weights, settings.base_dir))):
         message = f"'{weights}' holds no config.json."
@@ -183,6 +190,22 @@ def _member_mistakes(
     ):
         key = (*place, "model_info", "muster", "options")
         yield _mistake(settings, document, key, wrong.message, wrong.remedy)
+
+
+def _closed(member: Member, base_dir: Path) -> Iterator[tuple[KeyPath, str, str]]:
+    """Paths of a member that this user may not look at: key, path and reason."""
+    base = member.model_info.base_model if member.model_info.muster.adapter is not None else None
+    parts = parts_of(backend_of(member), member.model_info.muster.options)
+    options = ("model_info", "muster", "options")
+    paths: list[tuple[KeyPath, str | None]] = [
+        (("litellm_params", "model"), member.litellm_params.model),
+        (("model_info", "base_model"), base),
+        *((options, path) for part in parts for path in (part.model, part.adapter)),
+    ]
+    for key, path in paths:
+        reason = None if path is None else barred(base_dir / path)
+        if path is not None and reason is not None:
+            yield key, path, reason
 
 
 def _context_mistakes(

@@ -22,14 +22,18 @@ class Objection(NamedTuple):
 
 
 def objection(model: str, revision: str | None) -> Objection | None:
-    """Fault of an origin of weights; None = it has none.
+    """Fault of an origin of weights; None = it has none, or may not be looked at, which its load will say.
 
     Args:
         model: a folder, or `owner/name` of the hub.
     """
-    if model and Path(model).is_dir():
+    try:
+        is_folder, is_here = Path(model).is_dir(), Path(model).exists()
+    except OSError:
         return None
-    if model and Path(model).exists():
+    if model and is_folder:
+        return None
+    if model and is_here:
         return Objection(f"'{model}' is a file", "Name the folder with config.json and safetensors weights.")
     if _is_path(model):
         return Objection(f"there is no folder '{model}'", "Mend the path, or fetch the model.")

@@ -20,6 +20,7 @@ from orchestrator.errors import InputError, LimitError, SkillError
 from orchestrator.questions.chats import conversation, parse_messages
 from orchestrator.questions.fields import ON_THE_BOOKS, check_id, parse_query
 from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
+from orchestrator.runtime.files import open_readable
 
 MAX_LINE_BYTES = 1_000_000
 MAX_LINES = 50_000
@@ -186,7 +187,7 @@ def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
                 raise InputError("standard input is closed.", remedy="Give a file.")
             yield sys.stdin.buffer
         else:
-            with path.open("rb") as file:
+            with open_readable(path) as file:
                 yield file
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}.") from error

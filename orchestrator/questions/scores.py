@@ -27,6 +27,7 @@ from orchestrator.questions.files import (
     parse_object,
 )
 from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
+from orchestrator.runtime.files import open_readable
 
 FIELDS = ("id", "expert", "score", "judge")
 MAX_CHECK_CHARS = 2000
@@ -147,7 +148,8 @@ def read_rubric(path: Path, queries: Sequence[Query]) -> list[Query]:
         InputError: a file that cannot be read or used; names all that is wrong, the first five in words.
     """
     try:
-        raw = path.read_bytes()
+        with open_readable(path) as file:
+            raw = file.read(MAX_RUBRIC_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.", param="rubric") from error
     return with_rubric(parse_rubric(raw, str(path)), str(path), queries)

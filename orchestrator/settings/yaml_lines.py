@@ -64,7 +64,8 @@ def load_yaml(path: Path) -> Document:
     """
     name = str(path)
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:  # a pipe may be; a device has no end
+            raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot read: {error.strerror}.", file=name) from error
     if len(raw) > MAX_FILE_BYTES:

@@ -5,10 +5,8 @@ No tensor is read, and no heavy library is needed: a pool is checked in seconds,
 says which file is at fault.
 """
 
-import json
 import re
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +14,7 @@ from typing import NamedTuple
 from pydantic import JsonValue, ValidationError
 
 from orchestrator.errors import EngineLoadError
-from orchestrator.runtime.files import MAX_JSON_BYTES
+from orchestrator.runtime.files import no_file, open_regular, read_json
 from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter
 from workers.checkpoints.merging.headers import FLOATS, INDEX, SINGLE, Head, owns, read_header, weight_files
 from workers.checkpoints.peft import PeftConfig
@@ -121,6 +119,7 @@ def model_defects(folder: Path, *, by_vllm: bool = False) -> tuple[list[Defect],
         config = _config(folder, found)
         heads = _heads(folder, found, by_vllm=by_vllm)
         found += _tokenizer_defects(folder)
+        found += _strange_defects(folder, {defect.file for defect in found})
     except OSError as error:  # a folder that may not be looked into
         where = Path(error.filename) if isinstance(error.filename, str) else folder
         return [
@@ -139,9 +138,10 @@ def content_defect(path: Path) -> Defect | None:
     """Fault of a file that is something else than its name says, or nothing; None = none that shows."""
     try:
         info = path.stat()
-        if stat.S_ISDIR(info.st_mode):
-            return Defect(path, "is a folder", _ANEW)
-        with path.open("rb") as file:
+        kind = no_file(info.st_mode)
+        if kind is not None:
+            return Defect(path, f"is {kind}", _ANEW)
+        with open_regular(path) as file:
             first = file.read(_N_SNIFFED)
     except FileNotFoundError:
         what = "is a link to nothing" if path.is_symlink() else "is missing"
@@ -184,14 +184,12 @@ def json_object(path: Path, found: list[Defect]) -> dict[str, JsonValue] | None:
     defect = content_defect(path)
     if defect is None:
         try:
-            if path.stat().st_size > MAX_JSON_BYTES:
-                raise ValueError(f"it is larger than {MAX_JSON_BYTES >> 20} MiB")
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
             if isinstance(document, dict):
                 return document
             defect = Defect(path, "holds no JSON object", _ANEW)
-        except (ValueError, RecursionError) as error:
-            defect = Defect(path, f"is no JSON: {_reason(error)}", _ANEW)
+        except ValueError as error:
+            defect = Defect(path, f"is no JSON: {_reason(error).removeprefix(f'{path.name} ')}", _ANEW)
     found.append(defect)
     return None
 
@@ -266,6 +264,14 @@ def _tokenizer_defects(folder: Path) -> Iterator[Defect]:
             yield from found
 
 
+def _strange_defects(folder: Path, told: Container[Path]) -> Iterator[Defect]:
+    """Whatever stands there and is no file: a loader might wait for it for ever."""
+    for path in sorted(folder.iterdir()):
+        kind = no_file(path.stat().st_mode) if path.exists() else None
+        if kind not in (None, "a folder") and path not in told:
+            yield Defect(path, f"is {kind}", "Remove it from the folder.")
+
+
 def _kind_defects(folder: Path, config: Mapping[str, JsonValue]) -> Iterator[Defect]:
     """A kind of model that no library here has."""
     kind = config.get("model_type")
@@ -335,8 +341,9 @@ def adapter_defects(folder: Path, base: Weights | None, *, by_vllm: bool = False
     try:
         require_adapter(str(folder))
     except (EngineLoadError, OSError) as error:
-        message = error.message if isinstance(error, EngineLoadError) else str(error)
+        message = error.message if isinstance(error, EngineLoadError) else error.strerror or str(error)
         return [Defect(folder / ADAPTER_WEIGHTS, f"cannot be used: {message.rstrip('.')}", _ANEW)]
+    found += _strange_defects(folder, ())
     document = json_object(folder / ADAPTER_CONFIG, found)
     heads = _file_heads(folder / ADAPTER_WEIGHTS, None, found)
     if document is None:

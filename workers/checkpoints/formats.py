@@ -8,6 +8,7 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.merges import STORE_EXPERTS
 from orchestrator.domain.origins import PICKLED, objection
 from orchestrator.errors import EngineLoadError
+from orchestrator.runtime.files import barred
 from orchestrator.runtime.stores import twin_experts
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def require_safetensors(spec: EngineSpec) -> None:
             is_lasting=True,
         )
     folder = Path(spec.model)
+    _require_open(folder, f"engine '{spec.id}': '{folder}'", "model")
     if not folder.is_dir():
         return
     if (folder / ADAPTER_CONFIG).exists():
@@ -54,6 +56,7 @@ def require_adapter(folder: str) -> None:
     """
     path = Path(folder)
     remedy = f"Give a directory with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}."
+    _require_open(path, f"adapter '{folder}'", "adapter")
     if not path.is_dir():
         raise EngineLoadError(
             f"adapter '{folder}' cannot be read: it is no folder.",
@@ -77,6 +80,21 @@ def require_adapter(folder: str) -> None:
         remedy=remedy,
         is_lasting=True,
     )
+
+
+def _require_open(path: Path, what: str, param: str) -> None:
+    """
+    Raises:
+        EngineLoadError: this user may not look into it.
+    """
+    reason = barred(path)
+    if reason is not None:
+        raise EngineLoadError(
+            f"{what} cannot be looked at: {reason}.",
+            param=param,
+            remedy="Give the worker's user access to it and to the folders above.",
+            is_lasting=True,
+        )
 
 
 def twin_adapters(model: str) -> dict[str, str]:

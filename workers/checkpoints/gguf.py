@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from orchestrator.runtime.files import open_regular
+
 GGUF = ".gguf"
 """Ending of such files, in lower case."""
 MAGIC = b"GGUF"
@@ -123,7 +125,7 @@ def shards_of(path: Path) -> list[Path]:
 def _read(path: Path, changed_ns: int, size: int) -> GgufHeader:
     """Args: changed_ns, size: so that a file that was written anew is read anew."""
     del changed_ns
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return _Reader(file, path.name, size).header()
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.domain.fleet import FileMark
-from orchestrator.runtime.files import read_json, replacing
+from orchestrator.runtime.files import open_regular, read_json, replacing
 from orchestrator.runtime.private import private_folder
 from workers.checkpoints.gguf import GGUF, GgufError, shards_of
-from workers.checkpoints.identity import IDENTITY_FILES, SAMPLE_BYTES
+from workers.checkpoints.identity import SAMPLE_BYTES, counts
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,8 @@ def files_of(places: Mapping[str, str]) -> list[NamedFile] | None:
 def _weights_at(place: Path) -> Iterator[Path]:
     with suppress(OSError, GgufError):
         if place.is_dir():
-            counted = (p for p in place.iterdir() if any(p.match(pattern) for pattern in IDENTITY_FILES))
-            yield from sorted(path for path in counted if path.is_file())
-        elif place.suffix == GGUF:
+            yield from sorted(path for path in place.iterdir() if counts(path))
+        elif place.suffix.lower() == GGUF:
             yield from (shard for shard in shards_of(place) if shard.is_file())
         elif place.is_file():
             yield place
@@ -155,7 +154,7 @@ def _row(row: object) -> _Known:
 def _read(file: NamedFile, *, whole: bool, progress: Progress) -> _Known:
     """Digests of the ends, and of all of it; memory of one chunk."""
     size = file.stamp.size
-    with file.path.open("rb") as opened:
+    with open_regular(file.path) as opened:
         ends = hashlib.sha256(opened.read(SAMPLE_BYTES))
         opened.seek(max(SAMPLE_BYTES, size - SAMPLE_BYTES))
         ends.update(opened.read(SAMPLE_BYTES))

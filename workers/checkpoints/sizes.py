@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from orchestrator.domain.compute import PassCost
-from orchestrator.runtime.files import read_json
+from orchestrator.runtime.files import open_regular, read_json
 from workers.checkpoints.merging.headers import MAX_HEADER_BYTES
 
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|wpe|embed_in|word_embeddings|embed_positions)\.weight$")
@@ -62,7 +62,7 @@ def _tensors(folder: Path) -> Iterator[_Tensor]:
 
 
 def _header(path: Path) -> dict[str, dict[str, list[int]]]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > MAX_HEADER_BYTES:
             raise ValueError(f"{path.name} is no safetensors file")

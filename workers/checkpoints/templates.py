@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from orchestrator.runtime.files import read_json
+from orchestrator.runtime.files import open_regular, read_json
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -138,7 +138,8 @@ def read_template(path: Path) -> str:
     if path.stat().st_size > MAX_BYTES:
         raise TemplateFaultError(f"{path.name} is larger than {MAX_BYTES >> 10} KiB")
     try:
-        return path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            return file.read().decode("utf-8")
     except UnicodeDecodeError:
         raise TemplateFaultError(f"{path.name} is no text in UTF-8") from None
 

@@ -81,9 +81,9 @@ def rendering_of(engine: EngineSpec) -> Rendering:
     """Conversations that the template of an engine's model renders, read of its folder; all, where that
     cannot be told: its load will say why."""
     folder = Path(engine.model)
-    if not folder.is_dir() or engine.members:
-        return RENDERS_ALL
     try:
+        if not folder.is_dir() or engine.members:
+            return RENDERS_ALL
         text = chosen(templates_of(folder), engine.chat_template)
         takes = ANYTHING if text is None else _remembered(text, tuple(special_tokens_of(folder).items()))
     except (OSError, TemplateFaultError):

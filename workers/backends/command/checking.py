@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
+from orchestrator.runtime.files import barred, no_file
 from orchestrator.settings.environment import REFERENCE, referred
 from workers.backends.command.options import (
     PLACEHOLDERS,
@@ -98,11 +99,22 @@ def _variable_mistakes(options: CommandOptions) -> Iterator[SpecMistake]:
 
 def _model_mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
     path = Path(spec.model)
+    reason = barred(path)
+    if reason is not None:
+        yield SpecMistake(
+            "model", f"'{spec.model}' cannot be looked at: {reason}.", "Give the user access to it."
+        )
+        return
     if not path.exists():
         if _is_path(spec.model):
             yield SpecMistake("model", f"there is no '{spec.model}'.", "Mend the path, or fetch the model.")
         return
-    if path.is_dir() or path.suffix.lower() != GGUF:
+    kind = None if path.is_dir() else no_file(path.stat().st_mode)
+    if kind is not None:
+        yield SpecMistake(
+            "model", f"'{spec.model}' is {kind}, not a file.", "Name the model's file or folder."
+        )
+    if path.is_dir() or kind is not None or path.suffix.lower() != GGUF:
         return
     try:
         header = read_gguf(path)

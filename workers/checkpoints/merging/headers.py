@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from orchestrator.domain.merges import MergeProblem
 from orchestrator.domain.origins import PICKLED
-from orchestrator.runtime.files import read_json
+from orchestrator.runtime.files import open_regular, read_json
 from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 BYTES = {
@@ -108,7 +108,7 @@ def read_header(path: Path, refuse: Callable[..., None], *, anywhere: bool = Fal
         return None
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             first = file.read(8)
             length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
             if len(first) < 8 or 8 + length > size:
