@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.requests import AskOptions
     from orchestrator.domain.stages import StageNews
 
+SHOWN_CHARS = 80
 Question = Annotated[str, typer.Argument(help="The question.")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="A choice; repeat it for each.")]
 AnswerTypeName = Annotated[
@@ -105,9 +106,22 @@ def stage_line(news: "StageNews") -> str:
         "waiting": f"{who} waits" + (f", {news.ahead} calls ahead" if news.ahead else " for its engine"),
         "loading": f"{who}: its engine is being loaded",
         "started": f"{who} answers",
-        "finished": f"{who} {'failed' if news.failed else 'has answered'}",
+        "finished": f"{who} {'failed' if news.failed else _said(news)}",
     }
     return said[news.event]
+
+
+def _said(news: "StageNews") -> str:
+    """`has answered: 42`, or how its text begins where no answer was found in it."""
+    if news.text is None:
+        return "has answered"
+    return f"has answered: {news.value or _shortened(news.text)}"
+
+
+def _shortened(text: str) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_CHARS else line[: SHOWN_CHARS - 1] + "…"
 
 
 def route(

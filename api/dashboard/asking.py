@@ -16,8 +16,9 @@ from api.views.decisions import decision_view
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.keys import Caller, Scope
-from orchestrator.domain.names import AUTO, model_names
+from orchestrator.domain.names import AUTO, model_name, model_names
 from orchestrator.domain.queries import AnswerType
+from orchestrator.domain.queries import Query as Question
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import InputError
 from orchestrator.ports.jobs import QueryRecord
@@ -37,6 +38,7 @@ def ask_page(
     caller: CallerDep,
     question: Annotated[str, Query(max_length=MAX_QUESTION_CHARS)] = "",
     options: Annotated[str, Query(max_length=MAX_QUESTION_CHARS)] = "",
+    answer_type: Annotated[str, Query(max_length=64)] = "",
     model: Annotated[str, Query(max_length=512)] = AUTO,
 ) -> Response:
     """The form of a question."""
@@ -47,6 +49,8 @@ def ask_page(
         question=question,
         options=options,
         model=model,
+        answer_type=answer_type,
+        measuring=app.preparation.note(),
         n_experts=len(experts),
         is_measured=bool(app.experts.measured()),
         answer_types=[kind.value for kind in AnswerType],
@@ -96,14 +100,12 @@ def answer_page(
     record = app.jobs.query_record(job_id, query)
     question = record.query
     is_job = app.jobs.job(job_id).total > 1
-    again = {"question": question.text, "options": "\n".join(question.options or ())}
     return page(
         request,
         "answer.html",
         job=job_id,
         question=question,
         is_job=is_job,
-        again="/?" + urlencode(again),
         judged=judged,
         **_result(app, job_id, record, named=query is not None),
     )
@@ -167,8 +169,20 @@ def _result(app: App, job_id: str, record: QueryRecord, *, named: bool) -> dict[
         "alphas": [] if shown is None or shown.fusion is None else _alphas(shown.fusion.steps),
         "query": query,
         "share": address,
+        "again": _again(record.query, composition),
         "may_judge": answer is not None and answer.error_code is None,
     }
+
+
+def _again(query: Question, composition: str) -> str:
+    """The address of the form with the same question for the same composition."""
+    fields = {
+        "question": query.question,
+        "options": "\n".join(query.options or ()),
+        "answer_type": "" if query.infers else query.answer_type.value,
+        "model": model_name(composition),
+    }
+    return "/?" + urlencode({name: value for name, value in fields.items() if value})
 
 
 def _called(answer: Answer) -> str:

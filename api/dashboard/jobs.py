@@ -109,6 +109,7 @@ def job_page(job_id: OwnJobDep, request: Request, app: AppDep) -> Response:
         is_live=view.state in ("running", "cancelling", "expiring"),
         plan=plan,
         drawing=timeline(plan),
+        turns=app.pages.turns(job_id),
         errors=kinds_of(failed),
         errors_are_partial=len(failed) == MOST_FAILED,
         n_read=MOST_FAILED,

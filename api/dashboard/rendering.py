@@ -135,8 +135,10 @@ def _templates() -> Environment:
 
 @cache
 def static_url(name: str) -> str:
-    """Address of a file of ours; it changes with the content, so that browsers may keep it for good."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    """Address of a file of ours; it changes with the content of any, so that browsers may keep it for good: a
+    script names others beside it."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir()))).hexdigest()[:12]
+    assert (STATIC / name).is_file(), name
     return f"/static/{digest}/{name}"
 
 

@@ -183,13 +183,16 @@ class ChunkChoice(Wire):
 
 
 class StageView(Wire):
-    """One thing that happened to the question; `ahead`: calls that the expert's engine is asked first."""
+    """One thing that happened to the question; `ahead`: calls that the expert's engine is asked first. Of an
+    expert that finished, `text` is how its answer begins, and `value` what it was read as."""
 
     event: Literal["recruited", "waiting", "loading", "started", "finished"]
     experts: list[str]
     role: str
     ahead: int | None = Field(default=None, exclude_if=_is_none)
     failed: bool | None = Field(default=None, exclude_if=_is_none)
+    value: str | None = Field(default=None, exclude_if=_is_none)
+    text: str | None = Field(default=None, exclude_if=_is_none)
 
 
 class StageMuster(Wire):

@@ -88,6 +88,8 @@ class Chunks:
             role=news.role,
             ahead=news.ahead,
             failed=news.failed,
+            value=news.value,
+            text=news.text,
         )
         nothing = ChunkChoice(index=0, delta=Delta(), finish_reason=None)
         return self._event(nothing, muster=StageMuster(stage=view))

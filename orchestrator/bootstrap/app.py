@@ -59,7 +59,7 @@ from orchestrator.services.preparing import Preparation
 from orchestrator.services.profiling import Profiling
 from orchestrator.services.rates import Rates
 from orchestrator.services.shadowing import Shadowing
-from orchestrator.services.stages import Stages
+from orchestrator.services.stages import Stages, sayings_in
 from orchestrator.services.submitting import Submitter
 from orchestrator.services.upkeep import Upkeep
 from orchestrator.settings.schema import Settings
@@ -194,7 +194,7 @@ class App:
             routes_here=not settings.is_stack,
             on_answered=self._answered,
         )
-        self.stages = Stages(self.store)
+        self.stages = Stages(self.store, sayings=sayings_in(self.store, self._grader))
         self.endings = Endings(self.store)
         self.jobs = Jobs(
             end=self.endings.begin,

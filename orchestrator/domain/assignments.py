@@ -339,6 +339,19 @@ class EngineBacklog(Value):
         return min(self.oldest_wait_s, self.unserved_s)
 
 
+class Turns(NamedTuple):
+    """Other jobs that wait for an engine which a job waits for, too: all take turns, each with a fair share.
+
+    Attributes:
+        n_jobs: the others; `n_before` of them were submitted earlier.
+        n_calls: calls of theirs that wait for these engines.
+    """
+
+    n_jobs: int = 0
+    n_before: int = 0
+    n_calls: int = 0
+
+
 class LoadPlan(NamedTuple):
     """The rest of a run on `n_devices`: engines in the order visited (one device), loads still to pay,
     estimated seconds, and the seconds below which no schedule can get: one that loads or works, and one

@@ -1,6 +1,6 @@
 """Stages: how far a question that is being answered has got, for who waits for its answer."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from orchestrator.domain.values import Value
 
@@ -17,12 +17,26 @@ class CallProgress(Value):
     loading: bool = False
 
 
+class Saying(NamedTuple):
+    """Words of an expert: how they begin, and the answer that they were read as."""
+
+    text: str
+    value: str | None
+
+
 class StageNews(Value):
     """One thing that happened to a question: experts were recruited; a call waits for its engine, which is
-    loading or asked `ahead` other calls first; it started; it finished."""
+    loading or asked `ahead` other calls first; it started; it finished.
+
+    Attributes:
+        value: of an expert's call that finished, the answer that its text was read as; None = none was found.
+        text: how its text begins.
+    """
 
     event: Literal["recruited", "waiting", "loading", "started", "finished"]
     experts: tuple[str, ...]
     role: str = "expert"
     ahead: int | None = None
     failed: bool | None = None
+    value: str | None = None
+    text: str | None = None

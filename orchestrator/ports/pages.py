@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.assignments import JobProgress, Turns
 from orchestrator.domain.merges import MergeJob
 from orchestrator.domain.pages import Page, PageRequest
 from orchestrator.ports.jobs import AnsweredQuery
@@ -22,6 +22,13 @@ class PageReader(Protocol):
 
     def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
         """The first answered questions of a job, in the order of submission; `failed`: of those that failed.
+
+        Raises:
+            NotFoundError: no such job.
+        """
+
+    def turns(self, job_id: str) -> Turns:
+        """Jobs that take turns with a job; what that costs does not grow with their questions.
 
         Raises:
             NotFoundError: no such job.

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, tuple_
+from sqlalchemy import Connection, Select, case, func, select, tuple_
 
-from orchestrator.domain.assignments import JobProgress
+from orchestrator.domain.assignments import JobProgress, Turns
 from orchestrator.domain.merges import MergeJob
 from orchestrator.domain.pages import Page, PageRequest, cut, nothing_after
 from orchestrator.ports.jobs import AnsweredQuery
@@ -12,6 +12,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.codec import is_name
 from orchestrator.store.database import Database, inline
 from orchestrator.store.reading import progress_of_rows, some_answers
+from orchestrator.store.submission import job_pk_of
 
 
 class SqlPages:
@@ -29,6 +30,10 @@ class SqlPages:
     def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
         """See `ports.pages`."""
         return self._db.fetch(lambda conn: some_answers(conn, job_id, limit=limit, failed=failed))
+
+    def turns(self, job_id: str) -> Turns:
+        """See `ports.pages`."""
+        return self._db.fetch(lambda conn: _turns(conn, job_id))
 
     def merge_page(self, request: PageRequest) -> Page[MergeJob]:
         """See `ports.pages`."""
@@ -51,6 +56,20 @@ def _jobs(conn: Connection, request: PageRequest, owner: str | None, kind: str |
     order = j.pk.desc() if request.is_newest_first else j.pk
     found = conn.execute(pks.order_by(order).limit(request.limit + 1)).scalars().all()
     return cut(progress_of_rows(conn, found), request.limit)
+
+
+def _turns(conn: Connection, job_id: str) -> Turns:
+    mine, others = t.share.alias("mine"), t.share.alias("others")
+    job_pk = job_pk_of(conn, job_id)
+    waits = (mine.c.job_pk == job_pk) & (mine.c.n_waiting > inline(0))
+    engines = select(mine.c.engine_id).where(waits)
+    beside = (others.c.job_pk != job_pk) & (others.c.n_waiting > inline(0)) & others.c.engine_id.in_(engines)
+    counts = select(
+        func.count(func.distinct(others.c.job_pk)),
+        func.count(func.distinct(case((others.c.job_pk < job_pk, others.c.job_pk)))),
+        func.coalesce(func.sum(others.c.n_waiting), 0),
+    ).where(beside)
+    return Turns(*map(int, conn.execute(counts).one()))
 
 
 def _merges(conn: Connection, request: PageRequest) -> Page[MergeJob]:

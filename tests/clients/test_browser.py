@@ -39,6 +39,12 @@ FEATURES: Mapping[str, object] = {
         "told": "",
     },
     "stages_are_told_while_a_slow_expert_answers": {"expert": True, "answer": RIGHT},
+    "what_an_expert_said_is_shown_while_others_are_asked": [
+        RIGHT,
+        "Only beta answers this late.",
+        "muster/majority_all",
+    ],
+    "the_system_is_kept_current_and_stays_sorted": ["beta", "descending"],
     "a_question_is_stopped": "Stopped.",
     "an_error_is_told_where_it_is_heard": "alert",
     "everything_is_reached_by_keyboard": ["Skip to content", "#content", "question", "Ask"],
@@ -54,17 +60,19 @@ FEATURES: Mapping[str, object] = {
 
 
 def pool() -> dict[str, object]:
+    late = {"match": "Only beta answers this late", "reply": RIGHT, "delay_s": 2.0}
     rules: list[dict[str, object]] = [
         {"match": "slowly", "reply": RIGHT, "delay_s": 1.5},
         {"match": "cannot be answered", "fail": "generation_failed"},
         {"match": "fails once", "fail": "generation_failed", "times": 1},
         {"regex": ".", "reply": RIGHT},
     ]
+    own: dict[str, list[dict[str, object]]] = {"alpha": [], "beta": [late]}
     members = [
         {
             "model_name": name,
             "litellm_params": {"model": f"scripted/{name}"},
-            "model_info": {"muster": {"engine": "scripted", "options": {"rules": rules}}},
+            "model_info": {"muster": {"engine": "scripted", "options": {"rules": own[name] + rules}}},
         }
         for name in ("alpha", "beta")
     ]

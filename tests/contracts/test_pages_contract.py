@@ -2,12 +2,12 @@
 
 import pytest
 
-from orchestrator.domain.assignments import Job
+from orchestrator.domain.assignments import Ask, Job, Turns
 from orchestrator.domain.merges import MergeJob
 from orchestrator.domain.pages import PageRequest
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, NotFoundError
 from orchestrator.store import Database, SqlJobStore, SqlMergeStore, SqlPages, SqlPauseStore
-from tests.fakes.work import make_queries
+from tests.fakes.work import make_call, make_queries
 
 
 def walked(pages: SqlPages, request: PageRequest, *, owner: str | None = None) -> list[list[str]]:
@@ -60,6 +60,26 @@ def test_jobs_that_are_deleted_are_in_no_list(store: SqlJobStore, database: Data
     store.cancel("a")
     store.begin_deleting("a")
     assert walked(SqlPages(database), PageRequest()) == [["b"]]
+
+
+def test_jobs_that_wait_for_the_same_engines_take_turns(store: SqlJobStore, database: Database) -> None:
+    engine_of = {"a/0": "a", "b/0": "b"}
+    for name, n, experts in (("first", 2, ("a/0", "b/0")), ("mine", 1, ("a/0",)), ("last", 3, ("a/0",))):
+        store.submit(Job(id=name, composition="auto"), make_queries(n))
+        asked = [
+            (state, Ask(calls=tuple(make_call(e, state.query) for e in experts)))
+            for state in store.ready(limit=10)
+        ]
+        store.advance(asked, engine_of)
+    pages = SqlPages(database)
+    assert pages.turns("mine") == Turns(n_jobs=2, n_before=1, n_calls=5)
+    assert pages.turns("first") == Turns(n_jobs=2, n_before=0, n_calls=4)
+    store.cancel("first")
+    assert pages.turns("mine") == Turns(n_jobs=1, n_before=0, n_calls=3)
+    store.claim("a", owner="me", limit=10, lease_s=60)
+    assert pages.turns("mine") == Turns()
+    with pytest.raises(NotFoundError):
+        pages.turns("nothing")
 
 
 @pytest.mark.parametrize("after", ["nothing", "", "\x00", "\ud800", "a'--"])

@@ -134,6 +134,14 @@ def test_a_question_without_a_script_is_answered_on_a_page_that_can_be_shared(br
     assert "Why these experts" in again.text or "alpha" in again.text
 
 
+def test_an_answer_leads_to_the_same_question_for_the_same_composition(browser: TestClient) -> None:
+    answer = asked(browser, 5, options="10\n11", answer_type="choice")
+    [again] = {link for link in Page(answer.text).links if link.startswith("/?")}
+    form = browser.get(again).text
+    assert re.findall(r"<textarea[^>]*>([^<]*)", form) == [question(5), "10\n11"]
+    assert re.findall(r"<option[^>]* selected>([^<]*)", form) == ["choice", "alpha"]
+
+
 def test_an_empty_question_is_told_on_a_page(browser: TestClient) -> None:
     refused = browser.post("/ask", data={"question": "  "})
     assert refused.status_code == 400
@@ -313,6 +321,11 @@ def test_what_there_is_not_is_a_page_for_a_browser_and_json_for_a_client(browser
 def test_where_things_are_is_told_under_v1(browser: TestClient) -> None:
     links = browser.get("/v1").json()["links"]
     assert links["chat"] == "/v1/chat/completions"
+
+
+def test_a_script_and_those_that_it_names_have_addresses_of_one_content() -> None:
+    """A browser looks for `./tables.js` beside who names it, and keeps what it finds for good."""
+    assert len({static_url(path.name).rsplit("/", 1)[0] for path in STATIC.iterdir()}) == 1
 
 
 def test_files_are_kept_by_browsers_and_pages_are_not(browser: TestClient) -> None:

@@ -81,7 +81,7 @@ const SAID = {
   waiting: (news) => (news.ahead ? `waits, ${news.ahead} calls ahead` : "waits for its engine"),
   loading: () => "its engine is being loaded",
   started: () => "answers",
-  finished: (news) => (news.failed ? "failed" : "has answered"),
+  finished: (news) => (news.failed ? "failed" : "has answered"),  // what it said stands beside it
 };
 
 function stage(news, job) {
@@ -92,10 +92,10 @@ function stage(news, job) {
     return;
   }
   const state = { started: "running", finished: news.failed ? "failed" : "done" }[news.event] || "";
-  news.experts.forEach((expert) => entry(expert, news.role, SAID[news.event](news), state));
+  news.experts.forEach((expert) => entry(expert, news.role, SAID[news.event](news), state, news));
 }
 
-function entry(expert, role, said, state = "") {
+function entry(expert, role, said, state = "", news = {}) {
   const id = `${role}:${expert}`;
   let item = [...stages.children].find((each) => each.dataset.id === id);
   if (!item) {
@@ -103,11 +103,15 @@ function entry(expert, role, said, state = "") {
     item.dataset.id = id;
     const name = document.createElement("b");
     name.textContent = role === "expert" ? expert : `${expert} (${role})`;
-    item.append(name, document.createElement("span"));
+    item.append(name, document.createElement("span"), document.createElement("q"));
     stages.append(item);
   }
   item.className = state;
-  item.lastElementChild.textContent = said;
+  item.children[1].textContent = said;
+  const answer = item.children[2];
+  answer.hidden = news.text === undefined;
+  answer.textContent = news.value ?? news.text ?? "";
+  answer.title = news.text ?? "";
 }
 
 async function show(job) {

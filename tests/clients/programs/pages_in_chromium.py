@@ -142,11 +142,24 @@ def stages_are_told_while_a_slow_expert_answers() -> dict[str, object]:
 
 
 @feature
+def what_an_expert_said_is_shown_while_others_are_asked() -> list[str]:
+    with page() as opened:
+        asked(opened, "Only beta answers this late.", model="majority_all")
+        opened.wait_for_function(
+            "() => document.querySelector('#stages li.done')?.innerText.startsWith('alpha')"
+        )
+        seen = opened.inner_text("#stages li.done q")
+        opened.wait_for_selector("#result [data-answer]")
+        opened.click("#result >> text=Ask again")
+        return [seen, opened.input_value("#question"), opened.input_value("#model")]
+
+
+@feature
 def a_question_is_stopped() -> str:
     with page() as opened:
         asked(opened, "Answer this slowly.")
         opened.click("#stop")
-        opened.wait_for_function("document.getElementById('status').textContent === 'Stopped.'")
+        opened.wait_for_function("() => document.getElementById('status').textContent === 'Stopped.'")
         return opened.inner_text("#status")
 
 
@@ -234,7 +247,7 @@ def what_failed_is_run_again_by_a_button() -> list[bool]:
         before = opened.locator("text=generation_failed").count() > 0
         opened.click("text=Retry what failed")
         opened.wait_for_function(
-            "!document.body.innerText.includes('Errors') && document.body.innerText.includes('took')"
+            "() => !document.body.innerText.includes('Errors') && document.body.innerText.includes('took')"
         )
         return [before, opened.inner_text("#failed") == "0"]
 
@@ -261,6 +274,23 @@ def the_table_of_experts_is_sorted_by_its_heads() -> list[object]:
         head.click()
         down = opened.inner_text("table[data-sortable] tbody tr:first-child th")
         return [up, down, opened.get_attribute("table[data-sortable] th", "aria-sort")]
+
+
+@feature
+def the_system_is_kept_current_and_stays_sorted() -> list[object]:
+    with page() as opened:
+        opened.goto(URL + "/system")
+        opened.click("#engines th >> text=engine")
+        opened.click("#engines th >> text=engine")
+        opened.evaluate(
+            "document.activeElement.blur(); document.getElementById('engines').dataset.seen = '1'"
+        )
+        opened.wait_for_function("() => !document.getElementById('engines').dataset.seen")
+        opened.wait_for_function("() => document.getElementById('state').innerText.includes('ready')")
+        return [
+            opened.inner_text("#engines tbody tr:first-child th"),
+            opened.get_attribute("#engines th", "aria-sort"),
+        ]
 
 
 @feature

@@ -121,6 +121,15 @@ def test_a_label_neither_ends_nor_steers_the_screen_that_follows(monkeypatch: py
         (StageNews(event="waiting", experts=("ann",), ahead=0), "ann waits for its engine"),
         (StageNews(event="loading", experts=("ann",)), "ann: its engine is being loaded"),
         (StageNews(event="finished", experts=("ann",), failed=True, role="judge"), "ann (judge) failed"),
+        (StageNews(event="finished", experts=("ann",), failed=False), "ann has answered"),
+        (
+            StageNews(event="finished", experts=("ann",), failed=False, value="42", text="It is 42."),
+            "ann has answered: 42",
+        ),
+        (
+            StageNews(event="finished", experts=("ann",), failed=False, text="Well,\n who knows" + "?" * 99),
+            "ann has answered: Well, who knows" + "?" * 64 + "…",
+        ),
     ],
 )
 def test_stages_are_said_in_a_line(news: StageNews, said: str) -> None:

@@ -2,10 +2,14 @@
 
 from collections.abc import Generator, Sequence
 
-from orchestrator.domain.answers import Answer
-from orchestrator.domain.stages import CallProgress, StageNews
+from orchestrator.domain.answers import Answer, Decision
+from orchestrator.domain.assignments import CallRole, Response
+from orchestrator.domain.queries import AnswerType, Query
+from orchestrator.domain.stages import CallProgress, Saying, StageNews
 from orchestrator.errors import StoreUnavailableError
-from orchestrator.services.stages import Stages, news
+from orchestrator.ports.jobs import QueryRecord
+from orchestrator.services.stages import Stages, news, sayings_of
+from skills.grading.grader import AnswerGrader
 
 ANSWER = Answer(text="Yes.")
 
@@ -94,6 +98,43 @@ def test_a_question_that_is_soon_answered_is_not_looked_at() -> None:
 
 def test_books_that_cannot_be_read_break_no_stream() -> None:
     assert heard(Books(StoreUnavailableError("away")), "", ANSWER) == ["", "Yes."]
+
+
+def test_who_has_finished_is_told_with_what_it_said_and_what_that_was_read_as() -> None:
+    books = Books([call(1, "running"), call(2, "running")], [call(1, "done"), call(2, "failed")])
+    said = {"e1": Saying("It is six.", "6"), "e2": Saying("Er", None)}
+    stages = Stages(books, sayings=lambda _job: said, quiet_s=0.0, clock=lambda: 0.0)
+    finished = [
+        (one.experts, one.failed, one.value, one.text)
+        for one in stages.among(parts("", ANSWER), "job")
+        if isinstance(one, StageNews) and one.event == "finished"
+    ]
+    assert finished == [(("e1",), False, "6", "It is six."), (("e2",), True, None, None)]
+
+
+def test_sayings_that_cannot_be_read_leave_the_news() -> None:
+    def away(_job_id: str) -> dict[str, Saying]:
+        raise StoreUnavailableError("away")
+
+    books = Books([call(1, "running")], [call(1, "done")])
+    stages = Stages(books, sayings=away, quiet_s=0.0, clock=lambda: 0.0)
+    told = [one for one in stages.among(parts("", ANSWER), "job") if isinstance(one, StageNews)]
+    assert [one.event for one in told] == ["recruited", "started", "finished"]
+
+
+def test_words_are_read_as_the_type_that_the_question_was_found_to_have() -> None:
+    query = Query(id="q", question="1 + 5?", answer_type=AnswerType.OPEN, infers=True)
+    responses = tuple(
+        Response(expert_id=who, role=role, stage=0, text=text, error_code=code)
+        for who, role, text, code in (
+            ("ann", CallRole.EXPERT, "The answer is 6.", None),
+            ("bob", CallRole.EXPERT, "", "engine_crashed"),
+            ("cat", CallRole.AGGREGATE, "The answer is 7.", None),
+        )
+    )
+    decision = Decision(router="any", recruits=(), answer_type=AnswerType.NUMBER)
+    record = QueryRecord(query, None, responses, decision)
+    assert sayings_of(record, AnswerGrader()) == {"ann": Saying("The answer is 6.", "6")}
 
 
 def test_who_stops_listening_closes_the_parts() -> None:
