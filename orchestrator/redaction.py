@@ -22,6 +22,9 @@ SHORTEST = 6
 """Characters of a secret that is replaced wherever it stands; a shorter one would hide common words, and is
 replaced as a whole word only."""
 
+LONG_LINE = 16
+"""Characters of a line of a secret that is replaced by itself: logs are written line by line."""
+
 _SECRET_NAME = re.compile(
     r"(?:^|[_.-])(?:api[_-]?key|key|password|passwd|passphrase|pwd|secret|token|credentials?|authorization"
     r"|(?:access|private|master|secret|account|salt|signing|encryption)[_-]?key|access[_-]?key[_-]?id|dsn"
@@ -100,6 +103,7 @@ def remember(secret: str, *, shown: str = REDACTED) -> None:
     if len(secret) < 2 or secret.isspace() or (secret in _known and shown == REDACTED):
         return
     forms = {secret, unquote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret)}
+    forms |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= LONG_LINE}
     forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
     merged = {**_known, **dict.fromkeys(forms, shown)}
     _known = dict(sorted(merged.items(), key=lambda form: -len(form[0])))

@@ -6,8 +6,9 @@ the variables that CUDA itself reads.
 
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 
+from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import ConfigError
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
@@ -71,6 +72,12 @@ def visible(device: str, seen: str | None) -> str | None:
             remedy=f"Choose one of the {len(listed)}, counted from 0, or unset {VISIBLE}.",
         )
     return listed[int(number[1])]
+
+
+def numbers_of(engines: Iterable[EngineSpec]) -> set[int]:
+    """Numbers of the GPUs that engines name themselves, by `options.device`."""
+    found = (_CUDA.fullmatch(str(engine.options.get("device"))) for engine in engines)
+    return {int(match[1]) for match in found if match is not None}
 
 
 def _kind(device: str) -> str:

@@ -29,6 +29,7 @@ from workers.device.loading import BackendShelf, Loader
 from workers.device.loop import DeviceLoop, LoopParts
 from workers.device.measured import Measurements
 from workers.device.memory import Memory
+from workers.device.own_gpu import numbers_of
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.page_cache import ReadAhead, advice_is_obeyed
 from workers.device.remote_lanes import RemoteLanes
@@ -114,11 +115,15 @@ def make_device_loop(
     )
     feeder, measured = Feeder(kit, books), Measurements(device)
     shelf = BackendShelf(setup.backends)
+
+    def on_gpus() -> float | None:
+        return gpu_free_gib(device, numbers_of(known.values()))
+
     memory = Memory(
         measured,
         limit_gib=setup.settings.memory_gib,
         max_resident=setup.settings.max_resident,
-        gpu_free_gib=gpu_free_gib if device != CPU and has_gpus() else None,
+        gpu_free_gib=on_gpus if device != CPU and has_gpus() else None,
     )
     sleepers = Sleepers(measured, clock=clock)
     reader = None

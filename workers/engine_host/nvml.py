@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +13,8 @@ GIB = 1 << 30
 LIBRARY = "libnvidia-ml.so.1"
 DRIVER = Path("/proc/driver/nvidia/gpus")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+ALL = "cuda"
+"""Device that is all GPUs."""
 
 
 class _Memory(ctypes.Structure):
@@ -24,16 +26,29 @@ def has_gpus() -> bool:
     return os.environ.get(VISIBLE) not in ("", "-1") and DRIVER.is_dir() and any(DRIVER.iterdir())
 
 
-def gpu_free_gib() -> float | None:
-    """Free memory of the GPU that has least, of those that are visible to this process; None = not known."""
+def gpu_free_gib(device: str = "auto", numbers: Collection[int] = ()) -> float | None:
+    """Free memory of the GPU that has least, of those that a device's engines use; None = not known.
+
+    Args:
+        device: `cuda` = all that there are, where the environment does not choose some; else the first.
+        numbers: of further GPUs that engines of the device name themselves.
+    """
     library = _library()
     if library is None:
         return None
     names = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
-    handles = [_handle(library, name) for name in names or ["0"]]
+    names = names or [str(n) for n in _numbers(library, device, numbers)]
+    handles = [_handle(library, name) for name in names]
     free = [_free_gib(library, handle) for handle in handles if handle is not None]
     known = [gib for gib in free if gib is not None]
-    return min(known) if known and len(known) == len(names or ["0"]) else None
+    return min(known) if known and len(known) == len(names) else None
+
+
+def _numbers(library: ctypes.CDLL, device: str, numbers: Collection[int]) -> Collection[int]:
+    count = ctypes.c_uint()
+    if device != ALL or library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
+        return {0, *numbers}
+    return range(count.value)
 
 
 @cache

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from orchestrator import redaction
 from orchestrator.errors import ConfigError, MusterError
-from orchestrator.redaction import redact, secrets_in_command
+from orchestrator.redaction import REDACTED, redact, remember, secrets_in_command
 from orchestrator.runtime.logs import OneLine, _log_uncaught, safe_stderr, safe_traceback
 from orchestrator.settings.load import load_settings
 from orchestrator.settings.schema import GeneralSettings, MusterSettings
@@ -299,3 +299,8 @@ def test_the_working_directory_is_no_password() -> None:
     assert redact("/srv/models/a, /srv/old") == "/srv/models/a, /srv/old"
     assert "s3cret" not in redact("/s3cret/")
     assert "x9x9x9" not in redact("x9x9x9")
+
+
+def test_a_line_of_a_secret_that_has_several_is_shown_nowhere() -> None:
+    remember("first-line-0123456789\nsecond-line-abcdefgh\n--")
+    assert redact("a second-line-abcdefgh -- b first-line-0123456789") == f"a {REDACTED} -- b {REDACTED}"

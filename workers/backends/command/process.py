@@ -89,7 +89,7 @@ class CommandProcess:
         self.uses_card = False
         self._stop_s = launch.stop_s
         self._mark = secrets.token_hex(16)
-        self._tail = bytearray()
+        self._tail, self._n_begun = bytearray(), 0
         self._ended: Ended | None = None
         self._is_closed = False
         lifeline, self._lifeline = os.pipe()
@@ -159,7 +159,7 @@ class CommandProcess:
         elif ended.code == -signal.SIGILL:
             why = "was ended by signal 4 (SIGILL): this build uses an instruction that the processor lacks."
         elif ended.code < 0:
-            why = f"was ended by signal {-ended.code} ({signal.Signals(-ended.code).name})."
+            why = f"was ended by signal {-ended.code}{_named(-ended.code)}."
         elif ended.code == 0 and ended.n_left:
             why = (
                 f"ended with code 0 while {ended.n_left} processes that it had started went on: it put "
@@ -215,16 +215,28 @@ class CommandProcess:
         raise NoStartError(f"'{launch.argv[0]}' cannot be started: {why}.", is_lasting=errno in _NO_SUCH)
 
     def _read_output(self) -> None:
+        """Keep the end of it, and log it, by whole lines: half of a secret would not be known as one."""
         assert self._keeper.stdout is not None
+        begun, is_dropped = b"", False  # the line that has no end yet; one that is too long is dropped
         with self._keeper.stdout as pipe:
             while chunk := _chunk(pipe):
-                self._tail += chunk
-                if len(self._tail) > KEPT_BYTES:
-                    # From the beginning of a line: half of a secret would not be known as one.
-                    start = self._tail.find(b"\n", len(self._tail) - KEPT_BYTES)
-                    del self._tail[: start if start >= 0 else len(self._tail) - KEPT_BYTES]
-                if logger.isEnabledFor(logging.DEBUG):
-                    logger.debug("command %s: %s", self._mark[:8], redact(chunk.decode(errors="replace")))
+                if is_dropped:
+                    _, end, chunk = chunk.partition(b"\n")
+                    is_dropped = not end
+                lines, end, begun = (begun + chunk).rpartition(b"\n")
+                if len(begun) > KEPT_BYTES:
+                    begun, is_dropped = b"", True
+                    logger.debug("command %s: a line of more than %d bytes", self._mark[:8], KEPT_BYTES)
+                self._log(lines)
+                kept = bytes(self._tail[: len(self._tail) - self._n_begun]) + lines + end
+                start = kept.find(b"\n", len(kept) - KEPT_BYTES) + 1 if len(kept) > KEPT_BYTES else 0
+                self._n_begun = len(begun)
+                self._tail = bytearray(kept[start:] + begun)
+        self._log(begun)
+
+    def _log(self, lines: bytes) -> None:
+        if lines and logger.isEnabledFor(logging.DEBUG):
+            logger.debug("command %s: %s", self._mark[:8], redact(lines.decode(errors="replace")))
 
     def _read_reports(self) -> None:
         with self._reports as pipe:
@@ -248,6 +260,16 @@ class CommandProcess:
         for pid in carriers(MARK, self._mark):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _named(number: int) -> str:
+    """` (SIGSEGV)`; real-time signals are named by their distance from the first, and others not at all."""
+    if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+        return f" (SIGRTMIN+{number - signal.SIGRTMIN})"
+    try:
+        return f" ({signal.Signals(number).name})"
+    except ValueError:
+        return ""
 
 
 def _chunk(pipe: IO[bytes]) -> bytes:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.domain.experts import EngineSpec
+from workers.device.own_gpu import numbers_of
 from workers.engine_host import nvml
 
 
@@ -19,6 +21,10 @@ class Driver:
 
     def nvmlDeviceGetHandleByUUID(self, uuid: bytes, handle: object) -> int:
         return self._find(uuid.decode(), handle)
+
+    def nvmlDeviceGetCount_v2(self, count: object) -> int:
+        count._obj.value = sum(name.startswith("n") for name in self._free_gib)  # type: ignore[attr-defined]
+        return 0
 
     def nvmlDeviceGetMemoryInfo(self, handle: ctypes.c_void_p, memory: object) -> int:
         at = (handle.value or 0) - 1
@@ -44,6 +50,25 @@ def test_the_visible_gpu_with_least_memory_counts_and_an_unknown_one_is_not_gues
     if visible is not None:
         monkeypatch.setenv(nvml.VISIBLE, visible)
     assert nvml.gpu_free_gib() == free_gib
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "free_gib"),
+    [
+        ("auto", {}, 70.0),
+        ("cuda", {}, 20.0),
+        ("auto", {"device": "cuda:1"}, 20.0),
+        ("auto", {"device": "cuda:0"}, 70.0),
+        ("auto", {"device": "cuda:7"}, None),
+    ],
+)
+def test_all_gpus_count_that_the_engines_of_a_device_use(
+    monkeypatch: pytest.MonkeyPatch, device: str, options: dict[str, str], free_gib: float | None
+) -> None:
+    monkeypatch.setattr(nvml, "_library", lambda: Driver(n0=70.0, n1=20.0, n2=60.0))
+    monkeypatch.delenv(nvml.VISIBLE, raising=False)
+    engine = EngineSpec(id="e", backend="transformers", model="m", options=dict(options))
+    assert nvml.gpu_free_gib(device, numbers_of([engine])) == free_gib
 
 
 def test_without_a_driver_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Commands end with their worker, however that ends: whatever they started, and whoever is killed."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -160,4 +161,51 @@ def test_half_a_secret_at_the_beginning_of_what_is_kept_is_not_shown() -> None:
     process = CommandProcess(Launch((sys.executable, "-c", code), dict(os.environ)))
     wait_for("the end", lambda: process.ended, within_s=30)
     assert "a1a1" not in process.last_lines()
+    process.kill()
+
+
+@pytest.mark.parametrize(
+    ("written", "ends"),
+    [
+        ("'key sk-' + 'a1' * 40_000", "''"),
+        ("'key sk-a1a1'", "'a1a1a1a1a1a1a1 end\\n'"),
+        ("'key sk-a1a1'", "'a1a1a1a1a1a1a1'"),
+        ("'x' * 65_530 + ' sk-a1a1'", "'a1a1a1a1a1a1a1\\nend\\n'"),
+    ],
+)
+def test_secret_that_comes_in_pieces_is_in_no_log_and_no_message(
+    written: str, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = (
+        f"import sys, time; sys.stdout.write({written}); sys.stdout.flush(); time.sleep(0.2); "
+        f"sys.stdout.write({ends})"
+    )
+    with caplog.at_level(logging.DEBUG):
+        process = CommandProcess(Launch((sys.executable, "-c", code), dict(os.environ)))
+        wait_for("the end", lambda: process.ended, within_s=30)
+        lines = process.last_lines()
+        process.kill()
+    assert "a1a1" not in lines
+    assert "a1a1" not in caplog.text.replace(code, "")
+
+
+def test_output_is_logged_by_whole_lines_and_to_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    code = "import sys; [sys.stdout.write(f'line {n}\\n' * 999) for n in range(9)]; sys.stdout.write('end')"
+    with caplog.at_level(logging.DEBUG):
+        process = CommandProcess(Launch((sys.executable, "-c", code), dict(os.environ)))
+        wait_for("the end", lambda: process.ended, within_s=30)
+        assert process.last_lines() == "line 8 | line 8 | line 8 | end"
+        process.kill()
+    told = "\n".join(r.getMessage().partition(": ")[2] for r in caplog.records if "command" in r.getMessage())
+    assert told.split("\n") == [f"line {n}" for n in range(9) for _ in range(999)] + ["end"]
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(34, "SIGRTMIN"), (40, "SIGRTMIN"), (11, "SIGSEGV"), (64, "SIGRT")]
+)
+def test_death_by_any_signal_is_told(number: int, name: str) -> None:
+    code = f"import os; os.kill(os.getpid(), {number})"
+    process = CommandProcess(Launch((sys.executable, "-c", code), dict(os.environ)))
+    wait_for("the end", lambda: process.ended, within_s=30)
+    assert process.death().startswith(f"was ended by signal {number} ({name}")
     process.kill()
