@@ -50,7 +50,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
 
 
 def barred(path: Path) -> str | None:
-    """Why a path cannot be looked at or into; None = it can, or nothing is there."""
+    """Reason for which a path cannot be looked at or into; None = it can, or nothing is there."""
     try:
         is_closed = stat.S_ISDIR(path.stat().st_mode) and not os.access(path, os.R_OK | os.X_OK)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -122,7 +122,7 @@ class _Fifo(io.RawIOBase):
 
 
 def no_file(mode: int) -> str | None:
-    """What something is that is no regular file, by its mode; None = it is one."""
+    """Name for something that is no regular file, by its mode; None = it is one."""
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFIFO: "a FIFO",
