@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, Table, delete, exists, func, insert, 
 
 from orchestrator.domain.batches import UNDER_WAY, Purpose, StoredFile
 from orchestrator.domain.keys import nothing_found
+from orchestrator.domain.pages import nothing_after
 from orchestrator.errors import FileInUseError
 from orchestrator.ports.batches import Page
 from orchestrator.store import file_tables as rows
@@ -97,14 +98,20 @@ def finish(conn: Connection, file_ids: list[str]) -> None:
 
 
 def paged(conn: Connection, table: Table, wanted: Select[Any], page: Page) -> list[Any]:
-    """One page of a table's rows, which have `pk`, `id` and `owner`; after an id that there is not, none."""
+    """One page of a table's rows, which have `pk`, `id` and `owner`.
+
+    Raises:
+        InputError: after an id that there is not, or that is another owner's.
+    """
     c = table.c
     if page.owner is not None:
         wanted = wanted.where(c.owner == page.owner)
     if page.after is not None:
-        if not is_name(page.after):
-            return []
-        after = select(c.pk).where(c.id == page.after).scalar_subquery()
+        start = select(c.pk).where(c.id == page.after)
+        start = start if page.owner is None else start.where(c.owner == page.owner)
+        after = conn.execute(start).scalar() if is_name(page.after) else None
+        if after is None:
+            raise nothing_after(page.after)
         wanted = wanted.where(c.pk > after if page.oldest_first else c.pk < after)
     order = c.pk.asc() if page.oldest_first else c.pk.desc()
     return list(conn.execute(wanted.order_by(order).limit(page.limit)))

@@ -214,6 +214,16 @@ def test_lists_leave_out_what_is_anothers(two: Two) -> None:
         assert [one for one in made if one in text] == [], path
 
 
+def test_nobody_turns_pages_from_anothers_thing(two: Two) -> None:
+    made = [made for name in MAKERS for made in made_by_one(two, name)]
+    for path in ("/v1/files", "/v1/batches", "/v1/jobs"):
+        own = [one for one in made if two.client.get(path, params={"after": one}, headers=two.one).is_success]
+        assert own, path
+        for one in own:
+            refused = two.client.get(path, params={"after": one}, headers=two.two)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "after")
+
+
 def test_only_admins_reach_what_is_theirs(two: Two) -> None:
     tried = [c for c in calls(two.web) if set(c.ids) & ADMINS]
     assert len(tried) >= 4

@@ -14,7 +14,8 @@ from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
 
 CHAT = "/v1/chat/completions"
-LISTS = ("/v1/experts", "/v1/jobs", "/v1/merges", "/v1/profiles")
+LISTS = ("/v1/experts", "/v1/jobs", "/v1/merges", "/v1/profiles", "/v1/keys")
+OPENAI_LISTS = ("/v1/files", "/v1/batches")
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def recruits(answer: dict[str, object]) -> set[str]:
     return {recruit["expert"] for recruit in answer["muster"]["reasons"]["recruits"]}  # type: ignore[index]
 
 
-@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("path", (*LISTS, *OPENAI_LISTS))
 def test_every_list_has_one_form(client: TestClient, path: str) -> None:
     page = client.get(path, params={"limit": 2}).json()
     assert set(page) == {"object", "data", "first_id", "last_id", "has_more"}
@@ -61,6 +62,15 @@ def test_pages_that_there_are_not_are_refused_by_name(client: TestClient, path: 
     response = client.get(f"{path}?{query}")
     assert response.status_code in (400, 422)
     assert response.json()["error"]["param"] == query.split("=")[0]
+
+
+@pytest.mark.parametrize("path", OPENAI_LISTS)
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "after=nothing", "after=%00", "order=up"])
+def test_pages_that_there_are_not_are_refused_by_openai_s_lists_too(
+    client: TestClient, path: str, query: str
+) -> None:
+    response = client.get(f"{path}?{query}")
+    assert (response.status_code, response.json()["error"]["param"]) == (400, query.split("=")[0])
 
 
 def test_experts_are_listed_page_by_page(client: TestClient) -> None:
