@@ -54,6 +54,7 @@ def ask(
     with session.app(background=is_followed) as app:
         name = app.asking.resolve(composition)
         options = AskOptions(model=composition, job_id=job_id, trace=trace or session.as_json)
+        session.quiet.doing("waiting for the answer")
         answer = (
             followed(app, query, options, timeout_s=timeout_s, tell=session.remark)
             if is_followed
@@ -138,6 +139,7 @@ def route(
     session = session_of(ctx)
     query = _query(question, option, answer_type)
     with session.app() as app:
+        session.quiet.doing("choosing experts")
         [decision] = app.asking.route([query], model=composition)
     session.emit(route_view(decision, model=composition).model_dump(mode="json"), decision_table(decision))
 

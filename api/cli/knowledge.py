@@ -77,6 +77,7 @@ def profile(
         for expert_id in expert or ():
             app.experts.expert(expert_id)
         scoring = _scoring(app, queries, scores=scores, judge=judge, anchor=anchor)
+        session.quiet.doing("reading skills and counting cards")
         with job_progress(app, "profiling") as on_progress:
             report = app.profiling.run(
                 queries, experts=expert, exam=not no_exam, scoring=scoring, on_progress=on_progress
@@ -227,6 +228,7 @@ def _emit_drift(session: Session, app: "App", expert: str | None) -> None:
 def _emit_swiss(session: Session, app: "App") -> None:
     from api.cli.tables import swiss_table
 
+    session.quiet.doing("ranking")
     standings = app.evaluation.swiss()
     session.emit({"swiss": [standing._asdict() for standing in standings]}, swiss_table(standings))
 

@@ -40,6 +40,7 @@ from api.cli import (
 )
 from api.cli.leaving import sigterm_interrupts
 from api.cli.plain import plain
+from api.cli.quiet import Quiet
 from api.cli.session import CONFIG_VARIABLE, Session
 from orchestrator import __version__
 from orchestrator.errors import ConfigError, InputError, InternalError, MistakesError, MusterError, SkillError
@@ -51,6 +52,9 @@ FAILED, BAD_USAGE = 1, 2
 SWITCHES = frozenset({"--json", "--debug"})
 CONFIG = "--config"
 EVERYWHERE = "Everywhere: --config FILE, --json, --debug."
+
+LASTING = frozenset({"worker", "beat", "top"})
+"""Commands that last, and say themselves what they do."""
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -147,7 +151,11 @@ def root(
     These options may stand anywhere on the line.
     """
     setup_logs(level=logging.INFO if debug else logging.WARNING)
-    ctx.obj = Session(config=config, as_json=as_json, debug=debug)
+    quiet = Quiet(ctx.invoked_subcommand or "muster")
+    if ctx.invoked_subcommand not in LASTING:
+        quiet.begin()
+        ctx.call_on_close(quiet.end)
+    ctx.obj = Session(config=config, as_json=as_json, debug=debug, quiet=quiet)
 
 
 def _outer(name: str, itself: Callable[..., None]) -> typer.Typer:

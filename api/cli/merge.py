@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.cli.quiet import AT_WORK
 from api.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def merge(
     if out is None:
         raise InputError("no place for the result.", param="out", remedy="Give --out DIR.")
     order = MergeOrder(recipe, out, seed=seed, force=force)
+    session.quiet.doing("reading headers")
     checked = check_order(order)
+    session.quiet.doing(AT_WORK)
     if preflight or not checked.preflight.ok:
         _emit(session, checked.report())
         if not checked.preflight.ok:

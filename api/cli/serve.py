@@ -49,6 +49,7 @@ def serve(
     from orchestrator.runtime.garbage import collect_seldom
 
     session = session_of(ctx)
+    session.quiet.doing("opening the pool")
     logging.getLogger().setLevel(logging.DEBUG if session.debug else logging.INFO)
     settings = session.settings()
     bind = (host or settings.muster.server.host, settings.muster.server.port if port is None else port)
@@ -75,6 +76,7 @@ def serve(
         # Whoever reads the address below may connect at once; the server then accepts.
         listener.listen(config.backlog)
         url = f"http://{bind[0]}:{listener.getsockname()[1]}"
+        session.quiet.end()
         session.emit({"url": url}, f"Muster listens on {url} (Ctrl-C stops it).")
         collect_seldom()
         try:

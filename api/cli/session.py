@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from api.cli.plain import Plain, literal_console, plain
+from api.cli.quiet import AT_WORK, Quiet
 from orchestrator.redaction import redact, without_known
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Session:
     config: Path | None = None
     as_json: bool = False
     debug: bool = False
+    quiet: Quiet = field(default_factory=lambda: Quiet("muster"), compare=False)
 
     @property
     def is_configured(self) -> bool:
@@ -105,7 +107,9 @@ class Session:
         """The wired app; `background`: its device loop runs in a thread."""
         from orchestrator.bootstrap.app import open_app
 
+        self.quiet.doing("opening the pool")
         with open_app(self.settings(), background=background, serves=False) as app:
+            self.quiet.doing(AT_WORK)
             yield app
 
     def emit(self, payload: object, *renderables: RenderableType) -> None:

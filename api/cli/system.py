@@ -24,6 +24,7 @@ def config_check(
     from orchestrator.bootstrap.pool_file import check_pool_file
 
     session = session_of(ctx)
+    session.quiet.doing("looking into the weights" if deep else "checking the pool file")
     settings, pool, names, remarks, n_folders = check_pool_file(session.config_path(), deep=deep)
     payload = {
         "file": settings.source,
@@ -91,6 +92,7 @@ def doctor(
         return
     try:
         with session.app() as app:
+            session.quiet.doing("building every composition")
             checks = app.checks.diagnose()
     except StoreError as error:  # without a database nothing else can be looked at but this machine
         checks = [Diagnosis("database", False, str(error))]
@@ -127,8 +129,10 @@ def migrate(ctx: typer.Context) -> None:
     """Bring the database's schema up to date, as the owner of its tables; others then need no such right."""
     from orchestrator.bootstrap.stack_parts import migrate as bring_up_to_date
 
-    revision = bring_up_to_date(session_of(ctx).settings())
-    session_of(ctx).emit({"revision": revision}, f"The database's schema is at revision {revision}.")
+    session = session_of(ctx)
+    session.quiet.doing("bringing the schema up to date")
+    revision = bring_up_to_date(session.settings())
+    session.emit({"revision": revision}, f"The database's schema is at revision {revision}.")
 
 
 def models_list(ctx: typer.Context) -> None:
@@ -154,8 +158,10 @@ def models_fetch(
     """Fetch a small model for the pool."""
     from orchestrator.bootstrap.models import fetch_model
 
+    session = session_of(ctx)
+    session.quiet.doing(f"fetching {name}")
     path = fetch_model(name, target)
-    session_of(ctx).emit({"name": name, "path": str(path)}, f"{name}: {path}")
+    session.emit({"name": name, "path": str(path)}, f"{name}: {path}")
 
 
 def models_forget(

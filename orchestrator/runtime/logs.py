@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -34,12 +35,15 @@ class SafeStream:
 
     Attributes:
         inner: where the texts go.
+        written_at: when the last one came, by the monotonic clock; 0 = none has.
     """
 
     def __init__(self, inner: TextIO) -> None:
         self.inner = inner
+        self.written_at = 0.0
 
     def write(self, text: str) -> int:
+        self.written_at = time.monotonic()
         self.inner.write(redact(text))
         return len(text)
 
