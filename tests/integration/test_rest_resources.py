@@ -44,7 +44,7 @@ def recruits(answer: dict[str, object]) -> set[str]:
     return {recruit["expert"] for recruit in answer["muster"]["reasons"]["recruits"]}  # type: ignore[index]
 
 
-@pytest.mark.parametrize("path", (*LISTS, *OPENAI_LISTS))
+@pytest.mark.parametrize("path", [*LISTS, *OPENAI_LISTS])
 def test_every_list_has_one_form(client: TestClient, path: str) -> None:
     page = client.get(path, params={"limit": 2}).json()
     assert set(page) == {"object", "data", "first_id", "last_id", "has_more"}

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ CPU = "cpu"
 MEASURED_S = 1.0
 """Busy seconds below which a speed is no measurement, unless there is no more to come."""
 
-MakeLane = Callable[[str, Engine], Lane]
+MakeLane = Callable[[str, Engine, Mapping[str, str]], Lane]
 
 
 class LoadEnded(NamedTuple):
@@ -150,7 +150,7 @@ class Berth:
         if isinstance(error, Exception):
             return LoadEnded(engine_id, error=error)
         loaded = future.result()
-        self.lane = self._make_lane(engine_id, loaded.engine)
+        self.lane = self._make_lane(engine_id, loaded.engine, loaded.left_out)
         if self._measured is not None:
             self._record_load(engine_id, loaded, self._measured)
         return LoadEnded(engine_id, self.lane)

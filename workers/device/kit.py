@@ -61,7 +61,7 @@ def make_kit(
             traces=traces,
         ),
         faults=Faults(stores.devices, owner=owner, clock=clock, pace=pace, withheld=withheld),
-        strangers=Strangers(settings, clock),
+        strangers=Strangers(settings, clock, owner=owner, devices=stores.devices),
         timers=Timers(clock),
         clock=clock,
         pace=pace,

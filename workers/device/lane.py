@@ -195,7 +195,7 @@ class Lane:
 
     def take(self, claimed: Sequence[Assignment]) -> int:
         """Start what is leased; returns how many assignments are known here."""
-        left = [a for a in claimed if not self.seat.knows(a) and self._strangers.is_left(a)]
+        left = [a for a in claimed if not self.seat.knows(a) and self._is_left(a)]
         assignments = [a for a in claimed if a not in left] if left else claimed
         self._ledger.give_back(left, refund_attempt=True)
         self._strangers.left(self.engine_id, len(left), of=len(claimed))
@@ -207,6 +207,13 @@ class Lane:
         else:
             self._start(assignments)
         return len(assignments)
+
+    def _is_left(self, assignment: Assignment) -> bool:
+        """True to leave a call to others; what this engine lacks, they must have."""
+        lacks = self.seat.lacks(assignment)
+        return (not lacks or self._strangers.has_others(self.engine_id)) and self._strangers.is_left(
+            assignment
+        )
 
     def _start(self, assignments: Sequence[Assignment]) -> None:
         ordered = sorted(assignments, key=_prefix)

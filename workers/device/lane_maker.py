@@ -1,7 +1,7 @@
 """A loaded engine becomes a lane: its experts, how much it takes at once, how long it may be silent."""
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from functools import partial
 
 from orchestrator.domain.experts import EngineSpec, Pool
@@ -12,7 +12,7 @@ from workers.backends.registry import width_of
 from workers.device.kit import Kit
 from workers.device.lane import Lane, Room, Waiting, shard_room, slot_room
 from workers.device.loading import experts_of
-from workers.device.seat import Seat
+from workers.device.seat import NOTHING, Seat
 from workers.pieces import Writers
 
 
@@ -40,14 +40,18 @@ class LaneMaker:
         self._waiting = waiting
         self._writers = writers
 
-    def __call__(self, engine_id: str, engine: Engine) -> Lane:
+    def __call__(self, engine_id: str, engine: Engine, left_out: Mapping[str, str]) -> Lane:
+        """Args: left_out: adapters that the engine was loaded without, and why."""
         spec = self._pool.known_engines[engine_id]
-        return self._remote_lane(spec, engine) if engine_id in self._remote else self._lane(spec, engine)
+        if engine_id in self._remote:
+            return self._remote_lane(spec, engine)
+        return self._lane(spec, engine, left_out)
 
-    def _lane(self, spec: EngineSpec, engine: Engine) -> Lane:
+    def _lane(self, spec: EngineSpec, engine: Engine, left_out: Mapping[str, str]) -> Lane:
         seat = self._seat(
             spec,
             engine,
+            left_out=left_out,
             request_timeout_s=self._kit.pace.request_timeout_s,
             hang_timeout_s=self._kit.settings.hang_timeout_s,
         )
@@ -87,12 +91,19 @@ class LaneMaker:
         )
 
     def _seat(
-        self, spec: EngineSpec, engine: Engine, *, request_timeout_s: float, hang_timeout_s: float
+        self,
+        spec: EngineSpec,
+        engine: Engine,
+        *,
+        request_timeout_s: float,
+        hang_timeout_s: float,
+        left_out: Mapping[str, str] = NOTHING,
     ) -> Seat:
         return Seat(
             spec.id,
             engine,
             experts=experts_of(self._pool, spec.id),
+            left_out=left_out,
             clock=self._kit.clock,
             request_timeout_s=request_timeout_s,
             hang_timeout_s=hang_timeout_s,

@@ -2,14 +2,15 @@
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Lock
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.domain.devices import LoadKind
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
-from orchestrator.errors import MusterError
+from orchestrator.errors import EngineLoadError, MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Backend, Engine
 from workers.backends.registry import BACKENDS
@@ -61,12 +62,14 @@ class BackendShelf:
 
 
 class Loaded(NamedTuple):
-    """An engine, the seconds that its load took, whether it was prepared before, and the kind of load."""
+    """An engine, the seconds that its load took, whether it was prepared before, the kind of load, and why
+    adapters were left out."""
 
     engine: Engine
     seconds: float
     was_prepared: bool
     kind: LoadKind = LoadKind.COLD
+    left_out: Mapping[str, str] = MappingProxyType({})
 
 
 class _Ahead(NamedTuple):
@@ -102,6 +105,7 @@ class Loader:
         self._clock = clock
         self._errands = Errands(f"muster-load-{name}")
         self._prepared: _Ahead | None = None
+        self._left_out: dict[str, Mapping[str, str]] = {}
 
     @property
     def ahead(self) -> str | None:
@@ -187,13 +191,34 @@ class Loader:
         spec = self._pool.known_engines[engine_id]
         started = self._clock()
         if self._sleepers is not None and (engine := self._sleepers.wake(spec)) is not None:
-            return Loaded(engine, self._clock() - started, was_prepared=False, kind=LoadKind.WAKE)
+            left_out = self._left_out.get(engine_id, {})
+            return Loaded(engine, self._clock() - started, False, LoadKind.WAKE, left_out)
         share = cached_share(weight_files(spec))
         imported = has_imports(spec.backend)
-        engine = self._shelf.get(spec.backend).load(spec, adapters_of(self._pool, engine_id))
+        engine, left_out = self._load_usable(spec)
+        self._left_out[engine_id] = left_out
         was_prepared = ahead is not None and ahead.engine_id == engine_id and ahead.began.result()
         kind = kind_of(share, getattr(engine, "was_warm", imported))
-        return Loaded(engine, self._clock() - started, was_prepared, kind)
+        return Loaded(engine, self._clock() - started, was_prepared, kind, left_out)
+
+    def _load_usable(self, spec: EngineSpec) -> tuple[Engine, Mapping[str, str]]:
+        """The engine, with those of its adapters that can be used, and why the others cannot.
+
+        Raises:
+            EngineLoadError: also if no expert would be left.
+        """
+        left_out: dict[str, str] = {}
+        experts = experts_of(self._pool, spec.id).values()
+        while True:
+            adapters = [a for a in adapters_of(self._pool, spec.id) if a not in left_out]
+            try:
+                return self._shelf.get(spec.backend).load(spec, adapters), left_out
+            except EngineLoadError as error:
+                named = [a for a in adapters if f"'{a}'" in error.message] if error.param == "adapter" else []
+                left_out |= dict.fromkeys(named, error.message)
+                if not named or all(expert.adapter in left_out for expert in experts):
+                    raise
+                log.warning("engine %s: loaded without %s: %s", spec.id, ", ".join(named), error)
 
     def _prepare(self, engine_id: str) -> bool:
         if engine_id in self.asleep:

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from orchestrator.batching import estimated_tokens
@@ -14,7 +15,7 @@ from orchestrator.domain.engines import Blame
 from orchestrator.domain.experts import Expert
 from orchestrator.domain.logprobs import TokenLogprob, TokenLogprobs
 from orchestrator.domain.tools import ToolCall
-from orchestrator.errors import BackendError, EngineCrashedError
+from orchestrator.errors import BackendError, EngineCrashedError, EngineLoadError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import (
     Engine,
@@ -77,6 +78,7 @@ class Served(NamedTuple):
         )
 
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 LEFT = "left"
 """Code of requests that are aborted because their worker leaves; never stored."""
 FINISH_POLL_S = 0.1
@@ -90,6 +92,7 @@ class Seat:
 
     Args:
         experts: experts whose base weights the engine holds, by id.
+        left_out: adapters that it was loaded without, and why.
         request_timeout_s: a request running longer is aborted and fails as `generation_timeout`.
         hang_timeout_s: an engine with work that reports nothing for so long counts as crashed, unless it
             has the attribute `watches_itself`.
@@ -103,6 +106,7 @@ class Seat:
         engine: Engine,
         *,
         experts: dict[str, Expert],
+        left_out: Mapping[str, str] = NOTHING,
         clock: Clock,
         request_timeout_s: float,
         hang_timeout_s: float,
@@ -122,6 +126,7 @@ class Seat:
         # Its own signs of life are better than ours: a long generation may report nothing for minutes.
         self._watches_itself = bool(getattr(engine, "watches_itself", False))
         self._experts = experts
+        self._left_out = left_out
         self._clock = clock
         self._request_timeout_s = request_timeout_s
         self._hang_timeout_s = hang_timeout_s
@@ -172,8 +177,13 @@ class Seat:
         return lately
 
     def knows(self, assignment: Assignment) -> bool:
-        """True if the expert of a call is one of this engine's."""
-        return assignment.call.expert_id in self._experts
+        """True if the expert of a call is one of this engine's, and can be asked."""
+        return assignment.call.expert_id in self._experts and not self.lacks(assignment)
+
+    def lacks(self, assignment: Assignment) -> bool:
+        """True if the engine was loaded without the adapter of a call's expert."""
+        expert = self._experts.get(assignment.call.expert_id)
+        return expert is not None and expert.adapter in self._left_out
 
     def submit(self, assignment: Assignment) -> Ending | None:
         """Hand an assignment to the engine; an ending at once when it is refused.
@@ -187,6 +197,8 @@ class Seat:
         expert = self._experts.get(assignment.call.expert_id)
         if expert is None:
             return failed_ending(assignment, "expert_unavailable", "The expert is no longer in the pool.")
+        if expert.adapter is not None and expert.adapter in self._left_out:
+            return failed_ending(assignment, EngineLoadError.code, self._left_out[expert.adapter])
         request = _request(assignment, expert)
         on_text = None if self._writers is None else self._writers(assignment)
         self._running[request.id] = Running(assignment, now, self._share_s, on_text)

@@ -1,8 +1,13 @@
-"""Strangers: experts that stand in calls on the books and not in this worker's pool file."""
+"""Strangers: experts that stand in calls on the books, and that this worker does not know or cannot ask."""
+
+import math
 
 from orchestrator.domain.assignments import INTERACTIVE, Assignment
+from orchestrator.domain.devices import LIVE_S
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.jobs import DeviceReader
 from orchestrator.settings.schema import SchedulerSettings
+from workers.leases.owners import loop_of
 
 MOST_BESIDE = 256
 
@@ -13,9 +18,15 @@ REST_S = 5.0
 class Strangers:
     """Says for how long calls to experts that this worker does not know are left to those who do."""
 
-    def __init__(self, settings: SchedulerSettings, clock: Clock) -> None:
+    def __init__(
+        self, settings: SchedulerSettings, clock: Clock, *, owner: str, devices: DeviceReader
+    ) -> None:
+        """Args: owner: of this worker's loop."""
         self._settings = settings
         self._clock = clock
+        self._owner = owner
+        self._devices = devices
+        self._looked: dict[str, tuple[float, bool]] = {}
         self._met_at: dict[str, float] = {}
         self._rests_until: dict[str, float] = {}
         self._n_left: dict[str, int] = {}
@@ -27,6 +38,18 @@ class Strangers:
         is_urgent = assignment.priority >= INTERACTIVE
         limit_s = self._settings.engine_down_interactive_s if is_urgent else self._settings.engine_down_s
         return now - since <= limit_s
+
+    def has_others(self, engine_id: str) -> bool:
+        """True if another worker serves an engine as well."""
+        now = self._clock()
+        looked_at, found = self._looked.get(engine_id, (-math.inf, False))
+        if now - looked_at > REST_S:
+            found = any(
+                engine_id in (report.serves or ()) and loop_of(report.owner) != self._owner
+                for report in self._devices.devices(LIVE_S)
+            )
+            self._looked[engine_id] = now, found
+        return found
 
     def left(self, engine_id: str, n: int, *, of: int) -> None:
         """So many of the calls claimed for an engine were left: if all, the next claim comes later."""
