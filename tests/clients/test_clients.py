@@ -151,6 +151,8 @@ CLIENTS = {
         },
     ),
 }
+EXAMPLES = {"langchain": "langchain_chain.py", "pydantic-ai": "pydantic_ai_agent.py"}
+QUESTIONS = ["What is the capital of France?", "I ask again: what is the capital of France?"]
 WANTED = os.environ["MUSTER_TEST_CLIENTS"].split()
 RUN = [name for name in CLIENTS if "all" in WANTED or name in WANTED]
 CASES = [(client, feature) for client in RUN for feature in CLIENTS[client].features]
@@ -242,6 +244,20 @@ def run(client: str, url: str, *features: str, key: str = "none") -> Mapping[str
 @pytest.mark.parametrize(("client", "feature"), CASES)
 def test_a_client_gets_what_its_users_expect(client: str, feature: str, url: str) -> None:
     assert outcomes(client, url)[feature] == {"got": CLIENTS[client].features[feature]}
+
+
+@pytest.mark.parametrize("client", [name for name in RUN if name in EXAMPLES])
+def test_the_example_of_a_client_does_what_its_page_says(client: str, url: str) -> None:
+    """docs/examples.md shows the file that is run."""
+    home = ROOT / f".venv-clients-{CLIENTS[client].environment}"
+    command = [
+        str(home / "bin" / "python"),
+        str(ROOT / "examples" / "clients" / EXAMPLES[client]),
+        *QUESTIONS,
+    ]
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "NO_PROXY": "*", "OPENAI_BASE_URL": url}
+    done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=150)
+    assert done.stdout.splitlines() == [PARIS, PARIS], done.stderr[-4000:]
 
 
 @pytest.mark.parametrize("client", [name for name in RUN if "refused" in CLIENTS[name].features])

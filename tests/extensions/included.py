@@ -1,6 +1,6 @@
 """Files shown in a document: each stands in a fence below a comment that names it.
 
-`python -m tests.extensions.included` writes them into docs/extending.md anew.
+`python -m tests.extensions.included` writes them into the documents anew.
 """
 
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/extending.md"
+EXAMPLES = ROOT / "docs/examples.md"
 
 _SHOWN = re.compile(r"<!-- include: (\S+) -->\n```(\w+)\n(.*?)```\n", re.DOTALL)
 
@@ -28,4 +29,5 @@ def with_files(document: str) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(with_files(DOCUMENT.read_text()))
+    for document in (DOCUMENT, EXAMPLES):
+        document.write_text(with_files(document.read_text()))

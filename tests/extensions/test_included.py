@@ -1,10 +1,15 @@
-from tests.extensions.included import DOCUMENT, ROOT, paths, with_files
+from pathlib import Path
+
+import pytest
+
+from tests.extensions.included import DOCUMENT, EXAMPLES, ROOT, paths, with_files
 
 EXAMPLE = ROOT / "tests/extensions/muster_example"
 
 
-def test_the_document_shows_the_files_as_they_are() -> None:
-    document = DOCUMENT.read_text()
+@pytest.mark.parametrize("path", [DOCUMENT, EXAMPLES], ids=lambda path: path.stem)
+def test_the_document_shows_the_files_as_they_are(path: Path) -> None:
+    document = path.read_text()
     assert with_files(document) == document, "run python -m tests.extensions.included"
 
 
@@ -13,3 +18,10 @@ def test_the_document_shows_every_extension_with_its_test() -> None:
     shown = set(paths(DOCUMENT.read_text()))
     assert shown >= {str(path.relative_to(ROOT)) for path in files}
     assert str((EXAMPLE / "pyproject.toml").relative_to(ROOT)) in shown
+
+
+def test_the_examples_are_all_shown_but_for_questions() -> None:
+    folders = ("clients", "questions", "aggregator", "fusion", "merge")
+    found = [path for folder in folders for path in (ROOT / "examples" / folder).iterdir() if path.is_file()]
+    wanted = {str(path.relative_to(ROOT)) for path in found if path.suffix != ".jsonl"}
+    assert wanted - set(paths(EXAMPLES.read_text())) == {"examples/aggregator/pool.yaml"}
