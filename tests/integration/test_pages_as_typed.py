@@ -75,7 +75,9 @@ def invented(reader: Reader, patch: pytest.MonkeyPatch) -> None:
         texts={"ada": GOOD, "bob": FAIR, "eve": SHORT, "granite": FAIR},
         judge_rules=[*pair_rules(), *grade_rules()],
     )
-    (folder / "muster.yaml").write_text(pool.read_text().replace("data_dir: data", "data_dir: .muster"))
+    mine = "compositions: {mine: {router: symbolic, aggregator: majority}}"
+    text = pool.read_text().replace("data_dir: data", f"data_dir: .muster\n  {mine}")
+    (folder / "muster.yaml").write_text(text)
     for name, numbers in (
         ("profile", range(20)),
         ("labelled", range(20, 32)),
@@ -201,6 +203,7 @@ SESSIONS: Mapping[str, Session] = {
             ),
         },
     ),
+    "docs/choosing.md": Session(measured),
     "docs/examples.md": Session(
         in_a_checkout,
         {
@@ -226,6 +229,7 @@ SESSIONS: Mapping[str, Session] = {
         invented,
         dict.fromkeys(("export MUSTER_DATABASE_URL", "muster serve", "muster worker", "muster beat"), STACK),
     ),
+    "docs/profiling.md": Session(invented),
     "docs/quickstart.md": Session(
         zoo,
         {
