@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from api.deps import caller_of_request
 from api.errors import error_body, on_http_error, status_of
 from orchestrator.domain.keys import ANYBODY, Scope
-from orchestrator.domain.names import short_name
+from orchestrator.domain.names import PUBLIC_PREFIX, short_name
 from orchestrator.errors import InputError, InvalidKeyError, MusterError
 
 STATIC = Path(__file__).with_name("static")
@@ -127,7 +127,7 @@ def _templates() -> Environment:
         clock=clock,
         count=count,
         usd=usd,
-        short=short_name,
+        short=short,
         shade=shade,
     )
     return env
@@ -158,6 +158,11 @@ def shade(share: float | None) -> str:
 def count(number: float) -> str:
     """`1,234`; of fractions one digit."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"
+
+
+def short(model: str) -> str:
+    """The name of a composition or expert alone: `knn` of `muster/knn`, `roman` of `expert:roman`."""
+    return short_name(model).removeprefix(PUBLIC_PREFIX)
 
 
 def usd(amount: float) -> str:

@@ -1,10 +1,12 @@
 """Words of pages, worked by hand; files of ours are named by their content."""
 
-import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 
-from api.dashboard.rendering import STATIC, count, duration, percent, shade, static_url, usd
+from api.dashboard import rendering
+from api.dashboard.rendering import STATIC, count, duration, percent, shade, short, static_url, usd
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,10 @@ def test_durations_are_said_in_two_units_at_most(seconds: float | None, said: st
     assert duration(seconds) == said
 
 
+def test_compositions_and_experts_are_called_by_their_own_names() -> None:
+    assert [short(name) for name in ("auto", "muster/knn", "expert:roman")] == ["auto", "knn", "roman"]
+
+
 def test_numbers_are_said_as_people_read_them() -> None:
     assert (percent(0.834), percent(None)) == ("83 %", "–")
     assert (count(1234), count(97.6)) == ("1,234", "97.6")
@@ -39,6 +45,15 @@ def test_shades_have_eleven_steps(share: float | None, name: str) -> None:
     assert shade(share) == name
 
 
-def test_the_address_of_a_file_changes_with_its_content() -> None:
-    digest = hashlib.sha256((STATIC / "muster.css").read_bytes()).hexdigest()
-    assert static_url("muster.css") == f"/static/{digest[:12]}/muster.css"
+def test_addresses_change_with_the_content_of_any_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script names others beside it, and a browser keeps what it finds there for good."""
+    files = shutil.copytree(STATIC, tmp_path / "static")
+    monkeypatch.setattr(rendering, "STATIC", files)
+    address = static_url.__wrapped__
+    before = address("ask.js")
+    assert address("ask.js") == before
+    (files / "stream.js").write_text("// as of another version")
+    assert address("ask.js") != before
+    assert address("ask.js").endswith("/ask.js")
