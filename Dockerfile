@@ -21,7 +21,7 @@ COPY skills skills
 COPY workers workers
 COPY aggregators aggregators
 COPY api api
-RUN pip install --no-deps --no-build-isolation . && pip check
+RUN pip install --no-deps --no-build-isolation . && pip check && rm -r build muster.egg-info
 
 USER muster
 ENV PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1

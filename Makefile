@@ -9,7 +9,7 @@ CACHE ?= .pytest_cache
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences reference docs release lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
+.PHONY: help setup lock licences reference docs release lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion check-image lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -127,6 +127,9 @@ check-engine: setup ## the engine's CPU seconds are at most twice those of plain
 
 check-fusion: setup ## fused rows of one pass cost at most 1.5 times the same rows apart, three models at most 3.3 times one
 	$(BIN)/python -m benchmarks.fusion --at-most-rows 1.5 --at-most-models 3.3
+
+check-image: ## the Dockerfile's image, built without Docker over a clean Debian, and run confined (as root; needs debootstrap, buildah and python3.12)
+	scripts/check-image.sh
 
 bench: setup ## overhead of orchestration, routing and the engine, as one JSON line
 	$(BIN)/python -m benchmarks.overhead

@@ -81,21 +81,26 @@ class Containers:
 
     # ── what Compose does ─────────────────────────────────────────────────────────────────────────
 
-    def up(self) -> None:
-        """`docker compose up`: whatever has no profile and does not run, each after what it waits for."""
+    def up(self, *names: str) -> None:
+        """`docker compose up NAMES`: what does not run, each after what it waits for.
+
+        Args:
+            names: with all that they need; none = every service without a profile.
+        """
+        asked = {each for name in names for each in (*self._all_needs(name), name)}
         for name, service in self.services.items():
-            if not service.is_optional and not self.is_running(name):
+            if (name in asked or not (names or service.is_optional)) and not self.is_running(name):
                 self._await_needs(name)
                 self.start(name)
 
-    def run(self, name: str, *words: str) -> Process:
-        """`docker compose run --rm NAME WORDS`: other words in a service's place; the process, ended."""
+    def run(self, name: str, *words: str, env: Mapping[str, str] | None = None) -> Process:
+        """`docker compose run --rm [-e …] NAME WORDS`: other words in a service's place, until they end."""
         for needed in self._all_needs(name):
             if needed not in self.processes and not self.is_running(needed):
                 self._await_needs(needed)
                 self.start(needed)
         self._await_needs(name)
-        process = self._process(name, words, log=f"{name}-run-{len(self._once)}")
+        process = self._process(name, words, log=f"{name}-run-{len(self._once)}", env=env)
         self._once.append(process)
         process.start()
         wait_for(f"{name} {shlex.join(words)} ends", lambda: not process.is_alive, within_s=PATIENCE_S)
@@ -149,8 +154,12 @@ class Containers:
         """The check of a service, once, as it is written."""
         health = self.services[name].health
         assert health is not None, f"{name} has no check"
+        return self.execute(name, *health.words)
+
+    def execute(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """`docker compose exec NAME WORDS`."""
         return subprocess.run(
-            [self._translated(name, word) for word in health.words],
+            self.command(name, words),
             env=self.environment(name),
             cwd=self._folder(name),
             capture_output=True,
@@ -287,11 +296,18 @@ class Containers:
 
     # ── how they start ────────────────────────────────────────────────────────────────────────────
 
-    def _process(self, name: str, words: Sequence[str], *, log: str | None = None) -> Process:
+    def _process(
+        self,
+        name: str,
+        words: Sequence[str],
+        *,
+        log: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Process:
         return Process(
             name,
             self.command(name, words),
-            env=self.environment(name),
+            env={**self.environment(name), **(env or {})},
             inherits=False,
             log=self.folder / f"{log or name}.log",
             cwd=self._folder(name),

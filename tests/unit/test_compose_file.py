@@ -181,6 +181,11 @@ def test_every_image_of_others_can_be_given_by_digest() -> None:
         locked(tags, lambda _: "latest")
 
 
+def test_what_a_build_is_told_is_asked_for_by_the_image() -> None:
+    asked = set(re.findall(r"^ARG (\w+)=", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert {"PYTHON_IMAGE", "TORCH_INDEX"} == set(SERVICES["worker"]["build"]["args"]) <= asked
+
+
 def test_the_image_holds_every_package_and_the_stack() -> None:
     text = (ROOT / "Dockerfile").read_text()
     copied = set(re.findall(r"^COPY (\w+) \w+$", text, re.MULTILINE))
