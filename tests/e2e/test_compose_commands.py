@@ -5,6 +5,7 @@ PostgreSQL is real and asks for passwords, Redis has the broker's options, and t
 """
 
 import json
+import os
 import random
 import shlex
 import string
@@ -150,6 +151,20 @@ def test_the_api_is_called_by_its_names_only(stack: Used) -> None:
     for host in (f"{LOOPBACK}:{port}", f"localhost:{port}", f"api:{port}"):
         assert stack.call("GET", "/metrics", headers={"host": host}).status_code == 200, host
     assert stack.call("GET", "/metrics", headers={"host": f"elsewhere.example:{port}"}).status_code == 403
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file is given to another user")
+def test_prometheus_reads_numbers_with_the_key_that_it_is_handed(stack: Used) -> None:
+    """docs/observability.md: the secret of an admin's key goes into .secrets/metrics-key."""
+    secret = stack.folder / "secrets" / "metrics-key"
+    secret.write_text(stack.key)
+    handed = stack.run("metrics-key", *stack.services["metrics-key"].words)
+    secret.unlink()
+    assert handed.returncode == 0, handed.tail()
+    key = stack.volume("metrics-key") / "key"
+    assert (key.stat().st_mode & 0o777, key.stat().st_uid) == (0o400, 65534)
+    assert stack.call("GET", "/metrics", key=key.read_text()).status_code == 200
+    assert stack.call("GET", "/metrics", key="sk-muster-another").status_code == 401
 
 
 def broker(stack: Used, password: str | None) -> redis.Redis:

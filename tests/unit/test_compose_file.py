@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -190,6 +191,11 @@ def test_the_image_holds_every_package_and_the_stack() -> None:
     text = (ROOT / "Dockerfile").read_text()
     copied = set(re.findall(r"^COPY (\w+) \w+$", text, re.MULTILINE))
     assert copied == {"orchestrator", "skills", "workers", "aggregators", "api", "requirements"}
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    files = {word for line in re.findall(r"^COPY (.*) \./$", text, re.MULTILINE) for word in line.split()}
+    assert {"pyproject.toml", "README.md", "LICENSE"} | {
+        f"{name}.py" for name in build["py-modules"]
+    } <= files
     assert re.search(r"^RUN scripts/install-locked.sh python requirements/image.txt$", text, re.MULTILINE)
     assert re.search(r"^USER (?!root)", text, re.MULTILINE)
 
