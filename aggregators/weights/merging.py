@@ -172,7 +172,11 @@ def _whose(number: int, base: Tensor | None) -> str:
 
 
 def in_python(params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Options by their names in Python: `lambda` is a word of the language."""
+    """Options by their names in Python: `lambda` is a word of the language.
+
+    Raises:
+        MergeError: one is given under both names.
+    """
     if "lambda" in params and "lam" in params:
         raise MergeError(
             "'lambda' and 'lam' are the same option.", param="lambda", remedy="Give one of them."

@@ -81,7 +81,11 @@ def member_row(
 
 
 def stranger(checked: CheckedOrder, name: str) -> MergedExpert:
-    """A parent that is nobody of the pool, for the time of the comparison."""
+    """A parent that is nobody of the pool, for the time of the comparison.
+
+    Raises:
+        InputError: its weights are of an origin that is not served.
+    """
     one = next(one for one in checked.inputs if one.name == name)
     muster: dict[str, object] = {"max_model_len": _context(checked)}
     info: dict[str, object] = {"muster": muster}

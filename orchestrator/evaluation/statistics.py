@@ -29,6 +29,9 @@ def bootstrap_mean(values: npt.ArrayLike, *, seed: int = 0, resamples: int = RES
     Args:
         values: [Q], one per query; Q >= 1.
         seed: equal values and seed, equal interval.
+
+    Raises:
+        ValueError: no values.
     """
     distinct, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
     n = int(counts.sum())
@@ -51,6 +54,9 @@ def paired_difference(right: npt.ArrayLike, baseline: npt.ArrayLike, *, seed: in
 
     Args:
         right, baseline: bool [Q], in the same order of queries.
+
+    Raises:
+        ValueError: they differ in length, or are empty.
     """
     ours, theirs = (np.asarray(x, dtype=np.float64) for x in (right, baseline))
     if ours.shape != theirs.shape:
@@ -68,6 +74,9 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, *, seed: int 
         values: [N], N >= 1.
         clusters: int [N], the group of each value.
         seed: equal values and seed, equal interval.
+
+    Raises:
+        ValueError: no values.
     """
     flat = np.asarray(values, dtype=np.float64)
     if not flat.size:
@@ -116,7 +125,14 @@ class CalibrationBin(NamedTuple):
 def calibration_bins(
     confidence: npt.ArrayLike, right: npt.ArrayLike, *, bins: int = 10
 ) -> list[CalibrationBin]:
-    """Answers by rising confidence in bins of equal mass; arguments as for `calibration_error`."""
+    """Answers by rising confidence in bins of equal mass.
+
+    Args:
+        confidence, right, bins: as for `calibration_error`.
+
+    Raises:
+        ValueError: no answers, or not as many of the one as of the other.
+    """
     stated, hit = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if stated.shape != hit.shape or not stated.size:
         raise ValueError(f"need as many confidences as outcomes, at least one: {stated.shape}, {hit.shape}")

@@ -75,7 +75,12 @@ class Engine(Protocol):
     EngineCrashedError when the engine is gone; its unfinished requests are then lost.
     """
 
-    def submit(self, request: GenerationRequest) -> None: ...
+    def submit(self, request: GenerationRequest) -> None:
+        """Take a request over.
+
+        Raises:
+            BackendError: one of this id is in the engine already, or the engine is closed or asleep.
+        """
 
     def poll(self, timeout_s: float) -> list[EngineEvent]:
         """Advance and return events; waits at most about `timeout_s` when nothing happens."""

@@ -282,7 +282,11 @@ def iter_questions(source: Path | Source, *, read_body: BodyReader | None = None
 
 
 def iter_lines(file: Readable, name: str, *, read_body: BodyReader | None = None) -> Iterator[Query]:
-    """`iter_questions` of an open file, which messages call `name`."""
+    """`iter_questions` of an open file, which messages call `name`.
+
+    Raises:
+        QuestionFileError: at the first wrong line.
+    """
     for _, item in _scan_lines(file, name, read_body):
         if isinstance(item, LineError):
             raise QuestionFileError(name, [item])

@@ -69,7 +69,12 @@ def read_scores(path: Path, queries: Sequence[Query], experts: Collection[str]) 
 def parse_scores(
     file: Readable, name: str, queries: Sequence[Query], experts: Collection[str]
 ) -> GivenScores:
-    """`read_scores` of an open file, which messages call `name`."""
+    """`read_scores` of an open file, which messages call `name`.
+
+    Raises:
+        QuestionFileError: with the wrong lines.
+        NotQuestionsError: it holds none.
+    """
     known = Known({query.id: query for query in queries}, experts)
     found: list[_Line] = []
     errors: list[LineError] = []

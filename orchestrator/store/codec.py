@@ -30,6 +30,10 @@ def to_json(value: Value) -> str:
 
 
 def messages_to_json(messages: Sequence[Message]) -> str:
+    """
+    Raises:
+        StoreError: a text that no JSON can hold.
+    """
     try:
         return _MESSAGES.dump_json(tuple(messages)).decode()
     except PydanticSerializationError as error:

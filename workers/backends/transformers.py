@@ -114,6 +114,10 @@ def _mixer(source: "ModelSource", names: Sequence[str], *, first: int) -> "Mixer
 
 
 def check_spec(spec: EngineSpec) -> None:
+    """
+    Raises:
+        EngineLoadError: it cannot be loaded as it is written; told before any weights are read.
+    """
     if spec.dtype not in DTYPES:
         raise EngineLoadError(
             f"engine '{spec.id}': unknown dtype '{spec.dtype}'.",
@@ -197,6 +201,13 @@ def does_not_fit(spec: EngineSpec, device: "torch.device | None") -> EngineLoadE
 
 
 def device_of(name: str) -> "torch.device":
+    """
+    Args:
+        name: `auto` (CUDA where there is any, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        EngineLoadError: this process does not see it.
+    """
     import torch
 
     if name == "auto":
@@ -220,7 +231,11 @@ def device_of(name: str) -> "torch.device":
 
 
 def place_model(model: "PreTrainedModel", spec: EngineSpec, device: "torch.device") -> "PreTrainedModel":
-    """The model in its dtype on its device, ready to decode."""
+    """The model in its dtype on its device, ready to decode.
+
+    Raises:
+        EngineLoadError: a kind of model that cannot be decoded here, or memory that does not hold it.
+    """
     import torch
 
     kinds = set(getattr(model.config, "layer_types", None) or ()) - FULL_CACHE_LAYERS

@@ -71,6 +71,14 @@ class ShardWriter:
         self._put(header)
 
     def write(self, tensor: Tensor) -> None:
+        """Write the next tensor; it is not modified.
+
+        Args:
+            tensor: of the shape and dtype that its slot was announced with.
+
+        Raises:
+            ValueError: it has another.
+        """
         slot = next(self._slots)
         if tuple(tensor.shape) != slot.shape or tensor.dtype != TORCH[slot.dtype]:
             raise ValueError(f"'{slot.name}' is {tensor.dtype} {tuple(tensor.shape)}, and was to be {slot}")
