@@ -79,7 +79,7 @@ async def ask_without_script(
         answer_type=answer_type or None,
         infers=True,
     )
-    asked = AskOptions(model=model, job_id=f"ask-{unique}").by(caller)
+    asked = AskOptions(model=model, job_id=f"ask-{unique}", trace=True).by(caller)
     app.asking.resolve(model, allowed=asked.allowed)
     timeout_s = app.settings.muster.server.request_timeout_s
     answer = await run_in_threadpool(partial(app.asking.ask, query, asked, timeout_s=timeout_s))

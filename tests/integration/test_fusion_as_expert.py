@@ -113,6 +113,13 @@ def test_answers_of_other_experts_have_none(client: TestClient) -> None:
     assert client.post(CHAT, json=chat("reverse", trace=True)).json()["muster"]["fusion"] is None
 
 
+def test_the_page_of_an_answer_shows_the_trace_under_the_text(client: TestClient) -> None:
+    asked = {"question": QUESTIONS[0]["question"], "model": "fused"}
+    page = client.post("/ask", data=asked, headers={"accept": "text/html"}).text
+    assert "Strength of the expert at each of" in page
+    assert 'class="h10" title="token 1: 1.00"' in page
+
+
 def test_stream_ends_with_the_trace(client: TestClient) -> None:
     body = {**chat("fused", trace=True), "stream": True}
     lines = [line for line in client.post(CHAT, json=body).text.splitlines() if line.startswith("data: {")]

@@ -27,7 +27,7 @@ stop.addEventListener("click", () => asked && asked.abort());
 
 function body() {
   const options = form.options.value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const muster = { stages: true };
+  const muster = { stages: true, trace: true };
   if (options.length) muster.options = options;
   if (form.answer_type.value) muster.answer_type = form.answer_type.value;
   return {
