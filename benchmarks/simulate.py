@@ -1,8 +1,8 @@
 """The scheduler against its lower bound, on a simulated clock: `python -m benchmarks.simulate`.
 
 The decisions are the production ones (`choose_engine`, `shard_size`); what is simulated is the clock,
-the devices and the books. No running device does yet what these do in `unequal` and `hiding`: they know of
-each other, and choose by `choose_ahead` what to load while they work (docs/decisions/0052).
+the devices and the books. Devices know of each other what running ones make of reports, and choose by
+`choose_ahead` what to load while they work (docs/decisions/0052).
 
 A run has 16 engines and 10,000 queries, each sent to 3 distinct engines by Zipf's law and answered by
 vote (no model call after the experts). Loads take 15 to 60 s, calls of one engine take
@@ -51,7 +51,6 @@ if not __package__:  # run by its path
 from benchmarks.reporting import finish, option_parser, progress
 from orchestrator.batching import (
     DEFAULT_TOKENS_PER_S,
-    LOADS_AHEAD,
     Device,
     EngineChoice,
     Family,
@@ -61,6 +60,7 @@ from orchestrator.batching import (
     bound_by_area_s,
     choose_ahead,
     choose_engine,
+    is_time,
     lower_bound_s,
     overlapped_bound_s,
     shard_size,
@@ -121,10 +121,6 @@ class Site(NamedTuple):
 
     kinds: Sequence[Kind]
     hides: bool = False
-
-    @property
-    def is_uniform(self) -> bool:
-        return all(kind == STANDARD for kind in self.kinds)
 
     def bound_s(self, workload: "Workload") -> float:
         """Seconds that no schedule can beat here."""
@@ -365,7 +361,7 @@ class Simulation:
         n_serving = sum(d.engine_id == resident for d in self._seen(now))
         waiting = len(self._queues[resident]) / max(1, n_serving) + len(device.shard)
         left_s = rates.seconds(resident, self._tokens[resident] * waiting)
-        if choice is not None and left_s < LOADS_AHEAD * rates.load(choice.engine_id):
+        if choice is not None and is_time(left_s, rates.load(choice.engine_id)):
             self._n_loads += 1
             self._check_memory(device, choice.engine_id, resident)
             device.ahead_id, device.ahead_since_s = choice.engine_id, now
@@ -430,9 +426,7 @@ class Simulation:
         return [d for d in self._devices if now < self._liveness.seen_until(d.dies_s)]
 
     def _neighbours(self, device: Worker, now: float) -> Neighbours:
-        """What this device knows of the others; of equal ones that hide no loads the backlog tells enough."""
-        if self._site.is_uniform and not self._site.hides:
-            return Neighbours()
+        """What this device knows of the others."""
         others = tuple(self._neighbour(device, d, now) for d in self._seen(now) if d is not device)
         return Neighbours(
             Device(memory_gib=device.kind.memory_gib),

@@ -1,11 +1,10 @@
 """Batching: the engine a device serves next, how much it claims, and what the rest of the run will take.
 
-Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike. Only the
-simulator chooses with `choose_ahead`, and with what neighbours have (docs/decisions/0052).
+Pure functions over the backlog: the device loop, the progress bar and the simulator decide alike.
 """
 
 from orchestrator.batching.bounds import Family, bound_by_area_s, lower_bound_s, overlapped_bound_s
-from orchestrator.batching.choosing import LOADS_AHEAD, SEAT_FACTOR, EngineChoice, choose_ahead, choose_engine
+from orchestrator.batching.choosing import SEAT_FACTOR, EngineChoice, choose_ahead, choose_engine, is_time
 from orchestrator.batching.devices import EQUAL, Device, Speeds
 from orchestrator.batching.kinds import Kinds
 from orchestrator.batching.left import plan
@@ -23,7 +22,6 @@ __all__ = [
     "ALONE",
     "DEFAULT_TOKENS_PER_S",
     "EQUAL",
-    "LOADS_AHEAD",
     "NO_RATES",
     "SEAT_FACTOR",
     "Device",
@@ -42,6 +40,7 @@ __all__ = [
     "choose_engine",
     "estimated_tokens",
     "group_by_engine",
+    "is_time",
     "job_plan",
     "lower_bound_s",
     "overlapped_bound_s",

@@ -74,10 +74,15 @@ def overlapped_bound_s(
 def johnson_s(families: Sequence[Family], device: Device = EQUAL) -> float:
     """The shortest makespan on one device that loads the next engine while it works for another."""
     loaded_s = done_s = 0.0
-    for family in johnson_order(families):
-        loaded_s += device.load_s(family.engine_id, family.load_s)
-        done_s = max(done_s, loaded_s) + device.work_s(family.engine_id, family.work_s)
+    for family in johnson_order([_in_seconds_of(device, family) for family in families]):
+        loaded_s += family.load_s
+        done_s = max(done_s, loaded_s) + family.work_s
     return done_s
+
+
+def _in_seconds_of(device: Device, family: Family) -> Family:
+    load_s = device.load_s(family.engine_id, family.load_s)
+    return family._replace(load_s=load_s, work_s=device.work_s(family.engine_id, family.work_s))
 
 
 def johnson_order(families: Sequence[Family]) -> list[Family]:

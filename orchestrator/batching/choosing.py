@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from orchestrator.batching.bounds import Family, johnson_order
 from orchestrator.batching.neighbours import ALONE, Neighbours
 from orchestrator.batching.packing import Need, Stint, pack
 from orchestrator.batching.rates import NO_RATES, Rates
@@ -26,9 +25,18 @@ LEAST_JOIN, LEAST_JOIN_IDLE = 0.3, 0.03
 """An engine that others have is loaded once more only for this part of the load in work; the second number
 where devices outnumber the engines, so that some would have nothing else to do."""
 
+LEAST_JOIN_HIDDEN = 0.03
+"""The same where the load is hidden, and costs no more than memory."""
+
 LOADS_AHEAD = 3
 """The next engine is loaded ahead once the work of the device's engines is shorter than so many of its loads:
 earlier it would only take memory, and the choice might still change."""
+
+
+def is_time(left_s: float, load_s: float) -> bool:
+    """True if a load ahead begins now, with so many seconds of work left; see `LOADS_AHEAD`."""
+    return left_s < LOADS_AHEAD * load_s
+
 
 TRUST = 0.3
 """Of an estimate that nothing was measured for: how far it may move what one of an engine's calls takes from
@@ -100,10 +108,10 @@ def choose_ahead(
     neighbours: Neighbours = ALONE,
 ) -> EngineChoice | None:
     """The engine to load beside the resident one, to be served after it; None = nothing that is worth a load
-    and fits beside it. Arguments as of `choose_engine`. Running devices have a rule of their own.
+    and fits beside it. Arguments as of `choose_engine`; where loads are not hidden, what to make ready.
 
     The same order: starved, interactive, then what the schedule gives this device after its own engine, in
-    the order that hides most of the loads (`bounds.johnson_order`), engines in `later` last.
+    the order that hides most of the loads (`rooms.HidingRoom`), engines in `later` last.
     """
     waiting = sorted((item for item in backlog if item.n_waiting), key=lambda item: item.engine_id)
     seated = next((item for item in waiting if item.engine_id == resident), None)
@@ -111,14 +119,15 @@ def choose_ahead(
         item
         for item in waiting
         if item is not seated
+        and item.engine_id not in neighbours.beside
         and neighbours.holds(item.engine_id)
-        and neighbours.holds_both(item.engine_id, resident)
+        and (not neighbours.hides or neighbours.holds_both(item.engine_id, resident))
     ]
     if not beside:
         return None
     unserved = [item for item in beside if not item.n_devices_elsewhere]
     least_join = LEAST_JOIN_IDLE if n_devices > (n_engines or len(backlog)) else LEAST_JOIN
-    view = _View(waiting, later, rates, n_devices, neighbours._replace(hides=True), least_join)
+    view = _View(waiting, later, rates, n_devices, neighbours, least_join)
     return (
         _starved(unserved, max_wait_s=max_wait_s, resident_s=math.inf, rates=rates)
         or _interactive(None, unserved)
@@ -142,7 +151,8 @@ class _View(NamedTuple):
     def is_worth(self, stint: Stint) -> bool:
         """Whether a stint is worth its load: if others serve its engine, only with enough to do."""
         item = self.item(stint.engine_id)
-        return not item.n_devices_elsewhere or stint.work_s >= self.least_join * stint.load_s
+        least_join = LEAST_JOIN_HIDDEN if self.neighbours.hides else self.least_join
+        return not item.n_devices_elsewhere or stint.work_s >= least_join * stint.load_s
 
 
 def hedged(needs: Sequence[Need], items: Sequence[EngineBacklog], rates: Rates) -> list[Need]:
@@ -168,7 +178,10 @@ def _unserved(
     return [
         item
         for item in waiting
-        if item is not seated and not item.n_devices_elsewhere and neighbours.holds(item.engine_id)
+        if item is not seated
+        and not item.n_devices_elsewhere
+        and item.engine_id not in neighbours.beside
+        and neighbours.holds(item.engine_id)
     ]
 
 
@@ -206,7 +219,8 @@ def _planned(
     view: _View, seated: EngineBacklog | None, unserved: Sequence[EngineBacklog]
 ) -> EngineChoice | None:
     stints, finish_s = _scheduled(view, seated)
-    first = _first(view, [p for p in stints if view.is_worth(p)], seated)
+    worth = [p for p in stints if p.engine_id not in view.neighbours.beside and view.is_worth(p)]
+    first = _first(view, worth, seated)
     if seated and (first is None or first.engine_id == seated.engine_id or _can_hide(view, seated, first)):
         return EngineChoice(seated.engine_id, "resident and has waiting work")
     if first is None:
@@ -254,7 +268,8 @@ def _scheduled(
     alike = [
         stints
         for slot, stints in zip(slots, packing.stints, strict=True)
-        if slot.engine_id is None and slot.ahead_id == mine.ahead_id and slot.device == mine.device
+        if (slot.engine_id, slot.ahead_id, slot.beside) == (None, mine.ahead_id, mine.beside)
+        and slot.device == mine.device
     ]
     return max(alike, key=lambda stints: sum(p.load_s + p.work_s for p in stints)), packing.finish_s
 
@@ -262,10 +277,6 @@ def _scheduled(
 def _first(view: _View, stints: Sequence[Stint], seated: EngineBacklog | None) -> Stint | None:
     """The stint that comes first: of what is there, then of no later stage, then by the schedule."""
     ranks = {stint: float(ix) for ix, stint in enumerate(stints)}
-    if view.neighbours.hides:
-        families = [Family(p.load_s, p.work_s, engine_id=p.engine_id) for p in stints]
-        order = {family.engine_id: ix for ix, family in enumerate(johnson_order(families))}
-        ranks = {stint: float(order[stint.engine_id]) for stint in stints}
     there = None if seated is None else seated.engine_id
     ahead = view.neighbours.ahead_id
     return min(
@@ -279,7 +290,7 @@ def _left_over(view: _View, unserved: Sequence[EngineBacklog], finish_s: float) 
     """What the schedule leaves to a device that is still busy, a free one may load now; where that is a
     quicker one, only if its own load ends before all is done."""
     items = [item for item in unserved if item.engine_id not in view.later]
-    if view.neighbours.others is not None:
+    if view.neighbours.differ:
         items = [item for item in items if view.rates.load(item.engine_id) < finish_s]
     if not items:
         return None

@@ -93,7 +93,7 @@ def _solved(
     for n, need in enumerate(needs):
         work = math.ceil(need.work_s / tick_s)
         for d, slot in enumerate(slots):
-            fits = slot.device.memory_gib >= min(need.memory_gib, most)
+            fits = slot.may_hold(need, most_gib=most)
             share = shares[n, d] = model.new_int_var(0, work if fits else 0, f"share_{n}_{d}")
             takes = model.new_bool_var(f"takes_{n}_{d}")
             model.add(share <= work * takes)
@@ -134,5 +134,5 @@ def _solved(
 
 def _costs(need: Need, slot: Slot) -> tuple[float, float]:
     """Seconds of a load in a slot, and of what is one second of work where seconds are counted."""
-    load_s = 0.0 if slot.engine_id == need.engine_id else slot.device.load_s(need.engine_id, need.load_s)
+    load_s = 0.0 if need.engine_id in slot.here else slot.device.load_s(need.engine_id, need.load_s)
     return load_s, slot.device.work_s(need.engine_id, 1.0)

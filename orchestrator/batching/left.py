@@ -58,7 +58,7 @@ def all_needs(
 
 def families_of(needs: Sequence[Need], slots: Sequence[Slot]) -> list[Family]:
     """The needs on the bounds' terms: no load where some device has the engine."""
-    there = {slot.engine_id for slot in slots}
+    there = {engine_id for slot in slots for engine_id in slot.here}
     return [
         Family(0.0 if n.engine_id in there else n.load_s, _on_the_books(n.work_s), n.memory_gib, n.engine_id)
         for n in needs

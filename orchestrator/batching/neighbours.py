@@ -17,6 +17,8 @@ class Neighbour(NamedTuple):
         device: relative to the one that sees it.
         engine_id: resident or loading there; `loading_s`: for how long it has been loading, None = resident.
         ahead_id: loaded there beside it, to be served next; `ahead_s`: for how long.
+        beside: further engines that are resident there.
+        serves: the engines that it may load; None = any.
     """
 
     device: Device = EQUAL
@@ -24,6 +26,8 @@ class Neighbour(NamedTuple):
     loading_s: float | None = None
     ahead_id: str | None = None
     ahead_s: float = 0.0
+    beside: tuple[str, ...] = ()
+    serves: frozenset[str] | None = None
 
 
 class Neighbours(NamedTuple):
@@ -35,6 +39,7 @@ class Neighbours(NamedTuple):
         memory_gib: that an engine takes; of others it is not known, and they fit.
         hides: whether devices load the next engine while they work, where two fit.
         ahead_id: the engine that this device loads beside what it has; `ahead_s`: for how long.
+        beside: engines that this device has in other places than the one that is chosen for.
     """
 
     mine: Device = EQUAL
@@ -43,6 +48,12 @@ class Neighbours(NamedTuple):
     hides: bool = False
     ahead_id: str | None = None
     ahead_s: float = 0.0
+    beside: tuple[str, ...] = ()
+
+    @property
+    def differ(self) -> bool:
+        """True if some device is known to be unlike this one."""
+        return any(other.device != self.mine for other in self.others or ())
 
     def holds(self, engine_id: str) -> bool:
         """True if this device may load an engine: it fits, or fits nowhere, and nobody has more memory."""
@@ -73,7 +84,8 @@ class Neighbours(NamedTuple):
         ahead_id = self.ahead_id if self.ahead_id in loads else None
         left_s = max(0.0, loads.get(ahead_id or "", 0.0) - self.ahead_s)
         hides = self._hides(needs, self.mine)
-        return Slot(resident, 0.0, self.mine, hides=hides, ahead_id=ahead_id, ahead_s=left_s)
+        here = tuple(engine_id for engine_id in self.beside if engine_id in loads)
+        return Slot(resident, 0.0, self.mine, hides=hides, ahead_id=ahead_id, ahead_s=left_s, beside=here)
 
     def slots_elsewhere(
         self, items: Sequence[EngineBacklog], needs: Sequence[Need], rates: Rates, *, n_devices: int
@@ -93,21 +105,26 @@ class Neighbours(NamedTuple):
     def _slot_of(
         self, other: Neighbour, items: Sequence[EngineBacklog], needs: Sequence[Need], rates: Rates
     ) -> Slot:
-        item = next((item for item in items if item.engine_id == other.engine_id), None)
+        known = {item.engine_id: item for item in items}
         loads = {need.engine_id: other.device.load_s(need.engine_id, need.load_s) for need in needs}
         left_s = max(0.0, loads.get(other.ahead_id or "", 0.0) - other.ahead_s)
-        ahead_id = other.ahead_id if other.ahead_id in loads else None
         slot = Slot(
-            None, 0.0, other.device, hides=self._hides(needs, other.device), ahead_id=ahead_id, ahead_s=left_s
+            device=other.device,
+            hides=self._hides(needs, other.device),
+            ahead_id=other.ahead_id if other.ahead_id in loads else None,
+            ahead_s=left_s,
+            serves=other.serves,
         )
-        if item is None:
-            return slot
         if other.loading_s is not None:
-            ready_s = max(0.0, loads[item.engine_id] - other.loading_s)
-            return slot._replace(engine_id=item.engine_id, ready_s=ready_s, is_loading=True)
-        n_serving = max(1, item.n_devices_elsewhere - len(item.loading_s))
-        leased_s = rates.seconds(item.engine_id, item.leased_tokens) / n_serving
-        return slot._replace(engine_id=item.engine_id, ready_s=other.device.work_s(item.engine_id, leased_s))
+            if other.engine_id not in loads:
+                return slot
+            ready_s = max(0.0, loads[other.engine_id] - other.loading_s)
+            return slot._replace(engine_id=other.engine_id, ready_s=ready_s, is_loading=True)
+        here = [engine_id for engine_id in (other.engine_id, *other.beside) if engine_id in known]
+        if not here:
+            return slot
+        ready_s = sum(other.device.work_s(e, _leased_s(known[e], rates)) for e in here)
+        return slot._replace(engine_id=here[0], ready_s=ready_s, beside=tuple(here[1:]))
 
     def _hides(self, needs: Sequence[Need], device: Device) -> bool:
         """Whether any two of these engines that fit the device by themselves fit it at once."""
@@ -133,3 +150,9 @@ def _counted(items: Sequence[EngineBacklog], rates: Rates, *, hides: bool) -> li
         leased_s = rates.seconds(item.engine_id, item.leased_tokens)
         resident += [Slot(item.engine_id, leased_s / n, hides=hides) for _ in range(n)]
     return resident + loading
+
+
+def _leased_s(item: EngineBacklog, rates: Rates) -> float:
+    """Seconds of what each device that serves an engine has claimed of it."""
+    n_serving = max(1, item.n_devices_elsewhere - len(item.loading_s))
+    return rates.seconds(item.engine_id, item.leased_tokens) / n_serving

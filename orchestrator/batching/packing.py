@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from orchestrator.batching.devices import EQUAL, Device
 from orchestrator.batching.prices import ROUNDS, Cost, filled, repriced
-from orchestrator.batching.rooms import Room
+from orchestrator.batching.rooms import HidingRoom, Room
 
 TOLERANCE = 0.005
 """A plan this close to the shortest one found is as good."""
@@ -43,6 +43,8 @@ class Slot(NamedTuple):
         is_loading: it loads that engine now; else it may begin another load at once, if it hides loads.
         hides: it loads the next engine while it works for another.
         ahead_id: an engine that it loads beside what it has, there in `ahead_s` seconds.
+        beside: further engines that it has.
+        serves: engines that may be put there; None = any.
     """
 
     engine_id: str | None = None
@@ -52,6 +54,18 @@ class Slot(NamedTuple):
     hides: bool = False
     ahead_id: str | None = None
     ahead_s: float = 0.0
+    beside: tuple[str, ...] = ()
+    serves: frozenset[str] | None = None
+
+    @property
+    def here(self) -> tuple[str, ...]:
+        """Engines that it has, or loads to serve them first."""
+        return self.beside if self.engine_id is None else (self.engine_id, *self.beside)
+
+    def may_hold(self, need: Need, *, most_gib: float) -> bool:
+        """True if an engine may be put there; `most_gib`: the largest memory of any device."""
+        fits = self.device.memory_gib >= min(need.memory_gib, most_gib)
+        return fits and (self.serves is None or need.engine_id in self.serves)
 
 
 class Stint(NamedTuple):
@@ -87,8 +101,8 @@ def pack(needs: Sequence[Need], slots: Sequence[Slot]) -> Packing:
         return Packing(tuple(() for _ in slots), max((slot.ready_s for slot in slots), default=0.0))
     there: _There = ({}, {})
     for ix, slot in enumerate(slots):
-        if slot.engine_id is not None:
-            there[0].setdefault(slot.engine_id, []).append((ix, 0.0))
+        for engine_id in slot.here:
+            there[0].setdefault(engine_id, []).append((ix, 0.0))
         if slot.ahead_id is not None:
             there[1].setdefault(slot.ahead_id, []).append((ix, slot.ahead_s))
     costs = [_costs(need, slots) for need in work]
@@ -199,7 +213,8 @@ def _longest_load_first(rest: _Rest) -> tuple[float, str]:
 
 def _costs(need: Need, slots: Sequence[Slot]) -> _Cost:
     most = max(slot.device.memory_gib for slot in slots)
-    holders = [ix for ix, slot in enumerate(slots) if slot.device.memory_gib >= min(need.memory_gib, most)]
+    holders = [ix for ix, slot in enumerate(slots) if slot.may_hold(need, most_gib=most)]
+    holders = holders or list(range(len(slots)))
     if _is_plain(slots):
         return _Cost(need, [need.load_s] * len(slots), [need.work_s] * len(slots), holders)
     loads = [slot.device.load_s(need.engine_id, need.load_s) for slot in slots]
@@ -208,7 +223,7 @@ def _costs(need: Need, slots: Sequence[Slot]) -> _Cost:
 
 def _area_bound(needs: Sequence[Need], costs: Sequence[_Cost], slots: Sequence[Slot]) -> float:
     """Seconds that the devices need at least together; without loads where they can be hidden."""
-    here = {engine_id for slot in slots for engine_id in (slot.engine_id, slot.ahead_id)}
+    here = {engine_id for slot in slots for engine_id in (*slot.here, slot.ahead_id)}
     total = 0.0
     for need, cost in zip(needs, costs, strict=True):
         is_free = need.engine_id in here or any(slot.hides for slot in slots)
@@ -232,19 +247,17 @@ def _packed(
     Args:
         there: see `_There`.
     """
-    rooms = [
-        Room(finish_s, slot.ready_s, slot.ready_s if slot.is_loading else 0.0, hides=slot.hides)
-        for slot in slots
-    ]
+    rooms = [_room(slot, finish_s) for slot in slots]
     stints: list[list[Stint]] = [[] for _ in slots]
     rest = [(cost, 1.0) for cost in costs]
-    for of_engine in there:
+    for of_engine, is_ahead in zip(there, (False, True), strict=True):
         for n, (cost, left) in enumerate(rest):
             for ix, load_s in of_engine.get(cost.need.engine_id, ()):
-                share = min(left * cost.work_s[ix], rooms[ix].gap(load_s))
+                room = rooms[ix]
+                share = min(left * cost.work_s[ix], room.gap(load_s) if is_ahead else room.here())
                 if share > 0:
-                    stints[ix].append(Stint(cost.need.engine_id, load_s, share))
-                    rooms[ix].put(load_s, share)
+                    place = room.take_ahead(load_s, share) if is_ahead else room.take_here(share)
+                    stints[ix].insert(place, Stint(cost.need.engine_id, load_s, share))
                     left -= share / cost.work_s[ix]
             rest[n] = (cost, left)
     rest = [(cost, left) for cost, left in rest if left * cost.need.work_s > _ROUNDING_S]
@@ -252,6 +265,12 @@ def _packed(
         if not _placed(cost, left, way.prices, rooms, stints):
             return None
     return stints
+
+
+def _room(slot: Slot, finish_s: float) -> Room:
+    if slot.hides:
+        return HidingRoom(finish_s, slot.ready_s, is_loading=slot.is_loading)
+    return Room(finish_s, slot.ready_s)
 
 
 def _placed(
@@ -263,28 +282,28 @@ def _placed(
         gaps = {ix: rooms[ix].gap(cost.load_s[ix]) for ix in cost.holders}
         whole = [ix for ix, gap in gaps.items() if gap >= left * cost.work_s[ix]]
         if whole:
-            ix = min(whole, key=lambda ix: (_price(cost, left, ix, prices), gaps[ix]))
+            ix = min(
+                whole, key=lambda ix: (_price(cost, left * cost.work_s[ix], ix, prices, rooms), gaps[ix])
+            )
         else:
-            gaps = {ix: gap for ix, gap in gaps.items() if gap > 0}
+            gaps = {ix: gap for ix, gap in gaps.items() if gap > _ROUNDING_S}
             if not gaps:
                 return False
             ix = min(
                 gaps,
-                key=lambda ix: (
-                    _price(cost, gaps[ix] / cost.work_s[ix], ix, prices) / gaps[ix] * cost.work_s[ix]
-                ),
+                key=lambda ix: _price(cost, gaps[ix], ix, prices, rooms) / gaps[ix] * cost.work_s[ix],
             )
         share = min(left * cost.work_s[ix], gaps[ix])
         if share <= 0 or share < min(left * cost.work_s[ix], LEAST_SHARE * cost.load_s[ix]):
             return False
-        stints[ix].append(Stint(cost.need.engine_id, cost.load_s[ix], share))
-        rooms[ix].put(cost.load_s[ix], share)
+        place = rooms[ix].take(cost.load_s[ix], share)
+        stints[ix].insert(place, Stint(cost.need.engine_id, cost.load_s[ix], share))
         left -= share / cost.work_s[ix]
         if left * cost.need.work_s <= _ROUNDING_S:
             return True
     return True
 
 
-def _price(cost: _Cost, part: float, ix: int, prices: Sequence[float]) -> float:
-    """What a part of a family costs in a slot, its load included."""
-    return round(prices[ix] * (cost.load_s[ix] + part * cost.work_s[ix]), 6)
+def _price(cost: _Cost, work_s: float, ix: int, prices: Sequence[float], rooms: Sequence[Room]) -> float:
+    """What work of a family costs in a slot, its load included as far as it is not hidden."""
+    return round(prices[ix] * rooms[ix].growth_s(cost.load_s[ix], work_s), 6)

@@ -12,6 +12,7 @@ from orchestrator.batching.left import all_needs, finish_s, in_order, load_plan
 from orchestrator.batching.neighbours import Neighbours
 from orchestrator.batching.packing import Packing, Slot, pack
 from orchestrator.batching.rates import Rates
+from orchestrator.batching.reported import LoopOf, ReportedDevice, devices_of
 from orchestrator.domain.assignments import EngineBacklog, JobProgress, JobState
 from orchestrator.domain.devices import DeviceReport, EngineLoad, LoadKind, Rate
 
@@ -58,7 +59,8 @@ class JobPlan(NamedTuple):
 
 
 class PlanInput(NamedTuple):
-    """Knowledge of the store, at the time `now_s` of its clock."""
+    """Knowledge of the store, at the time `now_s` of its clock. `loop_of`: a report's owner -> the loop that
+    it belongs to."""
 
     progress: JobProgress
     backlog: Sequence[EngineBacklog]
@@ -66,6 +68,7 @@ class PlanInput(NamedTuple):
     loads: Sequence[EngineLoad]
     rates: Mapping[tuple[str, str], Rate]
     now_s: float
+    loop_of: LoopOf = str
 
 
 def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bool = False) -> JobPlan:
@@ -77,10 +80,11 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
     if given.progress.state.is_over:
         return _record(given)
     kinds = Kinds(given.rates)
-    counted = next((report.device for report in given.devices if report.device in kinds.names), None)
+    reported = devices_of(given.devices, loop_of=given.loop_of)
+    counted = next((device.name for device in reported if device.name in kinds.names), None)
     rates = Rates.over_devices(given.rates) if counted is None else kinds.rates(counted)
     rates = rates.extended({*later, *(item.engine_id for item in given.backlog)})
-    devices, slots = slots_of(given, rates, kinds, counted=counted)
+    devices, slots = slots_of(reported, given.loads, rates, kinds, counted=counted)
     neighbours = Neighbours(memory_gib=_memory_gib(given.rates))
     needs = all_needs(given.backlog, later=later, rates=rates, neighbours=neighbours)
     solved = exact_plan(needs, slots) if exact else None
@@ -105,7 +109,12 @@ def job_plan(given: PlanInput, *, later: frozenset[str] = frozenset(), exact: bo
 
 
 def slots_of(
-    given: PlanInput, rates: Rates, kinds: Kinds, *, counted: str | None
+    reported: Sequence[ReportedDevice],
+    past: Sequence[EngineLoad],
+    rates: Rates,
+    kinds: Kinds,
+    *,
+    counted: str | None,
 ) -> tuple[list[str], list[Slot]]:
     """Devices by name and what they have. Where none reports itself: those that loaded
     for the job, or one.
@@ -113,12 +122,11 @@ def slots_of(
     Args:
         counted: the device whose seconds `rates` are; None = nothing was measured on any that is there.
     """
-    if given.devices:
-        reports = sorted(given.devices, key=lambda report: report.owner)
-        return [_name(r.device, r.host) for r in reports], [
-            _slot(r, rates, _device_of(r, kinds, counted=counted)) for r in reports
+    if reported:
+        return [_name(device.name, device.reports[0].host) for device in reported], [
+            _slot(device, rates, _device_of(device, kinds, counted=counted)) for device in reported
         ]
-    last = {load.owner: load for load in given.loads}
+    last = {load.owner: load for load in past}
     if not last:
         return [UNNAMED], [Slot()]
     loads = [last[owner] for owner in sorted(last)]
@@ -204,22 +212,23 @@ def _foreseen(
     return stays
 
 
-def _slot(report: DeviceReport, rates: Rates, device: Device) -> Slot:
-    if report.engine_id is None or report.state == "idle":
-        return Slot(device=device)
-    if report.state != "loading":
-        return Slot(report.engine_id, device=device)
-    left_s = device.load_s(report.engine_id, rates.load(report.engine_id)) - report.state_s
-    return Slot(report.engine_id, max(0.0, left_s), device, is_loading=True)
+def _slot(reported: ReportedDevice, rates: Rates, device: Device) -> Slot:
+    residents, loading = reported.residents, reported.loading
+    slot = Slot(residents[0] if residents else None, device=device, beside=tuple(residents[1:]))
+    if loading is None or loading.engine_id is None:
+        return slot
+    engine_id = loading.engine_id
+    left_s = max(0.0, device.load_s(engine_id, rates.load(engine_id)) - loading.state_s)
+    if residents:
+        return slot._replace(ahead_id=engine_id, ahead_s=left_s)
+    return slot._replace(engine_id=engine_id, ready_s=left_s, is_loading=True)
 
 
-def _device_of(report: DeviceReport, kinds: Kinds, *, counted: str | None) -> Device:
+def _device_of(reported: ReportedDevice, kinds: Kinds, *, counted: str | None) -> Device:
     """A device by what its engines were measured to cost, and by the memory that it has for one."""
-    device = EQUAL if counted is None else kinds.device(report.device, seen_from=counted)
-    memory = report.memory
-    if memory is None or memory.free_gib is None:
-        return device
-    return device._replace(memory_gib=memory.free_gib + (memory.held_gib or 0.0))
+    device = EQUAL if counted is None else kinds.device(reported.name, seen_from=counted)
+    memory_gib = reported.memory_gib
+    return device if memory_gib is None else device._replace(memory_gib=memory_gib)
 
 
 def _memory_gib(measured: Mapping[tuple[str, str], Rate]) -> dict[str, float]:

@@ -21,7 +21,7 @@ class EngineBoard:
     ) -> None:
         self._devices = devices
         self._engine_ids = engine_ids
-        self._loop_of = loop_of
+        self.loop_of = loop_of
 
     def states(self, *, among: Iterable[str] | None = None) -> Mapping[str, EngineState]:
         """States by engine id: of the pool's, or of these.
@@ -55,7 +55,7 @@ class EngineBoard:
         strangers: dict[str, DeviceReport] = {}
         for report in devices:
             if report.config_hash not in (None, "", config_hash):
-                strangers.setdefault(self._loop_of(report.owner), report)
+                strangers.setdefault(self.loop_of(report.owner), report)
         return Look(
             tuple(state for state in states.values() if not state.is_well),
             tuple(strangers[loop] for loop in sorted(strangers)),
@@ -65,7 +65,7 @@ class EngineBoard:
         self, engine_ids: Iterable[str], devices: Sequence[DeviceReport]
     ) -> Mapping[str, EngineState]:
         faults = self._devices.faults(LIVE_S)
-        return engine_states(engine_ids, devices=devices, faults=faults, loop_of=self._loop_of)
+        return engine_states(engine_ids, devices=devices, faults=faults, loop_of=self.loop_of)
 
 
 class Look(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from orchestrator.batching import JobPlan, PlanInput, job_plan
 from orchestrator.domain.assignments import BATCH, NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.cards import CompetenceCard, measured_version
-from orchestrator.domain.devices import LIVE_S, STEPS
+from orchestrator.domain.devices import LIVE_S
 from orchestrator.domain.engines import EngineState
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import DEFAULT_OPTIONS, AskOptions
@@ -189,10 +189,11 @@ class Jobs:
         given = PlanInput(
             progress=progress,
             backlog=self._work.backlog(owner=_NOBODY),
-            devices=[d for d in self._work.devices(LIVE_S) if d.device != STEPS],
+            devices=self._work.devices(LIVE_S),
             loads=self._work.engine_loads(job_id=job_id),
             rates=self._work.rates(),
             now_s=self._now_s(),
+            loop_of=self._engines.loop_of,
         )
         return job_plan(given, later=self._later_engines(progress.job), exact=exact)
 

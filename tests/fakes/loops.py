@@ -29,10 +29,11 @@ def make_loop(
     pace: Pace = EAGER,
     steps: bool = True,
     on_committed: Callable[[], None] | None = None,
+    device: str = "cpu",
     **settings: float,
 ) -> DeviceLoop:
     composition = composition or TextMajority([e.id for e in pool.experts])
-    setup = make_setup(store, pool, backend, composition, steps=steps, **settings)
+    setup = make_setup(store, pool, backend, composition, steps=steps, device=device, **settings)
     clock = clock or HandClock(step_s=0.001)
     return make_device_loop(setup, owner=owner, clock=clock, pace=pace, on_committed=on_committed)
 
@@ -44,6 +45,7 @@ def make_setup(
     composition: TextMajority | None = None,
     *,
     steps: bool = True,
+    device: str = "cpu",
     **settings: float,
 ) -> DeviceSetup:
     composition = composition or TextMajority([e.id for e in pool.experts])
@@ -54,7 +56,7 @@ def make_setup(
         later_engines=composition.later_engines,
         compositions=always(composition) if steps else None,
         settings=SchedulerSettings(**settings),
-        device="cpu",
+        device=device,
         remote={FAR},
     )
 

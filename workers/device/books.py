@@ -1,11 +1,16 @@
 """A loop's view of the work on the books, and what it makes of it: the next engine to serve."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
 
-from orchestrator.batching import EngineChoice, Rates, choose_engine
+from orchestrator.batching import EngineChoice, Kinds, Neighbours, Rates, choose_ahead, choose_engine
+from orchestrator.batching.devices import EQUAL
+from orchestrator.batching.reported import devices_of, neighbours_of, roomy
 from orchestrator.domain.assignments import BACKGROUND, INTERACTIVE, EngineBacklog, JobState
-from orchestrator.domain.devices import LIVE_S, REMOTE, STEPS, DeviceReport
+from orchestrator.domain.devices import LIVE_S, DeviceReport
 from orchestrator.domain.engines import NOBODY_SERVES, START_ONE, serving_loops
 from orchestrator.ports.composing import LaterEngines
 from workers.device.faults import Fault
@@ -29,6 +34,29 @@ PAUSED = Fault(
     "expert_unavailable", "the expert is paused", "Resume it.", 0.0, math.inf, is_lasting=False, n=0
 )
 """The fault of an engine all of whose experts are paused."""
+
+
+class OwnDevice(NamedTuple):
+    """A device as its own loop knows it, at one moment.
+
+    Attributes:
+        kind: its name, as costs are measured by it.
+        rates: what loads and work cost there now; `kinds`: how other devices compare.
+        beside: engines in other places than the one that is chosen for.
+        memory_gib: of the device, None = not known; `needed_gib`: that engines take, as far as is known.
+        hides: whether it loads an engine while another one works.
+        ahead_id: the engine that it prepares, or has prepared; `ahead_s`: for how long.
+    """
+
+    kind: str
+    rates: Rates
+    kinds: Kinds
+    beside: tuple[str, ...] = ()
+    memory_gib: float | None = None
+    needed_gib: Mapping[str, float] = MappingProxyType({})
+    hides: bool = False
+    ahead_id: str | None = None
+    ahead_s: float = 0.0
 
 
 class Books:
@@ -112,56 +140,68 @@ class Books:
         """Work of engines that need no device."""
         return [item for item in self._waiting.values() if item.engine_id in self._remote]
 
-    def choose(
-        self, *, resident: str | None, resident_s: float, taken: Container[str], rates: Rates
-    ) -> EngineChoice | None:
+    def choose(self, own: OwnDevice, *, resident: str | None, resident_s: float) -> EngineChoice | None:
         """The engine that a place of this device serves next: one for which more than background work waits,
         if that is worth it.
 
         Args:
             resident: the engine there now, for `resident_s` seconds.
-            taken: engines that the device holds in other places.
         """
-        items = [
-            item
-            for item in self._waiting.values()
-            if item.engine_id not in self._remote and item.engine_id not in taken
-        ]
+        choose = partial(
+            choose_engine,
+            resident=resident,
+            later=self._later,
+            max_wait_s=self.max_wait_s,
+            resident_s=resident_s,
+            rates=own.rates,
+            n_devices=self.n_devices,
+            n_engines=len(self._engines - self._remote),
+            neighbours=self._neighbours(own),
+        )
+        return self._first_of_tiers(choose)
+
+    def choose_next(self, own: OwnDevice, *, resident: str) -> EngineChoice | None:
+        """The engine to load while the resident one works, to be served after it; None = none is worth it."""
+        choose = partial(
+            choose_ahead,
+            resident=resident,
+            later=self._later,
+            max_wait_s=self.max_wait_s,
+            rates=own.rates,
+            n_devices=self.n_devices,
+            n_engines=len(self._engines - self._remote),
+            neighbours=self._neighbours(own),
+        )
+        return self._first_of_tiers(choose)
+
+    def _first_of_tiers(
+        self, choose: Callable[[Sequence[EngineBacklog]], EngineChoice | None]
+    ) -> EngineChoice | None:
+        items = [item for item in self._waiting.values() if item.engine_id not in self._remote]
         if self.is_pressed(besides=None):
             items = [item for item in items if item.top_priority >= INTERACTIVE] or items
         ahead = [item for item in items if item.top_priority > BACKGROUND]
         tiers = [ahead, items] if len(ahead) < len(items) else [ahead]
-        choices = (
-            choose_engine(
-                tier,
-                resident=resident,
-                later=self._later,
-                max_wait_s=self.max_wait_s,
-                resident_s=resident_s,
-                rates=rates,
-                n_devices=self.n_devices,
-                n_engines=len(self._engines - self._remote),
-            )
-            for tier in tiers
+        return next((choice for choice in map(choose, tiers) if choice is not None), None)
+
+    def _neighbours(self, own: OwnDevice) -> Neighbours:
+        """The other live devices as this one sees them."""
+        others = devices_of(self._others, loop_of=loop_of)
+        memory_gib = roomy(own.memory_gib, own.needed_gib)
+        return Neighbours(
+            EQUAL if memory_gib == math.inf else EQUAL._replace(memory_gib=memory_gib),
+            neighbours_of(others, kinds=own.kinds, seen_from=own.kind, needed_gib=own.needed_gib),
+            own.needed_gib,
+            hides=own.hides,
+            ahead_id=own.ahead_id,
+            ahead_s=own.ahead_s,
+            beside=own.beside,
         )
-        return next((choice for choice in choices if choice is not None), None)
 
     def is_urgent(self, engine_id: str) -> bool:
         """True if a question waits for an engine, or work that has waited for too long."""
         item = self._waiting.get(engine_id)
         return item is not None and (item.top_priority >= INTERACTIVE or item.starved_s > self.max_wait_s)
-
-    def prefer(self, ahead: str | None, choice: EngineChoice) -> EngineChoice:
-        """The engine loaded ahead instead of one that merely has more work by now."""
-        mine = self._waiting.get(ahead or "")
-        best = self._waiting.get(choice.engine_id)
-        if mine is None or best is None or mine.n_devices_elsewhere:
-            return choice
-        if self.is_urgent(best.engine_id) or (
-            mine.engine_id in self._later and best.engine_id not in self._later
-        ):
-            return choice
-        return EngineChoice(mine.engine_id, f"is loaded ahead ({mine.n_waiting} assignments)")
 
     def holds(self, choice: EngineChoice, rates: Rates) -> bool:
         """True to wait with a change of engines: queries are being routed, and an engine that is served
@@ -205,8 +245,7 @@ class Books:
 
     def _count(self, devices: Iterable[DeviceReport]) -> None:
         self._others = [report for report in devices if loop_of(report.owner) != self._kit.owner]
-        no_device = (REMOTE, STEPS)
-        self.n_devices = 1 + len({loop_of(r.owner) for r in self._others if r.device not in no_device})
+        self.n_devices = 1 + len(devices_of(self._others, loop_of=loop_of))
 
     def _is_served(self, item: EngineBacklog) -> bool:
         """Whether this loop may serve an engine now; what nobody can is given up in time."""

@@ -75,6 +75,7 @@ class Loaded(NamedTuple):
 class _Ahead(NamedTuple):
     engine_id: str
     began: "Future[bool]"
+    since: float
 
 
 class Loader:
@@ -112,6 +113,15 @@ class Loader:
         if self._prepared is None or (self._prepared.began.done() and not self._prepared.began.result()):
             return None
         return self._prepared.engine_id
+
+    @property
+    def ahead_s(self) -> float:
+        """For how long that has been prepared; 0 where nothing is."""
+        return 0.0 if self._prepared is None else max(0.0, self._clock() - self._prepared.since)
+
+    def prepares(self, backend: str) -> bool:
+        """True if engines of a backend can be loaded while another one works, in the same place."""
+        return isinstance(self._shelf.get(backend), PreparingBackend)
 
     def warm_up(self, engine_ids: Sequence[str]) -> None:
         """Start the spares that these engines will use."""
@@ -165,7 +175,8 @@ class Loader:
         if self._prepared is not None and self._prepared.engine_id == engine_id:
             return
         self.discard()
-        self._prepared = _Ahead(engine_id, self._errands.run(lambda: self._prepare(engine_id)))
+        began = self._errands.run(lambda: self._prepare(engine_id))
+        self._prepared = _Ahead(engine_id, began, self._clock())
 
     def discard(self) -> None:
         """Free what is prepared."""

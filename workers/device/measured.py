@@ -23,11 +23,17 @@ class Measurements:
         self._tokens_per_s: dict[str, float] = {}
         self._memory_gib: dict[str, float] = {}
         self._by_kind: dict[LoadKind, dict[str, float]] = {kind: {} for kind in LoadKind}
+        self._kinds = Kinds({})
 
     @property
     def rates(self) -> Rates:
         """As of now; for any thread."""
         return Rates(dict(self._load_s), dict(self._tokens_per_s))
+
+    @property
+    def kinds(self) -> Kinds:
+        """Costs by kind of device, as far as the store knew when it was read last."""
+        return self._kinds
 
     def rates_now(self, *, asleep: Collection[str] = (), read_ahead: Collection[str] = ()) -> Rates:
         """With loads as they would be now: of engines that are asleep, or whose weights were read ahead."""
@@ -42,7 +48,8 @@ class Measurements:
 
     def read(self, stored: Mapping[tuple[str, str], Rate]) -> None:
         """Take over what is stored; what was only measured here so far stays."""
-        expected = Kinds(stored).rates(self._device)
+        self._kinds = Kinds(stored)
+        expected = self._kinds.rates(self._device)
         self._load_s.update(expected.load_s)
         self._tokens_per_s.update(expected.tokens_per_s)
         for (engine_id, device), rate in stored.items():

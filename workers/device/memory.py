@@ -77,6 +77,12 @@ class Memory:
             return math.inf
         return min(known, default=None)
 
+    def total_gib(self, held: Sequence[Held]) -> float | None:
+        """Memory for engines, that of those on the device included; None = not known, or the user's word
+        that they fit."""
+        left_gib = None if self._is_vouched else self.left_gib(held)
+        return None if left_gib is None else max(0.0, left_gib + math.fsum(map(self._peak_gib, held)))
+
     def is_short(self, held: Sequence[Held]) -> bool:
         """True if the engines take more than there is, by what was learned since they were loaded; never
         where the user named their number."""

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable, Collection
 from functools import partial
 
-from orchestrator.batching import LOADS_AHEAD, EngineChoice, Rates
+from orchestrator.batching import EngineChoice, Rates, is_time
 from orchestrator.batching.staying import Resident, leaving_order, who_leaves
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import Pool
 from orchestrator.errors import EngineLoadError
 from workers.device.berth import Berth
-from workers.device.books import Books
+from workers.device.books import Books, OwnDevice
 from workers.device.feeding import Feeder
 from workers.device.kit import Kit
 from workers.device.lane import Lane
@@ -78,6 +78,8 @@ class DeviceSeats:
     def settle(self) -> bool:
         """Seat what has been loaded, and close empty places; whether a load has ended."""
         ended = [load for berth in self.berths if (load := berth.settle()) is not None]
+        if ended:
+            self._kit.timers.due_now("look ahead")  # the next load may begin
         for load in ended:
             if load.error is not None:
                 self._load_failed(load.engine_id, load.error)
@@ -175,19 +177,33 @@ class DeviceSeats:
 
     def _choose(self, berth: Berth) -> EngineChoice | None:
         lane = berth.lane
-        choice = self._books.choose(
+        return self._books.choose(
+            self._own(besides=berth.engine_id),
             resident=None if lane is None else lane.engine_id,
             resident_s=0.0 if lane is None else self._kit.clock() - lane.seat.taken_at,
-            taken={e for e in self._held_ids if e != berth.engine_id},
-            rates=self._rates,
         )
-        if choice is None or (lane is not None and choice.engine_id == lane.engine_id):
-            return choice
-        return self._books.prefer(self._loader.ahead, choice)
+
+    def _own(self, *, besides: str | None) -> OwnDevice:
+        """The device, for a choice about the place of one engine."""
+        specs, held = self._pool.known_engines, self.held()
+        sizes = {engine_id: self._memory.estimate_gib(spec) for engine_id, spec in specs.items()}
+        return OwnDevice(
+            self._places[0].device,
+            self._rates,
+            self._measured.kinds,
+            beside=tuple(b.engine_id for b in self.berths if b.engine_id not in (None, besides)),
+            memory_gib=self._memory.total_gib(held),
+            needed_gib={engine_id: gib for engine_id, gib in sizes.items() if gib is not None},
+            hides=self._hides,
+            ahead_id=self._loader.ahead,
+            ahead_s=self._loader.ahead_s,
+        )
 
     @property
-    def _held_ids(self) -> set[str]:
-        return {berth.engine_id for berth in self.berths if berth.engine_id is not None}
+    def _hides(self) -> bool:
+        """Whether the device loads one engine while another works: in a further place, or in the same one."""
+        backends = {spec.backend for spec in self._pool.known_engines.values()}
+        return self._memory.most > 1 or any(self._loader.prepares(backend) for backend in backends)
 
     @property
     def _rates(self) -> Rates:
@@ -286,12 +302,12 @@ class DeviceSeats:
         if not self._kit.timers.is_due("look ahead", self._kit.pace.look_s):
             return False
         ahead = self._loader.ahead
-        following = self._books.choose(resident=None, resident_s=0.0, taken=self._held_ids, rates=self._rates)
+        own = self._own(besides=lane.engine_id)
+        following = self._books.choose_next(own, resident=lane.engine_id)
         if following is None:
             self._loader.discard()
             self._loader.stop_reading()
             return False
-        following = self._books.prefer(ahead, following)
         is_urgent = self._books.is_urgent(following.engine_id)
         if following.engine_id == ahead or not (is_urgent or self._is_time(following.engine_id)):
             return False
@@ -305,10 +321,10 @@ class DeviceSeats:
         return not self._books.holds(following, self._rates) and self._change(following, leaving)
 
     def _is_time(self, engine_id: str) -> bool:
-        """True if the work of the device's engines is shorter than `LOADS_AHEAD` loads of this one."""
+        """True if the work of the device's engines is so short that the load of this one is to begin."""
         lefts = [self._seconds_left(lane) for lane in self.lanes]
         known = [left_s for left_s in lefts if left_s is not None]
-        return len(known) == len(lefts) and sum(known) < LOADS_AHEAD * self._rates.load(engine_id)
+        return len(known) == len(lefts) and is_time(sum(known), self._rates.load(engine_id))
 
     def _seconds_left(self, lane: Lane) -> float | None:
         """What the engine's work will take; None = its speed is not known yet."""

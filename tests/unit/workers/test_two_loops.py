@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.assignments import JobState
-from orchestrator.domain.experts import EngineSpec
+from orchestrator.domain.devices import DeviceMemory, DeviceReport
+from orchestrator.domain.experts import EngineSpec, Pool
 from orchestrator.ports.engines import Engine
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_postgres, fresh_sqlite, postgres_is_reachable
@@ -201,3 +202,43 @@ def test_a_loop_that_died_is_not_waited_for_to_try_a_load(store: SqlJobStore) ->
 
 def error_codes(store: SqlJobStore) -> set[str | None]:
     return {r.error_code for _, responses in store.responses("job") for r in responses}
+
+
+def test_a_slow_device_leaves_an_engine_to_a_quick_one_that_is_done_sooner_with_both(
+    store: SqlJobStore,
+) -> None:
+    """The quick one loads in 1 s and needs 3 s for each engine; the slow one would load for 100 s. To a loop
+    that takes the other for its equal, one of two engines each is best."""
+    submit(store, make_queries(30))
+    for engine_id in ("a", "b"):
+        store.record_rate(engine_id, "slow", load_s=100.0, tokens_per_s=1.0)
+        store.record_rate(engine_id, "quick", load_s=1.0, tokens_per_s=100.0)
+    pool, backends = make_pool("a", "b"), [FakeBackend(batch=4), FakeBackend(batch=4)]
+    slow, quick = (
+        make_loop(store, pool, backend, owner=name, device=name, clock=HandClock(step_s=0.001))
+        for name, backend in zip(("slow", "quick"), backends, strict=True)
+    )
+    quick.tick()
+    while store.job("job").state is JobState.RUNNING:
+        slow.tick()
+        quick.tick()
+    assert [sorted(backend.loads) for backend in backends] == [[], ["a", "b"]]
+
+
+def test_an_engine_that_only_another_device_holds_is_left_to_it(store: SqlJobStore) -> None:
+    """Of two devices the one with 4 GiB does not load an engine that takes 8, though it is free first."""
+    submit(store, make_queries(3))
+    backend = FakeBackend()
+    experts = [
+        expert.model_copy(update={"engine": expert.engine.model_copy(update={"memory_gib": gib})})
+        for expert, gib in zip(make_pool("a", "b").experts, (8.0, 3.0), strict=True)
+    ]
+    small = make_loop(
+        store, Pool(experts=tuple(experts)), backend, owner="small", device="small", memory_gib=4.0
+    )
+    memory = DeviceMemory(held_gib=6.0, free_gib=10.0)
+    report = DeviceReport(owner="other", device="large", engine_id="c", state="resident", memory=memory)
+    store.report_device(report)
+    for _ in range(50):
+        small.tick()
+    assert backend.loads == ["b"]

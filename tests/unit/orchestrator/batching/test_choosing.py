@@ -5,7 +5,10 @@ from hypothesis import strategies as st
 from orchestrator.batching import (
     SEAT_FACTOR,
     EngineChoice,
+    Neighbour,
+    Neighbours,
     Rates,
+    choose_ahead,
     choose_engine,
 )
 from orchestrator.batching.choosing import hedged
@@ -246,3 +249,18 @@ def test_a_free_device_takes_what_nobody_serves(
 ) -> None:
     served = item("x", 9000, n_devices_elsewhere=elsewhere)
     assert choice(served, *backlog, n_devices=n_devices) is not None
+
+
+def test_the_other_engines_of_a_device_are_no_choice_for_a_place_and_take_its_time() -> None:
+    """The device has b in another place, with 100 s of work: alone it takes c, too; a free neighbour that is
+    alike takes c sooner."""
+    backlog = [item("b", tokens=50_000), item("c", tokens=500)]
+    alone = Neighbours(others=(), beside=("b",))
+    beside_one = Neighbours(others=(Neighbour(),), beside=("b",))
+    rates = Rates({"b": 10.0, "c": 10.0}, {"b": 500.0, "c": 500.0})
+    fields = {"resident": None, "rates": rates}
+    alone_chosen = choose_engine(backlog, n_devices=1, neighbours=alone, **fields)
+    assert alone_chosen is not None
+    assert alone_chosen.engine_id == "c"
+    ahead = choose_ahead(backlog, resident="a", rates=rates, n_devices=2, neighbours=beside_one)
+    assert ahead is None

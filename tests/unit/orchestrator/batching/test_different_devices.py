@@ -23,7 +23,6 @@ from orchestrator.batching import (
 from orchestrator.batching.exact import exact_plan
 from orchestrator.batching.left import families_of, finish_s
 from orchestrator.batching.packing import Need, Slot, Stint, pack
-from orchestrator.batching.rooms import Room
 from orchestrator.domain.assignments import Job, JobProgress, JobState
 from orchestrator.domain.devices import DeviceMemory, DeviceReport, Rate
 from tests.fakes.backlog import item
@@ -143,15 +142,6 @@ def test_an_exact_plan_knows_speeds_and_memory() -> None:
     assert made.is_optimal
 
 
-def test_room_beside_hidden_loads_worked_by_hand() -> None:
-    """Until 100 s, own work until 20 s. A load of 30 s: 70 s of work fit. With 40 s of it put there, work of
-    another load of 30 s begins at 60 s at the earliest, and 30 s fit; of a load of 65 s 5 s."""
-    room = Room(100.0, 20.0, 0.0, hides=True)
-    assert (room.gap(0.0), room.gap(30.0)) == (80.0, 70.0)
-    room.put(30.0, 40.0)
-    assert (room.gap(30.0), room.gap(65.0)) == (30.0, 5.0)
-
-
 # ── costs by kind of device ───────────────────────────────────────────────────────────────────────
 
 
@@ -259,7 +249,7 @@ def test_the_next_engine_is_the_one_whose_load_hides_best() -> None:
 
 def test_nothing_is_loaded_ahead_that_does_not_fit_beside_the_resident_engine() -> None:
     backlog = [item("a", tokens=4000), item("b", tokens=3000)]
-    neighbours = Neighbours(Device(memory_gib=24.0), memory_gib={"a": 16.0, "b": 12.0})
+    neighbours = Neighbours(Device(memory_gib=24.0), memory_gib={"a": 16.0, "b": 12.0}, hides=True)
     assert ahead(*backlog, resident="a", rates=Rates({"b": 5.0}, SPEED), neighbours=neighbours) is None
 
 

@@ -85,3 +85,25 @@ def test_no_schedule_is_below_the_bound_or_far_above(needs: list[Need], n_device
     finish = finish_s(pack(needs, slots), slots)
     assert finish >= lower_bound_s(families_of(needs, slots), n_devices=n_devices) * (1 - 1e-9)
     assert finish <= 2 * (sum(n.load_s for n in needs) + sum(n.work_s for n in needs) / n_devices)
+
+
+def test_several_engines_of_one_device_need_no_load_there() -> None:
+    """20 s of a and 30 s of b where both are; a second device would load for 60 s."""
+    slots = [Slot("a", beside=("b",)), Slot()]
+    packing = pack([Need("a", 60, 20), Need("b", 60, 30)], slots)
+    assert packing.stints == ((Stint("a", 0.0, 20.0), Stint("b", 0.0, 30.0)), ())
+
+
+def test_an_engine_is_put_only_where_it_may_be_loaded() -> None:
+    """Half of the work would fit the first device, whose pool does not have the engine."""
+    slots = [Slot(serves=frozenset("b")), Slot(serves=frozenset("ab"))]
+    packing = pack([Need("a", 1, 40)], slots)
+    assert packing.stints[0] == ()
+    assert [(p.engine_id, p.work_s) for p in packing.stints[1]] == [("a", 40)]
+
+
+def test_room_that_is_no_more_than_rounding_is_not_filled_for_ever() -> None:
+    """Gaps of 1e-14 s beside an engine without a load."""
+    slots = [Slot("c", 0.1 + 0.2, hides=True), Slot("d", 0.3, hides=True)]
+    needs = [Need("a", 0.0, 0.7), Need("b", 0.1, 1 / 3), Need("c", 0.0, 0.1), Need("d", 0.3, 0.2)]
+    assert pack(needs, slots).finish_s < 2

@@ -120,3 +120,15 @@ def test_an_exact_plan_is_proven() -> None:
     assert made.is_optimal
     assert made.seconds_left == pytest.approx(95, rel=0.005)
     assert made.loads_left == 4
+
+
+def test_places_of_one_loop_are_one_line() -> None:
+    """The device has a and b: 5 s and 20 s of work, one after the other; two devices would need 20 s."""
+    devices = [device("w0", "a", host="h"), device("w0+1", "b", device="w0", host="h")]
+    given = books(backlog=[item("a", tokens=500), item("b", tokens=2000)], devices=devices)
+    made = job_plan(given._replace(loop_of=lambda owner: owner.partition("+")[0]))
+    assert [(stay.device, stay.engine_id, stay.until_s) for stay in made.stays] == [
+        ("h/w0", "a", 5),
+        ("h/w0", "b", 25),
+    ]
+    assert made.loads_left == 0

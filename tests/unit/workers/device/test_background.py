@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
-from orchestrator.batching.choosing import NO_RATES
+from orchestrator.batching import NO_RATES, Kinds
 from orchestrator.domain.assignments import BACKGROUND, BATCH, EngineBacklog
-from workers.device.books import Books
+from workers.device.books import Books, OwnDevice
 
 
 def books_of(*backlog: EngineBacklog) -> Books:
@@ -34,7 +34,7 @@ def waits(engine_id: str, priority: int, *, n: int = 10, **more: Any) -> EngineB
 
 
 def chosen(books: Books, *, resident: str | None = None) -> str | None:
-    choice = books.choose(resident=resident, resident_s=1.0, taken=(), rates=NO_RATES)
+    choice = books.choose(OwnDevice("cpu", NO_RATES, Kinds({})), resident=resident, resident_s=1.0)
     return None if choice is None else choice.engine_id
 
 

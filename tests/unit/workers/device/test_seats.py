@@ -149,7 +149,8 @@ def test_the_next_engine_is_loaded_ahead_while_the_resident_one_works_off_its_la
     store: SqlJobStore,
 ) -> None:
     """60 requests of 11 tokens at 100 a second are 6.6 s of work; three loads of b are 3 s."""
-    store.record_rate("b", "cpu", load_s=1.0)
+    for engine_id in ("a", "b"):
+        store.record_rate(engine_id, "cpu", load_s=1.0)
     clock = HandClock()
     backend = PreparingFakeBackend(batch=1, clock=clock)
     loop = make_loop(store, make_pool("a", "b"), backend, clock=clock, pace=EAGER._replace(max_shard=16))
