@@ -6,6 +6,7 @@ OpenAI's API (`{"custom_id", "method", "url", "body": {...}}`). A `BodyReader` m
 
 import hashlib
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -303,6 +304,13 @@ def _scan_lines(
             yield number, LineError(number, str(error).rstrip("."), error.code, error.param)
 
 
+_WIDE = {
+    "UTF-32": re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff|\0{3}[^\0]|[^\0]\0{3}"),
+    "UTF-16": re.compile(rb"\xff\xfe|\xfe\xff|\0[^\0]|[^\0]\0[^\0]"),
+}
+"""Beginnings of files in other forms of Unicode, with a mark or without."""
+
+
 def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
     """Non-blank lines with their 1-based numbers; a line without end is not read into memory.
 
@@ -323,8 +331,9 @@ def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _refuse_other_formats(head: bytes, name: str) -> None:
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise NotQuestionsError(f"{name} is UTF-16.", remedy="Save it as UTF-8.")
+    wide = next((form for form, begins in _WIDE.items() if begins.match(head)), None)
+    if wide is not None:
+        raise NotQuestionsError(f"{name} is {wide}.", remedy="Save it as UTF-8.")
     if head[:4] in (b"PK\x03\x04", b"PAR1") or head[:2] == b"\x1f\x8b":
         raise NotQuestionsError(f"{name} is a binary or compressed file.", remedy="Give plain JSON lines.")
     start = head.removeprefix(b"\xef\xbb\xbf").strip()
@@ -390,6 +399,8 @@ def _parse_json(raw: bytes) -> JsonValue:
         raise BadLineError(str(error), param=error.key) from None
     except ValueError as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        if "integer string conversion" in reason:
+            reason = "a number with too many digits"
         raise BadLineError(f"is not JSON ({reason})") from None
 
 

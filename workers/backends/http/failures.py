@@ -93,6 +93,12 @@ def bad_response(message: str) -> CallError:
     return CallError(message, code=BAD_RESPONSE)
 
 
+def no_json(message: str) -> CallError:
+    """Failure of an endpoint that does not speak this API: it sent a proxy's page, or half a body, or nothing.
+    Whether that is its state or comes of the request shows in what becomes of others."""
+    return CallError(message, code=BAD_RESPONSE, outage=True)
+
+
 def cut_stream() -> CallError:
     return CallError("the stream ended before the text did.", code=BAD_RESPONSE, transient=True, outage=True)
 

@@ -15,7 +15,7 @@ from orchestrator.domain.terms import ANY_OBJECT, SamplingExtras, StructuredOutp
 from orchestrator.domain.tools import ToolCall, ToolUse
 from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.calls import OnText, Reply
-from workers.backends.http.failures import CallError, bad_response, cut_stream, error_of_status
+from workers.backends.http.failures import CallError, bad_response, cut_stream, error_of_status, no_json
 
 MOST_STOPS = 4
 """OpenAI's limit; the rest is applied on our side."""
@@ -308,7 +308,9 @@ def read_choices(body: bytes) -> Completion:
     try:
         completion = Completion.model_validate_json(body)
     except ValidationError as error:
-        raise bad_response(f"not a chat completion: {_first(error)}.") from None
+        is_json = error.errors(include_url=False)[0]["type"] != "json_invalid"
+        failure = bad_response if is_json else no_json
+        raise failure(f"not a chat completion: {_first(error)}.") from None
     if not completion.choices:
         raise bad_response("a completion without choices.")
     return completion

@@ -70,11 +70,13 @@ def ask(name: str, text: str = "hello") -> GenerationRequest:
 def events(engine: Engine, n_ends: int) -> list[EngineEvent]:
     """Events up to the n-th end; fails if they do not come."""
     found: list[EngineEvent] = []
-    for _ in range(2000):
-        found += engine.poll(0.05)
-        if sum(not isinstance(event, Tokens) for event in found) >= n_ends:
-            return found
-    raise AssertionError("requests did not end")
+
+    def have_ended() -> bool:
+        found.extend(engine.poll(0.05))  # returns at once while nothing runs
+        return sum(not isinstance(event, Tokens) for event in found) >= n_ends
+
+    wait_for("the end of requests", have_ended, within_s=100)
+    return found
 
 
 def ends(engine: Engine, n: int) -> dict[str, Finished | Failed]:

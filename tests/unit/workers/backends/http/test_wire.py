@@ -90,6 +90,23 @@ def test_what_is_no_answer_is_a_bad_response(body: bytes) -> None:
     assert not caught.value.transient
 
 
+@pytest.mark.parametrize(
+    ("body", "blame"),
+    [
+        (b"<html>Please log in</html>", "unclear"),
+        (b"", "unclear"),
+        (b'{"choices": [{"mess', "unclear"),
+        (b'{"choices": []}', "prompt"),
+        (completion(reason="content_filter"), "prompt"),
+    ],
+)
+def test_who_does_not_speak_the_api_is_not_blamed_on_the_prompt(body: bytes, blame: str) -> None:
+    """A proxy's page in place of every answer would fail all that waits, one after the other."""
+    with pytest.raises(CallError) as caught:
+        read_completion(body, prompt_chars=0)
+    assert (caught.value.blame, caught.value.transient) == (blame, False)
+
+
 def test_a_stream_gives_its_text_in_pieces_and_then_the_whole() -> None:
     seen: list[str] = []
     usage = json.dumps({"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 2}})
