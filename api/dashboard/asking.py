@@ -31,7 +31,7 @@ ASK = [Depends(Requires(Scope.ASK))]
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
-@router.get("/", dependencies=ASK)
+@router.get("/")
 def ask_page(
     request: Request,
     app: AppDep,
@@ -41,7 +41,9 @@ def ask_page(
     answer_type: Annotated[str, Query(max_length=64)] = "",
     model: Annotated[str, Query(max_length=512)] = AUTO,
 ) -> Response:
-    """The form of a question."""
+    """The form of a question; who may not ask one is led to the jobs."""
+    if not caller.may((Scope.ASK,)):
+        return see_other("/jobs")
     experts = list(app.experts.of(caller))
     return page(
         request,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
@@ -108,9 +108,15 @@ def experts_page(
 
 @router.get("/compare")
 def compare_page(
-    request: Request, app: AppDep, caller: CallerDep, a: Annotated[str, Query()], b: Annotated[str, Query()]
+    request: Request,
+    app: AppDep,
+    caller: CallerDep,
+    a: Annotated[str | None, Query()] = None,
+    b: Annotated[str | None, Query()] = None,
 ) -> Response:
-    """Two experts, skill by skill."""
+    """Two experts, skill by skill; without two, the expert that has this page's name, if there is one."""
+    if a is None or b is None:
+        return expert_page("compare", request, app, caller)
     for expert_id in (a, b):
         app.experts.expert(expert_id, caller)
     cards = app.experts.cards()
@@ -127,14 +133,14 @@ def compare_page(
 def pause(expert_id: str, app: AppDep, reason: Annotated[str, Form(max_length=500)] = "") -> Response:
     """An expert is taken out of recruiting."""
     app.pauses.pause(expert_id, reason=reason)
-    return see_other(f"/experts/{expert_id}")
+    return see_other(f"/experts/{quote(expert_id)}")
 
 
 @router.post("/{expert_id:path}/resume", dependencies=ADMIN)
 def resume(expert_id: str, app: AppDep) -> Response:
     """An expert is put back into recruiting."""
     app.pauses.resume(expert_id)
-    return see_other(f"/experts/{expert_id}")
+    return see_other(f"/experts/{quote(expert_id)}")
 
 
 @router.get("/{expert_id:path}")

@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.deps import caller_of_request
-from api.errors import error_body, on_http_error, status_of
+from api.errors import error_body, fields_error, on_http_error, status_of
 from orchestrator.domain.keys import ANYBODY, Scope
 from orchestrator.domain.names import PUBLIC_PREFIX, short_name
-from orchestrator.errors import InputError, InvalidKeyError, MusterError
+from orchestrator.errors import InvalidKeyError, MusterError
 
 STATIC = Path(__file__).with_name("static")
 ICON = "icon.svg"
@@ -75,8 +75,8 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except MusterError as error:
                 return error_page(request, error)
-            except RequestValidationError:
-                return error_page(request, InputError("this address, or this form, cannot be read."))
+            except RequestValidationError as error:
+                return error_page(request, fields_error(error.errors()))
 
         return handled
 

@@ -12,6 +12,7 @@ from api.dashboard.login import keep_key
 from api.dashboard.rendering import PageRoute, page, see_other
 from api.dashboard.scatter import scatter
 from api.deps import AppDep, CallerDep, Requires
+from api.errors import fields_error
 from api.schemas.experts import EngineView
 from api.schemas.keys import KeyRequest
 from api.views.experts import engine_view
@@ -23,6 +24,8 @@ from orchestrator.errors import InputError
 from orchestrator.evaluation.compositions import REPORT_FILE, CompositionsReport
 
 DAY_S = 86_400
+MOST_DAYS = 3650
+"""That a key made here may last; `muster keys create` takes any."""
 PATIENCE_S = 0.3
 """A page waits so long for checks: the first look builds every composition."""
 
@@ -92,7 +95,7 @@ def system_page(request: Request, app: AppDep, caller: CallerDep) -> Response:
 @router.get("/keys", dependencies=ADMIN)
 def keys_page(request: Request, app: AppDep) -> Response:
     """Keys, and the form of a new one."""
-    return page(request, "keys.html", keys=key_views(app.keys), made=None)
+    return page(request, "keys.html", keys=key_views(app.keys), made=None, most_days=MOST_DAYS)
 
 
 @router.post("/keys", dependencies=ADMIN)
@@ -104,17 +107,17 @@ def make_key(
     days: Annotated[str, Form(max_length=16)] = "",
 ) -> Response:
     """A new key, shown this once. Who makes the first one goes on under it."""
+    if not scopes:
+        raise InputError("choose at least one thing that the key may do.", param="scopes")
     try:
-        wanted = KeyRequest.model_validate(
-            {"name": name, "scopes": scopes or [], "expires_at": _expires_at(days)}
-        )
+        wanted = KeyRequest.model_validate({"name": name, "scopes": scopes, "expires_at": _expires_at(days)})
     except ValidationError as error:
-        raise InputError("choose at least one thing that the key may do.", param="scopes") from error
+        raise fields_error(error.errors()) from error
     is_first = not app.keys.are_needed()
     if is_first and Scope.ADMIN.value not in wanted.scopes:
         raise InputError("the first key must be an admin's: nobody could make another.", param="scopes")
     _, secret = app.keys.create(key_terms(wanted))
-    response = page(request, "keys.html", keys=key_views(app.keys), made=secret)
+    response = page(request, "keys.html", keys=key_views(app.keys), made=secret, most_days=MOST_DAYS)
     if is_first:
         keep_key(request, response, secret)
     return response
@@ -138,6 +141,6 @@ def last_report(path: Path) -> CompositionsReport | None:
 def _expires_at(days: str) -> int | None:
     if not days.strip():
         return None
-    if not days.strip().isdecimal():
-        raise InputError("days: give a whole number.", param="days")
+    if not days.strip().isdecimal() or not 1 <= int(days) <= MOST_DAYS:
+        raise InputError(f"days: give a whole number from 1 to {MOST_DAYS}.", param="days")
     return int(time.time()) + int(days) * DAY_S

@@ -42,7 +42,8 @@ class ApiKeys:
             try:
                 key = await self._key(scope)
             except MusterError as error:
-                response = to_login(scope) if isinstance(error, InvalidKeyError) else None
+                gave = _kept(Headers(scope=scope)) is not None
+                response = to_login(scope, wrong=gave) if isinstance(error, InvalidKeyError) else None
                 await (response or error_response(error))(scope, receive, send)
                 return
             state.update(caller=caller_of(key), key=key)
@@ -66,12 +67,18 @@ def is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
 
 
-def to_login(scope: Scope) -> RedirectResponse | None:
-    """Redirection of a browser that wants a page to where a key is given; None = it wants something else."""
+def to_login(scope: Scope, *, wrong: bool = False) -> RedirectResponse | None:
+    """Redirection of a browser that wants a page to where a key is given; None = it wants something else.
+
+    Args:
+        wrong: it sent a key, which is none any more: the page says so.
+    """
     wants_page = "text/html" in Headers(scope=scope).get("accept", "")
     if not wants_page or scope["path"].startswith("/v1"):
         return None
-    return RedirectResponse(LOGIN, status_code=303, headers={"cache-control": "no-store"})
+    return RedirectResponse(
+        LOGIN + "?wrong=true" * wrong, status_code=303, headers={"cache-control": "no-store"}
+    )
 
 
 def secret_of(headers: Headers) -> str | None:

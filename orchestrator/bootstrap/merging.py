@@ -16,6 +16,7 @@ from orchestrator.bootstrap.merge_members import (
     stranger_id,
 )
 from orchestrator.domain.merges import MergeReport
+from orchestrator.domain.names import name_fault
 from orchestrator.errors import InputError
 from workers.checkpoints.merging.runner import (
     CheckedOrder,
@@ -80,14 +81,18 @@ class MergeLife:
     def check(self, checked: CheckedOrder, *, force: bool = False) -> None:
         """
         Raises:
-            InputError: the name of the expert is taken, and `force` may not replace who has it.
+            InputError: nothing may have the name of the expert; or it is taken, and `force` may not replace
+                who has it.
         """
         from orchestrator.bootstrap.app import open_app
 
         if checked.beyond or not checked.makes_expert:
             return
+        name = expert_name(checked)
+        if (fault := name_fault(name)) is not None:
+            raise InputError(fault, param="name", remedy="Give another `name` in the recipe.")
         with open_app(self._settings) as app:
-            known = app.pool.by_id.get(expert_name(checked))
+            known = app.pool.by_id.get(name)
             is_ours = known is not None and known.id in app.lineages
             if known is not None and not (is_ours and force):
                 remedy = "Give another `name` in the recipe" + (", or --force." if is_ours else ".")

@@ -1,7 +1,6 @@
 """Check of a pool file: all that can be found out without loading a model, each mistake with its line."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.knowledge import NOTHING
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.families import family_of, main_family
+from orchestrator.domain.names import name_fault
 from orchestrator.domain.origins import objection
 from orchestrator.errors import ConfigError, EngineLoadError, MistakesError
 from orchestrator.pool import backend_of, build_pool, locate
@@ -35,7 +35,7 @@ from workers.checkpoints.turns import rendering_of
 COMMAND = "command"
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 SCALED = frozenset({"yarn", "linear", "dynamic"})
-_BLANK = re.compile(r"\s")
+OTHER_NAME = "Use letters, digits, - or _."
 _VOCABULARIES = frozenset({"induced", "builtin"})
 _EMBEDDERS = frozenset({"minilm", "hash"})
 
@@ -136,8 +136,8 @@ def _file_mistakes(settings: Settings, document: Document) -> Iterator[ConfigErr
         place = ("model_list", _place_in_file(document, member, index))
         yield from _member_mistakes(member, settings, document, place)
     for name in settings.muster.compositions:
-        if _BLANK.search(name):
-            yield _mistake(settings, document, ("muster", "compositions", name), _blank(name), "Use - or _.")
+        if (fault := name_fault(name)) is not None:
+            yield _mistake(settings, document, ("muster", "compositions", name), fault, OTHER_NAME)
     yield from _muster_paths(settings, document)
 
 
@@ -145,8 +145,8 @@ def _member_mistakes(
     member: Member, settings: Settings, document: Document, place: KeyPath
 ) -> Iterator[ConfigError]:
     info, params = member.model_info, member.litellm_params
-    if _BLANK.search(member.model_name):
-        yield _mistake(settings, document, (*place, "model_name"), _blank(member.model_name), "Use - or _.")
+    if (fault := name_fault(member.model_name)) is not None:
+        yield _mistake(settings, document, (*place, "model_name"), fault, OTHER_NAME)
     if backend_of(member) == "server" and params.api_base is None:
         message = f"'{member.model_name}' is asked over a server and has no api_base."
         yield _mistake(settings, document, (*place, "litellm_params"), message, "Give the server's URL.")
@@ -377,7 +377,3 @@ def _is_url(text: str) -> bool:
 def _is_without_config(folder: Path) -> bool:
     """`params.json` is Mistral's own form, which vLLM reads."""
     return folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "params.json"))
-
-
-def _blank(name: str) -> str:
-    return f"the name '{name}' holds blanks, which a command line would take apart."

@@ -1,5 +1,7 @@
 """Model names: what a request's `model` may be, and the composition that each one names."""
 
+import re
+import unicodedata
 from collections.abc import Collection
 
 from orchestrator.errors import UnknownNameError
@@ -23,6 +25,25 @@ SHADOW_PREFIX = "shadow-"
 
 PUBLIC_PREFIX = "muster/"
 """May stand before the name of a composition in a request."""
+
+
+_BLANK = re.compile(r"\s")
+_UNSEEN = ("Cc", "Cf", "Cs")
+"""Unicode's categories of what is not seen and changes what is: controls, marks of direction, surrogates."""
+
+
+def name_fault(name: str) -> str | None:
+    """The reason why nothing may have a name: no command line, page or address can say it. None = it may."""
+    if _BLANK.search(name):
+        return f"the name '{name}' holds blanks, which a command line would take apart."
+    unseen = next((letter for letter in name if unicodedata.category(letter) in _UNSEEN), None)
+    if unseen is not None:
+        return f"the name {name!a} holds a character that nobody sees (U+{ord(unseen):04X})."
+    if name.startswith("-"):
+        return f"the name '{name}' begins like an option of a command line."
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        return f"the name '{name}' has an empty part, or one of dots, between slashes: no address has those."
+    return None
 
 
 def composition_of(

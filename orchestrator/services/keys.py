@@ -27,7 +27,7 @@ know that it was revoked."""
 
 MOST_KNOWN = 10_000
 
-_REMEDY = "Send a key of `muster keys create` in `Authorization`, as a bearer token."
+_REMEDY = "Send a key of `muster keys create` as a bearer token in `Authorization`."
 
 
 class Keys:

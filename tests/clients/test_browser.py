@@ -45,6 +45,8 @@ FEATURES: Mapping[str, object] = {
         "muster/majority_all",
     ],
     "the_system_is_kept_current_and_stays_sorted": ["beta", "descending"],
+    "a_page_that_cannot_be_kept_current_says_so": [True, True],
+    "an_answer_that_breaks_off_is_none": ["The server cannot be reached. Ask again when it can.", ""],
     "a_question_is_stopped": "Stopped.",
     "an_error_is_told_where_it_is_heard": "alert",
     "everything_is_reached_by_keyboard": ["Skip to content", "#content", "question", "Ask"],

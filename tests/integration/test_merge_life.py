@@ -84,6 +84,9 @@ def test_a_merge_that_is_worth_it_joins_the_pool_and_others_do_not(
 
     again = run(pool, capsys, "merge", recipe, "--out", "another", code=2)
     assert "'twin-of-reverse' already" in again["error"]["message"]
+    odd = run(pool, capsys, "merge", write_recipe(folder, 1.0, name="my\u202eown"), "--out", "odd", code=2)
+    assert "(U+202E)" in odd["error"]["message"]
+    assert not (folder / "odd").exists()
     shutil.rmtree(folder / "kept")
     assert [expert["id"] for expert in run(pool, capsys, "experts")] == ["reverse", "roman"]
 

@@ -1,14 +1,18 @@
 """Pages without a script, as a plain browser has them: forms, links, errors, keys, what they may load."""
 
+import html
 import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import yaml
 from fastapi.testclient import TestClient
+from markupsafe import escape
 
 from api.dashboard.rendering import STATIC, static_url
 from api.main import create_app
@@ -388,3 +392,94 @@ def test_a_key_that_may_only_ask_sees_no_keys_and_submits_no_jobs(app: App) -> N
         assert submitted(browser, some_lines(1)).status_code == 403
         assert "<th>host</th>" not in browser.get("/system").text
         assert browser.post("/experts/alpha/pause").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "fields", "named"),
+    [
+        ("GET", "/experts?order=<script>", {}, "order: Input should be"),
+        ("GET", "/experts?page=0", {}, "page: Input should be greater than"),
+        ("GET", "/?model=" + "m" * 513, {}, "model: String should have at most 512"),
+        ("POST", "/ask", {"question": "x" * 100_001}, "question: String should have at most 100000"),
+        ("POST", "/keys", {"scopes": "admin", "name": "n" * 129}, "name: String should have at most 128"),
+        (
+            "POST",
+            "/keys",
+            {"scopes": "admin", "days": "99999999999999"},
+            "days: give a whole number from 1 to",
+        ),
+        ("POST", "/keys", {"scopes": "admin", "days": "0"}, "days: give a whole number from 1 to"),
+        ("POST", "/keys", {"scopes": "owner"}, "scopes"),
+        ("POST", "/keys", {"days": "3"}, "choose at least one thing"),
+        ("POST", "/jobs", {"label": "l" * 300}, "label: String should have at most 256"),
+    ],
+)
+def test_a_field_that_cannot_be_taken_is_named(
+    browser: TestClient, app: App, method: str, address: str, fields: dict[str, str], named: str
+) -> None:
+    known, secret = app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))
+    n_keys = len(app.keys.listed())
+    told = browser.request(method, address, data=fields, headers={"authorization": f"Bearer {secret}"})
+    assert told.status_code == 400
+    assert named in html.unescape(told.text)
+    assert len(app.keys.listed()) == n_keys
+    app.keys.revoke(known.id)
+
+
+def test_a_key_that_may_not_ask_is_led_to_the_jobs(app: App) -> None:
+    batch = app.keys.create(KeyTerms(scopes=(Scope.BATCH,)))[1]
+    try:
+        with TestClient(create_app(app), headers=HTML) as browser:
+            assert browser.post("/login", data={"key": batch}).url.path == "/jobs"
+            assert browser.get("/").url.path == "/jobs"
+    finally:
+        for key in app.keys.listed():
+            app.keys.revoke(key.id)
+
+
+def test_a_key_that_is_over_is_told_where_another_is_asked_for(app: App) -> None:
+    known, secret = app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))
+    app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))
+    try:
+        with TestClient(create_app(app), headers=HTML) as browser:
+            assert browser.get("/system").url.query == b"", "nobody gave one"
+            browser.post("/login", data={"key": secret})
+            app.keys.revoke(known.id)
+            assert "is not known, is over, or was revoked" in browser.get("/system").text
+    finally:
+        for key in app.keys.listed():
+            app.keys.revoke(key.id)
+
+
+def test_the_remedy_of_a_missing_key_is_told_whole(app: App) -> None:
+    app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))
+    try:
+        with TestClient(create_app(app)) as client:
+            told = client.get("/v1/experts").json()["error"]["message"]
+        assert "as a bearer token" in told
+        assert "redacted" not in told
+    finally:
+        for key in app.keys.listed():
+            app.keys.revoke(key.id)
+
+
+def test_experts_of_odd_names_have_pages_and_are_paused_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pool = yaml.safe_load(write_pool(tmp_path).read_text())
+    names = ["compare", "a?b=c#d", "<img/src=x>", "é😀"]
+    row = pool["model_list"][1]
+    pool["model_list"] += [{**row, "model_name": name} for name in names]
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump(pool))
+    with (
+        open_app(load_settings(tmp_path / "odd.yaml")) as app,
+        TestClient(create_app(app), headers=HTML, raise_server_exceptions=False) as browser,
+    ):
+        links = [link for link in Page(browser.get("/experts").text).links if link.startswith("/experts/")]
+        for name in names:
+            title = f"<h1>{escape(name)}</h1>"
+            assert sum(title in browser.get(link).text for link in set(links)) == 1
+            paused = browser.post(f"/experts/{quote(name)}/pause", data={"reason": "rest"})
+            assert title in paused.text
+            assert "Paused" in paused.text

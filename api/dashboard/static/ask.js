@@ -1,6 +1,7 @@
 // Asks without leaving the page: stages and words as they come, then the answer's part of the page.
 
 import { events, messageOf } from "./stream.js";
+import { UNREACHED } from "./lost.js";
 import { whenJudged } from "./feedback.js";
 
 const form = document.getElementById("ask");
@@ -59,7 +60,7 @@ async function ask() {
     await show(job);
   } catch (error) {
     if (error.name === "AbortError") say("Stopped.");
-    else fail(error.message);
+    else fail(error instanceof TypeError ? `${UNREACHED} Ask again when it can.` : error.message);
   } finally {
     busy(false);
     asked = null;

@@ -1,17 +1,28 @@
 // Follows a job: its counts as they change; once it has ended, the page is loaded anew.
 
+import { pageNow } from "./lost.js";
+
 const box = document.getElementById("job");
 const began = { at: Date.now(), done: null };
-const source = new EventSource(box.dataset.events);
 const PLAN_MS = 4000;
 let planned = 0;
 const put = (id, value) => (document.getElementById(id).textContent = value.toLocaleString("en"));
 
-source.addEventListener("progress", (event) => show(JSON.parse(event.data)));
-source.addEventListener("done", () => {
-  source.close();
-  location.reload();
-});
+follow();
+
+function follow() {
+  const source = new EventSource(box.dataset.events);
+  source.addEventListener("progress", (event) => show(JSON.parse(event.data)));
+  source.addEventListener("done", () => {
+    source.close();
+    location.reload();
+  });
+  source.addEventListener("error", async () => {
+    const isOver = source.readyState === EventSource.CLOSED; // else the browser tries again by itself
+    await plan(true);
+    if (isOver) setTimeout(follow, PLAN_MS);
+  });
+}
 
 function show(job) {
   plan();
@@ -26,12 +37,11 @@ function show(job) {
 }
 
 // The plan as the server draws it now.
-async function plan() {
-  if (Date.now() - planned < PLAN_MS) return;
+async function plan(atOnce = false) {
+  if (!atOnce && Date.now() - planned < PLAN_MS) return;
   planned = Date.now();
-  const response = await fetch(location.href, { headers: { accept: "text/html" } });
-  if (!response.ok) return;
-  const html = new DOMParser().parseFromString(await response.text(), "text/html");
+  const html = await pageNow();
+  if (!html) return;
   const [now, before] = [html.getElementById("plan"), document.getElementById("plan")];
   if (now && !before.contains(document.activeElement)) before.replaceWith(now);
 }

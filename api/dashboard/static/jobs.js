@@ -1,5 +1,7 @@
 // An upload that shows how far it is, and what is wrong with which line.
 
+import { NO_KEY, UNREACHED } from "./lost.js";
+
 const form = document.getElementById("upload");
 
 if (form) {
@@ -28,17 +30,20 @@ if (form) {
         location.href = `/jobs/${encodeURIComponent(JSON.parse(request.responseText).id)}`;
         return;
       }
-      problem.textContent = request.status ? said(request.responseText) : "The server cannot be reached.";
+      problem.textContent = said(request);
       problem.hidden = false;
-      form.nonce.value = crypto.getRandomValues(new Uint32Array(4)).join("-");
+      // A file of which nobody said what became of it is the same one when it is sent again.
+      if (request.status) form.nonce.value = crypto.getRandomValues(new Uint32Array(4)).join("-");
     };
     request.send(file);
   });
 }
 
-function said(text) {
+function said(request) {
+  if (!request.status) return `${UNREACHED} Submit again: if the file has arrived, it stays one job.`;
+  if (request.status === 401) return NO_KEY;
   try {
-    const { message, lines } = JSON.parse(text).error;
+    const { message, lines } = JSON.parse(request.responseText).error;
     const more = (lines || []).map((line) => `line ${line.line}: ${line.message}`).filter((line) => !message.includes(line));
     return [message, ...more.slice(0, 20)].join("\n");
   } catch {

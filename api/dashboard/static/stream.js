@@ -1,4 +1,6 @@
-// Server-sent events of a response to fetch(): each `data:` as an object, "[DONE]" ends them.
+// Server-sent events of a response to fetch(): each `data:` as an object, "[DONE]" ends them, and nothing else does.
+
+import { NO_KEY } from "./lost.js";
 
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -6,7 +8,7 @@ export async function* events(response) {
   try {
     for (;;) {
       const { value, done } = await reader.read();
-      if (done) return;
+      if (done) throw new TypeError("the stream ended before its end");
       rest += value;
       const parts = rest.split("\n\n");
       rest = parts.pop();
@@ -23,6 +25,7 @@ export async function* events(response) {
 
 // Message of an error response in OpenAI's form.
 export async function messageOf(response) {
+  if (response.status === 401) return NO_KEY;
   try {
     const body = await response.json();
     const lines = (body.error.lines || []).slice(0, 10).map((line) => `line ${line.line}: ${line.message}`);

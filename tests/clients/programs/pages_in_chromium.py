@@ -17,6 +17,8 @@ PAGES = ("/", "/experts", "/experts/alpha", "/experts/compare?a=alpha&b=beta", "
 MORE_PAGES = ("/system", "/keys", "/login")
 QUESTION, BROKEN = "What is 3 plus 3?", "This fails once."
 PHONE = {"width": 390, "height": 800}
+CUT = "net::ERR_FAILED"
+"""What the console says of a request that a feature cuts off."""
 SERIOUS = ("serious", "critical")
 WAIT_MS = 60_000
 AT_WORK: dict[str, Browser] = {}
@@ -35,7 +37,7 @@ def page(**context: Any) -> Iterator[Page]:
         yield opened
     finally:
         fresh.close()
-    expected = [text for text in errors if "status of 4" in text]  # an error that the page tells
+    expected = [text for text in errors if "status of 4" in text or CUT in text]  # what the page tells
     assert errors == expected, errors
 
 
@@ -291,6 +293,35 @@ def the_system_is_kept_current_and_stays_sorted() -> list[object]:
             opened.inner_text("#engines tbody tr:first-child th"),
             opened.get_attribute("#engines th", "aria-sort"),
         ]
+
+
+@feature
+def a_page_that_cannot_be_kept_current_says_so() -> list[bool]:
+    """And takes it back when the server is there again."""
+    with page() as opened:
+        opened.goto(URL + "/system")
+        opened.route("**/system", lambda route: route.abort())
+        opened.wait_for_selector("#lost:not([hidden])")
+        said = "cannot be reached" in opened.inner_text("#lost")
+        opened.unroute("**/system")
+        opened.wait_for_selector("#lost", state="hidden")
+        return [said, "System" in opened.inner_text("h1")]
+
+
+@feature
+def an_answer_that_breaks_off_is_none() -> list[object]:
+    """A stream without its end, a judgement that nobody takes."""
+    with page() as opened:
+        asked(opened)
+        opened.wait_for_selector("[data-feedback]")
+        opened.route("**/feedback", lambda route: route.abort())
+        opened.click("[data-feedback] button >> nth=0")
+        answered(opened, "Judge again when it can.")
+        half = 'data: {"choices": [{"delta": {"content": "The answer"}}]}\n\n'
+        opened.route("**/v1/chat/completions", lambda route: route.fulfill(body=half))
+        opened.click("#ask button.main")
+        opened.wait_for_selector("#problem:not([hidden])")
+        return [opened.inner_text("#problem"), opened.inner_text("#status")]
 
 
 @feature

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.names import composition_of, model_name, model_names, short_name
+from orchestrator.domain.names import composition_of, model_name, model_names, name_fault, short_name
 from orchestrator.errors import UnknownNameError
 
 COMPOSITIONS = ("auto", "knn", "org/mix")
@@ -80,3 +80,29 @@ def test_a_listed_name_comes_back_from_its_composition(model: str) -> None:
 @pytest.mark.parametrize("model", ["auto", "knn", "org/mix", "alpha", "org/beta", "expert:odd"])
 def test_short_names_name_the_same_composition_again(model: str) -> None:
     assert short_name(resolved(model)) == model
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("my own", "blanks"),
+        ("new\nline", "blanks"),
+        ("a\x00b", "(U+0000)"),
+        ("\u202egpj.exe", "(U+202E)"),
+        ("zero\u200bwidth", "(U+200B)"),
+        ("-rf", "option"),
+        ("..", "dots"),
+        ("org/./beta", "dots"),
+        ("/abs", "empty part"),
+        ("a//b", "empty part"),
+    ],
+)
+def test_a_name_that_nothing_could_say_is_a_fault_that_is_told(name: str, part: str) -> None:
+    assert part in str(name_fault(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["org/beta", "Qwen2.5-7B", "é😀", "<b>", "a?b#c", "v1..2", "модель", "compare"]
+)
+def test_a_name_that_can_be_written_and_read_is_none(name: str) -> None:
+    assert name_fault(name) is None
