@@ -94,8 +94,10 @@ def bad_response(message: str) -> CallError:
 
 
 def no_json(message: str) -> CallError:
-    """Failure of an endpoint that does not speak this API: it sent a proxy's page, or half a body, or nothing.
-    Whether that is its state or comes of the request shows in what becomes of others."""
+    """Failure of an endpoint that does not speak this API: it sent a proxy's page, half a body, or nothing.
+
+    Whether that is its state or comes of the request shows in what becomes of others.
+    """
     return CallError(message, code=BAD_RESPONSE, outage=True)
 
 
