@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.cli.quiet import AT_WORK
 from api.cli.session import Session, profile_path, session_of
 from api.cli.zoo import zoo_file
 
@@ -60,7 +61,9 @@ def compositions(
         _prepare(out)
     queries = read_labelled(questions)
     settings = plain_ensembles(settings, [*SINGLES, *ENSEMBLES, *(composition or ())])
+    session.quiet.doing("opening the pool")
     with open_app(settings) as app:
+        session.quiet.doing(AT_WORK)
         kinds = _kinds(app, composition)
         _profile(app, profile_path(settings, profile))
         with job_bar(app) as bar:

@@ -46,7 +46,9 @@ def demo(
     settings = _settings(pool)
     known, new = (read_questions(pool.with_name(f"{name}.jsonl")) for name in ("profile", "test"))
     _prepare(OUT, keep=keep)
+    session.quiet.doing("opening the pool")
     with open_app(settings) as app:
+        session.quiet.doing("measuring, comparing and drawing")
         with job_progress(app, "profiling") as on_progress:
             profiled = app.profiling.run(known, on_progress=on_progress)
         save_heatmap(profiled.cards, OUT / "cards.png")

@@ -63,10 +63,12 @@ def replay(
     from orchestrator.evaluation.replay.files import read_replay_set
 
     session = session_of(ctx)
+    session.quiet.doing("reading the recorded answers")
     recorded = read_replay_set(folder)
     plan = _plan(
         session, recorded, pool, profile, seeds, rows, verifier=verifier, labels=labels, reading=read
     )
+    session.quiet.doing(f"playing {len(plan.rows.names)} rows, seeds {seeds}")
     result = run_replay(recorded, plan, workers=workers or min(MAX_WORKERS, os.cpu_count() or 1))
     report = result.report
     if report.left_out:
