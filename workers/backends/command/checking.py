@@ -1,6 +1,7 @@
 """Mistakes in the configuration of an engine that a command starts, found without starting it."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from workers.backends.command.options import (
 from workers.backends.options import SpecMistake, read_options
 from workers.checkpoints.gguf import GGUF, GgufError, read_gguf
 
+_OF_SHELLS = re.compile(r"\|\|?|&&?|;|[0-9]?>>?(?:&[0-9])?|<<?<?")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+
 
 def mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
     """All of them: in the words and placeholders, the program, the variables, and the model's file.
@@ -34,7 +38,11 @@ def mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
         remedy = "Close the quotes, or write the command as a list."
         yield SpecMistake("options.command", f"the command cannot be taken apart: {error}.", remedy)
         words = []
+    else:
+        if not words:
+            yield SpecMistake("options.command", "the command is blank.", "Name a program and its arguments.")
     if words:
+        yield from _word_mistakes(words, is_line=isinstance(options.command, str))
         yield from _program_mistakes(words[0], options)
     yield from _placeholder_mistakes(spec, options, words)
     yield from _variable_mistakes(options)
@@ -53,14 +61,30 @@ def require_none(spec: EngineSpec) -> None:
         raise EngineLoadError(f"engine '{spec.id}': {said}", param=found[0].param, is_lasting=True)
 
 
+def _word_mistakes(words: Sequence[str], *, is_line: bool) -> Iterator[SpecMistake]:
+    if any("\0" in word for word in words):
+        yield SpecMistake("options.command", "a word of the command holds a NUL character.", "Remove it.")
+    of_shells = next((word for word in words if _OF_SHELLS.fullmatch(word)), None)
+    if is_line and of_shells is not None:
+        message = f"'{of_shells}' is for shells, and no shell runs the command."
+        remedy = "Name one program; or a script; or, if the word is an argument, write the command as a list."
+        yield SpecMistake("options.command", message, remedy)
+    if _ASSIGNMENT.match(words[0]):
+        name = words[0].partition("=")[0]
+        message = f"'{name}=…' in front of a command is for shells, and no shell runs it."
+        yield SpecMistake("options.command", message, f"Set {name} in `env`.")
+
+
 def _program_mistakes(word: str, options: CommandOptions) -> Iterator[SpecMistake]:
-    if any(placeholders_in(word)):
+    if any(placeholders_in(word)) or "\0" in word or _ASSIGNMENT.match(word):
         return
     program = program_of(word)
     path = options.env.get("PATH", os.environ.get("PATH"))
     if not program or shutil.which(program, path=path) is None:
-        is_file = Path(program).is_file()
-        what = "is not a program that may be run" if is_file else "is not there"
+        is_file, is_folder = Path(program).is_file(), bool(program) and Path(program).is_dir()
+        what = (
+            "is not a program that may be run" if is_file else "is a folder" if is_folder else "is not there"
+        )
         where = "" if os.sep in program else " on PATH"
         remedy = "Make it executable." if is_file else "Install it, or name it by its path."
         yield SpecMistake("options.command", f"'{program}' {what}{where}.", remedy)
@@ -88,8 +112,10 @@ def _placeholder_mistakes(
 
 def _variable_mistakes(options: CommandOptions) -> Iterator[SpecMistake]:
     for name, text in options.env.items():
-        if not name or "=" in name or "\0" in name + text:
+        if not name or "=" in name or "\0" in name:
             yield SpecMistake("options.env", f"'{name}' is no name of a variable.", "Rename it.")
+        elif "\0" in text:
+            yield SpecMistake(f"options.env.{name}", "its value holds a NUL character.", "Remove it.")
         elif text.startswith(REFERENCE) and referred(text) is None:
             variable = text.removeprefix(REFERENCE)
             yield SpecMistake(

@@ -71,9 +71,10 @@ class CommandOptions(CallOptions):
     @field_validator("stop")
     @classmethod
     def _is_signal(cls, name: str) -> str:
-        if not hasattr(signal.Signals, f"SIG{name.removeprefix('SIG')}"):
+        short = name.upper().removeprefix("SIG")
+        if not hasattr(signal.Signals, f"SIG{short}"):
             raise ValueError(f"there is no signal '{name}'; the usual ones are TERM, INT and QUIT")
-        return name.removeprefix("SIG")
+        return short
 
     def mistake(self, spec: EngineSpec) -> tuple[str, str] | None:
         if "max_concurrent" in self.model_fields_set:

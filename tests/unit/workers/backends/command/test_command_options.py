@@ -91,6 +91,7 @@ def test_options_have_ranges() -> None:
         with pytest.raises(ValidationError):
             CommandOptions.model_validate({"command": "serve {port}", **options})
     assert CommandOptions.model_validate({"command": "serve", "stop": "SIGINT"}).signal_number == 2
+    assert CommandOptions.model_validate({"command": "serve", "stop": "term"}).signal_number == 15
 
 
 def test_slots_have_one_name() -> None:
@@ -142,6 +143,38 @@ def test_quote_that_is_not_closed_is_told() -> None:
     assert told(spec("true 'a {port}")) == [
         ("options.command", "the command cannot be taken apart: No closing quotation.")
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        ("   ", "the command is blank"),
+        ("true {port} | tee log", "'|' is for shells"),
+        ("true {port} && true", "'&&' is for shells"),
+        ("true {port} ; true", "';' is for shells"),
+        ("true {port} &", "'&' is for shells"),
+        ("true {port} 2>&1", "'2>&1' is for shells"),
+        ("true {port} > log", "'>' is for shells"),
+        ("THREADS=1 true {port}", "'THREADS=…' in front of a command is for shells"),
+        (["true", "a\0b", "{port}"], "holds a NUL character"),
+        ("/etc {port}", "'/etc' is a folder"),
+    ],
+)
+def test_what_no_program_is_started_by_is_told(command: JsonValue, part: str) -> None:
+    found = [message for key, message in told(spec(command)) if key == "options.command"]
+    assert any(part in message for message in found), found
+
+
+def test_words_of_a_list_are_arguments_whatever_a_shell_makes_of_them() -> None:
+    assert told(spec(["true", "|", "&&", "A=1", "{port}"])) == []
+    assert told(spec("true A=1 --x=a|b {port}")) == []
+
+
+def test_value_of_a_variable_that_none_can_have_is_told() -> None:
+    assert told(spec("true {port}", env={"A": "b\0c"})) == [
+        ("options.env.A", "its value holds a NUL character.")
+    ]
+    assert told(spec("true {port}", env={"A": "two\nlines"})) == []
 
 
 def test_program_that_may_not_be_run_is_told(tmp_path: Path) -> None:
