@@ -217,7 +217,11 @@ class Advancer:
 
     def _failed_alone(self, job: Job, state: QueryState, error: Exception) -> list[Taken]:
         """Its end, or nothing: it is tried again. What may lie in the surroundings is not the query's fault
-        as long as no other one succeeded."""
+        as long as no other one succeeded; what belongs to another configuration is left to it."""
+        if job.config_hash != self._config_hash and self._resting.bears(job):
+            log.info("job %s query %s: not stepped here: %r", job.id, state.id, error)
+            self._postpone([state], for_s=0.0, counted=False)
+            return []
         n = state.attempt + 1
         now = self._clock()
         since = self._failed_at.setdefault(state.id, now)

@@ -194,6 +194,30 @@ def test_experts_that_are_not_known_here_are_asked_by_others(store: SqlJobStore,
     assert store.job("job").n_assignments == 2
 
 
+def lost(_: Sequence[QueryState]) -> Exception:
+    return KeyError("an expert of another pool")
+
+
+def test_a_step_that_fails_in_another_configuration_is_left_to_those_who_have_it(
+    store: SqlJobStore, clock: HandClock
+) -> None:
+    """Two processes over one database, each with a pool of its own."""
+    submit(store, make_queries(2), config_hash="theirs")
+    rounds(make_advancer(store, lambda _job: Moody(lost), clock, config_hash="ours"), clock, 12)
+    assert codes(store) == {}
+    theirs = make_advancer(store, lambda _job: TextMajority(["a/0"]), clock, config_hash="theirs")
+    theirs.chunk()
+    assert store.job("job").n_assignments == 2
+
+
+def test_a_step_that_fails_everywhere_ends_even_where_nobody_has_its_configuration(
+    store: SqlJobStore, clock: HandClock
+) -> None:
+    submit(store, make_queries(2), config_hash="theirs")
+    rounds(make_advancer(store, lambda _job: Moody(lost), clock, config_hash="ours"), clock, 130)
+    assert codes(store) == {"internal_error": 2}
+
+
 def test_queries_are_stepped_by_the_composition_that_their_terms_name(
     store: SqlJobStore, clock: HandClock
 ) -> None:
