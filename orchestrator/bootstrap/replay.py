@@ -370,14 +370,22 @@ def _by_seed(found: Sequence[SeedTrials], plan: ReplayPlan) -> list[SeedTrials]:
 
 @contextmanager
 def worker_pool(n: int) -> Iterator[ProcessPoolExecutor]:
-    """n processes with one numeric thread each; they end with this one, however it ends."""
+    """n processes with one numeric thread each; they end with this one, however it ends, and at once where
+    the block is left by an error or an interruption: their work takes minutes."""
     # Spawned, not forked: the parent has threads (BLAS, progress bar).
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with (
         _single_threaded(),
         ProcessPoolExecutor(n, mp_context=context, initializer=_die_with_parent) as executor,
     ):
-        yield executor
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise
 
 
 def _die_with_parent() -> None:

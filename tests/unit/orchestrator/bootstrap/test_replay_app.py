@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, parts, run_replay, with_vectors
+from orchestrator.bootstrap.replay import ReplayPlan, SeedReplay, parts, run_replay, with_vectors, worker_pool
 from orchestrator.compositions.calls import error_answer
 from orchestrator.errors import CompositionError, UnsupportedError
 from orchestrator.evaluation.replay.files import read_replay_set
@@ -167,3 +168,16 @@ def test_workers_end_with_a_replay_that_is_killed() -> None:
         ended.register(worker, select.POLLIN)
         assert ended.poll(30_000)
         os.close(worker)
+
+
+def interrupted() -> None:
+    with worker_pool(1) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+        for _ in range(2):
+            pool.submit(time.sleep, 10_000)
+        raise KeyboardInterrupt
+
+
+def test_work_that_takes_for_ever_holds_nobody_who_is_interrupted() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
