@@ -1,6 +1,7 @@
 """The seats of one device: which engines are loaded there, and when one makes way for another."""
 
 import logging
+import math
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -19,6 +20,9 @@ from workers.device.measured import Measurements
 from workers.device.memory import Held, Memory
 
 log = logging.getLogger(__name__)
+
+LOOKS_IN_A_LOAD = 4
+"""Looks for the next engine in the time of the shortest load."""
 
 
 class DeviceSeats:
@@ -299,7 +303,7 @@ class DeviceSeats:
     def _look_ahead(self, lane: Lane) -> bool:
         """Load the next engine while the resident ones work off their last shards, and at once what is
         urgent: beside them where memory allows, else its backend may prepare it. Whether a load was begun."""
-        if not self._kit.timers.is_due("look ahead", self._kit.pace.look_s):
+        if not self._kit.timers.is_due("look ahead", self._look_ahead_s):
             return False
         ahead = self._loader.ahead
         own = self._own(besides=lane.engine_id)
@@ -319,6 +323,12 @@ class DeviceSeats:
                     self._loader.read_ahead(following.engine_id)
             return False
         return not self._books.holds(following, self._rates) and self._change(following, leaving)
+
+    @property
+    def _look_ahead_s(self) -> float:
+        """Seconds between two looks for the next engine: what is known to load quickly is soon too late."""
+        shortest_s = min(self._measured.rates.load_s.values(), default=math.inf)
+        return min(self._kit.pace.look_s, max(self._kit.pace.poll_s, shortest_s / LOOKS_IN_A_LOAD))
 
     def _is_time(self, engine_id: str) -> bool:
         """True if the work of the device's engines is so short that the load of this one is to begin."""
