@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from orchestrator.domain.stages import StageNews
 
 SHOWN_CHARS = 80
-Question = Annotated[str, typer.Argument(help="The question.")]
+STANDARD = "-"
+MOST_BYTES = 1 << 20
+"""Of a question on standard input."""
+Question = Annotated[str, typer.Argument(help="The question; - reads it from standard input.")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="A choice; repeat it for each.")]
 AnswerTypeName = Annotated[
     str | None,
@@ -55,11 +58,17 @@ def ask(
         name = app.asking.resolve(composition)
         options = AskOptions(model=composition, job_id=job_id, trace=trace or session.as_json)
         session.quiet.doing("waiting for the answer")
-        answer = (
-            followed(app, query, options, timeout_s=timeout_s, tell=session.remark)
-            if is_followed
-            else app.asking.ask(query, options, timeout_s=timeout_s)
-        )
+        try:
+            answer = (
+                followed(app, query, options, timeout_s=timeout_s, tell=session.remark)
+                if is_followed
+                else app.asking.ask(query, options, timeout_s=timeout_s)
+            )
+        except (
+            KeyboardInterrupt
+        ):  # nobody waits for it any more: it must not go on, now or with the next command
+            app.asking.leave(job_id)
+            raise
         if not app.settings.is_stack:  # there the beat does it
             app.upkeep.round()
     if answer.error_code is not None:
@@ -76,6 +85,26 @@ def ask(
     steps = [fusion_table(answer.fusion)] if answer.fusion is not None and trace else []
     votes = [votes_table(answer)] if answer.votes else []
     session.emit(payload, answer_lines(answer), *reasons, *votes, *steps, f"Job {job_id}")
+
+
+def read_question() -> str:
+    """The question on standard input, without the blanks around it.
+
+    Raises:
+        InputError: it is closed, or what it gives is too long, or no text.
+    """
+    from orchestrator.errors import InputError
+
+    if sys.stdin is None:
+        raise InputError("standard input is closed.", param="question", remedy="Give the question as a word.")
+    content = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(f"the question is longer than {MOST_BYTES:,} bytes.", param="question")
+    try:
+        return content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        message = "what standard input gives is not UTF-8 text."
+        raise InputError(message, param="question", remedy="Save it as UTF-8.") from None
 
 
 def followed(
@@ -147,6 +176,7 @@ def route(
 def _query(question: str, options: list[str] | None, answer_type: str | None) -> "Query":
     from orchestrator.questions.fields import build_query
 
+    asked = read_question() if question == STANDARD else question
     return build_query(
-        "question", {"question": question}, options=options or None, answer_type=answer_type, infers=True
+        "question", {"question": asked}, options=options or None, answer_type=answer_type, infers=True
     )

@@ -144,13 +144,25 @@ def check_output(out: Path, *, inputs: Iterable[Path]) -> None:
     """
     if str(out) == STANDARD:
         _standard_output()
-    if str(out) == STANDARD or _is_stream(out):
         return
-    if replaced := [file for file in inputs if out.resolve() == file.resolve()]:
+    if replaced := [file for file in inputs if os.path.realpath(out) == os.path.realpath(file)]:
         message = f"the answers would replace the questions or the pool: {replaced[0]}."
         raise InputError(message, remedy="Choose another file with -o.")
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
-        raise InputError(f"cannot write {out}.", remedy="Choose another file with -o.")
+    try:
+        objection = None if _is_stream(out) else _objection(out)
+    except OSError as error:  # a name that no file can have
+        objection = error.strerror
+    if objection is not None:
+        raise InputError(f"cannot write {out}: {objection}.", remedy="Choose another file with -o.")
+
+
+def _objection(out: Path) -> str | None:
+    """Why no file can be written there, as far as can be told without writing one."""
+    if out.is_dir():
+        return "it is a folder"
+    if not out.parent.is_dir():
+        return f"there is no folder {out.parent}"
+    return None if os.access(out.parent, os.W_OK) else f"this user may not write in {out.parent}"
 
 
 def _is_stream(out: Path) -> bool:

@@ -6,6 +6,7 @@ stdout holds one JSON document, `{"error": ...}` when it failed; logs and progre
 Commands import what they work with when they run, so that `muster --help` needs no model library.
 """
 
+import errno
 import json
 import logging
 import os
@@ -49,6 +50,10 @@ from orchestrator.runtime.logs import safe_stderr, safe_traceback, setup_logs
 from orchestrator.runtime.threads import wait_passively
 
 FAILED, BAD_USAGE = 1, 2
+OF_PATHS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
+)
+"""Errors of who named a file, wherever it is looked for."""
 SWITCHES = frozenset({"--json", "--debug"})
 CONFIG = "--config"
 EVERYWHERE = "Everywhere: --config FILE, --json, --debug."
@@ -264,16 +269,17 @@ def _report_bug(error: Exception, *, as_json: bool, debug: bool) -> int:
         print(safe_traceback(error), file=sys.stderr, end="")
     hint = "" if debug else " Run it again with --debug for details."
     failure: MusterError = InternalError(f"unexpected {type(error).__name__}: {error}.{hint}")
-    is_barred = False
-    if isinstance(error, PermissionError) and error.filename is not None:
-        is_barred = True
-        failure = InputError(f"{error.filename}: {error.strerror}.", remedy="Give this user access to it.")
+    is_path = isinstance(error, OSError) and error.filename is not None and error.errno in OF_PATHS
+    if is_path:
+        assert isinstance(error, OSError)
+        remedy = "Give this user access to it." if isinstance(error, PermissionError) else None
+        failure = InputError(f"{error.filename}: {error.strerror}.", remedy=remedy)
     if as_json:
         with suppress(OSError):  # perhaps it is the output that cannot be written
             _print_error(failure)
     print(f"Error: {plain(str(failure))}", file=sys.stderr)
     _forget_output()
-    return BAD_USAGE if is_barred else FAILED
+    return BAD_USAGE if is_path else FAILED
 
 
 def _forget_output() -> None:

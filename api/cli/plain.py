@@ -5,13 +5,14 @@ import re
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control characters but the tab and the line feed: a terminal obeys them."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but the tab and the line feed: a terminal obeys them. So it does those that turn the
+direction of what comes after them, whosever that is."""
 
 
 def plain(text: str) -> str:
-    """The text with control characters written as Python would (`\\x1b`)."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """The text with control characters written as Python would (`\\x1b`, `\\u202e`)."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def literal_console(width: int | None = None) -> Console:

@@ -1,5 +1,6 @@
 """`top`: devices, engines and running jobs as they are now, on a screen that follows them."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from orchestrator.domain.engines import EngineState
 
 MOST_JOBS = 12
+NO_CURSOR = ("", "dumb", "unknown")
+"""Kinds of terminals, by TERM."""
 LEAST_RATED_S = 0.2
 """Two looks closer to each other tell no rate."""
 
 Interval = Annotated[float, typer.Option("--interval", "-n", min=0.2, max=60, help="Seconds between looks.")]
-Once = Annotated[bool, typer.Option("--once", help="One look, as where the output is no terminal.")]
+Once = Annotated[bool, typer.Option("--once", help="One look, as where the output is no screen.")]
 
 
 class Look(NamedTuple):
@@ -49,7 +52,7 @@ def top(ctx: typer.Context, interval: Interval = 1.0, once: Once = False) -> Non
     session = session_of(ctx)
     with session.app() as app:
         look = look_at(app)
-        if once or session.as_json or not sys.stdout.isatty():
+        if once or session.as_json or not _is_screen():
             session.emit(payload(look), *screen(look))
             return
         try:
@@ -61,6 +64,11 @@ def top(ctx: typer.Context, interval: Interval = 1.0, once: Once = False) -> Non
                     live.update(Plain(Group(*screen(look))), refresh=True)
         except KeyboardInterrupt:
             return
+
+
+def _is_screen() -> bool:
+    """False where nothing that was written can be written over: a pipe, a file, a terminal without cursor."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in NO_CURSOR
 
 
 def look_at(app: "App", *, before: Look | None = None, at: float | None = None) -> Look:

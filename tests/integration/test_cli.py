@@ -1,6 +1,7 @@
 """The `muster` command line over scripted experts, in process and as a program."""
 
 import contextlib
+import io
 import json
 import shutil
 import signal
@@ -201,6 +202,36 @@ def test_ask_prints_the_answer_with_votes(profiled: Path, capsys: Captured) -> N
 def test_ask_of_one_expert(profiled: Path, capsys: Captured) -> None:
     muster = run_json(profiled, capsys, "ask", *ask_words(7), "-c", "org/beta")["muster"]
     assert (muster["composition"], muster["n_calls"]) == ("org/beta", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "question is empty"),
+        (b" \n", "question is empty"),
+        (b"\xff\xfeW\x00", "not UTF-8"),
+        (b"w" * (1 << 20) + b"w", "longer than 1,048,576 bytes"),
+    ],
+)
+def test_a_question_that_standard_input_does_not_give_is_wrong_usage(
+    pool: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, content: bytes, told: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert told in run_json(pool, capsys, "ask", "-", code=2)["error"]["message"]
+
+
+@pytest.mark.parametrize("command", ["ask", "route"])
+def test_a_dash_is_the_question_on_standard_input(
+    profiled: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, command: str
+) -> None:
+    question, *options = ask_words(7)
+    told = []
+    for word in (question, "-"):
+        content = f"\ufeff{question}\r\n".encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        told.append(run_json(profiled, capsys, command, word, *options))
+    word, dash = (json.dumps(answer.get("recruits") or answer["muster"]["votes"]) for answer in told)
+    assert word == dash
 
 
 @pytest.mark.parametrize("command", ["ask", "route"])
@@ -536,6 +567,25 @@ def test_interrupted_batch_resumes_without_repeating_finished_work(
     generated = Counter((event["engine"], event["prompt"]) for event in events(tmp_path, "generation"))
     assert len(generated) == 36
     assert set(generated.values()) == {1}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_question_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, number: int
+) -> None:
+    """Its call hangs for good: left as it is, the next command would wait for it again."""
+    monkeypatch.chdir(tmp_path)
+    pool = write_pool(tmp_path, rules=[{"match": question(5), "hang": True}])
+    with started("--config", str(pool), "ask", question(5), "-c", "alpha") as program:
+        wait_for("it is asked", lambda: len(events(tmp_path, "rule")) == 1, within_s=PATIENCE_S)
+        program.send_signal(number)
+        _, stderr = program.communicate(timeout=120)
+    assert program.returncode == 130
+    assert "Traceback" not in stderr
+    capsys.readouterr()
+    assert run(pool, "jobs", "list", "--json") == 0
+    assert [job["state"] for job in json.loads(capsys.readouterr().out)] == ["cancelled"]
 
 
 @pytest.mark.timeout(600)

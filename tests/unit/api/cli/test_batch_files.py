@@ -72,15 +72,29 @@ def test_answer_files_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
     assert len(modes) == 1
 
 
-@pytest.mark.parametrize("out", ["in.jsonl", "./x/../in.jsonl", "pool.yaml", "no/where.jsonl", "x"])
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("in.jsonl", "would replace"),
+        ("./x/../in.jsonl", "would replace"),
+        ("pool.yaml", "would replace"),
+        ("loop", "would replace"),
+        ("no/where.jsonl", "there is no folder no"),
+        ("in.jsonl/where.jsonl", "there is no folder in.jsonl"),
+        ("x", "it is a folder"),
+        ("", "it is a folder"),
+        ("w" * 300, "name too long"),
+    ],
+)
 def test_impossible_outputs_are_found_before_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, told: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("in.jsonl").touch()
     Path("x").mkdir()
-    with pytest.raises(InputError):
-        check_output(Path(out), inputs=(Path("in.jsonl"), Path("pool.yaml")))
+    Path("loop").symlink_to("loop")
+    with pytest.raises(InputError, match=told):
+        check_output(Path(out), inputs=(Path("in.jsonl"), Path("pool.yaml"), Path("loop")))
 
 
 def openai_line(custom_id: str, **body: object) -> str:

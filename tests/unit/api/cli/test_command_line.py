@@ -100,6 +100,22 @@ def test_a_bug_is_one_line_with_a_hint_and_a_trace_only_with_debug(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["batch", "w" * 300],
+        ["replay", "w" * 300],
+        ["merge", "w" * 300, "--out", "x"],
+        ["experts", "--config", "w" * 300],
+    ],
+)
+def test_a_path_that_no_file_can_have_is_wrong_usage_and_no_bug(words: list[str], capsys: Captured) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "name too long" in told
+    assert "unexpected" not in told
+
+
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     def interrupted(self: Session) -> None:
         raise KeyboardInterrupt

@@ -33,6 +33,11 @@ def test_control_characters_are_written_out(capsys: pytest.CaptureFixture[str]) 
     assert told.err.strip() == WRITTEN
 
 
+@pytest.mark.parametrize("mark", "\u202a\u202b\u202d\u202e\u202c\u2066\u2067\u2068\u2069")
+def test_what_would_turn_the_direction_of_the_rest_of_a_line_is_written_out(mark: str) -> None:
+    assert plain(f"{mark}gpj.exe") == f"\\u{ord(mark):04x}gpj.exe"
+
+
 def test_lines_and_tabs_and_letters_of_any_script_stay() -> None:
     text = "first\tä\n家 👨‍👩‍👧 می‌خواهم\n"
     assert plain(text) == text

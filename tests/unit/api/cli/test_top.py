@@ -113,6 +113,17 @@ def test_a_label_neither_ends_nor_steers_the_screen_that_follows(monkeypatch: py
     assert r"[/red]\x1b]0;x" in terminal.getvalue()
 
 
+@pytest.mark.parametrize("kind", ["dumb", "", "unknown"])
+def test_a_terminal_without_a_cursor_is_given_one_look(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(Session, "app", lambda *_: nullcontext())
+    monkeypatch.setattr(top, "look_at", lambda *_, **__: look(0, job("a", done=1)))
+    top.top(SimpleNamespace(obj=Session()))  # type: ignore[arg-type]
+    assert "Engines" in terminal.getvalue()
+
+
 @pytest.mark.parametrize(
     ("news", "said"),
     [
