@@ -6,7 +6,6 @@ OpenAI's API (`{"custom_id", "method", "url", "body": {...}}`). A `BodyReader` m
 
 import hashlib
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError, LimitError, SkillError
 from orchestrator.questions.chats import conversation, parse_messages
 from orchestrator.questions.fields import ON_THE_BOOKS, check_id, parse_query
+from orchestrator.questions.file_forms import NotQuestionsError, refuse_other_forms
 from orchestrator.questions.json_checks import RepeatedKeyError, first_flaw, unique_keys
 from orchestrator.runtime.files import open_readable
 
@@ -91,10 +91,12 @@ class BadLineError(InputError):
     code = "invalid_json_line"
 
 
-class NotQuestionsError(InputError):
-    """A file that is no question set at all: empty, binary, or JSON of another shape."""
+class LongLineError(LimitError):
+    """A line that is longer than any may be: nothing after it is read."""
 
-    code = "invalid_jsonl"
+    def __init__(self, name: str, line: int) -> None:
+        super().__init__(f"{name}: line {line} is longer than {MAX_LINE_BYTES} bytes.")
+        self.line = line
 
 
 class QuestionFileError(InputError):
@@ -304,13 +306,6 @@ def _scan_lines(
             yield number, LineError(number, str(error).rstrip("."), error.code, error.param)
 
 
-_WIDE = {
-    "UTF-32": re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff|\0{3}[^\0]|[^\0]\0{3}"),
-    "UTF-16": re.compile(rb"\xff\xfe|\xfe\xff|\0[^\0]|[^\0]\0[^\0]"),
-}
-"""Beginnings of files in other forms of Unicode, with a mark or without."""
-
-
 def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
     """Non-blank lines with their 1-based numbers; a line without end is not read into memory.
 
@@ -322,27 +317,12 @@ def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(raw) > MAX_LINE_BYTES:
-            raise LimitError(f"{name}: line {number} is longer than {MAX_LINE_BYTES} bytes.")
+            raise LongLineError(name, number)
         if number == 1:
-            _refuse_other_formats(raw, name)
+            refuse_other_forms(raw, name)
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         if raw.strip():
             yield number, raw
-
-
-def _refuse_other_formats(head: bytes, name: str) -> None:
-    wide = next((form for form, begins in _WIDE.items() if begins.match(head)), None)
-    if wide is not None:
-        raise NotQuestionsError(f"{name} is {wide}.", remedy="Save it as UTF-8.")
-    if head[:4] in (b"PK\x03\x04", b"PAR1") or head[:2] == b"\x1f\x8b":
-        raise NotQuestionsError(f"{name} is a binary or compressed file.", remedy="Give plain JSON lines.")
-    start = head.removeprefix(b"\xef\xbb\xbf").strip()
-    if start.startswith(b"["):
-        raise NotQuestionsError(f"{name} is a JSON array.", remedy="Write one JSON object per line (JSONL).")
-    if start == b"{":
-        raise NotQuestionsError(
-            f"{name} is pretty-printed JSON.", remedy="Write each object on a single line (JSONL)."
-        )
 
 
 def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) -> Query:

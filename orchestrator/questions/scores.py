@@ -14,12 +14,12 @@ from pydantic import JsonValue
 from orchestrator.domain.queries import MAX_CHECKS, Query
 from orchestrator.errors import InputError
 from orchestrator.ports.profiling import GivenScores
+from orchestrator.questions.file_forms import NotQuestionsError
 from orchestrator.questions.files import (
     MAX_REPORTED,
     STANDARD,
     STANDARD_INPUT,
     LineError,
-    NotQuestionsError,
     QuestionFileError,
     Readable,
     numbered_lines,

@@ -30,7 +30,7 @@ from orchestrator.domain.names import model_name
 from orchestrator.errors import InputError, MusterError, NotFoundError, StoreError, StoreUnavailableError
 from orchestrator.ports.batches import AnsweredJob, BatchStore, FileStore, LineForms
 from orchestrator.ports.clock import Clock, EpochClock
-from orchestrator.questions.files import QuestionFileError, check_lines, iter_lines
+from orchestrator.questions.files import LongLineError, QuestionFileError, check_lines, iter_lines
 from orchestrator.services.files import FileDesk, FileWriter
 from orchestrator.services.jobs import Jobs
 
@@ -140,7 +140,9 @@ class BatchWork:
                 self._fail(claimed, *(BatchProblem(**bad._asdict()) for bad in error.errors))
                 return
             except (InputError, NotFoundError) as error:
-                self._fail(claimed, BatchProblem(code=error.code, message=str(error), param=error.param))
+                line = error.line if isinstance(error, LongLineError) else None
+                told = BatchProblem(code=error.code, line=line, message=str(error), param=error.param)
+                self._fail(claimed, told)
                 return
         progress = self._progress(claimed.batch.id)
         if progress is not None:

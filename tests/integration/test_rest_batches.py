@@ -168,6 +168,7 @@ def test_a_file_says_for_how_long_it_is_kept(client: TestClient) -> None:
         (line("a", 1).encode("utf-16"), [None], "UTF-16"),
         (b"\x1f\x8b" + b"x" * 100, [None], "compressed"),
         (b'{"custom_id": "' + b"a" * 300_000, [1], "not JSON"),
+        (f"{line('a', 1)}\n".encode("utf-16-le"), [None], "UTF-16"),
     ],
 )
 def test_a_file_with_one_bad_line_fails_as_a_whole_and_says_where(

@@ -22,7 +22,7 @@ from workers.backends.options import SpecMistake, read_options
 from workers.checkpoints.gguf import GGUF, GgufError, read_gguf
 
 _OF_SHELLS = re.compile(r"\|\|?|&&?|;|[0-9]?>>?(?:&[0-9])?|<<?<?")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*=")
 
 
 def mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:

@@ -8,7 +8,15 @@ import pytest
 from orchestrator.domain.queries import AnswerType
 from orchestrator.errors import InputError, LimitError
 from orchestrator.questions.fields import parse_query
-from orchestrator.questions.files import QuestionFileError, Source, check_questions, read_questions, spooled
+from orchestrator.questions.files import (
+    MAX_LINE_BYTES,
+    LongLineError,
+    QuestionFileError,
+    Source,
+    check_questions,
+    read_questions,
+    spooled,
+)
 
 
 def write(tmp_path: Path, content: str | bytes) -> Path:
@@ -194,3 +202,9 @@ def test_a_wrong_comparison_is_told_with_its_own_fields(comparison: object, mess
     with pytest.raises(InputError) as caught:
         parse_query(fields)
     assert str(caught.value).startswith(message)
+
+
+def test_a_line_that_is_too_long_says_which_it_is(tmp_path: Path) -> None:
+    with pytest.raises(LongLineError) as caught:
+        read_questions(write(tmp_path, b'{"question": "a"}\n' + b"x" * (MAX_LINE_BYTES + 1)))
+    assert caught.value.line == 2
