@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -254,8 +255,15 @@ WHOLE_PAGES: Mapping[str, str] = {
 """Pages no command of which is run."""
 
 
+OTHERS = ("curl", "jq", "sqlite3")
+"""Programs of pages that are not ours, and not everywhere."""
+
+
 def why_not(page: str, one: Typed) -> str | None:
     """Why a command is not run; None = it is."""
+    for program in OTHERS:
+        if re.search(rf"(^|\| ){program} ", one.command) and shutil.which(program) is None:
+            return f"{program} is not installed here"
     spared = SESSIONS[page].spared
     return next((why for begin, why in spared.items() if f"{one.command}\n".startswith(begin)), None)
 
