@@ -262,7 +262,7 @@ def _scheduled(
     others = view.neighbours.slots_elsewhere(view.waiting, needs, view.rates, n_devices=view.n_devices)
     mine = view.neighbours.slot(needs, seated.engine_id if seated else None)
     slots = [mine, *others] if is_first else [*others, mine]
-    packing = pack(needs, slots)
+    packing = pack(needs, slots, asks=0 if is_first else None)
     if seated or is_first:
         return packing.stints[0 if is_first else -1], packing.finish_s
     alike = [

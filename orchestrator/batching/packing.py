@@ -89,18 +89,21 @@ class Packing(NamedTuple):
     finish_s: float
 
 
-def pack(needs: Sequence[Need], slots: Sequence[Slot]) -> Packing:
+def pack(needs: Sequence[Need], slots: Sequence[Slot], *, asks: int | None = None) -> Packing:
     """A short schedule for all needs on one or more slots.
 
     A slot's own engine comes first on it, and slots are filled from the left: of several with one
     engine, the last is the first to be left free for other engines. What fits no device is put where there is
     most memory: its load will tell.
+
+    Args:
+        asks: the slot that is planned for: of several with one engine it is the first to be left free.
     """
     work = [need for need in needs if need.work_s > 0]
     if not work:
         return Packing(tuple(() for _ in slots), max((slot.ready_s for slot in slots), default=0.0))
     there: _There = ({}, {})
-    for ix, slot in enumerate(slots):
+    for ix, slot in sorted(enumerate(slots), key=lambda each: each[0] == asks):
         for engine_id in slot.here:
             there[0].setdefault(engine_id, []).append((ix, 0.0))
         if slot.ahead_id is not None:

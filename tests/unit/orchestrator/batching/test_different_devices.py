@@ -253,6 +253,15 @@ def test_nothing_is_loaded_ahead_that_does_not_fit_beside_the_resident_engine() 
     assert ahead(*backlog, resident="a", rates=Rates({"b": 5.0}, SPEED), neighbours=neighbours) is None
 
 
+def test_of_devices_with_one_engine_the_one_that_asks_goes_on_to_the_next() -> None:
+    """100 s of a on two devices and 30 s of c, 65 s each: one has 65 s of a, the other 35 s and c. Were it
+    never the one that asks, nobody would load c."""
+    backlog = [item("a", tokens=10_000, n_devices_elsewhere=1), item("c", tokens=3000)]
+    neighbours = Neighbours(others=(Neighbour(EQUAL, "a"),), hides=True)
+    rates = Rates({"a": 20.0, "c": 20.0}, SPEED)
+    assert ahead(*backlog, resident="a", rates=rates, n_devices=2, neighbours=neighbours) == "c"
+
+
 def test_an_engine_that_another_device_loads_ahead_is_left_to_it() -> None:
     backlog = [
         item("a", tokens=4000),
