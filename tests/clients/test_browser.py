@@ -45,6 +45,7 @@ FEATURES: Mapping[str, object] = {
         "muster/majority_all",
     ],
     "the_system_is_kept_current_and_stays_sorted": ["beta", "descending"],
+    "a_long_word_is_broken_and_those_of_the_menu_are_not": [0, 1],
     "a_page_that_cannot_be_kept_current_says_so": [True, True],
     "an_answer_that_breaks_off_is_none": ["The server cannot be reached. Ask again when it can.", ""],
     "a_question_is_stopped": "Stopped.",

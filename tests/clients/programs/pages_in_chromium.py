@@ -296,6 +296,23 @@ def the_system_is_kept_current_and_stays_sorted() -> list[object]:
 
 
 @feature
+def a_long_word_is_broken_and_those_of_the_menu_are_not() -> list[object]:
+    """On a phone: the page of a job whose name is one word."""
+    with page(viewport=PHONE) as opened:
+        upload(opened, [{"question": QUESTION}], "W" * 200)
+        opened.wait_for_selector("h1 >> text=WWW")
+        beyond = opened.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        lines = opened.evaluate(
+            "[...document.querySelectorAll('nav a')].map(link => {"
+            " const words = document.createRange(); words.selectNodeContents(link);"
+            " return words.getClientRects().length; })"
+        )
+        return [beyond, max(lines)]
+
+
+@feature
 def a_page_that_cannot_be_kept_current_says_so() -> list[bool]:
     """And takes it back when the server is there again."""
     with page() as opened:
