@@ -160,9 +160,11 @@ def _start(config: dict[str, object]) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     except OSError as error:
-        raise SkillError(
-            f"the code sandbox cannot start: {error}.", remedy="Check memory and process limits."
-        ) from error
+        raise _no_start(error) from error
+
+
+def _no_start(error: OSError) -> SkillError:
+    return SkillError(f"the code sandbox cannot start: {error}.", remedy="Check memory and process limits.")
 
 
 class _Report(NamedTuple):
@@ -236,9 +238,16 @@ def _printable(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _libraries() -> dict[str, tuple[str, ...]]:
-    """Shared libraries that extension modules of the standard library load: file -> names that link to it."""
+    """Shared libraries that extension modules of the standard library load: file -> names that link to it.
+
+    Raises:
+        SkillError: the interpreter cannot be started.
+    """
     command = [sys.executable, "-I", "-S", "-c", _LIST_LIBRARIES, _MODULES_WITH_LIBRARIES]
-    listing = subprocess.run(command, capture_output=True, check=False, text=True, env=_ENVIRONMENT)  # noqa: S603
+    try:
+        listing = subprocess.run(command, capture_output=True, check=False, text=True, env=_ENVIRONMENT)  # noqa: S603
+    except OSError as error:
+        raise _no_start(error) from error
     loaded = [Path(line) for line in sorted(listing.stdout.splitlines()) if "lib-dynload" not in line]
     return {str(file): _names_of(file) for file in loaded if file.is_file()}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SkillError
+from skills.grading import sandbox
 from skills.grading.confined import landlock, seccomp
 from skills.grading.confined.syscalls import ARCHITECTURES
 from skills.grading.sandbox import LAYERS, Sandbox, SandboxLimits
@@ -283,3 +284,9 @@ def test_the_filter_knows_no_call_that_starts_or_reaches_others(machine: str) ->
 @pytest.mark.parametrize(("version", "n_rights"), [(1, 13), (2, 14), (3, 15), (4, 15), (5, 16), (7, 16)])
 def test_landlock_handles_every_right_of_its_version(version: int, n_rights: int) -> None:
     assert landlock.rights_on_files(version).bit_count() == n_rights
+
+
+def test_an_interpreter_that_cannot_be_started_is_told_of_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox._libraries.cache_clear()
+    monkeypatch.setattr(sys, "executable", "/etc/hostname")
+    assert all("cannot start" in str(layer.missing) for layer in Sandbox().layers())
