@@ -205,7 +205,7 @@ def answer_lines(answer: "Answer") -> Text:
         facts.append(f"confidence {percent(answer.confidence)}")
     if answer.answer_type is not None and answer.answer_type.is_graded:
         facts += [_expected(answer), f"rule {answer.aggregator}", f"by {answer.answered_by or 'several'}"]
-    facts.append(f"{answer.n_calls} calls")
+    facts.append(f"{answer.n_calls} call{'' if answer.n_calls == 1 else 's'}")
     facts += ["degraded"] if answer.degraded else []
     facts += [_fusion_cost(answer.fusion)] if answer.fusion is not None else []
     return Text.assemble((answer.text, "bold"), "\n", (", ".join([*facts, *answer.notes]), "dim"))

@@ -126,6 +126,7 @@ def _templates() -> Environment:
         ago=ago,
         clock=clock,
         count=count,
+        memory=memory,
         usd=usd,
         short=short,
         shade=shade,
@@ -163,6 +164,11 @@ def count(number: float) -> str:
 def short(model: str) -> str:
     """The name of a composition or expert alone: `knn` of `muster/knn`, `roman` of `expert:roman`."""
     return short_name(model).removeprefix(PUBLIC_PREFIX)
+
+
+def memory(gib: float) -> str:
+    """`19.8 GiB`; below one, `26 MiB`."""
+    return f"{gib:.1f} GiB" if gib >= 1 or gib == 0 else f"{max(1024 * gib, 1):.0f} MiB"
 
 
 def usd(amount: float) -> str:

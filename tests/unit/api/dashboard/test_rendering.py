@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.dashboard import rendering
-from api.dashboard.rendering import STATIC, count, duration, percent, shade, short, static_url, usd
+from api.dashboard.rendering import STATIC, count, duration, memory, percent, shade, short, static_url, usd
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,14 @@ def test_numbers_are_said_as_people_read_them() -> None:
     assert (percent(0.834), percent(None)) == ("83 %", "–")
     assert (count(1234), count(97.6)) == ("1,234", "97.6")
     assert (usd(0), usd(0.00123), usd(1234.5)) == ("$0", "$0.0012", "$1,234.50")
+
+
+@pytest.mark.parametrize(
+    ("gib", "said"),
+    [(19.84, "19.8 GiB"), (1, "1.0 GiB"), (0.025, "26 MiB"), (0.0001, "1 MiB"), (0, "0.0 GiB")],
+)
+def test_little_memory_is_not_said_to_be_none(gib: float, said: str) -> None:
+    assert memory(gib) == said
 
 
 @pytest.mark.parametrize(
