@@ -124,7 +124,7 @@ def _got(url: str) -> bytes:
 def _lend(python: Path, environment: Path) -> None:
     """Have an environment find another one's packages behind its own, but not what is linked there."""
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    lent = _run([str(python), "-c", ask], environment).strip()
+    lent = _run([str(python.absolute()), "-c", ask], environment).strip()
     own = _run([str(environment / "bin" / "python"), "-c", ask], environment).strip()
     (Path(own) / "lent.pth").write_text(f"{lent}\n")
 

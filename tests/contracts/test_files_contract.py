@@ -12,7 +12,7 @@ from api.views.jobs_lines import LINE_FORMS
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.batches import Batch, BatchState, Purpose, StoredFile
-from orchestrator.errors import FileInUseError, NotFoundError
+from orchestrator.errors import FileInUseError, InputError, NotFoundError
 from orchestrator.ports.batches import LineForms, LineReader, Page
 from orchestrator.services import batch_work
 from orchestrator.settings.load import load_settings
@@ -81,7 +81,9 @@ def test_pages_follow_each_other_in_both_orders_and_show_only_ones_own(files: Sq
     assert [file.id for file in files.files(mine)] == ["file-3", "file-2"]
     assert [file.id for file in files.files(mine._replace(after="file-2"))] == ["file-1"]
     assert [file.id for file in files.files(mine._replace(oldest_first=True))] == ["file-1", "file-2"]
-    assert files.files(mine._replace(after="none")) == []
+    for nobodys_or_bobs in ("none", "file-0"):
+        with pytest.raises(InputError, match="in this list"):
+            files.files(mine._replace(after=nobodys_or_bobs))
     assert len(files.files(Page(9))) == 4
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from api.cli import zoo
 from api.cli.main import main
 from examples.zoo.questions import of_task, to_jsonl
 from examples.zoo.tasks import TASKS
@@ -86,10 +87,13 @@ def test_bad_usage_is_told_in_a_line(folder: Path, capsys: Captured, words: list
     assert "Traceback" not in captured.err
 
 
-def test_without_the_example_pool_a_configuration_is_asked_for(folder: Path, capsys: Captured) -> None:
-    assert folder.is_dir()
+def test_where_there_is_no_example_pool_that_is_said(
+    folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("PACKAGED", "CHECKOUT"):
+        monkeypatch.setattr(zoo, place, folder / "none")
     assert main(["bench", "compositions"]) == 2
-    assert "give --config FILE" in capsys.readouterr().err
+    assert "built without it" in capsys.readouterr().err
 
 
 def test_a_pool_without_profile_says_how_to_get_one(folder: Path, capsys: Captured) -> None:
