@@ -34,7 +34,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive
 
-from api.deps import KEY_FORM, AppDep, CallerDep, checked_key
+from api.deps import KEY_FORM, app_of, caller_of_request, checked_key
 from api.errors import IdempotencyMismatchError, OverloadedError, error_response
 from api.presence import unless_left, while_connected
 from api.recordings import Head, Recording
@@ -277,20 +277,16 @@ def _fate(error: Exception) -> Fate:
     return Fate.FREE
 
 
-async def get_underway(request: Request) -> Underway:
-    """Keyed requests that this server answers."""
-    underway: Underway = request.app.state.underway
-    return underway
-
-
 async def get_once(
-    request: Request,
-    app: AppDep,
-    caller: CallerDep,
-    underway: Annotated["Underway", Depends(get_underway)],
-    idempotency_key: Annotated[str | None, Header(description=DESCRIPTION)] = None,
+    request: Request, idempotency_key: Annotated[str | None, Header(description=DESCRIPTION)] = None
 ) -> Once:
-    return Once(request, store=app.keyed, underway=underway, owner=caller.owner_id, key=idempotency_key)
+    return Once(
+        request,
+        store=app_of(request).keyed,
+        underway=request.app.state.underway,
+        owner=caller_of_request(request).owner_id,
+        key=idempotency_key,
+    )
 
 
 OnceDep = Annotated[Once, Depends(get_once)]

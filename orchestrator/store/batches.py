@@ -1,6 +1,7 @@
 """The store of batches: `ports.BatchStore` over the same database."""
 
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
@@ -61,11 +62,11 @@ class SqlBatchStore:
         return self._db.transact(write)
 
     def claim_batch(self, *, for_s: float) -> ClaimedBatch | None:
-        if not self._db.fetch(lambda conn: conn.execute(_waiting().limit(1)).first()):
+        if not self._db.fetch(lambda conn: conn.execute(_waiting()).first()):
             return None
 
         def claim(conn: Connection) -> ClaimedBatch | None:
-            first = _waiting().order_by(rows.batch.c.pk).limit(1)
+            first = _waiting().order_by(rows.batch.c.pk)
             row = conn.execute(first.with_for_update(of=rows.batch, skip_locked=True)).first()
             if row is None:
                 return None
@@ -97,14 +98,16 @@ class SqlBatchStore:
         return self._db.transact(settle)
 
 
+@cache
 def _waiting() -> Any:
-    """Batches to work on: unchecked ones, cancelled ones, and those whose job has ended, or is gone."""
+    """A batch to work on: an unchecked or cancelled one, or one whose job has ended, or is gone. Made once:
+    it is looked for twice a second."""
     b, j = rows.batch.c, t.job.c
     running = j.state.in_([inline(state.value) for state in UNDER_WAY])
     is_running = select(j.pk).where(j.id == b.id, running).exists()
     to_do = or_(b.state.in_([inline("validating"), inline("cancelling")]), b.state.in_(WRITTEN) & ~is_running)
     is_open = b.state.in_([inline(s) for s in ("validating", "in_progress", "finalizing", "cancelling")])
-    return select(b.pk, b.payload, b.attempt).where(is_open, to_do, b.worked_until < db_now())
+    return select(b.pk, b.payload, b.attempt).where(is_open, to_do, b.worked_until < db_now()).limit(1)
 
 
 def _row(conn: Connection, batch_id: str, *, lock: bool = False) -> Any:
