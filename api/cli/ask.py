@@ -64,9 +64,7 @@ def ask(
                 if is_followed
                 else app.asking.ask(query, options, timeout_s=timeout_s)
             )
-        except (
-            KeyboardInterrupt
-        ):  # nobody waits for it any more: it must not go on, now or with the next command
+        except KeyboardInterrupt:  # nobody waits any more: it must not go on, now or with the next command
             app.asking.leave(job_id)
             raise
         if not app.settings.is_stack:  # there the beat does it

@@ -21,11 +21,11 @@ class Dot(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """Calibration of one composition. `ece`: mean distance of the bins from the diagonal; 0 = as sure
-    as it is right."""
+    """Calibration of one composition. `distance`: mean distance of the answers from the diagonal; 0 = as sure
+    as it is right. No ECE (`statistics.calibration_error`): bins of that divide equal confidences."""
 
     name: str
-    ece: float
+    distance: float
     dots: Sequence[Dot]
     line: str
     """Points of the line through the dots, as SVG has them."""
@@ -50,8 +50,8 @@ def plot(row: CompositionRow) -> Plot:
         for part in row.calibration
     ]
     n = sum(part.n for part in row.calibration)
-    ece = sum(part.n * abs(part.confidence - part.right) for part in row.calibration) / n
-    return Plot(row.name, ece, dots, " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in dots))
+    distance = sum(part.n * abs(part.confidence - part.right) for part in row.calibration) / n
+    return Plot(row.name, distance, dots, " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in dots))
 
 
 def _x(share: float) -> float:

@@ -43,4 +43,4 @@ def test_who_states_no_confidence_has_no_plot() -> None:
 def test_the_error_is_the_mean_distance_of_answers_from_the_diagonal() -> None:
     """30 answers 0.1 off and 10 answers 0.3 off: (3 + 3) / 40."""
     drawn = plot(row("auto", CalibrationBin(0.5, 0.6, 0.4, 0.7, 30), CalibrationBin(0.9, 0.6, 0.4, 0.7, 10)))
-    assert drawn.ece == pytest.approx(0.15)
+    assert drawn.distance == pytest.approx(0.15)
