@@ -33,6 +33,13 @@ def plan(
 def load_plan(
     packing: Packing, needs: Sequence[Need], slots: Sequence[Slot], *, later: frozenset[str]
 ) -> LoadPlan:
+    """A packing as counts and seconds, with the bounds that it stands against.
+
+    Args:
+        needs: what was packed.
+        slots: devices as they were before.
+        later: engines of a last stage: each device serves them last.
+    """
     stints = [stint for slot in packing.stints for stint in in_order(slot, later)]
     families, devices = families_of(needs, slots), [slot.device for slot in slots]
     return LoadPlan(

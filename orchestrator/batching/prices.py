@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 def most_of(cost: Cost, seconds: float) -> float:
-    """Share of a family's work that one device can do within a time, its load included."""
+    """Share in [0, 1] of a family's work that one device can do in so many `seconds`, its load included."""
     left_s = seconds - cost.load_s
     if left_s < 0:
         return 0.0

@@ -32,13 +32,15 @@ class Rates(NamedTuple):
         return cls(_means(loads), _means(speeds))
 
     def load(self, engine_id: str) -> float:
+        """Time that a load of this engine takes, in seconds."""
         return self.load_s.get(engine_id, DEFAULT_LOAD_S)
 
     def seconds(self, engine_id: str, n_tokens: float) -> float:
+        """Time that one device needs for so many estimated tokens, as `EngineBacklog` counts them."""
         return n_tokens / max(self.tokens_per_s.get(engine_id, DEFAULT_TOKENS_PER_S), 1e-9)
 
     def work(self, item: EngineBacklog) -> float:
-        """Seconds that one device needs for an engine's waiting assignments."""
+        """Time that one device needs for an engine's waiting assignments, in seconds, without its load."""
         return self.seconds(item.engine_id, item.est_tokens)
 
     def extended(self, engine_ids: Iterable[str]) -> "Rates":

@@ -21,6 +21,7 @@ class ReportedDevice(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Name of the device as its worker calls it; two hosts may have devices of one name."""
         return self.reports[0].device
 
     @property

@@ -18,11 +18,11 @@ class Room:
         self._n_stints = 0
 
     def here(self) -> float:
-        """Seconds of work that fit of an engine that is there; negative: none."""
+        """Work that fits of an engine that is there, in seconds; negative: none."""
         return self._free_s
 
     def gap(self, load_s: float) -> float:
-        """Seconds of work that fit with a load of `load_s`; negative: not even that."""
+        """Work that fits with a load of `load_s`, in seconds; negative: not even that."""
         return self._free_s - load_s
 
     def growth_s(self, load_s: float, work_s: float) -> float:

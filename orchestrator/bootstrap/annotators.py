@@ -21,6 +21,8 @@ class SkillParts:
 
     @cached_property
     def embedder(self) -> FileBackedEmbedder:
+        """The embedder of the settings, with the vectors that lie in `data_dir`; its model is loaded at the
+        first text that needs it."""
         return file_backed_embedder(self._settings.muster)
 
     def keep(self, texts: Sequence[str]) -> None:
@@ -28,6 +30,7 @@ class SkillParts:
         self.embedder.keep(texts)
 
     def annotator(self, known: Knowledge) -> SkillAnnotator:
+        """The annotator of the settings; a vocabulary that is to be induced is made from what is known."""
         return make_annotator(self._settings, self.embedder, texts=known.texts, skills=known.skills)
 
     def matcher(self, known: Knowledge) -> SkillMatcher | None:

@@ -28,7 +28,8 @@ class ComputeMeter:
         self._known: dict[str, Sequence[PassCost] | None] = {}
 
     def flop(self, response: Response) -> float | None:
-        """Operations of a response; None where the size of a model that wrote it is not known."""
+        """Floating-point operations of a response, >= 0; None where the size of a model that wrote it is not
+        known."""
         costs = self._costs(response.expert_id)
         if costs is None:
             return None

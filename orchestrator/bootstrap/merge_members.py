@@ -101,6 +101,11 @@ def stranger(checked: CheckedOrder, name: str) -> MergedExpert:
 
 
 def stranger_id(name: str) -> str:
+    """Id, for the time of the comparison, of a parent that is nobody of the pool.
+
+    Args:
+        name: of the input in the recipe; equal names, equal ids.
+    """
     return f"parent-{Path(name.replace('+', '/')).name}-{content_hash(name)[:4]}"
 
 

@@ -53,10 +53,12 @@ class MergeRunner:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        """Begin to look for merges, every `LOOK_S`; once only."""
         self._thread = threading.Thread(target=self._run, name="muster-merges", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
+        """Interrupt what is made, and wait for that for up to `STOP_S`; harmless if it was never started."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(STOP_S)

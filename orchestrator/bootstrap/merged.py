@@ -180,6 +180,7 @@ class PoolWatch:
         self._rounds.start()
 
     def stop(self) -> None:
+        """End the looks; one that is under way may still change the pool. Idempotent."""
         self._rounds.stop()
 
     def _look_again(self) -> None:

@@ -74,11 +74,17 @@ class WorkerHands:
         self._place = None if driver is not None else StepsPlace(app.store, config_hash=app.config_hash)
 
     def start_steps(self) -> None:
+        """Begin to step questions and to work on batches, in threads of their own."""
         for steps in self._steps:
             steps.start()
         self._clerk.start()
 
     def stop_steps(self, *, timeout_s: float) -> None:
+        """End these threads, and tell the fleet that nobody steps here.
+
+        Args:
+            timeout_s: for the steps under way; what has not ended by then is left to whoever takes it next.
+        """
         self._clerk.stop()
         for steps in self._steps:
             steps.stop(timeout_s=timeout_s / len(self._steps))
@@ -142,9 +148,11 @@ class Heard:
         self._at: Synchronized[float] = get_context("fork").Value("d", time.monotonic())
 
     def now(self) -> None:
+        """A canary was consumed just now."""
         self._at.value = time.monotonic()
 
     def at(self) -> float:
+        """Monotonic seconds of the last canary; of none, of the time at which this was made."""
         return self._at.value
 
 

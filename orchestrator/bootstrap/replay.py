@@ -157,7 +157,11 @@ def _check(replay: ReplaySet, plan: ReplayPlan) -> None:
 
 
 def parts(plan: ReplayPlan, workers: int) -> list[list[Part]]:
-    """Work of each worker: whole seeds while they last, then rows of a seed dealt out in turn."""
+    """Work of each worker: whole seeds while they last, then rows of a seed dealt out in turn.
+
+    Args:
+        workers: less than 1 counts as 1. Who would have nothing to do is left out.
+    """
     n = max(1, workers)
     whole = len(plan.seeds) - len(plan.seeds) % n
     of_workers = [[Part(seed, plan.rows.names) for seed in plan.seeds[i:whole:n]] for i in range(n)]
@@ -168,6 +172,11 @@ def parts(plan: ReplayPlan, workers: int) -> list[list[Part]]:
 
 
 def run_parts(replay: ReplaySet, plan: ReplayPlan, work: Sequence[Part]) -> list[SeedTrials]:
+    """Replay some rows of some seeds, in this process.
+
+    Raises:
+        MusterError: a row that cannot be replayed, or a query that ended in an error.
+    """
     with no_cycle_collection():
         return [SeedReplay(replay, plan, part.seed).run(part.names) for part in work]
 
@@ -231,6 +240,7 @@ class SeedReplay:
 
     @cached_property
     def grader(self) -> Grader:
+        """Reads recorded responses as the record says, and everything else as live answers are read."""
         return RecordedGrader(_reader(self._plan.muster), self.recording)
 
     def routing_inputs(self, queries: Sequence[Query]) -> list[RoutingInput]:
@@ -251,6 +261,7 @@ class SeedReplay:
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        """Compositions of the plan's rows, over the cards of this split."""
         knowledge = self.knowledge
         return Catalogue(
             self._settings,

@@ -88,7 +88,7 @@ class Telemetry:
 
     @contextmanager
     def watch(self, stage: Stage, job: Job, *, n: int) -> Iterator[None]:
-        """See `ports.telemetry.StageWatch`."""
+        """See `ports.telemetry.StageWatch`; `n` queries of one job."""
         began = time.monotonic()
         parent = job_span(job.traceparent, job.id) if self.tracer.is_on else ""
         attributes = {STAGE: stage.value, QUESTIONS: n}

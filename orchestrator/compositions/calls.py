@@ -208,4 +208,9 @@ def call_seed(seed: int, query: Query, expert_id: str, sample_ix: int) -> int:
 
 
 def error_answer(code: str, message: str) -> Answer:
+    """An answer without text that says why there is none.
+
+    Args:
+        code: of an error of ours (`errors`), by which callers tell kinds apart.
+    """
     return Answer(text="", error_code=code, error=message)

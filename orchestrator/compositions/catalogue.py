@@ -158,6 +158,7 @@ class Catalogue:
 
     @property
     def names(self) -> Sequence[str]:
+        """Names of compositions: the stock ones that this pool can run, and those of the settings."""
         return tuple(self._specs)
 
     @property
@@ -198,6 +199,7 @@ class Catalogue:
 
     @property
     def knowledge(self) -> Knowledge:
+        """Knowledge that compositions are built from: read when first needed, and kept until `forget`."""
         with self._lock:
             if self._knowledge is None:
                 self._knowledge = self._load_knowledge()

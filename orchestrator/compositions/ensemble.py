@@ -294,7 +294,11 @@ def fusion_of(answer: Answer, responses: Sequence[Response]) -> FusionTrace | No
 
 def withheld(answer: Answer, *, below: float | None) -> Answer:
     """The answer, or an abstention where it is less sure than that: reasons and votes stay, a note says how
-    sure it was."""
+    sure it was.
+
+    Args:
+        below: confidence in [0, 1]; None = every answer is given. An answer without confidence is given, too.
+    """
     if below is None or answer.confidence is None or answer.confidence >= below:
         return answer
     sure = f"withheld: confidence {answer.confidence:.2f} is below {below:.2f}"

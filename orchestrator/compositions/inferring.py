@@ -37,6 +37,8 @@ class TypeReader:
         self._nearest = cache(self._made)
 
     def infer(self, queries: Sequence[Query]) -> list[Inference]:
+        """Types of queries that say none, in their order; open, and no text is embedded, where there is no
+        profile."""
         nearest = self._nearest() if queries else None
         if nearest is None:
             return [UNPROFILED] * len(queries)

@@ -20,6 +20,7 @@ class Knowledge(NamedTuple):
 
     @property
     def texts(self) -> Sequence[str]:
+        """Texts of the profile questions; none where cards were imported."""
         return self.profile.texts if self.profile else ()
 
     @property

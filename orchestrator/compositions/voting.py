@@ -63,7 +63,8 @@ class Quoting(Protocol):
     """An aggregator that knows itself whether a lone recruit's words will be the answer."""
 
     @property
-    def quotes_one(self) -> bool: ...
+    def quotes_one(self) -> bool:
+        """True if a lone recruit's words will be the answer as they are."""
 
 
 def quotes_one(row: AggregatorRow, aggregator: Aggregator) -> bool:

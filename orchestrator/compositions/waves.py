@@ -58,6 +58,7 @@ def n_in_any_case(weights: Sequence[float], options: WaveOptions, *, least: int 
 
     Args:
         weights: that a vote of each expert is expected to have, in the order of asking.
+        least: experts that are asked anyhow.
     """
     clear = _for_sure(options)
     n = least

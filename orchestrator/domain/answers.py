@@ -74,6 +74,7 @@ class Decision(Value):
 
     @property
     def expert_ids(self) -> tuple[str, ...]:
+        """Ids of the recruits, best first; one that was drawn more than once stands more than once."""
         return tuple(r.expert_id for r in self.recruits)
 
     def recruit(self, expert_id: str) -> Recruit | None:
@@ -109,6 +110,7 @@ class Usage(Value):
 
 
 def total_usage(parts: Iterable[Usage]) -> Usage:
+    """Sum of tokens and USD; zeros of none."""
     return sum(parts, Usage())
 
 

@@ -164,6 +164,7 @@ class Response(Value):
 
     @property
     def failed(self) -> bool:
+        """True if no usable text came; one that was cut off is no failure."""
         return self.error_code is not None
 
     @property
@@ -310,6 +311,7 @@ class JobProgress(Value):
 
     @property
     def waiting(self) -> int:
+        """Queries that have no answer yet."""
         return self.total - self.completed - self.failed
 
 

@@ -46,6 +46,7 @@ class BatchState(StrEnum):
 
     @property
     def is_over(self) -> bool:
+        """True if nothing more becomes of the batch."""
         return self not in UNDER_WAY
 
 

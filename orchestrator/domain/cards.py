@@ -40,15 +40,18 @@ class Tally(Value):
 
     @property
     def n(self) -> float:
+        """Observations, 0 or more; of feedback that faded also parts of one."""
         return self.n_right + self.n_wrong + self.n_abstain
 
     @property
     def paper_score(self) -> float:
-        """n_right − n_wrong (arXiv:2503.05641); an abstention is not right, so it counts as wrong."""
+        """n_right − n_wrong (arXiv:2503.05641), from −n to n; an abstention is not right: it counts as
+        wrong."""
         return self.n_right - self.n_wrong - self.n_abstain
 
     @property
     def accuracy(self) -> float:
+        """Share of right ones among all observations, abstentions included; 0 of none."""
         return self.n_right / self.n if self.n else 0.0
 
     def minus(self, other: "Tally") -> "Tally":
@@ -60,6 +63,7 @@ class Tally(Value):
         )
 
     def plus(self, outcome: int) -> "Tally":
+        """The tally with one more outcome: `RIGHT`, `WRONG` or `ABSTAINED`; any other leaves it as it is."""
         return Tally(
             n_right=self.n_right + (outcome == RIGHT),
             n_wrong=self.n_wrong + (outcome == WRONG),
@@ -68,6 +72,7 @@ class Tally(Value):
 
 
 def clipped_accuracy(accuracy: float) -> float:
+    """An `accuracy` kept between `LEAST_ACCURACY` and `MOST_ACCURACY`, so that its log-odds are finite."""
     return min(max(accuracy, LEAST_ACCURACY), MOST_ACCURACY)
 
 
@@ -101,6 +106,7 @@ class CompetenceCard(Value):
 
     @cached_property
     def hash(self) -> str:
+        """Hash of all that is on the card, feedback included."""
         # Cards are older than feedback and grades are; what feedback adds to skills is in `skills`.
         newer = {
             "feedback": self.feedback.n,
@@ -112,6 +118,7 @@ class CompetenceCard(Value):
 
     @property
     def aggregation_total(self) -> Tally:
+        """Outcomes of the aggregator exam, over all domains."""
         return summed(self.aggregation.values())
 
     @property
@@ -129,6 +136,7 @@ class CompetenceCard(Value):
 
 
 def summed(tallies: Iterable[Tally]) -> Tally:
+    """The tallies added up; empty of none."""
     parts = tuple(tallies)
     return Tally(
         n_right=sum(t.n_right for t in parts),
@@ -183,7 +191,7 @@ class BetaParameters(NamedTuple):
 
 
 def beta_parameters(tally: Tally, *, prior_mean: float, prior_strength: float = 4.0) -> BetaParameters:
-    """The posterior of `shrunk_posterior`, without its quantiles."""
+    """The posterior of `shrunk_posterior` (`prior_mean`, `prior_strength`: as there), without quantiles."""
     mean0 = clipped_mean(prior_mean)
     return BetaParameters(
         mean0 * prior_strength + tally.n_right,
@@ -192,6 +200,7 @@ def beta_parameters(tally: Tally, *, prior_mean: float, prior_strength: float = 
 
 
 def tally(outcomes: Iterable[int]) -> Tally:
+    """Counts of outcomes (`RIGHT`, `WRONG`, `ABSTAINED`); others are not counted."""
     values = [int(v) for v in outcomes]
     return Tally(n_right=values.count(RIGHT), n_wrong=values.count(WRONG), n_abstain=values.count(ABSTAINED))
 

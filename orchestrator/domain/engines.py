@@ -38,6 +38,7 @@ class EngineState(Value):
 
     @property
     def is_well(self) -> bool:
+        """True if no fault keeps it away."""
         return self.state in ("ready", "loading")
 
 

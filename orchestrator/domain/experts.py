@@ -150,14 +150,17 @@ class Pool:
 
     @property
     def experts(self) -> tuple[Expert, ...]:
+        """Experts of any role, in the order of the pool."""
         return self._roll.experts
 
     @property
     def departed(self) -> tuple[Expert, ...]:
+        """Experts that left while this process ran, the last one first."""
         return self._roll.departed
 
     @property
     def by_id(self) -> Mapping[str, Expert]:
+        """Experts by id, without those that departed: see `known`."""
         return self._roll.by_id
 
     @property
@@ -172,6 +175,7 @@ class Pool:
 
     @property
     def aggregators(self) -> tuple[Expert, ...]:
+        """Experts that may be asked to write the final answer, or to judge others'."""
         return self._roll.aggregators
 
     @property
@@ -186,6 +190,7 @@ class Pool:
 
     @property
     def engines(self) -> Mapping[str, EngineSpec]:
+        """Engines by id, without those of experts that departed: see `known_engines`."""
         return self._roll.engines
 
     @property
@@ -200,6 +205,7 @@ class Pool:
 
     @property
     def fingerprint(self) -> str:
+        """Hash of the experts' own fingerprints, in order; roles and costs are not in it."""
         return self._roll.fingerprint
 
     @property

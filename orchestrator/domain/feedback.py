@@ -123,6 +123,7 @@ def _judged(opinion: Opinion, score: float) -> Tally:
 
 
 def scaled(tally: Tally, factor: float) -> Tally:
+    """The tally as if each observation had counted `factor` times; >= 0."""
     return Tally(
         n_right=tally.n_right * factor, n_wrong=tally.n_wrong * factor, n_abstain=tally.n_abstain * factor
     )

@@ -83,10 +83,12 @@ class ProcessReport(Value):
 
     @property
     def is_silent(self) -> bool:
+        """True if it was not heard of for `SILENT_S`."""
         return self.seen_s > SILENT_S
 
     @property
     def pid(self) -> str:
+        """Number of the process on its host, or "?" where its name has none."""
         parts = self.process.split("|")
         return parts[2] if len(parts) > 2 else "?"
 

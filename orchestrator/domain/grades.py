@@ -82,6 +82,7 @@ def grade_tally(scores: Iterable[float]) -> GradeTally:
 
 
 def summed_grades(tallies: Iterable[GradeTally]) -> GradeTally:
+    """The tallies added up; the same sum whatever their order."""
     parts = tuple(tallies)
     return GradeTally(
         n=math.fsum(t.n for t in parts),
@@ -145,6 +146,7 @@ class Grades(Value):
 
     @property
     def origin(self) -> Origin:
+        """Source and judge of these grades: those of another origin are not compared with them."""
         return Origin(self.source, self.judge)
 
 

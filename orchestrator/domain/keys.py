@@ -94,6 +94,7 @@ class ApiKey(Value):
 
     @property
     def caller(self) -> "Caller":
+        """The caller that shows this key, whether or not it was revoked."""
         terms = self.terms
         return Caller(key_id=self.id, scopes=frozenset(terms.scopes), experts=terms.experts)
 
@@ -121,6 +122,7 @@ class Caller(Value):
 
     @property
     def is_admin(self) -> bool:
+        """True if all scopes are its own, and all owners' things; whom it may ask is another matter."""
         return Scope.ADMIN in self.scopes
 
     def may(self, scopes: Sequence[Scope]) -> bool:

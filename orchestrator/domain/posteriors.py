@@ -27,6 +27,7 @@ class Posterior(NamedTuple):
 
 
 def clipped_mean(prior_mean: float) -> float:
+    """A `prior_mean` kept between `LEAST_PRIOR` and `MOST_PRIOR`."""
     return min(max(prior_mean, LEAST_PRIOR), MOST_PRIOR)
 
 

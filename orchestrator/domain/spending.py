@@ -25,6 +25,7 @@ class Spend(NamedTuple):
     engine_s: float = 0.0
 
     def plus(self, other: "Spend") -> "Spend":
+        """Both together: tokens, USD and seconds each."""
         return Spend(self.tokens + other.tokens, self.usd + other.usd, self.engine_s + other.engine_s)
 
     def beyond(self, other: "Spend") -> "Spend":

@@ -137,6 +137,7 @@ class Terms(Value):
 
     @property
     def shape(self) -> Shape:
+        """The terms that choose a composition and its parts; queries of one shape are stepped together."""
         return Shape(self.composition, self.router, self.k)
 
 

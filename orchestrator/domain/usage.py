@@ -57,6 +57,7 @@ class UsageSums(NamedTuple):
     single_completion_tokens: int = 0
 
     def plus(self, other: "UsageSums") -> "UsageSums":
+        """Both together, number by number."""
         return UsageSums._make(mine + theirs for mine, theirs in zip(self, other, strict=True))
 
     @property

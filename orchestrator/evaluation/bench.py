@@ -113,6 +113,7 @@ class BenchReport(Value):
 
     @property
     def ground(self) -> Ground:
+        """The questions as trials are compared on them: one round; [n_queries] each."""
         every = np.arange(self.n_queries)
         return Ground(every, np.zeros_like(every), self.domains)
 
@@ -133,6 +134,8 @@ class BenchReport(Value):
         return {name: accuracy(np.asarray(right)[mask]) for name, right in self.right.items()}
 
     def compare(self, a: str, b: str, keep: Sequence[bool] | None = None) -> Difference:
+        """Accuracy of row `a` minus that of row `b`, with its paired interval: on all queries, or on those
+        where `keep` is true."""
         mask = np.ones(self.n_queries, dtype=bool) if keep is None else np.asarray(keep, dtype=bool)
         return _difference(a, b, {n: np.asarray(self.right[n])[mask] for n in (a, b)})
 

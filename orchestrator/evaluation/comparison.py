@@ -63,10 +63,12 @@ class Difference(Value):
 
     @property
     def is_gain(self) -> bool:
+        """True if the whole interval lies above 0."""
         return self.ci95[0] > 0
 
     @property
     def is_loss(self) -> bool:
+        """True if the whole interval lies below 0."""
         return self.ci95[1] < 0
 
 
@@ -83,6 +85,7 @@ class Summary(NamedTuple):
 
 
 def summarise(trial: Trial, ground: Ground) -> Summary:
+    """Figures of one method over all rounds; its interval is over questions, not over rounds."""
     rounds = tuple(float(trial.score[ground.round == r].mean()) for r in np.unique(ground.round))
     stated = ~np.isnan(trial.confidence)
     return Summary(
@@ -98,6 +101,7 @@ def summarise(trial: Trial, ground: Ground) -> Summary:
 
 
 def difference(a: Trial, b: Trial, ground: Ground) -> Difference:
+    """Score of one method minus that of the other, paired question by question."""
     gain = a.score.astype(np.float64) - b.score.astype(np.float64)
     value, low, high = clustered_mean(gain, ground.question)
     return Difference(a=a.name, b=b.name, difference=value, ci95=(low, high))

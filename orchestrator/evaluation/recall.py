@@ -31,6 +31,9 @@ class Recall:
     def respond(self, call: Call, query: Query, *, stage: int) -> Response:
         """The response to an equal call.
 
+        Args:
+            stage: of the query, as the response tells it.
+
         Raises:
             UnsupportedError: none was made.
         """

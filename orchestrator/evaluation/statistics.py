@@ -29,6 +29,7 @@ def bootstrap_mean(values: npt.ArrayLike, *, seed: int = 0, resamples: int = RES
     Args:
         values: [Q], one per query; Q >= 1.
         seed: equal values and seed, equal interval.
+        resamples: how often Q values are drawn, >= 1.
 
     Raises:
         ValueError: no values.

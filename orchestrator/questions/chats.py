@@ -73,7 +73,11 @@ def parse_messages(messages: Sequence[object]) -> list[Message]:
 
 def text_read(query: Query, *, shorter_than: int = LEANING_CHARS) -> str:
     """A query's text as its skills are read: the question, and where that is too short to say what it is
-    about, the beginning of the user's latest message before it that is not. What others said is not read."""
+    about, the beginning of the user's latest message before it that is not. What others said is not read.
+
+    Args:
+        shorter_than: characters from which on a text says what it is about.
+    """
     if len(query.question) >= shorter_than or query.options:
         return query.text
     earlier = [message.content for message in query.context if message.role == "user"]

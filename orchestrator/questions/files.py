@@ -48,7 +48,8 @@ ReferenceCheck = Callable[[Query], None]
 class Readable(Protocol):
     """Source of lines."""
 
-    def readline(self, limit: int, /) -> bytes: ...
+    def readline(self, limit: int, /) -> bytes:
+        """The next line, with its end; cut after `limit` bytes, b"" at the end of the source."""
 
 
 class Source(NamedTuple):

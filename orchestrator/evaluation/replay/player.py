@@ -21,6 +21,9 @@ class Responder(Protocol):
     def respond(self, call: Call, query: Query, *, stage: int) -> Response:
         """The response to a call.
 
+        Args:
+            stage: of the query, from 0: step of its composition that asks.
+
         Raises:
             UnsupportedError: it was not recorded.
         """
@@ -34,6 +37,7 @@ class Played(NamedTuple):
 
     @property
     def n_experts(self) -> int:
+        """Different experts that were asked, each counted once however often it was."""
         return len(self.experts)
 
 

@@ -36,6 +36,8 @@ class Recording:
     right-aligned to the recorded number of characters: a text is as long as it was, whatever of it was
     kept. A text shorter than the sentence states the value more briefly.
 
+    An expert is named by its `row` in `experts`, a question by its `column` in `queries`.
+
     Args:
         replay: every question of which has its values, or is open.
         pool: name of a pool of the set.
@@ -58,6 +60,7 @@ class Recording:
 
     @cached_property
     def pool(self) -> Pool:
+        """The experts as a pool whose engines are never loaded."""
         return Pool(experts=tuple(_expert(expert) for expert in self.experts))
 
     @cached_property
@@ -76,13 +79,13 @@ class Recording:
         return 1 + len(self._samples)
 
     def best_scores(self, columns: IntArray) -> Floats:
-        """Score of the best response of any expert, per column."""
+        """Score of the best response of any expert, in [0, 1]; [len(columns)]."""
         rows = range(len(self.experts))
         return np.array([max(self.score(row, c) for row in rows) for c in columns.tolist()])
 
     def score(self, row: int, column: int) -> float:
-        """Score of a response in [0, 1]: 1 = right, 0 = wrong, silent or not known; of an open question as it
-        was graded."""
+        """Score of a first response in [0, 1]: 1 = right, 0 = wrong, silent or not known; of an open question
+        as it was graded."""
         if not self._measured[row][column]:
             return 0.0
         if self.scores is not None and self._graded[column]:
@@ -90,7 +93,7 @@ class Recording:
         return float(self._pred[row][column] in self._right[column])
 
     def score_of(self, query: Query, answer: Answer) -> float:
-        """Score of an answer.
+        """Score of an answer, in [0, 1].
 
         Raises:
             UnsupportedError: an answer to an open question that is no expert's own words.
@@ -139,6 +142,7 @@ class Recording:
         return values is not None and all(answer in values for answer in answers)
 
     def text(self, row: int, column: int, sample_ix: int = 0) -> str:
+        """Text of a response: see the class. No words are kept of further samples: theirs state the value."""
         n_chars, texts = self._chars[row][column], self._texts[row]
         kept = None if texts is None else texts[column]
         if self._graded[column]:

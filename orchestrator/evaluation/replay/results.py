@@ -87,6 +87,7 @@ class ReplayReport(Value):
 
     @property
     def subtitle(self) -> str:
+        """Sentence on what was replayed: pool, profile set, questions, seeds."""
         n = len(self.seeds)
         return (
             f"pool {self.pool} ({self.n_experts} experts), {self.profile} ({self.n_profile} questions), "
@@ -99,6 +100,7 @@ class ReplayReport(Value):
         return any(row.lc_gain is not None for row in self.rows)
 
     def row(self, name: str) -> ReplayRow:
+        """The row of that name, which must be there."""
         return next(row for row in self.rows if row.name == name)
 
 

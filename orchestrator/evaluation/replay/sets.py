@@ -129,8 +129,14 @@ class ReplaySet:
         return rows
 
     def with_embeddings(self, embeddings: FloatMatrix) -> "ReplaySet":
+        """The set with these unit rows in place of its own.
+
+        Args:
+            embeddings: float32 [Q, D].
+        """
         return replace(self, embeddings=embeddings)
 
 
 def missing(path: Path, error: OSError) -> InputError:
+    """The error of a file of a replay set that cannot be read."""
     return InputError(f"cannot read {path}: {error.strerror or error}.", remedy=FORMAT_REMEDY)
