@@ -46,6 +46,7 @@ class Watch:
         self._pieces: list[Piece] = []
 
     def move(self) -> None:
+        """The job has new answers, or has ended: whoever waits here looks."""
         with self._changed:
             self._moved = True
             self._changed.notify_all()

@@ -81,6 +81,7 @@ class WeakRouting(Options):
 
     @property
     def in_use(self) -> tuple[int, ...]:
+        """`ranks`, or in their place the first ones: 1 to `experts_per_token`."""
         return self.ranks if self.ranks is not None else tuple(range(1, self.experts_per_token + 1))
 
 

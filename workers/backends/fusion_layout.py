@@ -56,6 +56,7 @@ class LanePlan(NamedTuple):
 
     @property
     def weights(self) -> Weights:
+        """Weights that its model loads."""
         return weights_of(self.spec)
 
 
@@ -92,6 +93,7 @@ def each_member(members: Members) -> Iterator[Member]:
 
 
 def weights_of(spec: EngineSpec) -> Weights:
+    """Weights that a specification names: equal ones are loaded once."""
     return Weights(spec.model, spec.revision)
 
 

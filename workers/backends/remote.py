@@ -55,13 +55,15 @@ class RemoteOptions(CallOptions):
 class Completed(Protocol):
     """litellm's `ModelResponse`."""
 
-    def model_dump_json(self) -> str: ...
+    def model_dump_json(self) -> str:
+        """The reply as JSON, in OpenAI's form."""
 
 
 class LiteLlm(Protocol):
     """The part of the module `litellm` that is used."""
 
-    async def acompletion(self, **params: object) -> Completed: ...
+    async def acompletion(self, **params: object) -> Completed:
+        """One chat completion; raises litellm's own errors, which derive from those of `openai`."""
 
     def get_llm_provider(self, model: str) -> Sequence[object]:
         """(model, provider, ...); raises for a model that names no provider."""

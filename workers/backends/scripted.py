@@ -54,6 +54,7 @@ class ScriptedCall(Options):
     arguments: dict[str, JsonValue] | str = ""
 
     def made(self, call_id: str) -> ToolCall:
+        """The call as an answer holds it, its arguments as text. Args: call_id: unique within the answer."""
         given = self.arguments
         text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
         return ToolCall(id=call_id, name=self.name, arguments=text)
@@ -94,6 +95,7 @@ class Rule(Options):
     exit_code: int | None = Field(default=None, ge=0, le=255)
 
     def applies(self, request: GenerationRequest) -> bool:
+        """True if `match`, `regex` and `adapter` all apply to the last message; `times` is not looked at."""
         text = request.messages[-1].content
         return (
             (self.match is None or self.match in text)

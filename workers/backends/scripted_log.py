@@ -15,6 +15,8 @@ class EventLog:
         self._engine_id = engine_id
 
     def write(self, **fields: str | int | None) -> None:
+        """Append an event with its fields, the engine's id, the time (seconds since 1970) and the process
+        id."""
         if self._path is None:
             return
         line = json.dumps({"engine": self._engine_id, "time": time.time(), "pid": os.getpid(), **fields})

@@ -50,6 +50,7 @@ class Bed:
 
     @property
     def levels(self) -> tuple[int, ...]:
+        """Levels at which it can sleep; () = none."""
         return self._memory.sleep_levels
 
     def weigh(self, *, has_worked: bool) -> EngineMemory | None:

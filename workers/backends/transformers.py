@@ -162,7 +162,7 @@ def load_model(spec: EngineSpec, device: "torch.device | None" = None) -> "PreTr
             **({"device_map": {"": device}} if straight else {}),
         )
     except torch.OutOfMemoryError as error:
-        raise does_not_fit(spec, device) from error.with_traceback(None)
+        raise _does_not_fit(spec, device) from error.with_traceback(None)
     except Exception as error:  # a broken checkpoint raises anything
         raise load_error(spec, "the weights", error) from error
     missing = sorted(info["missing_keys"])
@@ -192,7 +192,7 @@ def comes_straight(spec: EngineSpec) -> bool:
     return stored in HALVES and spec.dtype in ("auto", stored)
 
 
-def does_not_fit(spec: EngineSpec, device: "torch.device | None") -> EngineLoadError:
+def _does_not_fit(spec: EngineSpec, device: "torch.device | None") -> EngineLoadError:
     return EngineLoadError(
         f"engine '{spec.id}' does not fit into the memory of {device}.",
         param="model",
@@ -254,7 +254,7 @@ def place_model(model: "PreTrainedModel", spec: EngineSpec, device: "torch.devic
     except torch.OutOfMemoryError as error:
         del model  # what got there must go before another engine comes, however long the error is kept
         give_memory_back()
-        raise does_not_fit(spec, device) from error.with_traceback(None)
+        raise _does_not_fit(spec, device) from error.with_traceback(None)
 
 
 def _dtype(asked: str, *, stored: "torch.dtype", n_params: int, on_cpu: bool) -> "torch.dtype":
@@ -269,7 +269,12 @@ def _dtype(asked: str, *, stored: "torch.dtype", n_params: int, on_cpu: bool) ->
 
 
 def threads_for(asked: int | None, *, n_params: int, own: int) -> int:
-    """CPU threads of an engine. Args: own: torch's own choice."""
+    """CPU threads of an engine; tiny models are fastest on one.
+
+    Args:
+        asked: the engine's option, >= 1; None = chosen here.
+        own: torch's own choice.
+    """
     if asked is not None:
         return asked
     return 1 if n_params < TINY_MODEL_PARAMS else own
@@ -285,6 +290,13 @@ def decoding_options(
     backend: str = "transformers",
     features: frozenset[Feature] = OF_DECODING,
 ) -> "DecodingOptions":
+    """Options of decoding, as the pool, the model's files and its tokenizer say.
+
+    Args:
+        threads: CPU threads that compute, >= 1.
+        backend: name in messages about what it cannot do.
+        features: what it can.
+    """
     from workers.backends.decoding.engine import DecodingOptions
     from workers.backends.decoding.rows import Limits
 

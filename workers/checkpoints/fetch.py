@@ -262,6 +262,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
 
 def main() -> None:
+    """The command: ends with status 1 and the reason where a model cannot be had."""
     parser = argparse.ArgumentParser(
         prog="python -m workers.checkpoints.fetch", description="Fetch a small model."
     )

@@ -96,6 +96,8 @@ class FileMarks:
         self._is_changed = False
 
     def knows(self, file: NamedFile, *, whole: bool) -> bool:
+        """True if `of` would read nothing. Args: whole: a digest of the whole file is wanted, not of its ends
+        only."""
         known = self._known.get(str(file.path))
         return known is not None and known.stamp == file.stamp and (not whole or known.whole is not None)
 

@@ -48,7 +48,8 @@ class PeftConfig(BaseModel):
 
     @property
     def scaling(self) -> float:
-        """Factor of B·A in every module that no pattern names."""
+        """The factor of B·A in every module that no pattern names: alpha/r, or alpha/sqrt(r) with
+        `use_rslora`."""
         return self._scaling(self.lora_alpha, self.r)
 
     @property
@@ -56,16 +57,12 @@ class PeftConfig(BaseModel):
         """True if modules have ranks or factors of their own."""
         return bool(self.alpha_pattern or self.rank_pattern)
 
-    @property
-    def largest_rank(self) -> int:
-        return max(self.r, *self.rank_pattern.values()) if self.rank_pattern else self.r
-
     def rank_of(self, path: str) -> int:
         """Rank of one module. Args: path: its name in the model."""
         return self.rank_pattern.get(_key_of(self.rank_pattern, path), self.r)
 
     def scaling_of(self, path: str) -> float:
-        """Factor of B·A in one module, as peft has it: of its own alpha and rank."""
+        """The factor of B·A in one module, as peft has it: of its own alpha and rank."""
         alpha = self.alpha_pattern.get(_key_of(self.alpha_pattern, path), self.lora_alpha)
         return self._scaling(alpha, self.rank_of(path))
 

@@ -82,10 +82,12 @@ class Berth:
 
     @property
     def is_loading(self) -> bool:
+        """True from `load` until `settle` has seen its end."""
         return self._loading is not None
 
     @property
     def is_free(self) -> bool:
+        """True while nothing is here and nothing loads."""
         return self.engine_id is None
 
     @property
@@ -94,7 +96,7 @@ class Berth:
         return None if self._loading is None else self._loading.loaded
 
     @property
-    def report_of_now(self) -> DeviceReport:
+    def _report_of_now(self) -> DeviceReport:
         state: DeviceState = "loading" if self.is_loading else "idle" if self.lane is None else "resident"
         return DeviceReport(
             owner=self.owner,
@@ -108,7 +110,7 @@ class Berth:
 
     def report(self) -> None:
         """Tell the others when something changed, and that it lives."""
-        now, report = self._kit.clock(), self.report_of_now
+        now, report = self._kit.clock(), self._report_of_now
         if report == self._reported and now - self._reported_at < self._kit.pace.report_s:
             return
         self._devices.report_device(report.model_copy(update={"memory": self._memory_now()}))

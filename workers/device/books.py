@@ -129,7 +129,11 @@ class Books:
         return self._waiting.get(engine_id)
 
     def claimed(self, engine_id: str, n: int, *, limit: int) -> None:
-        """So many of an engine's assignments were claimed; with less than the limit, look again."""
+        """So many of an engine's assignments were claimed; with less than the limit, look again.
+
+        Args:
+            n: number of those that were claimed, 0 to `limit`.
+        """
         if n < limit:
             self._kit.timers.due_now("backlog")
         elif item := self._waiting.get(engine_id):

@@ -33,6 +33,7 @@ class EndedCall(NamedTuple):
 
     @property
     def times(self) -> SpanTimes:
+        """Begin and end by the wall clock, in seconds since 1970."""
         return SpanTimes(self.ended_s - self.response.latency_ms / 1000, self.ended_s)
 
 

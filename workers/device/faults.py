@@ -92,6 +92,8 @@ class Faults:
     # ── what happens ──────────────────────────────────────────────────────────────────────────────
 
     def load_failed(self, engine_id: str, error: Exception) -> None:
+        """A load failed: the engine is left alone as after other faults, for longest where no wait heals
+        it."""
         is_lasting = isinstance(error, EngineLoadError | IncompatibleModelsError) and error.is_lasting
         heal = error.remedy if isinstance(error, MusterError) else None
         why = str(error) or type(error).__name__
@@ -133,7 +135,11 @@ class Faults:
 
     def is_own_fault(self, engine_id: str, assignment_id: int, blame: Blame, *, began_at: float) -> bool:
         """True if a failed call says something about its prompt: where that is unclear, the engine must have
-        answered others since it failed for the first time, or since it began."""
+        answered others since it failed for the first time, or since it began.
+
+        Args:
+            began_at: seconds by the loop's clock.
+        """
         if blame != "unclear":
             return blame == "prompt"
         failed_at = self._failed_at[engine_id]

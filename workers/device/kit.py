@@ -48,6 +48,13 @@ def make_kit(
     traces: CallTraces | None = None,
     withheld: WithheldEngines = dict,
 ) -> Kit:
+    """The kit of one loop, whose parts share its name, clock and settings.
+
+    Args:
+        config_hash, serves: as of `Kit`.
+        traces: records calls that ended; None = nobody does.
+        withheld: engines that this process does not serve, and why.
+    """
     return Kit(
         stores=stores,
         owner=owner,

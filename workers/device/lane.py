@@ -74,10 +74,12 @@ class Lane:
 
     @property
     def engine_id(self) -> str:
+        """The engine that it serves."""
         return self.seat.engine_id
 
     @property
     def n_running(self) -> int:
+        """Number of requests that run in the engine now; `n_held` counts those that wait for it too."""
         return self.seat.n_running
 
     @property
@@ -171,7 +173,8 @@ class Lane:
         self._ledger.give_back(held, refund_attempt=True)
 
     def put_back(self, *, below: int) -> int:
-        """Give back all work of lower priority, uncounted; returns how many assignments."""
+        """Give back all work of lower priority, uncounted; returns how many assignments. Args: below:
+        priority."""
         running = [a for a in self.seat.running if a.priority < below]
         held = [a for a in self._held if a.priority < below]
         try:
@@ -279,7 +282,11 @@ def shard_room(seat: Seat, *, width: int | None, target_s: float, pace: Pace, wa
 
 def slot_room(seat: Seat, *, width: int) -> int:
     """As many as may run at once, so that nothing waits here that somebody else could serve; claimed by
-    quarters, not one by one."""
+    quarters, not one by one.
+
+    Args:
+        width: number of requests that the engine takes at once, >= 1.
+    """
     free = width - seat.n_running
     return free if free >= max(1, width // 4) else 0
 

@@ -60,6 +60,7 @@ class Ledger:
 
     @property
     def n_pending(self) -> int:
+        """Number of responses that are not written yet."""
         return len(self._endings)
 
     @property
@@ -96,6 +97,11 @@ class Ledger:
             self._calls.append(EndedCall(ending.assignment, ending.response, time.time()))
 
     def give_back(self, assignments: Iterable[Assignment], *, refund_attempt: bool) -> None:
+        """Note leases that are to end without a response, for `settle`.
+
+        Args:
+            refund_attempt: they were not tried: the claim does not count towards their attempts.
+        """
         ids = [assignment.id for assignment in assignments]
         if ids:
             self._returns.append((ids, refund_attempt))

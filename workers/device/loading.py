@@ -25,17 +25,34 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class PreparingBackend(Protocol):
-    """A backend that can load an engine while another one works. Methods as in `HostedBackend`."""
+    """A backend that can load an engine while another one works."""
 
-    def warm_up(self, spec: EngineSpec) -> None: ...
+    def warm_up(self, spec: EngineSpec) -> None:
+        """Begin what engines like `spec` need and what is the same for all of them; returns at once.
 
-    def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool: ...
+        Raises:
+            EngineLoadError: it cannot be begun.
+        """
 
-    def discard_prepared(self) -> None: ...
+    def prepare(self, spec: EngineSpec, adapters: Sequence[str]) -> bool:
+        """Begin to load an engine while others work, without waiting; the next `load` of it finds it there.
+        One engine is prepared at a time; another one replaces it.
 
-    def fits(self, spec: EngineSpec) -> bool: ...
+        Returns:
+            False when memory does not allow it, or nobody knows what the engine takes.
 
-    def close(self) -> None: ...
+        Raises:
+            EngineLoadError: it cannot be begun.
+        """
+
+    def discard_prepared(self) -> None:
+        """Give up what `prepare` began; nothing happens where nothing was."""
+
+    def fits(self, spec: EngineSpec) -> bool:
+        """True if memory allows the engine beside those that are resident."""
+
+    def close(self) -> None:
+        """End all that it keeps running but engines in use. Idempotent; it may be used again."""
 
 
 class BackendShelf:
@@ -47,6 +64,7 @@ class BackendShelf:
         self._lock = Lock()
 
     def get(self, name: str) -> Backend:
+        """The backend of that name, as `make` makes it; raises as it does."""
         with self._lock:
             if name not in self._made:
                 self._made[name] = self._make(name)
@@ -110,6 +128,7 @@ class Loader:
 
     @property
     def ahead(self) -> str | None:
+        """The engine that is prepared, or is about to be; None once it turned out that it could not be."""
         if self._prepared is None or (self._prepared.began.done() and not self._prepared.began.result()):
             return None
         return self._prepared.engine_id

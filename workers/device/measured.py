@@ -57,11 +57,17 @@ class Measurements:
                 self._note(engine_id, rate)
 
     def note_load(self, engine_id: str, seconds: float, kind: LoadKind = LoadKind.COLD) -> None:
+        """Take over a load that was measured here; it replaces what was known of its kind.
+
+        Args:
+            kind: by what was there before; waking is remembered beside the cost of a load, not in its place.
+        """
         self._by_kind[kind][engine_id] = seconds
         if kind is not LoadKind.WAKE:
             self._load_s[engine_id] = seconds
 
     def note_speed(self, engine_id: str, tokens_per_s: float) -> None:
+        """Take over a speed that was measured here; it replaces what was known."""
         self._tokens_per_s[engine_id] = tokens_per_s
 
     def note_memory(self, engine_id: str, peak_gib: float) -> bool:

@@ -32,10 +32,12 @@ class RemoteLanes:
 
     @property
     def berths(self) -> list[Berth]:
+        """A place for each engine that is reached, or about to be."""
         return list(self._berths.values())
 
     @property
     def lanes(self) -> list[Lane]:
+        """Lanes of the engines that are reached, also of those that died and are not buried yet."""
         return [berth.lane for berth in self._berths.values() if berth.lane is not None]
 
     def feed(self) -> bool:

@@ -64,13 +64,16 @@ class Served(NamedTuple):
 
     @property
     def per_s(self) -> float | None:
+        """Requests per second of work; None where nothing was measured."""
         return self.n_requests / self.busy_s if self.n_requests and self.busy_s > 0 else None
 
     @property
     def tokens_per_s(self) -> float | None:
+        """Estimated tokens per second of work; None where nothing was measured."""
         return self.n_tokens / self.busy_s if self.n_tokens and self.busy_s > 0 else None
 
     def since(self, earlier: "Served") -> "Served":
+        """Difference to an earlier account of the same engine."""
         return Served(
             self.n_requests - earlier.n_requests,
             self.n_tokens - earlier.n_tokens,
@@ -136,6 +139,7 @@ class Seat:
 
     @property
     def n_running(self) -> int:
+        """Number of requests that have no ending yet."""
         return len(self._running)
 
     @property
@@ -153,6 +157,7 @@ class Seat:
 
     @property
     def engine(self) -> Engine:
+        """The engine that sits here."""
         return self._engine
 
     def weigh(self) -> EngineMemory | None:
@@ -161,6 +166,7 @@ class Seat:
 
     @property
     def running(self) -> list[Assignment]:
+        """Assignments of the requests that have no ending yet, those begun first in front."""
         return [running.assignment for running in self._running.values()]
 
     @property

@@ -61,10 +61,12 @@ class DeviceSeats:
 
     @property
     def berths(self) -> list[Berth]:
+        """Places by number; all but the first go when they become free."""
         return list(self._places.values())
 
     @property
     def lanes(self) -> list[Lane]:
+        """Lanes of the engines that are loaded, also of those that died and are not buried yet."""
         return [berth.lane for berth in self.berths if berth.lane is not None]
 
     def feed(self) -> bool:

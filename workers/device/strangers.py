@@ -52,7 +52,12 @@ class Strangers:
         return found
 
     def left(self, engine_id: str, n: int, *, of: int) -> None:
-        """So many of the calls claimed for an engine were left: if all, the next claim comes later."""
+        """So many of the calls claimed for an engine were left: if all, the next claim comes later.
+
+        Args:
+            n: number of those left, 0 to `of`.
+            of: number of those claimed.
+        """
         self._n_left[engine_id] = n
         if n and n == of:
             self._rests_until[engine_id] = self._clock() + REST_S

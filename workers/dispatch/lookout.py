@@ -30,6 +30,7 @@ class Ending:
         self._wake = wake
 
     def come(self) -> None:
+        """The job has ended, or is gone: say so, and wake whoever waits."""
         self.is_over = True
         self._wake()
 

@@ -50,9 +50,11 @@ class StackDispatcher:
         self._lookout = Lookout(jobs.states_of, pause_s=lambda: LOOK_S if news.is_live else POLL_S)
 
     def start(self) -> None:
+        """Begin to hear news; what was told before is not heard."""
         self._news.start()
 
     def stop(self) -> None:
+        """Ring what is to be rung yet, and hear no more. It cannot be started again."""
         self._bells.close()
         self._news.stop()
 

@@ -55,6 +55,7 @@ class HostedEngine:
 
     @property
     def pid(self) -> int:
+        """Process id of the child that the engine is in."""
         return self._child.pid
 
     @property
@@ -148,6 +149,7 @@ class HostedEngine:
         self._call(wire.Call(method="add_adapter", argument=path))
 
     def remove_adapter(self, path: str) -> None:
+        """Forget an adapter; raises BackendError when requests use it, or it is not there."""
         self._call(wire.Call(method="remove_adapter", argument=path))
 
     def stats(self) -> wire.EngineStats:

@@ -20,6 +20,7 @@ from orchestrator.ports.clock import Clock
 from workers.backends.registry import get_inner
 from workers.engine_host import entry, wire
 from workers.engine_host.channel import Channel
+from workers.engine_host.signals import named
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +100,12 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
+        """Its process id, which is its process group's too; also after its end."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
+        """True while it runs and can be spoken to."""
         return self._process.poll() is None and self._channel.is_open
 
     @property
@@ -227,7 +230,11 @@ class ChildProcess:
 
 
 def death(code: int | None, tail: Sequence[str]) -> str:
-    """Cause of a process's end, in words, with the last line it wrote."""
+    """Cause of a process's end, in words, with the last line it wrote.
+
+    Args:
+        code: as `Popen.returncode`: below 0, the signal that ended it; None = it has not ended.
+    """
     last = next((f" Its last words: {line}" for line in reversed(tail) if line.strip()), "")
     if code is None:
         return f"closed its pipe without ending.{last}"
@@ -237,7 +244,7 @@ def death(code: int | None, tail: Sequence[str]) -> str:
             "Check the kernel's log; give it less (max_model_len, kv_cache_gib) or use a larger machine."
         )
     if code < 0:
-        return f"was ended by signal {-code} ({signal.Signals(-code).name}).{last}"
+        return f"was ended by signal {-code}{named(-code)}.{last}"
     return f"exited with code {code}.{last}"
 
 

@@ -28,6 +28,7 @@ class SparePool:
 
     @property
     def n_idle(self) -> int:
+        """Number of children that wait, those included that died while they waited."""
         return len(self._idle)
 
     def take(self) -> ChildProcess:

@@ -155,6 +155,7 @@ _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminato
 
 
 def as_report(event: Tokens | Finished | Failed) -> EventReport:
+    """The message that carries an event."""
     if isinstance(event, Tokens):
         return TokensReport(event=event)
     if isinstance(event, Finished):
@@ -181,10 +182,20 @@ def encode(message: Command | Report) -> bytes:
 
 
 def decode_command(body: bytes) -> Command:
+    """The command in a frame's body.
+
+    Raises:
+        EngineCrashedError: there is none in it.
+    """
     return _decode(_COMMANDS, body)
 
 
 def decode_report(body: bytes) -> Report:
+    """The report in a frame's body.
+
+    Raises:
+        EngineCrashedError: there is none in it.
+    """
     return _decode(_REPORTS, body)
 
 

@@ -31,10 +31,12 @@ class Patience(NamedTuple):
         return min(self.longest_pause_s, self.first_pause_s * 4.0 ** min(n - 1, 16))
 
     def limit_s(self, job: Job) -> float:
+        """Longest wait of a job for what is not the fault of its queries."""
         return self.down_interactive_s if job.priority >= INTERACTIVE else self.down_s
 
 
 def patience_of(settings: SchedulerSettings) -> Patience:
+    """The patience that the settings ask for; pauses are not theirs to say."""
     return Patience(
         max_attempts=settings.max_attempts,
         down_s=settings.engine_down_s,

@@ -18,7 +18,8 @@ BELLS_AT_ONCE = 500
 class Sender(Protocol):
     """Sends a bell now; whether the broker took it."""
 
-    def send(self, bell: str) -> bool: ...
+    def send(self, bell: str) -> bool:
+        """Send a bell, a key of `bells.ROUTES`; True if the broker took it."""
 
 
 class Beat:

@@ -49,9 +49,11 @@ class MalformedBellError(ValueError):
 class Ringer(Protocol):
     """Rings bells sooner or later, and never fails."""
 
-    def ring(self, bell: str) -> None: ...
+    def ring(self, bell: str) -> None:
+        """Ring a bell, a key of `ROUTES`; returns at once."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ring what is to be rung yet, if that goes quickly; idempotent."""
 
 
 class Bells:
@@ -133,6 +135,7 @@ class Bells:
 
 
 def payload(**fields: JsonValue) -> dict[str, JsonValue]:
+    """Body of a message, with the version of its form."""
     return {"v": VERSION, **fields}
 
 

@@ -57,10 +57,12 @@ class Canary:
         return now - max(self._heard_at(), self._reachable_since) <= self._silence_s
 
     def start(self) -> None:
+        """Begin to watch, in a thread of its own. To be called once."""
         self._thread = threading.Thread(target=self._serve, name="muster-canary", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
+        """End the watch before its next message; returns at once."""
         self._stopping.set()
 
     def _serve(self) -> None:

@@ -122,6 +122,7 @@ def check_broker(settings: Settings) -> str:
 
 
 def is_redis(url: str) -> bool:
+    """True for addresses of Redis, with or without TLS."""
     return urlsplit(url).scheme in ("redis", "rediss")
 
 

@@ -52,9 +52,11 @@ class News(Protocol):
     def watch(self, job_id: str) -> AbstractContextManager[Watch]:
         """Hears the news of one job."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Begin to hear; idempotent. What was told before is not heard."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Hear no more and send what is to be told yet; it cannot be started again."""
 
 
 class NoNews:

@@ -32,7 +32,8 @@ ROUND_S = 0.05
 
 
 def prctl(option: int, value: int) -> bool:
-    """True if the kernel did so."""
+    """Ask the kernel for `option` (a PR_… number) with `value`; True if it did so, False elsewhere than on
+    Linux."""
     if sys.platform != "linux":
         return False
     return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
@@ -69,7 +70,12 @@ class Keeper:
             self._poller.register(os.pidfd_open(worker), select.POLLIN)
 
     def run(self, argv: list[str], env: dict[str, str], *, stop: int, stop_s: float) -> None:
-        """From the command's start until nothing of it is left."""
+        """From the command's start until nothing of it is left.
+
+        Args:
+            env: all variables of its process.
+            stop: number of the signal that asks it to end; who is left `stop_s` seconds later is killed.
+        """
         keeper = os.getpid()
 
         def die_with_keeper() -> None:
@@ -186,6 +192,11 @@ def _note(number: int, frame: object) -> None:
 
 
 def main(lifeline: int, report: int, worker: int) -> None:
+    """One command kept, as standard input tells: `argv`, `env`, `stop` and `stop_s`.
+
+    Args:
+        lifeline, report, worker: as of `Keeper`.
+    """
     told = json.load(sys.stdin)
     Keeper(lifeline, report, worker).run(told["argv"], told["env"], stop=told["stop"], stop_s=told["stop_s"])
 

@@ -83,6 +83,7 @@ class CommandOptions(CallOptions):
 
     @property
     def signal_number(self) -> int:
+        """`stop` as the number that the system knows it by."""
         return int(signal.Signals[f"SIG{self.stop}"])
 
 
@@ -97,6 +98,7 @@ class Filling(NamedTuple):
     max_model_len: int | None
 
     def values(self) -> Mapping[str, str]:
+        """Texts by the name of their placeholder; `max_model_len` is missing where nobody knows it."""
         known = {
             "host": LOOPBACK,
             "port": str(self.port),
@@ -121,6 +123,8 @@ def words_of(command: str | tuple[str, ...]) -> list[str]:
 
 
 def placeholders_in(text: str) -> Iterator[str]:
+    """Names in `{…}`, in order and as often as they stand there, known or not; those in `{{…}}` are plain
+    text."""
     return (match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"] is not None)
 
 

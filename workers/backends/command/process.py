@@ -17,6 +17,7 @@ from orchestrator.redaction import redact
 from workers.backends.command import keeper
 from workers.backends.command.keeper import descendants
 from workers.backends.command.tree import carriers, memory_gib, uses_card
+from workers.engine_host.signals import named
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class CommandProcess:
         elif ended.code == -signal.SIGILL:
             why = "was ended by signal 4 (SIGILL): this build uses an instruction that the processor lacks."
         elif ended.code < 0:
-            why = f"was ended by signal {-ended.code}{_named(-ended.code)}."
+            why = f"was ended by signal {-ended.code}{named(-ended.code)}."
         elif ended.code == 0 and ended.n_left:
             why = (
                 f"ended with code 0 while {ended.n_left} processes that it had started went on: it put "
@@ -260,16 +261,6 @@ class CommandProcess:
         for pid in carriers(MARK, self._mark):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-
-
-def _named(number: int) -> str:
-    """` (SIGSEGV)`; real-time signals are named by their distance from the first, and others not at all."""
-    if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-        return f" (SIGRTMIN+{number - signal.SIGRTMIN})"
-    try:
-        return f" ({signal.Signals(number).name})"
-    except ValueError:
-        return ""
 
 
 def _chunk(pipe: IO[bytes]) -> bytes:

@@ -46,6 +46,7 @@ class Pulse:
         self.heard_at = clock()
 
     def beat(self) -> None:
+        """A sign of life, now."""
         self.heard_at = self._clock()
 
 

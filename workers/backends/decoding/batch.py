@@ -39,6 +39,12 @@ class Rectangle:
     def start(
         cls, prompts: Sequence[list[int]], *, n_sequences: int, pad_id: int, device: torch.device
     ) -> Self:
+        """Prompts as a rectangle, padded on the left.
+
+        Args:
+            prompts: token ids, none of them empty; the S sequences of a row stand next to each other.
+            n_sequences: S.
+        """
         width = max(len(prompt) for prompt in prompts)
         gaps = [width - len(prompt) for prompt in prompts]
         tokens = [[pad_id] * gap + prompt for gap, prompt in zip(gaps, prompts, strict=True)]
@@ -65,9 +71,12 @@ class Rectangle:
         self.mask = self.mask[rows, first:]
 
     def join_cache(self, other: "Rectangle") -> None:
+        """Append the other's keys and values; both have made their first step. To be called before
+        `join_tokens`, which changes the widths that tell the padding."""
         self.cache.join(other.cache, self._gaps(other))
 
     def join_tokens(self, other: "Rectangle", *, pad_id: int) -> None:
+        """Append the other's tokens and mask; the narrower one is padded on the left."""
         gaps = self._gaps(other)
         self.tokens = _stack((self.tokens, other.tokens), gaps, fill=pad_id)
         self.mask = _stack((self.mask, other.mask), gaps)
@@ -137,23 +146,16 @@ class Batch:
         return self.rectangles[0].tokens
 
     @property
-    def mask(self) -> Tensor:
-        return self.rectangles[0].mask
-
-    @property
-    def cache(self) -> RowCache:
-        return self.rectangles[0].cache
-
-    @property
     def widest(self) -> int:
         """Longest final length of the live rows; 0 when none lives."""
         return max((row.n_final for row in self.live_rows()), default=0)
 
     def live_rows(self) -> list[Row]:
+        """Rows that are not dead, in their order."""
         return [row for row, alive in zip(self.rows, self.alive.tolist(), strict=True) if alive]
 
     def bury(self, index: int) -> None:
-        """Mark a row dead."""
+        """Mark a live row dead. Args: index: its place in `rows`."""
         self.alive[index] = False
         self.n_alive -= 1
 

@@ -21,6 +21,8 @@ class RowLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed
     _value_buffer: Tensor
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Take format and device from the first keys and values, [R, H, any, D]; their columns are not
+        kept."""
         self.dtype, self.device = key_states.dtype, key_states.device
         self.is_initialized = True
         self._hold(key_states[:, :, :0], value_states[:, :, :0])
@@ -41,11 +43,12 @@ class RowLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed
         return self.keys, self.values
 
     def keep(self, rows: Tensor, first: int) -> None:
-        """Drop all rows but these, and the columns before `first`."""
+        """Drop all rows but these, and the columns before `first`, which counts from 0."""
         self._hold(self.keys[rows, :, first:], self.values[rows, :, first:])
 
     @property
     def n_bytes(self) -> int:
+        """Memory of the layer's buffers, with their room for more columns."""
         return self._key_buffer.nbytes + self._value_buffer.nbytes
 
     def join(self, other: "RowLayer", gaps: tuple[int, int]) -> None:
@@ -71,6 +74,7 @@ class RowCache(Cache):  # type: ignore[misc] # transformers is not typed
 
     @property
     def n_columns(self) -> int:
+        """Columns that every layer holds; 0 before the first step."""
         return int(self.get_seq_length())
 
     @property
@@ -79,10 +83,12 @@ class RowCache(Cache):  # type: ignore[misc] # transformers is not typed
         return sum(layer.n_bytes for layer in self._filled())
 
     def keep(self, rows: Tensor, first: int) -> None:
+        """Drop all rows but these, and the columns before `first`, which counts from 0, in every layer."""
         for layer in self._filled():
             layer.keep(rows, first)
 
     def join(self, other: "RowCache", gaps: tuple[int, int]) -> None:
+        """Append the other's rows in every layer; `gaps` as `RowLayer.join` takes them."""
         for mine, theirs in zip(self._filled(), other._filled(), strict=True):
             mine.join(theirs, gaps)
 

@@ -43,8 +43,9 @@ DEAD_SHARE = 8
 
 
 Mixer = Callable[[tuple[tuple[str, float], ...]], int]
-Strengths = Callable[[tuple[tuple[str, float], ...]], tuple[float, ...]]
 """(expert, share) pairs to the number of the adapter that rows use; raises UnknownNameError."""
+Strengths = Callable[[tuple[tuple[str, float], ...]], tuple[float, ...]]
+"""(expert, share) pairs to the strengths of a fusion's members, in their order; raises InputError."""
 
 
 class DecodingOptions(NamedTuple):

@@ -41,6 +41,7 @@ class Adapter(NamedTuple):
 
     @property
     def rank(self) -> int:
+        """The largest rank of its modules; the others are padded to it."""
         return max(matrix.shape[0] for matrix in self.down.values())
 
 

@@ -50,6 +50,7 @@ class Row:
 
     @property
     def sampling(self) -> Sampling:
+        """Sampling of its request; `max_tokens` is lowered to what the context leaves beside the prompt."""
         return self.request.sampling
 
     @property
@@ -59,6 +60,7 @@ class Row:
 
     @property
     def prompts(self) -> tuple[list[int], ...]:
+        """Token ids of each of its sequences, its own prompt first."""
         return (self.prompt_ids, *self.others)
 
     def restart(self, now: float = 0.0) -> None:
@@ -83,6 +85,8 @@ class Limits(NamedTuple):
     tokens: int
 
     def fit(self, n_rows: int, widest: int) -> bool:
+        """True if so many rows are within both limits. Args: widest: longest final length of them, in
+        tokens."""
         return n_rows <= self.rows and n_rows * widest <= self.tokens
 
     @property
@@ -92,6 +96,7 @@ class Limits(NamedTuple):
         return Limits(rows, self.tokens * rows // self.rows)
 
     def halved(self) -> "Limits":
+        """Half of both, at least 1 each."""
         return Limits(max(1, self.rows // 2), max(1, self.tokens // 2))
 
 
@@ -114,9 +119,11 @@ class WaitingRows:
 
     @property
     def top_priority(self) -> int:
+        """Priority of the first row. One must wait."""
         return self._rows[0][1].request.priority
 
     def push(self, row: Row) -> None:
+        """Add a row behind those of its priority, its window of arrivals and its length."""
         place = _Place(
             -row.request.priority, self._n_pushed // SORT_WINDOW, len(row.prompt_ids), self._n_pushed
         )
@@ -137,6 +144,7 @@ class WaitingRows:
         return len(self._rows)
 
     def first(self, n: int) -> list[Row]:
+        """The first `n` rows, or all if there are fewer; they go on waiting until `drop`."""
         return [row for _, row in self._rows[:n]]
 
     def drop(self, n: int) -> None:

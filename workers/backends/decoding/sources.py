@@ -51,10 +51,12 @@ class Source(Protocol):
     """
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Device on which its logits lie, and a batch's tensors must."""
 
     @property
-    def layout(self) -> tuple[int, ...]: ...
+    def layout(self) -> tuple[int, ...]:
+        """Sequences of each row by rectangle, as `Batch.start` takes it."""
 
     def next_logits(self, batch: Batch) -> Fused:
         """Logits after the newest column, [R, V]; caches grow by the columns that they lacked: the prompt at

@@ -229,6 +229,7 @@ class Texts:
 
     @cached_property
     def thoughts(self) -> Thoughts:
+        """Marks around thoughts: those that were given, or that the tokenizer or the template shows."""
         added = {token.content: number for number, token in self._tokenizer.added_tokens_decoder.items()}
         return Thoughts(
             added,
@@ -239,6 +240,7 @@ class Texts:
         )
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Text of tokens, thoughts and all, without control tokens."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 

@@ -54,6 +54,6 @@ def free_bytes(device: torch.device) -> int:
 
 
 def n_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the memory that tensors lie in, each piece once."""
+    """Bytes of the memory that tensors of any shape lie in, each piece once."""
     pieces = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(pieces.values())

@@ -54,6 +54,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
+        """True from the outage that opened it until a call succeeds, also while a probe is under way."""
         return self._open_until is not None
 
     def verdict(self) -> Verdict:

@@ -69,6 +69,7 @@ class CallError(BackendError):
 
     @property
     def blame(self) -> Blame:
+        """Cause of the failure, as a `Failed` event names it."""
         if self.lasting:
             return "setup"
         if self.away or (self.code == RATE_LIMITED and self.transient):
@@ -102,14 +103,17 @@ def no_json(message: str) -> CallError:
 
 
 def cut_stream() -> CallError:
+    """A stream ended before the text did: an outage, worth another try."""
     return CallError("the stream ended before the text did.", code=BAD_RESPONSE, transient=True, outage=True)
 
 
 def timed_out(what: str) -> CallError:
+    """Nothing came in time: an outage, worth another try. Args: what: a sentence for people."""
     return CallError(what, code=GenerationTimeoutError.code, transient=True, outage=True)
 
 
 def unreachable(reason: str) -> CallError:
+    """Nobody was there: an outage that no request caused, worth another try."""
     return CallError(
         f"cannot be reached: {shortened(reason)}.",
         code=ExpertUnavailableError.code,

@@ -25,6 +25,7 @@ class Signal:
         self._event = asyncio.Event()
 
     def ring(self) -> None:
+        """Wake all who wait now; who waits later waits for the next ring."""
         self._event.set()
         self._event = asyncio.Event()
 
@@ -83,6 +84,7 @@ class Gate:
         self._changed.ring()
 
     def fail(self, granted: Pass, error: CallError) -> None:
+        """The call ended in `error`. The tokens that it was estimated to take stay spent."""
         self._breaker.fail(error, probe=granted.is_probe)
         self._changed.ring()
 

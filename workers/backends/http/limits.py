@@ -43,13 +43,15 @@ class RateWindow:
         return max(0.0, wait)
 
     def spend(self, amount: int) -> Spent:
+        """Note `amount` units, now, whether they fit or not; the entry is for `settle`."""
         spent = Spent(self._clock(), amount)
         self._books.append(spent)
         self._total += amount
         return spent
 
     def settle(self, spent: Spent, amount: int) -> None:
-        """Replace an estimate by what it came to."""
+        """Replace an estimate by the `amount` of units that it came to; nothing changes once it left the
+        window."""
         if spent.counted:
             self._total += amount - spent.amount
             spent.amount = amount
@@ -84,6 +86,7 @@ class RateLimits:
         )
 
     def spend(self, n_tokens: int) -> Receipt:
+        """Note a call of about `n_tokens` (prompt plus longest output), now; the receipt is for `settle`."""
         if self._requests:
             self._requests.spend(1)
         return Receipt(self._tokens.spend(n_tokens) if self._tokens else None)

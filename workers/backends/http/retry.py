@@ -44,10 +44,10 @@ def retrying(*, retries: int, deadline_s: float, rng: random.Random) -> AsyncRet
     return AsyncRetrying(
         stop=stop_any(stop_after_attempt(retries + 1), stop_before_delay(deadline_s)),
         wait=wait,
-        retry=retry_if_exception(is_transient),
+        retry=retry_if_exception(_is_transient),
         reraise=True,
     )
 
 
-def is_transient(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     return isinstance(error, CallError) and error.transient

@@ -146,10 +146,12 @@ class Collected:
 
     @property
     def text(self) -> str | None:
+        """The text so far; None where no part said anything of one, "" where one said that it is empty."""
         return None if self._texts is None else "".join(self._texts)
 
     @property
     def reasoning(self) -> str:
+        """Thoughts so far that came apart from the text; "" = none."""
         return "".join(self._thoughts)
 
     @property
@@ -257,6 +259,7 @@ def _tool_params(use: ToolUse | None) -> dict[str, JsonValue]:
 
 
 def wire_messages(request: GenerationRequest) -> list[dict[str, JsonValue]]:
+    """Messages of a request as OpenAI's chat API takes them, without fields that say nothing."""
     return [_wire_message(message) for message in request.messages]
 
 

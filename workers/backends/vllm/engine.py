@@ -233,6 +233,7 @@ class VllmEngine:
         engine.remove_lora(self._adapters.pop(path).lora_int_id)
 
     def stats(self) -> EngineStats:
+        """Counts of vLLM's scheduler now, and tokens of requests that finished since the load."""
         scheduler = self._open().engine_core.engine_core.scheduler
         n_running, n_waiting = scheduler.get_request_counts()
         return EngineStats(
@@ -365,4 +366,6 @@ def _end(running: _Running, last: "CompletionOutput", said: Said) -> Finished | 
 
 
 def one_line(error: Exception) -> str:
+    """The error's message on one line, 500 characters at most, without a full stop; its type where it says
+    nothing."""
     return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__

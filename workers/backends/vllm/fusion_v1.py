@@ -31,12 +31,16 @@ class FusionProcessor(LogitsProcessor):  # type: ignore[misc] # vLLM is in an en
         self._rows: dict[int, _Row] = {}
 
     def is_argmax_invariant(self) -> bool:
+        """False: fusion changes which token is the likeliest, so greedy requests come through here too."""
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
+        """Note rows that came, went or moved; called before each step. None = none did."""
         process_dict_updates(self._rows, batch_update, _row)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        """Fuse the rows of fusions. Args: logits: float, [rows of the step, vocabulary]; changed in place and
+        returned."""
         if self._rows:
             self._fuser.fuse(logits, [_seen(at, row) for at, row in self._rows.items()])
         return logits

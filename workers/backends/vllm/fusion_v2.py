@@ -32,6 +32,11 @@ class FusionProcessor(LogitsProcessor):  # type: ignore[misc] # vLLM is in an en
         self._marks: dict[int, Mark] = {}
 
     def add_request(self, req_idx: int, sampling_params: "SamplingParams") -> bool:
+        """Note a request. Args: req_idx: its slot, of whatever a former request left there.
+
+        Returns:
+            True if it belongs to a fusion, so that `apply` is to see it.
+        """
         mark = mark_of(sampling_params.extra_args)
         self._marks.pop(req_idx, None)  # of whoever had the slot before
         if mark is not None:
@@ -39,6 +44,8 @@ class FusionProcessor(LogitsProcessor):  # type: ignore[misc] # vLLM is in an en
         return mark is not None
 
     def apply(self, logits: "torch.Tensor", ctx: LogitsContext) -> "torch.Tensor":
+        """Fuse the rows of fusions. Args: logits: float, [rows of the step, vocabulary]; changed in place and
+        returned."""
         slots = ctx.idx_mapping_np.tolist()
         ours = [at for at, slot in enumerate(slots) if slot in self._marks]
         if not ours:

@@ -38,6 +38,7 @@ class AdapterHead(NamedTuple):
 
     @property
     def rank(self) -> int:
+        """The largest rank of its modules."""
         return max(factors.down.shape[0] for factors in self.factors.values())
 
 

@@ -62,6 +62,7 @@ class Checkpoint(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
+        """Bytes of its tensors in their files, headers apart."""
         return sum(head.end - head.start for head in self.tensors.values())
 
 
@@ -153,6 +154,7 @@ def is_inside(path: Path) -> bool:
 
 
 def is_float(head: Head) -> bool:
+    """True for formats that are merged: 16 to 64 bits, not the quantised ones."""
     return head.dtype in FLOATS
 
 
@@ -303,4 +305,5 @@ def _reason(error: BaseException) -> str:
 
 
 def is_adapter(folder: Path) -> bool:
+    """True if the folder has the configuration of a LoRA adapter; whether it can be used is not looked at."""
     return (folder / ADAPTER_CONFIG).is_file()

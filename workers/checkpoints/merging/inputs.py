@@ -27,6 +27,7 @@ class Input(NamedTuple):
 
     @property
     def name(self) -> str:
+        """The reference as the recipe writes it: `model`, or `model+adapter`."""
         return str(self.ref)
 
 

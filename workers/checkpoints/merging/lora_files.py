@@ -73,7 +73,8 @@ def write_lora(
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """A safetensors file of tensors that are in memory; its SHA-256."""
+    """Write tensors of any shape into a safetensors file; returns its SHA-256. Nothing is left after an
+    error."""
     slots = [Slot(name, NAMES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()]
     writer = ShardWriter(path, slots)
     try:

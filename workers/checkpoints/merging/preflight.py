@@ -134,7 +134,7 @@ def result_dtype(recipe: Recipe, head: Head) -> str:
     return SAFETENSORS_NAMES[wanted] if wanted is not None and is_float(head) else head.dtype
 
 
-def source_head(inputs: Inputs, ref: ModelRef, source: str) -> Head | None:
+def _source_head(inputs: Inputs, ref: ModelRef, source: str) -> Head | None:
     one = inputs.models.get(ref)
     return None if one is None else one.weights.tensors.get(source)
 
@@ -143,10 +143,10 @@ def judge_head(made: Made, inputs: Inputs) -> Head | None:
     """The base's tensor, or without a base the first source's: the result has its shape."""
     base = made.base if made.base is not None else made.entries[0].model
     source = made.base_source if made.base is not None else made.sources[0]
-    return source_head(inputs, base, source)
+    return _source_head(inputs, base, source)
 
 
-def n_result_bytes(recipe: Recipe, made: Sequence[Made], inputs: Inputs) -> int:
+def _n_result_bytes(recipe: Recipe, made: Sequence[Made], inputs: Inputs) -> int:
     heads = [head for one in made if (head := judge_head(one, inputs)) is not None]
     return sum(prod(head.shape) * BYTES[result_dtype(recipe, head)] for head in heads)
 
@@ -336,7 +336,7 @@ def _of_layout(made: Sequence[Made], inputs: Inputs) -> Iterator[MergeProblem]:
         for entry, source in zip(one.entries, one.sources, strict=True):
             if entry.model not in inputs.models:
                 continue
-            head = source_head(inputs, entry.model, source)
+            head = _source_head(inputs, entry.model, source)
             name = str(entry.model)
             if head is None:
                 if one.slice_ is not None:
@@ -355,7 +355,7 @@ def _of_disk(
     if out is None:
         return
     place = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
-    free, needed = shutil.disk_usage(place).free, n_result_bytes(recipe, made, inputs)
+    free, needed = shutil.disk_usage(place).free, _n_result_bytes(recipe, made, inputs)
     if needed > free:
         have, want = f"{free >> 20} MiB free", f"{needed >> 20} MiB for the result"
         yield MergeProblem(kind="disk", have=have, want=want)

@@ -231,6 +231,7 @@ class Recipe(Options):
 
     @property
     def result_dtype(self) -> str | None:
+        """Number format of the result, as the recipe names it; None = the base's."""
         return self.out_dtype or self.dtype
 
     @property

@@ -34,7 +34,17 @@ TOKENIZER_FILES = (
 def merge_into(
     recipe: Recipe, checked: Checked, folder: Path, *, seed: int, shard_bytes: int, on_tensor: OnTensor
 ) -> Merged:
-    """Write the whole result of a checked recipe into the work folder."""
+    """Write the whole result of a checked recipe into the work folder: weights of the base's shapes, an
+    adapter, or a store of several experts, with the files that make a model of it.
+
+    Args:
+        seed: of methods that draw.
+        shard_bytes: largest size of a file, unless a single tensor is larger.
+        on_tensor: told of progress: how many tensors are done, of how many.
+
+    Raises:
+        MusterError: tensors that cannot be merged, or would hold NaN or infinity.
+    """
     order = Order(recipe, checked, folder, seed, on_tensor)
     small = {"reversible": write_reversible, "compeft": write_compeft}.get(recipe.merge_method)
     if recipe.output == "adapter":

@@ -83,6 +83,7 @@ class CheckedOrder(NamedTuple):
 
     @property
     def preflight(self) -> Preflight:
+        """Findings of the preflight; a merge with errors among them is refused."""
         return self.checked.preflight
 
     @property
@@ -98,10 +99,12 @@ class CheckedOrder(NamedTuple):
 
     @property
     def seed(self) -> int:
+        """Seed of methods that draw: the order's, else the recipe's, else 0."""
         return next((s for s in (self.order.seed, self.recipe.seed) if s is not None), 0)
 
     @property
     def inputs(self) -> list[Input]:
+        """All that is read, the base first where there is one."""
         return list(self.checked.inputs.models.values())
 
     def report(self, *, verdict: str | None = None) -> MergeReport:

@@ -86,6 +86,9 @@ def least_times(recipe: Recipe) -> float:
 def chosen(tries: Sequence[Tried], *, times: float) -> Tried:
     """The most accurate that is small enough; of equals the least dense, then the plainest magnitude.
 
+    Args:
+        times: the least number of times by which it must be smaller than in 16 bits, >= 1.
+
     Raises:
         MergeError: none is small enough.
     """

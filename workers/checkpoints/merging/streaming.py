@@ -55,7 +55,7 @@ class Parts(NamedTuple):
     def merge(
         self, recipe: Recipe, one: Made, inputs: Inputs, *, seed: int, out_dtype: torch.dtype
     ) -> Tensor:
-        """The result, in another number format than the recipe's."""
+        """The result, of the base's shape, in another number format than the recipe's."""
         params = method_parameters(recipe, self.row, one, self.keep, seed=seed)
         base = None if one.base is None else theta(inputs.models[one.base], one.base_source)
         models = [theta(inputs.models[ref], source) for ref, source in self.refs]
@@ -73,6 +73,7 @@ class Norms:
         self.squares: dict[str, float] = dict(known)
 
     def add(self, base: Tensor, models: Mapping[str, Tensor]) -> None:
+        """Add one tensor: of the base, and of models by their name, all of one shape, whatever it is."""
         flat = {name: tensor.reshape(-1) for name, tensor in models.items()}
         for place in places(base):
             theta = base.reshape(-1)[place].float()
@@ -108,7 +109,10 @@ def merge_full(
     """Write the result's weights into `folder`, shard by shard; shards that are there already stay.
 
     Args:
-        also: gets every tensor of the result; then nothing that is there already stays.
+        seed: of methods that draw, unless the recipe gives them one.
+        shard_bytes: largest size of a file, unless a single tensor is larger.
+        on_tensor: told of progress: how many tensors are done, of how many.
+        also: gets every tensor of the result, of any shape; then nothing that is there already stays.
 
     Raises:
         MusterError: tensors that cannot be merged, or would hold NaN or infinity.
@@ -148,7 +152,8 @@ def merge_full(
 
 
 def theta(one: Input, source: str) -> Tensor:
-    """A tensor of an input; with an adapter, the product of its factors is added in float64."""
+    """A tensor of an input, of the shape in its file; with an adapter, the product of its factors is added in
+    float64."""
     tensor = read_tensor(one.weights.tensors[source])
     factors = one.adapter.factors.get(source) if one.adapter is not None else None
     if one.adapter is None or factors is None:

@@ -24,7 +24,7 @@ TORCH = {
 
 
 def read_tensor(head: Head) -> Tensor:
-    """One tensor, in memory of its own: nothing of the file stays mapped.
+    """One tensor, of the shape and format in its header, in memory of its own: nothing of the file is mapped.
 
     Raises:
         EngineLoadError: the file became shorter.
@@ -52,6 +52,7 @@ class Slot(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
+        """Bytes that it takes in a file."""
         return prod(self.shape) * BYTES[self.dtype]
 
 

@@ -117,6 +117,7 @@ def done_shards(folder: Path) -> dict[str, JsonValue]:
 
 
 def keep_done(folder: Path, document: dict[str, JsonValue]) -> None:
+    """Replace the account of what is done, whole or not at all, for `done_shards` to read."""
     with replacing(folder / DONE) as file:
         file.write(json.dumps(document).encode())
 

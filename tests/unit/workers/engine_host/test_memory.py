@@ -1,5 +1,8 @@
 import os
+import signal
 from pathlib import Path
+
+import pytest
 
 from orchestrator.domain.experts import EngineSpec
 from workers.engine_host.memory import available_gib, came_back, needed_gib, read_memory, weight_files
@@ -56,3 +59,11 @@ def test_end_of_a_process_is_put_in_words() -> None:
     assert "memory ran out" in death(-9, [])
     assert death(-11, []) == "was ended by signal 11 (SIGSEGV)."
     assert death(3, ["first", "torch.cuda.OutOfMemoryError", ""]).endswith("torch.cuda.OutOfMemoryError")
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(signal.SIGRTMIN, " (SIGRTMIN+0)"), (signal.SIGRTMIN + 1, " (SIGRTMIN+1)"), (32, ""), (100, "")],
+)
+def test_an_end_by_a_signal_that_has_no_name_is_put_in_words_too(number: int, name: str) -> None:
+    assert death(-number, ["said last"]) == f"was ended by signal {number}{name}. Its last words: said last"

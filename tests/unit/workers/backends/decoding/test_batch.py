@@ -18,7 +18,7 @@ def batch(*prompts: list[int]) -> Batch:
         for p in prompts
     ]
     made = Batch.start(rows, pad_id=PAD, device=torch.device("cpu"))
-    fill(made.cache, made.tokens)
+    fill(made.rectangles[0].cache, made.tokens)
     return made
 
 
@@ -28,20 +28,20 @@ def fill(cache: RowCache, tokens: Tensor) -> None:
 
 
 def cached(of: Batch) -> list[list[int]]:
-    return of.cache.layers[0].keys[:, 0, :, 0].int().tolist()
+    return of.rectangles[0].cache.layers[0].keys[:, 0, :, 0].int().tolist()
 
 
 def test_prompts_are_padded_on_the_left() -> None:
     made = batch([7, 8, 9], [5])
     assert made.tokens.tolist() == [[7, 8, 9], [0, 0, 5]]
-    assert made.mask.tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert made.rectangles[0].mask.tolist() == [[1, 1, 1], [0, 0, 1]]
 
 
 def test_join_pads_the_narrower_batch_on_the_left() -> None:
     made = batch([7, 8, 9])
     made.join(batch([5], [6]), pad_id=PAD)
     assert made.tokens.tolist() == cached(made) == [[7, 8, 9], [0, 0, 5], [0, 0, 6]]
-    assert made.mask.tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
+    assert made.rectangles[0].mask.tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
     assert made.n_alive == 3
 
 
