@@ -28,18 +28,35 @@ class FileStore(Protocol):
         it is there as a whole already. Its time is the database's."""
 
     def add_chunk(self, file_id: str, ix: int, content: bytes) -> None:
-        """Store a part of a file that was begun, up to a megabyte; parts are numbered from 0."""
+        """Store a part of a file that was begun, up to a megabyte; parts are numbered from 0.
+
+        Raises:
+            NotFoundError: no such file was begun.
+        """
 
     def finish_file(self, file_id: str) -> StoredFile:
-        """A file that was begun is whole."""
+        """A file that was begun is whole.
+
+        Raises:
+            NotFoundError: no such file was begun, or its time is over.
+        """
 
     def file(self, file_id: str) -> StoredFile:
         """Raises NotFoundError: no such file, or its time is over."""
 
-    def files(self, page: Page, *, purpose: Purpose | None = None) -> list[StoredFile]: ...
+    def files(self, page: Page, *, purpose: Purpose | None = None) -> list[StoredFile]:
+        """One page of the files that are whole and whose time is not over; `purpose` None = of every purpose.
+
+        Raises:
+            InputError: the page follows an id that is not in this list.
+        """
 
     def chunks(self, file_id: str) -> Iterator[bytes]:
-        """Content of a file, part by part; no transaction is held between them."""
+        """Content of a file, part by part; no transaction is held between them.
+
+        Raises:
+            NotFoundError: no such file, or it was deleted before its last part; when a part is asked for.
+        """
 
     def delete_file(self, file_id: str) -> None:
         """
@@ -65,7 +82,12 @@ class BatchStore(Protocol):
     def batch(self, batch_id: str) -> Batch:
         """Raises NotFoundError for an unknown batch."""
 
-    def batches(self, page: Page) -> list[Batch]: ...
+    def batches(self, page: Page) -> list[Batch]:
+        """One page of batches, as whoever worked on them left them.
+
+        Raises:
+            InputError: the page follows an id that is not in this list.
+        """
 
     def change(self, batch_id: str, change: Callable[[Batch], Batch]) -> Batch:
         """Change a batch, whoever works on it; as it is then."""

@@ -50,9 +50,11 @@ ScoreKey = tuple[GradeSource, str, str, str]
 class CardStore(Protocol):
     """Profile outcomes, scores and competence cards, by expert fingerprint and profile hash."""
 
-    def known_outcomes(self, fingerprint: str, query_hashes: Sequence[str]) -> dict[str, OutcomeRow]: ...
+    def known_outcomes(self, fingerprint: str, query_hashes: Sequence[str]) -> dict[str, OutcomeRow]:
+        """Last outcomes of one expert on these questions, by query hash; those without one are left out."""
 
-    def save_outcomes(self, rows: Sequence[OutcomeRow]) -> None: ...
+    def save_outcomes(self, rows: Sequence[OutcomeRow]) -> None:
+        """Store outcomes, all or nothing; one of the same expert and question is replaced."""
 
     def known_scores(
         self, source: GradeSource, judge: str, fingerprint: str, query_hashes: Sequence[str]
@@ -62,18 +64,22 @@ class CardStore(Protocol):
     def save_scores(self, rows: Sequence[ScoreRow], *, forgotten: Sequence[ScoreKey] = ()) -> None:
         """Store scores and drop the forgotten ones, all or nothing; a score of the same key is replaced."""
 
-    def save_card(self, card: CompetenceCard) -> None: ...
+    def save_card(self, card: CompetenceCard) -> None:
+        """Add a card: the newest of its expert and profile set counts, older ones stay until a `vacuum`."""
 
     def cards(self, profile_hash: str | None = None) -> dict[str, CompetenceCard]:
-        """Newest card per expert id, of one profile set or of the newest."""
+        """Newest card per expert id: of one profile set, by default of the one that was given a card last."""
 
     def save_profile_set(
         self, profile_hash: str, queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]
-    ) -> None: ...
+    ) -> None:
+        """Store or replace the questions of a profile set, with the skills of each; it is the newest then."""
 
-    def profile_set(self, profile_hash: str) -> list[tuple[Query, tuple[SkillTag, ...]]] | None: ...
+    def profile_set(self, profile_hash: str) -> list[tuple[Query, tuple[SkillTag, ...]]] | None:
+        """Questions of a profile set, each with its skills, in their order; None = there is no such set."""
 
-    def latest_profile_hash(self) -> str | None: ...
+    def latest_profile_hash(self) -> str | None:
+        """Hash of the profile set that was stored last; None = there is none."""
 
 
 class CardHistory(Protocol):
@@ -91,7 +97,12 @@ class FeedbackStore(Protocol):
         """Store a judgement and add its counts up, or neither where its key is taken; returns what is
         stored under that key."""
 
-    def feedback_counts(self, fingerprints: Sequence[str], *, since_day: int) -> list[FeedbackCount]: ...
+    def feedback_counts(self, fingerprints: Sequence[str], *, since_day: int) -> list[FeedbackCount]:
+        """Counts of feedback on these experts, by skill and day.
+
+        Args:
+            since_day: first day, counted since 1970 (UTC).
+        """
 
     def feedback_grades(self, fingerprints: Sequence[str]) -> dict[str, GradeTally]:
         """Scores that users gave answers to open questions (source `feedback`), by fingerprint; those without

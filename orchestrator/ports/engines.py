@@ -141,7 +141,11 @@ class Sleeping(Protocol):
         read again by `wake`); () = none: then it is closed instead."""
 
     def sleep(self, level: int = 1) -> None:
-        """Free the device's memory; nothing may run. Args: level: one of `sleep_levels`."""
+        """Free the device's memory; nothing may run.
+
+        Args:
+            level: one of `sleep_levels`.
+        """
 
     def wake(self) -> None:
         """Undo `sleep`; harmless when awake."""

@@ -26,7 +26,8 @@ class FleetReader(Protocol):
 class WeightsBooks(Protocol):
     """Weights as they were first read, by a key of the engine that has them."""
 
-    def weights(self, keys: Sequence[str]) -> Mapping[str, WeightsRecord]: ...
+    def weights(self, keys: Sequence[str]) -> Mapping[str, WeightsRecord]:
+        """Records by key, without those that there are not."""
 
     def record_weights(self, key: str, record: WeightsRecord) -> WeightsRecord:
         """Record weights unless others did before; what is recorded then. Digests of whole files are added to
@@ -45,7 +46,8 @@ class ProcessBooks(Protocol):
     def report_process(self, report: ProcessReport) -> None:
         """A process lives; replaces its last report, and forgets who was not heard of for long."""
 
-    def forget_process(self, process: str) -> None: ...
+    def forget_process(self, process: str) -> None:
+        """The process has ended: its reports are not missed. Harmless if it is not known."""
 
     def clock_s(self) -> float:
         """The database's clock, in seconds since the epoch: one round trip."""

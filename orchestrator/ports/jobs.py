@@ -108,9 +108,11 @@ class JobReader(Protocol):
 class JobWatcher(JobReader, Protocol):
     """Jobs as those who wait for them see them: many in one look. Unknown ones are left out."""
 
-    def states_of(self, job_ids: Collection[str]) -> dict[str, JobState]: ...
+    def states_of(self, job_ids: Collection[str]) -> dict[str, JobState]:
+        """States by job id."""
 
-    def progress_of(self, job_ids: Collection[str]) -> dict[str, JobProgress]: ...
+    def progress_of(self, job_ids: Collection[str]) -> dict[str, JobProgress]:
+        """Progress by job id."""
 
 
 class StoreHealth(Protocol):
@@ -197,8 +199,11 @@ class EndedJobStore(Protocol):
         """The same for up to `limit` jobs that ended longer ago than their kind is kept; returns how many."""
 
     def purge(self, number: int | None = None, *, limit: int) -> bool:
-        """Delete what up to `limit` queries of a deleted job left, by default of the first there is; whether
-        there may be more."""
+        """Delete what up to `limit` queries of a deleted job left; whether there may be more.
+
+        Args:
+            number: from `begin_deleting`; None = of the first deleted job there is.
+        """
 
     def vacuum(self) -> None:
         """Drop what is derived and no longer asked for, and give free space back."""
@@ -210,7 +215,9 @@ class Outbox(Protocol):
     def outbox(self, limit: int) -> list[Bell]:
         """Bells that nobody was seen to ring, oldest first. Ring, then `rung`: a bell may ring twice."""
 
-    def rung(self, ids: Sequence[int]) -> None: ...
+    def rung(self, ids: Sequence[int]) -> None:
+        """These bells were rung: they are owed no more. Those that somebody else takes away just now are
+        left to them."""
 
 
 class WaitingReader(Protocol):
@@ -327,7 +334,8 @@ class DeviceStore(DeviceReader, Protocol):
     def touch_devices(self, owners: Sequence[str]) -> None:
         """These live: as if each repeated its last report. One that is forgotten stays so."""
 
-    def forget_device(self, owner: str) -> None: ...
+    def forget_device(self, owner: str) -> None:
+        """Nothing is reported under this owner any more; harmless if nothing was."""
 
     def announce(self, owner: str, engine_id: str, *, n_elsewhere: int) -> bool:
         """Report that `owner`'s device loads an engine, unless more than `n_elsewhere` other live devices
@@ -356,7 +364,13 @@ class CostStore(CostReader, Protocol):
 
     def record_load(
         self, *, engine_id: str, device: str, owner: str, seconds: float, kind: LoadKind = LoadKind.COLD
-    ) -> None: ...
+    ) -> None:
+        """A load ended just now.
+
+        Args:
+            owner: of the place that the engine took.
+            seconds: that it took.
+        """
 
     def record_leave(self, owner: str) -> None:
         """The engine that `owner` loaded last is no longer resident."""

@@ -14,10 +14,10 @@ class Meter(Protocol):
     """Counts. For any number of threads; never fails, and waits for nothing."""
 
     def count(self, metric: Metric, *labels: str, n: float = 1.0) -> None:
-        """Add to a counter; labels in the metric's order."""
+        """Add `n` >= 0 to a counter; labels in the metric's order."""
 
     def observe(self, metric: Metric, *labels: str, value: float, n: int = 1) -> None:
-        """Put `n` equal values into a histogram."""
+        """Put `n` values, all equal to `value` in the metric's unit, into a histogram."""
 
 
 class StageWatch(Protocol):
@@ -30,9 +30,11 @@ class StageWatch(Protocol):
 class MetricStore(Protocol):
     """Sums of metrics that all processes of a stack add to. They are bounded by the label sets."""
 
-    def add_metrics(self, sums: Mapping[Part, float]) -> None: ...
+    def add_metrics(self, sums: Mapping[Part, float]) -> None:
+        """Add to the sums, to all or to none."""
 
-    def metrics(self) -> dict[Part, float]: ...
+    def metrics(self) -> dict[Part, float]:
+        """Sums over all processes so far."""
 
 
 class NoMeter:
@@ -47,7 +49,7 @@ class NoMeter:
 
 @contextmanager
 def unwatched(stage: Stage, job: Job, *, n: int) -> Iterator[None]:
-    """Times nothing."""
+    """Times nothing: a `StageWatch` for who is not watched, whatever the `n`."""
     del stage, job, n
     yield
 
@@ -76,7 +78,8 @@ class Span(Protocol):
     def traceparent(self) -> str:
         """Name by which a span inside it calls its parent; "" = nobody traces it."""
 
-    def set(self, attributes: Attributes) -> None: ...
+    def set(self, attributes: Attributes) -> None:
+        """Add attributes; one of the same name is replaced."""
 
     def end(self, *, error: str | None = None) -> None:
         """Close it; `error`: type of what it failed by."""

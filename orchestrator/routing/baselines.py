@@ -116,6 +116,7 @@ def make_self_consistency(context: RouterContext, options: Mapping[str, JsonValu
 
 
 def make_static_top_3(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The three experts with the highest overall accuracy, for every query."""
     parse_options("router 'static_top_3'", NoOptions, options)
     return BaselineRouter("static_top_3", context, k=3)
 

@@ -1,4 +1,7 @@
-"""Recruit for a whole batch under one budget of calls, USD or seconds, loads included."""
+"""Recruit for a whole batch under one budget of calls, USD or seconds, loads included.
+
+Source: local accuracies as in `knn`; the joint assignment is ours (`parts.joint`).
+"""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -56,6 +59,7 @@ class BudgetOptions(Options):
 
     @property
     def budget(self) -> "Budget":
+        """The one budget that is given, with its unit; calls without a limit where none is."""
         if self.budget_cost is not None:
             return Budget(USD, self.budget_cost)
         if self.budget_seconds is not None:
@@ -168,4 +172,6 @@ def _reload_costs(engine_ids: Sequence[str], reload: float | Mapping[str, float]
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `budget`: needs a profile, and costs on the cards for a budget of USD or
+    seconds."""
     return BudgetRouter(context, parse_options("router 'budget'", BudgetOptions, options))

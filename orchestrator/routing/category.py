@@ -179,6 +179,9 @@ def _regression(points: FloatMatrix, labels: Ints, n: int) -> tuple[Floats, Floa
 def best_n_categories(view: ProfileView, prior_strength: float, *, seed: int) -> int:
     """The candidate under which the best expert of the nearest cluster is right most often on questions
     that were held out; the smallest among equals.
+
+    Args:
+        prior_strength: > 0, pseudo-observations, as in `CategoryOptions`.
     """
     n = len(view.embeddings)
     folds = np.random.default_rng(seed).permutation(n) % _FOLDS
@@ -276,4 +279,5 @@ def _best_first(accuracy: Floats, rows: Ints) -> list[int]:
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `category`: needs a profile."""
     return CategoryRouter(context, parse_options("router 'category'", CategoryOptions, options))

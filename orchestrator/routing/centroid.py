@@ -121,4 +121,5 @@ def mean_similarity(similarity: FloatMatrix, owners: Ints, n_experts: int) -> Fl
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `centroid`: needs a profile."""
     return CentroidRouter(context, parse_options("router 'centroid'", CentroidOptions, options))

@@ -53,12 +53,13 @@ class Clusters:
         return nearest(vectors, self.centroids)
 
     def local(self, clusters: Ints, *, prior_strength: float) -> LocalAccuracy:
-        """Accuracies in the given clusters, [len(clusters), E]."""
+        """Accuracies in the given clusters, [len(clusters), E]; `prior_strength` as in `ClusterOptions`."""
         return LocalAccuracy(
             self.right[clusters], self.known[clusters], prior=self._prior, prior_strength=prior_strength
         )
 
     def names(self, clusters: Ints) -> list[str]:
+        """Name of each of these clusters, as the reasons of a decision give it."""
         return [f"profile cluster {c + 1} of {len(self.centroids)}" for c in clusters]
 
 
@@ -145,4 +146,5 @@ def _spread(points: FloatMatrix, centroids: FloatMatrix) -> float:
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `cluster`: needs a profile."""
     return ClusterRouter(context, parse_options("router 'cluster'", ClusterOptions, options))

@@ -1,7 +1,7 @@
 """Recruit for open questions: whoever's answers were graded best goes first, the next best are in reserve.
 
 What a question is about does not matter: on recorded answers of real models, neighbours and clusters of
-questions chose hardly better than the overall mean, or worse (docs/open.md).
+questions chose hardly better than the overall mean, or worse (docs/open.md). Ours: docs/decisions/0044.
 """
 
 import random
@@ -112,4 +112,5 @@ def _overall(card: CompetenceCard | None) -> Posterior:
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `graded`: needs no profile; without grades it goes by right answers."""
     return GradedRouter(context, parse_options("router 'graded'", GradedOptions, options))

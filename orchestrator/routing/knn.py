@@ -1,4 +1,8 @@
-"""Recruit those who were right on the profile questions most like the query."""
+"""Recruit those who were right on the profile questions most like the query.
+
+Source: the nearest-neighbour rule, Cover and Hart 1967. Ours are weights by similarity, the pull to the
+overall accuracy, and how many neighbours count: docs/decisions/0004.
+"""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -87,6 +91,9 @@ def best_n_neighbours(view: ProfileView, prior_strength: float) -> int:
     """The candidate under which the first pick is right most often, each question left out in turn.
 
     Ties go to the larger neighbourhood. At most `_MAX_PROBES` questions, evenly spread, are left out.
+
+    Args:
+        prior_strength: > 0, pseudo-observations, as in `KnnOptions`.
     """
     n = len(view.embeddings)
     if not view.expert_ids:
@@ -113,4 +120,5 @@ def _neighbourhood(similarity: FloatMatrix, view: ProfileView, n_neighbours: int
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `knn`: needs a profile."""
     return KnnRouter(context, parse_options("router 'knn'", KnnOptions, options))

@@ -150,6 +150,8 @@ def diverse_order(accuracy: Floats, distance: Floats, k: int, diversity: float) 
     Args:
         accuracy: [Q, E].
         distance: [Q, E, E], in [0, 1].
+        k: 1 <= k <= E.
+        diversity: >= 0, what a mean distance of 1 from those chosen before is worth in accuracy.
     """
     queries = np.arange(len(accuracy))
     score, total = accuracy.copy(), np.zeros_like(accuracy)
@@ -166,4 +168,9 @@ def diverse_order(accuracy: Floats, distance: Floats, k: int, diversity: float) 
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `kshot`: needs a profile.
+
+    Raises:
+        UnknownNameError: an example that is no question of the profile.
+    """
     return KshotRouter(context, parse_options("router 'kshot'", KshotOptions, options))

@@ -1,4 +1,7 @@
-"""Recruit in waves: who is best on questions like this one goes first, the next best are held in reserve."""
+"""Recruit in waves: who is best on questions like this one goes first, the next best are held in reserve.
+
+Ours: local accuracy and its figures docs/decisions/0012, one order for equals docs/decisions/0016.
+"""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -166,4 +169,5 @@ def _intervals(mean: Floats, n: Floats) -> tuple[Floats, Floats]:
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `posterior`: needs a profile."""
     return PosteriorRouter(context, parse_options("router 'posterior'", PosteriorOptions, options))

@@ -203,4 +203,5 @@ def paper_strength(total_score: Floats, *, temperature: float) -> Floats:
 
 
 def make(context: RouterContext, options: Mapping[str, JsonValue]) -> Router:
+    """The `RouterFactory` of `symbolic`: goes by the cards, and needs no profile."""
     return SymbolicRouter(context, parse_options("router 'symbolic'", SymbolicOptions, options))

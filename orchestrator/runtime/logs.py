@@ -43,11 +43,13 @@ class SafeStream:
         self.written_at = 0.0
 
     def write(self, text: str) -> int:
+        """Write the redacted text; returns the length of the text as it was given."""
         self.written_at = time.monotonic()
         self.inner.write(redact(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
+        """Write the texts, each redacted by itself."""
         for line in lines:
             self.write(line)
 
@@ -71,6 +73,7 @@ def setup_logs(*, level: int, form: str = FORMAT) -> None:
     """Records of this process go to stderr, unless whoever runs it has set logging up already.
 
     Args:
+        level: of `logging`: records below it are not written.
         form: of a line for people; programs get JSON where the environment says so.
     """
     # Records are redacted by their form already.
@@ -100,6 +103,7 @@ class OneLine(logging.Formatter):
     """A record as one line. A stack trace follows, each of its lines indented: none looks like a record."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record, redacted and escaped; see the class."""
         record.message = redact(record.getMessage())
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
@@ -121,6 +125,7 @@ class JsonLine(OneLine):
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record, redacted; see the class."""
         said = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

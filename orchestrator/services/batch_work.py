@@ -260,6 +260,7 @@ class BatchWork:
         return file.id
 
     def writer(self, file_id: str) -> FileWriter:
+        """Writes the content of a file that `begin_output` began."""
         return FileWriter(self._files, file_id)
 
     def _renew(self, claimed: ClaimedBatch) -> None:

@@ -36,7 +36,11 @@ class FileDesk:
         self._clock = clock
 
     def expiry(self, kept_s: float | None) -> float | None:
-        """Time at which a file of now is over; `kept_s`: what it says itself. None = never."""
+        """Time at which a file of now is over, in seconds since 1970; None = never.
+
+        Args:
+            kept_s: seconds that the file itself says; None = as the desk keeps files.
+        """
         kept = self._kept_s if kept_s is None else kept_s
         return None if kept is None else self._now_s() + kept
 
@@ -57,9 +61,15 @@ class FileDesk:
         return self._store.file(file_id)
 
     def files(self, page: Page, *, purpose: Purpose | None = None) -> list[StoredFile]:
+        """See `ports.batches.FileStore`."""
         return self._store.files(page, purpose=purpose)
 
     def content(self, file_id: str) -> Iterator[bytes]:
+        """Content part by part, read as it is asked for.
+
+        Raises:
+            NotFoundError: no such file, or it was deleted before its last part; when a part is asked for.
+        """
         return self._store.chunks(file_id)
 
     def delete(self, file_id: str) -> None:
@@ -88,6 +98,7 @@ class FileWriter:
         self._n_chunks = 0
 
     def write(self, content: bytes) -> None:
+        """Add to the content; what fills no chunk yet is stored by `flush` only."""
         if self._n_waiting + len(content) > CHUNK_BYTES:
             self.flush()
         self._waiting.append(content)

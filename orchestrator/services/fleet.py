@@ -40,6 +40,7 @@ class FleetHost(NamedTuple):
 
     @property
     def is_silent(self) -> bool:
+        """True if none of its processes was heard of lately."""
         return all(one.report.is_silent for one in self.processes)
 
 
@@ -51,6 +52,7 @@ class FleetState(NamedTuple):
 
     @property
     def is_well(self) -> bool:
+        """True if nothing that was looked for is wrong."""
         return all(check.ok for check in self.checks)
 
 

@@ -25,6 +25,9 @@ def clock_reading(
 
     The trip is measured by the same clock; one that is set meanwhile makes a reading that is not used.
 
+    Args:
+        n: readings, >= 1.
+
     Raises:
         StoreError: the database cannot be read.
     """

@@ -61,6 +61,7 @@ class Shadowing:
             log.info("no shadow of %s: %d wait already", job_id, WAITING_HERE)
 
     def start(self) -> None:
+        """Begin, where a share of the questions is to be shadowed; once only."""
         if not self.is_on:
             return
         self._thread = threading.Thread(target=self._run, name="muster-shadows", daemon=True)

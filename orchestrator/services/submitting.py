@@ -49,6 +49,7 @@ class Submitter:
 
     @property
     def compositions(self) -> tuple[str, ...]:
+        """Names that a request may name, as they are now."""
         return tuple(self._compositions())
 
     def resolve(self, model: str, *, allowed: Collection[str] = ()) -> str:

@@ -382,6 +382,7 @@ class MusterSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment variables that are known, over the file; pydantic's own sources are left out."""
         return KnownVariables(settings_cls), init_settings
 
     def __repr__(self) -> str:
@@ -433,5 +434,6 @@ class Settings(Section):
 
     @property
     def database_url(self) -> str:
+        """Address of the database, as SQLAlchemy reads it; a file in `data_dir` where none is configured."""
         configured = self.muster.database_url or self.general_settings.database_url
         return configured or f"sqlite:///{self.muster.data_dir / 'muster.sqlite3'}"

@@ -26,6 +26,7 @@ def _counted() -> Select[Any]:
 
 
 def backlog(conn: Connection, *, owner: str) -> list[EngineBacklog]:
+    """See `ports.jobs.WaitingReader`; engines without open work are left out."""
     rows = conn.execute(_counted()).all()
     elsewhere, unserved = devices.elsewhere(conn, owner), devices.unserved_s(conn)
     return [

@@ -124,12 +124,25 @@ _LOCKED_OR_SKIPPED = _LOCKABLE.with_for_update(of=[t.query, t.assignment], skip_
 
 
 def is_waiting(conn: Connection, engine_id: str, *, min_priority: int) -> bool:
+    """True if a claim would find something now; locks nothing.
+
+    Args:
+        min_priority: work of a lower one does not count.
+    """
     return bool(conn.execute(_WAITING, {"engine": engine_id, "least": min_priority, "most": 1}).scalar())
 
 
 def claim(
     conn: Connection, engine_id: str, *, owner: str, limit: int, lease_s: float, min_priority: int
 ) -> tuple[Assignment, ...]:
+    """See `ports.jobs.LeaseStore`; empty where others have locked all that waits.
+
+    Args:
+        min_priority: work of a lower one stays.
+
+    Raises:
+        StoreError: an owner's name that cannot be stored.
+    """
     shares = _shares(conn, engine_id, min_priority, limit=JOBS_AT_ONCE)
     retried = conn.execute(_RETRIED, {"engine": engine_id, "least": min_priority}).scalar()
     pks: list[int] = []
@@ -145,6 +158,7 @@ def claim(
 
 
 def renew(conn: Connection, owner: str, *, lease_s: float) -> int:
+    """See `ports.jobs.LeaseStore`; leases that ran out and that nobody took back are renewed, too."""
     pks = [row.pk for row in _held(conn, owner)]
     renewed = {"lease_expires_at": db_now() + lease_s}
     conn.execute(update(t.assignment).where(among(t.assignment.c.pk, pks)).values(renewed))
@@ -152,10 +166,12 @@ def renew(conn: Connection, owner: str, *, lease_s: float) -> int:
 
 
 def held(conn: Connection, owner: str) -> frozenset[int]:
+    """Numbers of the assignments under an owner's lease, run out or not."""
     return frozenset(conn.execute(select(t.assignment.c.pk).where(leased_by(owner))).scalars())
 
 
 def complete(conn: Connection, owner: str, completions: Sequence[Completion]) -> int:
+    """See `ports.jobs.LeaseStore`."""
     counts = Counts()
     accepted = accept(conn, owner, completions, counts)
     add_counts(conn, counts)
@@ -258,6 +274,7 @@ def _held(conn: Connection, owner: str, pks: Sequence[int] | None = None) -> lis
 
 
 def leased_by(owner: str) -> ColumnElement[bool]:
+    """Condition on assignments: under a lease of this owner, run out or not."""
     return (t.assignment.c.state == inline(t.LEASED)) & (t.assignment.c.lease_owner == owner)
 
 

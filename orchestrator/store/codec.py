@@ -42,10 +42,12 @@ def messages_to_json(messages: Sequence[Message]) -> str:
 
 @lru_cache
 def sampling_from_json(text: str) -> Sampling:
+    """Sampling as `to_json` wrote it; equal texts give one object."""
     return Sampling.model_validate_json(text)
 
 
 def messages_from_json(text: str) -> tuple[Message, ...]:
+    """Messages as `messages_to_json` wrote them."""
     return _MESSAGES.validate_json(text)
 
 
@@ -67,6 +69,12 @@ def answer_from_json(text: str, *, decision: str | None) -> Answer:
 def failed_response(
     *, expert_id: str, role: str, stage: int, sample_ix: int, code: str, error: str
 ) -> Response:
+    """The response to a call that nobody will answer.
+
+    Args:
+        stage: of the assignment.
+        code: of an error of ours (`errors`), `error`: its message.
+    """
     return Response(
         expert_id=expert_id,
         role=CallRole(role),

@@ -38,6 +38,11 @@ _DAY_S = 86_400.0
 
 
 def report(conn: Connection, device: DeviceReport) -> None:
+    """See `ports.jobs.DeviceStore`; it has been in its state since it first said so.
+
+    Raises:
+        StoreError: a name that cannot be stored.
+    """
     names = {name: checked_name(name, getattr(device, name)) for name in ("owner", "device", "host")}
     engine_id = None if device.engine_id is None else checked_name("engine", device.engine_id)
     now = {"engine_id": engine_id, "state": device.state, "seen_at": db_now(), "since": db_now()}
@@ -60,6 +65,7 @@ def _told(device: DeviceReport) -> dict[str, Any]:
 
 
 def touch(conn: Connection, owners: Sequence[str]) -> None:
+    """See `ports.jobs.DeviceStore`."""
     d = t.device.c
     locked = select(d.owner).where(d.owner.in_(owners)).order_by(d.owner).with_for_update()
     found = list(conn.execute(locked).scalars())
@@ -102,10 +108,12 @@ def _report(row: Mapping[Any, Any]) -> DeviceReport:
 
 
 def forget(conn: Connection, owner: str) -> None:
+    """See `ports.jobs.DeviceStore`."""
     conn.execute(delete(t.device).where(t.device.c.owner == owner))
 
 
 def forget_gone(conn: Connection) -> None:
+    """Forget devices that were not heard of for `_FORGET_S`."""
     d = t.device.c
     gone = select(d.owner).where(d.seen_at < db_now() - _FORGET_S).with_for_update(skip_locked=True)
     if owners := list(conn.execute(gone).scalars()):
@@ -120,6 +128,7 @@ class Elsewhere(NamedTuple):
 
 
 def elsewhere(conn: Connection, owner: str) -> dict[str, Elsewhere]:
+    """By engine, the live devices of other owners that have it or load it."""
     found: dict[str, Elsewhere] = {}
     for row in conn.execute(_held_by_others(), {"by": owner}):
         n_devices, loading_s = found.get(row.engine_id, Elsewhere())
@@ -167,12 +176,18 @@ def announce(conn: Connection, owner: str, engine_id: str, *, n_others: int) -> 
 
 
 def rates(conn: Connection) -> dict[tuple[str, str], Rate]:
+    """Measured costs by (engine id, kind of device)."""
     r = t.rate.c
     rows = conn.execute(select(r.engine_id, r.device, *(r[name] for name in Rate._fields)))
     return {(engine_id, device): Rate(*costs) for engine_id, device, *costs in rows}
 
 
 def record_rate(conn: Connection, engine_id: str, device: str, rate: Rate) -> None:
+    """See `ports.jobs.CostStore.record_costs`; None leaves what is stored as it is.
+
+    Raises:
+        StoreError: a name that cannot be stored.
+    """
     row = {"engine_id": checked_name("engine", engine_id), "device": checked_name("device", device)}
     statement = upsert(conn, t.rate).values(**row, **rate._asdict())
     values: dict[str, ColumnElement[Any]] = {
@@ -189,11 +204,13 @@ def record_rate(conn: Connection, engine_id: str, device: str, rate: Rate) -> No
 def record_load(
     conn: Connection, *, engine_id: str, device: str, owner: str, seconds: float, kind: LoadKind
 ) -> None:
+    """See `ports.jobs.CostStore`."""
     row = {"engine_id": engine_id, "device": device, "owner": owner, "seconds": seconds, "kind": kind.value}
     conn.execute(insert(t.engine_load).values(at=db_now(), **row))
 
 
 def record_leave(conn: Connection, owner: str) -> None:
+    """See `ports.jobs.CostStore`; harmless if nothing was loaded."""
     last = select(func.max(t.engine_load.c.pk)).where(t.engine_load.c.owner == owner).scalar_subquery()
     conn.execute(
         update(t.engine_load)

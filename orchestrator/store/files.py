@@ -70,10 +70,15 @@ class SqlFileStore:
 
     def chunks(self, file_id: str) -> Iterator[bytes]:
         c = rows.file_chunk.c
-        pk, ix = self._db.fetch(lambda conn: _row(conn, file_id)).pk, 0
-        while (packed := self._db.fetch(partial(_content, c.file_pk == pk, c.ix == ix))) is not None:
-            yield zlib.decompress(packed)
-            ix += 1
+        row = self._db.fetch(lambda conn: _row(conn, file_id))
+        left, ix = row.n_bytes, 0
+        while left > 0:
+            packed = self._db.fetch(partial(_content, c.file_pk == row.pk, c.ix == ix))
+            if packed is None:  # deleted meanwhile
+                raise nothing_found("file", shown(file_id))
+            content = zlib.decompress(packed)
+            yield content
+            left, ix = left - len(content), ix + 1
 
     def delete_file(self, file_id: str) -> None:
         self._db.transact(lambda conn: _delete_unused(conn, file_id))

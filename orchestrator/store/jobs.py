@@ -173,6 +173,7 @@ class SqlJobStore:
         return self._db.transact(lambda conn: postpone(conn, states, for_s=for_s, counted=counted))
 
     def engines_of(self, job_id: str) -> frozenset[str]:
+        """Engines of all calls that a job has asked for so far."""
         return self._db.fetch(lambda conn: reading.engines_of(conn, job_id))
 
     def is_routing(self) -> bool:
@@ -234,6 +235,7 @@ class SqlJobStore:
         return self._db.transact(lambda conn: claims.release(conn, owner, None, refund=refund_attempt))
 
     def lease_owners(self) -> list[str]:
+        """Owners of leases, run out or not; sorted."""
         return sorted(self.lease_times().until_s)
 
     def lease_times(self) -> LeaseTimes:

@@ -26,7 +26,12 @@ _READY_JOBS = text(
 
 
 def ready_jobs(conn: Connection, priority: int, *, after: int, most: int) -> Sequence[Any]:
-    """Jobs with ready queries by number, those after a number; with their states."""
+    """Jobs with ready queries of one priority, with their states; in the order of their numbers.
+
+    Args:
+        after: number of a job: it and those before are passed over; 0 = none.
+        most: jobs at most, >= 1.
+    """
     return conn.execute(_READY_JOBS, {"priority": priority, "after": after, "most": most}).all()
 
 

@@ -92,11 +92,13 @@ def _newest(whose: Literal["all", "a key's", "nobody's"]) -> tuple[Select[Any], 
 
 
 def n_under_way(conn: Connection, *, limit: int) -> int:
+    """See `ports.jobs.StoreHealth`."""
     some = select(t.job.c.pk).where(t.job.c.state.in_([inline(state.value) for state in UNDER_WAY]))
     return conn.execute(select(func.count()).select_from(some.limit(limit).subquery())).scalar_one()
 
 
 def answers(database: Database, job_id: str) -> Iterator[AnsweredQuery]:
+    """See `ports.jobs.ResultReader`; a page is one transaction."""
     for page in _pages(database, job_id, _with_answer()):
         for row in page:
             if row.answer is not None:
@@ -116,6 +118,11 @@ def some_answers(conn: Connection, job_id: str, *, limit: int, failed: bool) -> 
 
 
 def first_answer(conn: Connection, job_id: str) -> Answer | None:
+    """See `ports.jobs.ResultReader.answer`; None = there is none yet.
+
+    Raises:
+        NotFoundError: no such job.
+    """
     row = conn.execute(_first(), {"id": job_id}).first() if is_name(job_id) else None
     if row is None:
         job_pk_of(conn, job_id)  # there may be no such job
@@ -180,6 +187,7 @@ def query_record(conn: Connection, job_id: str, query_id: str | None) -> QueryRe
 
 
 def responses(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Response, ...]]]:
+    """See `ports.jobs.ResultReader`; a page is one transaction."""
     for page in _pages(database, job_id, select(t.query.c.pk, t.query.c.ix, t.query.c.payload)):
         found = database.fetch(partial(responses_of, query_pks=[row.pk for row in page]))
         for row in page:
@@ -187,6 +195,7 @@ def responses(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Re
 
 
 def calls(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[AnsweredCall, ...]]]:
+    """See `ports.jobs.ResultReader`; a page is one transaction."""
     for page in _pages(database, job_id, select(t.query.c.pk, t.query.c.ix, t.query.c.payload)):
         found = database.fetch(partial(calls_of, query_pks=[row.pk for row in page]))
         for row in page:
@@ -194,17 +203,32 @@ def calls(database: Database, job_id: str) -> Iterator[tuple[Query, tuple[Answer
 
 
 def engines_of(conn: Connection, job_id: str) -> frozenset[str]:
+    """Engines of all calls that a job has asked for so far.
+
+    Raises:
+        NotFoundError: no such job.
+    """
     of_job = t.job_engine.c.job_pk == job_pk_of(conn, job_id)
     return frozenset(conn.execute(select(t.job_engine.c.engine_id).where(of_job)).scalars())
 
 
 def n_loads(conn: Connection, job_id: str | None) -> int:
+    """Loads so far; of a job, those of its engines while it ran.
+
+    Raises:
+        NotFoundError: no such job.
+    """
     if job_id is None:
         return conn.execute(select(func.count()).select_from(t.engine_load)).scalar_one()
     return progress(conn, job_id).n_loads
 
 
 def engine_loads(conn: Connection, job_id: str) -> list[EngineLoad]:
+    """See `ports.jobs.CostReader`.
+
+    Raises:
+        NotFoundError: no such job.
+    """
     load = t.engine_load.c
     started_at = (load.at - load.seconds).label("started_at")
     wanted = select(

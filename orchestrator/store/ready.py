@@ -78,6 +78,7 @@ def _routing() -> Select[tuple[int]]:
 
 
 def is_routing(conn: Connection) -> bool:
+    """See `ports.jobs.WaitingReader`."""
     return conn.execute(_routing()).first() is not None
 
 

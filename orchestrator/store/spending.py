@@ -84,7 +84,7 @@ def hold(
     if not asks:
         return {}
     known = _spendings(conn, [row.pk for row, _, _ in asks])
-    tariff = tariff_now(conn, costs)
+    tariff = _tariff_now(conn, costs)
     together: dict[tuple[str, str], list[Wish]] = defaultdict(list)
     for row, state, ask in asks:
         payer, mine = paying[row.job_pk], known.get(row.pk)
@@ -118,7 +118,7 @@ def settle(conn: Connection, ended: Mapping[int, int], paying: Mapping[int, Paye
     known = _spendings(conn, ended)
     if not known:
         return
-    used = _used(conn, list(known), tariff_now(conn, Costs()))
+    used = _used(conn, list(known), _tariff_now(conn, Costs()))
     sums: dict[tuple[str, str], tuple[Spend, Spend]] = defaultdict(lambda: (NOTHING, NOTHING))
     for pk, mine in known.items():
         key = (mine.key_id, mine.period)
@@ -165,7 +165,7 @@ def _left_of(conn: Connection, key_id: str, budget: KeyBudget, period: str) -> S
     return Spend(limit.tokens - taken.tokens, limit.usd - taken.usd, limit.engine_s - taken.engine_s)
 
 
-def tariff_now(conn: Connection, costs: Costs) -> Tariff:
+def _tariff_now(conn: Connection, costs: Costs) -> Tariff:
     r = t.rate.c
     slowest = select(r.engine_id, func.min(r.tokens_per_s)).where(r.tokens_per_s > 0).group_by(r.engine_id)
     return Tariff(costs.of(), {engine_id: float(speed) for engine_id, speed in conn.execute(slowest)})

@@ -99,6 +99,7 @@ _DECISIONS = select(t.prompt.c.stage, t.prompt.c.query_pk, t.prompt.c.decision).
 
 
 def postpone(conn: Connection, states: Sequence[QueryState], *, for_s: float, counted: bool) -> int:
+    """See `ports.jobs.StepStore`."""
     q = t.query.c
     n = 0
     for chunk in chunked(sorted(states, key=lambda state: state.id), CHUNK):

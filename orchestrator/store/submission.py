@@ -90,6 +90,7 @@ def _submit_large(conn: Connection, job: Job, queries: Iterable[Query]) -> int:
 
 
 def outbox(conn: Connection, limit: int) -> list[Bell]:
+    """See `ports.jobs.Outbox`."""
     o = t.outbox.c
     rows = conn.execute(select(o.pk, t.job.c.id).join(t.job).order_by(o.pk).limit(limit))
     return [Bell(pk, job_id) for pk, job_id in rows]

@@ -43,6 +43,7 @@ class Limits(NamedTuple):
 
 
 def lease_times(conn: Connection) -> LeaseTimes:
+    """See `ports.jobs.LeaseStore`; leases that ran out are among them."""
     a = t.assignment.c
     now = conn.execute(select(db_now())).scalar_one()
     last = select(a.lease_owner, func.max(a.lease_expires_at)).where(a.state == inline(t.LEASED))

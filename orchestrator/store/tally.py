@@ -134,7 +134,7 @@ class Counts(Counter[tuple[int, str]]):
             moved.served_to = max(moved.served_to or newest, newest)
 
     def returned(self, rows: Sequence[Any], *, refunded: int = 0) -> None:
-        """Leased assignments wait again."""
+        """Leased assignments wait again; `refunded` as in `waits`."""
         self.leased(rows, n=-1)
         self.waits(rows, refunded=refunded)
 
@@ -368,9 +368,15 @@ def _work(moved: dict[ShareKey, Moved], is_open: set[ShareKey]) -> dict[WorkKey,
 
 
 def work_key(job_pk: int, engine_id: str, priority: int) -> WorkKey:
+    """Key of the counters that a job's work for an engine is in: a stripe of its number."""
     return engine_id, priority, job_pk % N_STRIPES
 
 
 def move_work(conn: Connection, work: dict[WorkKey, list[int]]) -> None:
+    """Add to the counters of engines.
+
+    Args:
+        work: by key, what is added of `WORK_SUMS`, in that order.
+    """
     rows: list[Record] = [(*key, *sums) for key, sums in sorted(work.items()) if any(sums)]
     add_rows(conn, t.engine_work, WORK_KEYS, WORK_SUMS, rows)

@@ -74,6 +74,31 @@ def test_a_file_whose_time_is_over_is_gone_and_its_room_is_freed(files: SqlFileS
     assert [file.id for file in files.files(Page(9))] == ["new"]
 
 
+@pytest.mark.parametrize("n_read", [0, 1, 2])
+def test_a_file_that_is_deleted_while_it_is_read_does_not_look_like_a_shorter_one(
+    files: SqlFileStore, n_read: int
+) -> None:
+    kept(files, "file-1", b"one\n", b"two\n", b"three\n")
+    parts = files.chunks("file-1")
+    assert [next(parts) for _ in range(n_read)] == [b"one\n", b"two\n"][:n_read]
+    files.delete_file("file-1")
+    with pytest.raises(NotFoundError):
+        next(parts)
+
+
+def test_a_file_without_a_byte_is_a_file(files: SqlFileStore) -> None:
+    assert kept(files, "file-1").n_bytes == 0
+    assert list(files.chunks("file-1")) == []
+
+
+def test_a_file_that_is_deleted_after_its_last_byte_came_was_read_whole(files: SqlFileStore) -> None:
+    kept(files, "file-1", b"one\n", b"two\n")
+    parts = files.chunks("file-1")
+    assert (next(parts), next(parts)) == (b"one\n", b"two\n")
+    files.delete_file("file-1")
+    assert list(parts) == []
+
+
 def test_pages_follow_each_other_in_both_orders_and_show_only_ones_own(files: SqlFileStore) -> None:
     for n in range(4):
         kept(files, f"file-{n}", b"x", owner="ada" if n else "bob")

@@ -37,7 +37,7 @@ class Demand(NamedTuple):
     Attributes:
         experts: those who may be asked; none = everybody.
         needs: features that an expert must have.
-        max_cost_usd, max_seconds: of a call; None = any.
+        max_cost_usd: of all its calls together; max_seconds: of the slowest. None = any.
         assistant_first: its conversation begins with an assistant's turn, which some chat templates refuse.
     """
 
@@ -49,6 +49,7 @@ class Demand(NamedTuple):
 
     @classmethod
     def of(cls, query: Query, terms: Terms) -> "Demand":
+        """Demands of a query that is to be answered on these terms."""
         begun = {Feature.PREFILL} if query.is_begun else set()
         first = next((turn.role for turn in query.context if turn.role != "system"), "user")
         return cls(

@@ -43,6 +43,8 @@ class RouterContext(NamedTuple):
 
 
 RouterFactory = Callable[[RouterContext, Mapping[str, JsonValue]], Router]
+"""Makes a router of one pool from its options. Raises ConfigError: an option that it does not have, a value
+out of range, or no profile where it needs one (NotProfiledError)."""
 
 
 def require_experts(router: str, expert_ids: tuple[str, ...]) -> None:

@@ -63,9 +63,11 @@ class DecisionWriter:
         self._n_first = n_first
 
     def write_all(self, verdicts: Iterable[Verdict]) -> list[Decision]:
+        """Decisions in the order of the verdicts."""
         return [self.write(verdict) for verdict in verdicts]
 
     def write(self, verdict: Verdict) -> Decision:
+        """The decision that a verdict comes to: shares become weights, which sum to 1 over the recruits."""
         n_first = self._n_first or len(verdict.picks)
         total = sum(verdict.shares[row] for row in verdict.picks[:n_first])
         recruits = {row: self._recruit(verdict, row, verdict.shares[row] / total) for row in verdict.picks}

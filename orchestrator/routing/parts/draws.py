@@ -20,11 +20,13 @@ class ReplayRandom(random.Random):
 
     @classmethod
     def of(cls, seed: int) -> "ReplayRandom":
+        """The rng for the `seed` that a decision records."""
         rng = cls()
         rng._stored = seed
         return rng
 
     def getrandbits(self, k: int) -> int:
+        """The lowest `k` bits of the stored seed, however often it is asked."""
         return self._stored & ((1 << k) - 1)
 
 
@@ -34,11 +36,16 @@ def draw_seed(rng: random.Random) -> int:
 
 
 def query_rng(seed: int, query: Query) -> random.Random:
+    """The rng of one query under one seed: the same in whatever batch it comes."""
     return random.Random(f"{seed}:{query.content_hash}")
 
 
 def gumbel_noise(rngs: Sequence[random.Random], n: int) -> Floats:
-    """[len(rngs), n]: added to log weights, the k largest are a weighted sample without replacement."""
+    """Noise, [R, n] for R rngs: added to log weights, the k largest are a weighted sample without
+    replacement.
+
+    Source: the Gumbel-top-k trick, arXiv:1903.06059.
+    """
     uniform = np.array([[rng.random() for _ in range(n)] for rng in rngs]).reshape(len(rngs), n)
     return np.asarray(-np.log(-np.log(np.clip(uniform, 1e-12, 1 - 1e-12))))
 

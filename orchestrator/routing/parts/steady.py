@@ -66,6 +66,7 @@ def steadied(fresh: Decision, held: Decision, kept: Sequence[str], *, within: fl
     Args:
         fresh: the router's choice among all; `held`: its choice among `kept`, with the same numbers for each.
         kept: experts of the last turn, in their order.
+        within: mean accuracy, in [0, 1], that they may lack at most.
     """
     known: Mapping[str, Recruit] = {r.expert_id: r for r in _everybody(fresh)} | {
         r.expert_id: r for r in _everybody(held)
