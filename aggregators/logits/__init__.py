@@ -30,7 +30,8 @@ def fuse(
 ) -> Fused:
     """Next-token logits of several models as one distribution's, in float32; nothing is modified in place.
 
-    A token that any member bans (−inf) is banned, unless the rule gives that member no weight.
+    A token that any member bans (−inf) is banned, unless the rule gives that member no weight, or is
+    `average` with `mean: prob`: a mixture has what any member has.
 
     Args:
         rule: row of `LOGIT_RULES`.

@@ -1,7 +1,8 @@
 """`average`: the mean of the models' distributions, of their logarithms or of the probabilities themselves.
 
 `log`: sum_i w_i log p_i, normalised again (a product of experts, Hinton 2002); `prob`: log sum_i w_i p_i (a
-mixture).
+mixture). A token that one model bans (−inf) is banned by `log` and not by `prob`. Ours: weights of each row's
+own.
 
 Shapes: B rows, V vocabulary, M models.
 """
@@ -48,7 +49,11 @@ class AverageOptions(RuleOptions):
 
 
 def fuse_average(logits: Mapping[str, "Tensor"], options: AverageOptions) -> Fused:
-    """Fused logits: log probabilities. Args: logits: `models`, float32 [M, B, V]."""
+    """Fused logits: log probabilities, [B, V].
+
+    Args:
+        logits: `models`, float32 [M, B, V]; those of weight 0 are not read.
+    """
     models = logits["models"]
     weights = models.new_tensor(options.strengths(len(models)))
     used = weights > 0
@@ -63,7 +68,7 @@ def blend_average(logits: Mapping[str, "Tensor"], options: AverageOptions, weigh
 
     Args:
         logits: as `fuse_average`.
-        weights: float32 [B, M].
+        weights: float32 [B, M], >= 0; a model's −inf counts only in rows where it has weight.
     """
     logs, shares = logits["models"].log_softmax(-1), weights.T[:, :, None]
     if options.mean == "prob":

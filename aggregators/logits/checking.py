@@ -1,5 +1,7 @@
 """Logits as callers bring them: by role, of one shape, float32; refused where a rule could only go wrong.
 
+Ours: the papers take it for granted that logits fit.
+
 Shapes: B rows, V vocabulary, N members of a role that has many.
 """
 
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def checked(owner: str, rule: LogitRule, logits: Mapping[str, object]) -> dict[str, "Tensor"]:
-    """Float32 tensors by role, not modified and perhaps shared with the caller's.
+    """Float32 tensors by role, [B, V] or [N, B, V]; not modified, and perhaps the caller's own.
+
+    Args:
+        owner: rule, as errors name it.
+        logits: tensors or arrays of real numbers, by role or by its synonym.
 
     Raises:
         InputError: a role that is missing or unknown, a shape that does not fit, NaN, +inf, or a row in which

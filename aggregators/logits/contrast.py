@@ -35,7 +35,11 @@ class ContrastOptions(RuleOptions):
 
 
 def fuse_contrast(logits: Mapping[str, "Tensor"], options: ContrastOptions) -> Fused:
-    """Fused logits. Args: logits: `large` and `weak`, float32 [B, V]."""
+    """Fused logits: z, not normalised, [B, V].
+
+    Args:
+        logits: `large` and `weak`, float32 [B, V]; `weak` is not read at b = 0.
+    """
     strong = logits["large"].log_softmax(-1)
     banned = strong == NEVER
     if options.a > 0:

@@ -52,7 +52,7 @@ class DynamicOptions(RuleOptions):
 
 
 def fuse_dynamic(logits: Mapping[str, "Tensor"], options: DynamicOptions) -> Fused:
-    """Fused logits, with each row's alphas and their J.
+    """Fused logits [B, V], with each row's alphas [B, E], in {0, 0.1, … 2}, and their J [B].
 
     Args:
         logits: `large` and `base` [B, V], `experts` [E, B, V], all float32.

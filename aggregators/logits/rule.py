@@ -1,6 +1,9 @@
 """The form of a fusion rule: logits of several models in, logits to sample from out.
 
-Shapes: B rows, V vocabulary, E experts, M models. Importing a rule imports no tensor library.
+Ours: the form that the papers' rules have in common; each rule's source is its `paper`.
+
+Shapes: B rows, V vocabulary, E experts, N members of the role that has many. Importing a rule imports no
+tensor library.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +33,11 @@ class RuleOptions(Options):
     """Base of the rules' options."""
 
     def strengths(self, n_members: int) -> tuple[float, ...]:
-        """Strength of each member of the role that has many, where the rule has one for each."""
+        """Strength of each member of the role that has many, where the rule has one for each; else 1 each.
+
+        Args:
+            n_members: as many as `mistake` found no fault with.
+        """
         return (1.0,) * n_members
 
     def mistake(self, n_members: int) -> str | None:

@@ -38,7 +38,11 @@ class UpscaleOptions(RuleOptions):
 
 
 def fuse_upscale(logits: Mapping[str, "Tensor"], options: UpscaleOptions) -> Fused:
-    """Fused logits. Args: logits: `large` and `base` [B, V], `experts` [E, B, V], all float32."""
+    """Fused logits: z, [B, V]. Experts of strength 0, and without any other the base, are not read.
+
+    Args:
+        logits: `large` and `base` [B, V], `experts` [E, B, V], all float32.
+    """
     large, experts, base = logits["large"], logits["experts"], logits["base"]
     betas = options.strengths(len(experts))
     used = [at for at, beta in enumerate(betas) if beta != 0]
@@ -50,7 +54,12 @@ def fuse_upscale(logits: Mapping[str, "Tensor"], options: UpscaleOptions) -> Fus
 
 
 def blend_upscale(logits: Mapping[str, "Tensor"], options: UpscaleOptions, betas: "Tensor") -> Fused:
-    """Fused logits at betas of each row's own. Args: logits: as `fuse_upscale`; betas: float32 [B, E]."""
+    """Fused logits at betas of each row's own.
+
+    Args:
+        logits: as `fuse_upscale`.
+        betas: float32 [B, E]; a member's −inf counts only in the rows where it has strength.
+    """
     del options
     large, experts, base = logits["large"], logits["experts"], logits["base"]
     is_used = (betas != 0).T[:, :, None]

@@ -1,6 +1,9 @@
 """Merging LoRA adapters: methods act on the products s·BA of a module, in place of task vectors.
 
 The result is a matrix to add to the base's weight (`merged_product`), or an adapter again (`merged_adapter`).
+Source: arXiv:2510.14163, by which A and B merged apart collapse; the methods' own stand in their rows.
+
+Shapes: the module's weight is [m, n].
 """
 
 from collections.abc import Mapping, Sequence

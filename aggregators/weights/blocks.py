@@ -1,4 +1,9 @@
-"""Blocks of tensors: what is done entry by entry is done a block at a time, within caches."""
+"""Blocks of tensors: what is done entry by entry is done a block at a time, within caches.
+
+Ours: how the methods of docs/methods.md, section 9, are computed, not what they are.
+
+Shapes: S the tensor's own, n its entries when flattened, k those of a block.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -22,14 +27,20 @@ class Kept(NamedTuple):
     """Entries of a task vector that are kept, and what they are multiplied by.
 
     Attributes:
-        mask: bool, flattened; None = all.
+        mask: bool, [n]; None = all.
+        scale: > 0.
     """
 
     mask: Tensor | None = None
     scale: float = 1.0
 
     def of(self, tau: Tensor, place: slice) -> Tensor:
-        """The task vector's block with what is not kept set to 0; `tau` may be modified."""
+        """The task vector's block with what is not kept set to 0, and scaled.
+
+        Args:
+            tau: float, [k]; modified in place, and returned.
+            place: where the block lies in the flattened tensor.
+        """
         if self.mask is not None:
             tau.mul_(self.mask[place])
         return tau if self.scale == 1 else tau.mul_(self.scale)
@@ -39,7 +50,15 @@ NOTHING_DROPPED = Kept()
 
 
 def add_to_base(tensors: Tensors, of: OfBlock, *, lam: float) -> Tensor:
-    """theta_0 + lambda of(place, taus), block by block; the task vectors are `of`'s to modify."""
+    """theta_0 + lambda of(place, taus), block by block; [S], in `out_dtype`.
+
+    Args:
+        of: is given new tensors, [k] in `dtype`, and may modify them; what it returns is modified.
+        lam: lambda, of any sign.
+
+    Raises:
+        MergeError: there is no base.
+    """
     base = tensors.base_as_stored().reshape(-1)
     models = [model.reshape(-1) for model in tensors.models]
     merged = torch.empty(base.shape, dtype=tensors.out_dtype, device=base.device)
@@ -51,7 +70,11 @@ def add_to_base(tensors: Tensors, of: OfBlock, *, lam: float) -> Tensor:
 
 
 def weighted_models(tensors: Tensors, weights: Sequence[float], *, divisor: float = 1.0) -> Tensor:
-    """sum_i w_i theta_i / divisor, block by block."""
+    """sum_i w_i theta_i / divisor, block by block; [S], in `out_dtype`.
+
+    Args:
+        divisor: not 0.
+    """
     models = [model.reshape(-1) for model in tensors.models]
     merged = torch.empty(models[0].shape, dtype=tensors.out_dtype, device=models[0].device)
     for place in places(models[0]):
@@ -61,7 +84,14 @@ def weighted_models(tensors: Tensors, weights: Sequence[float], *, divisor: floa
 
 
 def magnitudes(tensors: Tensors, position: int) -> Tensor:
-    """|tau| of one model, flattened."""
+    """|tau| of one model, a new tensor: [n] in `dtype`.
+
+    Args:
+        position: of the model, from 0.
+
+    Raises:
+        MergeError: there is no base.
+    """
     base, model = tensors.base_as_stored().reshape(-1), tensors.models[position].reshape(-1)
     found = torch.empty(base.shape, dtype=tensors.dtype, device=base.device)
     for place in places(base):
@@ -71,6 +101,6 @@ def magnitudes(tensors: Tensors, position: int) -> Tensor:
 
 
 def places(tensor: Tensor) -> Iterator[slice]:
-    """Slices that cover a flattened tensor, of as many entries as suit its device."""
+    """Slices that cover a flattened tensor, [n], in order, of as many entries as suit its device."""
     n, block = tensor.numel(), BLOCK if tensor.device.type == "cpu" else BLOCK_ON_DEVICE
     return (slice(begin, min(begin + block, n)) for begin in range(0, n, block))

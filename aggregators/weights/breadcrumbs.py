@@ -1,4 +1,9 @@
-"""Model breadcrumbs: drop the largest and the smallest entries of task vectors. Source: arXiv:2312.06795."""
+"""Model breadcrumbs: drop the largest and the smallest entries of task vectors.
+
+Source: arXiv:2312.06795; `breadcrumbs_ties`, with the signs elected as in TIES, is mergekit's.
+
+Shapes: as in `blocks`.
+"""
 
 from torch import Tensor
 
@@ -14,7 +19,7 @@ class BreadcrumbsOptions(MergeOptions):
     """
     Args:
         weight: of every model.
-        density: share of entries that is kept; 1 and above all. A mergekit recipe has 1.
+        density: share of entries that is kept; 1 and above all, 0 and below none. A mergekit recipe has 1.
         gamma: share of the largest that is dropped, as far as `density` leaves any to drop.
         rescale: scale what is kept to the sum of magnitudes before (mergekit's; not in the paper).
         normalize: divide by the sum of the weights; `breadcrumbs_ties` by the weights that agree.
@@ -30,14 +35,18 @@ class BreadcrumbsOptions(MergeOptions):
 
 
 def merge_plain(tensors: Tensors, options: BreadcrumbsOptions) -> Tensor:
-    """theta_0 + lambda times the weighted sum of what is kept."""
+    """theta_0 + lambda times the weighted sum of what is kept; [S], in `out_dtype`.
+
+    Raises:
+        MergeError: normalised weights sum to less than 1e-8.
+    """
     weights = tensors.weights(options.weight, may_be_negative=True)
     kept = _kept(tensors, options)
     return plain_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
 def merge_ties(tensors: Tensors, options: BreadcrumbsOptions) -> Tensor:
-    """theta_0 + lambda times the sum of what is kept and has the elected sign.
+    """theta_0 + lambda times the sum of what is kept and has the elected sign; [S], in `out_dtype`.
 
     Raises:
         MergeError: a negative weight with `normalize`.
@@ -47,13 +56,13 @@ def merge_ties(tensors: Tensors, options: BreadcrumbsOptions) -> Tensor:
     return elected_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
-def middle(sizes: Tensor, density: float, gamma: float) -> Tensor:
+def _middle(sizes: Tensor, density: float, gamma: float) -> Tensor:
     """Mask of int(density n) entries, by ascending magnitude from place max(0, n - kept - int(gamma n)) on.
 
     Of equal magnitudes the earlier index comes first.
 
     Args:
-        sizes: magnitudes, flattened.
+        sizes: magnitudes, [n].
     """
     n = sizes.numel()
     n_kept = max(0, int(density * n))
@@ -70,6 +79,6 @@ def _kept(tensors: Tensors, options: BreadcrumbsOptions) -> list[Kept]:
             kept.append(NOTHING_DROPPED)
             continue
         sizes = magnitudes(tensors, position)
-        mask = middle(sizes, density, gamma)
+        mask = _middle(sizes, density, gamma)
         kept.append(Kept(mask, l1_scale(sizes, mask) if options.rescale else 1.0))
     return kept

@@ -1,4 +1,7 @@
-"""Checks of tensors before and after a merge; every refusal names the tensor."""
+"""Checks of tensors before and after a merge; every refusal names the tensor.
+
+Ours: mergekit merges what it is given, and writes NaN. Tensors are of any shape, and are not modified.
+"""
 
 from collections.abc import Sequence
 

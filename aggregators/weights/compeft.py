@@ -2,6 +2,8 @@
 
 `scale: mean` is sparse ternary compression (arXiv:1903.02891). Stored as a plane of mask bits and a plane of
 sign bits, then LZMA: docs/decisions/0029 says why no other coder.
+
+Shapes: n the entries of a flattened vector; S the shape of a tensor.
 """
 
 import lzma
@@ -63,6 +65,7 @@ class Head(BaseModel):
 
     @property
     def sizes(self) -> list[int]:
+        """Numbers of entries, in the order of `shapes`."""
         return [math.prod(shape) for shape in self.shapes.values()]
 
 
@@ -80,6 +83,7 @@ class Ternary(NamedTuple):
     magnitude: float
 
     def values(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The vector itself, [n]: a new tensor."""
         signs = self.is_positive.to(dtype) * 2 - 1
         return signs.mul_(self.mask).mul_(self.magnitude)
 
@@ -87,8 +91,10 @@ class Ternary(NamedTuple):
 def compress(vector: Tensor, options: CompeftOptions) -> Ternary:
     """The max(1, int(density n)) largest entries by magnitude, as signs; of equals the earlier ones.
 
+    The deviation of `scale: std` is that of all entries, divided by n.
+
     Args:
-        vector: float, flattened; n entries.
+        vector: float, of any shape with n >= 1 entries; not modified.
 
     Raises:
         MergeError: `alpha: search`, which needs questions.
@@ -110,7 +116,14 @@ def compress(vector: Tensor, options: CompeftOptions) -> Ternary:
 
 
 def merge(tensors: Tensors, options: CompeftOptions) -> Tensor:
-    """theta_0 plus the compressed task vector of this tensor alone (a store compresses an adapter as one)."""
+    """theta_0 plus the compressed task vector of this tensor alone (a store compresses an adapter as one).
+
+    Returns:
+        [S] in `dtype`.
+
+    Raises:
+        MergeError: `alpha: search`, which needs questions.
+    """
     base = tensors.base_tensor()
     ternary = compress(tensors.task_vectors()[0], options)
     return base + ternary.values(tensors.dtype).view_as(base)
@@ -120,10 +133,10 @@ def pack(tensors: Mapping[str, Tensor], options: CompeftOptions) -> bytes:
     """Tensors, as one vector in the order of their names, compressed: all bytes of the store, with headers.
 
     Args:
-        tensors: an adapter's A and B as stored, or a task vector by tensor; float.
+        tensors: an adapter's A and B as stored, or a task vector by tensor; float, of any shape.
 
     Raises:
-        MergeError: no tensors, or NaN or infinity in one.
+        MergeError: no tensors, NaN or infinity in one, or `alpha: search`.
     """
     names = sorted(tensors)
     if not names or not sum(tensors[name].numel() for name in names):
@@ -141,7 +154,7 @@ def pack(tensors: Mapping[str, Tensor], options: CompeftOptions) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, Tensor]:
-    """The tensors of `pack`, in float32.
+    """The tensors of `pack` by name, in float32 and the shapes that they had.
 
     Raises:
         MergeError: bytes that `pack` did not write, or that were cut or changed.

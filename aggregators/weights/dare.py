@@ -1,6 +1,9 @@
 """DARE: drop entries of task vectors at random and rescale the rest. Source: arXiv:2311.03099.
 
 Then task arithmetic (`dare_linear`), or the election of signs of TIES without its trimming (`dare_ties`).
+Where we differ: masks are drawn by (seed, tensor's name, model's position); see `masks`.
+
+Shapes: as in `blocks`.
 """
 
 from typing import Literal
@@ -38,24 +41,34 @@ class DareOptions(MergeOptions):
 
 
 def merge_linear(tensors: Tensors, options: DareOptions) -> Tensor:
-    """theta_0 + lambda sum w m tau / density, m the random masks."""
+    """theta_0 + lambda sum w c m tau, m the random masks and c = 1 / density, or as `rescale` says.
+
+    Returns:
+        [S] in `out_dtype`.
+
+    Raises:
+        MergeError: normalised weights sum to less than 1e-8.
+    """
     weights = tensors.weights(options.weight, may_be_negative=True)
-    kept = kept_at_random(tensors, options)
+    kept = _kept_at_random(tensors, options)
     return plain_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
 def merge_ties(tensors: Tensors, options: DareOptions) -> Tensor:
-    """theta_0 + lambda times the sum of dropped and rescaled task vectors that have the elected sign.
+    """theta_0 + lambda times the sum of those entries, dropped and rescaled, that have the elected sign.
+
+    Returns:
+        [S] in `out_dtype`.
 
     Raises:
         MergeError: a negative weight with `normalize`.
     """
     weights = tensors.weights(options.weight, may_be_negative=not options.normalize)
-    kept = kept_at_random(tensors, options)
+    kept = _kept_at_random(tensors, options)
     return elected_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
-def kept_at_random(tensors: Tensors, options: DareOptions) -> list[Kept]:
+def _kept_at_random(tensors: Tensors, options: DareOptions) -> list[Kept]:
     """Entries of every task vector that are kept, and the factor that makes up for the others."""
     densities = tensors.per_model("density", options.density)
     return [_kept(tensors, position, density, options) for position, density in enumerate(densities)]

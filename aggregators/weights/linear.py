@@ -20,7 +20,9 @@ class LinearOptions(MergeOptions):
 
 
 def merge(tensors: Tensors, options: LinearOptions) -> Tensor:
-    """sum w theta / sum w, or sum w theta.
+    """sum w theta / sum w, or sum w theta; in the models' shape, in `dtype` or `out_dtype`.
+
+    Where all models are equal, the mean is theirs to the bit.
 
     Raises:
         MergeError: normalised weights sum to less than 1e-8.
@@ -31,5 +33,5 @@ def merge(tensors: Tensors, options: LinearOptions) -> Tensor:
     divisor = divisor_of(tensors.name, weights)
     first, *others = tensors.models
     if all(is_same(first, other) for other in others):
-        return first.to(tensors.dtype, copy=True)  # the mean of equals is theirs to the bit
+        return first.to(tensors.dtype, copy=True)
     return weighted_models(tensors, weights, divisor=divisor)

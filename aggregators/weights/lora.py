@@ -1,6 +1,9 @@
 """LoRA adapters as inputs and results of merges: methods act on the products s·BA, never on A and B apart.
 
 Merging A and B apart collapses: the mean of products is not the product of means. LoRA: arXiv:2106.09685.
+
+Shapes: m outputs and n inputs of the module, r the adapter's rank. Nothing is modified in place; a result may
+share tensors with its arguments.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,7 @@ class Lora(NamedTuple):
     Attributes:
         a: float, [r, n].
         b: float, [m, r].
-        scale: alpha / r, or alpha / sqrt(r) with rank-stabilised scaling.
+        scale: > 0: alpha / r, or alpha / sqrt(r) with rank-stabilised scaling.
     """
 
     a: Tensor
@@ -28,6 +31,7 @@ class Lora(NamedTuple):
 
     @property
     def rank(self) -> int:
+        """r; 0 = the module is not changed."""
         return self.a.shape[0]
 
 
@@ -44,7 +48,10 @@ def fold(adapter: Lora) -> Lora:
 
 
 def pad(adapter: Lora, rank: int) -> Lora:
-    """The same adapter with zeros up to `rank`; the scale stays, so alpha grows with the rank."""
+    """The same adapter with zeros up to `rank`, or as it is where its rank is no smaller.
+
+    The scale stays, so alpha grows with the rank.
+    """
     missing = rank - adapter.rank
     if missing <= 0:
         return adapter
@@ -56,7 +63,12 @@ def pad(adapter: Lora, rank: int) -> Lora:
 def concatenate(adapters: Sequence[Lora], weights: Sequence[float], *, name: str) -> Lora:
     """sum_i w_i s_i B_i A_i as one adapter, exactly: factors side by side, w and s in B; rank <= sum r_i.
 
-    An adapter of weight 0 is left out.
+    An adapter of weight 0 is left out. In float32 (float64 where one is float64), with scale 1.
+
+    Args:
+        adapters: at least one.
+        weights: one for each, of any sign.
+        name: the module's, for errors.
 
     Raises:
         IncompatibleModelsError: adapters of modules of different sizes.
@@ -72,20 +84,28 @@ def concatenate(adapters: Sequence[Lora], weights: Sequence[float], *, name: str
 
 
 def truncate(adapter: Lora, rank: int) -> Lora:
-    """The nearest adapter of that rank (in the Frobenius norm), as `factor` writes it."""
+    """The nearest adapter of at most that rank, >= 0 (in the Frobenius norm), as `factor` writes it.
+
+    No [m, n] matrix is made.
+    """
     folded = fold(adapter)
-    return from_triplets(low_rank_triplets(folded.b, folded.a, rank), folded.a.dtype)
+    return _from_triplets(low_rank_triplets(folded.b, folded.a, rank), folded.a.dtype)
 
 
 def factor(matrix: Tensor, rank: int, *, name: str) -> Lora:
-    """The nearest matrix of that rank as an adapter: B = U √S, A = √S Vᵀ, alpha = r.
+    """The nearest matrix of at most that rank as an adapter: B = U √S, A = √S Vᵀ, scale 1.
 
     The sign of each pair is such that the largest entry of U's column is positive.
+
+    Args:
+        matrix: float, [m, n]; the adapter has its dtype.
+        rank: >= 0.
+        name: the tensor's, by which large matrices' random vectors are drawn.
     """
-    return from_triplets(leading_triplets(matrix, rank, name=name), matrix.dtype)
+    return _from_triplets(leading_triplets(matrix, rank, name=name), matrix.dtype)
 
 
-def from_triplets(triplets: Triplets, dtype: torch.dtype) -> Lora:
+def _from_triplets(triplets: Triplets, dtype: torch.dtype) -> Lora:
     roots = triplets.s.sqrt()
     return Lora((triplets.v * roots).T.to(dtype).contiguous(), (triplets.u * roots).to(dtype))
 

@@ -1,4 +1,7 @@
-"""Random masks that depend on (seed, tensor name, position of the model) alone: not on order or sharding."""
+"""Random masks that depend on (seed, tensor name, position of the model) alone: not on order or sharding.
+
+Ours (methods 9.5); the generator, Philox, is of Salmon et al. 2011, 10.1145/2063384.2063405.
+"""
 
 import hashlib
 
@@ -16,6 +19,9 @@ def bernoulli_mask(tensor: Tensor, density: float, *, seed: int, name: str, posi
     that devices agree.
 
     Args:
+        tensor: of any shape; only its shape and device count.
+        density: in [0, 1]; beyond, it counts as 0 or 1.
+        seed: any integer.
         position: of the model in the recipe, from 0.
     """
     key = hashlib.sha256(f"{seed}\0{name}\0{position}".encode()).digest()[:16]
@@ -27,6 +33,6 @@ def bernoulli_mask(tensor: Tensor, density: float, *, seed: int, name: str, posi
 
 
 def stream_of(seed: int, name: str) -> torch.Generator:
-    """A generator for one tensor, whatever was drawn for others."""
+    """A generator of the CPU for one tensor, whatever was drawn for others; equal arguments, equal draws."""
     key = hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:8]
     return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)

@@ -1,4 +1,7 @@
-"""Tensors that methods on matrices treat as matrices."""
+"""Tensors that methods on matrices treat as matrices.
+
+Ours: docs/methods.md, section 9.
+"""
 
 from torch import Tensor
 
@@ -7,5 +10,9 @@ TABLES = ("embed", "lm_head", "wte", "wpe")
 
 
 def is_matrix(name: str, tensor: Tensor) -> bool:
-    """Two-dimensional, and neither an embedding nor the head."""
+    """True of the shape [m, n] where the name is neither an embedding's nor the head's.
+
+    Args:
+        name: the tensor's, as checkpoints have it.
+    """
     return tensor.dim() == 2 and not any(part in name for part in TABLES)

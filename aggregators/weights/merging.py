@@ -1,4 +1,7 @@
-"""One tensor of several models merged by the name of a method, and the table of methods."""
+"""One tensor of several models merged by the name of a method, and the table of methods.
+
+Sources: each row's `paper`; what holds for all of them is ours (docs/methods.md, section 9).
+"""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -127,20 +130,24 @@ def merge_tensor(
     """Merge one tensor of several models.
 
     Computed in float32 (float64 where an input is float64) and rounded once. Integers, and tensors that no
-    model changes, are the base's, bit for bit.
+    model changes, are the base's, bit for bit. Nothing is modified in place; the result may be an input.
 
     Args:
-        base: theta_0; None for methods without one.
-        models: theta_i, in the recipe's order; not modified.
+        base: theta_0, [S], any shape; None for methods without one.
+        models: theta_i, [S] each, in the recipe's order.
         params: the method's options; numbers or one number per model. `lambda` may be called `lam`.
         name: the tensor's; random masks and errors go by it.
         out_dtype: of the result; None = the base's, without one the first model's.
 
+    Returns:
+        [S] in `out_dtype`; integers in their own dtype.
+
     Raises:
         UnknownNameError: no such method.
         ConfigError: an option that the method does not have, or a value out of range.
-        IncompatibleModelsError: shapes that differ, quantised tensors, or too many or too few models.
-        MergeError: weights that cannot be, a base that is missing, NaN or infinity in an input or the result.
+        IncompatibleModelsError: shapes that differ, or quantised or complex tensors.
+        MergeError: weights that cannot be, a base that is missing, too many or too few models, integers that
+            differ where there is no base, NaN or infinity in an input or the result.
     """
     row = MERGE_METHODS.find(method)
     _require_models(method, row, base, len(models), name)

@@ -33,7 +33,11 @@ class PcbOptions(MergeOptions):
 
 
 def merge(tensors: Tensors, options: PcbOptions) -> Tensor:
-    """theta_0 + lambda sum_i scale_i tau_i / max(sum_i scale_i, 1e-12), entry by entry."""
+    """theta_0 + lambda sum_i scale_i tau_i / max(sum_i scale_i, 1e-12), entry by entry.
+
+    Returns:
+        In the models' shape, in `dtype`.
+    """
     taus = [tau.reshape(-1) for tau in tensors.task_vectors()]
     scale_of = _scale_of_code if options.variant == "code" else _scale_of_paper
     together = sum_of(taus)

@@ -2,6 +2,8 @@
 
 Source: arXiv:2510.14163, which does it at every position; one basis per module is ours, the default, and
 never costs more than the adapters themselves.
+
+Shapes: n experts, P places (of a module 1, else its rows or columns), d numbers of a vector, p basis vectors.
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,7 @@ class ReversibleOptions(MergeOptions):
 
 
 class Basis(NamedTuple):
-    """n vectors, at P places each, as a mean, p basis vectors and coefficients.
+    """n vectors of d numbers, at P places each, as a mean, p basis vectors and coefficients.
 
     Attributes:
         mean: float, [P, d].
@@ -47,11 +49,12 @@ class Basis(NamedTuple):
     coefficients: Tensor
 
     def rebuild(self, expert: int) -> Tensor:
-        """Vector of one expert at every place, [P, d]."""
+        """Vector of one expert, from 0, at every place; [P, d], a new tensor."""
         return self.mean + (self.vectors @ self.coefficients[:, :, expert, None])[:, :, 0]
 
     @property
     def n_numbers(self) -> int:
+        """Numbers that are stored: P (d + d p + p n)."""
         return self.mean.numel() + self.vectors.numel() + self.coefficients.numel()
 
 
@@ -73,13 +76,19 @@ class Stored(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """Numbers stored over numbers of the adapters; at 1 and above the adapters are the better store."""
+        """Numbers stored over numbers of the adapters, >= 0; from 1 on the adapters are the better store."""
         plain = self.n_experts * self.rank * (self.n_in + self.n_out)
         return sum(part.n_numbers for part in self.parts) / max(plain, 1)
 
 
 def store(adapters: Sequence[Lora], p: int, granularity: Granularity = "module", *, name: str) -> Stored:
     """The adapters of one module as a basis; smaller ranks are padded.
+
+    Args:
+        adapters: of every expert; not modified.
+        p: basis vectors, >= 0, kept as far as they change anything (`ReversibleOptions`).
+        granularity: one basis for the module, or one at every row of B and column of A.
+        name: the module's, for errors.
 
     Raises:
         MergeError: no adapters.
@@ -102,7 +111,7 @@ def store(adapters: Sequence[Lora], p: int, granularity: Granularity = "module",
 
 
 def rebuild(stored: Stored, expert: int) -> Lora:
-    """The adapter of one expert, from 0.
+    """The adapter of one expert, from 0: of the rank of the largest, with scale 1.
 
     Raises:
         MergeError: no such expert.
@@ -124,8 +133,11 @@ def rebuild(stored: Stored, expert: int) -> Lora:
 def basis_of(vectors: Tensor, p: int) -> Basis:
     """Mean, and the p leading left singular vectors of what is left, at every place.
 
+    Computed in float64, kept in the vectors' dtype. p is cut to min(d, n - 1): more would say nothing.
+
     Args:
-        vectors: float, [P, n, d]: n vectors at P places.
+        vectors: float, [P, n, d]: n vectors at P places; not modified.
+        p: >= 0.
     """
     _, n, d = vectors.shape
     wide = vectors.double()
@@ -142,8 +154,11 @@ def basis_of(vectors: Tensor, p: int) -> Basis:
 def merge(tensors: Tensors, options: ReversibleOptions) -> Tensor:
     """One expert's tensor as it comes out of the store: A or B by the name (`lora_A`: columns), else rows.
 
+    Returns:
+        In the models' shape, in `dtype`.
+
     Raises:
-        MergeError: no such expert.
+        MergeError: no such expert; or `granularity: position` of a tensor that is no [m, n].
     """
     if options.expert >= len(tensors.models):
         raise MergeError(

@@ -1,4 +1,7 @@
-"""Rows of the table of merge methods, and what a method is given: one tensor of every model."""
+"""Rows of the table of merge methods, and what a method is given: one tensor of every model.
+
+Source: each row's `paper`. Shapes: S, the tensor's own, the same in every model.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,8 +36,8 @@ class Tensors:
 
     Attributes:
         name: the tensor's, as checkpoints have it.
-        base: theta_0; None where the method has no base.
-        models: theta_i in the recipe's order, all of one shape.
+        base: theta_0, [S]; None where the method has no base.
+        models: theta_i in the recipe's order, [S] each.
         dtype: computed in: float64 where an input is, else float32.
         out_dtype: of the result, which methods may leave in `dtype`.
     """
@@ -46,11 +49,15 @@ class Tensors:
     out_dtype: torch.dtype
 
     def base_tensor(self) -> Tensor:
-        """theta_0 in `dtype`."""
+        """theta_0 in `dtype`, [S]; the base itself where that is its dtype.
+
+        Raises:
+            MergeError: there is none.
+        """
         return self.base_as_stored().to(self.dtype)
 
     def base_as_stored(self) -> Tensor:
-        """theta_0.
+        """theta_0, [S], in its own dtype: the base itself.
 
         Raises:
             MergeError: there is none.
@@ -64,7 +71,11 @@ class Tensors:
         return self.base
 
     def task_vectors(self) -> list[Tensor]:
-        """tau_i = theta_i - theta_0 in `dtype`, one new tensor per model."""
+        """tau_i = theta_i - theta_0 in `dtype`, [S]: one new tensor per model.
+
+        Raises:
+            MergeError: there is no base.
+        """
         base = self.base_tensor()
         return [model.to(self.dtype) - base for model in self.models]
 
@@ -106,6 +117,7 @@ class MergeRow(NamedTuple):
 
     Attributes:
         merge: reads the options and merges one tensor, theta_0 included; rounded to `out_dtype`, or not yet.
+            Raises ConfigError for wrong options, MergeError for those that do not fit the models.
         options: what it can be told, with defaults.
         paper: link to the source.
         needs_base: it works on differences from a base model.
@@ -140,7 +152,12 @@ def merge_row(
     most: int | None = None,
     recipe_defaults: Mapping[str, JsonValue] = NONE,
 ) -> MergeRow:
-    """The row of a method that reads its options by `options`."""
+    """The row of a method that reads its options by `options`; the other arguments: as in `MergeRow`.
+
+    Args:
+        name: of the method, for errors.
+        most: models beside the base, at most; None = any number.
+    """
 
     def parsed(tensors: Tensors, params: Mapping[str, JsonValue]) -> Tensor:
         return merge(tensors, parse_options(f"merge method '{name}'", options, params))

@@ -1,4 +1,7 @@
-"""Selections of entries by rank, with one rule for equals: the earlier index first."""
+"""Selections of entries by rank, with one rule for equals: the earlier index first.
+
+Ours: the papers leave open which of equals are kept. Nothing is modified in place.
+"""
 
 import numpy as np
 import torch
@@ -6,17 +9,17 @@ from torch import Tensor
 
 
 def largest(values: Tensor, k: int) -> Tensor:
-    """Mask of the k largest of the flattened values; of equals the earlier ones.
+    """Mask of the k largest values, bool, [n]; of equals the earlier ones.
 
     Args:
         values: float, [n], without NaN.
-        k: how many; at least n = all, at most 0 = none.
+        k: how many; n and above = all, 0 and below = none.
     """
     return _ranked(values, k, is_largest=True)
 
 
 def smallest(values: Tensor, k: int) -> Tensor:
-    """Mask of the k smallest of the flattened values; of equals the earlier ones."""
+    """Mask of the k smallest values; otherwise as `largest`, [n]."""
     return _ranked(values, k, is_largest=False)
 
 
@@ -35,7 +38,7 @@ def _ranked(values: Tensor, k: int, *, is_largest: bool) -> Tensor:
 
 
 def order_statistic(values: Tensor, rank: int) -> float:
-    """The value at place `rank` (from 0) of the values in ascending order; values: float, [n], no NaN."""
+    """The value at place `rank` (0 to n - 1) of the values in ascending order; values: float, [n], no NaN."""
     if values.device.type == "cpu":
         return float(np.partition(values.numpy(), rank)[rank])
     return float(values.kthvalue(rank + 1).values)

@@ -1,4 +1,4 @@
-"""Weighted sums of tensors, one at a time in memory."""
+"""Weighted sums of tensors, one at a time in memory. Ours: weights that sum to nearly 0 are refused."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,12 @@ LEAST_SUM = 1e-8
 
 
 def weighted_sum(tensors: Iterable[Tensor], weights: Sequence[float], dtype: torch.dtype) -> Tensor:
-    """sum_i w_i x_i in `dtype`; x_i of any float dtype."""
+    """sum_i w_i x_i, a new tensor in `dtype`.
+
+    Args:
+        tensors: at least one, all of one shape and of any float dtypes; not modified.
+        weights: one for each, of any sign.
+    """
     total: Tensor | None = None
     for tensor, weight in zip(tensors, weights, strict=True):
         if total is None:
@@ -24,10 +29,13 @@ def weighted_sum(tensors: Iterable[Tensor], weights: Sequence[float], dtype: tor
 
 
 def divisor_of(name: str, weights: Sequence[float]) -> float:
-    """The sum of the weights.
+    """The sum of the weights, to divide by; not 0.
+
+    Args:
+        name: the tensor's, for errors.
 
     Raises:
-        MergeError: it is (nearly) 0.
+        MergeError: it is nearer to 0 than 1e-8.
     """
     total = sum(weights)
     if abs(total) < LEAST_SUM:

@@ -39,10 +39,11 @@ class Triplets(NamedTuple):
     v: Tensor
 
     def first(self, k: int) -> "Triplets":
+        """The k largest, or all where there are no more."""
         return Triplets(self.u[:, :k], self.s[:k], self.v[:, :k])
 
     def above_noise(self) -> "Triplets":
-        """Without those of (nearly) no weight."""
+        """Without those whose value is at most 1e-9 of the largest."""
         return self.first(int((self.s > LEAST_SINGULAR * self.s[:1]).sum()))
 
 
@@ -50,9 +51,9 @@ def leading_triplets(matrix: Tensor, k: int, *, name: str, seed: int = 0) -> Tri
     """The k leading triplets.
 
     Args:
-        matrix: float, [m, n].
-        k: 0 to min(m, n); what is beyond is left out.
-        name: the tensor's, by which random vectors are drawn.
+        matrix: float, [m, n]; not modified.
+        k: >= 0; min(m, n) at most are there.
+        name: the tensor's, by which random vectors are drawn, together with `seed`.
     """
     wide = matrix.double()
     size = min(wide.shape)
@@ -71,7 +72,9 @@ def low_rank_triplets(left: Tensor, right: Tensor, k: int) -> Triplets:
     """The k leading triplets of left @ right, from factors of few columns and rows: no big matrix is made.
 
     Args:
-        left: float, [m, r]; right: float, [r, n].
+        left: float, [m, r].
+        right: float, [r, n].
+        k: >= 0; min(m, n, r) at most are there.
     """
     q_left, r_left = _qr(left.double())
     q_right, r_right = _qr(right.double().T)
@@ -82,10 +85,14 @@ def low_rank_triplets(left: Tensor, right: Tensor, k: int) -> Triplets:
 def polar_factor(matrix: Tensor) -> Tensor:
     """The nearest matrix with orthonormal columns, within the directions that the matrix has.
 
-    With its decomposition u diag(s) vᵀ it is u vᵀ over the singular values above 1e-9 of the largest.
+    With its decomposition u diag(s) vᵀ it is u vᵀ over the singular values above 1e-9 of the largest (1e-7
+    where both sides exceed 1,024 and the Gram matrix is decomposed).
 
     Args:
-        matrix: float64, [m, k].
+        matrix: float64, [m, k]; not modified.
+
+    Returns:
+        float64, [m, k].
     """
     if min(matrix.shape) <= EXACT_UP_TO:
         u, s, vh = _svd(matrix)

@@ -1,4 +1,7 @@
-"""Task arithmetic: the base plus a weighted sum of task vectors. Source: arXiv:2212.04089."""
+"""Task arithmetic: the base plus a weighted sum of task vectors. Source: arXiv:2212.04089.
+
+Shapes: as in `blocks`.
+"""
 
 from collections.abc import Sequence
 
@@ -23,7 +26,7 @@ class TaskArithmeticOptions(MergeOptions):
 
 
 def merge(tensors: Tensors, options: TaskArithmeticOptions) -> Tensor:
-    """theta_0 + lambda sum w tau.
+    """theta_0 + lambda sum w tau; [S], in `out_dtype`.
 
     Raises:
         MergeError: normalised weights sum to less than 1e-8.
@@ -36,7 +39,16 @@ def merge(tensors: Tensors, options: TaskArithmeticOptions) -> Tensor:
 def plain_sum(
     tensors: Tensors, kept: Sequence[Kept], weights: Sequence[float], *, normalize: bool, lam: float
 ) -> Tensor:
-    """theta_0 + lambda sum w delta, delta what is kept of tau; over the sum of weights if `normalize`."""
+    """theta_0 + lambda sum w delta, delta what is kept of tau; [S], in `out_dtype`.
+
+    Args:
+        kept, weights: one for each model.
+        normalize: the sum is divided by that of the weights.
+        lam: lambda, of any sign.
+
+    Raises:
+        MergeError: there is no base, or normalised weights sum to less than 1e-8.
+    """
     divisor = divisor_of(tensors.name, weights) if normalize else 1.0
 
     def of(place: slice, taus: list[Tensor]) -> Tensor:

@@ -1,4 +1,7 @@
-"""TIES: trim task vectors, elect a sign for every entry, add what agrees. Source: arXiv:2306.01708."""
+"""TIES: trim task vectors, elect a sign for every entry, add what agrees. Source: arXiv:2306.01708.
+
+Shapes: as in `blocks`.
+"""
 
 from collections.abc import Sequence
 
@@ -30,7 +33,7 @@ class TiesOptions(MergeOptions):
 
 
 def merge(tensors: Tensors, options: TiesOptions) -> Tensor:
-    """theta_0 + lambda times the sum of trimmed task vectors that have the elected sign.
+    """theta_0 + lambda times the sum of trimmed entries that have the elected sign; [S], in `out_dtype`.
 
     Raises:
         MergeError: a negative weight with `normalize`.
@@ -38,13 +41,13 @@ def merge(tensors: Tensors, options: TiesOptions) -> Tensor:
     weights = tensors.weights(options.weight, may_be_negative=not options.normalize)
     densities = tensors.per_model("density", options.density)
     kept = [
-        trimmed(tensors, position, density, rescale=options.rescale)
+        _trimmed(tensors, position, density, rescale=options.rescale)
         for position, density in enumerate(densities)
     ]
     return elected_sum(tensors, kept, weights, normalize=options.normalize, lam=options.lam)
 
 
-def trimmed(tensors: Tensors, position: int, density: float, *, rescale: bool) -> Kept:
+def _trimmed(tensors: Tensors, position: int, density: float, *, rescale: bool) -> Kept:
     """The max(1, int(density n)) entries of a task vector that are the largest by magnitude."""
     if density >= 1:
         return NOTHING_DROPPED
@@ -58,7 +61,16 @@ def elected_sum(
 ) -> Tensor:
     """theta_0 + lambda sum of the w delta whose sign is that of their sum (0 counts as +).
 
-    `normalize` divides each entry by the weights of those summed there (0 counts as 1). A zero never agrees.
+    Args:
+        kept, weights: one for each model; delta is what is kept of its task vector. A zero never agrees.
+        normalize: each entry is divided by the weights of those summed there (0 counts as 1).
+        lam: lambda, of any sign.
+
+    Returns:
+        [S] in `out_dtype`.
+
+    Raises:
+        MergeError: there is no base.
     """
 
     def of(place: slice, taus: list[Tensor]) -> Tensor:
@@ -85,7 +97,7 @@ def _elected(deltas: Sequence[Tensor], weights: Sequence[float], *, normalize: b
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:
-    """The sum, in the order of the parts; they are not modified."""
+    """The sum, a new tensor of the parts' shape, in their order; they are not modified."""
     total = parts[0].clone()
     for part in parts[1:]:
         total += part

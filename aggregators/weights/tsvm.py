@@ -2,6 +2,8 @@
 
 `r_tsvm` is our reading of arXiv:2502.06876, whose equations we could not verify: outliers are clipped, and
 tasks with denser matrices get more of the rank.
+
+Shapes: T task vectors tau, [m, n] each where the tensor is a matrix (`matrices`).
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,9 @@ def merge(tensors: Tensors, options: TsvmOptions) -> Tensor:
     """theta_0 + lambda pol(U) diag(S) pol(V)ᵀ of matrices; of other tensors, theta_0 + lambda mean tau.
 
     U, S and V are the k leading triplets of all T task matrices side by side, k = max(1, min(m, n) // T).
+
+    Returns:
+        In the models' shape; of a matrix in `dtype`, else in `out_dtype`.
     """
     if not is_matrix(tensors.name, tensors.models[0]):
         return _with_mean(tensors, options.lam)
@@ -41,7 +46,7 @@ def merge(tensors: Tensors, options: TsvmOptions) -> Tensor:
 
 
 def merge_robust(tensors: Tensors, options: TsvmOptions) -> Tensor:
-    """`merge` of task matrices with clipped outliers, and with ranks shared by density."""
+    """`merge` of task matrices without outliers, and with ranks shared by density."""
     if not is_matrix(tensors.name, tensors.models[0]):
         return _with_mean(tensors, options.lam)
     taus = tensors.task_vectors()
@@ -51,10 +56,14 @@ def merge_robust(tensors: Tensors, options: TsvmOptions) -> Tensor:
 
 
 def orthogonal_sum(taus: Sequence[Tensor], ranks: Sequence[int], *, name: str) -> Tensor:
-    """pol(U) diag(S) pol(V)ᵀ over the leading triplets of every task; those without weight are left out.
+    """pol(U) diag(S) pol(V)ᵀ over the leading triplets of every task; [m, n], in the task vectors' dtype.
+
+    Triplets of at most 1e-9 of a task's largest value are left out; with none left, the result is 0.
 
     Args:
-        taus: float, [m, n] each; ranks: how many triplets of each.
+        taus: float, [m, n] each; not modified.
+        ranks: how many triplets of each, >= 0.
+        name: the tensor's, by which random vectors are drawn.
     """
     parts = [
         leading_triplets(tau, k, name=name).above_noise()
@@ -70,14 +79,24 @@ def orthogonal_sum(taus: Sequence[Tensor], ranks: Sequence[int], *, name: str) -
 
 
 def without_outliers(tau: Tensor) -> Tensor:
-    """Entries beyond mean + 3 standard deviations of |tau| are set to that, with their sign."""
+    """tau with entries beyond mean + 3 standard deviations of |tau| set to that, with their sign.
+
+    Args:
+        tau: float, of any shape; not modified.
+    """
     magnitudes = tau.abs()
     edge = float(magnitudes.mean() + N_STDS * magnitudes.std(correction=0))
     return tau.clamp(-edge, edge)
 
 
 def ranks_by_density(taus: Sequence[Tensor]) -> list[int]:
-    """max(1, int(R d_i / sum d)), d_i = (sum|tau_i|)² / (n sum tau_i²), R = min(m, n); 0 for a zero tau."""
+    """Ranks max(1, int(R d_i / sum d)), d_i = (sum|tau_i|)² / (N sum tau_i²); 0 for a zero tau.
+
+    N = m n, the number of entries; R = min(m, n); d_i in (0, 1]: 1 where all entries are as large.
+
+    Args:
+        taus: float, [m, n] each.
+    """
     densities = [_density(tau) for tau in taus]
     total = sum(densities)
     rank = min(taus[0].shape)

@@ -1,6 +1,8 @@
 """Twin merging: what experts share as one model, what is particular to each as a low-rank adapter.
 
 Source: arXiv:2406.15479. Served as one composed adapter per mixture, with the router's weights folded in.
+
+Shapes: m outputs and n inputs of a module.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +36,12 @@ class TwinOptions(MergeOptions):
 
 
 def merge(tensors: Tensors, options: TwinOptions) -> Tensor:
-    """theta(w) = shared + sum w_i E_i, E_i the rank-r part of theta_i - shared; shared where no matrix is."""
-    shared = shared_tensor(replace(tensors, out_dtype=tensors.dtype), options.gamma)
+    """theta(w) = shared + sum w_i E_i, E_i the rank-r part of theta_i - shared; shared where no matrix is.
+
+    Returns:
+        In the models' shape, in `dtype`.
+    """
+    shared = _shared_tensor(replace(tensors, out_dtype=tensors.dtype), options.gamma)
     if not is_matrix(tensors.name, shared):
         return shared
     n = len(tensors.models)
@@ -49,14 +55,20 @@ def merge(tensors: Tensors, options: TwinOptions) -> Tensor:
     return shared + product(concatenate(adapters, used, name=tensors.name)) if used else shared
 
 
-def shared_tensor(tensors: Tensors, gamma: float) -> Tensor:
+def _shared_tensor(tensors: Tensors, gamma: float) -> Tensor:
     """theta_0 + gamma sum tau; any other merge may stand in its place."""
     n = len(tensors.models)
     return plain_sum(tensors, [NOTHING_DROPPED] * n, [1.0] * n, normalize=False, lam=gamma)
 
 
 def expert_adapter(model: Tensor, shared: Tensor, rank: int, *, name: str) -> Lora:
-    """E_i: the rank-r part of theta_i - shared, [m, n], as an adapter."""
+    """E_i: the rank-r part of theta_i - shared, as an adapter in the dtype of `shared`.
+
+    Args:
+        model, shared: float, [m, n]; not modified.
+        rank: r >= 0.
+        name: the tensor's, by which large matrices' random vectors are drawn.
+    """
     return factor(model.to(shared.dtype) - shared, rank, name=name)
 
 
@@ -67,11 +79,14 @@ def compose(
 
     Args:
         experts: adapters by module, of every expert; a module that an expert lacks is one it does not change.
-        weights: of the experts.
-        step: weights are rounded to multiples of it; None = as they are.
+        weights: of the experts, of any sign.
+        step: > 0; weights are rounded to multiples of it; None = as they are.
 
     Returns:
-        The adapter by module; experts of weight 0 take no rank.
+        The adapter by module, with scale 1; experts of weight 0 take no rank.
+
+    Raises:
+        IncompatibleModelsError: adapters of a module that differ in its size.
     """
     used = rounded(weights, step) if step else tuple(weights)
     composed = {}
@@ -83,5 +98,5 @@ def compose(
 
 
 def rounded(weights: Sequence[float], step: float = STEP) -> tuple[float, ...]:
-    """Weights as multiples of `step`: what composed adapters are cached by."""
+    """Weights as multiples of `step`, > 0: what composed adapters are cached by."""
     return tuple(round(round(weight / step) * step, 9) for weight in weights)
