@@ -1,4 +1,7 @@
-"""Text to unit vectors: a small sentence model on the CPU, or hashed character n-grams without one."""
+"""Text to unit vectors: a small sentence model on the CPU, or hashed character n-grams without one.
+
+Shapes: D width of the vectors: 384 of the packaged model, and of hashes unless another is chosen.
+"""
 
 import hashlib
 import importlib.util
@@ -55,6 +58,7 @@ class RowCache:
         self._lock = threading.Lock()
 
     def get(self, text: str) -> FloatRow | None:
+        """The row kept for a text, float32 [D], not to be modified; None = none is."""
         key = _key(text)
         with self._lock:
             row = self._rows.get(key)
@@ -63,6 +67,7 @@ class RowCache:
         return row
 
     def put(self, text: str, row: FloatRow) -> None:
+        """Keep the row of a text, float32 [D]; the one that was longest unused goes if there are too many."""
         with self._lock:
             self._rows[_key(text)] = row
             while len(self._rows) > self._size:
@@ -96,7 +101,12 @@ class SentenceEmbedder:
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> FloatMatrix:
-        """float32 [len(texts), D], unit rows; text after 256 tokens is not seen."""
+        """float32 [len(texts), D], unit rows; [0, 0] of no texts. Text after 256 tokens is not seen.
+
+        Raises:
+            ConfigError: the model may not be used here.
+            EmbedderError: it cannot be loaded.
+        """
         rows = {text: row for text in dict.fromkeys(texts) if (row := self._cache.get(text)) is not None}
         missing = [text for text in dict.fromkeys(texts) if text not in rows]
         if missing:
@@ -227,6 +237,7 @@ class HashEmbedder:
 
     Args:
         width: D, >= 8.
+        cache_size: rows kept, >= 0.
     """
 
     name = HASH
@@ -269,7 +280,13 @@ def _feature_hash(feature: str) -> int:
 
 
 def embedder_of(model: str, *, revision: str | None = None, cache_size: int = 20_000) -> Embedder:
-    """`hash`, `minilm`, a directory or a hub id to the embedder that serves it."""
+    """The embedder of a name; a model is loaded at its first use.
+
+    Args:
+        model: `hash`, `minilm`, a directory or a hub id.
+        revision: of a hub id, which needs one.
+        cache_size: rows kept, >= 0; a row is 4 bytes for each of its D numbers.
+    """
     if model == HASH:
         return HashEmbedder(cache_size=cache_size)
     return SentenceEmbedder(model, revision=revision, cache_size=cache_size)

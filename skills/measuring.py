@@ -69,9 +69,11 @@ class Measurer:
         self._seed = seed
 
     def known(self, expert: Expert, queries: Sequence[Query]) -> dict[str, OutcomeRow]:
+        """Outcomes on the books of the expert as it is now (its fingerprint), by query hash."""
         return self._cards.known_outcomes(expert.fingerprint, [q.content_hash for q in queries])
 
     def missing(self, expert: Expert, queries: Sequence[Query]) -> list[Query]:
+        """Queries without such an outcome, in order."""
         known = self.known(expert, queries)
         return [query for query in queries if query.content_hash not in known]
 
@@ -83,7 +85,15 @@ class Measurer:
         composition: str,
         on_progress: ProgressCallback | None,
     ) -> Coverage:
-        """Make the outcomes of experts x queries known, as far as the infrastructure lets it."""
+        """Make the outcomes of experts x queries known, as far as the infrastructure lets it.
+
+        Blocks until all is asked. Jobs that an earlier run left unfinished are gone on with, or ended.
+
+        Args:
+            queries: each different, with a reference answer if it is not open.
+            composition: name of the one that asks, such as the roll call.
+            on_progress: told of each job's progress; None = nobody is.
+        """
         groups = self._groups(experts, queries)
         while abandoned := self._abandoned(groups, queries, composition):
             for job in abandoned:
@@ -98,6 +108,9 @@ class Measurer:
         """Grade stored responses again, for questions whose reference answer may have changed.
 
         An abstention stays one: reading a response does not depend on the reference.
+
+        Raises:
+            SkillError: a reference answer is missing, or cannot be read.
         """
         by_hash = {query.content_hash: query for query in queries}
         for expert in experts:

@@ -73,6 +73,7 @@ class Scorer:
         return grade_origin(self._cards.cards().values())
 
     def known(self, origin: Origin, expert: Expert, queries: Sequence[Query]) -> Scores:
+        """Scores on the books, in [0, 1], of the expert as it is now, by this origin alone."""
         hashes = [query.content_hash for query in queries]
         rows = self._cards.known_scores(origin.source, origin.judge, expert.fingerprint, hashes)
         return Scores(origin.source, origin.judge, {h: row.score for h, row in rows.items()})

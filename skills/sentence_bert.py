@@ -36,6 +36,7 @@ class BertConfig(BaseModel):
 
     @property
     def is_plain(self) -> bool:
+        """True of the only kind of BERT that `SentenceBert` computes: GELU, and positions from a table."""
         kind = (self.model_type, self.hidden_act, self.position_embedding_type)
         return kind == ("bert", "gelu", "absolute")
 
@@ -94,7 +95,12 @@ class SentenceBert:
         show_progress_bar: bool = False,
         normalize_embeddings: bool = True,
     ) -> FloatMatrix:
-        """float32 [len(sentences), D], unit rows. Arguments as of sentence-transformers."""
+        """float32 [len(sentences), D], unit rows, in order.
+
+        Args:
+            batch_size: texts that are computed at once, >= 1, the longest first.
+            show_progress_bar, normalize_embeddings: as of sentence-transformers; they change nothing.
+        """
         del show_progress_bar, normalize_embeddings
         tokens = self._tokenizer.encode_batch(sentences)
         longest_first = sorted(range(len(tokens)), key=lambda at: -len(tokens[at].ids))

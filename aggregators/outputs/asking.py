@@ -2,6 +2,7 @@
 
 A step is a function of the stored responses alone. A call of an aggregator has its place in the step as
 `sample_ix`, and its step as `stage`, so that a resumed process finds which reply answers which call.
+Ours: what the papers' methods, each in a module of its own, have in common here.
 """
 
 import random
@@ -69,6 +70,7 @@ class Reading(NamedTuple):
 
     @property
     def readable(self) -> list[Ballot]:
+        """Ballots that are no abstentions, the best recruit's first."""
         return [ballot for ballot in self.ballots if ballot.value is not None]
 
 
@@ -88,6 +90,7 @@ class Desk:
         self._rank = FirstReadable(context)
 
     def read(self, state: QueryState, responses: Iterable[Response]) -> Reading:
+        """The responses as they count, whatever their order."""
         ballots = read_ballots(self.context.grader, state, responses)
         return Reading(ballots, group_equivalent(self.context.grader, state.query, ballots))
 
@@ -217,7 +220,7 @@ class Desk:
         place: int,
         temperature: float | None = None,
     ) -> Call:
-        """A call of this step; `place` tells its reply apart from those of others."""
+        """A call of this step; `place` tells its reply from others', `temperature` None = the expert's."""
         return further_call(
             expert,
             state,
@@ -348,7 +351,7 @@ def aside_notes(ballots: Iterable[Ballot]) -> tuple[str, ...]:
 
 
 def shortened(text: str, budget: int) -> str:
-    """The last `budget` characters of a text that is longer."""
+    """The last `budget` characters, after `[…] `, of a text that is longer; else the text."""
     return text if len(text) <= budget else f"[…] {text[-budget:]}"
 
 

@@ -1,6 +1,6 @@
 """The cheapest expert first; the next where the vote so far is not sure enough.
 
-In the spirit of cascades of models (arXiv:2305.05176); the vote is `learned` or `weighted`.
+In the spirit of cascades of models (arXiv:2305.05176), with the vote `learned` or `weighted` as the scorer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,6 +62,7 @@ class Cascade:
         return promoted(empty, 1, f"cheapest by {self._options.price}")
 
     def next(self, state: QueryState, responses: Sequence[Response]) -> Decision | Ask | Done:
+        """The cheapest reserve recruited; or the answer, where the vote is sure or nobody is left."""
         count = self._vote.count(state, responses)
         reserves = state.decision.reserves if state.decision else ()
         why = _why_ask_on(count, self._options.confidence)
@@ -70,7 +71,10 @@ class Cascade:
         return promoted(state.decision, 1, why)
 
     def price(self, expert_id: str) -> float:
-        """Price of a query, in the unit of the option; what is not known costs nothing."""
+        """Price of a query: USD, seconds, or billions of parameters, by the option; 0 where it is not known.
+
+        USD of an expert without a card are those of a token in and one out: less than any query costs.
+        """
         card, expert = self._context.cards.get(expert_id), self._context.pool.by_id.get(expert_id)
         if self._options.price == "usd":
             return card.cost_per_query if card else price_per_token(expert) if expert else 0.0
@@ -93,4 +97,9 @@ def _why_ask_on(count: Count, enough: float) -> str | None:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `cascade` with its options, `CascadeOptions`.
+
+    Raises:
+        ConfigError: an option that it does not have, or a value out of range.
+    """
     return Cascade(context, parse_options(f"aggregator '{NAME}'", CascadeOptions, options))

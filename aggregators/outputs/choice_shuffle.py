@@ -211,4 +211,9 @@ def nearest_solved(
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `choice_shuffle` with its options, `ChoiceShuffleOptions`.
+
+    Raises:
+        ConfigError: an option that it does not have, or a value out of range.
+    """
     return ChoiceShuffle(context, parse_options(f"aggregator '{NAME}'", ChoiceShuffleOptions, options))

@@ -241,4 +241,10 @@ def strengths(recruit: Recruit | None) -> str:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `conductor` with its options, `ConductorOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may write or judge.
+        UnknownNameError: `aggregator` names nobody in the pool.
+    """
     return Conductor(context, parse_options(f"aggregator '{NAME}'", ConductorOptions, options))

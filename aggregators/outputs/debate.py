@@ -263,6 +263,12 @@ class MutualDebate:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `debate` with its options, `DebateOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may judge (`judged`).
+        UnknownNameError: `aggregator` names nobody in the pool.
+    """
     parsed = parse_options(f"aggregator '{NAME}'", DebateOptions, options)
     return MutualDebate(context, parsed) if parsed.protocol == "mutual" else JudgedDebate(context, parsed)
 

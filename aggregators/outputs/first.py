@@ -1,4 +1,4 @@
-"""The best recruit's answer: what a single expert, or the top of a ranking, says."""
+"""The best recruit's answer: what a single expert, or the top of a ranking, says. Ours (methods 3.6)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -53,5 +53,10 @@ def _first_words(query: Query, ballots: Sequence[Ballot]) -> Ballot | None:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `first`, which has no options.
+
+    Raises:
+        ConfigError: an option is given.
+    """
     parse_options("aggregator 'first'", FirstOptions, options)
     return FirstReadable(context)

@@ -1,6 +1,7 @@
 """The answer to an open question: the best expert's, or of three the one whose text should be graded best.
 
 The rule, and why it asks on only where the best expert's answer is brief for it: `prose.rule`, docs/open.md.
+Ours (methods 3.20).
 """
 
 import math
@@ -179,7 +180,10 @@ class GradedAnswer:
 
 
 def signs_of(learnt: Learnt, query: Query, ballots: Sequence[Ballot]) -> list[float]:
-    """Grades to expect of readable ballots by their texts, up to a constant."""
+    """Grades to expect of readable ballots by their texts, in order: points of [0, 1], up to a constant.
+
+    An expert that was not graded is taken to have the mean habits of those that were.
+    """
     signs = [read_signs(query.question, ballot.value or "") for ballot in ballots]
     usual = [learnt.usual.get(ballot.expert_id, learnt.anybody) for ballot in ballots]
     return [float(score) for score in learnt.ranker.scores(signs, usual)]
@@ -200,6 +204,11 @@ def _brief(ballot: Ballot, usual: Usual) -> str:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `graded` with its options, `GradedAnswerOptions`; learns from the context's profile.
+
+    Raises:
+        ConfigError: an option that it does not have, or a value out of range.
+    """
     parsed = parse_options(f"aggregator '{NAME}'", GradedAnswerOptions, options)
     learnt: Learnt | str = f"no profile of {LEAST_QUESTIONS} graded answers is kept here"
     if context.profile is not None:

@@ -104,6 +104,7 @@ class Balanced(NamedTuple):
 
     @property
     def entropy(self) -> float:
+        """Entropy of the verdicts, nats, in [0, log 3]."""
         return entropy(self.shares)
 
 
@@ -142,10 +143,10 @@ def most_divided(entropies: Mapping[int, float], *, share: float = FOR_PEOPLE) -
 
 
 def read_scores(text: str, *, weights: Sequence[float] = (), n_hard: int = 0) -> Scored | None:
-    """The scores that a reply ends with; None = not readable, or off the scale.
+    """The scores that a reply ends with, in [1, 10]; None = not readable, or off the scale.
 
     Args:
-        weights: of the criteria; none = one score each. All criteria must have been scored.
+        weights: of the criteria, > 0; none = one score each. All criteria must have been scored.
         n_hard: hard criteria, all of which must have been decided.
     """
     pairs = _of_criteria(text, len(weights)) if weights else _of_answers(text)
@@ -191,7 +192,12 @@ class Judged(NamedTuple):
 
 
 def judged(n: int, samples: Mapping[Shown, Sequence[Scored]]) -> Judged:
-    """Scores of n candidates from the samples of each pair in each order."""
+    """Scores of n candidates, in [1, 10], from the samples of each pair in each order.
+
+    Args:
+        n: >= 2.
+        samples: of a pair as it was shown; an order without any is missing or empty.
+    """
     of: dict[int, list[float]] = {i: [] for i in range(n)}
     pairs: dict[tuple[int, int], Balanced] = {}
     for shown in both_orders(n)[::2]:
@@ -213,7 +219,7 @@ def judged(n: int, samples: Mapping[Shown, Sequence[Scored]]) -> Judged:
 
 
 def vetoed(n: int, samples: Mapping[Shown, Sequence[Scored]]) -> frozenset[int]:
-    """Candidates that more than half of their samples saw fail some hard criterion."""
+    """Places, of n candidates, that more than half of their samples saw fail some hard criterion."""
     seen: dict[int, list[tuple[bool, ...]]] = {i: [] for i in range(n)}
     for shown, found in samples.items():
         for one in found:
@@ -383,4 +389,10 @@ class Judge:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `judge` with its options, `JudgeOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may write or judge.
+        UnknownNameError: `aggregator` names nobody in the pool.
+    """
     return Judge(context, parse_options(f"aggregator '{NAME}'", JudgeOptions, options))

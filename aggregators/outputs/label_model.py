@@ -45,12 +45,21 @@ def min_max(scores: Floats) -> Floats:
 
 
 def binarised(scaled: Floats, threshold: float) -> Floats:
-    """Votes [I, V]: 1 = yes, −1 = no, 0 = none, from scores in [0, 1]."""
+    """Votes [I, V]: 1 = yes, −1 = no, 0 = none.
+
+    Args:
+        scaled: [I, V], in [0, 1]; nan = not given. Not modified.
+        threshold: in [0, 1]; a score of it or more is a yes.
+    """
     return np.where(np.isnan(scaled), 0.0, np.where(np.nan_to_num(scaled) >= threshold, 1.0, -1.0))
 
 
 def informative(votes: Floats) -> Bools:
-    """The verifiers that say yes to between 10 % and 90 % of what they voted on; [V]."""
+    """The verifiers that say yes to between 10 % and 90 % of what they voted on; bool [V].
+
+    Args:
+        votes: [I, V] of 1, −1, 0 = none.
+    """
     n = np.abs(votes).sum(axis=0)
     yes = (votes > 0).sum(axis=0) / np.maximum(n, 1)
     return np.asarray((n > 0) & (yes >= LEAST_YES) & (yes <= MOST_YES))
@@ -60,6 +69,10 @@ def objective(scaled: Sequence[float], kind: Objective, *, penalty: float = 0.5)
     """One score of several in [0, 1]: `mean`; `wco`, their minimum; `uwo`, mean − penalty · variance.
 
     Source: arXiv:2310.02743. `([.2, .6], "uwo")` -> .4 − .5·.04 = .38.
+
+    Args:
+        scaled: at least one score, in [0, 1].
+        penalty: lambda of `uwo`, >= 0.
     """
     scores = np.asarray(scaled, dtype=np.float64)
     if kind == "wco":
@@ -71,7 +84,11 @@ def objective(scaled: Sequence[float], kind: Objective, *, penalty: float = 0.5)
 
 
 def agreement(votes: Floats) -> Floats:
-    """Moments M [V, V]: mean of v_i·v_j over the items that both voted on; nan where there are none."""
+    """Moments M [V, V], in [−1, 1]: mean of v_i·v_j over the items that both voted on; nan without any.
+
+    Args:
+        votes: [I, V] of 1, −1, 0 = none.
+    """
     both = np.abs(votes).T @ np.abs(votes)
     return np.where(both > 0, (votes.T @ votes) / np.maximum(both, 1), np.nan)
 
@@ -124,6 +141,7 @@ def dawid_skene(votes: Floats, balance: float) -> Floats:
 
     Args:
         votes: [I, V] of 1, −1, 0 = none. Not modified.
+        balance: share of items that are right, in (0, 1).
     """
     said = np.abs(votes)
     n = said.sum(axis=1)

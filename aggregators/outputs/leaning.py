@@ -41,17 +41,26 @@ class Leanings:
         self._expected = wrong[:, :, None] * by_chance[:, None, :]
 
     def of(self, rows: Ints) -> Floats:
-        """Leanings as some questions show them, [E, W] in nats: 0 = as often as chance, log 2 = twice."""
+        """Leanings as some questions show them, [E, W] in nats: 0 = as often as chance, log 2 = twice.
+
+        Args:
+            rows: places of the questions, int [R].
+        """
         given, expected = self._given[rows].sum(axis=0), self._expected[rows].sum(axis=0)
         return np.asarray(np.log((given + PSEUDO_ANSWERS) / (expected + PSEUDO_ANSWERS)))
 
 
 def looked_up(leanings: Floats, said: Ints) -> Floats:
-    """The leaning of each expert towards what it said, [N, E]; 0 where it said no option."""
+    """The leaning of each expert towards what it said, nats, [N, E]; 0 where it said no option.
+
+    Args:
+        leanings: [E, W].
+        said: place of the option that each expert stated, int [N, E]; −1 = none.
+    """
     experts = np.arange(said.shape[1])
     return np.where(said >= 0, leanings[experts, np.maximum(said, 0)], 0.0)
 
 
 def by_letter(leanings: Sequence[float]) -> dict[str, float]:
-    """One expert's leanings by the letter of the option."""
+    """One expert's leanings, nats, by the letter of the option: `[.1, .2]` -> A .1, B .2."""
     return dict(zip(LETTERS, leanings, strict=False))

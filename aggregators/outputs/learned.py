@@ -1,4 +1,7 @@
-"""Vote with weights learnt from the profile: per expert, local accuracy, form and signs of the response."""
+"""Vote with weights learnt from the profile: per expert, local accuracy, form and signs of the response.
+
+The conditional logit of McFadden 1974 (`vote_model`); docs/decisions/0012 and 0046, methods 3.3.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -191,13 +194,18 @@ def _listed(counted: _Counted) -> dict[str, JsonValue]:
 
 
 def ease(state: QueryState) -> float:
-    """Mean logit accuracy of the best experts considered, asked or not; 0 where nobody is known."""
+    """Mean logit of the accuracies of the best six experts considered, asked or not, nats; 0 without any."""
     decision = state.decision
     considered = (*decision.recruits, *decision.reserves)[:N_CONSIDERED] if decision else ()
     return sum(logit(r.accuracy) for r in considered) / max(len(considered), 1)
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `learned` with its options, `LearnedOptions`; learns from the context's profile.
+
+    Raises:
+        ConfigError: an option that it or the `weighted` vote behind it lacks, or a value out of range.
+    """
     parsed = parse_options("aggregator 'learned'", LearnedOptions, options)
     fallback = parse_options("aggregator 'learned', fallback", WeightedOptions, parsed.fallback)
     model = None if context.profile is None else fit_votes(context.profile)

@@ -1,4 +1,4 @@
-"""Plurality over equivalent answers."""
+"""Plurality over equivalent answers. Ours: which answers are equivalent, and ties (methods 3.1)."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -60,4 +60,9 @@ class MajorityVote:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `majority` with its options, `MajorityOptions`.
+
+    Raises:
+        ConfigError: an option that it does not have, or a value out of range.
+    """
     return MajorityVote(context, parse_options("aggregator 'majority'", MajorityOptions, options))

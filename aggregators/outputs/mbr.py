@@ -82,6 +82,10 @@ def most_typical(similarity: npt.ArrayLike, weights: Sequence[float], texts: Seq
     """Place of the response of highest mean similarity; ties: the commonest text, then the first.
 
     Two equal responses and one other: one of the two.
+
+    Args:
+        similarity, weights: as `mean_similarity`.
+        texts: N >= 1, as they are shown.
     """
     scores = mean_similarity(similarity, weights)
     return max(range(len(texts)), key=lambda i: (scores[i], texts.count(texts[i]), -i))
@@ -242,6 +246,12 @@ def chosen_number(text: str, n: int) -> int | None:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `mbr` with its options, `MbrOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may pick (`one_pass`).
+        UnknownNameError: `aggregator` names nobody in the pool.
+    """
     return MinimumBayesRisk(context, parse_options(f"aggregator '{NAME}'", MbrOptions, options))
 
 

@@ -94,4 +94,10 @@ class MixtureOfAgents:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `moa` with its options, `MoaOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may write or judge.
+        UnknownNameError: `aggregator` names nobody in the pool.
+    """
     return MixtureOfAgents(context, parse_options(f"aggregator '{NAME}'", MoaOptions, options))

@@ -1,6 +1,6 @@
 """A multiple-choice question with its options in another order, and answers mapped back.
 
-A permutation p shows option p[i] of the question in place i.
+A permutation p shows option p[i] of the question in place i. Source: Medprompt, arXiv:2311.16452.
 """
 
 import itertools
@@ -23,6 +23,11 @@ def drawn(n_options: int, k: int, rng: random.Random) -> list[Permutation]:
     """Up to k different permutations, none of which leaves all options in their places.
 
     Of two options there is but one.
+
+    Args:
+        n_options: >= 2.
+        k: >= 1.
+        rng: equal states, equal draws.
     """
     identity = tuple(range(n_options))
     if n_options <= _FEW:
@@ -44,7 +49,11 @@ def permuted(query: Query, order: Permutation) -> Query:
 
 
 def mapped_back(letter: str, order: Permutation) -> str | None:
-    """The letter of the question's own option; None = there is no such place. `("A", (2, 0, 1))` -> C."""
+    """The letter of the question's own option; None = there is no such place. `("A", (2, 0, 1))` -> C.
+
+    Args:
+        letter: as the permuted question has it, in either case.
+    """
     place = LETTERS.find(letter.upper()) if len(letter) == 1 else -1
     return LETTERS[order[place]] if 0 <= place < len(order) else None
 

@@ -1,6 +1,7 @@
 """Best of n by pairs: a model says of every two answers which is better, in both orders; most wins wins.
 
-In the spirit of pairwise ranking (LLM-Blender); a model of the pool compares, no ranker is trained.
+In the spirit of LLM-Blender's pairwise ranking, arXiv:2306.02561; a model of the pool compares, no ranker is
+trained, and nothing is fused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ class RankerOptions(AskingOptions):
 
 
 def wins(n: int, verdicts: Mapping[Shown, int]) -> list[int]:
-    """Comparisons won by each of n candidates.
+    """Comparisons won by each of n candidates, 0 to 2 (n − 1).
 
     Args:
         verdicts: 1 = the first shown is better, −1 = the second, 0 = neither; pairs that could not be read
@@ -146,4 +147,10 @@ class Ranker:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `ranker` with its options, `RankerOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may write or judge.
+        UnknownNameError: `aggregator` names nobody in the pool.
+    """
     return Ranker(context, parse_options(f"aggregator '{NAME}'", RankerOptions, options))

@@ -1,4 +1,4 @@
-"""Reading the texts of ballots, once each."""
+"""Reading the texts of ballots, once each. Ours: a cache for whatever reads (`verifying`)."""
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -25,6 +25,7 @@ class Reader:
         self._kept: dict[bytes, float] = {}
 
     def __call__(self, query: Query, ballots: Sequence[Ballot]) -> list[float]:
+        """Evidence of readable ballots, in order; nats."""
         stated = {_digest(query, said): said for said in map(_stated, ballots)}
         known = {digest: self._kept[digest] for digest in stated if digest in self._kept}
         unread = [digest for digest in stated if digest not in known]

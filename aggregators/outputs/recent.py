@@ -1,7 +1,8 @@
 """Queries of a job that this process has stepped lately: what a batch teaches grows while it is answered.
 
 Queries become ready a few at a time, as their responses come in; an aggregator that learns from those alone
-would never see many. What is remembered here is no state: a process that starts anew learns anew.
+would never see many. What is remembered here is no state: a process that starts anew learns anew. Ours:
+docs/decisions/0031.
 """
 
 import threading
@@ -17,7 +18,11 @@ MOST_JOBS = 8
 
 
 class Recent:
-    """The last queries of the last jobs, for any number of threads."""
+    """The last queries of the last jobs, for any number of threads.
+
+    Args:
+        most: queries of a job that are remembered, >= 1; a batch is never cut.
+    """
 
     def __init__(self, *, most: int = MOST_QUERIES) -> None:
         self._most = most

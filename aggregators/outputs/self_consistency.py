@@ -81,4 +81,9 @@ class SelfConsistency:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `self_consistency` with its options, `SelfConsistencyOptions`.
+
+    Raises:
+        ConfigError: an option that it does not have, or a value out of range.
+    """
     return SelfConsistency(context, parse_options(f"aggregator '{NAME}'", SelfConsistencyOptions, options))

@@ -1,7 +1,8 @@
 """Votes weighed so that they agree with themselves under two views of each question; learnt without labels.
 
-Idea: "Self-Supervised Aggregation of Diverse Experts"; the views are the question and its permutation (or
-another temperature). Weights are those of the job's queries so far; docs/decisions/0031.
+Idea: "Self-Supervised Aggregation of Diverse Experts", arXiv:2107.09249, for classifiers of pictures; here
+the views are the question and its permutation (or another temperature). Weights are those of the job's
+queries so far; docs/decisions/0031.
 
 Shapes: E experts.
 """
@@ -52,6 +53,9 @@ def on_simplex(point: Floats) -> Floats:
     """The nearest point with coordinates >= 0 that sum to 1, [E] (Duchi et al. 2008).
 
     `(0.9, 0.5)` -> (0.7, 0.3).
+
+    Args:
+        point: [E], E >= 1, finite. Not modified.
     """
     ordered = np.sort(point)[::-1]
     above = np.cumsum(ordered) - 1
@@ -61,7 +65,12 @@ def on_simplex(point: Floats) -> Floats:
 
 
 def agreement_of(weights: Floats, moments: Floats) -> float:
-    """wᵀMw, in [0, 1]: mean agreement of the weighted votes under the two views."""
+    """wᵀMw, in [0, 1]: mean agreement of the weighted votes under the two views.
+
+    Args:
+        weights: [E], on the simplex.
+        moments: [E, E], as `moments_of`.
+    """
     return float(weights @ moments @ weights)
 
 
@@ -72,7 +81,8 @@ def most_stable(start: Floats, moments: Floats, *, steps: int = 50, rate: float 
         start: [E], on the simplex. Not modified.
         moments: [E, E], M_ef = share of questions on which e under one view and f under the other agree; only
             its symmetric part counts.
-        rate: at most the inverse of twice the largest absolute eigenvalue is used.
+        steps: >= 0; 0 = the start.
+        rate: > 0, of each step; at most the inverse of twice the largest absolute eigenvalue is used.
     """
     m = (moments + moments.T) / 2
     steepest = 2 * float(np.abs(np.linalg.eigvalsh(m)).max(initial=0.0))
@@ -235,4 +245,9 @@ class Stability:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `stability` with its options, `StabilityOptions`.
+
+    Raises:
+        ConfigError: an option that it does not have, or a value out of range.
+    """
     return Stability(context, parse_options(f"aggregator '{NAME}'", StabilityOptions, options))

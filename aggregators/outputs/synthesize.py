@@ -164,4 +164,10 @@ class Synthesize:
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `synthesize` with its options, `SynthesizeOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may write or judge.
+        UnknownNameError: `aggregator` names nobody in the pool.
+    """
     return Synthesize(context, parse_options("aggregator 'synthesize'", SynthesizeOptions, options))

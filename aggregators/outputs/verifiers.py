@@ -60,6 +60,7 @@ class Gain(NamedTuple):
 
     @property
     def sure(self) -> bool:
+        """True if the mean is above 0 by more than 1.645 standard errors (95 %, one-sided)."""
         return self.mean > SURE * self.error
 
 
@@ -87,9 +88,10 @@ class UnverifiedVote:
 
 
 def paired_gain(without: Floats, with_verifier: Floats) -> Gain:
-    """
+    """Gain by a verifier, from the surprise of the votes on the same questions.
+
     Args:
-        without, with_verifier: surprise of either vote, float [N, K] (`Trained.surprise`), N >= 2.
+        without, with_verifier: float [N, K] (`Trained.surprise`); N >= 2 questions, K numbers of experts.
     """
     gains = (without - with_verifier).mean(axis=1)
     return Gain(float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains))))
@@ -97,7 +99,13 @@ def paired_gain(without: Floats, with_verifier: Floats) -> Gain:
 
 @lru_cache(maxsize=4)
 def fit_reading(profile: Profile, min_questions: int, signs: tuple[Group, ...], seed: int) -> Reading | str:
-    """A verifier that wins inside the profile, fitted once per process; else the reason why there is none."""
+    """A verifier that wins inside the profile, fitted once per process; else the reason why there is none.
+
+    Args:
+        min_questions: of the profile, below which nothing is read.
+        signs: groups that the verifier sees.
+        seed: of its trees; equal arguments, equal verifier.
+    """
     n = len(profile.texts)
     if n < min_questions:
         return f"the profile has {n} questions, a verifier needs {min_questions}"
@@ -119,6 +127,11 @@ def _fit(context: AggregatorContext, options: VerifiersOptions) -> Reading | str
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `verifiers` with its options, `VerifiersOptions`; learns from the context's profile.
+
+    Raises:
+        ConfigError: an option that it or the `weighted` vote behind it lacks, or a value out of range.
+    """
     parsed = parse_options(f"aggregator '{NAME}'", VerifiersOptions, options)
     reading = _fit(context, parsed)
     if isinstance(reading, str):

@@ -1,5 +1,6 @@
 """Learning what votes are worth from what the pool said on the profile questions.
 
+A conditional logit (McFadden 1974); methods 3.3 and docs/decisions/0012.
 Trained on many random parts of the pool per question (expert dropout), so that any few experts may vote;
 accuracies are cross-fitted, as those of new queries are. The confidence is calibrated on questions that a
 fold's model did not see, over the votes of the first one to six experts, which covers any stopping rule.
@@ -93,14 +94,18 @@ class Trained(NamedTuple):
 
 
 def fit_votes(profile: Profile) -> VoteModel | None:
-    """The vote model of a profile, fitted once per process; None = too little to learn from."""
+    """The vote model of a profile, fitted once per process; None = too little to learn from: fewer than 50
+    questions, no right response, or nothing kept of what was said."""
     trained = train_votes(profile)
     return trained and trained.model
 
 
 @lru_cache(maxsize=4)
 def train_votes(profile: Profile) -> Trained | None:
-    """About 5 s for 2,000 questions and 28 experts, besides `fit_local`; kept per process."""
+    """`train_votes_with` without a verifier, kept per process.
+
+    About 5 s for 2,000 questions and 28 experts, besides `fit_local`.
+    """
     return train_votes_with(profile, None)
 
 
@@ -108,10 +113,11 @@ def train_votes(profile: Profile) -> Trained | None:
 def train_votes_with(
     profile: Profile, evidence: Floats | None, penalties: Penalties = PENALTIES
 ) -> Trained | None:
-    """
+    """The vote model of a profile, and how it does inside; None = too little to learn from.
+
     Args:
-        evidence: of a verifier, cross-fitted, [N, E], as `Lesson` has it; None = the signs of the texts are
-            learnt with the other weights, where texts were kept.
+        evidence: of a verifier, cross-fitted, nats, [N, E], as `Lesson` has it; None = the signs of the texts
+            are learnt with the other weights, where texts were kept.
     """
     transcript = profile.transcript
     if transcript is None or len(profile.texts) < LEAST_QUESTIONS or not profile.right.any():
@@ -144,7 +150,10 @@ def _weights(theta: _Theta, row: int) -> VoteWeights:
 
 
 def random_parts(lesson: Lesson, *, seed: int = 0) -> Instances:
-    """For every question `N_PARTS` times its best one to eight experts of those that were not dropped."""
+    """For every question `N_PARTS` times its best one to eight experts of those that were not dropped.
+
+    The same seed draws the same parts.
+    """
     rng = np.random.default_rng(seed)
     n, n_experts = lesson.order.shape
     question = np.tile(np.arange(n), N_PARTS)
@@ -154,7 +163,7 @@ def random_parts(lesson: Lesson, *, seed: int = 0) -> Instances:
 
 
 def first_few(lesson: Lesson, k: int) -> Instances:
-    """The k best experts on every question."""
+    """The k best experts on every question, 1 <= k <= E: N instances."""
     n, n_experts = lesson.order.shape
     return _instances(lesson, np.arange(n), np.tile(np.arange(n_experts) < k, (n, 1)))
 
@@ -272,7 +281,11 @@ def _unpacked(flat: Floats, n_experts: int) -> _Theta:
 
 
 def softmax(scores: Floats) -> Floats:
-    """Over the last axis; −inf gives 0."""
+    """Shares that sum to 1 over the last axis; −inf gives 0. Each row has a finite score.
+
+    Args:
+        scores: float, [..., G]; not modified.
+    """
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(exps / exps.sum(axis=-1, keepdims=True))
 

@@ -2,7 +2,7 @@
 
 Manners are what is usual for an expert: how long its responses are, which options it leans towards, and what
 signs its texts show. Lengths and leanings are learnt from `LEAST_FOR_MANNERS` questions on, signs from
-`LEAST_FOR_SIGNS`.
+`LEAST_FOR_SIGNS`. Ours: docs/decisions/0046; sources of the parts: methods 3.3.
 
 Shapes: N profile questions that the local model kept, E experts, C signs of a text.
 """
@@ -65,10 +65,12 @@ class Lesson(NamedTuple):
 
     @property
     def ease(self) -> Floats:
+        """Mean logit of the accuracies of each question's best six experts, nats; [N]."""
         best = np.take_along_axis(self.logit, self.order[:, :N_CONSIDERED], axis=1)
         return np.asarray(best.mean(axis=1))
 
     def of(self, rows: Ints) -> "Lesson":
+        """The lesson of some questions, in the order of `rows`, int [M]."""
         return Lesson(
             self.said[rows],
             self.right[rows],
@@ -105,9 +107,13 @@ class Manners(NamedTuple):
 def learn_manners(
     profile: Profile, transcript: Transcript, local: LocalModel, evidence: Floats | None = None
 ) -> tuple[Lesson, Manners]:
-    """
+    """The lesson of a profile, and the manners of its experts.
+
     Args:
-        evidence: of a verifier that has read the texts, cross-fitted, [N, E]; None = their signs are read.
+        transcript: the profile's own.
+        local: fitted on it; N is the number of its questions.
+        evidence: of a verifier that has read the texts, cross-fitted, nats, [N, E]; None = their signs are
+            read.
     """
     ids, questions = profile.expert_ids, local.questions.tolist()
     usual = dict(zip(ids, (_habit(chars[local.questions]) for chars in transcript.chars), strict=True))

@@ -67,6 +67,7 @@ class Calibration(NamedTuple):
     opposed: float
 
     def shift(self, n_votes: int, n_answers: int) -> float:
+        """Nats to add to the leader's log-odds, given so many votes and different answers, >= 1 each."""
         return sum(c * x for c, x in zip(self, calibration_features(n_votes, n_answers), strict=True))
 
 
@@ -78,12 +79,12 @@ class SignWeights(NamedTuple):
     spreads: tuple[float, ...]
 
     def nats(self, row: Sequence[float]) -> float:
-        """Sum of what a text's signs say for its answer; a missing one (NaN) says nothing.
+        """Sum of what a text's signs say for its answer, nats; a missing one (NaN) says nothing.
 
         Args:
             row: C numbers.
         """
-        terms = zip(self.weights, scaled(row, self.means, self.spreads), strict=True)
+        terms = zip(self.weights, _scaled(row, self.means, self.spreads), strict=True)
         return math.fsum(weight * sign for weight, sign in terms)
 
 
@@ -147,22 +148,23 @@ class VoteModel(NamedTuple):
             scores: summed weight of each answer given, at least one.
             n_options: of the query; 0 = an open question.
             n_votes: >= 1, readable responses.
-            ease: mean logit of the accuracies of the experts considered.
+            ease: mean logit of the accuracies of the experts considered, nats.
+            leader: place of the answer in `scores`.
         """
-        none = standing_of_none(self.none, n_options, len(scores), n_votes, ease)
+        none = _standing_of_none(self.none, n_options, len(scores), n_votes, ease)
         top = max(*scores, none)
         mass = math.fsum(math.exp(score - top) for score in (*scores, none))
         raw = math.exp(scores[leader] - top) / mass
-        return 1 / (1 + math.exp(-(log_odds_of(raw) + self.calibration.shift(n_votes, len(scores)))))
+        return 1 / (1 + math.exp(-(_log_odds_of(raw) + self.calibration.shift(n_votes, len(scores)))))
 
 
-def scaled(row: Sequence[float], means: Sequence[float], spreads: Sequence[float]) -> list[float]:
+def _scaled(row: Sequence[float], means: Sequence[float], spreads: Sequence[float]) -> list[float]:
     """Signs in spreads from their means, at most `WIDEST`; 0 where missing (NaN)."""
     numbers = zip(row, means, spreads, strict=True)
     return [0.0 if math.isnan(x) else min(max((x - m) / s, -WIDEST), WIDEST) for x, m, s in numbers]
 
 
-def standing_of_none(
+def _standing_of_none(
     weights: NoneWeights, n_options: int, n_answers: int, n_votes: int, ease: float
 ) -> float:
     form = weights.choice + weights.unseen * log_unseen(n_options, n_answers) if n_options else weights.open
@@ -170,7 +172,11 @@ def standing_of_none(
 
 
 def calibration_features(n_votes: int, n_answers: int) -> tuple[float, ...]:
-    """Features of the calibration: what each number of `Calibration` multiplies."""
+    """Features of the calibration: what each number of `Calibration` multiplies, in its order.
+
+    Args:
+        n_votes, n_answers: votes and different answers given, >= 1 each.
+    """
     logs = math.log(n_votes)
     if n_answers > 1:
         return (0.0, 0.0, 0.0, logs)
@@ -178,15 +184,21 @@ def calibration_features(n_votes: int, n_answers: int) -> tuple[float, ...]:
 
 
 def log_unseen(n_options: int, n_answers: int) -> float:
-    """Half an option is left where all were given: somebody may have misread them."""
+    """Log of the number of options that nobody gave, nats; of half an option where all were given: somebody
+    may have misread them.
+
+    Args:
+        n_options: of the query, >= 2.
+    """
     return math.log(max(n_options - n_answers, 0.5))
 
 
 def logit(accuracy: float) -> float:
+    """log(p / (1 − p)), nats, of an accuracy in [0, 1] that is kept within 0.02 and 0.98."""
     p = clipped_accuracy(accuracy)
     return math.log(p / (1 - p))
 
 
-def log_odds_of(probability: float) -> float:
+def _log_odds_of(probability: float) -> float:
     p = min(max(probability, 1e-6), 1 - 1e-6)
     return math.log(p / (1 - p))

@@ -1,6 +1,6 @@
 """From responses to votes: read each on its own, group those that say the same, write the answer.
 
-Nothing here depends on the order in which responses arrive.
+Nothing here depends on the order in which responses arrive. Ours: docs/methods.md, section 3.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,8 +34,8 @@ class Ballot(NamedTuple):
 
     Attributes:
         value: canonical answer; None = abstention, `reason` says why.
-        accuracy: probability that this expert is right on the query, from the decision.
-        weight: the router's share for this expert.
+        accuracy: probability that this expert is right on the query, from the decision; .5 = unknown.
+        weight: the router's share for this expert, in [0, 1].
         rank: the expert's place among the recruits, 0 = best.
     """
 
@@ -48,6 +48,7 @@ class Ballot(NamedTuple):
 
     @property
     def expert_id(self) -> str:
+        """Id of the expert that responded."""
         return self.response.expert_id
 
 
@@ -58,17 +59,21 @@ class Group(NamedTuple):
 
     @property
     def best(self) -> Ballot:
+        """The ballot of the best recruit among them."""
         return self.ballots[0]
 
     @property
     def value(self) -> str:
+        """Canonical answer of the best recruit; the others' say the same."""
         assert self.best.value is not None
         return self.best.value
 
 
 def read_ballots(grader: Grader, state: QueryState, responses: Iterable[Response]) -> list[Ballot]:
-    """Every response's own answer, best recruit first, whatever the order of `responses`. Those that say
-    the same are read once."""
+    """Every response's own answer, best recruit first, whatever the order of `responses`.
+
+    Those of the same words are read once. An expert that the decision does not name comes last, at weight 0.
+    """
     places: dict[str, int] = {}
     for place, expert_id in enumerate(state.decision.expert_ids if state.decision else ()):
         places.setdefault(expert_id, place)
@@ -117,6 +122,9 @@ def group_equivalent(grader: Grader, query: Query, ballots: Sequence[Ballot]) ->
 
     Distinct values are compared in sorted order, so that a comparison that is not quite transitive
     (rounded numbers) still gives the same groups for every order of responses.
+
+    Args:
+        ballots: the best recruit's first (`in_order`).
     """
     classes: list[list[str]] = []
     for value in sorted({b.value for b in ballots if b.value is not None}):
@@ -134,17 +142,27 @@ def group_equivalent(grader: Grader, query: Query, ballots: Sequence[Ballot]) ->
 
 
 def most_votes(groups: Sequence[Group]) -> Group:
-    """The answer with most votes; ties by the router's weights summed, then the better recruit."""
+    """The answer with most votes; ties by the router's weights summed, then the better recruit.
+
+    Args:
+        groups: as `group_equivalent` has them, at least one.
+    """
     # Rounded: sums of equal weights must tie whatever the order they were added in.
     return max(groups, key=lambda g: (len(g.ballots), round(sum(b.weight for b in g.ballots), 9)))
 
 
 def lead(scores: Sequence[float], leader: int) -> float:
-    """Lead of the leading answer's score over its best rival's, or over 0: an answer nobody gave."""
+    """Lead of the leading answer's score over its best rival's, or over 0: an answer nobody gave.
+
+    Args:
+        scores: of the answers given; the lead is in their unit.
+        leader: place of the leading answer among them.
+    """
     return scores[leader] - max([0.0, *(score for i, score in enumerate(scores) if i != leader)])
 
 
 def votes(ballots: Iterable[Ballot], weight: Callable[[Ballot], float]) -> tuple[Vote, ...]:
+    """Votes as an answer lists them, in order; an abstention's weight is 0, and `weight` is not called."""
     return tuple(
         Vote(
             expert_id=b.expert_id,
@@ -213,6 +231,7 @@ def used(state: QueryState, responses: Sequence[Response]) -> list[Response]:
 
 
 def usage_by_role(responses: Iterable[Response]) -> dict[str, Usage]:
+    """Tokens and USD, summed over the responses of each role, by its name; only roles that occur."""
     by_role: dict[CallRole, list[Usage]] = {}
     for response in responses:
         by_role.setdefault(response.role, []).append(response.usage)
@@ -229,7 +248,13 @@ def expert_answer(
     weight: Callable[[Ballot], float],
     confidence: float | None = None,
 ) -> Answer:
-    """The answer in the words of the winning ballot."""
+    """The answer in the words of the winning ballot.
+
+    Args:
+        responses: of the experts; the state's own count as used, too.
+        weight: of a readable ballot's vote, as the answer lists it.
+        confidence: probability of being right, in [0, 1]; None = not estimated.
+    """
     calls = used(state, responses)
     notes = abstentions(ballots)
     return Answer(

@@ -103,7 +103,7 @@ def verified(scores: Floats, options: WeakVerifiersOptions, *, balance: float) -
     """Each item's probability of being right, or its score by the objective.
 
     Args:
-        scores: [I, V], nan = not given.
+        scores: [I, V], in any unit of each verifier's own; nan = not given. Not modified.
         balance: share of items that are right, in (0, 1).
     """
     scaled = min_max(scores)
@@ -312,8 +312,8 @@ def read_score(text: str) -> float | None:
 
 
 def class_balance(context: AggregatorContext) -> float:
-    """Share of the profile's responses that are right, or of the cards' where there is no profile; .5 where
-    nothing was measured. Clipped as accuracies are."""
+    """Share of the profile's responses that are right, in [0.02, 0.98]; of the cards' where there is no
+    profile; .5 where nothing was measured."""
     profile = context.profile
     if profile is not None and (measured := int((profile.outcomes != UNKNOWN).sum())):
         return clipped_accuracy(int((profile.outcomes == RIGHT).sum()) / measured)
@@ -336,6 +336,12 @@ def _verifiers(context: AggregatorContext, options: WeakVerifiersOptions) -> tup
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `weak_verifiers` with its options, `WeakVerifiersOptions`.
+
+    Raises:
+        ConfigError: an unknown option, a value out of range, or no member that may verify.
+        UnknownNameError: one of `verifiers`, or `aggregator`, is not in the pool.
+    """
     return WeakVerifiers(context, parse_options(f"aggregator '{NAME}'", WeakVerifiersOptions, options))
 
 

@@ -1,4 +1,8 @@
-"""Naive-Bayes vote: each expert counts by the log-odds of its accuracy on the query's skills."""
+"""Naive-Bayes vote: each expert counts by the log-odds of its accuracy on the query's skills.
+
+Source: Nitzan and Paroush 1982, the best weights of independent voters between two answers. Where we differ:
+C answers, and a confidence that counts on correlated errors (methods 3.2).
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -113,7 +117,7 @@ class WeightedVote:
 
     def _confidence(self, counted: _Counted, n_answers: int) -> float:
         scores = [s.score for s in counted.scored]
-        independence = independent_share(counted.n_votes, self._options.error_correlation)
+        independence = _independent_share(counted.n_votes, self._options.error_correlation)
         return posterior(scores[counted.leader], scores, n_answers, independence=independence)
 
     def _n_answers(self, query: Query) -> int:
@@ -121,12 +125,18 @@ class WeightedVote:
 
 
 def log_odds(accuracy: float, n_answers: int) -> float:
-    """Evidence of one vote for its answer, nats; 0 for an expert that guesses among `n_answers`."""
+    """Evidence of one vote for its answer, nats; 0 for an expert that guesses among `n_answers`.
+
+    Args:
+        accuracy: in [0, 1], kept within 0.02 and 0.98.
+        n_answers: possible answers, >= 2.
+    """
     p = clipped_accuracy(accuracy)
     return math.log(p * (n_answers - 1) / (1 - p))
 
 
 def summed_log_odds(group: Group, n_answers: int) -> float:
+    """Evidence of a group's votes for its answer, nats, to nine digits; `n_answers` >= 2 are possible."""
     # Rounded: sums of equal weights must tie whatever the order they were added in.
     return round(sum(log_odds(b.accuracy, n_answers) for b in group.ballots), 9)
 
@@ -135,7 +145,10 @@ def posterior(score: float, scores: Sequence[float], n_answers: int, *, independ
     """Probability of the answer with `score`: softmax over all scores and the answers nobody gave (0).
 
     Args:
-        independence: in (0, 1], multiplies the scores (nats) before the softmax.
+        score: of the answer, one of `scores`.
+        scores: of all answers given, nats; at least one.
+        n_answers: possible answers, >= 2.
+        independence: in (0, 1], multiplies the scores before the softmax.
     """
     unseen = max(n_answers - len(scores), 0)
     top = max(*scores, 0.0)
@@ -143,11 +156,18 @@ def posterior(score: float, scores: Sequence[float], n_answers: int, *, independ
     return math.exp(independence * (score - top)) / mass
 
 
-def independent_share(n_votes: int, error_correlation: float) -> float:
-    """Share of n votes that counts, if their errors correlate by rho: 1 / (1 + (n − 1) rho), Kish's
-    design effect; 1 for a single vote."""
+def _independent_share(n_votes: int, error_correlation: float) -> float:
+    """Share of n votes that counts, if their errors correlate by rho: 1 / (1 + (n − 1) rho).
+
+    Source: the design effect, Kish 1965.
+    """
     return 1 / (1 + (n_votes - 1) * error_correlation)
 
 
 def make(context: AggregatorContext, options: Mapping[str, JsonValue]) -> Aggregator:
+    """The aggregator `weighted` with its options, `WeightedOptions`.
+
+    Raises:
+        ConfigError: an option that it does not have, or a value out of range.
+    """
     return WeightedVote(context, parse_options("aggregator 'weighted'", WeightedOptions, options))

@@ -61,7 +61,7 @@ class CodeGrader:
         if not sources and (truncated or has_fence(text)):
             return Reading(None, "no complete code block")
         sources = sources or [text, _unfenced(text)]
-        programs = [p for source in sources[-MAX_BLOCKS:] if (p := parsed_program(source)) is not None]
+        programs = [p for source in sources[-MAX_BLOCKS:] if (p := _parsed_program(source)) is not None]
         if not programs:
             return Reading(None, "no Python program")
         return Reading(chosen_program(programs, _wanted(query)))
@@ -86,7 +86,7 @@ def _sources(text: str, *, truncated: bool) -> list[str]:
                 inner.body for inner in fenced_blocks(block.body, _is_whole) if _PYTHON.match(inner.tag)
             ]
     objects = [block.body for block in blocks if block.tag.lower() == "json"]
-    if any(parsed_program(source) is not None for source in fenced):
+    if any(_parsed_program(source) is not None for source in fenced):
         return fenced
     tagged = _tagged(text)
     inside = [one for held in (text, *objects, *tagged) for one in _strings(held)]
@@ -196,13 +196,8 @@ def _is_whole(tag: str, body: str) -> bool:
     return _PYTHON.match(tag) is None or _tree(body) is not None
 
 
-def normalised_program(source: str) -> str | None:
-    """Source without comments and layout; None when it is no Python or does nothing but name things."""
-    program = parsed_program(source)
-    return None if program is None else program.source
-
-
-def parsed_program(source: str) -> Program | None:
+def _parsed_program(source: str) -> Program | None:
+    """The program, without comments and layout; None when it is no Python or does nothing but name things."""
     tree = _tree(source)
     if tree is None or all(isinstance(node, ast.Expr) for node in tree.body):
         return None

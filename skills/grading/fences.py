@@ -98,6 +98,7 @@ def fenced_blocks(text: str, complete: Callable[[str, str], bool] | None = None)
 
 
 def has_fence(text: str) -> bool:
+    """True if the marks of a fence occur anywhere, whether they open a block or not."""
     return any(fence in text for fence in FENCES)
 
 

@@ -79,8 +79,9 @@ def graded(reply: Response) -> float | None:
 
 
 def passed(reply: Response, n_checks: int) -> float | None:
-    """Share of the checks that a reply passes, by the probability of each yes where the engine told it; None
-    unless it decides each of them."""
+    """Share of the checks that a reply passes, by the probability of each yes where the engine told it;
+    None unless it decides each of them, 1 to `n_checks`.
+    """
     text = without_thinking(reply.text) or ""
     decided = {int(m[1]): _YES_NO[m[2].lower()] for m in _checks(text)}
     spoken = _spoken(reply.logprobs)
@@ -185,7 +186,11 @@ class SelfAgreement(NamedTuple):
 
 
 def self_agreement(first: Mapping[str, float], second: Mapping[str, float]) -> SelfAgreement:
-    """Agreement of a judge with itself on what it scored twice; n = 0 where there is nothing."""
+    """Agreement of a judge with itself on what it scored twice; n = 0 where there is nothing.
+
+    Args:
+        first, second: scores in [0, 1] by the hash of what was asked; what only one has counts nowhere.
+    """
     both = sorted(first.keys() & second.keys())
     gaps = [abs(first[key] - second[key]) for key in both]
     if not gaps:
@@ -203,10 +208,13 @@ class LengthPoint(NamedTuple):
 
 
 def length_slope(points: Sequence[LengthPoint], *, at_least: int = 1) -> float | None:
-    """Score gained by a response that is twice as long as another to the same question (least squares, both
-    centred per question); None where fewer questions than `at_least` have responses of different lengths.
+    """Points of score, in [0, 1], that a response gains by being twice as long as another to its question.
 
-    Scores .4 and .6 of 99 and 199 characters: +.2 per doubling (ln 200 / 100 = ln 2).
+    Least squares of score on ln(1 + characters), both centred per question. Scores .4 and .6 of 99 and 199
+    characters: +.2 per doubling (ln 200 / 100 = ln 2).
+
+    Args:
+        at_least: questions with responses of different lengths, below which the result is None.
     """
     by_question: dict[str, list[LengthPoint]] = defaultdict(list)
     for point in points:

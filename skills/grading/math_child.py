@@ -183,6 +183,7 @@ def _text(number: Any) -> str:
 
 
 def main() -> None:
+    """Read expressions, one as JSON a line, and write their keys so, or null; begins with a line `ready`."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
     key("x+1")  # imports and caches: their seconds belong to the start, not to an expression

@@ -87,11 +87,6 @@ def is_refusal(text: str) -> bool:
     return _REFUSAL.match(text) is not None and not statements(text)
 
 
-def without_emphasis(text: str) -> str:
-    """Drop Markdown bold and code marks, which may sit anywhere around an answer."""
-    return text.replace("**", "").replace("__", "").replace("`", "")
-
-
 def statements(text: str, *, truncated: bool = False) -> list[Statement]:
     """Explicit statements of an answer, in order; of very many, the last hundred.
 

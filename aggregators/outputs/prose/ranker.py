@@ -48,9 +48,11 @@ class Sheet(NamedTuple):
 
     @property
     def n(self) -> int:
+        """N, the number of questions."""
         return int(self.grades.shape[1])
 
     def of(self, columns: Ints) -> "Sheet":
+        """The sheet of some questions, in the order of `columns`, int [M]."""
         return Sheet(self.expert_ids, self.grades[:, columns], self.signs[:, columns])
 
 
@@ -70,7 +72,8 @@ class Usual(NamedTuple):
 
 
 def usual_of(grades: npt.ArrayLike, lengths: npt.ArrayLike, *, brief_share: float = BRIEF_SHARE) -> Usual:
-    """
+    """Habits of one expert, from its graded answers.
+
     Args:
         grades, lengths: [N] of one expert, in the same order, N >= 1; lengths as ln(1 + characters).
         brief_share: of its answers that are brief, in (0, 0.5].
@@ -90,6 +93,7 @@ def brief_length(lengths: npt.ArrayLike, share: float = BRIEF_SHARE) -> float:
 
     Args:
         lengths: [N], N >= 1.
+        share: in (0, 0.5], in place of the fifth.
     """
     ordered = np.sort(np.asarray(lengths, dtype=np.float64))
     n = len(ordered)
@@ -109,7 +113,8 @@ class Ranker(NamedTuple):
         """Expected grade of each answer to one question, up to a constant; [C].
 
         Args:
-            signs: [C, 9]; usual: of each answer's expert, C.
+            signs: [C, 9], as in `Signs`.
+            usual: of each answer's expert, C.
         """
         rows = np.asarray(signs, dtype=np.float64)[:, None, :]
         return np.asarray((features(rows, usual) @ self.weights)[:, 0])
@@ -119,7 +124,8 @@ def features(signs: Floats, usual: Sequence[Usual]) -> Floats:
     """[E, N, F]: the nine signs, the length among those of the same expert, and the expert's mean grade.
 
     Args:
-        signs: [E, N, 9]; usual: E.
+        signs: [E, N, 9], as in `Signs`; not modified.
+        usual: of each expert, E.
     """
     length, spread, grade = np.array([(one.length, one.spread, one.grade) for one in usual]).T
     relative = (signs[..., LENGTH] - length[:, None]) / spread[:, None]
@@ -128,7 +134,12 @@ def features(signs: Floats, usual: Sequence[Usual]) -> Floats:
 
 
 def fit_ranker(sheet: Sheet, usual: Sequence[Usual], *, ridge: float = RIDGE) -> Ranker:
-    """The ranker of a sheet; of a lone expert, or where nothing differs, all weights are 0."""
+    """The ranker of a sheet; of a lone expert, or where nothing differs, all weights are 0.
+
+    Args:
+        usual: of each expert, E.
+        ridge: penalty, > 0, in answers.
+    """
     x = features(sheet.signs, usual)
     x = (x - x.mean(axis=0)).reshape(-1, x.shape[2])
     y = (sheet.grades - sheet.grades.mean(axis=0)).reshape(-1)

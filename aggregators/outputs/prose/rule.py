@@ -68,9 +68,6 @@ class Fit(NamedTuple):
     usual: tuple[Usual, ...]
     ranker: Ranker
 
-    def is_brief(self, row: int, length: float) -> bool:
-        return length <= self.usual[row].brief
-
 
 class Held(NamedTuple):
     """Answers that the rule would have given to questions that it was not fitted on; [N] each.
@@ -95,7 +92,7 @@ class Learnt(NamedTuple):
     Attributes:
         usual: by expert id, of all that were scored.
         ranker: chooses between answers.
-        gain: of the whole rule over the best expert, on questions that it was not fitted on.
+        gain: of the whole rule over the best expert, on questions that it was not fitted on; in [-1, 1].
         n: questions that it was fitted on.
         plain: scores of the best expert where it was not brief, on questions that were not fitted on.
         asked_on: scores of what was chosen where it was brief, likewise.
@@ -120,6 +117,7 @@ class Learnt(NamedTuple):
 
     @property
     def pays(self) -> bool:
+        """True if the rule gained on questions that it was not fitted on."""
         return self.gain > 0
 
 
@@ -134,7 +132,7 @@ def fit(sheet: Sheet, constants: Constants = CONSTANTS) -> Fit:
 
 
 def answered(rule: Fit, sheet: Sheet, constants: Constants = CONSTANTS) -> Held:
-    """Answers of a fitted rule to the questions of a sheet with the same experts."""
+    """Answers of a fitted rule to the N questions of a sheet with the same experts."""
     asked = list(rule.order[: constants.n_asked])
     usual = [rule.usual[row] for row in asked]
     best = sheet.grades[asked[0]]
@@ -147,7 +145,10 @@ def answered(rule: Fit, sheet: Sheet, constants: Constants = CONSTANTS) -> Held:
 
 
 def held_out(sheet: Sheet, *, seed: int = 0) -> Held:
-    """Answers to each question by the rule as fitted on other ones, order of experts and all."""
+    """Answers to each question by the rule as fitted on other ones, order of experts and all.
+
+    The same seed makes the same five folds.
+    """
     best, chosen, brief = np.zeros(sheet.n), np.zeros(sheet.n), np.zeros(sheet.n, dtype=bool)
     for inside, left_out in folds(sheet.n, seed=seed):
         part = answered(fit(sheet.of(inside)), sheet.of(left_out))

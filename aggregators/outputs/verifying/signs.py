@@ -102,6 +102,7 @@ class Candidates(NamedTuple):
 
     @property
     def numeric(self) -> bool:
+        """True if at least 60 % of them are numbers, so that they are compared as such."""
         return sum(v is not None for v in self.values) >= _NUMERIC_SHARE * len(self.values)
 
 
@@ -125,7 +126,8 @@ def chosen(query: Query, value: str) -> int:
 
 
 def read_signs(given: Candidates, choice: int, text: str) -> Signs:
-    """
+    """Signs of one response, of which the last 4,000 characters are read.
+
     Args:
         choice: place of the stated answer in `given`.
         text: the whole response.

@@ -39,6 +39,7 @@ class Parts(NamedTuple):
 
 
 def split_at_statement(text: str) -> Parts:
+    """The text before its last statement of an answer, such as `the answer is`, and how many it has."""
     starts = [match.start() for match in _STATED.finditer(text)]
     return Parts(text[: starts[-1]] if starts else text, len(starts))
 
@@ -66,12 +67,12 @@ def distance(a: float, b: float) -> float:
 
 
 def matches(a: float, b: float) -> bool:
-    """Equal but for rounding: within 1.1 %."""
+    """True if a and b are equal but for rounding: within 1.1 % of the larger."""
     return distance(a, b) <= _RELATIVE_TOLERANCE
 
 
 def occurs(value: float, ordered: Sequence[float]) -> bool:
-    """True if a number of an ascending sequence matches."""
+    """True if a number of the ascending sequence `ordered` matches `value`."""
     near, far = sorted((value * (1 - _RELATIVE_TOLERANCE), value / (1 - _RELATIVE_TOLERANCE)))
     place = bisect_left(ordered, near)
     return place < len(ordered) and ordered[place] <= far
