@@ -1,6 +1,8 @@
 """Pieces of answers: cut where they are written, spread to whoever reads along. Lossy on purpose."""
 
+import math
 import threading
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
@@ -9,7 +11,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.assignments import Assignment
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Excerpt, Piece, Told
 
 OnText = Callable[[str], None]
 """Gets new text of one unfinished response."""
@@ -27,14 +29,18 @@ def as_it_is() -> Callable[[str], str]:
     return str
 
 
-OnPiece = Callable[[Piece], None]
+OnTold = Callable[[Told], None]
+
+EXCERPT_S = 0.25
+"""How often a call says what it has written, at most."""
+EXCERPT_CHARS = 600
 
 
 class Heard(NamedTuple):
     """`moved`: the job may have ended."""
 
     moved: bool
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Told, ...]
 
 
 class Watch:
@@ -43,7 +49,7 @@ class Watch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._moved = False
-        self._pieces: list[Piece] = []
+        self._pieces: list[Told] = []
 
     def move(self) -> None:
         """The job has new answers, or has ended: whoever waits here looks."""
@@ -51,7 +57,7 @@ class Watch:
             self._moved = True
             self._changed.notify_all()
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Told) -> None:
         with self._changed:
             self._pieces.append(piece)
             self._changed.notify_all()
@@ -90,7 +96,7 @@ class Watches:
         for watch in self._of(job_ids):
             watch.move()
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Told) -> None:
         for watch in self._of([piece.job_id]):
             watch.add(piece)
 
@@ -107,7 +113,7 @@ def follow(
     pause_s: Callable[[], float],
     until: float,
     clock: Clock,
-) -> Iterator[tuple[Piece, ...]]:
+) -> Iterator[tuple[Told, ...]]:
     """Pieces told of a job until it has ended, or `until` by `clock`.
 
     The end is asked for when the job moved and when nothing was told for `pause_s`, not for each piece.
@@ -121,29 +127,62 @@ def follow(
     yield watch.wait(0.0).pieces
 
 
-def writers(settled: Settled, on_piece: OnPiece) -> Writers:
-    """Tells of the responses that somebody reads along with."""
+def writers(settled: Settled, on_told: OnTold, *, clock: Clock = time.monotonic) -> Writers:
+    """Tells of the responses that somebody reads along with, or follows."""
 
     def writer(assignment: Assignment) -> OnText | None:
         sampling = assignment.call.sampling
-        told = as_it_is if sampling.raw else settled
-        return _Writer(assignment.job_id, told, on_piece) if sampling.stream else None
+        if not sampling.stream:
+            return _Follower(assignment, on_told, clock) if sampling.followed else None
+        written = _Writer(assignment.job_id, as_it_is if sampling.raw else settled, on_told)
+        return _both(_Follower(assignment, on_told, clock), written) if sampling.followed else written
 
     return writer
+
+
+def _both(first: OnText, second: OnText) -> OnText:
+    def told(text: str) -> None:
+        first(text)
+        second(text)
+
+    return told
+
+
+class _Follower:
+    """Tells now and then how far one run of one call has got."""
+
+    def __init__(self, assignment: Assignment, on_told: OnTold, clock: Clock) -> None:
+        self._assignment = assignment
+        self._on_told = on_told
+        self._clock = clock
+        self._n_chars = 0
+        self._end = ""
+        self._told_at = -math.inf
+
+    def __call__(self, text: str) -> None:
+        self._n_chars += len(text)
+        self._end = (self._end + text)[-EXCERPT_CHARS:]
+        now = self._clock()
+        if now - self._told_at >= EXCERPT_S:
+            self._told_at = now
+            job_id, call = self._assignment.job_id, self._assignment.call
+            self._on_told(
+                Excerpt(job_id, self._assignment.id, call.expert_id, call.role, self._n_chars, self._end)
+            )
 
 
 class _Writer:
     """One run of one call."""
 
-    def __init__(self, job_id: str, settled: Settled, on_piece: OnPiece) -> None:
+    def __init__(self, job_id: str, settled: Settled, on_told: OnTold) -> None:
         self._job_id = job_id
         self._id = uuid.uuid4().hex
         self._settle = settled()
-        self._on_piece = on_piece
+        self._on_told = on_told
         self._n_told = 0
 
     def __call__(self, text: str) -> None:
         words = self._settle(text)
         if words:
-            self._on_piece(Piece(self._job_id, self._id, self._n_told, words))
+            self._on_told(Piece(self._job_id, self._id, self._n_told, words))
             self._n_told += len(words)

@@ -60,7 +60,9 @@ def ask(
         session.quiet.doing("waiting for the answer")
         try:
             answer = (
-                followed(app, query, options, timeout_s=timeout_s, tell=session.remark)
+                followed(
+                    app, query, options, timeout_s=timeout_s, tell=session.remark, doing=session.quiet.doing
+                )
                 if is_followed
                 else app.asking.ask(query, options, timeout_s=timeout_s)
             )
@@ -106,23 +108,34 @@ def read_question() -> str:
 
 
 def followed(
-    app: "App", query: "Query", options: "AskOptions", *, timeout_s: float, tell: Callable[[str], object]
+    app: "App",
+    query: "Query",
+    options: "AskOptions",
+    *,
+    timeout_s: float,
+    tell: Callable[[str], object],
+    doing: Callable[[str], object],
 ) -> "Answer":
     """`Asking.ask`, with a line for each thing that happens to the question on its way.
+
+    Args:
+        doing: given what is going on meanwhile: how much who answers has written.
 
     Raises:
         MusterError: as `Asking.ask`.
     """
     from orchestrator.domain.answers import Answer
     from orchestrator.domain.stages import StageNews
+    from orchestrator.ports.dispatch import Excerpt
 
     assert options.job_id is not None
-    parts = app.asking.stream(query, options, timeout_s=timeout_s)
-    for part in app.stages.among(parts, options.job_id, at_once=True):
+    excerpts: list[Excerpt] = []
+    parts = app.asking.stream(query, options, timeout_s=timeout_s, excerpts=excerpts)
+    for part in app.stages.among(parts, options.job_id, at_once=True, excerpts=excerpts):
         if isinstance(part, Answer):
             return part
         if isinstance(part, StageNews):
-            tell(stage_line(part))
+            (doing if part.event == "writing" else tell)(stage_line(part))
     raise AssertionError("an answer comes last")
 
 
@@ -134,6 +147,7 @@ def stage_line(news: "StageNews") -> str:
         "waiting": f"{who} waits" + (f", {news.ahead} calls ahead" if news.ahead else " for its engine"),
         "loading": f"{who}: its engine is being loaded",
         "started": f"{who} answers",
+        "writing": f"{who} has written {news.n_chars or 0:,} characters",
         "finished": f"{who} {'failed' if news.failed else _said(news)}",
     }
     return said[news.event]

@@ -23,6 +23,7 @@ from api.views.chat_terms import session_of
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.errors import InputError
+from orchestrator.ports.dispatch import Excerpt
 from orchestrator.questions.fields import build_query
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
@@ -74,11 +75,13 @@ async def _completion(
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         chunks = Chunks(heading, muster=extras, include_usage=usage, older=older)
         asking = app.asking
+        excerpts: list[Excerpt] | None = [] if body.muster.writing else None
         parts: StagedParts | RunParts = (
             app.stages.among(
-                asking.stream(query, options, timeout_s=timeout_s, stay=work.stay),
+                asking.stream(query, options, timeout_s=timeout_s, stay=work.stay, excerpts=excerpts),
                 job_id,
-                at_once=bool(body.muster.stages),
+                at_once=bool(body.muster.stages or body.muster.writing),
+                excerpts=excerpts,
             )
             if len(runs) == 1
             else asking.stream_runs(runs, options, timeout_s=timeout_s, stay=work.stay)

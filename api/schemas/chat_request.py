@@ -94,8 +94,9 @@ class MusterRequest(Wire):
     one answer, `experts` who may be asked; `max_cost_usd` and `max_seconds` leave out whose calls are
     expected to need more. `explain`: reasons of the choice are shown, unless false. `trace`: a fusion says
     what it chose at each token. `max_wait_s`: how long the request may wait for its place where many are
-    answered. `stages`: a stream tells of stages from its beginning. `session` names the conversation that the
-    request is a turn of: its experts are kept while these are about as good.
+    answered. `stages`: a stream tells of stages from its beginning; `writing`: and of what each call has
+    written so far. `session` names the conversation that the request is a turn of: its experts are kept while
+    these are about as good.
     """
 
     options: list[str] | None = None
@@ -112,6 +113,7 @@ class MusterRequest(Wire):
     explain: bool | None = None
     trace: bool | None = None
     stages: bool | None = None
+    writing: bool | None = None
 
 
 class ChatRequest(Wire):

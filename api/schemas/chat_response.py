@@ -183,14 +183,18 @@ class ChunkChoice(Wire):
 
 
 class StageView(Wire):
-    """One thing that happened to the question; `ahead`: calls that the expert's engine is asked first. Of an
-    expert that finished, `text` is how its answer begins, and `value` what it was read as."""
+    """One thing that happened to the question; `call`: its number among the question's calls, from 1;
+    `ahead`: calls that the expert's engine is asked first. Of one that is `writing`, `n_chars` are the
+    characters so far, and `text` the last 600 of them. Of an expert that finished, `text` is how its answer
+    begins, and `value` what it was read as."""
 
-    event: Literal["recruited", "waiting", "loading", "started", "finished"]
+    event: Literal["recruited", "waiting", "loading", "started", "writing", "finished"]
     experts: list[str]
     role: str
+    call: int | None = Field(default=None, exclude_if=_is_none)
     ahead: int | None = Field(default=None, exclude_if=_is_none)
     failed: bool | None = Field(default=None, exclude_if=_is_none)
+    n_chars: int | None = Field(default=None, exclude_if=_is_none)
     value: str | None = Field(default=None, exclude_if=_is_none)
     text: str | None = Field(default=None, exclude_if=_is_none)
 

@@ -86,8 +86,10 @@ class Chunks:
             event=news.event,
             experts=list(news.experts),
             role=news.role,
+            call=news.call,
             ahead=news.ahead,
             failed=news.failed,
+            n_chars=news.n_chars,
             value=news.value,
             text=news.text,
         )

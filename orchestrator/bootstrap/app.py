@@ -35,7 +35,7 @@ from orchestrator.pool import engine_access
 from orchestrator.ports.batches import LineForms
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.composing import Composition
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Told
 from orchestrator.ports.skills import Grader
 from orchestrator.runtime.live import Live
 from orchestrator.runtime.private import tighten_folder
@@ -287,7 +287,7 @@ class App:
         *,
         steps: bool = True,
         on_committed: Callable[[], None] | None = None,
-        on_piece: Callable[[Piece], None] | None = None,
+        on_told: Callable[[Told], None] | None = None,
     ) -> LocalDispatcher:
         """A loop over the configured device; `steps`: it also takes queries through their compositions."""
         own_device(self.settings.muster.device, os.environ)
@@ -306,7 +306,7 @@ class App:
             paused=self._own.paused.engines,
             withheld=self.fleet.withheld,
         )
-        return LocalDispatcher(setup, settled=SettledWords, on_piece=on_piece, on_committed=on_committed)
+        return LocalDispatcher(setup, settled=SettledWords, on_told=on_told, on_committed=on_committed)
 
     @contextmanager
     def making_merges(self) -> Iterator[None]:

@@ -178,7 +178,7 @@ def run_device_worker(settings: Settings, *, steps: bool, forms: LineForms) -> i
         driver = app.device_driver(
             steps=False,
             on_committed=lambda: hands.advance() if steps else bells.ring(ADVANCE),
-            on_piece=app.news.tell_piece,
+            on_told=app.news.tell_piece,
         )
         hands = WorkerHands(app, bells, driver=driver, on_heard=heard.now, forms=forms)
         register(celery, lambda: hands)

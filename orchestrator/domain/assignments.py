@@ -60,8 +60,8 @@ class Sampling(Value):
     `logprobs`: log probabilities of each output token and of so many likeliest ones in its place.
     Not every backend can do that, `extras`, `tools` or structured output: one that cannot fails the request.
     `raw`: the last message is the whole prompt, which is read as it is.
-    `stream`: somebody reads the text while it is written; `trace`: a fusion is to say what it chose at each
-    token. Neither changes the text.
+    `stream`: somebody reads the text while it is written, as the answer; `followed`: somebody watches how far
+    it has got; `trace`: a fusion is to say what it chose at each token. None of these changes the text.
     `mixture`: experts of a store by `twin`, with their shares: one composed adapter for this call; or members
     of a fusion, with their strengths.
     """
@@ -79,6 +79,7 @@ class Sampling(Value):
     tools: ToolUse | None = None
     raw: bool = False
     stream: bool = False
+    followed: bool = False
     trace: bool = False
     mixture: tuple[tuple[str, float], ...] = ()
 
@@ -179,6 +180,15 @@ class Ask(Value):
     calls: tuple[Call, ...] = Field(min_length=1)
     decision: Decision | None = None
 
+    @property
+    def followed(self) -> Self:
+        """The same, with somebody who watches each call."""
+        calls = tuple(
+            call.model_copy(update={"sampling": call.sampling.model_copy(update={"followed": True})})
+            for call in self.calls
+        )
+        return self.model_copy(update={"calls": calls})
+
 
 class Done(Value):
     answer: Answer
@@ -216,12 +226,12 @@ class Job(Terms):
     """A user's submission, and the terms on which its queries are answered that say nothing else themselves.
     `composition` names what answers it; `compositions` those that queries of it name. `deadline_s`: seconds
     after its submission at which it expires; None = never. `stream`: somebody reads its one answer while it
-    is written, where it is in one expert's words. `fingerprint`: of the request, where the same request may
-    come twice. `reuses`: what was answered before is not asked again, `knowledge` being the version of the
-    cards at the time; "" = its answers are not reused either. `owner`: id of the key that it was
-    submitted with; "" = nobody's. `allowed`: whom that key may ask, whatever the terms say; none =
-    everybody. `traceparent`: the span that it was submitted in, as W3C's Trace Context writes it; "" = nobody
-    traces it."""
+    is written, where it is in one expert's words; `followed`: somebody watches each of its calls.
+    `fingerprint`: of the request, where the same request may come twice. `reuses`: what was answered before
+    is not asked again, `knowledge` being the version of the cards at the time; "" = its answers are not
+    reused either. `owner`: id of the key that it was submitted with; "" = nobody's. `allowed`: whom that key
+    may ask, whatever the terms say; none = everybody. `traceparent`: the span that it was submitted in, as
+    W3C's Trace Context writes it; "" = nobody traces it."""
 
     id: str
     kind: str = "batch"
@@ -233,6 +243,7 @@ class Job(Terms):
     label: str = ""
     deadline_s: float | None = Field(default=None, gt=0)
     stream: bool = False
+    followed: bool = False
     fingerprint: str = ""
     owner: str = ""
     allowed: tuple[str, ...] = ()

@@ -23,6 +23,24 @@ class Piece(NamedTuple):
     text: str
 
 
+class Excerpt(NamedTuple):
+    """Words of a call of a job that is followed, so far; any may be lost, as the next says the same and more.
+
+    `call`: id of its assignment. `n_chars`: characters that were written so far; `text`: the last of them.
+    """
+
+    job_id: str
+    call: int
+    expert_id: str
+    role: str
+    n_chars: int
+    text: str
+
+
+Told = Piece | Excerpt
+"""Of a job, while it is worked on."""
+
+
 class Dispatcher(Protocol):
     """Gets submitted jobs done: embedded, a loop of this process; in the stack, the workers."""
 
@@ -38,8 +56,9 @@ class Dispatcher(Protocol):
     def await_end(self, job_id: str, *, timeout_s: float) -> bool:
         """`wait`, for who needs to know no more than whether the job ended."""
 
-    def listen(self, job_id: str, *, timeout_s: float) -> AbstractContextManager[Iterator[Sequence[Piece]]]:
-        """Hear from now on what is told of a job's answer; `wait` as an iterator.
+    def listen(self, job_id: str, *, timeout_s: float) -> AbstractContextManager[Iterator[Sequence[Told]]]:
+        """Hear from now on what is told of a job's answer, and of its calls, if it is followed; `wait` as an
+        iterator.
 
         The iterator is asked once the job is submitted. It ends when the job has ended or the time is up;
         while nothing is told it yields an empty sequence about every second.

@@ -20,7 +20,7 @@ from orchestrator.errors import (
     RoutingError,
 )
 from orchestrator.ports.composing import CompositionFactory
-from orchestrator.ports.dispatch import Dispatcher
+from orchestrator.ports.dispatch import Dispatcher, Excerpt, Piece
 from orchestrator.ports.jobs import AnsweredQuery, JobStore
 from orchestrator.services.drafts import Draft
 from orchestrator.services.submitting import Submitter
@@ -189,6 +189,7 @@ class Asking:
         *,
         timeout_s: float = ASK_TIMEOUT_S,
         stay: Stay = Stay.BRIEF,
+        excerpts: list[Excerpt] | None = None,
     ) -> Generator[str | Answer, None, None]:
         """`ask`, read while it is written: parts of the answer's text, and at last the answer.
 
@@ -197,17 +198,22 @@ class Asking:
         else at the end. An empty part about every second says that nothing new is known. Closed before its
         end, it cancels the job, unless that is to stay.
 
+        Args:
+            excerpts: filled with what each call has written so far; None = nobody follows that.
+
         Raises:
             AnswerChangedError: an attempt that started over ended in another text.
             GenerationTimeoutError, UnknownNameError: as `ask`.
         """
-        job = self._question(options, stream=True)
+        job = self._question(options, stream=True, followed=excerpts is not None)
         draft = Draft()
         with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
             self._put(job, [query], stay)
             try:
-                for pieces in told:
-                    yield draft.add(pieces)
+                for heard in told:
+                    if excerpts is not None:
+                        excerpts += [one for one in heard if isinstance(one, Excerpt)]
+                    yield draft.add(one for one in heard if isinstance(one, Piece))
             except GeneratorExit:
                 if stay is Stay.BRIEF:
                     self.leave(job.id)
@@ -231,8 +237,10 @@ class Asking:
             return False
         return True
 
-    def _question(self, options: AskOptions, *, stream: bool = False) -> Job:
-        return self._submitter.job(options, kind="ask", priority=INTERACTIVE, stream=stream)
+    def _question(self, options: AskOptions, *, stream: bool = False, followed: bool = False) -> Job:
+        return self._submitter.job(
+            options, kind="ask", priority=INTERACTIVE, stream=stream, followed=followed
+        )
 
     def _routed_by_job(self, options: AskOptions, queries: Sequence[Query]) -> list[Decision]:
         job = self._submitter.job(options, kind="route", prefix=ROUTE_PREFIX, priority=INTERACTIVE)

@@ -80,6 +80,7 @@ class Submitter:
         label: str = "",
         deadline_s: float | None = None,
         stream: bool = False,
+        followed: bool = False,
         compositions: Collection[str] = (),
     ) -> Job:
         """The job of a request; not on the books yet.
@@ -104,6 +105,7 @@ class Submitter:
             label=label,
             deadline_s=deadline_s,
             stream=stream,
+            followed=followed,
             fingerprint=options.fingerprint,
             owner=options.owner,
             allowed=options.allowed,

@@ -30,7 +30,7 @@ def call_progress(conn: Connection, job_id: str) -> list[CallProgress]:
         NotFoundError: no such job.
     """
     a = t.assignment.c
-    columns = (a.pk, a.expert_id, a.role, a.engine_id, a.state, a.priority)
+    columns = (a.pk, a.expert_id, a.role, a.stage, a.sample_ix, a.engine_id, a.state, a.priority)
     mine = select(*columns).where(a.job_pk == job_pk_of(conn, job_id)).order_by(a.pk).limit(MOST_CALLS)
     rows = conn.execute(mine).all()
     waits = any(row.state == t.WAITING for row in rows)
@@ -40,6 +40,8 @@ def call_progress(conn: Connection, job_id: str) -> list[CallProgress]:
         CallProgress(
             expert_id=row.expert_id,
             role=row.role,
+            stage=row.stage,
+            sample_ix=row.sample_ix,
             number=row.pk,
             state=_STATES[row.state],
             ahead=_ahead(conn, row.engine_id, row.priority, row.pk) if row.state == t.WAITING else 0,

@@ -21,6 +21,7 @@ from tests.harness.processes import ROOT
 HOME = ROOT / ".venv-clients-browser"
 PROGRAM = Path(__file__).parent / "programs" / "pages_in_chromium.py"
 RIGHT = "The answer is 6."
+WORDS = "First one counts, and then one counts again. " * 10
 LIMIT_S = 400.0
 NOTHING: list[str] = []
 KEPT = "a_key_is_asked_for_and_forgotten"
@@ -44,7 +45,19 @@ FEATURES: Mapping[str, object] = {
         "Only beta answers this late.",
         "muster/majority_all",
     ],
-    "the_system_is_kept_current_and_stays_sorted": ["beta", "descending"],
+    "what_an_expert_writes_is_shown_while_it_writes": {
+        "grows": True,
+        "counted": True,
+        "begins": True,
+        "closed at the end": True,
+    },
+    "an_answer_that_streams_stands_once": [0, True],
+    "an_expert_that_is_heard_again_has_a_line_for_each_time": [
+        "",
+        ", 2",
+        ", 3",
+    ],
+    "the_system_is_kept_current_and_stays_sorted": ["scribe", "descending"],
     "a_long_word_is_broken_and_those_of_the_menu_are_not": [0, 1],
     "a_page_that_cannot_be_kept_current_says_so": [True, True],
     "an_answer_that_breaks_off_is_none": ["The server cannot be reached. Ask again when it can.", ""],
@@ -57,27 +70,34 @@ FEATURES: Mapping[str, object] = {
     "a_bad_file_is_told_line_by_line": [True, True],
     "what_failed_is_run_again_by_a_button": [True, True],
     "the_pages_work_without_scripts": [RIGHT, "Experts"],
-    "the_table_of_experts_is_sorted_by_its_heads": ["alpha", "beta", "descending"],
+    "the_table_of_experts_is_sorted_by_its_heads": ["alpha", "scribe", "descending"],
 }
 """What each comes to."""
 
 
 def pool() -> dict[str, object]:
     late = {"match": "Only beta answers this late", "reply": RIGHT, "delay_s": 2.0}
+    wordy = {"match": "in many words", "reply": f"{WORDS} {RIGHT}"}
     rules: list[dict[str, object]] = [
         {"match": "slowly", "reply": RIGHT, "delay_s": 1.5},
         {"match": "cannot be answered", "fail": "generation_failed"},
         {"match": "fails once", "fail": "generation_failed", "times": 1},
         {"regex": ".", "reply": RIGHT},
     ]
-    own: dict[str, list[dict[str, object]]] = {"alpha": [], "beta": [late]}
+    own: dict[str, list[dict[str, object]]] = {"alpha": [], "beta": [late], "scribe": [wordy]}
+    speeds = {"scribe": {"tokens_per_s": 40}}
     members = [
         {
             "model_name": name,
             "litellm_params": {"model": f"scripted/{name}"},
-            "model_info": {"muster": {"engine": "scripted", "options": {"rules": own[name] + rules}}},
+            "model_info": {
+                "muster": {
+                    "engine": "scripted",
+                    "options": {"rules": own[name] + rules, **speeds.get(name, {})},
+                }
+            },
         }
-        for name in ("alpha", "beta")
+        for name in ("alpha", "beta", "scribe")
     ]
     return {"model_list": members, "muster": {"data_dir": "data", "embedder": {"model": "hash"}}}
 

@@ -1,5 +1,6 @@
 """The stack end to end: processes are killed, brokers vanish, and every question is answered once."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,11 @@ import redis
 import yaml
 from celery import Celery
 
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Excerpt, Piece
 from tests.fakes.databases import fresh_postgres, postgres_is_reachable
 from tests.harness.processes import ROOT
 from tests.harness.servers import RABBITMQ_URL, Redis, open_redis, rabbitmq_is_installed, redis_is_installed
-from tests.harness.stack import PATIENCE_S, Stack
+from tests.harness.stack import PATIENCE_S, Stack, chat
 from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
 from workers.pieces import Heard
@@ -139,6 +140,39 @@ def test_news_reaches_who_watches_the_job_and_nobody_else(redis_server: Redis) -
     teller.stop()
     listener.stop()
     assert not listener.is_live
+
+
+@needs_redis
+def test_how_far_calls_have_got_is_told_apart_from_the_pieces_of_answers(redis_server: Redis) -> None:
+    listener, teller = RedisNews(redis_server.url), RedisNews(redis_server.url)
+    listener.start()
+    wait_for("the listener is live", lambda: listener.is_live, within_s=PATIENCE_S)
+    told = {Piece("mine", "w", 0, "Ja,"), Excerpt("mine", 7, "ann", "expert", 500, "… ☕")}
+    with listener.watch("mine") as mine:
+        for one in told:
+            teller.tell_piece(one)
+        heard: set[object] = set()
+        wait_for("both", lambda: heard.update(mine.wait(1).pieces) or heard >= told, within_s=PATIENCE_S)
+        assert heard == told
+    teller.stop()
+    listener.stop()
+
+
+@needs_redis
+def test_a_page_follows_what_an_expert_writes_in_another_process(tmp_path: Path, redis_server: Redis) -> None:
+    write_pool(tmp_path, rules=[{"match": "at length", "reply": "word " * 40}], tokens_per_s=20)
+    body = chat("Answer at length.", "alpha") | {"stream": True, "muster": {"writing": True}}
+    with open_stack(tmp_path, tmp_path / "pool.yaml", redis_server.url) as stack:
+        stack.launch("worker", "worker", "--device", "cpu")
+        stack.launch_api()
+        with stack.http.stream("POST", "/v1/chat/completions", json=body) as reply:
+            chunks = [json.loads(line[6:]) for line in reply.iter_lines() if line.startswith("data: {")]
+        stages = [c["muster"]["stage"] for c in chunks if "stage" in c.get("muster", {})]
+        written = [stage["n_chars"] for stage in stages if stage["event"] == "writing"]
+        assert len(written) > 1
+        assert written == sorted(written)
+        assert [stage["event"] for stage in stages][-1] == "finished"
+        assert stack.terminate("worker") == 0
 
 
 def garble(broker: Redis) -> None:

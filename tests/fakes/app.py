@@ -34,7 +34,7 @@ from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.stages import CallProgress
 from orchestrator.errors import MusterError, NotFoundError
 from orchestrator.ports.composing import Composition, RoutingInput
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Piece, Told
 from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.ports.telemetry import NO_TRACER
 from orchestrator.runtime.rates import LocalRates
@@ -180,14 +180,14 @@ class FakeDispatcher:
             assert self.gate.wait(30), "the test never opened the gate"
 
     @contextmanager
-    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
+    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Told]]]:
         self.n_listening += 1
         try:
             yield self._hear(job_id)
         finally:
             self.n_listening -= 1
 
-    def _hear(self, job_id: str) -> Iterator[Sequence[Piece]]:
+    def _hear(self, job_id: str) -> Iterator[Sequence[Told]]:
         self.entered.release()
         for pieces in self.told:
             yield [Piece(job_id, *piece) for piece in pieces]

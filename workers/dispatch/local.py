@@ -14,7 +14,7 @@ from orchestrator.batching import plan
 from orchestrator.domain.assignments import BACKGROUND, BATCH, JobProgress, LoadPlan
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Told
 from orchestrator.ports.questions import Begun
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
@@ -22,7 +22,7 @@ from workers.device.wiring import DeviceSetup, make_device_loop
 from workers.dispatch.lookout import Lookout
 from workers.leases.carrying import Taken
 from workers.leases.owners import new_owner
-from workers.pieces import OnPiece, Settled, Watch, Watches, as_it_is, follow, writers
+from workers.pieces import OnTold, Settled, Watch, Watches, as_it_is, follow, writers
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class LocalDispatcher:
 
     Args:
         settled: how an answer begins, given the pieces of an unfinished response.
-        on_piece: called, from the loop's thread, with pieces of answers that somebody reads along with;
-            None = those who listen here are told.
+        on_told: called, from the loop's thread, with what is told of calls that somebody reads along with,
+            or follows; None = those who listen here are told.
         on_committed: as of `make_device_loop`.
     """
 
@@ -57,7 +57,7 @@ class LocalDispatcher:
         clock: Clock = time.monotonic,
         pace: Pace = DEFAULT_PACE,
         settled: Settled = as_it_is,
-        on_piece: OnPiece | None = None,
+        on_told: OnTold | None = None,
         on_committed: Callable[[], None] | None = None,
     ) -> None:
         self._stores = setup.stores
@@ -69,7 +69,7 @@ class LocalDispatcher:
             owner=new_owner(),
             clock=clock,
             pace=pace,
-            writers=writers(settled, on_piece or self._watches.add),
+            writers=writers(settled, on_told or self._watches.add),
             on_committed=on_committed,
         )
         self._pulse = Pulse(self._loop.beat, every_s=pace.look_s)
@@ -110,7 +110,7 @@ class LocalDispatcher:
         return self._await_turn(job_id, until=self._clock() + timeout_s)
 
     @contextmanager
-    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
+    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Told]]]:
         """Pieces of a job's answers; where no background loop runs, they come when all is done."""
         with self._watches.watch(job_id) as watch:
             yield self._follow(job_id, watch, until=self._clock() + timeout_s)
@@ -171,7 +171,7 @@ class LocalDispatcher:
         with self._driving:
             self._loop.shut_down()
 
-    def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
+    def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Told]]:
         if not self.is_serving:
             self._drive(job_id, until=until, min_priority=None, on_progress=None)
         with self._lookout.waiting(job_id, wake=watch.move) as ending:

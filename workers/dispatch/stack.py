@@ -11,7 +11,7 @@ from orchestrator.domain.assignments import JobProgress, LoadPlan
 from orchestrator.domain.devices import LIVE_S
 from orchestrator.errors import StoreUnavailableError
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Told
 from orchestrator.ports.jobs import JobWatcher, WorkReader
 from workers.dispatch.lookout import Ending, Lookout
 from workers.pieces import Watch, follow
@@ -81,7 +81,7 @@ class StackDispatcher:
             return ending.is_over
 
     @contextmanager
-    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Piece]]]:
+    def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Told]]]:
         with self._news.watch(job_id) as watch:
             yield self._follow(job_id, watch, until=self._clock() + timeout_s)
 
@@ -114,7 +114,7 @@ class StackDispatcher:
             if watch.wait(min(left_s, LOOK_S)).moved:
                 self._lookout.moved([ending.job_id])
 
-    def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Piece]]:
+    def _follow(self, job_id: str, watch: Watch, *, until: float) -> Iterator[Sequence[Told]]:
         with self._lookout.waiting(job_id, wake=watch.move) as ending:
 
             def has_ended() -> bool:

@@ -259,7 +259,8 @@ class Advancer:
         if strange and job.config_hash != self._config_hash and self._resting.bears(job):
             self._postpone([s for s, _ in taken if s.id in strange], for_s=0.0, counted=False)
             return [(state, step) for state, step in taken if state.id not in strange]
-        return [(state, self._checked(step)) for state, step in taken]
+        checked = [(state, self._checked(step)) for state, step in taken]
+        return _followed(checked) if job.followed else checked
 
     def _missing(self, step: Step) -> list[str]:
         """Experts of its calls that are not in the pool."""
@@ -307,6 +308,11 @@ def _by_shape(states: Sequence[QueryState]) -> list[list[QueryState]]:
         terms = state.query.terms
         groups.setdefault((state.job_id, Shape() if terms is None else terms.shape), []).append(state)
     return list(groups.values())
+
+
+def _followed(taken: Sequence[Taken]) -> list[Taken]:
+    """Steps whose calls all tell what they write."""
+    return [(state, step.followed if isinstance(step, Ask) else step) for state, step in taken]
 
 
 def _lies_around(error: Exception) -> bool:

@@ -7,7 +7,7 @@ polling.
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from typing import Protocol
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import redis
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Excerpt, Piece, Told
 from orchestrator.settings.schema import Settings
 from workers.pieces import Watch, Watches
 from workers.stack.celery_app import broker_url, is_redis
@@ -29,7 +29,7 @@ BACKOFF_S = 2.0
 MOST_WAITING = 10_000
 """Pieces that are kept for a Redis that does not take them."""
 
-_PIECES = TypeAdapter(list[Piece])
+_TOLD: TypeAdapter[list[Piece] | list[Excerpt]] = TypeAdapter(list[Piece] | list[Excerpt])
 
 
 class News(Protocol):
@@ -46,8 +46,8 @@ class News(Protocol):
     def tell(self, job_ids: Collection[str]) -> None:
         """Say that these jobs have new answers; never fails."""
 
-    def tell_piece(self, piece: Piece) -> None:
-        """Pass a piece of an answer on; returns at once and never fails."""
+    def tell_piece(self, piece: Told) -> None:
+        """Pass a piece of an answer on, or how far a call has got; returns at once and never fails."""
 
     def watch(self, job_id: str) -> AbstractContextManager[Watch]:
         """Hears the news of one job."""
@@ -68,7 +68,7 @@ class NoNews:
     def tell(self, job_ids: Collection[str]) -> None:
         pass
 
-    def tell_piece(self, piece: Piece) -> None:
+    def tell_piece(self, piece: Told) -> None:
         pass
 
     @contextmanager
@@ -104,7 +104,7 @@ class RedisNews:
         self._pieces_channel = f"muster.pieces.{database}"
         self._watches = Watches()
         self._lock = threading.Lock()
-        self._outgoing: SimpleQueue[Piece | None] = SimpleQueue()
+        self._outgoing: SimpleQueue[Told | None] = SimpleQueue()
         self._sender: threading.Thread | None = None
         self._live = threading.Event()
         self._stopping = threading.Event()
@@ -124,7 +124,7 @@ class RedisNews:
         except redis.RedisError as error:
             log.debug("news of %d jobs was not told: %s", len(job_ids), error)
 
-    def tell_piece(self, piece: Piece) -> None:
+    def tell_piece(self, piece: Told) -> None:
         if self._outgoing.qsize() >= MOST_WAITING:  # Redis is away or slow; the answer itself is not
             return
         self._outgoing.put(piece)
@@ -166,14 +166,19 @@ class RedisNews:
             pieces = [self._outgoing.get()]
             while not self._outgoing.empty():
                 pieces.append(self._outgoing.get())
-            told = [list(piece) for piece in pieces if piece is not None]
-            try:
-                message = self.seals.seal(self._pieces_channel, told)
-                self._client.publish(self._pieces_channel, message)
-            except redis.RedisError as error:
-                log.debug("%d pieces were not told: %s", len(told), error)
+            for kind in (Piece, Excerpt):  # apart: who knows nothing of the one understands the other
+                self._publish([list(piece) for piece in pieces if isinstance(piece, kind)])
             if None in pieces:
                 return
+
+    def _publish(self, told: JsonValue) -> None:
+        if not told:
+            return
+        try:
+            message = self.seals.seal(self._pieces_channel, told)
+            self._client.publish(self._pieces_channel, message)
+        except redis.RedisError as error:
+            log.debug("pieces of answers were not told: %s", error)
 
     def _listen(self) -> None:
         with self._client.pubsub() as channel:  # type: ignore[no-untyped-call]
@@ -210,9 +215,9 @@ def _job_ids(names: JsonValue) -> list[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def _pieces(said: JsonValue) -> list[Piece]:
+def _pieces(said: JsonValue) -> Sequence[Told]:
     """Garbage is no news."""
     try:
-        return _PIECES.validate_python(said)
+        return _TOLD.validate_python(said)
     except ValidationError:
         return []

@@ -28,7 +28,7 @@ stop.addEventListener("click", () => asked && asked.abort());
 
 function body() {
   const options = form.options.value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const muster = { stages: true, trace: true };
+  const muster = { writing: true, trace: true };
   if (options.length) muster.options = options;
   if (form.answer_type.value) muster.answer_type = form.answer_type.value;
   return {
@@ -72,6 +72,8 @@ function follow(event, job) {
   if (event.muster && event.muster.stage) stage(event.muster.stage, job);
   const delta = event.choices && event.choices[0] && event.choices[0].delta;
   if (delta && delta.content) {
+    // Words of the answer stand once: who follows the calls as well opens them again.
+    if (textBox.hidden) for (const details of stages.querySelectorAll("details")) details.open = false;
     textBox.hidden = false;
     text.textContent += delta.content;
     say("The answer is being written …");
@@ -82,37 +84,74 @@ const SAID = {
   waiting: (news) => (news.ahead ? `waits, ${news.ahead} calls ahead` : "waits for its engine"),
   loading: () => "its engine is being loaded",
   started: () => "answers",
+  writing: (news) => `has written ${news.n_chars.toLocaleString("en")} characters`,
   finished: (news) => (news.failed ? "failed" : "has answered"),  // what it said stands beside it
 };
 
 function stage(news, job) {
   if (news.event === "recruited") {
-    say(`Asking ${news.experts.join(", ")} …`);
-    news.experts.forEach((expert) => entry(expert, news.role, "recruited"));
+    say(`Asking ${[...new Set(news.experts)].join(", ")} …`);
     part(`/answers/${encodeURIComponent(job)}/why`, reasons);
     return;
   }
-  const state = { started: "running", finished: news.failed ? "failed" : "done" }[news.event] || "";
-  news.experts.forEach((expert) => entry(expert, news.role, SAID[news.event](news), state, news));
+  const state = { started: "running", writing: "running", finished: news.failed ? "failed" : "done" }[news.event] || "";
+  entry(news, SAID[news.event](news), state);
 }
 
-function entry(expert, role, said, state = "", news = {}) {
-  const id = `${role}:${expert}`;
-  let item = [...stages.children].find((each) => each.dataset.id === id);
+// One line for each call: an expert that is heard several times has as many.
+function entry(news, said, state) {
+  let item = stages.querySelector(`[data-call="${news.call}"]`);
   if (!item) {
     item = document.createElement("li");
-    item.dataset.id = id;
+    item.dataset.call = news.call;
     const name = document.createElement("b");
-    name.textContent = role === "expert" ? expert : `${expert} (${role})`;
-    item.append(name, document.createElement("span"), document.createElement("q"));
+    const same = [...stages.children].filter((each) => each.dataset.name === named(news)).length;
+    item.dataset.name = named(news);
+    name.textContent = named(news) + (same ? `, ${same + 1}` : "");
+    const details = document.createElement("details");
+    const summary = document.createElement("summary");
+    summary.textContent = "text so far";
+    const text = document.createElement("pre");
+    text.tabIndex = 0; // it scrolls
+    text.setAttribute("role", "region");
+    text.setAttribute("aria-label", `Text of ${name.textContent} so far`);
+    details.append(summary, text);
+    details.hidden = true;
+    details.open = textBox.hidden;
+    item.append(name, document.createElement("span"), document.createElement("q"), details);
     stages.append(item);
   }
   item.className = state;
-  item.children[1].textContent = said;
-  const answer = item.children[2];
-  answer.hidden = news.text === undefined;
-  answer.textContent = news.value ?? news.text ?? "";
-  answer.title = news.text ?? "";
+  const [, what, answer, details] = item.children;
+  what.textContent = said;
+  const isOver = news.event === "finished" && news.text !== undefined;
+  answer.hidden = !isOver;
+  answer.textContent = isOver ? news.value ?? news.text : "";
+  answer.title = isOver ? news.text : "";
+  if (news.event === "writing") written(details, news);
+  if (news.event !== "finished") return;
+  details.open = false;
+  details.firstElementChild.textContent = "text";
+  const place = details.lastElementChild;
+  if (isOver && news.text.length > place.textContent.length) place.textContent = news.text; // the end came unsaid
+}
+
+function named(news) {
+  const [expert] = news.experts;
+  return news.role === "expert" ? expert : `${expert} (${news.role})`;
+}
+
+// The text so far, from its last characters: what is lost in between stays away.
+function written(details, news) {
+  const place = details.lastElementChild;
+  const text = Array.from(news.text);
+  const known = Array.from(place.textContent);
+  const at = news.n_chars - text.length;
+  const before = at <= known.length ? known.slice(0, at).join("") : "… ";
+  const isAtEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
+  place.textContent = before + news.text;
+  if (isAtEnd) place.scrollTop = place.scrollHeight;
+  details.hidden = false;
 }
 
 async function show(job) {

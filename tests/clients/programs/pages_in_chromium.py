@@ -16,6 +16,7 @@ CHROMIUM = "/usr/bin/chromium"
 PAGES = ("/", "/experts", "/experts/alpha", "/experts/compare?a=alpha&b=beta", "/jobs", "/compositions")
 MORE_PAGES = ("/system", "/keys", "/login")
 QUESTION, BROKEN = "What is 3 plus 3?", "This fails once."
+WORDY = "What is 3 plus 3, in many words?"
 PHONE = {"width": 390, "height": 800}
 CUT = "net::ERR_FAILED"
 """What the console says of a request that a feature cuts off."""
@@ -154,6 +155,47 @@ def what_an_expert_said_is_shown_while_others_are_asked() -> list[str]:
         opened.wait_for_selector("#result [data-answer]")
         opened.click("#result >> text=Ask again")
         return [seen, opened.input_value("#question"), opened.input_value("#model")]
+
+
+@feature
+def what_an_expert_writes_is_shown_while_it_writes() -> dict[str, bool]:
+    """Of an expert that takes ten seconds over its words."""
+    writer = "document.querySelector('#stages li[data-name=scribe] pre')"
+    longer = f"n => ({writer}?.checkVisibility() ? {writer}.textContent.length : 0) > n"
+    with page() as opened:
+        asked(opened, WORDY, model="muster/majority_all")
+        opened.wait_for_function(longer, arg=0)
+        first = opened.inner_text("#stages li[data-name=scribe] pre")
+        opened.wait_for_function(longer, arg=len(first))
+        seen = opened.inner_text("#stages li[data-name=scribe]")
+        opened.wait_for_selector("#result [data-answer]")
+        return {
+            "grows": True,
+            "counted": "characters" in seen,
+            "begins": first.startswith("First"),
+            "closed at the end": not opened.locator("#stages details[open]").count(),
+        }
+
+
+@feature
+def an_answer_that_streams_stands_once() -> list[object]:
+    with page() as opened:
+        asked(opened, WORDY, model="scribe")
+        opened.wait_for_function("() => document.getElementById('text').textContent.length > 40")
+        opened.wait_for_selector("#stages li.running")
+        shown = opened.locator("#stages details[open]").count()
+        opened.wait_for_selector("#result [data-answer]")
+        return [shown, opened.inner_text("#result .answer").startswith("First one")]
+
+
+@feature
+def an_expert_that_is_heard_again_has_a_line_for_each_time() -> list[str]:
+    with page() as opened:
+        asked(opened, "What is 3 plus 3, slowly?", model="muster/self_consistency")
+        opened.wait_for_function("() => document.querySelectorAll('#stages li').length === 3")
+        names = opened.locator("#stages li b").all_inner_texts()
+        opened.wait_for_selector("#result [data-answer]")
+        return [name.removeprefix(names[0]) for name in names]
 
 
 @feature

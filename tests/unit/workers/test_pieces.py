@@ -9,33 +9,62 @@ from hypothesis import strategies as st
 from aggregators.outputs.votes import SettledWords, without_reasoning
 from orchestrator.domain.assignments import Assignment, Call, CallRole, Sampling
 from orchestrator.domain.queries import Message
-from orchestrator.ports.dispatch import Piece
+from orchestrator.ports.dispatch import Excerpt, Piece, Told
 from orchestrator.services.drafts import Draft
 from tests.fakes.work import HandClock
 from workers.pieces import Heard, Watch, Watches, as_it_is, follow, writers
 
 
-def assignment(*, stream: bool = True) -> Assignment:
+def assignment(*, stream: bool = True, followed: bool = False) -> Assignment:
     call = Call(
         expert_id="e",
         role=CallRole.EXPERT,
         messages=(Message(role="user", content="Why?"),),
-        sampling=Sampling(stream=stream),
+        sampling=Sampling(stream=stream, followed=followed),
     )
     return Assignment(id=1, job_id="job", query_id=1, stage=0, engine_id="e", call=call)
 
 
 def told_of(*texts: str) -> list[Piece]:
-    told: list[Piece] = []
+    told: list[Told] = []
     write = writers(SettledWords, told.append)(assignment())
+    assert write is not None
+    for text in texts:
+        write(text)
+    return [piece for piece in told if isinstance(piece, Piece)]
+
+
+def test_only_what_somebody_reads_has_a_writer() -> None:
+    assert writers(as_it_is, print)(assignment(stream=False)) is None
+
+
+def followed(*texts: str, stream: bool = False, step_s: float = 0.1) -> list[Told]:
+    told: list[Told] = []
+    clock = HandClock(step_s=step_s)
+    write = writers(SettledWords, told.append, clock=clock)(assignment(stream=stream, followed=True))
     assert write is not None
     for text in texts:
         write(text)
     return told
 
 
-def test_only_what_somebody_reads_has_a_writer() -> None:
-    assert writers(as_it_is, print)(assignment(stream=False)) is None
+def test_who_follows_a_call_is_told_now_and_then_what_it_has_written() -> None:
+    told = followed(*"abcdefg")
+    assert told == [
+        Excerpt("job", 1, "e", "expert", n, text) for n, text in ((1, "a"), (4, "abcd"), (7, "abcdefg"))
+    ]
+
+
+def test_however_much_is_written_only_its_last_words_are_told() -> None:
+    [_, second] = followed("x" * 1000, "end", step_s=1.0)
+    assert isinstance(second, Excerpt)
+    assert (second.n_chars, len(second.text), second.text[-4:]) == (1003, 600, "xend")
+
+
+def test_an_answer_that_is_read_along_with_is_followed_as_well() -> None:
+    told = followed("It ", "is", stream=True, step_s=1.0)
+    assert [one.text for one in told if isinstance(one, Piece)] == ["It", " is"]
+    assert [one.text for one in told if isinstance(one, Excerpt)] == ["It ", "It is"]
 
 
 def test_pieces_follow_each_other_under_one_name_and_a_second_run_has_another() -> None:

@@ -14,6 +14,7 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import AnswerChangedError, EngineCrashedError, GenerationTimeoutError
+from orchestrator.ports.dispatch import Excerpt
 from orchestrator.ports.engines import Engine, EngineEvent, Finished, Tokens
 from orchestrator.services.asking import Asking, Stay
 from orchestrator.services.submitting import Submitter
@@ -169,6 +170,22 @@ def test_only_a_job_that_is_streamed_is_told_of(store: SqlJobStore) -> None:
         asking.ask(QUERY, AskOptions(model="a/0", job_id="plain"))
         assert [piece for pieces in told for piece in pieces] == []
     dispatcher.stop()
+
+
+def test_a_question_that_is_followed_tells_what_its_calls_have_written_while_they_write(
+    store: SqlJobStore,
+) -> None:
+    backend = Writing(["<think>hm", READ, "</think>", " so"])
+    asking, dispatcher = make_asking(store, backend)
+    dispatcher.start()
+    excerpts: list[Excerpt] = []
+    options = AskOptions(model="a/0", job_id="job")
+    for _ in asking.stream(QUERY, options, timeout_s=60, excerpts=excerpts):
+        if excerpts:
+            backend.was_read.set()
+    dispatcher.stop()
+    [call] = store.call_progress("job")
+    assert excerpts[0] == Excerpt("job", call.number, "a/0", "expert", 9, "<think>hm")
 
 
 def test_a_stream_that_gets_no_answer_in_time_cancels_its_job(store: SqlJobStore) -> None:

@@ -131,6 +131,7 @@ def test_a_terminal_without_a_cursor_is_given_one_look(monkeypatch: pytest.Monke
         (StageNews(event="waiting", experts=("ann",), ahead=3), "ann waits, 3 calls ahead"),
         (StageNews(event="waiting", experts=("ann",), ahead=0), "ann waits for its engine"),
         (StageNews(event="loading", experts=("ann",)), "ann: its engine is being loaded"),
+        (StageNews(event="writing", experts=("ann",), n_chars=1234), "ann has written 1,234 characters"),
         (StageNews(event="finished", experts=("ann",), failed=True, role="judge"), "ann (judge) failed"),
         (StageNews(event="finished", experts=("ann",), failed=False), "ann has answered"),
         (

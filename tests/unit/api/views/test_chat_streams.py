@@ -150,6 +150,19 @@ def test_a_stage_is_told_by_a_chunk_that_adds_nothing() -> None:
     }
 
 
+def test_what_a_call_has_written_is_told_by_such_a_chunk() -> None:
+    news = StageNews(event="writing", experts=("alpha",), call=2, n_chars=5, text="Is it")
+    data = json.loads(make_chunks().stage(news).removeprefix("data: "))
+    assert data["muster"]["stage"] == {
+        "event": "writing",
+        "experts": ["alpha"],
+        "role": "expert",
+        "call": 2,
+        "n_chars": 5,
+        "text": "Is it",
+    }
+
+
 def staged(*parts: str | Answer | StageNews) -> Generator[str | Answer | StageNews, None, None]:
     yield from parts
 

@@ -5,8 +5,9 @@ from collections.abc import Generator, Sequence
 from orchestrator.domain.answers import Answer, Decision
 from orchestrator.domain.assignments import CallRole, Response
 from orchestrator.domain.queries import AnswerType, Query
-from orchestrator.domain.stages import CallProgress, Saying, StageNews
+from orchestrator.domain.stages import CallPlace, CallProgress, Saying, StageNews
 from orchestrator.errors import StoreUnavailableError
+from orchestrator.ports.dispatch import Excerpt
 from orchestrator.ports.jobs import QueryRecord
 from orchestrator.services.stages import Stages, news, sayings_of
 from skills.grading.grader import AnswerGrader
@@ -102,7 +103,10 @@ def test_books_that_cannot_be_read_break_no_stream() -> None:
 
 def test_who_has_finished_is_told_with_what_it_said_and_what_that_was_read_as() -> None:
     books = Books([call(1, "running"), call(2, "running")], [call(1, "done"), call(2, "failed")])
-    said = {"e1": Saying("It is six.", "6"), "e2": Saying("Er", None)}
+    said = {
+        CallPlace("e1", "expert"): Saying("It is six.", "6"),
+        CallPlace("e2", "expert"): Saying("Er", None),
+    }
     stages = Stages(books, sayings=lambda _job: said, quiet_s=0.0, clock=lambda: 0.0)
     finished = [
         (one.experts, one.failed, one.value, one.text)
@@ -113,7 +117,7 @@ def test_who_has_finished_is_told_with_what_it_said_and_what_that_was_read_as() 
 
 
 def test_sayings_that_cannot_be_read_leave_the_news() -> None:
-    def away(_job_id: str) -> dict[str, Saying]:
+    def away(_job_id: str) -> dict[CallPlace, Saying]:
         raise StoreUnavailableError("away")
 
     books = Books([call(1, "running")], [call(1, "done")])
@@ -134,7 +138,95 @@ def test_words_are_read_as_the_type_that_the_question_was_found_to_have() -> Non
     )
     decision = Decision(router="any", recruits=(), answer_type=AnswerType.NUMBER)
     record = QueryRecord(query, None, responses, decision)
-    assert sayings_of(record, AnswerGrader()) == {"ann": Saying("The answer is 6.", "6")}
+    assert sayings_of(record, AnswerGrader()) == {CallPlace("ann", "expert"): Saying("The answer is 6.", "6")}
+
+
+def test_an_expert_that_is_heard_twice_is_told_with_each_of_its_words() -> None:
+    first = Response(expert_id="ann", role=CallRole.EXPERT, stage=0, text="5")
+    again = [
+        Response(expert_id="ann", role=CallRole.SAMPLE, stage=1, sample_ix=place, text=text)
+        for place, text in enumerate(("6", "7"))
+    ]
+    query = Query(id="q", question="1 + 5?", answer_type=AnswerType.NUMBER)
+    said = sayings_of(QueryRecord(query, None, (first, *again), None), AnswerGrader())
+    begun = [
+        call(1, "running", expert_id="ann"),
+        call(2, "running", expert_id="ann", role="sample", stage=1),
+        call(3, "running", expert_id="ann", role="sample", stage=1, sample_ix=1),
+    ]
+    books = Books(begun, [one.replaced(state="done") for one in begun])
+    stages = Stages(books, sayings=lambda _job: said, quiet_s=0.0, clock=lambda: 0.0)
+    finished = [
+        (one.call, one.value)
+        for one in stages.among(parts("", ANSWER), "job")
+        if isinstance(one, StageNews) and one.event == "finished"
+    ]
+    assert finished == [(1, "5"), (2, "6"), (3, "7")]
+
+
+class Following:
+    """A stream whose calls write: `excerpts` fill before each part."""
+
+    def __init__(self, *steps: tuple[list[Excerpt], str | Answer]) -> None:
+        self._steps = steps
+        self.excerpts: list[Excerpt] = []
+
+    def parts(self) -> Generator[str | Answer, None, None]:
+        for excerpts, part in self._steps:
+            self.excerpts += excerpts
+            yield part
+
+    def told(self, books: Books, *, times: Sequence[float] = (0.0,)) -> list[tuple[object, ...]]:
+        ticks = iter(times)
+        clock = lambda: next(ticks, times[-1])  # noqa: E731 -- a clock is a function
+        told = Stages(books, clock=clock).among(self.parts(), "job", at_once=True, excerpts=self.excerpts)
+        return [
+            (one.event, one.call, one.n_chars, one.text)
+            for one in told
+            if isinstance(one, StageNews) and one.event != "recruited"
+        ]
+
+
+def wrote(call: int, text: str) -> Excerpt:
+    return Excerpt("job", call, f"e{call}", "expert", len(text), text)
+
+
+def test_what_calls_write_is_told_with_its_last_words_and_without_a_look_at_the_books_for_each() -> None:
+    stream = Following(
+        ([wrote(7, "It")], ""),
+        ([wrote(7, "It is"), wrote(7, "It is so"), wrote(9, "No")], ""),
+        ([], ANSWER),
+    )
+    books = Books([call(7, "running"), call(9, "running")], [call(7, "done"), call(9, "done")])
+    assert stream.told(books) == [
+        ("started", 1, None, None),
+        ("started", 2, None, None),
+        ("writing", 1, 2, "It"),
+        ("writing", 1, 8, "It is so"),
+        ("writing", 2, 2, "No"),
+        ("finished", 1, None, None),
+        ("finished", 2, None, None),
+    ]
+    assert books.n_looks == 2
+
+
+def test_while_one_writes_the_others_are_looked_at_about_once_a_second() -> None:
+    stream = Following(*[([wrote(7, "x" * n)], "") for n in range(1, 5)])
+    looks = [[call(7, "running"), call(9, state)] for state in ("running", "done")]
+    told = stream.told(Books(*looks), times=[0.0, 0.0, 0.0, 0.0, 0.1, 0.2, 0.3, 1.4, 1.4])
+    assert [event for event, place, *_ in told if place == 2] == ["started", "finished"]
+
+
+def test_what_is_written_is_told_beside_the_words_of_the_answer() -> None:
+    stream = Following(([wrote(7, "Ye")], "Ye"), ([wrote(7, "Yes.")], "s."), ([], ANSWER))
+    books = Books([call(7, "running")], [call(7, "done")])
+    assert [event for event, *_ in stream.told(books)] == ["started", "writing", "writing", "finished"]
+
+
+def test_nothing_is_told_of_the_writing_of_a_call_that_is_over_or_not_known() -> None:
+    stream = Following(([wrote(7, "late")], ""), ([wrote(8, "whose?")], ANSWER))
+    books = Books([call(7, "done")], [call(7, "done")])
+    assert [event for event, *_ in stream.told(books)] == ["started", "finished"]
 
 
 def test_who_stops_listening_closes_the_parts() -> None:
