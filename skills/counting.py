@@ -55,7 +55,8 @@ class Scored(NamedTuple):
 
 
 def profile_set(queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]) -> ProfileSet:
-    """Pin the questions, their answers and their annotation; their order does not matter.
+    """Pin the questions, their answers and their annotation, `skills` in the order of `queries`, which does
+    not change the hash.
 
     Weights enter the hash with three digits, since embeddings differ in the last ones by machine.
     """

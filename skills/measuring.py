@@ -128,7 +128,14 @@ class Measurer:
     def generate(
         self, queries: Sequence[Query], *, composition: str, on_progress: ProgressCallback | None
     ) -> dict[str, tuple[Response, ...]]:
-        """Responses by query hash of a job that names no experts; not graded, not kept."""
+        """Responses by query hash of a job that names no experts; not graded, not kept.
+
+        Blocks until all is asked.
+
+        Args:
+            composition: name of the one that asks, and knows whom.
+            on_progress: told of the job's progress; None = nobody is.
+        """
         job = self._job(composition, (), queries, attempt=0)
         self._jobs.submit(job, queries)
         self._dispatcher.run(job.id, on_progress=on_progress)
@@ -148,6 +155,7 @@ class Measurer:
         read again. Where only the infrastructure answered, there is none; the next run asks once more.
 
         Args:
+            composition: name of the one that asks.
             basis: all that the calls depend on beside what the queries ask.
             logprobs: likeliest tokens whose probabilities are asked for; None = no probabilities.
         """

@@ -90,6 +90,7 @@ class Scorer:
         Args:
             queries: open ones, whose responses are known as far as they can be.
             scoring: None = what the source of the newest cards has said holds.
+            on_progress: told of the judge's work; None = nobody is.
 
         Raises:
             UnknownNameError: a judge or an anchor that is not in the pool.
@@ -106,8 +107,13 @@ class Scorer:
     def score_texts(
         self, pairs: Sequence[tuple[Query, str]], judge_id: str, *, on_progress: ProgressCallback | None
     ) -> list[float | None]:
-        """Scores of any answers to open questions by a judge, in order; None = its reply cannot be read. They
-        are on no card, and are kept with the judge's replies only.
+        """Scores in [0, 1] of any answers to open questions by a judge, in order; None = its reply cannot be
+        read. They are on no card, and are kept with the judge's replies only.
+
+        Args:
+            pairs: questions with the answers that are scored.
+            judge_id: of a member with the role `judge`.
+            on_progress: told of the judge's work; None = nobody is.
 
         Raises:
             UnknownNameError, SkillError: as `run`.
@@ -301,7 +307,7 @@ def origin_of(queries: Sequence[Query], judging: Judging) -> Origin:
 
 
 def asked_of(query: Query, candidates: tuple[str, ...]) -> Query:
-    """The question as a judge is asked it, with the response, or with it and the anchor's."""
+    """The question as a judge is asked it: `candidates` are the response, or it and the anchor's."""
     digest = content_hash([query.content_hash, candidates])
     fields = {name: getattr(query, name) for name in Query.model_fields}
     # A new Query, not a copy: a copy would keep the old one's cached content hash.

@@ -64,6 +64,7 @@ def read_rule_options(
     """Options of a rule, checked.
 
     Args:
+        params: as of `fuse`.
         n_members: of the role that has many; None = not known yet.
 
     Raises:

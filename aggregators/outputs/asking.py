@@ -81,7 +81,10 @@ def one_each(ballot: Ballot) -> float:
 
 
 class Desk:
-    """Reads the experts' responses and writes answers under the aggregator's name."""
+    """Reads the experts' responses and writes answers under the aggregator's name.
+
+    `notes` stand after those on abstentions, `extras` as they are; `weight`: of a readable ballot's vote.
+    """
 
     def __init__(self, name: str, context: AggregatorContext) -> None:
         self.name = name
@@ -244,7 +247,7 @@ class Desk:
 
 
 class Chair:
-    """The members that may write or judge: those with the role `aggregator`, or the one that is named.
+    """The members that may write or judge: those with the role `aggregator`, or `wanted` alone if named.
 
     Raises:
         ConfigError: no member may.
@@ -276,7 +279,7 @@ class Chair:
 
 
 def aggregation_skill(context: AggregatorContext, expert: Expert) -> float:
-    """Lower end of the 90 % interval of the expert's accuracy in the aggregator exam (methods 1.4)."""
+    """Lower end, in [0, 1], of the 90 % interval of the expert's accuracy in the exam (methods 1.4)."""
     card = context.cards.get(expert.id)
     exam = card.aggregation_total if card else Tally()
     return shrunk_posterior(exam, prior_mean=0.5).low
@@ -396,7 +399,7 @@ def verdict_of(
 ) -> int | None:
     """1 if the first shown answer was found better, −1 if the second, 0 for a tie; None = not readable.
 
-    A model that is asked in the compact form says which by stating it.
+    A model that is asked in the compact form says which of `values`, in the order shown, by stating it.
     """
     if reply.failed:
         return None
@@ -422,7 +425,7 @@ def both_orders(n: int) -> list[Shown]:
 
 
 def score_of(groups: Sequence[Group], scores: Sequence[float]) -> Callable[[Ballot], float]:
-    """The weight of a vote that is its answer's score; 0 for an answer that has none."""
+    """The weight of a vote that is its answer's score, one for each group; 0 for an answer that has none."""
     pairs = zip(groups, scores, strict=True)
     by_value = {ballot.value: score for group, score in pairs for ballot in group.ballots}
     return lambda ballot: by_value.get(ballot.value, 0.0)

@@ -147,7 +147,7 @@ def own_letters(
     Args:
         first: ballots of responses to the question as it stands.
         more: ballots of responses to the permuted question, mapped back.
-        weight: of a vote, by expert id; None = all votes count alike.
+        weight: of a vote, by expert id, 0 for others; None = all votes count alike.
     """
     ballots = in_order([*first, *more])
     groups = group_equivalent(desk.context.grader, state.query, ballots)
@@ -190,7 +190,8 @@ def nearest_solved(
     Only multiple-choice questions, never the query itself; where the texts were not kept, the bare answer.
 
     Args:
-        vector: [D], of unit length.
+        vector: of the query's text, float [D], of unit length.
+        max_chars: of a reply that is shown; what is longer is left out.
     """
     transcript = profile.transcript
     if transcript is None or expert_id not in profile.expert_ids:

@@ -113,6 +113,9 @@ def balanced(a_first: Sequence[Scored], b_first: Sequence[Scored]) -> Balanced |
 
     A shown first: A 8 B 6, A 7 B 6; B shown first: A 6 B 7 -> A 7, B 6.33, shares (2/3, 0, 1/3), entropy
     .637.
+
+    Args:
+        a_first, b_first: replies where A, and where B, was shown first.
     """
     all_scores = [*((s.first, s.second) for s in a_first), *((s.second, s.first) for s in b_first)]
     if not all_scores:

@@ -102,7 +102,12 @@ class Views(NamedTuple):
 
 def moments_of(views: Sequence[Views], expert_ids: Sequence[str]) -> Floats:
     """M [E, E]: of the questions that e was asked under the first view and f under the second, the share on
-    which they give the same answer; 0 where there are none. An abstention agrees with nobody."""
+    which they give the same answer; 0 where there are none. An abstention agrees with nobody.
+
+    Args:
+        views: of each question; all experts in them are among `expert_ids`.
+        expert_ids: E, in the order of the rows.
+    """
     place = {expert_id: i for i, expert_id in enumerate(expert_ids)}
     same = np.zeros((len(place), len(place)))
     both = np.zeros_like(same)

@@ -83,7 +83,7 @@ def read_ballots(grader: Grader, state: QueryState, responses: Iterable[Response
 
 
 def in_order(ballots: Iterable[Ballot]) -> list[Ballot]:
-    """The best recruit's first; of one expert the earlier."""
+    """Ballots in order: the best recruit's first; of one expert the earlier."""
     return sorted(ballots, key=lambda b: (b.rank, b.expert_id, b.response.stage, b.response.sample_ix))
 
 

@@ -28,7 +28,8 @@ def merged_product(
     """The matrix that the merged expert adds to the module's weight: float32 (float64 of float64), [m, n].
 
     Args:
-        adapters: one per expert; of rank 0 for an expert that does not change the module.
+        adapters: one per expert; of rank 0 for an expert that does not change the module. Not modified.
+        params: as of `merge_tensor`.
         name: the weight's in the base model.
 
     Raises:
@@ -57,6 +58,7 @@ def merged_adapter(
     which is cut to `rank` by its singular values; so are these two where their ranks sum to more than `rank`.
 
     Args:
+        adapters, params, name: as of `merged_product`.
         rank: of the adapter, at most; None = as needed, for the two exact methods only.
 
     Raises:

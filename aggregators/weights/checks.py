@@ -1,6 +1,7 @@
 """Checks of tensors before and after a merge; every refusal names the tensor.
 
-Ours: mergekit merges what it is given, and writes NaN. Tensors are of any shape, and are not modified.
+Ours: mergekit merges what it is given, and writes NaN. Tensors are of any shape and are not modified; `name`
+is theirs, for errors.
 """
 
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ def is_whole(tensors: Sequence[Tensor]) -> bool:
 
 
 def is_same(one: Tensor, other: Tensor) -> bool:
-    """Equal dtype, shape and values; NaN equals nothing."""
+    """Equal dtype, shape, device and values; NaN equals nothing."""
     if one.dtype != other.dtype or one.shape != other.shape or one.device != other.device:
         return False
     first, second = one.reshape(-1), other.reshape(-1)
@@ -62,7 +63,7 @@ def is_same(one: Tensor, other: Tensor) -> bool:
 
 
 def require_finite(name: str, tensor: Tensor, *, where: str) -> None:
-    """No NaN and no infinity in the tensor.
+    """No NaN and no infinity in the tensor; `where` ends "n of m numbers …" in the error.
 
     Raises:
         MergeError: there is one.
@@ -77,7 +78,10 @@ def require_finite(name: str, tensor: Tensor, *, where: str) -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """One pass, no copy: the least and the largest are NaN where any is."""
+    """No NaN and no infinity in a tensor of at least one number.
+
+    One pass, no copy: the least and the largest are NaN where any is.
+    """
     least, most = torch.aminmax(tensor)
     return bool(torch.isfinite(least) & torch.isfinite(most))
 

@@ -80,7 +80,7 @@ class Tensors:
         return [model.to(self.dtype) - base for model in self.models]
 
     def per_model(self, option: str, value: PerModel) -> tuple[float, ...]:
-        """An option's number for every model.
+        """An option's number for every model, in the recipe's order; of one number, that for each.
 
         Raises:
             MergeError: a list of another length than there are models.

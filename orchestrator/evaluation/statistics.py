@@ -1,6 +1,8 @@
 """Statistics of a comparison: accuracies with intervals, paired differences, calibration, the oracle.
 
-Shapes: E experts (or methods), Q queries.
+Intervals are percentile bootstraps (Efron 1979), equal for equal values and seed; in calibration, Wilson's.
+
+Shapes: E experts (or methods), Q queries. Nothing is modified in place.
 """
 
 from typing import NamedTuple
@@ -44,7 +46,11 @@ def bootstrap_mean(values: npt.ArrayLike, *, seed: int = 0, resamples: int = RES
 
 
 def accuracy(right: npt.ArrayLike, *, seed: int = 0) -> Estimate:
-    """Share of right answers in [0, 1]; `right`: bool [Q], an abstention is not right."""
+    """Share of right answers in [0, 1]; `right`: bool [Q], an abstention is not right.
+
+    Raises:
+        ValueError: no answers.
+    """
     return bootstrap_mean(right, seed=seed)
 
 
@@ -94,7 +100,11 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, *, seed: int 
 
 
 def oracle(right: npt.ArrayLike, *, seed: int = 0) -> Estimate:
-    """Share of queries that at least one expert answered; `right`: bool [E, Q]."""
+    """Share of queries, in [0, 1], that at least one expert answered rightly; `right`: bool [E, Q].
+
+    Raises:
+        ValueError: no queries.
+    """
     return bootstrap_mean(np.asarray(right, dtype=bool).any(axis=0), seed=seed)
 
 
@@ -107,6 +117,9 @@ def calibration_error(confidence: npt.ArrayLike, right: npt.ArrayLike, *, bins: 
         confidence: [Q] in [0, 1].
         right: bool [Q].
         bins: >= 1; empty ones (more bins than queries) are left out.
+
+    Raises:
+        ValueError: no answers, or not as many of the one as of the other.
     """
     parts = calibration_bins(confidence, right, bins=bins)
     n = sum(part.n for part in parts)
@@ -151,9 +164,13 @@ def calibration_bins(
 
 
 def wilson_interval(n_right: float, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927, 10.1080/01621459.1927.10502953); n >= 1.
+    """95 % interval, within [0, 1], of a share (Wilson 1927, 10.1080/01621459.1927.10502953).
 
     `(5, 10)` -> (0.237, 0.763).
+
+    Args:
+        n_right: 0 to n.
+        n: >= 1.
     """
     z = 1.959964
     share = n_right / n

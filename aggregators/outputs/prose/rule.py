@@ -187,7 +187,11 @@ def learn(profile: Profile) -> Learnt | str:
 
 
 def best_rows(tallies: Sequence[GradeTally]) -> list[int]:
-    """At most five experts with the highest expected grade, best first; those without scores are left out."""
+    """Rows of at most five experts with the highest expected grade, best first.
+
+    Args:
+        tallies: of each row's scores; a row without any is left out.
+    """
     prior = pool_mean(tallies)
     means = [tally.posterior(prior).mean for tally in tallies]
     known = [row for row, tally in enumerate(tallies) if tally.n]
@@ -195,7 +199,13 @@ def best_rows(tallies: Sequence[GradeTally]) -> list[int]:
 
 
 def sheet_of(profile: Profile, transcript: Transcript, rows: Sequence[int], columns: Ints) -> Sheet:
-    """Grades and signs of some experts' answers; `columns`: questions that all of them have scores for."""
+    """Grades and signs of some experts' answers.
+
+    Args:
+        transcript: the profile's own.
+        rows: of the profile's experts.
+        columns: questions that all of them have scores for, int [N].
+    """
     assert profile.scores is not None, "checked by whoever chose the columns"
     signs = [
         [
@@ -212,7 +222,7 @@ def sheet_of(profile: Profile, transcript: Transcript, rows: Sequence[int], colu
 
 
 def usual_of_all(profile: Profile, transcript: Transcript) -> dict[str, Usual]:
-    """Habits of every expert that has scores, by its id."""
+    """Habits of every expert that has scores, by its id; `transcript` is the profile's own."""
     assert profile.scores is not None, "checked by `learn`"
     found = {}
     for row, expert_id in enumerate(profile.expert_ids):

@@ -79,7 +79,7 @@ class Verifier:
         if not stated:
             return []
         rows = [
-            feature_row(signs, query, said, self._typical.get(said.expert_id), groups=self._groups)
+            _feature_row(signs, query, said, self._typical.get(said.expert_id), groups=self._groups)
             for said, signs in zip(stated, read_all(query, stated), strict=True)
         ]
         probability = self._predict(np.array(rows, dtype=np.float64))
@@ -96,13 +96,17 @@ class Verified(NamedTuple):
 
 
 def added_log_odds(probability: Floats, accuracy: Floats) -> Floats:
-    """logit(probability) − logit(accuracy), both clipped to [0.02, 0.98]; 0.8 after 0.5 is log 4."""
+    """logit(probability) − logit(accuracy), nats, both clipped to [0.02, 0.98]; 0.8 after 0.5 is log 4.
+
+    Args:
+        probability, accuracy: in [0, 1], of one shape, which is the result's; not modified.
+    """
     p = np.clip(probability, LEAST_ACCURACY, MOST_ACCURACY)
     prior = np.clip(accuracy, LEAST_ACCURACY, MOST_ACCURACY)
     return np.asarray(np.log(p / (1 - p)) - np.log(prior / (1 - prior)))
 
 
-def feature_row(
+def _feature_row(
     signs: Signs,
     query: Query,
     said: StatedAnswer,
@@ -129,6 +133,10 @@ def fit_verifier(profile: Profile, *, groups: Sequence[Group] = TEXT_SIGNS, seed
     The evidence is cross-fitted (five folds of questions), as are the accuracies behind it: evidence that a
     model gives on its own training questions is too good, and a vote that learns to trust it collapses.
     About 20 s for 2,000 questions and 28 experts, two thirds of it reading.
+
+    Args:
+        groups: signs that are among the features.
+        seed: of the trees; equal arguments, equal verifier.
     """
     transcript = profile.transcript
     if transcript is None or not transcript.texts:
@@ -219,7 +227,7 @@ def _table(
     readings: Sequence[_Reading], typical: Mapping[str, tuple[float, float]], *, groups: Sequence[Group]
 ) -> _Table:
     rows = [
-        feature_row(r.signs, r.query, r.said, typical.get(r.said.expert_id), groups=groups) for r in readings
+        _feature_row(r.signs, r.query, r.said, typical.get(r.said.expert_id), groups=groups) for r in readings
     ]
     return _Table(
         features=np.array(rows, dtype=np.float64),
