@@ -123,7 +123,11 @@ class StoreHealth(Protocol):
 
 
 class ResultReader(Protocol):
-    """Outcomes of jobs."""
+    """Outcomes of jobs.
+
+    What is streamed raises NotFoundError at once for an unknown job, and later where it is deleted before
+    all of it was read.
+    """
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         """Answered and failed queries in submission order, streamed."""

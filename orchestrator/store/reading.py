@@ -284,15 +284,36 @@ def _answer(row: Any) -> Answer:
 
 
 def _pages(database: Database, job_id: str, wanted: Select[Any]) -> Iterator[Sequence[Any]]:
-    """Rows of a job's queries in submission order; no transaction is held between pages. Of a job that is
-    deleted meanwhile there are no more."""
-    job_pk = database.fetch(lambda conn: job_pk_of(conn, job_id))
-    is_there = exists().where(t.job.c.pk == job_pk, t.job.c.id == job_id)
-    of_job = wanted.where(t.query.c.job_pk == job_pk, is_there).order_by(t.query.c.ix).limit(PAGE)
-    after = -1
-    while rows := database.fetch(partial(_rows, of_job.where(t.query.c.ix > after))):
-        yield rows
-        after = rows[-1].ix
+    """Rows of a job's queries in submission order; no transaction is held between pages.
+
+    Raises:
+        NotFoundError: no such job, or it was deleted before its last page.
+    """
+    pk, created_at = database.fetch(partial(_mark, job_id))
+    is_there = exists().where(t.job.c.pk == pk, t.job.c.id == job_id, t.job.c.created_at == created_at)
+    of_job = wanted.where(t.query.c.job_pk == pk, is_there).order_by(t.query.c.ix).limit(PAGE)
+    after, is_last = -1, False
+    while not is_last:
+        rows = database.fetch(partial(_rows, of_job.where(t.query.c.ix > after)))
+        is_last = len(rows) < PAGE
+        if rows:
+            yield rows
+            after = rows[-1].ix
+        elif database.fetch(partial(_mark, job_id)) != (pk, created_at):
+            raise nothing_found("job", shown(job_id))
+
+
+def _mark(job_id: str, conn: Connection) -> tuple[int, float]:
+    """A job's number, and the time of its submission: others may have its name and its number later."""
+    row = conn.execute(_marked(), {"id": job_id}).first() if is_name(job_id) else None
+    if row is None:
+        raise nothing_found("job", shown(job_id))
+    return row.pk, row.created_at
+
+
+@cache
+def _marked() -> Select[tuple[int, float]]:
+    return select(t.job.c.pk, t.job.c.created_at).where(t.job.c.id == bindparam("id"))
 
 
 def _rows(wanted: Select[Any], conn: Connection) -> Sequence[Any]:

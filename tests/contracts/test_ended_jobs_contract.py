@@ -14,6 +14,7 @@ from orchestrator.domain.feedback import Feedback
 from orchestrator.errors import JobRunningError, NotFoundError
 from orchestrator.ports.jobs import Completion
 from orchestrator.store import Database, SqlCardStore, SqlFeedbackStore, SqlJobStore
+from orchestrator.store import reading as pages
 from orchestrator.store import tables as t
 from tests.fakes.work import answered, make_call, make_queries, make_response
 
@@ -319,6 +320,42 @@ def test_answers_that_are_read_while_their_job_is_deleted_end_and_are_never_anot
     ended_job(store, Answer(text="other"), job_id="other")
     with pytest.raises(NotFoundError):
         next(reading)
+
+
+READERS = {
+    "answers": SqlJobStore.answers,
+    "responses": SqlJobStore.responses,
+    "calls": SqlJobStore.calls,
+}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "another of its name"])
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("reader", READERS)
+def test_a_job_that_is_deleted_while_it_is_read_does_not_look_like_a_shorter_one(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch, reader: str, n: int, again: bool
+) -> None:
+    """Whether or not its last page would have been full."""
+    monkeypatch.setattr(pages, "PAGE", 2)
+    ended_job(store, *[Answer(text="fine")] * n)
+    reading: Iterator[object] = READERS[reader](store, "job")
+    seen = [next(reading), next(reading)]
+    delete(store, "job")
+    if again:
+        ended_job(store, *[Answer(text="other")] * n)
+    with pytest.raises(NotFoundError):
+        seen += reading
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("n", range(6))
+@pytest.mark.parametrize("reader", READERS)
+def test_a_job_is_read_whole_whatever_its_pages(
+    store: SqlJobStore, monkeypatch: pytest.MonkeyPatch, reader: str, n: int
+) -> None:
+    monkeypatch.setattr(pages, "PAGE", 2)
+    ended_job(store, *[Answer(text="fine")] * n)
+    assert [one[0].id for one in READERS[reader](store, "job")] == [f"job{i}" for i in range(n)]
 
 
 def test_others_work_while_a_job_is_deleted(store: SqlJobStore, database: Database) -> None:

@@ -9,13 +9,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from api.cli.main import main
 from api.main import create_app
 from orchestrator.bootstrap.app import App, open_app
+from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.settings.load import load_settings
+from orchestrator.store import reading
+from tests.harness.live import live_client
 from tests.harness.processes import ROOT
 from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import events, question, write_pool, write_questions
@@ -246,6 +250,26 @@ def test_a_deleted_job_is_404_and_its_key_is_free(client: TestClient, app: App) 
     assert client.delete(f"{JOBS}/{job_id}").status_code == 404
     assert client.post(f"{JOBS}/{job_id}/retry").status_code == 404
     assert submit(client, 4, key="again") == job_id, "with other content"
+
+
+def test_answers_of_a_job_that_is_deleted_meanwhile_do_not_come_as_if_they_were_all(
+    client: TestClient, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection ends without the mark of a whole response."""
+    job_id = submit(client, 4, 5, 6)
+    app.jobs.run(job_id)
+    answers_of = app.jobs.answers
+
+    def deleting(name: str) -> Iterator[AnsweredQuery]:
+        answers = answers_of(name)
+        yield next(answers)
+        app.ended.delete(name)
+        yield from answers
+
+    monkeypatch.setattr(reading, "PAGE", 1)
+    monkeypatch.setattr(app.jobs, "answers", deleting)
+    with live_client(app) as live, pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"{live.base_url}jobs/{job_id}/answers")
 
 
 @pytest.mark.parametrize("query", ["failed_only=perhaps", "deadline_s=0", "deadline_s=nan", "unknown=1"])
