@@ -55,6 +55,8 @@ class BoundedProtocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client is there. Where that is one too many, the connection goes that has been idle for
+        longest."""
         super().connection_made(transport)
         _send_at_once(transport)
         if len(self.connections) > self.most:
@@ -66,6 +68,7 @@ class BoundedProtocol(H11Protocol):
             self._arm()
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came: the first of a further request start its deadline, a whole head ends it."""
         if self._deadline is None and self in self.idle:
             self._arm()
         super().data_received(data)
@@ -74,11 +77,13 @@ class BoundedProtocol(H11Protocol):
             self.idle.pop(self, None)
 
     def on_response_complete(self) -> None:
+        """A response was sent: the connection waits for its next request, or for its end."""
         super().on_response_complete()
         if not self.transport.is_closing() and not self._is_answering:
             self.idle[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or was sent away. Args: exc: None = in peace."""
         self._disarm()
         self.idle.pop(self, None)
         super().connection_lost(exc)

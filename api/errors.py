@@ -213,6 +213,7 @@ def status_of(error: MusterError) -> int:
 
 
 def error_response(error: MusterError) -> JSONResponse:
+    """The response of an error, with headers that say whether and when to try again."""
     status = STATUSES.get(error.code, FAILED)
     return JSONResponse(error_body(error), status_code=status.status, headers=_retry_headers(error, status))
 
@@ -226,6 +227,8 @@ def _retry_headers(error: MusterError, status: ErrorStatus) -> dict[str, str]:
 
 
 def install_error_handlers(app: FastAPI) -> None:
+    """All that a route raises is answered by OpenAI's error object; what is none of ours is logged and
+    hidden."""
     app.add_exception_handler(MusterError, _on_muster_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_fields)
     app.add_exception_handler(HTTPException, on_http_error)
@@ -236,7 +239,7 @@ async def _on_muster_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MusterError)
     response = error_response(error)
     level = logging.ERROR if response.status_code >= 500 else logging.INFO
-    log.log(level, "%s %s: %s (%s)", request.method, request.url.path, error, request_id(request))
+    log.log(level, "%s %s: %s (%s)", request.method, request.url.path, error, _request_id(request))
     return response
 
 
@@ -256,10 +259,10 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed (%s)", request.method, request.url.path, request_id(request), exc_info=error)
-    failure = InternalError("internal error.", remedy=f"The log has it under {request_id(request)}.")
+    log.error("%s %s failed (%s)", request.method, request.url.path, _request_id(request), exc_info=error)
+    failure = InternalError("internal error.", remedy=f"The log has it under {_request_id(request)}.")
     response = error_response(failure)
-    response.headers["x-request-id"] = request_id(request)
+    response.headers["x-request-id"] = _request_id(request)
     return response
 
 
@@ -298,5 +301,5 @@ def field_path(location: Sequence[int | str]) -> str | None:
     return ".".join(str(part) for part in parts) or None
 
 
-def request_id(request: Request) -> str:
+def _request_id(request: Request) -> str:
     return str(getattr(request.state, "request_id", "-"))

@@ -123,6 +123,7 @@ class Underway:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def recording(self, key: RequestKey) -> Recording | None:
+        """The reply that is being made for a key; None = there is none in this process."""
         return self._recordings.get(key)
 
     def begin(self, key: RequestKey) -> Recording:
@@ -277,7 +278,7 @@ def _fate(error: Exception) -> Fate:
     return Fate.FREE
 
 
-async def get_once(
+async def _get_once(
     request: Request, idempotency_key: Annotated[str | None, Header(description=DESCRIPTION)] = None
 ) -> Once:
     return Once(
@@ -289,4 +290,4 @@ async def get_once(
     )
 
 
-OnceDep = Annotated[Once, Depends(get_once)]
+OnceDep = Annotated[Once, Depends(_get_once)]

@@ -88,6 +88,7 @@ class Mount(NamedTuple):
 
     @property
     def checks(self) -> list[params.Depends]:
+        """Dependencies of each of its routes, the check of the key first."""
         return [Depends(Requires(*self.scopes)), *self.dependencies]
 
 

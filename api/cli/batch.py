@@ -47,7 +47,7 @@ def batch(
     Ctrl-C leaves a job that can be resumed (exit code 130); in the stack the workers go on with it.
     Exit code 1: some questions failed; their lines say why.
     """
-    from api.cli.batch_files import check_output, open_batch, retry_batch, run_batch, target_of, write_answers
+    from api.cli.batch_files import check_output, open_batch, retry_batch, target_of, write_answers
     from api.cli.progress import job_progress
     from orchestrator.errors import InputError
     from orchestrator.questions.files import STANDARD, spooled
@@ -65,7 +65,7 @@ def batch(
             session.remark(f"{retry_batch(app, opened)} questions run again.")
         try:
             with job_progress(app, Path(source.name).name) as on_progress:
-                progress = run_batch(app, opened, on_progress=on_progress)
+                progress = app.jobs.run(opened.job_id, on_progress=on_progress)
         except KeyboardInterrupt:
             again = resume_command(sys.argv)
             again += "" if source.n_spooled is None else f" (the same questions on {source.name})"

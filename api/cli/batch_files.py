@@ -10,12 +10,11 @@ from typing import IO, NamedTuple
 
 from api.views.jobs_lines import BatchBodies, answer_line
 from orchestrator.bootstrap.app import App
-from orchestrator.domain.assignments import JobProgress, JobState
+from orchestrator.domain.assignments import JobState
 from orchestrator.errors import InputError, JobRunningError, NotFoundError
 from orchestrator.ports.batches import AnsweredJob
 from orchestrator.questions.files import STANDARD, Source, check_questions, iter_questions
 from orchestrator.runtime.files import replacing
-from orchestrator.services.jobs import OnProgress
 
 SUFFIX = ".answers.jsonl"
 DESCRIPTORS = ("/dev/fd", "/proc", "/dev/stdin", "/dev/stdout", "/dev/stderr")
@@ -89,10 +88,6 @@ def retry_batch(app: App, batch: Batch) -> int:
         return app.ended.retry(batch.job_id)
     except JobRunningError:  # somebody else was faster
         return 0
-
-
-def run_batch(app: App, batch: Batch, *, on_progress: OnProgress | None = None) -> JobProgress:
-    return app.jobs.run(batch.job_id, on_progress=on_progress)
 
 
 def write_answers(app: App, batch: Batch, out: Path) -> None:

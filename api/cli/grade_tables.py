@@ -35,7 +35,7 @@ def card_tables(card: "CompetenceCard") -> list[Table]:
 def grades_table(grades: "Mapping[str, Grades]", gaps: "Mapping[str, GradeGap] | None" = None) -> Table:
     """Mean grades with 90 % intervals, best first; whom the paired comparison cannot tell from the best."""
     numbers = ["grade", "90 %", "answers", "empty", "length"]
-    origins = sorted({origin_of(of_one) for of_one in grades.values()})
+    origins = sorted({_origin_of(of_one) for of_one in grades.values()})
     title = f"Grades of open questions: {'; '.join(origins)}"
     compared = ["against the best"] if gaps is not None else []
     result = table(title, "expert", *numbers, *compared, "best skills", numbers=numbers)
@@ -59,7 +59,7 @@ def grades_table(grades: "Mapping[str, Grades]", gaps: "Mapping[str, GradeGap] |
 def skills_table(expert_id: str, grades: "Grades") -> Table:
     """Grades of one expert by skill and domain."""
     numbers = ["grade", "90 % interval", "answers"]
-    result = table(f"Grades of {expert_id}: {origin_of(grades)}", "skill", *numbers, numbers=numbers)
+    result = table(f"Grades of {expert_id}: {_origin_of(grades)}", "skill", *numbers, numbers=numbers)
     overall = grades.posterior.mean
     domains = [(f"domain: {name}", tally) for name, tally in sorted(grades.domains.items())]
     rows: list[tuple[str, GradeTally]] = [("(all)", grades.total), *sorted(grades.skills.items()), *domains]
@@ -69,7 +69,7 @@ def skills_table(expert_id: str, grades: "Grades") -> Table:
     return result
 
 
-def origin_of(grades: "Grades") -> str:
+def _origin_of(grades: "Grades") -> str:
     from api.views.experts_grades import origin_line
 
     return origin_line(grades.source.value, grades.judge)

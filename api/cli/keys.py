@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.session import session_of
+from api.digits import digits
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -139,13 +140,14 @@ def _table(views: "list[KeyView]") -> "Table":
 
 
 def _budget(view: "KeyView") -> str:
-    """What is used of a budget, and of how much: `1200 of 5000 tokens a day`."""
+    """What is used of a budget, and of how much: `1,200 of 5,000 tokens a day`."""
     if view.budget is None:
         return "none"
     per = "in all" if view.budget.per == "total" else f"a {view.budget.per}"
     units = ("tokens", "usd", "engine_seconds")
     parts = [
-        f"{0 if view.used is None else getattr(view.used, unit):.6g} of {limit:.6g} {unit.replace('_', ' ')}"
+        f"{digits(0 if view.used is None else getattr(view.used, unit), 12)} of {digits(limit, 12)} "
+        + unit.replace("_", " ")
         for unit in units
         if (limit := getattr(view.budget, unit)) is not None
     ]

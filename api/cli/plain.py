@@ -16,7 +16,11 @@ def plain(text: str) -> str:
 
 
 def literal_console(width: int | None = None) -> Console:
-    """A console on stdout that takes no text for markup: an answer may hold what looks like it."""
+    """A console on stdout that takes no text for markup: an answer may hold what looks like it.
+
+    Args:
+        width: in characters; None = the terminal's.
+    """
     return Console(width=width, markup=False, emoji=False)
 
 

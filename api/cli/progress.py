@@ -26,7 +26,8 @@ LINE_S = 10.0
 class OnJobs(Protocol):
     """Display of the progress of jobs, one after the other."""
 
-    def update(self, title: str, progress: "JobProgress") -> None: ...
+    def update(self, title: str, progress: "JobProgress") -> None:
+        """Show the progress of a job under the title of what it is for."""
 
 
 class JobLines:
@@ -87,6 +88,7 @@ class JobBar:
 
 @contextmanager
 def job_bar(app: "App") -> Iterator[OnJobs]:
+    """The display for this process's stderr: a bar on a terminal, which goes at the end, else lines."""
     if not sys.stderr.isatty():
         yield JobLines(
             lambda line: print(line, end="", file=sys.stderr, flush=True),

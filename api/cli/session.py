@@ -60,6 +60,11 @@ class Session:
         return path
 
     def settings(self) -> "Settings":
+        """The configuration, with what it warns of in the log, which is written in its format from now on.
+
+        Raises:
+            ConfigError: there is none, or it cannot be used.
+        """
         from orchestrator.runtime.logs import write_logs_as
         from orchestrator.settings.load import load_settings
 
@@ -134,5 +139,6 @@ def profile_path(settings: "Settings", given: Path | None) -> Path | None:
 
 
 def session_of(ctx: typer.Context) -> Session:
+    """The session that the root command made for this run."""
     assert isinstance(ctx.obj, Session), "set by the root command"
     return ctx.obj

@@ -8,6 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from api.digits import digits
+
 if TYPE_CHECKING:
     from orchestrator.batching import JobPlan
     from orchestrator.domain.answers import Answer, Decision, Recruit
@@ -28,7 +30,7 @@ NO_STATES: Mapping[str, "EngineState"] = MappingProxyType({})
 TOP_SKILLS = 3
 
 
-def percent(share: float) -> str:
+def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
@@ -47,6 +49,7 @@ def table(title: str, *columns: str, numbers: Iterable[str] = (), whole: Iterabl
 def experts_table(
     pool: "Pool", cards: Mapping[str, "CompetenceCard"], states: Mapping[str, "EngineState"] = NO_STATES
 ) -> Table:
+    """Experts of the pool, in its order. Args: states: by engine; an engine without one gets a dash."""
     columns = ("expert", "engine", "backend", "roles", "accuracy", "state")
     result = table("Experts", *columns, numbers=["accuracy"])
     for expert in pool.experts:
@@ -81,6 +84,7 @@ def _reason(state: "EngineState") -> str:
 
 
 def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:
+    """Cards by expert: counts of all skills together, and the names of the best skills and domains."""
     counts = ["accuracy", "right", "wrong", "abstained"]
     best = ["best skills", *(["best domains"] if any(card.domains for card in cards.values()) else [])]
     result = table("Competence cards", "expert", *counts, *best, numbers=counts)
@@ -92,7 +96,7 @@ def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:
 
 def measured(tally: "Tally") -> str:
     """Accuracy; a dash where nothing was measured, as of a member that only aggregates."""
-    return percent(tally.accuracy) if tally.n else "–"
+    return _percent(tally.accuracy) if tally.n else "–"
 
 
 def _known(card: "CompetenceCard") -> str:
@@ -108,17 +112,19 @@ def _counts(tally: "Tally") -> list[str]:
 
 
 def drift_table(drifts: "Iterable[Drift]") -> Table:
+    """Recent feedback beside what the card expects, with its 90 % interval, in percent."""
     numbers = ["recently", "answers", "expected"]
     result = table("Feedback that the cards do not explain", "expert", "skill", *numbers, numbers=numbers)
     for drift in drifts:
         low, high = drift.interval
-        expected = f"{percent(drift.expected)} ({100 * low:.0f} to {100 * high:.0f})"
+        expected = f"{_percent(drift.expected)} ({100 * low:.0f} to {100 * high:.0f})"
         answers = f"{round(drift.n, 1):g}"
-        result.add_row(drift.expert_id, drift.skill or "(all)", percent(drift.recent), answers, expected)
+        result.add_row(drift.expert_id, drift.skill or "(all)", _percent(drift.recent), answers, expected)
     return result
 
 
 def feedback_table(feedback: "Feedback") -> Table:
+    """Counts that a judgement adds to each expert's, in shares of one observation."""
     numbers = ["right", "wrong", "abstained"]
     result = table(f"Judged {feedback.score:g}: {feedback.query_id}", "expert", *numbers, numbers=numbers)
     for expert_id, tally in sorted(feedback.experts.items()):
@@ -136,8 +142,8 @@ def swiss_table(standings: "Iterable[Standing]") -> Table:
             str(place),
             f"{standing.wins:.2f}",
             str(standing.n_rounds),
-            percent(standing.sensitivity),
-            percent(standing.eliminated),
+            _percent(standing.sensitivity),
+            _percent(standing.eliminated),
         )
     return result
 
@@ -153,6 +159,7 @@ def _best(card: "CompetenceCard", tallies: "Mapping[str, Tally]") -> list[str]:
 
 
 def card_table(card: "CompetenceCard") -> Table:
+    """One expert by skill and by domain: estimates shrunk towards its accuracy, in percent, and counts."""
     from orchestrator.domain.cards import shrunk_posterior
 
     numbers = ["estimate", "90 % interval", "right", "wrong", "abstained"]
@@ -161,7 +168,7 @@ def card_table(card: "CompetenceCard") -> Table:
     for name, tally in [*sorted(card.skills.items()), *domains]:
         known = shrunk_posterior(tally, prior_mean=card.total.accuracy)
         interval = f"{100 * known.low:.0f} to {100 * known.high:.0f}"
-        result.add_row(name, percent(known.mean), interval, *_counts(tally))
+        result.add_row(name, _percent(known.mean), interval, *_counts(tally))
     return result
 
 
@@ -172,25 +179,26 @@ def decision_table(decision: "Decision") -> Table:
     result = table(f"Recruits for skills: {skills}", "expert", *numbers, "because", numbers=numbers)
     for recruit in decision.recruits:
         result.add_row(
-            recruit.expert_id, f"{recruit.weight:.2f}", percent(recruit.accuracy), because(recruit)
+            recruit.expert_id, f"{recruit.weight:.2f}", _percent(recruit.accuracy), because(recruit)
         )
     for reserve in decision.reserves:
-        result.add_row(f"({reserve.expert_id})", "–", percent(reserve.accuracy), "in reserve")
+        result.add_row(f"({reserve.expert_id})", "–", _percent(reserve.accuracy), "in reserve")
     if decision.runner_up is not None:
         runner_up, would_change = decision.runner_up, decision.would_change or because(decision.runner_up)
         result.add_row(
-            f"({runner_up.expert_id})", "–", percent(runner_up.accuracy), f"left out: {would_change}"
+            f"({runner_up.expert_id})", "–", _percent(runner_up.accuracy), f"left out: {would_change}"
         )
     return result
 
 
 def because(recruit: "Recruit") -> str:
     """`algebra: 7 of 10 right` for each skill, with the note of the router."""
-    parts = [f"{e.skill}: {percent(e.accuracy)} on {round(e.n, 1):g}" for e in recruit.evidence]
+    parts = [f"{e.skill}: {_percent(e.accuracy)} on {round(e.n, 1):g}" for e in recruit.evidence]
     return "; ".join([*parts, *([recruit.note] if recruit.note else [])])
 
 
 def votes_table(answer: "Answer") -> Table:
+    """Votes in the order of the answer, abstentions with their reason."""
     result = table("Votes", "expert", "answer", "weight", numbers=["weight"])
     for vote in answer.votes:
         shown = vote.value if vote.value is not None else f"abstained: {vote.abstained_because or 'unread'}"
@@ -202,7 +210,7 @@ def answer_lines(answer: "Answer") -> Text:
     """The answer's text, then a line on how sure it is, or how good, and what went wrong on the way."""
     facts = []
     if answer.confidence is not None:
-        facts.append(f"confidence {percent(answer.confidence)}")
+        facts.append(f"confidence {_percent(answer.confidence)}")
     if answer.answer_type is not None and answer.answer_type.is_graded:
         facts += [_expected(answer), f"rule {answer.aggregator}", f"by {answer.answered_by or 'several'}"]
     facts.append(f"{answer.n_calls} call{'' if answer.n_calls == 1 else 's'}")
@@ -275,7 +283,7 @@ def compositions_table(report: "CompositionsReport") -> Table:
             row.kind,
             f"{100 * row.accuracy:.1f}",
             f"{100 * row.ci95[0]:.0f}–{100 * row.ci95[1]:.0f}",
-            _or_dash(row.gflop_per_query, ".3g") + ("*" if row.on_front else ""),
+            _gflop(row.gflop_per_query) + ("*" if row.on_front else ""),
             f"{row.seconds:.1f}" + ("*" if row.on_seconds_front else ""),
             _points(by_flop) if by_flop else "",
             _points(by_time) if by_time else "",
@@ -285,6 +293,10 @@ def compositions_table(report: "CompositionsReport") -> Table:
         "vs single: the most accurate single of no more cost"
     )
     return result
+
+
+def _gflop(amount: float | None) -> str:
+    return "–" if amount is None else digits(amount, 3)
 
 
 def _or_dash(number: float | None, form: str) -> str:
@@ -367,6 +379,7 @@ def plan_lines(plan: "JobPlan") -> Text:
 
 
 def problems_table(problems: Iterable["MergeProblem"]) -> Table:
+    """Findings of a merge's preflight: errors refuse it, warnings do not."""
     result = table("Preflight", "", "kind", "model", "tensor", "have", "wanted")
     for p in problems:
         mark = Text("error", style="red") if p.severity == "error" else Text("warning", style="yellow")
@@ -376,6 +389,7 @@ def problems_table(problems: Iterable["MergeProblem"]) -> Table:
 
 
 def checks_table(checks: Iterable["Diagnosis"]) -> Table:
+    """Diagnoses, with the remedy of those that failed."""
     result = table("Checks", "check", "", "detail", "remedy")
     for check in checks:
         mark = Text("ok", style="green") if check.ok else Text("FAILED", style="red")

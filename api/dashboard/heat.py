@@ -67,6 +67,7 @@ def heat_map(
         experts: columns, in this order; those without a card are left out.
         text: rows whose names hold it, whatever its case.
         page: from 1; one beyond the last is the last.
+        per_page: rows of a page, >= 1.
     """
     shown = [expert for expert in experts if expert in cards]
     tallies = [getattr(cards[expert], by) for expert in shown]

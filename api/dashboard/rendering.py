@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.deps import caller_of_request
+from api.digits import digits
 from api.errors import error_body, fields_error, on_http_error, status_of
 from orchestrator.domain.keys import ANYBODY, Scope
 from orchestrator.domain.names import PUBLIC_PREFIX, short_name
@@ -39,7 +40,12 @@ UNITS = ((86_400, "d"), (3600, "h"), (MINUTE_S, "min"), (1, "s"))
 
 
 def page(request: Request, name: str, *, status: int = 200, **context: object) -> HTMLResponse:
-    """A page from a template; it knows who calls, and which part of the site it is."""
+    """A page from a template; it knows who calls, and which part of the site it is.
+
+    Args:
+        name: the template's file.
+        status: the HTTP status.
+    """
     caller = caller_of_request(request)
     text = (
         _templates()
@@ -68,6 +74,7 @@ class PageRoute(APIRoute):
     """A route whose errors are pages, too; who needs a key is led to where one is given."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, with a page in answer to errors of ours and of fields."""
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
@@ -122,6 +129,7 @@ def _templates() -> Environment:
     )
     env.filters.update(
         percent=percent,
+        digits=digits,
         duration=duration,
         ago=ago,
         clock=clock,
@@ -157,7 +165,7 @@ def shade(share: float | None) -> str:
 
 
 def count(number: float) -> str:
-    """`1,234`; of fractions one digit."""
+    """`1,234`; of fractions one digit. Args: number: of anything."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"
 
 
@@ -172,10 +180,10 @@ def memory(gib: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """`$0.0012`: enough digits to see something."""
+    """`$0.0012`: enough digits to see something. Args: amount: >= 0, in USD."""
     if amount == 0:
         return "$0"
-    return f"${amount:,.2f}" if amount >= 0.1 else f"${amount:.2g}"
+    return f"${amount:,.2f}" if amount >= 0.1 else f"${digits(amount, 2)}"
 
 
 def duration(seconds: float | None) -> str:
@@ -195,7 +203,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(then: float | None) -> str:
-    """`4 min ago`, of seconds since 1970."""
+    """`4 min ago`; a dash for nothing. Args: then: seconds since 1970."""
     if then is None:
         return "–"
     passed = time.time() - then
@@ -203,5 +211,5 @@ def ago(then: float | None) -> str:
 
 
 def clock(then: float | None) -> str:
-    """Date and time in UTC, of seconds since 1970."""
+    """Date and time in UTC; a dash for nothing. Args: then: seconds since 1970."""
     return "–" if then is None else datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

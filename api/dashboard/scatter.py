@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from api.digits import digits
 from orchestrator.evaluation.compositions import CompositionRow
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 900.0, 420.0, 56.0, 46.0, 14.0, 150.0
@@ -73,7 +74,7 @@ def scatter(rows: Sequence[CompositionRow], *, by_seconds: bool) -> Scatter | No
             0.0,
             row.on_seconds_front if by_seconds else row.on_front,
             f"{row.name}: {100 * row.accuracy:.1f} % ({100 * row.ci95[0]:.1f} to {100 * row.ci95[1]:.1f}), "
-            + (f"{cost:.1f} s" if by_seconds else f"{cost:.3g} gigaflop a question"),
+            + (f"{cost:.1f} s" if by_seconds else f"{digits(cost, 3)} gigaflop a question"),
         )
         for row, cost in known
     ]

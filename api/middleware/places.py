@@ -30,7 +30,7 @@ class Throughput:
         self._gaps: deque[float] = deque(maxlen=MOST_GAPS)
 
     def fill(self, now: float) -> None:
-        """All places are taken."""
+        """All places are taken. Args: now: seconds, by a clock that never goes back."""
         self._since = now
 
     def free(self) -> None:
@@ -38,13 +38,17 @@ class Throughput:
         self._since = None
 
     def end(self, now: float) -> None:
-        """One of those that were taken became free."""
+        """One of those that were taken became free. Args: now: seconds."""
         if self._since is not None:
             self._gaps.append(now - self._since)
             self._since = now
 
     def seconds(self, n: int, now: float) -> float:
-        """Seconds in which `n` places become free; before any did: if all took as long as they have had."""
+        """Seconds in which `n` places become free; before any did: if all took as long as they have had.
+
+        Args:
+            now: seconds.
+        """
         lately = 0.0 if self._since is None else now - self._since
         if not self._gaps:
             return n * max(1.0, lately) / self._most
@@ -80,6 +84,7 @@ class Places:
 
     @property
     def n_waiting(self) -> int:
+        """Number of those in line."""
         return len(self._line)
 
     def take_now(self) -> bool:
@@ -113,7 +118,7 @@ class Places:
         except BaseException as error:
             if waiter.turn.done() and not waiter.turn.cancelled():
                 self.give_back()  # it came at the same moment
-            else:
+            elif waiter in self._line:  # `give_back` takes out those that it finds gone
                 self._line.remove(waiter)
             if isinstance(error, TimeoutError):
                 raise self._refusal(f"none became free within {within_s:g} s") from None

@@ -74,6 +74,7 @@ class StrictRequest(Request):
     """Reads its JSON through `loads`; FastAPI would accept NaN and answer 400 without saying where."""
 
     async def json(self) -> JsonValue:
+        """The document of the body, read once; raises as `loads` does."""
         if not hasattr(self, "_document"):
             self._document = loads(await self.body())
         return self._document
@@ -83,6 +84,7 @@ class StrictRoute(APIRoute):
     """A route whose body, if it takes one, is `application/json` and read strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[None, None, Response]]:
+        """FastAPI's handler, after the body was read strictly."""
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:

@@ -29,7 +29,7 @@ def saved(figure: "Figure", path: Path) -> Path:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure, in inches."""
+    """An empty figure. Args: width, height: inches."""
     from matplotlib.figure import Figure
 
     # A figure of its own, not pyplot's: no global state.

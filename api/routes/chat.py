@@ -108,6 +108,11 @@ async def _completion(
 
 
 def chat_query(body: ChatRequest, query_id: str) -> Query:
+    """The question of a conversation, with the fields of `muster` that say of what type its answer is.
+
+    Raises:
+        InputError: naming the field at fault.
+    """
     return build_query(
         query_id,
         chat_content(body.messages),
@@ -119,6 +124,11 @@ def chat_query(body: ChatRequest, query_id: str) -> Query:
 
 
 def chat_timeout(wanted_s: float | None, most_s: float) -> float:
+    """Longest wait for an answer, in seconds: as the request says, or `most_s` where it says nothing.
+
+    Raises:
+        InputError: it asks for more than `most_s`.
+    """
     if wanted_s is not None and wanted_s > most_s:
         raise InputError(
             f"muster.timeout_s: this server waits {most_s:g} s at most.", param="muster.timeout_s"

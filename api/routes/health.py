@@ -34,6 +34,7 @@ LINKS = {
 
 @router.get("/v1", include_in_schema=False)
 async def root() -> dict[str, str | dict[str, str]]:
+    """The service's name and version, and where things are."""
     return {"name": "muster", "version": __version__, "links": LINKS}
 
 

@@ -27,9 +27,15 @@ _UNIT_S = {"h": 3600, "d": 86_400}
 
 
 def new_batch(request: BatchRequest, *, batch_id: str, created: float, caller: Caller) -> Batch:
-    """
+    """A batch that is asked for, not stored yet.
+
+    Args:
+        created: seconds since 1970; its window begins there.
+        caller: whose it is, and by whose experts it is answered.
+
     Raises:
-        UnsupportedParameterError: an endpoint that lines cannot have. InputError: a window that is none.
+        UnsupportedParameterError: an endpoint that lines cannot have.
+        InputError: a window that is none, or metadata of ours that say nothing.
     """
     if request.endpoint not in ENDPOINTS:
         raise UnsupportedParameterError(
@@ -86,6 +92,7 @@ def _one_of(names: Sequence[str]) -> str:
 
 
 def batch_view(batch: Batch) -> BatchView:
+    """A batch in OpenAI's form; times in whole seconds since 1970."""
     return BatchView(
         id=batch.id,
         endpoint=batch.endpoint,

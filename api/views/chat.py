@@ -42,6 +42,12 @@ def muster_view(
     ignored: Sequence[str] = (),
     explains: bool = True,
 ) -> MusterView:
+    """Our own part of a completion.
+
+    Args:
+        ignored: fields of the request that were read and change nothing.
+        explains: with the reasons of the recruits.
+    """
     return MusterView(
         job_id=job_id,
         composition=short_name(composition),
@@ -65,6 +71,7 @@ def muster_view(
 
 
 def grade_view(answer: Answer) -> ExpectedGradeView | None:
+    """The grade that the answer is expected to get; None of answers that are not open."""
     grade = answer.expected_grade
     return None if grade is None else ExpectedGradeView(**grade.model_dump())
 
@@ -143,6 +150,7 @@ def _choice(answer: Answer, index: int, *, older: bool) -> Choice:
 
 
 def called_tools(answer: Answer) -> list[CalledTool]:
+    """Calls of tools that the answer makes, in its order."""
     return [
         CalledTool(id=call.id, function=CalledFunction(name=call.name, arguments=call.arguments))
         for call in answer.tool_calls
@@ -150,12 +158,14 @@ def called_tools(answer: Answer) -> list[CalledTool]:
 
 
 def finish_reason(answer: Answer, *, older: bool = False) -> Finish:
+    """The reason why the answer ends. Args: older: it is told in the form that `functions` have."""
     if answer.tool_calls:
         return "function_call" if older else "tool_calls"
     return "length" if answer.finish_reason is FinishReason.LENGTH else "stop"
 
 
 def logprobs_view(answer: Answer) -> LogprobsView | None:
+    """Log probabilities token by token; None where none were asked for, or nobody told them."""
     if not answer.logprobs:
         return None
     return LogprobsView(
@@ -173,6 +183,7 @@ def _logprob(token: TokenLogprob) -> TopLogprob:
 
 
 def usage_view(*answers: Answer) -> UsageView:
+    """Tokens of all calls that the answers took, whoever was asked."""
     usage = total_usage(answer.usage for answer in answers)
     return UsageView(
         prompt_tokens=usage.prompt_tokens,

@@ -73,11 +73,13 @@ class Chunks:
         self._include_usage = include_usage
 
     def opening(self) -> str:
+        """The event before the first text."""
         return self._event(
             ChunkChoice(index=0, delta=Delta(role="assistant", content=""), finish_reason=None)
         )
 
     def text(self, text: str) -> str:
+        """An event with further text of the answer."""
         return self._event(ChunkChoice(index=0, delta=Delta(content=text), finish_reason=None))
 
     def stage(self, news: StageNews) -> str:
@@ -97,6 +99,7 @@ class Chunks:
         return self._event(nothing, muster=StageMuster(stage=view))
 
     def closing(self, answer: Answer) -> Iterator[str]:
+        """All events after the last text, the mark of the end among them."""
         yield from self._ending(answer, index=0, muster=self._muster(answer))
         yield from self._end(answer)
 
@@ -186,17 +189,17 @@ async def chat_events(
     except MusterError as error:
         log.warning("a stream broke off: %s", error)
         on_broken(error)
-        yield error_event(error)
+        yield _error_event(error)
     except Exception as error:
         log.exception("a stream failed")
         on_broken(error)
-        yield error_event(InternalError("internal error."))
+        yield _error_event(InternalError("internal error."))
     finally:
         with anyio.CancelScope(shield=True):  # closing may write to the books
             await run_in_threadpool(parts.close)
 
 
-def error_event(error: MusterError) -> str:
+def _error_event(error: MusterError) -> str:
     return f"data: {json.dumps(error_body(error))}\n\n"
 
 

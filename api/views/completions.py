@@ -133,6 +133,7 @@ def _query(query_id: str, prompt: str, terms: Terms | None, *, place: int) -> Qu
 
 
 def text_completion(answers: Sequence[Answer], heading: Heading, **extras: object) -> TextCompletion:
+    """The texts that prompts were gone on with, one choice each, in their order."""
     choices = [_choice(answer, index) for index, answer in enumerate(answers)]
     fields = {**heading._asdict(), "choices": choices, "usage": usage_view(*answers), **extras}
     return TextCompletion.model_validate(fields)
@@ -142,12 +143,15 @@ class TextChunks(Chunks):
     """The events of a text that is streamed; a last one has the usage where that is wanted, and no choice."""
 
     def opening(self) -> str:
+        """Nothing but a sign of life: a text begins with its first words."""
         return PING  # a text begins with its first words
 
     def text(self, text: str) -> str:
+        """An event with further text."""
         return self._text([CompletionChoice(index=0, text=text, finish_reason=None)])
 
     def closing(self, answer: Answer) -> Iterator[str]:
+        """All events after the last text, the mark of the end among them."""
         yield self._text([_choice(answer, 0).model_copy(update={"text": ""})])
         if self._include_usage:
             yield self._text([], usage=usage_view(answer))

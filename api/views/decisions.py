@@ -5,6 +5,7 @@ from orchestrator.domain.answers import Decision, Recruit, SkillEvidence
 
 
 def decision_view(decision: Decision) -> DecisionView:
+    """A decision with its reasons."""
     return DecisionView(
         router=decision.router,
         recruits=[_recruit_view(recruit) for recruit in decision.recruits],

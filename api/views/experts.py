@@ -104,6 +104,7 @@ def card_view(
 
 
 def drift_view(drift: Drift) -> DriftView:
+    """A drift; no skill = all of them together."""
     return DriftView(
         expert=drift.expert_id,
         skill=None if drift.skill == ALL_SKILLS else drift.skill,
@@ -116,6 +117,7 @@ def drift_view(drift: Drift) -> DriftView:
 
 
 def tally_views(tallies: Mapping[str, Tally]) -> dict[str, TallyView]:
+    """Counts and accuracies by name, sorted."""
     return {name: _tally_view(tally) for name, tally in sorted(tallies.items())}
 
 
@@ -126,6 +128,7 @@ def _tally_view(tally: Tally) -> TallyView:
 
 
 def engine_view(state: EngineState) -> EngineView:
+    """The state of an engine, and what keeps it from work."""
     return EngineView(
         engine=state.engine_id,
         state=state.state,
@@ -141,6 +144,7 @@ def engine_view(state: EngineState) -> EngineView:
 
 
 def engine_views(states: Iterable[EngineState]) -> list[EngineView]:
+    """States of engines, in the order given."""
     return [engine_view(state) for state in states]
 
 

@@ -22,6 +22,8 @@ MOST_PER_DOUBLING = 0.05
 
 
 def grades_view(grades: Grades | None, gap: GradeGap | None = None) -> GradesView | None:
+    """Grades of one expert. Args: gap: to the best of those that were compared; None = it was not
+    compared."""
     if grades is None:
         return None
     overall, lengths = grades.posterior, grades.lengths
@@ -34,7 +36,7 @@ def grades_view(grades: Grades | None, gap: GradeGap | None = None) -> GradesVie
         abstained=grades.n_abstain,
         unscored=grades.n_unscored,
         lengths=None if lengths is None else LengthsView(**lengths.model_dump()),
-        gap=None if gap is None else gap_view(gap),
+        gap=None if gap is None else _gap_view(gap),
     )
 
 
@@ -43,7 +45,7 @@ def grade_view(tally: GradeTally) -> GradeView | None:
     return _grade_view(tally.posterior(0.5)) if tally.n else None
 
 
-def gap_view(gap: GradeGap) -> GapView:
+def _gap_view(gap: GradeGap) -> GapView:
     return GapView(
         best=gap.best,
         difference=gap.difference,

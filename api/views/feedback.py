@@ -6,6 +6,7 @@ from orchestrator.domain.feedback import Feedback
 
 
 def feedback_view(feedback: Feedback) -> FeedbackView:
+    """A judgement, and what it says of each expert, in shares of one observation."""
     return FeedbackView(
         job=feedback.job_id,
         query=feedback.query_id,

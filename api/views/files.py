@@ -10,6 +10,7 @@ MEDIA_TYPE = "application/octet-stream"
 
 
 def file_view(file: StoredFile) -> FileView:
+    """A file in OpenAI's form; times in whole seconds since 1970."""
     return FileView(
         id=file.id,
         bytes=file.n_bytes,
@@ -32,6 +33,7 @@ def file_list(files: Sequence[StoredFile], *, limit: int) -> FileList:
 
 
 def download_headers(file: StoredFile) -> dict[str, str]:
+    """Headers that have a browser keep the file under its name, and show it never."""
     name = quote(file.filename, safe="")
     return {
         "content-disposition": f"attachment; filename*=UTF-8''{name}",

@@ -53,6 +53,7 @@ def _tier(priority: int) -> Literal["background", "batch", "interactive"]:
 
 
 def plan_view(plan: JobPlan, waits_for: Iterable[EngineState] = ()) -> PlanView:
+    """The plan of a job. Args: waits_for: engines of it that cannot be served now."""
     return PlanView(
         job=plan.job_id,
         state=plan.state.value,

@@ -73,9 +73,9 @@ class JobFeed:
         A client that reconnects gets the present state, so events have no ids. The database may be away in
         the meantime; the stream goes on when it is back. A job that is deleted ends it without `done`.
         """
-        yield event("progress", first)
+        yield _event("progress", first)
         if JobState(first.state).is_over:
-            yield event("done", first)
+            yield _event("done", first)
             return
         followed = self._follow(first)
         seen = first
@@ -86,7 +86,7 @@ class JobFeed:
                     seen = news.view
                     yield news.text
                     if news.is_last:
-                        yield event("done", seen)
+                        yield _event("done", seen)
                         return
                 elif not await _is_set(coming, within_s=self._ping_s):
                     yield PING
@@ -139,8 +139,8 @@ def _is_elsewhere(task: asyncio.Task[None]) -> bool:
 
 
 def _news(view: JobView) -> _Told:
-    return _Told(view, event("progress", view), JobState(view.state).is_over)
+    return _Told(view, _event("progress", view), JobState(view.state).is_over)
 
 
-def event(name: str, view: JobView) -> str:
+def _event(name: str, view: JobView) -> str:
     return f"event: {name}\ndata: {view.model_dump_json()}\n\n"

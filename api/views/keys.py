@@ -14,6 +14,7 @@ from orchestrator.services.keys import Keys
 
 
 def key_terms(request: KeyRequest) -> KeyTerms:
+    """Terms that a key is asked for with; scopes and experts each once."""
     return KeyTerms(
         name=request.name,
         scopes=tuple(dict.fromkeys(Scope(scope) for scope in request.scopes)),
@@ -26,6 +27,7 @@ def key_terms(request: KeyRequest) -> KeyTerms:
 
 
 def key_view(key: ApiKey, account: Account | None = None, *, now_s: float) -> KeyView:
+    """A key without its secret. Args: account: of its budget; None = nothing was used yet, or it has none."""
     return KeyView(**_fields(key, now_s, account))
 
 
@@ -49,6 +51,7 @@ def _views(keys: Keys, shown: Sequence[ApiKey]) -> list[KeyView]:
 
 
 def new_key_view(key: ApiKey, secret: str) -> NewKeyView:
+    """A key that was made just now, with its secret, which nobody can tell again."""
     return NewKeyView(**_fields(key, key.created_at), secret=secret)
 
 

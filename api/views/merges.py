@@ -5,6 +5,7 @@ from orchestrator.domain.merges import MergeJob, MergeReport
 
 
 def merge_view(job: MergeJob) -> MergeView:
+    """A merge, and its report once there is one."""
     report = job.report
     return MergeView(
         id=job.id,

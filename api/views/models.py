@@ -13,4 +13,10 @@ def model_owners(compositions: Collection[str], experts: Collection[str]) -> dic
 
 
 def model_view(model_id: str, owner: str, *, created: int) -> ModelView:
+    """A name that can be asked, in OpenAI's form.
+
+    Args:
+        owner: who answers under it.
+        created: seconds since 1970.
+    """
     return ModelView(id=model_id, created=created, owned_by=owner)

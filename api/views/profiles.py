@@ -5,6 +5,7 @@ from orchestrator.domain.profile_runs import ProfileRun
 
 
 def profile_run_view(run: ProfileRun) -> ProfileRunView:
+    """A run of profiling; times in whole seconds since 1970."""
     return ProfileRunView(
         id=run.id,
         state=run.state.value,

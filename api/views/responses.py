@@ -27,6 +27,7 @@ _ECHOED = (
 
 
 def response_id(unique: str) -> str:
+    """Id of a response. Args: unique: nobody else's."""
     return f"resp_{unique}"
 
 
@@ -36,6 +37,7 @@ def message_id(exchange_id: str) -> str:
 
 
 def status_of(answer: Answer | None) -> Status:
+    """Status of a response by its answer; None = there is none yet."""
     if answer is None:
         return "in_progress"
     if answer.error_code is not None:
@@ -48,13 +50,13 @@ def output_items(answer: Answer, exchange_id: str) -> list[Item]:
     if answer.error_code is not None:
         return []
     status = "incomplete" if status_of(answer) == "incomplete" else "completed"
-    calls = [call_item(exchange_id, i, call) for i, call in enumerate(answer.tool_calls)]
+    calls = [_call_item(exchange_id, i, call) for i, call in enumerate(answer.tool_calls)]
     if calls and not answer.text:
         return calls
     return [message_item(exchange_id, [text_part(answer.text)], status), *calls]
 
 
-def call_item(exchange_id: str, place: int, call: ToolCall) -> Item:
+def _call_item(exchange_id: str, place: int, call: ToolCall) -> Item:
     return {
         "id": f"fc_{exchange_id.removeprefix('resp_')}_{place}",
         "type": "function_call",
@@ -66,6 +68,8 @@ def call_item(exchange_id: str, place: int, call: ToolCall) -> Item:
 
 
 def message_item(exchange_id: str, content: list[JsonValue], status: str) -> Item:
+    """The message of a response. Args: exchange_id: the response's. content: parts as `text_part` makes
+    them."""
     return {
         "id": message_id(exchange_id),
         "type": "message",
@@ -76,6 +80,7 @@ def message_item(exchange_id: str, content: list[JsonValue], status: str) -> Ite
 
 
 def text_part(text: str) -> Item:
+    """A part of a message that is text."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 

@@ -35,6 +35,7 @@ class ResponseEvents:
         self._has_message = False
 
     def opening(self) -> Iterator[str]:
+        """The events before anything of the answer is there."""
         for kind in ("response.created", "response.in_progress"):
             yield self._event(kind, response=self._view(None))
 
@@ -57,6 +58,7 @@ class ResponseEvents:
         yield self._event(f"response.{whole['status']}", response=whole)
 
     def failing(self, error: MusterError) -> str:
+        """The last event of a response that no answer comes of."""
         view = response_view(self._exchange, None, stored=self._stored, error=error)
         return self._event("response.failed", response=view.model_dump(mode="json"))
 

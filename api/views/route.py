@@ -6,4 +6,5 @@ from orchestrator.domain.answers import Decision
 
 
 def route_view(decision: Decision, *, model: str) -> RouteView:
+    """A decision that was made and not carried out. Args: model: composition, as the request names it."""
     return RouteView(model=model, **dict(decision_view(decision)))

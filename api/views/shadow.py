@@ -7,6 +7,7 @@ from orchestrator.settings.schema import ShadowSettings
 
 
 def shadow_view(report: ShadowReport, settings: ShadowSettings) -> ShadowView:
+    """Comparisons of live answers with their shadows, and the settings by which shadows are cast."""
     estimates = ("agreement", "more_usd", "more_seconds")
     fields = {name: value for name, value in report._asdict().items() if name not in estimates}
     return ShadowView(

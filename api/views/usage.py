@@ -5,6 +5,7 @@ from orchestrator.services.usage import SingleCost, UsageReport, UsageRow
 
 
 def usage_view(report: UsageReport) -> UsageView:
+    """Usage by row and in all, of the days asked for."""
     return UsageView(
         first=report.first,
         last=report.last,

@@ -36,6 +36,7 @@ def test_numbers_are_said_as_people_read_them() -> None:
     assert (percent(0.834), percent(None)) == ("83 %", "–")
     assert (count(1234), count(97.6)) == ("1,234", "97.6")
     assert (usd(0), usd(0.00123), usd(1234.5)) == ("$0", "$0.0012", "$1,234.50")
+    assert (usd(0.0000012), usd(0.00999)) == ("$0.0000012", "$0.01")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,12 @@ def test_what_is_better_stands_higher_and_what_costs_more_stands_further_right()
     assert at["dear"].high_y < at["dear"].y < at["dear"].low_y
 
 
+def test_much_work_is_told_without_an_exponent() -> None:
+    drawn = scatter([row("large", 0.9, seconds=1, gflop=14_350), *ROWS[:2]], by_seconds=False)
+    assert drawn is not None
+    assert any("14,400 gigaflop" in point.title for point in drawn.points)
+
+
 def test_equal_factors_of_cost_are_equal_distances() -> None:
     drawn = scatter(ROWS, by_seconds=True)
     assert drawn is not None

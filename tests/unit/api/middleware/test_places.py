@@ -54,6 +54,22 @@ def test_whoever_waits_gets_a_place_in_the_order_of_coming() -> None:
     run(test())
 
 
+def test_whoever_leaves_as_a_place_becomes_free_leaves_without_an_error_of_its_own() -> None:
+    async def test() -> None:
+        places, _ = make_places()
+        assert places.take_now()
+        leaving = asyncio.ensure_future(places.take(within_s=FOREVER_S))
+        await settled()
+        leaving.cancel()
+        places.give_back()  # before the one that leaves has seen that it is to leave
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert places.n_waiting == 0
+        assert places.take_now()
+
+    run(test())
+
+
 def test_whoever_leaves_the_line_keeps_nobody_waiting() -> None:
     async def test() -> None:
         places, _ = make_places()
