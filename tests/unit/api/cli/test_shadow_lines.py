@@ -28,8 +28,7 @@ def test_costs_are_written_without_an_exponent_and_differences_with_their_sign()
     assert shadow_lines(compared()) == [
         "20 pairs with 'muster/knn', 1 cannot be read",
         "agreement  90.0% (95 % interval 70.0% to 97.0%)",
-        "USD        0.000012 live, 0.0000025 shadow, +0.0000095 more "
-        "(95 % interval -0.000001 to +0.00002)",
+        "USD        0.000012 live, 0.0000025 shadow, +0.0000095 more (95 % interval -0.000001 to +0.00002)",
         "seconds    12,350 live, 1.5 shadow",
     ]
 
