@@ -159,7 +159,10 @@ class LlmAnnotator:
 
 
 def agreed_skills(samples: Sequence[str]) -> tuple[SkillTag, ...]:
-    """Skills that at least two samples name, most agreed first, then by name; at most five."""
+    """Skills that at least two samples name, most agreed first, then by name; at most five.
+
+    Their weight is the share of samples that name them, in (0, 1].
+    """
     counts = Counter(name for sample in samples for name in set(sampled_names(sample)))
     agreed = [(name, n) for name, n in counts.items() if n >= MIN_SAMPLES]
     agreed.sort(key=lambda item: (-item[1], item[0]))

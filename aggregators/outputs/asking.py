@@ -335,10 +335,9 @@ def further(ballots: Sequence[Ballot], first: Sequence[Ballot] | None) -> tuple[
 
 
 def candidate_text(ballot: Ballot, budget: int) -> str:
-    """A response as it is shown to others: without reasoning blocks, at most `budget` characters.
+    """A response as it is shown to others: without reasoning blocks, `shortened` to `budget` characters.
 
-    Of a longer text the end is kept; it begins with `[…] `. Of one that speaks to its reader, only the answer
-    that it states.
+    Of one that speaks to its reader, only the answer that it states.
     """
     text = without_reasoning(ballot.response.text)
     return shortened((ballot.value if prompts.has_aside(text) else text) or ballot.value or "", budget)

@@ -67,14 +67,15 @@ def mean_similarity(similarity: npt.ArrayLike, weights: Sequence[float]) -> list
 
     Args:
         similarity: [N, N], symmetric; the diagonal is not read.
-        weights: [N], >= 0, of each response as a witness; without any weight all count alike.
+        weights: [N], >= 0, of each response as a witness; those of no weight together count alike.
     """
     s = np.array(similarity, dtype=np.float64)
     np.fill_diagonal(s, 0.0)
     w = np.asarray(weights, dtype=np.float64)
     w = w if w.sum() > 0 else np.ones_like(w)
     others = w.sum() - w
-    alike = np.divide(s @ w, others, out=s.mean(axis=1), where=others > 0)
+    plain = s.sum(axis=1) / max(len(w) - 1, 1)
+    alike = np.divide(s @ w, others, out=plain, where=others > 0)
     return [float(value) for value in np.round(alike, 9)]
 
 

@@ -38,7 +38,7 @@ def merge_plain(tensors: Tensors, options: BreadcrumbsOptions) -> Tensor:
     """theta_0 + lambda times the weighted sum of what is kept; [S], in `out_dtype`.
 
     Raises:
-        MergeError: normalised weights sum to less than 1e-8.
+        MergeError: the sum of normalised weights is nearer to 0 than 1e-8.
     """
     weights = tensors.weights(options.weight, may_be_negative=True)
     kept = _kept(tensors, options)

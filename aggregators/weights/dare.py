@@ -47,7 +47,7 @@ def merge_linear(tensors: Tensors, options: DareOptions) -> Tensor:
         [S] in `out_dtype`.
 
     Raises:
-        MergeError: normalised weights sum to less than 1e-8.
+        MergeError: the sum of normalised weights is nearer to 0 than 1e-8.
     """
     weights = tensors.weights(options.weight, may_be_negative=True)
     kept = _kept_at_random(tensors, options)

@@ -25,7 +25,7 @@ def merge(tensors: Tensors, options: LinearOptions) -> Tensor:
     Where all models are equal, the mean is theirs to the bit.
 
     Raises:
-        MergeError: normalised weights sum to less than 1e-8.
+        MergeError: the sum of normalised weights is nearer to 0 than 1e-8.
     """
     weights = tensors.weights(options.weight, may_be_negative=True)
     if not options.normalize:

@@ -29,7 +29,7 @@ def merge(tensors: Tensors, options: TaskArithmeticOptions) -> Tensor:
     """theta_0 + lambda sum w tau; [S], in `out_dtype`.
 
     Raises:
-        MergeError: normalised weights sum to less than 1e-8.
+        MergeError: the sum of normalised weights is nearer to 0 than 1e-8.
     """
     weights = tensors.weights(options.weight, may_be_negative=True)
     all_of_each = [NOTHING_DROPPED] * len(weights)
@@ -47,7 +47,7 @@ def plain_sum(
         lam: lambda, of any sign.
 
     Raises:
-        MergeError: there is no base, or normalised weights sum to less than 1e-8.
+        MergeError: there is no base, or the sum of normalised weights is nearer to 0 than 1e-8.
     """
     divisor = divisor_of(tensors.name, weights) if normalize else 1.0
 

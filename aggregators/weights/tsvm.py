@@ -46,7 +46,7 @@ def merge(tensors: Tensors, options: TsvmOptions) -> Tensor:
 
 
 def merge_robust(tensors: Tensors, options: TsvmOptions) -> Tensor:
-    """`merge` of task matrices without outliers, and with ranks shared by density."""
+    """`merge` of task matrices without outliers, and with ranks shared by density; returns as it does."""
     if not is_matrix(tensors.name, tensors.models[0]):
         return _with_mean(tensors, options.lam)
     taus = tensors.task_vectors()

@@ -86,7 +86,7 @@ def compose(
         The adapter by module, with scale 1; experts of weight 0 take no rank.
 
     Raises:
-        IncompatibleModelsError: adapters of a module that differ in its size.
+        IncompatibleModelsError: adapters of a module that are of different sizes.
     """
     used = rounded(weights, step) if step else tuple(weights)
     composed = {}

@@ -33,6 +33,15 @@ def test_mean_similarity_by_hand() -> None:
     assert mean_similarity(similarity, [0, 0, 0]) == mean_similarity(similarity, [1, 1, 1])
 
 
+def test_a_response_whose_others_have_no_weight_is_compared_with_all_of_them_alike() -> None:
+    """Second: (.5 + .8) / 2; the others have it as their only witness. A lone response with a weight and one
+    without: each is as like the other."""
+    similarity = [[1, 0.5, 0], [0.5, 1, 0.8], [0, 0.8, 1]]
+    assert mean_similarity(similarity, [0, 1, 0]) == pytest.approx([0.5, 0.65, 0.8])
+    assert mean_similarity([[1, 0.4], [0.4, 1]], [1, 0]) == pytest.approx([0.4, 0.4])
+    assert mean_similarity([[1, 0.4], [0.4, 1]], [0, 0]) == pytest.approx([0.4, 0.4])
+
+
 @given(st.floats(-1, 1), st.lists(st.floats(0.02, 1), min_size=3, max_size=3), st.integers(0, 2))
 def test_of_two_equal_responses_and_one_other_one_of_the_two_is_chosen(
     likeness: float, weights: list[float], other: int
