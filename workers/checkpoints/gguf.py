@@ -27,6 +27,14 @@ KEPT_NUMBERS, MOST_NUMBERS = 4096, 262_144
 """Numbers of an array that is kept, more than a model has layers; and of all such arrays together."""
 KEPT_CHARS = 1 << 20
 """Longest text that is kept: chat templates are the longest of those that matter."""
+PROJECTOR = "is the part of a model that reads pictures, not the model"
+BESIDE = {
+    "adapter": "is an adapter, not a model",
+    "imatrix": "is a matrix for quantising",
+    "mmproj": PROJECTOR,
+}
+"""Files that go beside a model's, by their kind."""
+TOKENIZER_KEYS = ("tokenizer.ggml.model", "tokenizer.ggml.tokens")
 OVERHEAD_GIB = 0.25
 """Buffers and libraries of a server beside weights and cache: about what llama.cpp's was seen to take."""
 BYTES_PER_CACHED_NUMBER = 2
@@ -61,6 +69,8 @@ class GgufHeader(NamedTuple):
         context_length: tokens that the model was trained for; None = it does not say.
         cached_numbers: numbers that are kept for each token of the context; None = not known.
         template: chat template; None = none, or one longer than any.
+        kind: what it is where it is no model of its own, such as `adapter`; "" = it does not say.
+        has_tokenizer: it brings the tokens that it reads and writes.
         n_params: numbers in its tensors.
         n_bytes: size of its files.
     """
@@ -73,6 +83,21 @@ class GgufHeader(NamedTuple):
     context_length: int | None = None
     cached_numbers: int | None = None
     template: str | None = None
+    kind: str = ""
+    has_tokenizer: bool = True
+
+    @property
+    def lack(self) -> str | None:
+        """Reason why no server of texts can load it, in words that go on from its name; None = none shows."""
+        if not self.architecture:
+            return "does not name its architecture (general.architecture)"
+        if self.kind in BESIDE or self.architecture == "clip":
+            return BESIDE.get(self.kind, PROJECTOR)
+        if not self.n_tensors:
+            return "holds no tensors: a vocabulary alone"
+        if not self.has_tokenizer:
+            return f"brings no tokenizer ({' and '.join(TOKENIZER_KEYS)})"
+        return None
 
     def memory_gib(self, n_tokens: int) -> float:
         """Estimate of what it takes when it is loaded, with room for so many tokens."""
@@ -170,6 +195,8 @@ class _Reader:
             facts.number("context_length"),
             facts.cached_numbers,
             template if isinstance(template := values.get("tokenizer.chat_template"), str) else None,
+            kind if isinstance(kind := values.get("general.type"), str) else "",
+            all(key in values for key in TOKENIZER_KEYS),
         )
 
     def _tensors(self, n_tensors: int, alignment: int) -> tuple[int, int | None]:

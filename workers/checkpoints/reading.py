@@ -11,6 +11,7 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from workers.checkpoints.defects import TOKENIZER, Defect, Weights, content_defect, json_object, refused
 from workers.checkpoints.formats import load_tokenizer
+from workers.checkpoints.gguf import GGUF, GgufError, read_gguf
 from workers.checkpoints.templates import (
     TEMPLATE_FILE,
     TOKENIZER_CONFIG,
@@ -21,7 +22,7 @@ from workers.checkpoints.templates import (
     special_tokens_of,
     templates_of,
 )
-from workers.checkpoints.turns import Takes, question_for, taken_by, turn
+from workers.checkpoints.turns import Takes, names_another, question_for, taken_by, takes_of, turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -57,6 +58,22 @@ def read_folder(engine: EngineSpec, weights: Weights | None) -> Read:
     if not _has_end(folder, {} if weights is None else weights.config):
         read.remarks.append("names no token that ends a text: responses end at max_tokens")
     return read
+
+
+def served_remarks(engine: EngineSpec) -> list[str]:
+    """Remarks on the chat template of a model that a command's server loads, as it is read here."""
+    try:
+        takes = takes_of(engine)
+    except TemplateFaultError as error:
+        return [f"its chat template renders no question here, and its server may refuse it: {error}"]
+    path = Path(engine.model)
+    try:
+        is_bare = path.suffix.lower() == GGUF and path.is_file() and read_gguf(path).template is None
+    except GgufError:  # told as a mistake
+        return []
+    if is_bare and not names_another(engine):
+        return ["has no chat template: one of its server's own is in force"]
+    return _untaken(takes)
 
 
 def load_sound_tokenizer(spec: EngineSpec, weights: Weights | None) -> "PreTrainedTokenizerFast":

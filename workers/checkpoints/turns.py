@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.domain.features import RENDERS_ALL, Rendering
 from orchestrator.domain.queries import Message
+from workers.checkpoints.gguf import GGUF, GgufError, read_gguf
 from workers.checkpoints.templates import (
     ChatTemplate,
     TemplateFaultError,
@@ -27,6 +28,10 @@ from workers.checkpoints.templates import (
 )
 
 _BETWEEN = "\n\n"
+_OTHERS = ("chat-template", "chat_template", "no-jinja")
+"""Parts of arguments by which servers are given a template other than the model's."""
+_USUAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+"""In place of those that a GGUF file names by their numbers."""
 _WORDS = ("zqa", "zqb", "zqc", "zqd", "zqe")
 
 
@@ -58,6 +63,10 @@ class Takes(NamedTuple):
 ANYTHING = Takes()
 
 
+class LeavesOutError(TemplateFaultError):
+    """A template that renders, and shows no question: whoever runs it."""
+
+
 def taken_by(template: ChatTemplate) -> Takes:
     """Conversations that a template takes, found by trying.
 
@@ -74,21 +83,44 @@ def taken_by(template: ChatTemplate) -> Takes:
             fault = fault or error
             continue
         return _tried(template, as_text=as_text, alone=alone)
-    raise fault or TemplateFaultError("it leaves out what the user says")
+    raise fault or LeavesOutError("it leaves out what the user says")
 
 
 def rendering_of(engine: EngineSpec) -> Rendering:
-    """Conversations that the template of an engine's model renders, read of its folder; all, where that
-    cannot be told: its load will say why."""
-    folder = Path(engine.model)
+    """Conversations that the template of an engine's model renders; all, where that cannot be told: its load
+    will say why."""
     try:
-        if not folder.is_dir() or engine.members:
-            return RENDERS_ALL
-        text = chosen(templates_of(folder), engine.chat_template)
-        takes = ANYTHING if text is None else _remembered(text, tuple(special_tokens_of(folder).items()))
-    except (OSError, TemplateFaultError):
+        takes = takes_of(engine)
+    except TemplateFaultError:
         return RENDERS_ALL
     return Rendering(prefill=takes.prefill, assistant_first=takes.first_assistant)
+
+
+def takes_of(engine: EngineSpec) -> Takes:
+    """Conversations that the template of an engine's model takes, read of its folder or its GGUF file;
+    anything, where there is none, or a command names another one.
+
+    Raises:
+        TemplateFaultError: it renders no question.
+    """
+    place = Path(engine.model)
+    try:
+        if engine.members or names_another(engine):
+            return ANYTHING
+        if place.is_dir():
+            text, tokens = chosen(templates_of(place), engine.chat_template), special_tokens_of(place)
+        elif place.suffix.lower() == GGUF and place.is_file():
+            text, tokens = read_gguf(place).template, _USUAL_TOKENS
+        else:
+            return ANYTHING
+    except (OSError, GgufError):
+        return ANYTHING
+    return ANYTHING if text is None else _remembered(text, tuple(tokens.items()))
+
+
+def names_another(engine: EngineSpec) -> bool:
+    """True if a command names a template other than the model's."""
+    return any(word in str(engine.options.get("command")) for word in _OTHERS)
 
 
 @lru_cache(maxsize=256)

@@ -19,9 +19,13 @@ from workers.backends.command.options import (
     words_of,
 )
 from workers.backends.options import SpecMistake, read_options
+from workers.checkpoints.defects import served_defects
 from workers.checkpoints.gguf import GGUF, GgufError, read_gguf
+from workers.checkpoints.templates import TemplateFaultError
+from workers.checkpoints.turns import LeavesOutError, takes_of
 
 _OF_SHELLS = re.compile(r"\|\|?|&&?|;|[0-9]?>>?(?:&[0-9])?|<<?<?")
+_FLAGS = "--chat-template-file of llama-server, --chat-template of vLLM"
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*=")
 
 
@@ -48,6 +52,10 @@ def mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
     yield from _variable_mistakes(options)
     if any("model" in placeholders_in(text) for text in (*words, *options.env.values())):
         yield from _model_mistakes(spec)
+        yield from _template_mistakes(spec)
+    if spec.chat_template is not None:
+        message = "a command is not told of chat_template: its server has one of its own in force."
+        yield SpecMistake("chat_template", message, f"Hand it over in the command ({_FLAGS}).")
 
 
 def require_none(spec: EngineSpec) -> None:
@@ -140,17 +148,34 @@ def _model_mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
         yield SpecMistake(
             "model", f"'{spec.model}' is {kind}, not a file.", "Name the model's file or folder."
         )
-    if path.is_dir() or kind is not None or path.suffix.lower() != GGUF:
+    if path.is_dir():
+        for defect in served_defects(path):
+            yield SpecMistake("model", f"in '{spec.model}' {defect}.", defect.remedy)
+        return
+    if kind is not None or path.suffix.lower() != GGUF:
         return
     try:
         header = read_gguf(path)
     except GgufError as error:
         yield SpecMistake("model", str(error), "Fetch the file again.")
         return
+    if header.lack is not None:
+        yield SpecMistake("model", f"'{path.name}' {header.lack}.", "Name the file of the whole model.")
     stated, most = stated_context(spec), header.context_length
     if stated is not None and most is not None and stated > most:
         message = f"max_model_len {stated} is beyond the {most} tokens of {path.name}."
         yield SpecMistake("max_model_len", message, f"Set max_model_len: {most} or less.")
+
+
+def _template_mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
+    """One that hides the question from whoever renders it; of other faults its server is the judge."""
+    try:
+        takes_of(spec)
+    except LeavesOutError as error:
+        message = f"the chat template of '{Path(spec.model).name}' cannot be used: {error}."
+        yield SpecMistake("model", message, f"Hand another one over in the command ({_FLAGS}).")
+    except TemplateFaultError:
+        return
 
 
 def _is_path(model: str) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -28,6 +29,8 @@ START_S = 60.0
 KEPT_BYTES = 65_536
 """Bytes of output that are kept."""
 SHOWN_LINES, SHOWN_CHARS = 4, 400
+_CAUSES = (re.compile(r"\w(?:Error|Exception): \S"), re.compile(r"\b(?:error|fatal)\b", re.IGNORECASE))
+"""Signs of a line that tells why, the surest first; later lines often only hand on the news of it."""
 KILL_S = 10.0
 """Longest wait for the end of what was killed: the kernel may be at work for it."""
 _NO_SUCH = frozenset({2, 8, 13, 20})
@@ -110,10 +113,9 @@ class CommandProcess:
         self._began = threading.Event()
         self._first: dict[str, object] = {}
         self._is_over = threading.Event()
-        threads = {"command-output": self._read_output, "command-reports": self._read_reports}
-        self._threads = [
-            threading.Thread(target=work, name=name, daemon=True) for name, work in threads.items()
-        ]
+        self._reader = threading.Thread(target=self._read_output, name="command-output", daemon=True)
+        reports_reader = threading.Thread(target=self._read_reports, name="command-reports", daemon=True)
+        self._threads = [self._reader, reports_reader]
         for thread in self._threads:
             thread.start()
         self.pid = self._start(launch)
@@ -142,17 +144,19 @@ class CommandProcess:
 
     def last_lines(self) -> str:
         """The end of its output in one line, without secrets; "" = it wrote nothing."""
-        if self._ended is not None:
-            self._is_over.wait(KILL_S)
-        text = redact(bytes(self._tail).decode(errors="replace"))
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        shown = " | ".join(lines[-SHOWN_LINES:])
+        shown = " | ".join(self._lines()[-SHOWN_LINES:])
         return shown if len(shown) <= SHOWN_CHARS else f"…{shown[-SHOWN_CHARS:]}"
 
-    def death(self) -> str:
-        """Cause of its end, in words, with the last lines that it wrote."""
+    def death(self, *, at_start: bool = False) -> str:
+        """Cause of its end, in words, with the last lines that it wrote.
+
+        Args:
+            at_start: it did nothing but start: the first error that it told of is the cause.
+        """
         ended, lines = self._ended, self.last_lines()
         wrote = f" Its last lines: {lines}" if lines else " It wrote nothing."
+        if at_start and (cause := self._first_error()) not in lines:
+            wrote = f" It said: {cause}.{wrote}"
         if ended is None or ended.code is None:
             return f"was ended with its keeper.{wrote}"
         if ended.code == -signal.SIGKILL:
@@ -169,6 +173,20 @@ class CommandProcess:
         else:
             why = f"ended with code {ended.code}."
         return why + wrote
+
+    def _first_error(self) -> str:
+        """The first line of what is kept that tells of one; "" = none does."""
+        lines = self._lines()
+        found = (line for sign in _CAUSES for line in lines if sign.search(line))
+        return next(found, "")[:SHOWN_CHARS].rstrip(".")
+
+    def _lines(self) -> list[str]:
+        """What is kept of its output, without secrets and blank lines; all of it, if it has ended."""
+        if self._ended is not None:
+            self._is_over.wait(KILL_S)
+            self._reader.join(KILL_S)  # what it wrote last may be in the pipe yet
+        text = redact(bytes(self._tail).decode(errors="replace"))
+        return [line.strip() for line in text.splitlines() if line.strip()]
 
     def stop(self) -> None:
         """Ask all of it to end and wait; kill what is left when the time is up. Idempotent."""

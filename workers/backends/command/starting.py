@@ -18,6 +18,9 @@ from workers.backends.command.ports import LOOPBACK, free_port, is_anothers, is_
 from workers.backends.command.process import CommandProcess, NoStartError
 from workers.backends.http.client import ServerAddress, ServerEndpoint
 from workers.backends.http.failures import CallError
+from workers.checkpoints.gguf import GGUF, GgufError, shards_of
+from workers.checkpoints.templates import TemplateFaultError
+from workers.checkpoints.turns import ANYTHING, takes_of
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,11 @@ class Starter:
         self._is_abandoned = False
         self._last_seen = "it did not listen"
         self._is_well = False
+        self._takes, self._because = ANYTHING, ""
+        try:
+            self._takes = takes_of(spec)
+        except TemplateFaultError as error:  # its server may make something of it
+            self._because = f" The chat template of its model renders no question here: {error}."
 
     async def start(self) -> Up:
         """The server, once it has written a token.
@@ -145,13 +153,13 @@ class Starter:
     async def _ready(self, process: CommandProcess, port: int) -> Up:
         pulse = Pulse(self._clock)
         await self._await_health(process, port)
-        endpoint = ServerEndpoint(self._address(port, model=self._spec.model), heard=pulse.beat, is_own=True)
+        endpoint = self._endpoint(port, pulse, model=self._spec.model)
         try:
             if self._options.model_id is None:
                 listed = await self._listed(process, port, endpoint)
                 await endpoint.close()
                 model = model_among(listed, self._spec)
-                endpoint = ServerEndpoint(self._address(port, model=model), heard=pulse.beat, is_own=True)
+                endpoint = self._endpoint(port, pulse, model=model)
             await self._await_token(process, port, endpoint)
         except BaseException:
             await endpoint.close()
@@ -210,7 +218,8 @@ class Starter:
                 if not error.transient or n_failures >= MOST_FAILURES:
                     self._require_ours(process, port)
                     raise EngineLoadError(
-                        f"engine '{self._spec.id}': its server runs, and writes no token: {error}",
+                        f"engine '{self._spec.id}': its server runs, and writes no token: {error}"
+                        f"{self._because}",
                         param="options.command",
                         remedy="Mend the command, or set options.model_id to the model's name there.",
                         is_lasting=error.lasting,
@@ -228,14 +237,14 @@ class Starter:
         ended = process.ended
         if ended is None:
             return
-        death = process.death()
+        death = process.death(at_start=True)
         if self._is_abandoned:
             raise EngineLoadError(f"engine '{self._spec.id}': its load was given up.")
         process.kill()
         if not is_free(port):
             raise PortTakenError
         raise EngineLoadError(
-            f"engine '{self._spec.id}': its command {death}",
+            f"engine '{self._spec.id}': its command {death}{self._because}",
             param="options.command",
             is_lasting=ended.is_lasting,
         )
@@ -247,13 +256,17 @@ class Starter:
     def _filling(self, port: int) -> Filling:
         spec = self._spec
         return Filling(
-            model=spec.model,
+            model=_file_of(spec.model),
             name=spec.id,
             port=port,
             api_key=self._api_key,
             concurrent=self._options.concurrent,
             max_model_len=stated_context(spec),
         )
+
+    def _endpoint(self, port: int, pulse: Pulse, *, model: str) -> ServerEndpoint:
+        address = self._address(port, model=model)
+        return ServerEndpoint(address, heard=pulse.beat, is_own=True, takes=self._takes)
 
     def _address(self, port: int, *, model: str) -> ServerAddress:
         options = self._options
@@ -275,6 +288,15 @@ async def _pause(seconds: float) -> float:
     """Wait, and return how long to wait next time."""
     await asyncio.sleep(seconds)
     return min(LONGEST_LOOK_S, 1.5 * seconds)
+
+
+def _file_of(model: str) -> str:
+    """What a command is told to load: of a GGUF model in several files the first, which names the others."""
+    path = Path(model)
+    try:
+        return str(shards_of(path)[0]) if path.suffix.lower() == GGUF and path.is_file() else model
+    except GgufError:
+        return model
 
 
 def model_among(listed: Sequence[str], spec: EngineSpec) -> str:

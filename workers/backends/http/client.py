@@ -1,6 +1,7 @@
 """An OpenAI-compatible server over httpx: one attempt at a time, bounded in bytes and seconds."""
 
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -28,10 +29,19 @@ from workers.backends.http.wire import (
     sampling_params,
     wire_prompt,
 )
+from workers.checkpoints.turns import ANYTHING, Takes, fitted
 
 log = logging.getLogger(__name__)
 
 SENT_ONLY_IF_UNDERSTOOD = ("stream_options", "stream")
+_JOINED = Takes(late_system=False, neighbours=False)
+STRICTER = (_JOINED, _JOINED._replace(system=False))
+"""Turns that are tried where a server's template refuses them as they are."""
+_OF_TURNS = re.compile(
+    r"jinja|chat[ _]?template|template error|roles? (must|should)|alternat|system[ _]?(role|message|prompt)"
+    r"|role .{0,20}not supported",
+    re.IGNORECASE,
+)
 LONGEST_ERROR_BYTES = 65_536
 
 
@@ -58,18 +68,26 @@ class ServerAddress(NamedTuple):
 
 
 class ServerEndpoint:
-    """Implements `calls.Endpoint`. What the server does not understand of streaming is not sent again.
+    """Implements `calls.Endpoint`. What the server does not understand of streaming, or its chat template of
+    turns, is not sent again.
 
     Args:
         heard: called for every piece of a reply that arrives.
         is_own: it runs on this machine, below this process: no proxy of the environment leads there.
+        takes: conversations that its template takes, as far as that is known.
     """
 
     def __init__(
-        self, address: ServerAddress, *, heard: Callable[[], None] | None = None, is_own: bool = False
+        self,
+        address: ServerAddress,
+        *,
+        heard: Callable[[], None] | None = None,
+        is_own: bool = False,
+        takes: Takes = ANYTHING,
     ) -> None:
         self._address = address
         self._heard = heard
+        self._takes = takes
         self._not_understood: set[str] = set() if address.stream else set(SENT_ONLY_IF_UNDERSTOOD)
         key = address.api_key.get_secret_value() if address.api_key else None
         # Compressed replies are not asked for: their size would be known only after unpacking.
@@ -106,16 +124,30 @@ class ServerEndpoint:
             read_choices(await self._body(response))
 
     async def complete(self, request: GenerationRequest, *, timeout_s: float, on_text: OnText) -> Reply:
+        takes, refusal = self._takes, None
         while True:
-            payload = self._payload(request)
+            said = _fitting(request, takes)
+            payload = self._payload(said)
             try:
-                return await self._complete(request, payload, timeout_s=timeout_s, on_text=on_text)
+                reply = await self._complete(said, payload, timeout_s=timeout_s, on_text=on_text)
             except CallError as error:
                 refused = _refused_param(error, payload)
-                if refused is None:
+                if refused is not None:
+                    log.info("%s does not understand %s; going on without", self._address.url, refused)
+                    self._not_understood.add(refused)
+                    continue
+                if not _OF_TURNS.search(str(error)):
                     raise
-                log.info("%s does not understand %s; going on without", self._address.url, refused)
-                self._not_understood.add(refused)
+                refusal = refusal or error
+                stricter = _stricter(request, said)
+                if stricter is None:
+                    raise refusal from None
+                takes = stricter
+            else:
+                if takes != self._takes:
+                    log.info("%s takes turns only as %s", self._address.url, takes)
+                    self._takes = takes
+                return reply
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -214,6 +246,24 @@ class ServerEndpoint:
             error.message = error.message.replace(self._secret, "[api_key]")
             error.args = (error.message,)
         return error
+
+
+def _fitting(request: GenerationRequest, takes: Takes) -> GenerationRequest:
+    """The request with its turns in a form that the server's chat template takes.
+
+    Calls of tools and their results are told apart by fields of their own: conversations with them stay.
+    """
+    if request.sampling.raw or any(turn.tool_calls or turn.tool_call_id for turn in request.messages):
+        return request
+    return request._replace(messages=tuple(fitted(request.messages, takes)))
+
+
+def _stricter(request: GenerationRequest, said: GenerationRequest) -> Takes | None:
+    """A way to say a request less freely than it was said; None = there is none."""
+    ways = [(takes, _fitting(request, takes).messages) for takes in STRICTER]
+    tried = [messages for _, messages in ways]
+    after = tried.index(said.messages) + 1 if said.messages in tried else 0
+    return next((takes for takes, messages in ways[after:] if messages != said.messages), None)
 
 
 def _reply_after_cut(reader: StreamReader, error: Exception) -> Reply:

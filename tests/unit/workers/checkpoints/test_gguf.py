@@ -39,6 +39,7 @@ def write(
     writer.add_head_count(4)
     if kv_heads is not None:
         writer.add_head_count_kv(kv_heads)
+    writer.add_tokenizer_model("llama")
     writer.add_token_list(["<s>", "</s>", *(f"token {n}" for n in range(6000))])
     writer.add_token_scores([0.5] * 6002)
     writer.add_chat_template("{{ messages[0].content }}")
@@ -174,7 +175,7 @@ def test_many_short_arrays_are_passed_over(tmp_path: Path, monkeypatch: pytest.M
     key = struct.pack("<Q", 1) + b"k"
     array = key + struct.pack("<IIQ", 9, 4, 4) + struct.pack("<4I", 1, 2, 3, 4)
     path.write_bytes(
-        begin + struct.pack("<Q", struct.unpack("<Q", content[16:24])[0] + 30) + array * 30 + rest
+        begin + struct.pack("<Q", struct.unpack("<Q", content[16:24])[0] + 30) + array * 30 + rest + bytes(32)
     )
     assert read_gguf(path).cached_numbers == 2 * 4 * 32
 

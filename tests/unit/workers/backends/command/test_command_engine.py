@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,32 @@ def test_command_that_dies_at_its_start_is_told_with_its_last_lines_and_without_
     assert "loading the model" in message
     assert "planted-93c1e7d2" not in message
     assert not caught.value.is_lasting
+
+
+def test_first_error_of_a_start_is_told_beside_the_last_lines(tag: str, tmp_path: Path) -> None:
+    """What servers write after it hands on the news of it, level by level."""
+    script = tmp_path / "serve.py"
+    ends = "\\n".join(f"engine core failed, level {n}" for n in range(9))
+    script.write_text(
+        "print('INFO no error yet: all is well')\n"
+        "print('Traceback (most recent call last):')\n"
+        "print('ValueError: the head has 7 rows')\n"
+        f"print('{ends}')\n"
+        "print('RuntimeError: see the root cause above')\nraise SystemExit(1)\n"
+    )
+    options = {"command": f"{sys.executable} {script} {{port}} {tag}"}
+    with pytest.raises(EngineLoadError) as caught:
+        CommandBackend().load(EngineSpec(id="e", backend="command", model="m", options=options), ())
+    assert "ended with code 1. It said: ValueError: the head has 7 rows. Its last lines: " in str(
+        caught.value
+    )
+    assert str(caught.value).endswith("level 8 | RuntimeError: see the root cause above")
+
+
+def test_error_that_the_last_lines_hold_is_told_once(tag: str) -> None:
+    with pytest.raises(EngineLoadError) as caught:
+        CommandBackend().load(spec(tag, "dies"), ())
+    assert str(caught.value).count("no such option --bogus") == 1
 
 
 def test_command_that_ends_well_at_once_is_no_server(tag: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import JsonValue, SecretStr, ValidationError
 from orchestrator.domain.experts import LONGEST_CONTEXT, EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.redaction import redact
+from tests.odd.making import LFS, PAGE
 from workers.backends.command.checking import mistakes, require_none
 from workers.backends.command.options import (
     CommandOptions,
@@ -208,3 +209,34 @@ def test_promised_memory_counts_before_an_estimate(tmp_path: Path) -> None:
     assert needed_gib(spec(memory_gib=3.5).replaced(memory_gib=2.0)) == 3.5
     assert needed_gib(spec().replaced(memory_gib=2.0)) == 2.0
     assert needed_gib(spec(model=str(tmp_path / "none.gguf"))) is None
+
+
+def test_template_of_the_pool_file_is_no_word_of_the_command() -> None:
+    said = told(spec("true {port}").replaced(chat_template="{{ messages }}"))
+    assert [param for param, _ in said] == ["chat_template"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("model.safetensors", LFS, "model.safetensors is a Git LFS pointer"),
+        ("model-00002-of-00002.safetensors", PAGE, "is a web page in place of the file"),
+        ("model.safetensors", "Entry not found", "is a text in place of weights"),
+        ("tokenizer.json", "", "tokenizer.json is empty"),
+        ("config.json", "[]", "config.json holds no JSON object"),
+    ],
+)
+def test_folder_whose_files_are_not_what_they_say_is_told(
+    tmp_path: Path, name: str, content: str, part: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    (tmp_path / "notes.safetensors.txt").write_text("anything")
+    said = told(spec("true {port} {model}", model=str(tmp_path)))
+    assert [param for param, _ in said] == ["model"]
+    assert part in said[0][1]
+
+
+def test_folder_of_a_kind_that_is_not_known_here_is_for_its_server_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "homegrown", "auto_map": {}}')
+    (tmp_path / "weights.of.it").write_bytes(b"anything")
+    assert told(spec("true {port} {model}", model=str(tmp_path))) == []
