@@ -40,7 +40,7 @@ class Answered(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Scores of one expert's responses by query hash, by one source."""
+    """Scores in [0, 1] of one expert's responses by query hash, by one source; `judge`: who gave them."""
 
     source: GradeSource
     judge: str

@@ -13,7 +13,7 @@ from orchestrator.ports.composing import Aggregator
 
 
 class FirstOptions(Options):
-    pass
+    """No options: the router's order decides."""
 
 
 class FirstReadable:

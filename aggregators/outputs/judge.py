@@ -74,7 +74,7 @@ class JudgeOptions(AskingOptions):
 
 
 class Scored(NamedTuple):
-    """One reply: scores of the candidates as shown, and whether each fails a hard criterion."""
+    """One reply: scores of the candidates as shown, in [1, 10], and whether each fails a hard criterion."""
 
     first: float
     second: float
@@ -96,7 +96,7 @@ class Shares(NamedTuple):
 
 
 class Balanced(NamedTuple):
-    """Mean scores of A and B over both orders, and the shares of verdicts."""
+    """Mean scores of A and B over both orders, in [1, 10], and the shares of verdicts."""
 
     a: float
     b: float

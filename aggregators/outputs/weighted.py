@@ -42,6 +42,8 @@ class WeightedOptions(Options):
 
 
 class Scored(NamedTuple):
+    """An answer with the summed weight of its votes, nats."""
+
     group: Group
     score: float
 

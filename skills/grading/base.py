@@ -13,6 +13,8 @@ class Reading(NamedTuple):
 
 
 class Verdict(NamedTuple):
+    """The grade of a canonical answer; `reason` says why it is wrong, where that is known."""
+
     right: bool
     reason: str | None = None
 

@@ -200,7 +200,7 @@ def self_agreement(first: Mapping[str, float], second: Mapping[str, float]) -> S
 
 
 class LengthPoint(NamedTuple):
-    """A scored response to a question."""
+    """A response to a question, by its hash, with its score in [0, 1]."""
 
     question: str
     n_chars: int

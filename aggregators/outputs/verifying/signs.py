@@ -78,6 +78,8 @@ class Hedging(NamedTuple):
 
 
 class Signs(NamedTuple):
+    """All signs of one response; `MISSING` (NaN) where there is nothing to say."""
+
     form: Form
     consistency: Consistency
     hedging: Hedging
