@@ -127,7 +127,8 @@ class Underway:
         return self._recordings.get(key)
 
     def begin(self, key: RequestKey) -> Recording:
-        """
+        """Begin to record the reply of a request that comes for the first time.
+
         Raises:
             OverloadedError: too many are being answered.
         """

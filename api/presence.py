@@ -41,7 +41,7 @@ async def while_connected(receive: Receive, work: Callable[[], T], *, left: Call
 
 
 async def unless_left(receive: Receive, coming: Coroutine[None, None, T]) -> T:
-    """Result of what comes by itself.
+    """Result of what comes by itself, a coroutine.
 
     Raises:
         ClientLeftError: the client went away before; what comes is given up.

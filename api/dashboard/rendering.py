@@ -187,7 +187,7 @@ def usd(amount: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`340 ms`, `12 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
+    """`340 ms`, `12 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`. Args: seconds: None = not known: a dash."""
     if seconds is None:
         return "–"
     if seconds < 1:

@@ -112,7 +112,7 @@ def host_of(value: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """A name of the machine itself, as `host_of` spells it."""
+    """True for a name of the machine itself, as `host_of` spells it."""
     if host == "localhost":
         return True
     try:

@@ -88,7 +88,7 @@ class Places:
         return len(self._line)
 
     def take_now(self) -> bool:
-        """Take a place if one is free."""
+        """Take a place if one is free; True if one was."""
         if self._n_taken >= self._most:
             return False
         self._n_taken += 1

@@ -10,7 +10,8 @@ from orchestrator.errors import InputError
 
 
 async def known_params(request: Request) -> None:
-    """
+    """Refuse query parameters that a route does not have.
+
     Raises:
         InputError: the route has no such parameter.
     """

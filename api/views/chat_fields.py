@@ -71,9 +71,11 @@ _NEUTRAL: tuple[object, ...] = ("auto", "default", {}, "")
 
 
 def require_known(request: ChatRequest, *, unknown: Unknown) -> None:
-    """
+    """Refuse fields without which the answer would be another.
+
     Raises:
-        UnsupportedParameterError: fields that Muster does not know, or cannot honour; all of them are named.
+        UnsupportedParameterError: fields that Muster does not know, or cannot honour; the first
+            `SHOWN_FIELDS` are named, the others counted.
     """
     faults = [(r.param, r.message) for r in REFUSALS if r.applies(request)]
     faults += _unknown(request, unknown)

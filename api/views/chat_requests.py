@@ -27,7 +27,8 @@ class Line(NamedTuple):
 
 
 def chat_options(request: ChatRequest, *, unknown: Unknown = "refuse") -> AskOptions:
-    """
+    """Demands of a chat request on its answer.
+
     Args:
         unknown: what becomes of fields that nobody knows.
 

@@ -150,7 +150,7 @@ class Chunks:
 
 
 def first_part(parts: Generator[P, None, None], *, hold_s: float = HOLD_S) -> P:
-    """The first part that says something, or an empty one after `hold_s`.
+    """The first of an answer's parts that says something, or an empty one after `hold_s`.
 
     Raises:
         MusterError: the question failed before.

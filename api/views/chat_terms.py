@@ -13,7 +13,8 @@ from orchestrator.questions.json_schemas import SchemaError, checked
 
 
 def options_of(request: ChatRequest) -> AskOptions:
-    """
+    """Demands of a chat request on its answer, its fields not looked at for what nobody knows.
+
     Raises:
         InputError: fields that contradict each other.
     """

@@ -78,7 +78,8 @@ def as_chat(request: CompletionRequest) -> ChatRequest:
 
 
 def require_expert(composition: str) -> None:
-    """
+    """Refuse a model that is no single expert.
+
     Raises:
         UnsupportedParameterError: it asks several.
     """

@@ -11,9 +11,11 @@ from orchestrator.domain.queries import rough_tokens
 def embedding_list(
     vectors: FloatMatrix, texts: Sequence[str], *, model: str, encoding_format: str | None
 ) -> EmbeddingList:
-    """
+    """Embeddings of texts in OpenAI's form; their tokens are estimated from their lengths.
+
     Args:
         vectors: float32 [len(texts), D].
+        encoding_format: `base64`, else lists of numbers.
     """
     n_tokens = sum(max(1, rough_tokens(len(text))) for text in texts)
     return EmbeddingList(

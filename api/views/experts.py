@@ -32,7 +32,13 @@ def expert_view(
     lineage: Lineage | None = None,
     pause: ExpertPause | None = None,
 ) -> ExpertView:
-    """Leaves out where the weights are: a path says more about the machine than about the expert."""
+    """An expert without where its weights are: a path says more about the machine than about the expert.
+
+    Args:
+        card: None = it was not profiled.
+        lineage: None = it is no merge.
+        pause: None = it is not paused.
+    """
     return ExpertView(
         id=expert.id,
         engine=expert.engine.id,
@@ -68,7 +74,11 @@ def expert_views(
 
 
 def lineage_view(lineage: Lineage | None) -> LineageView | None:
-    """Parents that are no experts of the pool by the last part of their paths."""
+    """A merge's origin: parents that are no experts of the pool by the last part of their paths.
+
+    Args:
+        lineage: None = it is no merge.
+    """
     if lineage is None:
         return None
     parents = [Path(parent).name if "/" in parent else parent for parent in lineage.parents]
@@ -83,7 +93,12 @@ def card_view(
     lineage: Lineage | None = None,
     gaps: Mapping[str, GradeGap] = NO_GAPS,
 ) -> CardView:
-    """`drift`, `gaps`: of any expert; the card shows its own."""
+    """The card of an expert.
+
+    Args:
+        drift, gaps: of any expert; the card shows its own.
+        lineage: None = it is no merge.
+    """
     return CardView(
         expert=card.expert_id,
         fingerprint=card.fingerprint,

@@ -22,8 +22,12 @@ MOST_PER_DOUBLING = 0.05
 
 
 def grades_view(grades: Grades | None, gap: GradeGap | None = None) -> GradesView | None:
-    """Grades of one expert. Args: gap: to the best of those that were compared; None = it was not
-    compared."""
+    """Grades of one expert.
+
+    Args:
+        grades: None = it was not graded.
+        gap: to the best of those that were compared; None = it was not compared.
+    """
     if grades is None:
         return None
     overall, lengths = grades.posterior, grades.lengths
@@ -57,7 +61,8 @@ def _gap_view(gap: GradeGap) -> GapView:
 
 
 def gaps_of(table: ScoreTable | None, *, of: str | None = None) -> Mapping[str, GradeGap]:
-    """Gaps to the best expert, of all or `of` one, by expert; none where nothing was scored."""
+    """Gaps to the best expert, of all or `of` one, by expert. Args: table: None = nothing was scored: no
+    gaps."""
     return {} if table is None else gaps_to_best(table, of=of)
 
 

@@ -98,7 +98,7 @@ def own_line(item: AnsweredQuery, *, job_id: str, composition: str) -> dict[str,
 
 
 def answer_failure(answer: Answer) -> dict[str, JsonValue] | None:
-    """Code and message of an answer that failed."""
+    """Code and message of an answer that failed; None = it did not."""
     if answer.error_code is None:
         return None
     return {"code": answer.error_code, "message": answer.error}

@@ -37,7 +37,8 @@ def key_views(keys: Keys) -> list[KeyView]:
 
 
 def key_page(keys: Keys, request: PageRequest) -> PageView[KeyView]:
-    """
+    """One page of the keys.
+
     Raises:
         InputError: there is no key to begin after.
     """

@@ -87,10 +87,12 @@ def text_part(text: str) -> Item:
 def response_view(
     exchange: Exchange, answer: Answer | None, *, stored: bool = True, error: MusterError | None = None
 ) -> ResponseView:
-    """
+    """A response in OpenAI's form, whose fields repeat the request's.
+
     Args:
         answer: None = not there yet.
-        error: why there is none, and will be none.
+        stored: the exchange is kept.
+        error: why there is no answer, and will be none; None = nothing of the kind.
     """
     said = exchange.request
     failure = _failure(answer, error)

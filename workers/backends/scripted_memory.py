@@ -54,6 +54,8 @@ class Bed:
         return self._memory.sleep_levels
 
     def weigh(self, *, has_worked: bool) -> EngineMemory | None:
+        """Memory as scripted; None = the script says none. Args: has_worked: it may have grown since its
+        load."""
         gib = self._memory.gib
         if gib is None:
             return None
@@ -61,7 +63,8 @@ class Bed:
         return EngineMemory(self._memory.asleep_gib if self.is_asleep else peak_gib, peak_gib)
 
     def lie_down(self, level: int, *, n_running: int) -> None:
-        """
+        """Fall asleep, in the script's time.
+
         Raises:
             BackendError: requests run, a level that it does not offer, or `fail_sleep`.
         """
@@ -75,7 +78,8 @@ class Bed:
         self.is_asleep = True
 
     def get_up(self) -> None:
-        """
+        """Wake, in the script's time; nothing happens where it is awake.
+
         Raises:
             BackendError: `fail_wake`.
             EngineCrashedError: `crash_asleep`.

@@ -84,7 +84,7 @@ class Thoughts:
         return opened >= 0 and not self._decode_all(tail[opened + 1 :]).strip()
 
     def split(self, ids: Sequence[int], *, begun: bool) -> Said:
-        """Args: begun: the prompt ended in an opened thought."""
+        """Speech of an output apart from its thoughts. Args: begun: the prompt ended in an opened thought."""
         if self._has_channels:
             return self._said(*self._by_channel(ids))
         if self._marks is None:
@@ -95,7 +95,11 @@ class Thoughts:
         return split_text(self._decode(ids), self._marks, begun=begun, lone_close=self._is_given)
 
     def spoken(self, ids: Sequence[int], *, begun: bool) -> Sequence[int]:
-        """Tokens of an output that are no thoughts, where tokens tell; all of them else."""
+        """Tokens of an output that are no thoughts, where tokens tell; all of them else.
+
+        Args:
+            begun: the prompt ends within a thought.
+        """
         if self._has_channels:
             return self._by_channel(ids)[1]
         pair = self._pair()
@@ -137,7 +141,8 @@ class Thoughts:
 
 
 def known_marks(tokens: Collection[str], template: str | None) -> ThoughtMarks | None:
-    """The marks that added tokens make a pair of; else those of a well-known pair that a template names."""
+    """The marks that added tokens make a pair of; else those of a well-known pair that a template names; None
+    = there are none."""
     for marks in _KNOWN:
         if marks.open in tokens and marks.close in tokens:
             return marks

@@ -114,9 +114,10 @@ def _mixer(source: "ModelSource", names: Sequence[str], *, first: int) -> "Mixer
 
 
 def check_spec(spec: EngineSpec) -> None:
-    """
+    """Refuse an engine that this backend cannot load as it is written, before any weights are read.
+
     Raises:
-        EngineLoadError: it cannot be loaded as it is written; told before any weights are read.
+        EngineLoadError: it cannot.
     """
     if spec.dtype not in DTYPES:
         raise EngineLoadError(
@@ -201,7 +202,8 @@ def _does_not_fit(spec: EngineSpec, device: "torch.device | None") -> EngineLoad
 
 
 def device_of(name: str) -> "torch.device":
-    """
+    """The device that an engine's options name.
+
     Args:
         name: `auto` (CUDA where there is any, else the CPU), `cpu`, `cuda` or `cuda:N`.
 
@@ -316,7 +318,8 @@ def decoding_options(
 
 
 def eos_ids_of(ids: int | Sequence[int] | None) -> frozenset[int]:
-    """Tokens that end an output, as configurations name them: one, several or none."""
+    """Tokens that end an output, as configurations name them: one, several or none. Args: ids: None =
+    none."""
     if ids is None:
         return frozenset()
     return frozenset([ids] if isinstance(ids, int) else ids)

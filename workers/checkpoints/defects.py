@@ -113,7 +113,11 @@ def told(defects: Iterable[Defect]) -> str:
 
 
 def model_defects(folder: Path, *, by_vllm: bool = False) -> tuple[list[Defect], Weights | None]:
-    """Defects of a model's folder, and what its headers tell; None where these cannot be read."""
+    """Defects of a model's folder, and what its headers tell; None where these cannot be read.
+
+    Args:
+        by_vllm: it is vLLM that will load it.
+    """
     found: list[Defect] = []
     try:
         config = _config(folder, found)
@@ -352,7 +356,12 @@ def _shape_defects(folder: Path, weights: Weights) -> Iterator[Defect]:
 
 
 def adapter_defects(folder: Path, base: Weights | None, *, by_vllm: bool = False) -> list[Defect]:
-    """Defects of an adapter's folder. Args: base: weights that it is for; None = not known."""
+    """Defects of an adapter's folder.
+
+    Args:
+        base: weights that it is for; None = not known.
+        by_vllm: it is vLLM that will load it, which applies less.
+    """
     found: list[Defect] = []
     try:
         require_adapter(str(folder))

@@ -104,6 +104,9 @@ class FileMarks:
     def of(self, file: NamedFile, *, whole: bool, progress: Progress) -> FileMark:
         """The mark of a file, read in chunks of `CHUNK_BYTES` where it is not known.
 
+        Args:
+            whole: with a digest of the whole file, not of its ends only.
+
         Raises:
             OSError: it cannot be read.
             FileChangedError: it was written meanwhile.

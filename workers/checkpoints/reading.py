@@ -39,7 +39,7 @@ class Read(NamedTuple):
 
 
 def read_folder(engine: EngineSpec, weights: Weights | None) -> Read:
-    """Try template and tokenizer of an engine's folder."""
+    """Try template and tokenizer of an engine's folder. Args: weights: beside them; None = not known."""
     folder, read = Path(engine.model), Read([], [])
     try:
         text = chosen(templates_of(folder), engine.chat_template)

@@ -65,7 +65,8 @@ class Allowance:
         self._left = MOST_MADE + size * MADE_OF_BYTE
 
     def require_time(self) -> None:
-        """
+        """Count a step, and look at the clock now and then.
+
         Raises:
             BeyondAllowanceError: the time is over.
         """

@@ -174,7 +174,7 @@ def _shows(template: ChatTemplate, roles: str, *, as_text: bool, begun: bool = F
 
 
 def turn(role: str, content: str, *, as_text: bool) -> Turn:
-    """A turn as templates read it."""
+    """A turn as templates read it. Args: as_text: its content is a text, else a list of parts."""
     parts: list[JsonValue] = [{"type": "text", "text": content}]
     return {"role": role, "content": content if as_text else parts}
 

@@ -75,7 +75,7 @@ class Berth:
 
     @property
     def engine_id(self) -> str | None:
-        """The engine that is resident or loading."""
+        """The engine that is resident or loading; None = the place is free."""
         if self._loading is not None:
             return self._loading.engine_id
         return None if self.lane is None else self.lane.engine_id
@@ -144,7 +144,7 @@ class Berth:
         self._kit.faults.tried(engine_id)
 
     def settle(self) -> LoadEnded | None:
-        """Outcome of the load, once it has ended."""
+        """Outcome of the load, once it has ended; None = none has ended since."""
         if self._loading is None or not self._loading.loaded.done():
             return None
         (engine_id, future), self._loading = self._loading, None

@@ -81,12 +81,13 @@ class Faults:
         self._told_at = -math.inf
 
     def of(self, engine_id: str) -> Fault | None:
-        """The fault that keeps an engine away now."""
+        """The fault that keeps an engine away now; None = nothing does."""
         fault = self._found.get(engine_id)
         return fault if fault is not None and fault.until > self._clock() else None
 
     def since_it_worked(self, engine_id: str) -> Fault | None:
-        """The last fault of an engine that has not worked since, also when it is due to be tried again."""
+        """The last fault of an engine that has not worked since, also when it is due to be tried again; None
+        = none."""
         return self._found.get(engine_id)
 
     # ── what happens ──────────────────────────────────────────────────────────────────────────────
@@ -149,7 +150,7 @@ class Faults:
         return self._worked_at.get(engine_id, -math.inf) > since
 
     def withheld(self, engine_id: str) -> Fault | None:
-        """The reason why this process does not serve an engine of its pool at all."""
+        """The reason why this process does not serve an engine of its pool at all; None = it does."""
         found = self._withheld().get(engine_id)
         return None if found is None else _fault_of(found)
 

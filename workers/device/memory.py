@@ -101,7 +101,11 @@ class Memory:
         return self._host_free_gib() if self._gpu_free_gib is None else self._gpu_free_gib()
 
     def failed_beside(self, engine_id: str, *, left_gib: float | None) -> None:
-        """It did not load beside others: it is tried alone, and takes more than was left then."""
+        """It did not load beside others: it is tried alone, and takes more than was left then.
+
+        Args:
+            left_gib: None = nobody knows what was left.
+        """
         self._alone.add(engine_id)
         if left_gib is not None and math.isfinite(left_gib):
             self._at_least[engine_id] = max(self._at_least.get(engine_id, 0.0), left_gib + LEAST_GIB)

@@ -88,7 +88,7 @@ class ReadAhead:
 
     @property
     def engine_id(self) -> str | None:
-        """The engine whose weights are read, or were."""
+        """The engine whose weights are read, or were; None = none since the last `stop`."""
         return self._engine_id
 
     @property

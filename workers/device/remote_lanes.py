@@ -41,7 +41,8 @@ class RemoteLanes:
         return [berth.lane for berth in self._berths.values() if berth.lane is not None]
 
     def feed(self) -> bool:
-        """Reach the engines that have work, supply them, and leave those that had none for a while."""
+        """Reach the engines that have work, supply them, and leave those that had none for a while; True if
+        anything was begun."""
         for item in self._books.remote_work:
             if item.engine_id not in self._berths and not item.n_devices_elsewhere:
                 self._open(item)

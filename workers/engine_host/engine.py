@@ -60,7 +60,8 @@ class HostedEngine:
 
     @property
     def memory(self) -> wire.Memory | None:
-        """As last reported: after the load, then about every second of work."""
+        """As last reported: after the load, then about every second of work; None = it was not reported
+        yet."""
         return self._child.memory
 
     def weigh(self) -> EngineMemory | None:

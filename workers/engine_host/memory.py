@@ -86,7 +86,8 @@ def weight_files(spec: EngineSpec) -> list[Path]:
 
 
 def needed_gib(spec: EngineSpec) -> float | None:
-    """Memory that the resident engine will take, GiB: as configured, or guessed from its weight files."""
+    """Memory that the resident engine will take, GiB: as configured, or guessed from its weight files; None =
+    there are none to guess from."""
     promised = spec.options.get("memory_gib", spec.memory_gib)
     if isinstance(promised, int | float):
         return promised

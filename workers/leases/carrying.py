@@ -94,7 +94,7 @@ class Carrier:
         return len(waits)
 
     def forget(self, assignment_ids: Collection[int] | None = None) -> None:
-        """Leave questions of these assignments, or all, to the books."""
+        """Leave questions of these assignments, or all, to the books. Args: assignment_ids: None = all."""
         if assignment_ids is None:
             self._questions.clear()
             self._query_of.clear()

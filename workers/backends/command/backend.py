@@ -106,7 +106,8 @@ class CommandBackend:
         return needed is not None and available is not None and needed + RESERVE_GIB <= available
 
     def needed_gib(self, spec: EngineSpec) -> float | None:
-        """Memory that an engine takes: as it was measured, promised, or can be told from its files."""
+        """Memory that an engine takes: as it was measured, promised, or can be told from its files; None =
+        nobody knows."""
         return self.peak_gib.get(spec.id) or needed_gib(spec)
 
     def load(self, spec: EngineSpec, adapters: Sequence[str]) -> "CommandEngine":

@@ -59,7 +59,8 @@ def mistakes(spec: EngineSpec) -> Iterator[SpecMistake]:
 
 
 def require_none(spec: EngineSpec) -> None:
-    """
+    """Refuse an engine with mistakes in its options.
+
     Raises:
         EngineLoadError: there are mistakes; with all of them.
     """

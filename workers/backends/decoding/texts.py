@@ -297,6 +297,7 @@ def texts_of(
 
     Args:
         template: in place of the engine's own choice.
+        n_embedded: as `Texts` takes it.
 
     Raises:
         EngineLoadError: it does not.

@@ -29,7 +29,7 @@ class BackgroundLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def run(self, coroutine: Coroutine[object, object, T], *, timeout_s: float | None = None) -> T:
-        """The result of a coroutine, waited for.
+        """The result of a coroutine, waited for. Args: timeout_s: None = for as long as it takes.
 
         Raises:
             TimeoutError: not done in time; it is cancelled.

@@ -85,7 +85,11 @@ class CallPolicy(NamedTuple):
 
 
 def call_policy(options: CallOptions, access: EngineAccess, marks: ThoughtMarks | None = None) -> CallPolicy:
-    """Options of a call: what the pool file says about the access goes before the engine's options."""
+    """Options of a call: what the pool file says about the access goes before the engine's options.
+
+    Args:
+        marks: as of `CallPolicy`.
+    """
     return CallPolicy(
         max_concurrent=options.max_concurrent,
         timeout_s=access.timeout_s or options.timeout_s,

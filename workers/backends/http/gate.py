@@ -30,7 +30,7 @@ class Signal:
         self._event = asyncio.Event()
 
     async def wait(self, timeout_s: float | None) -> None:
-        """Until the next ring or the time is up."""
+        """Until the next ring or the time is up. Args: timeout_s: None = until the next ring."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._event.wait()

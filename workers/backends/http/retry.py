@@ -25,6 +25,7 @@ def backoff_s(n_failed: int, *, retry_after_s: float | None, rng: random.Random)
 
     Args:
         n_failed: attempts so far, >= 1.
+        retry_after_s: as the endpoint asked; None = it did not.
     """
     ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** (n_failed - 1))
     if retry_after_s is not None:

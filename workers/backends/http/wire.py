@@ -134,6 +134,7 @@ class Collected:
         self.logprobs: list[TokenLogprobs] = []
 
     def add(self, part: Content | None, logprobs: LogprobsWire | None) -> None:
+        """Take the next part, or the whole message. Args: part, logprobs: None = it has none."""
         self.logprobs += [_token(token) for token in (logprobs.all if logprobs else [])]
         if part is None:
             return

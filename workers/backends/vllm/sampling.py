@@ -19,7 +19,8 @@ LOWEST_LOGPROB = -9999.0
 
 
 def sampling_params(sampling: Sampling, *, streams: bool) -> SamplingParams:
-    """vLLM's form of `sampling`. Streamed requests yield what is new, others everything at their end."""
+    """vLLM's form of `sampling`. Args: streams: outputs hold what is new, else one holds everything at the
+    end."""
     return SamplingParams(
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,

@@ -34,6 +34,10 @@ def engine_args(
 ) -> EngineArgs:
     """Arguments for vLLM; max_model_len is lowered to what the model can do.
 
+    Args:
+        adapters: LoRA directories that will be used.
+        on_cpu: the cache has a size of its own there, and nothing is compiled, unless the options say so.
+
     Raises:
         EngineLoadError: a model or an adapter that cannot be read.
     """

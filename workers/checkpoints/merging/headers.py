@@ -240,7 +240,12 @@ def _indexed(
 def owns(
     path: Path, heads: Mapping[str, Head], owned: frozenset[str] | None, refuse: Callable[..., None]
 ) -> bool:
-    """True if a shard holds what the index says, and nothing else."""
+    """True if a shard holds what the index says, and nothing else.
+
+    Args:
+        owned: names of its tensors by the index; None = there is no index.
+        refuse: told what differs.
+    """
     if owned is None:
         return True
     for tensor in sorted(owned - heads.keys())[:5]:

@@ -54,7 +54,8 @@ class Places(NamedTuple):
     closed: bool = False
 
     def find(self, name: str) -> Path:
-        """
+        """The path in the first folder that has it; where none has, in the first of all.
+
         Raises:
             InputError: a path that leads out of closed places.
         """
@@ -157,12 +158,12 @@ def _aligned(one: Input, base: Input) -> Input:
 
 
 def head_of(checkpoint: Checkpoint) -> tuple[str, Head] | None:
-    """The output head that is stored, and its name."""
+    """The output head that is stored, and its name; None = there is none: it is tied to the embedding."""
     return next(((n, h) for n, h in checkpoint.tensors.items() if n.endswith(HEADS)), None)
 
 
 def embedding_of(checkpoint: Checkpoint) -> tuple[str, Head] | None:
-    """The input embedding, and its name."""
+    """The input embedding, and its name; None = there is none by a name that is known."""
     return next(((n, h) for n, h in checkpoint.tensors.items() if n.endswith(EMBEDDINGS)), None)
 
 

@@ -9,7 +9,7 @@ recipe's.
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
@@ -191,9 +191,3 @@ def _number(value: Scalar) -> Scalar:
     if isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     return value
-
-
-def own_layers(slices: Sequence[SliceEntry], ref: ModelRef) -> Iterator[tuple[int, int]]:
-    """Ranges of layers that the slices take from an input."""
-    for slice_ in slices:
-        yield from (source.layer_range for source in slice_.sources if source.model == ref)

@@ -140,7 +140,8 @@ def _source_head(inputs: Inputs, ref: ModelRef, source: str) -> Head | None:
 
 
 def judge_head(made: Made, inputs: Inputs) -> Head | None:
-    """The base's tensor, or without a base the first source's: the result has its shape."""
+    """The base's tensor, or without a base the first source's: the result has its shape. None = it is
+    missing."""
     base = made.base if made.base is not None else made.entries[0].model
     source = made.base_source if made.base is not None else made.sources[0]
     return _source_head(inputs, base, source)
@@ -297,7 +298,7 @@ def _of_templates(one: Checkpoint, base: Checkpoint) -> Iterator[MergeProblem]:
 
 
 def template_of(folder: Path) -> str | None:
-    """The chat template beside the weights."""
+    """The chat template beside the weights; None = there is none that can be read."""
     path, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     try:
         if path.is_file() and is_inside(path):

@@ -108,7 +108,7 @@ class CheckedOrder(NamedTuple):
         return list(self.checked.inputs.models.values())
 
     def report(self, *, verdict: str | None = None) -> MergeReport:
-        """The report of a merge that was not made."""
+        """The report of a merge that was not made. Args: verdict: None = as the preflight found."""
         errors = [problem for problem in self.preflight.problems if problem.severity == "error"]
         said = OK if not errors else f"{REFUSED}: {errors[0].line}"
         figures = MergeFigures(
@@ -233,8 +233,13 @@ def rebuild_expert(
 ) -> MergeReport:
     """Write one expert of a store to `out`.
 
+    Args:
+        force: replace what is there.
+        child: runs the work in place of a process of its own.
+
     Raises:
         InputError: no store, no such expert, or a place where nothing may appear.
+        MergeError: the store cannot be read, or the work failed.
     """
     started = time.perf_counter()
     store, out = store.expanduser().absolute(), out.expanduser().absolute()

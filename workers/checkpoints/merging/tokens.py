@@ -49,7 +49,8 @@ def vocabulary_mark(folder: Path) -> str | None:
 
 
 def read_tokens(folder: Path, mark: str) -> Tokens:
-    """
+    """Tokens of the tokenizer in a folder, as far as its files can be read.
+
     Raises:
         OSError: a file cannot be read.
         ValueError: a file is no tokenizer's.
