@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from api.cli.tables import TOP_SKILLS, bench_table, card_table, cards_table, table
+from api.cli.tables import NO_DATES, TOP_SKILLS, bench_table, card_table, cards_table, table
 
 if TYPE_CHECKING:
     from orchestrator.domain.cards import CompetenceCard
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
 
 
 def cards_tables(
-    cards: Mapping[str, "CompetenceCard"], gaps: "Mapping[str, GradeGap] | None" = None
+    cards: Mapping[str, "CompetenceCard"],
+    gaps: "Mapping[str, GradeGap] | None" = None,
+    dates: Mapping[str, float] = NO_DATES,
 ) -> list[Table]:
-    """The counts where exact answers were measured, and the grades where answers were scored."""
+    """The counts where exact answers were measured, and the grades where answers were scored. `dates`: of the
+    cards, by expert."""
     graded = {i: card.graded for i, card in sorted(cards.items()) if card.graded is not None}
     has_counts = not graded or any(card.total.n or card.aggregation for card in cards.values())
-    return [*([cards_table(cards)] if has_counts else []), *([grades_table(graded, gaps)] if graded else [])]
+    return [
+        *([cards_table(cards, dates)] if has_counts else []),
+        *([grades_table(graded, gaps)] if graded else []),
+    ]
 
 
-def card_tables(card: "CompetenceCard") -> list[Table]:
-    """One expert's counts, and its grades."""
+def card_tables(card: "CompetenceCard", at_s: float | None = None) -> list[Table]:
+    """One expert's counts, and its grades. `at_s`: when the card was stored."""
     has_counts = card.graded is None or card.total.n
-    shown = [card_table(card)] if has_counts else []
+    shown = [card_table(card, at_s)] if has_counts else []
     return shown if card.graded is None else [*shown, skills_table(card.expert_id, card.graded)]
 
 

@@ -147,13 +147,18 @@ def cards(
     swiss: Annotated[
         bool, typer.Option("--swiss", help="Rank the experts by Swiss rounds over the profile instead.")
     ] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="List an expert's measurements, with their dates, instead.")
+    ] = False,
     record: Record = None,
 ) -> None:
     """Show the competence cards; draw, export or import them, or write the responses behind them."""
     from orchestrator.errors import InputError
 
-    if drift and swiss:
-        raise InputError("give --drift or --swiss, not both.")
+    if drift + swiss + history > 1:
+        raise InputError("give one of --drift, --swiss and --history.")
+    if history and expert is None:
+        raise InputError("--history is of one expert: name it.", param="expert")
     session = session_of(ctx)
     with session.app() as app:
         if import_ is not None:
@@ -167,6 +172,8 @@ def cards(
             _emit_drift(session, app, expert)
         elif swiss:
             _emit_swiss(session, app)
+        elif history and expert is not None:
+            _emit_history(session, app, expert)
         else:
             _emit_cards(session, app, expert)
 
@@ -219,10 +226,24 @@ def _emit_drift(session: Session, app: "App", expert: str | None) -> None:
     from api.views.experts import drift_view
 
     found = [drift for drift in app.experts.drifts() if expert in (None, drift.expert_id)]
+    dates = app.experts.stored_at()
     shown = (
-        drift_table(found) if found else "Recent feedback agrees with the cards, or is too little to tell."
+        drift_table(found, dates)
+        if found
+        else "Recent feedback agrees with the cards, or is too little to tell."
     )
-    session.emit({"drift": [drift_view(drift).model_dump(mode="json") for drift in found]}, shown)
+    session.emit({"drift": [drift_view(drift, dates).model_dump(mode="json") for drift in found]}, shown)
+
+
+def _emit_history(session: Session, app: "App", expert_id: str) -> None:
+    from api.cli.tables import history_table
+    from api.views.experts import history_view
+
+    current = app.experts.measured().get(expert_id)
+    expert = app.experts.expert(expert_id)
+    view = history_view(app.experts.history(expert_id), expert=expert, current=current)
+    shown = history_table(expert_id, view) if view.data else f"{expert_id} was not profiled yet."
+    session.emit(view.model_dump(mode="json"), shown)
 
 
 def _emit_swiss(session: Session, app: "App") -> None:
@@ -239,14 +260,14 @@ def _emit_cards(session: Session, app: "App", expert: str | None) -> None:
     from api.views.experts_grades import gaps_of
 
     known, drifting, lineages = app.experts.cards(), app.experts.drifts(), app.experts.lineages
-    gaps = gaps_of(app.experts.score_table(), of=expert)
+    gaps, dates = gaps_of(app.experts.score_table(), of=expert), app.experts.stored_at()
     if expert is not None:
         card = app.experts.card(expert)
-        view = card_view(card, drifting, lineages.get(expert), gaps)
-        return session.emit(view.model_dump(mode="json"), *card_tables(card))
+        view = card_view(card, drifting, lineages.get(expert), gaps, dates)
+        return session.emit(view.model_dump(mode="json"), *card_tables(card, dates.get(expert)))
     payload = {
-        i: card_view(card, drifting, lineages.get(i), gaps).model_dump(mode="json")
+        i: card_view(card, drifting, lineages.get(i), gaps, dates).model_dump(mode="json")
         for i, card in known.items()
     }
     nobody = ["No expert is profiled yet. Run `muster profile QUESTIONS.jsonl`."]
-    return session.emit(payload, *(cards_tables(known, gaps) if known else nobody))
+    return session.emit(payload, *(cards_tables(known, gaps, dates) if known else nobody))

@@ -1,6 +1,7 @@
 """Results as tables for people. Nothing here decides anything."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from api.digits import digits
 
 if TYPE_CHECKING:
+    from api.schemas.experts import HistoryView
     from orchestrator.batching import JobPlan
     from orchestrator.domain.answers import Answer, Decision, Recruit
     from orchestrator.domain.cards import CompetenceCard, Tally
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.evaluation.swiss import Standing
 
 NO_STATES: Mapping[str, "EngineState"] = MappingProxyType({})
+NO_DATES: Mapping[str, float] = MappingProxyType({})
 TOP_SKILLS = 3
 
 
@@ -83,20 +86,53 @@ def _reason(state: "EngineState") -> str:
     return why if not heal or heal in why else f"{why} {heal}"
 
 
-def cards_table(cards: Mapping[str, "CompetenceCard"]) -> Table:
-    """Cards by expert: counts of all skills together, and the names of the best skills and domains."""
+def cards_table(cards: Mapping[str, "CompetenceCard"], dates: Mapping[str, float] = NO_DATES) -> Table:
+    """Cards by expert: counts of all skills together, the names of the best skills and domains, and the day
+    on which the card was stored. `dates`: of the cards, in seconds since 1970, by expert."""
     counts = ["accuracy", "right", "wrong", "abstained"]
     best = ["best skills", *(["best domains"] if any(card.domains for card in cards.values()) else [])]
-    result = table("Competence cards", "expert", *counts, *best, numbers=counts)
+    dated = ["card of"] if dates else []
+    result = table("Competence cards", "expert", *counts, *best, *dated, numbers=counts)
     for expert_id, card in sorted(cards.items()):
         shown = [_best(card, card.skills), _best(card, card.domains)][: len(best)]
-        result.add_row(expert_id, measured(card.total), *_counts(card.total), *map(", ".join, shown))
+        result.add_row(
+            expert_id,
+            measured(card.total),
+            *_counts(card.total),
+            *map(", ".join, shown),
+            *([day(dates.get(expert_id))] if dates else []),
+        )
     return result
 
 
 def measured(tally: "Tally") -> str:
     """Accuracy; a dash where nothing was measured, as of a member that only aggregates."""
     return _percent(tally.accuracy) if tally.n else "–"
+
+
+def day(at_s: float | None) -> str:
+    """Date in UTC of seconds since 1970; a dash for none."""
+    return "–" if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d")
+
+
+def history_table(expert_id: str, history: "HistoryView") -> Table:
+    """Measurements of an expert, one for each question set, the last one first."""
+    numbers = ["accuracy", "questions", "tokens"]
+    result = table(f"Measurements of {expert_id}", "card of", "question set", *numbers, "", numbers=numbers)
+    for one in history.data:
+        n = one.total.n_right + one.total.n_wrong + one.total.n_abstain
+        notes = ["now"] if one.is_current else []
+        notes += [] if one.is_as_configured else ["other weights or settings"]
+        result.add_row(
+            day(one.stored_at),
+            one.profile_hash[:8],
+            _percent(one.total.accuracy) if n else "–",
+            f"{n:.0f}",
+            f"{one.mean_tokens:.0f}",
+            ", ".join(notes),
+        )
+    result.caption = "Accuracies on different questions are no trend."
+    return result
 
 
 def _known(card: "CompetenceCard") -> str:
@@ -111,15 +147,22 @@ def _counts(tally: "Tally") -> list[str]:
     return [f"{round(n, 1):g}" if tally.n else "–" for n in counts]
 
 
-def drift_table(drifts: "Iterable[Drift]") -> Table:
-    """Recent feedback beside what the card expects, with its 90 % interval, in percent."""
+def drift_table(drifts: "Iterable[Drift]", dates: Mapping[str, float] = NO_DATES) -> Table:
+    """Recent feedback, and since when, beside what the card expects, with its 90 % interval, in percent.
+    `dates`: of the cards, in seconds since 1970, by expert."""
+    from orchestrator.domain.feedback import DAY_S
+
     numbers = ["recently", "answers", "expected"]
-    result = table("Feedback that the cards do not explain", "expert", "skill", *numbers, numbers=numbers)
+    columns = ["expert", "skill", *numbers, "since", "card of"]
+    result = table("Feedback that the cards do not explain", *columns, numbers=numbers)
     for drift in drifts:
         low, high = drift.interval
         expected = f"{_percent(drift.expected)} ({100 * low:.0f} to {100 * high:.0f})"
         answers = f"{round(drift.n, 1):g}"
-        result.add_row(drift.expert_id, drift.skill or "(all)", _percent(drift.recent), answers, expected)
+        days = [day(drift.first_day * DAY_S), day(dates.get(drift.expert_id))]
+        result.add_row(
+            drift.expert_id, drift.skill or "(all)", _percent(drift.recent), answers, expected, *days
+        )
     return result
 
 
@@ -158,12 +201,14 @@ def _best(card: "CompetenceCard", tallies: "Mapping[str, Tally]") -> list[str]:
     return sorted(means, key=lambda name: (-means[name], name))[:TOP_SKILLS]
 
 
-def card_table(card: "CompetenceCard") -> Table:
-    """One expert by skill and by domain: estimates shrunk towards its accuracy, in percent, and counts."""
+def card_table(card: "CompetenceCard", at_s: float | None = None) -> Table:
+    """One expert by skill and by domain: estimates shrunk towards its accuracy, in percent, and counts.
+    `at_s`: when the card was stored, in seconds since 1970."""
     from orchestrator.domain.cards import shrunk_posterior
 
     numbers = ["estimate", "90 % interval", "right", "wrong", "abstained"]
-    result = table(f"Competence card of {card.expert_id}", "skill", *numbers, numbers=numbers)
+    of_day = "" if at_s is None else f" of {day(at_s)}"
+    result = table(f"Competence card of {card.expert_id}{of_day}", "skill", *numbers, numbers=numbers)
     domains = [(f"domain: {name}", tally) for name, tally in sorted(card.domains.items())]
     for name, tally in [*sorted(card.skills.items()), *domains]:
         known = shrunk_posterior(tally, prior_mean=card.total.accuracy)

@@ -27,6 +27,7 @@ NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType(
         "total": None,
         "n_more": 0,
         "feedback_n": 0,
+        "stored_at": None,
         **dict.fromkeys(("skills", "domains", "aggregation", "drifts"), ()),
     }
 )
@@ -47,13 +48,14 @@ class Listed(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A measurement of an expert: on which questions (their hash), how well, how long its answers were, and
-    whether it was configured as it is now."""
+    """A measurement of an expert: on which questions (their hash), how well, how long its answers were,
+    whether it was configured as it is now, and when, None = before dates were kept."""
 
     profile: str
     cell: Cell
     tokens: float
     is_as_now: bool
+    at_s: float | None
 
 
 class Week(NamedTuple):
@@ -176,11 +178,12 @@ def ancestry(name: str, lineages: Mapping[str, Lineage], above: frozenset[str] =
 
 def _history(app: App, expert: Expert) -> list[Measured]:
     """Measurements of an expert, the last one first; none of those that an import brought without counts."""
-    cards = [card for card in app.experts.history(expert.id) if card.total.n]
-    cells = cells_of([card.total for card in cards], prior_means=[card.total.accuracy for card in cards])
+    dated = [one for one in app.experts.history(expert.id) if one.card.total.n]
+    totals = [card.total for card, _ in dated]
+    cells = cells_of(totals, prior_means=[total.accuracy for total in totals])
     return [
-        Measured(card.profile_hash, cell, card.mean_tokens, card.fingerprint == expert.fingerprint)
-        for card, cell in zip(cards, cells, strict=True)
+        Measured(card.profile_hash, cell, card.mean_tokens, card.fingerprint == expert.fingerprint, at_s)
+        for (card, at_s), cell in zip(dated, cells, strict=True)
     ]
 
 
@@ -202,6 +205,7 @@ def _known(app: App, card: CompetenceCard) -> dict[str, Any]:
         "aggregation": _worst_first(card, card.aggregation),
         "feedback_n": card.feedback.n,
         "drifts": [drift_view(d) for d in app.experts.drifts() if d.expert_id == card.expert_id],
+        "stored_at": app.experts.stored_at().get(card.expert_id),
     }
 
 

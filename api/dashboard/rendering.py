@@ -133,6 +133,7 @@ def _templates() -> Environment:
         duration=duration,
         ago=ago,
         clock=clock,
+        day=day,
         count=count,
         memory=memory,
         usd=usd,
@@ -213,3 +214,8 @@ def ago(then: float | None) -> str:
 def clock(then: float | None) -> str:
     """Date and time in UTC; a dash for nothing. Args: then: seconds since 1970."""
     return "–" if then is None else datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def day(then: float | None) -> str:
+    """Date in UTC, of seconds since 1970: `2026-11-28`."""
+    return clock(then)[:10]

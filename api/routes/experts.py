@@ -7,9 +7,9 @@ from fastapi import APIRouter, Body, Depends
 
 from api.deps import AppDep, CallerDep, PageDep, Requires
 from api.middleware.strict_json import StrictRoute
-from api.schemas.experts import CardView, ExpertView, PauseRequest
+from api.schemas.experts import CardView, ExpertView, HistoryView, PauseRequest
 from api.schemas.pages import PageView
-from api.views.experts import card_view, expert_views
+from api.views.experts import card_view, expert_views, history_view
 from api.views.experts_grades import gaps_of
 from api.views.pages import page_view
 from orchestrator.domain.experts import Expert
@@ -40,7 +40,19 @@ def get_card(expert_id: str, app: AppDep, caller: CallerDep) -> CardView:
             f"expert '{expert.id}' has no competence card.", param="expert", remedy="Run `muster profile`."
         )
     gaps = gaps_of(app.experts.score_table(), of=expert.id) if card.graded is not None else {}
-    return card_view(card, app.experts.drifts(), app.experts.lineages.get(expert.id), gaps)
+    lineage, dates = app.experts.lineages.get(expert.id), app.experts.stored_at()
+    return card_view(card, app.experts.drifts(), lineage, gaps, dates)
+
+
+@router.get("/{expert_id:path}/history")
+def get_history(expert_id: str, app: AppDep, caller: CallerDep) -> HistoryView:
+    """List how an expert did on each question set that it was profiled on, and when, the last one first.
+
+    Accuracies on different questions are no trend.
+    """
+    expert = app.experts.expert(expert_id, caller)
+    current = app.experts.measured().get(expert.id)
+    return history_view(app.experts.history(expert.id), expert=expert, current=current)
 
 
 @router.post("/{expert_id:path}/pause", dependencies=ADMIN)

@@ -109,8 +109,9 @@ class TallyView(Wire):
 
 class DriftView(Wire):
     """Recent feedback that the history of a card does not explain. `skill` None = the card as a whole;
-    `recent`: share right of the last `n` judged answers; by the history, `expected`, and with 90 %
-    probability from `low` to `high`."""
+    `recent`: share right of the last `n` judged answers, the first of which came `since` seconds after 1970,
+    by its day; by the history, `expected`, and with 90 % probability from `low` to `high`. `stored_at`: when
+    the card was stored, in seconds since 1970; null = before dates were kept."""
 
     expert: str
     skill: str | None
@@ -119,12 +120,38 @@ class DriftView(Wire):
     expected: float
     low: float
     high: float
+    since: int
+    stored_at: int | None = None
+
+
+class MeasurementView(Wire):
+    """A card of an expert on one question set, without feedback. `stored_at`: when it was stored, in seconds
+    since 1970; null = before dates were kept. `is_current`: of the question set that counts now;
+    `is_as_configured`: of the weights and settings that the expert has now."""
+
+    object: Literal["muster.measurement"] = "muster.measurement"
+    stored_at: int | None
+    profile_hash: str
+    fingerprint: str
+    total: TallyView
+    mean_tokens: float
+    grade: float | None = None
+    is_current: bool
+    is_as_configured: bool
+
+
+class HistoryView(Wire):
+    """Measurements of an expert, one for each question set that it was profiled on, the last one first."""
+
+    object: Literal["list"] = "list"
+    data: list[MeasurementView]
 
 
 class CardView(Wire):
     """A competence card: counts per skill on the profile questions with exact answers and, decayed, from
     feedback, whose part of `total` is `feedback`. `graded`: scores on open questions; None = none.
-    `feedback_grades`: decayed scores that users gave answers to open questions; in no other number."""
+    `feedback_grades`: decayed scores that users gave answers to open questions; in no other number.
+    `stored_at`: when it was stored, in seconds since 1970; null = before dates were kept."""
 
     object: Literal["muster.card"] = "muster.card"
     expert: str
@@ -142,3 +169,4 @@ class CardView(Wire):
     graded: GradesView | None = None
     feedback_grades: GradeView | None = None
     lineage: LineageView | None = None
+    stored_at: int | None = None

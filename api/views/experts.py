@@ -9,19 +9,22 @@ from api.schemas.experts import (
     DriftView,
     EngineView,
     ExpertView,
+    HistoryView,
     LineageView,
+    MeasurementView,
     PauseView,
     TallyView,
 )
 from api.views.experts_grades import grade_view, grades_view
-from orchestrator.domain.cards import CompetenceCard, Tally
+from orchestrator.domain.cards import CompetenceCard, DatedCard, Tally
 from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import Expert
-from orchestrator.domain.feedback import ALL_SKILLS, Drift
+from orchestrator.domain.feedback import ALL_SKILLS, DAY_S, Drift
 from orchestrator.domain.merges import Lineage
 from orchestrator.domain.pauses import ExpertPause
 from orchestrator.evaluation.grades import GradeGap
 
+NO_DATES: Mapping[str, float] = MappingProxyType({})
 NO_GAPS: Mapping[str, GradeGap] = MappingProxyType({})
 
 
@@ -92,11 +95,12 @@ def card_view(
     drift: Iterable[Drift] = (),
     lineage: Lineage | None = None,
     gaps: Mapping[str, GradeGap] = NO_GAPS,
+    stored_at: Mapping[str, float] = NO_DATES,
 ) -> CardView:
     """The card of an expert.
 
     Args:
-        drift, gaps: of any expert; the card shows its own.
+        drift, gaps, stored_at: of any expert; the card shows its own.
         lineage: None = it is no merge.
     """
     return CardView(
@@ -111,15 +115,40 @@ def card_view(
         mean_latency_ms=card.mean_latency_ms,
         cost_per_query=card.cost_per_query,
         feedback=_tally_view(card.feedback),
-        drift=[drift_view(d) for d in drift if d.expert_id == card.expert_id],
+        drift=[drift_view(d, stored_at) for d in drift if d.expert_id == card.expert_id],
         graded=grades_view(card.graded, gaps.get(card.expert_id)),
         feedback_grades=grade_view(card.feedback_grades),
         lineage=lineage_view(lineage),
+        stored_at=second_of(stored_at.get(card.expert_id)),
     )
 
 
-def drift_view(drift: Drift) -> DriftView:
-    """A drift; no skill = all of them together."""
+def history_view(
+    cards: Iterable[DatedCard], *, expert: Expert, current: CompetenceCard | None
+) -> HistoryView:
+    """Measurements as the service tells them; `current`: the card that counts now."""
+    measurements = [
+        MeasurementView(
+            stored_at=second_of(at_s),
+            profile_hash=card.profile_hash,
+            fingerprint=card.fingerprint,
+            total=_tally_view(card.total),
+            mean_tokens=card.mean_tokens,
+            grade=card.graded.posterior.mean if card.graded else None,
+            is_current=current is not None and card.profile_hash == current.profile_hash,
+            is_as_configured=card.fingerprint == expert.fingerprint,
+        )
+        for card, at_s in cards
+    ]
+    return HistoryView(data=measurements)
+
+
+def second_of(at_s: float | None) -> int | None:
+    return None if at_s is None else int(at_s)
+
+
+def drift_view(drift: Drift, stored_at: Mapping[str, float] = NO_DATES) -> DriftView:
+    """A drift; no skill = all of them together. `stored_at`: of any expert."""
     return DriftView(
         expert=drift.expert_id,
         skill=None if drift.skill == ALL_SKILLS else drift.skill,
@@ -128,6 +157,8 @@ def drift_view(drift: Drift) -> DriftView:
         expected=drift.expected,
         low=drift.interval.low,
         high=drift.interval.high,
+        since=drift.first_day * DAY_S,
+        stored_at=second_of(stored_at.get(drift.expert_id)),
     )
 
 

@@ -135,6 +135,13 @@ class CompetenceCard(Value):
         )
 
 
+class DatedCard(NamedTuple):
+    """A card as it was stored, at `at_s` seconds since 1970; None = before dates were kept."""
+
+    card: CompetenceCard
+    at_s: float | None
+
+
 def summed(tallies: Iterable[Tally]) -> Tally:
     """The tallies added up; empty of none."""
     parts = tuple(tallies)

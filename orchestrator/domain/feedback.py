@@ -85,7 +85,8 @@ class Drift(NamedTuple):
 
     Attributes:
         skill: ALL_SKILLS = the card as a whole.
-        recent: share of right answers in the window; `n` answers were judged.
+        recent: share of right answers in the window; `n` answers were judged, from `first_day` to
+            `last_day`, counted since 1970 (UTC).
         expected: accuracy by the history.
         interval: where the share of n answers lies with 90 % probability by the history.
     """
@@ -96,6 +97,8 @@ class Drift(NamedTuple):
     n: float
     expected: float
     interval: Interval
+    first_day: int
+    last_day: int
 
 
 def judge_experts(opinions: Iterable[Opinion], score: float) -> dict[str, Tally]:
@@ -185,10 +188,10 @@ def drifts(
     mine = [count for count in counts if count.fingerprint == card.fingerprint]
     first = decay.today - window_days + 1
     history = with_feedback(card, [c for c in mine if c.day < first], decay._replace(today=first))
-    recent = _undecayed(c for c in mine if c.day >= first)
+    lately = [count for count in mine if count.day >= first]
     found = [
-        _drift(history, skill, tally, tally.n)
-        for skill, tally in sorted(recent.items())
+        _drift(history, skill, tally, [count.day for count in lately if count.skill == skill])
+        for skill, tally in sorted(_undecayed(lately).items())
         if tally.n >= min_answers
     ]
     return [drift for drift in found if drift is not None]
@@ -198,15 +201,18 @@ def _undecayed(counts: Iterable[FeedbackCount]) -> dict[str, Tally]:
     return decayed((count._replace(day=0) for count in counts), Decay(1.0, 0))
 
 
-def _drift(history: CompetenceCard, skill: str, recent: Tally, n: float) -> Drift | None:
+def _drift(history: CompetenceCard, skill: str, recent: Tally, days: Sequence[int]) -> Drift | None:
     known = history.total if skill == ALL_SKILLS else history.skills.get(skill, Tally())
     overall = shrunk_posterior(history.total, prior_mean=0.5, prior_strength=2.0).mean
     prior_mean = 0.5 if skill == ALL_SKILLS else overall
     a, b = beta_parameters(known, prior_mean=prior_mean)
-    low, high = right_interval(a, b, max(round(n), 1))
+    low, high = right_interval(a, b, max(round(recent.n), 1))
     if low <= recent.accuracy <= high:
         return None
-    return Drift(history.expert_id, skill, recent.accuracy, n, a / (a + b), Interval(low, high))
+    interval = Interval(low, high)
+    return Drift(
+        history.expert_id, skill, recent.accuracy, recent.n, a / (a + b), interval, min(days), max(days)
+    )
 
 
 def right_interval(a: float, b: float, n: int) -> Interval:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from orchestrator.domain.cards import ABSTAINED, CompetenceCard
+from orchestrator.domain.cards import ABSTAINED, CompetenceCard, DatedCard
 from orchestrator.domain.feedback import Feedback, FeedbackCount
 from orchestrator.domain.grades import NO_SCORE, GradeSource, GradeTally
 from orchestrator.domain.queries import Query
@@ -85,9 +85,13 @@ class CardStore(Protocol):
 class CardHistory(Protocol):
     """Cards that were measured before."""
 
-    def history(self, expert_id: str, *, limit: int) -> list[CompetenceCard]:
+    def history(self, expert_id: str, *, limit: int) -> list[DatedCard]:
         """Cards of an expert on each question set that it was profiled on: the newest of each, the last one
         first."""
+
+    def dates(self, profile_hash: str) -> dict[str, float]:
+        """Seconds since 1970 at which the newest card of each expert on a question set was stored, by expert;
+        those from before dates were kept are left out."""
 
 
 class FeedbackStore(Protocol):

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from orchestrator.domain.cards import CompetenceCard, grade_origin
+from orchestrator.domain.cards import CompetenceCard, DatedCard, grade_origin
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.feedback import Drift, Judged
 from orchestrator.domain.grades import Origin, ScoreTable
@@ -92,10 +92,18 @@ class Experts:
             )
         return cards[expert_id]
 
-    def history(self, expert_id: str) -> list[CompetenceCard]:
+    def history(self, expert_id: str) -> list[DatedCard]:
         """Cards of an expert on each question set that it was profiled on, the last one first; without
         feedback. A card of another fingerprint is of other weights or settings."""
         return [] if self._history is None else self._history.history(expert_id, limit=MOST_CARDS)
+
+    def stored_at(self) -> Mapping[str, float]:
+        """Seconds since 1970 at which the cards of `measured` were stored, by expert; those from before dates
+        were kept are left out."""
+        profiles = {card.profile_hash for card in self.measured().values()}
+        if self._history is None:
+            return {}
+        return {i: at for profile in profiles for i, at in self._history.dates(profile).items()}
 
     def judged(self, expert_id: str) -> list[Judged]:
         """Judged answers of an expert, as it is configured now, week by week, the oldest first."""

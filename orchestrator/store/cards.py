@@ -6,14 +6,14 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
-from orchestrator.domain.cards import CompetenceCard
+from orchestrator.domain.cards import CompetenceCard, DatedCard
 from orchestrator.domain.grades import GradeSource
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.ports.cards import OutcomeRow, ScoreKey, ScoreRow
 from orchestrator.store import tables as t
 from orchestrator.store.codec import checked_name, to_json
-from orchestrator.store.database import Database, chunked, insert_or_replace
+from orchestrator.store.database import Database, chunked, db_now, insert_or_replace
 
 CHUNK = 500
 
@@ -105,7 +105,7 @@ class SqlCardStore:
 
     def save_card(self, card: CompetenceCard) -> None:
         row = {"expert_id": card.expert_id, "profile_hash": card.profile_hash, "payload": to_json(card)}
-        self._db.transact(lambda conn: conn.execute(insert(t.card), row))
+        self._db.transact(lambda conn: conn.execute(insert(t.card).values(**row, created_at=db_now())))
 
     def cards(self, profile_hash: str | None = None) -> dict[str, CompetenceCard]:
         """Newest card per expert of a profile set; by default of the set that was last given a card, which
@@ -125,13 +125,21 @@ class SqlCardStore:
             self._known = (max(row.pk for row in rows), cards)
         return dict(cards)
 
-    def history(self, expert_id: str, *, limit: int) -> list[CompetenceCard]:
+    def history(self, expert_id: str, *, limit: int) -> list[DatedCard]:
         """See `ports.cards.CardHistory`."""
         c = t.card.c
         newest = select(func.max(c.pk)).where(c.expert_id == expert_id).group_by(c.profile_hash)
-        wanted = select(c.payload).where(c.pk.in_(newest)).order_by(c.pk.desc()).limit(limit)
-        payloads = self._db.fetch(lambda conn: conn.execute(wanted).scalars().all())
-        return [CompetenceCard.model_validate_json(payload) for payload in payloads]
+        wanted = select(c.payload, c.created_at).where(c.pk.in_(newest)).order_by(c.pk.desc()).limit(limit)
+        rows = self._db.fetch(lambda conn: conn.execute(wanted).all())
+        return [DatedCard(CompetenceCard.model_validate_json(row.payload), row.created_at) for row in rows]
+
+    def dates(self, profile_hash: str) -> dict[str, float]:
+        """See `ports.cards.CardHistory`."""
+        c = t.card.c
+        newest = select(func.max(c.pk)).where(c.profile_hash == profile_hash).group_by(c.expert_id)
+        wanted = select(c.expert_id, c.created_at).where(c.pk.in_(newest), c.created_at.is_not(None))
+        rows = self._db.fetch(lambda conn: conn.execute(wanted).all())
+        return {row.expert_id: row.created_at for row in rows}
 
     def save_profile_set(
         self, profile_hash: str, queries: Sequence[Query], skills: Sequence[tuple[SkillTag, ...]]

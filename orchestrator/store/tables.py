@@ -333,6 +333,7 @@ class CardRow(StoredRow, table=True):
     expert_id: str = Field(sa_type=Text)
     profile_hash: str = Field(sa_type=Text)
     payload: str = Field(sa_type=Text)
+    created_at: float | None = Field(default=None, sa_type=Double)
 
 
 class ProfileSetRow(StoredRow, table=True):

@@ -273,6 +273,9 @@ class FakeExperts(Experts):
     def drifts(self) -> list[Drift]:
         return self.drifting
 
+    def stored_at(self) -> Mapping[str, float]:
+        return {}
+
 
 class FakeChecks(NamedTuple):
     diagnose: Callable[[], list[Diagnosis]]

@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -98,14 +98,25 @@ def test_profile_of_one_expert_leaves_the_others_alone(pool: Path, tmp_path: Pat
     assert {event["engine"] for event in events(tmp_path, "generation")} == {"gamma"}
 
 
+def undated(cards: Mapping[str, Any]) -> dict[str, Any]:
+    """Cards without the dates on which they were stored."""
+    return {name: {**card, "stored_at": None} for name, card in cards.items()}
+
+
 def test_cards_are_shown_drawn_exported_and_imported(
     profiled: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     cards = run_json(profiled, capsys, "cards", "--png", "map.png", "--export", "deck.json")
     assert set(cards) == set(EXPERTS)
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    before = run_json(profiled, capsys, "cards", "alpha", "--history")["data"]
     card = run_json(profiled, capsys, "cards", "alpha", "--import", "deck.json")
-    assert card == cards["alpha"]
+    assert card["stored_at"] >= cards["alpha"]["stored_at"], "it is stored anew"
+    assert card | {"stored_at": 0} == cards["alpha"] | {"stored_at": 0}
+    [measured] = run_json(profiled, capsys, "cards", "alpha", "--history")["data"]
+    assert measured["stored_at"] == card["stored_at"]
+    assert measured | {"stored_at": 0} == before[0] | {"stored_at": 0}
+    assert "one expert" in run_json(profiled, capsys, "cards", "--history", code=2)["error"]["message"]
 
 
 def test_a_heat_map_that_cannot_be_written_is_bad_usage(profiled: Path, capsys: Captured) -> None:
@@ -119,8 +130,9 @@ def test_imported_cards_route_on_a_machine_that_never_profiled(
     cards = run_json(profiled, capsys, "cards", "--export", "deck.json")
     shutil.rmtree(tmp_path / "data")
     assert run_json(profiled, capsys, "cards") == {}
-    assert run_json(profiled, capsys, "cards", "--import", "deck.json") == cards
-    assert run_json(profiled, capsys, "cards") == cards
+    imported = run_json(profiled, capsys, "cards", "--import", "deck.json")
+    assert undated(imported) == undated(cards)
+    assert run_json(profiled, capsys, "cards") == imported
     assert run_json(profiled, capsys, "doctor")["ok"] is True
     decision = run_json(profiled, capsys, "route", "add, even, plus", "-c", "best_single")
     assert decision["recruits"][0]["expert"] == "alpha"
@@ -133,7 +145,7 @@ def test_imported_cards_hold_until_the_next_profile(profiled: Path, tmp_path: Pa
     other = str(write_questions(tmp_path / "other.jsonl", range(20, 26)))
     run_json(profiled, capsys, "profile", other, "--no-exam")
     assert run_json(profiled, capsys, "cards")["alpha"]["profile_hash"] != mine["alpha"]["profile_hash"]
-    assert run_json(profiled, capsys, "cards", "--import", "deck.json") == mine
+    assert undated(run_json(profiled, capsys, "cards", "--import", "deck.json")) == undated(mine)
     run_json(profiled, capsys, "profile", other, "--no-exam")
     assert run_json(profiled, capsys, "cards")["alpha"]["profile_hash"] != mine["alpha"]["profile_hash"]
 

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,6 +31,10 @@ PAGES = ("/", "/experts", "/jobs", "/compositions", "/system", "/keys")
 MOST_BYTES = 300_000
 FAILING = "This one cannot be answered."
 RULES = [{"match": FAILING, "fail": "generation_failed"}]
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
 
 
 @pytest.fixture(scope="module")
@@ -278,8 +283,14 @@ def test_an_experts_page_tells_its_history_and_how_users_judged_it(
         assert "History" not in browser.get("/experts/alpha").text
         for numbers in (range(20), range(40)):
             app.profiling.run(read_questions(write_questions(tmp_path / "profile.jsonl", numbers)))
-        first, second = (card.profile_hash[:8] for card in reversed(app.experts.history("alpha")))
+        first, second = (one.card.profile_hash[:8] for one in reversed(app.experts.history("alpha")))
         page = browser.get("/experts/alpha").text
+        assert page.count(f">{today()}</td>") == 2
+        told = browser.get("/v1/experts/alpha/history").json()["data"]
+        assert [one["profile_hash"][:8] for one in told] == [second, first]
+        assert [(one["is_current"], one["is_as_configured"]) for one in told] == [(True, True), (False, True)]
+        card = browser.get("/v1/experts/alpha/card").json()
+        assert card["stored_at"] == told[0]["stored_at"] >= told[1]["stored_at"]
         assert page.index(f">{second}<") < page.index(f">{first}<")
         assert "Judged answers" not in page
         answer = asked(browser, 7, options="14\n15\n16")

@@ -151,6 +151,9 @@ def test_what_was_there_is_shown_and_what_was_begun_is_finished(client: TestClie
     card = client.get("/v1/experts/ada/card").json()
     assert card["expert"] == "ada"
     assert 5 < card["total"]["n_right"] <= 6, "five were measured, and one judged, which fades"
+    assert card["stored_at"] is None, "it is from before dates were kept"
+    [measurement] = client.get("/v1/experts/ada/history").json()["data"]
+    assert (measurement["stored_at"], measurement["is_current"]) == (None, True)
 
     batch = client.get(f"/v1/batches/{MADE['batch']}").json()
     assert (batch["status"], batch["output_file_id"]) == ("completed", MADE["output_file"])

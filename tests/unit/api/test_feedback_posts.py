@@ -86,11 +86,12 @@ def test_a_key_that_is_none_is_refused(client: TestClient) -> None:
 
 def test_a_card_shows_its_own_drift(client: TestClient, app: FakeApp) -> None:
     app.experts.drifting = [
-        Drift("org/alpha", ALL_SKILLS, 0.2, 20, 0.7, Interval(0.5, 0.9)),
-        Drift("beta", "algebra", 0.9, 30, 0.5, Interval(0.3, 0.7)),
+        Drift("org/alpha", ALL_SKILLS, 0.2, 20, 0.7, Interval(0.5, 0.9), 20_000, 20_007),
+        Drift("beta", "algebra", 0.9, 30, 0.5, Interval(0.3, 0.7), 20_000, 20_007),
     ]
     card = client.get("/v1/experts/org/alpha/card").json()
     [drift] = card["drift"]
     assert (drift["expert"], drift["skill"], drift["recent"], drift["n"]) == ("org/alpha", None, 0.2, 20)
     assert (drift["expected"], drift["low"], drift["high"]) == (0.7, 0.5, 0.9)
+    assert drift["since"] == 20_000 * 86_400
     assert card["feedback"]["n_right"] == 0

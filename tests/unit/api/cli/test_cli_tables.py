@@ -84,8 +84,10 @@ def test_decayed_counts_are_shown_with_one_digit() -> None:
 
 
 def test_drift_shows_what_was_expected() -> None:
-    text = shown(drift_table([Drift("alpha", "algebra", 0.2, 25, 0.7, Interval(0.52, 0.88))]))
+    drift = Drift("alpha", "algebra", 0.2, 25, 0.7, Interval(0.52, 0.88), 20_000, 20_007)
+    text = shown(drift_table([drift], {"alpha": 86_400 * 19_990.5}))
     assert all(part in text for part in ("alpha", "algebra", "20.0 %", "25", "70.0 % (52 to 88)"))
+    assert text.index("2024-10-04") < text.index("2024-09-24"), "since when, and of which day the card is"
 
 
 def test_standings_show_the_place_and_what_elimination_costs() -> None:

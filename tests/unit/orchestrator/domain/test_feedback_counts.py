@@ -121,6 +121,11 @@ def test_a_window_far_below_the_history_drifts() -> None:
     assert drift.interval.low > 0.2
 
 
+def test_a_drift_tells_the_days_of_its_judged_answers() -> None:
+    (drift,) = found([count(0, 20), count(1, 0, day=TODAY - 2), count(9, 0, day=TODAY - 3, skill="algebra")])
+    assert (drift.skill, drift.first_day, drift.last_day) == (ALL_SKILLS, TODAY - 2, TODAY)
+
+
 def test_a_window_far_above_drifts_too_and_names_its_skill() -> None:
     (drift,) = found([count(18, 2, skill="algebra")])
     assert (drift.skill, drift.recent) == ("algebra", 0.9)

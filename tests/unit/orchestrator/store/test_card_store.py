@@ -1,8 +1,10 @@
+import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from orchestrator.domain.cards import RIGHT, WRONG, CompetenceCard, Tally
+from orchestrator.domain.cards import RIGHT, WRONG, CompetenceCard, DatedCard, Tally
 from orchestrator.domain.skills import SkillTag
 from orchestrator.ports.cards import OutcomeRow
 from orchestrator.store import SqlCardStore, open_database
@@ -97,6 +99,27 @@ def test_the_history_of_an_expert_is_its_newest_card_on_each_profile_set(cards: 
     again = make_card("a", profile_hash="p1", n_right=9)
     for card in [first, make_card("b"), second, again]:
         cards.save_card(card)
-    assert cards.history("a", limit=5) == [again, second]
-    assert cards.history("a", limit=1) == [again]
+    assert [card for card, _ in cards.history("a", limit=5)] == [again, second]
+    assert [card for card, _ in cards.history("a", limit=1)] == [again]
     assert cards.history("nobody", limit=5) == []
+
+
+def test_a_card_has_the_date_on_which_it_was_stored_and_the_newest_one_counts(cards: SqlCardStore) -> None:
+    began = time.time()
+    for card in (make_card("a", profile_hash="p1"), make_card("a", profile_hash="p1", n_right=9)):
+        cards.save_card(card)
+    [(_, at_s)] = cards.history("a", limit=5)
+    assert at_s is not None
+    assert began - 2 <= at_s <= time.time() + 2
+    assert cards.dates("p1") == {"a": at_s}
+    assert cards.dates("p2") == {}
+
+
+def test_cards_from_before_dates_were_kept_have_none(tmp_path: Path) -> None:
+    database = open_database(fresh_sqlite(tmp_path))
+    old = make_card("a", profile_hash="p1")
+    SqlCardStore(database).save_card(old)
+    database.transact(lambda conn: conn.execute(text("UPDATE card SET created_at = NULL")))
+    assert SqlCardStore(database).history("a", limit=5) == [DatedCard(old, None)]
+    assert SqlCardStore(database).dates("p1") == {}
+    database.close()
