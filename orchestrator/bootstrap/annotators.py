@@ -51,7 +51,8 @@ def file_backed_embedder(settings: MusterSettings) -> FileBackedEmbedder:
 def make_annotator(
     settings: Settings, embedder: Embedder, *, texts: Sequence[str], skills: Sequence[str] = ()
 ) -> SkillAnnotator:
-    """
+    """The annotator that the settings name.
+
     Args:
         texts: the profile questions, from which a vocabulary is induced; none where these are not known.
         skills: names that the cards know, for want of texts.

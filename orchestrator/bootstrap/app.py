@@ -361,6 +361,7 @@ class App:
         self.shadowing.consider(job.id)
 
     def close(self) -> None:
+        """End the app's threads and close its database; what is under way is left to others."""
         self.shadowing.stop()
         self.members.stop()
         self.profiles.stop()

@@ -228,7 +228,8 @@ def _at_work(look: Look) -> Iterator[Diagnosis]:
 
 
 def heard_of(devices: Sequence[DeviceReport]) -> str:
-    """
+    """Line on the devices that were heard of: how many places, what they hold.
+
     Raises:
         SchemaChangedError: some of them take no work any more.
     """

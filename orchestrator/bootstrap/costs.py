@@ -8,7 +8,8 @@ from orchestrator.domain.spending import Costs, ExpertCost
 
 
 def costs_of(pool: Callable[[], Pool], later_engines: Callable[[Job], Sequence[str]]) -> Costs:
-    """
+    """Costs of calls to the experts of a pool that changes, and who may write the answers of a job.
+
     Args:
         pool: at the moment.
         later_engines: that a later stage of a job may need.

@@ -65,7 +65,8 @@ def join_pool(
 
 
 def member_of(expert: MergedExpert) -> Member:
-    """
+    """Row of `model_list` that a merged expert was registered with.
+
     Raises:
         ConfigError: a row that this version does not understand.
     """

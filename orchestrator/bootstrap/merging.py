@@ -79,7 +79,8 @@ class MergeLife:
         self._questions = _questions(settings, self._profile)
 
     def check(self, checked: CheckedOrder, *, force: bool = False) -> None:
-        """
+        """Refuse a merge whose expert cannot have its name.
+
         Raises:
             InputError: nothing may have the name of the expert; or it is taken, and `force` may not replace
                 who has it.

@@ -207,6 +207,11 @@ class SeedReplay:
         self.test = [replay.queries[c] for c in self._split.test.tolist()]
 
     def run(self, names: Sequence[str]) -> SeedTrials:
+        """Trials of these rows, in order.
+
+        Raises:
+            CompositionError: a query ended in an error.
+        """
         trials = [self._oracle() if name == ORACLE else self.trial(name) for name in names]
         return SeedTrials(self._seed, self._split.test, tuple(trials))
 

@@ -32,7 +32,8 @@ class OpenSettings(NamedTuple):
 
 
 def open_settings(name: str, spec: CompositionSettings, *, reads_prose: bool) -> OpenSettings:
-    """
+    """Settings by which a composition answers open questions, and a note where they are not its own.
+
     Args:
         reads_prose: the aggregator of `spec` handles answers that are neither right nor wrong.
     """

@@ -29,6 +29,7 @@ class SkillReader:
         self._embedder = embedder
 
     def calls(self, query: Query) -> Ask | None:
+        """Generations that the annotator needs before `read`; None = none."""
         return self._annotator.calls(query)
 
     @no_cycle_collection()

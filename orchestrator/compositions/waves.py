@@ -135,7 +135,8 @@ class Waves:
 
 
 def make_waves(aggregator: Aggregator, options: Mapping[str, JsonValue]) -> Waves:
-    """
+    """Waves over an aggregator, from the options of a composition.
+
     Raises:
         ConfigError: an unknown option, one out of range, or an aggregator that does not say where its vote
             stands.

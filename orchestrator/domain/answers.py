@@ -78,6 +78,7 @@ class Decision(Value):
         return tuple(r.expert_id for r in self.recruits)
 
     def recruit(self, expert_id: str) -> Recruit | None:
+        """The recruit of that id, in its best place if it was drawn more than once; None = it is none."""
         return next((r for r in self.recruits if r.expert_id == expert_id), None)
 
 
@@ -178,6 +179,7 @@ class Answer(Value):
 
     @property
     def usage(self) -> Usage:
+        """Tokens and USD of all calls that led to it."""
         return total_usage(self.usage_by_role.values())
 
 

@@ -29,7 +29,7 @@ class CallProgress(Value):
 
     @property
     def place(self) -> CallPlace:
-        """Its place, by which what it said (`Saying`) is found."""
+        """Place of the call, by which what it said (`Saying`) is found."""
         return CallPlace(self.expert_id, self.role, self.stage, self.sample_ix)
 
 

@@ -95,7 +95,8 @@ class ShadowComparison:
 
 
 def made_report(pairs: Sequence[Pair], said: Sequence[bool | None], *, n_failed: int) -> ShadowReport:
-    """
+    """Report on pairs of a live answer and its shadow: how often they agree, what each cost; in means.
+
     Args:
         said: whether each pair agrees; None = it cannot be read.
     """

@@ -42,7 +42,11 @@ class FileStore(Protocol):
         """
 
     def file(self, file_id: str) -> StoredFile:
-        """Raises NotFoundError: no such file, or its time is over."""
+        """A file that is whole.
+
+        Raises:
+            NotFoundError: no such file, or its time is over.
+        """
 
     def files(self, page: Page, *, purpose: Purpose | None = None) -> list[StoredFile]:
         """One page of the files that are whole and whose time is not over; `purpose` None = of every purpose.
@@ -59,7 +63,8 @@ class FileStore(Protocol):
         """
 
     def delete_file(self, file_id: str) -> None:
-        """
+        """Delete a file.
+
         Raises:
             NotFoundError: no such file. FileInUseError: a batch that has not ended reads it.
         """
@@ -80,7 +85,11 @@ class BatchStore(Protocol):
         """
 
     def batch(self, batch_id: str) -> Batch:
-        """Raises NotFoundError for an unknown batch."""
+        """A batch, as whoever worked on it left it.
+
+        Raises:
+            NotFoundError: no such batch.
+        """
 
     def batches(self, page: Page) -> list[Batch]:
         """One page of batches, as whoever worked on them left them.

@@ -12,7 +12,8 @@ class ExchangeStore(Protocol):
         """Store an exchange, in place of one of the same id."""
 
     def exchange(self, exchange_id: str) -> Exchange:
-        """
+        """One exchange by its id.
+
         Raises:
             NotFoundError: no such exchange.
         """

@@ -98,7 +98,11 @@ class JobReader(Protocol):
     """Progress of jobs."""
 
     def job(self, job_id: str) -> JobProgress:
-        """Raises NotFoundError for an unknown job."""
+        """Progress of one job.
+
+        Raises:
+            NotFoundError: no such job.
+        """
 
     def jobs(self, *, limit: int = 100, owner: str | None = None) -> list[JobProgress]:
         """Running jobs first, then the others; newest first within both. `owner`: whose; None =

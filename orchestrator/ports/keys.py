@@ -10,7 +10,12 @@ from orchestrator.domain.spending import Account
 class KeyStore(Protocol):
     """Keys: kept, found by the hash of their secret, revoked. Every method is one transaction."""
 
-    def add(self, key: ApiKey, digest: str) -> None: ...
+    def add(self, key: ApiKey, digest: str) -> None:
+        """Keep a new key.
+
+        Args:
+            digest: hash of its secret, by which `find` finds it.
+        """
 
     def find(self, digest: str) -> ApiKey | None:
         """The key whose secret has this hash, also one that is revoked or over."""

@@ -26,7 +26,8 @@ class MergeJobs(Protocol):
         """Store a new job; False if as many as `most_live` have not ended."""
 
     def merge_job(self, job_id: str) -> MergeJob:
-        """
+        """One merge that was asked for, as it is now.
+
         Raises:
             NotFoundError: no such job.
         """

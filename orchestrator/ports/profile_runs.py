@@ -16,7 +16,8 @@ class ProfileRuns(Protocol):
         """Store a new run; False if another is live."""
 
     def run(self, run_id: str) -> ProfileRun:
-        """
+        """One run as it is now.
+
         Raises:
             NotFoundError: no such run.
         """

@@ -22,4 +22,5 @@ class RateLimiter(Protocol):
         """Take `cost` where at least 1 is left, and otherwise nothing; `anyhow`: even then. What costs more
         than is left is owed: it is waited for by those who come next. Never fails."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close connections to where rates are counted; nothing is taken after that."""

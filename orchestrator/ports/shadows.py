@@ -15,7 +15,8 @@ class ShadowReader(JobReader, Protocol):
         """Ids of shadow jobs that have ended, the latest first."""
 
     def query_record(self, job_id: str, query_id: str | None) -> QueryRecord:
-        """
+        """See `ports.jobs.ResultReader`.
+
         Raises:
             NotFoundError: no such job or query. InputError: None, and the job has several.
         """

@@ -78,10 +78,13 @@ def build_query(
 
 
 def check_id(name: str, field: str) -> None:
-    """
+    """Refuse an id by which an answer could not be found.
+
+    Args:
+        field: that the id stands in, for the message.
+
     Raises:
-        InputError: an id by which an answer could not be found: too long, or some reader of lines ends one in
-            it.
+        InputError: it is too long, or some reader of lines ends one in it.
     """
     if len(name) > MAX_ID_CHARS:
         raise InputError(f"{field} must have at most {MAX_ID_CHARS} characters, not {len(name)}", param=field)

@@ -416,7 +416,8 @@ def _from_openai(data: dict[str, object], read_body: BodyReader) -> dict[str, ob
 
 
 def refuse_endpoint(endpoint: str, known: Iterable[str]) -> NoReturn:
-    """
+    """Refuse the endpoint that a line names.
+
     Raises:
         InputError: naming those that lines may have.
     """

@@ -53,13 +53,19 @@ class BatchDesk:
         return self._store.add_batch(batch)
 
     def batch(self, batch_id: str) -> Batch:
-        """
+        """A batch as it is at the moment: counts and state follow its job.
+
         Raises:
             NotFoundError: no such batch.
         """
         return self._live([self._store.batch(batch_id)])[0]
 
     def batches(self, page: Page) -> list[Batch]:
+        """One page of batches as they are at the moment: counts and states follow their jobs.
+
+        Raises:
+            InputError: the page follows an id that is not in this list.
+        """
         return self._live(self._store.batches(page))
 
     def cancel(self, batch_id: str) -> Batch:

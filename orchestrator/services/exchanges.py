@@ -46,10 +46,12 @@ class Exchanges:
         self._cancel_job = cancel_job
 
     def keep(self, exchange: Exchange) -> None:
+        """Keep an exchange, in place of one of the same id."""
         self._store.keep(exchange)
 
     def find(self, exchange_id: str, caller: Caller) -> Answered:
-        """
+        """An exchange of the caller's, with its answer if there is one by now.
+
         Raises:
             NotFoundError: no such exchange, or somebody else's.
         """

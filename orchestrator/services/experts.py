@@ -56,7 +56,8 @@ class Experts:
         return {i: expert for i, expert in self.pool.by_id.items() if caller.may_ask(i)}
 
     def expert(self, expert_id: str, caller: Caller = KEYLESS) -> Expert:
-        """
+        """One expert of the pool.
+
         Raises:
             UnknownNameError: nobody of the pool, or nobody for the caller.
         """
@@ -79,7 +80,8 @@ class Experts:
         return self._feedback.on_cards(self.measured())
 
     def card(self, expert_id: str) -> CompetenceCard:
-        """
+        """Card of one expert, with users' feedback.
+
         Raises:
             UnknownNameError: nobody of the pool.
             CardError: not profiled yet.

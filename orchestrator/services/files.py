@@ -54,7 +54,8 @@ class FileDesk:
         return self._store.finish_file(file.id)
 
     def file(self, file_id: str) -> StoredFile:
-        """
+        """A file that is whole.
+
         Raises:
             NotFoundError: no such file, or its time is over.
         """
@@ -73,7 +74,8 @@ class FileDesk:
         return self._store.chunks(file_id)
 
     def delete(self, file_id: str) -> None:
-        """
+        """Delete a file.
+
         Raises:
             NotFoundError: no such file. FileInUseError: a batch that has not ended reads it.
         """

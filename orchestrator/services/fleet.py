@@ -78,7 +78,8 @@ class FleetDesk:
         self._loop_of = loop_of
 
     def state(self) -> FleetState:
-        """
+        """The fleet at the moment, with what is wrong.
+
         Raises:
             StoreError: the database cannot be read.
         """

@@ -79,7 +79,8 @@ class FleetReports:
             log.debug("still on the list of processes", exc_info=True)
 
     def tell(self) -> None:
-        """
+        """Report this process to the fleet once, with its clock read anew.
+
         Raises:
             StoreError: try again.
         """

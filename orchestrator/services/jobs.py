@@ -121,7 +121,8 @@ class Jobs:
         self._dispatcher.unload()
 
     def job(self, job_id: str) -> JobProgress:
-        """
+        """Progress of one job.
+
         Raises:
             NotFoundError: no such job.
         """

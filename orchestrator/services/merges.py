@@ -94,7 +94,8 @@ class MergeDesk:
         return job
 
     def job(self, job_id: str) -> MergeJob:
-        """
+        """One merge that was asked for, as it is now.
+
         Raises:
             NotFoundError: no such merge.
         """

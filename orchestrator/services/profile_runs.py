@@ -103,7 +103,8 @@ class ProfileDesk:
         return run
 
     def run(self, run_id: str) -> ProfileRun:
-        """
+        """One run as it is now.
+
         Raises:
             NotFoundError: no such run.
         """

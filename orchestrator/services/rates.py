@@ -66,6 +66,7 @@ class Rates:
             self._limiter.take(f"{owner}:{TOKENS}", per_minute=limit, cost=n, anyhow=True)
 
     def close(self) -> None:
+        """Close connections to where rates are counted; nothing is taken after that."""
         self._limiter.close()
 
     def _remember(self, key_id: str, limit: int) -> None:

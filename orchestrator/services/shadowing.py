@@ -49,6 +49,7 @@ class Shadowing:
 
     @property
     def is_on(self) -> bool:
+        """True if a share of the questions is to be shadowed, whether or not this has begun."""
         return self._settings.composition is not None and self._settings.share > 0
 
     def consider(self, job_id: str) -> None:

@@ -30,7 +30,8 @@ def to_json(value: Value) -> str:
 
 
 def messages_to_json(messages: Sequence[Message]) -> str:
-    """
+    """Messages as JSON text; equal messages, equal text.
+
     Raises:
         StoreError: a text that no JSON can hold.
     """

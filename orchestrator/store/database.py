@@ -197,6 +197,7 @@ class Database:
             raw.close()
 
     def close(self) -> None:
+        """Close the connections that nobody uses; those in use close when they are given back."""
         self._engine.dispose()
 
 

@@ -161,8 +161,10 @@ def _left() -> Select[Any]:
 
 
 def announce(conn: Connection, owner: str, engine_id: str, *, n_others: int) -> bool:
-    """Raises:
-    NotFoundError: the owner reported no device.
+    """See `ports.jobs.DeviceStore`; `n_others` is its `n_elsewhere`.
+
+    Raises:
+        NotFoundError: the owner reported no device.
     """
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ANNOUNCING})

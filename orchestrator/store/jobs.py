@@ -369,7 +369,8 @@ class SqlJobStore:
         self._db.transact(lambda conn: devices.record_rate(conn, engine_id, device, rate))
 
     def require_revision(self) -> None:
-        """
+        """Refuse to go on where the database is of another revision than this program.
+
         Raises:
             SchemaChangedError: somebody migrated the database since this process began.
         """

@@ -25,8 +25,10 @@ SHADOW = "shadow"
 
 
 def progress(conn: Connection, job_id: str) -> JobProgress:
-    """Raises:
-    NotFoundError: no such job.
+    """Progress of one job.
+
+    Raises:
+        NotFoundError: no such job.
     """
     row = conn.execute(_job(), {"id": job_id}).first() if is_name(job_id) else None
     if row is None:

@@ -47,7 +47,8 @@ class RevisionWatch:
         return self._found == self._head
 
     def require(self) -> None:
-        """
+        """Refuse to go on where the database is of another revision than this program.
+
         Raises:
             SchemaChangedError: the revision is another one.
         """

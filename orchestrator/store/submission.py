@@ -104,8 +104,10 @@ def rung(conn: Connection, ids: Iterable[int]) -> None:
 
 
 def job_pk_of(conn: Connection, job_id: str) -> int:
-    """Raises:
-    NotFoundError: no such job.
+    """Number of the job of an id.
+
+    Raises:
+        NotFoundError: no such job.
     """
     found = conn.execute(_PK, {"id": job_id}) if is_name(job_id) else None
     pk = None if found is None else found.scalar()

@@ -158,7 +158,8 @@ def report(
     left_out: tuple[str, ...] = (),
     controls: Sequence[LengthControl] = (),
 ) -> ReplayReport:
-    """
+    """The report of trials that were run on the same ground.
+
     Args:
         controls: of the lengths of each round's answers; none = they are not known.
     """

@@ -48,7 +48,8 @@ out of range, or no profile where it needs one (NotProfiledError)."""
 
 
 def require_experts(router: str, expert_ids: tuple[str, ...]) -> None:
-    """
+    """Refuse to recruit from nobody.
+
     Raises:
         NoCapableExpertError: nobody is eligible.
     """

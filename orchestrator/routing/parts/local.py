@@ -88,7 +88,8 @@ class LocalModel:
         self._solution = _solve(kernel, self._right, self._known, self.shape)
 
     def appraise(self, vectors: FloatMatrix) -> Appraisal:
-        """
+        """Expected accuracies on these queries, and how much of the profile is behind them.
+
         Args:
             vectors: float32 [Q, D], unit length.
         """

@@ -89,7 +89,8 @@ def _overall(right: Floats, known: Floats) -> Floats:
 
 
 def require_profile(router: str, context: RouterContext) -> Profile:
-    """
+    """The profile, which has questions.
+
     Raises:
         NotProfiledError: the pool was not profiled here.
     """
