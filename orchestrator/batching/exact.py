@@ -36,7 +36,7 @@ class ExactPlan(NamedTuple):
 
     @property
     def is_optimal(self) -> bool:
-        """Up to the resolution of the search."""
+        """True if no schedule is shorter, up to the resolution of the search."""
         return self.finish_s <= self.bound_s * (1 + GAP)
 
 

@@ -79,7 +79,11 @@ class Neighbours(NamedTuple):
         ]
 
     def slot(self, needs: Sequence[Need], resident: str | None) -> Slot:
-        """This device."""
+        """This device as a planner sees it.
+
+        Args:
+            resident: engine that it has; None = none.
+        """
         loads = {need.engine_id: need.load_s for need in needs}
         ahead_id = self.ahead_id if self.ahead_id in loads else None
         left_s = max(0.0, loads.get(ahead_id or "", 0.0) - self.ahead_s)

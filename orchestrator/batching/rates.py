@@ -21,7 +21,7 @@ class Rates(NamedTuple):
 
     @classmethod
     def over_devices(cls, measured: Mapping[tuple[str, str], Rate]) -> "Rates":
-        """From costs by (engine, device): per engine the mean over the devices that measured it."""
+        """Costs per engine, from those by (engine, device): the mean over the devices that measured it."""
         loads: dict[str, list[float]] = defaultdict(list)
         speeds: dict[str, list[float]] = defaultdict(list)
         for (engine_id, _), rate in measured.items():
@@ -44,7 +44,7 @@ class Rates(NamedTuple):
         return self.seconds(item.engine_id, item.est_tokens)
 
     def extended(self, engine_ids: Iterable[str]) -> "Rates":
-        """For engines that were not measured yet, the mean of those that were."""
+        """These rates, and for engines that were not measured yet the mean of those that were."""
         ids = tuple(engine_ids)
         return Rates(_with_mean(self.load_s, ids), _with_mean(self.tokens_per_s, ids))
 

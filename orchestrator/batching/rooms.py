@@ -26,7 +26,7 @@ class Room:
         return self._free_s - load_s
 
     def growth_s(self, load_s: float, work_s: float) -> float:
-        """By how much later the device is done with a load and its work, which fit."""
+        """Time by which the device is done later with a load and its work, which fit."""
         return load_s + work_s
 
     def take_here(self, work_s: float) -> int:

@@ -34,7 +34,8 @@ class SkillParts:
         return make_annotator(self._settings, self.embedder, texts=known.texts, skills=known.skills)
 
     def matcher(self, known: Knowledge) -> SkillMatcher | None:
-        """Free names need matching; the embedding annotator speaks the cards' vocabulary already."""
+        """The matcher of free names to the cards' skills; None = there is nothing to match: the embedding
+        annotator speaks the cards' vocabulary already, or the cards know no skill."""
         options = self._settings.muster.skills
         if options.annotator != "llm" or not known.skills:
             return None

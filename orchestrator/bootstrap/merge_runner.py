@@ -64,7 +64,7 @@ class MergeRunner:
             self._thread.join(STOP_S)
 
     def run_one(self) -> bool:
-        """Make the next merge, if there is one."""
+        """Make the next merge; False = none waits."""
         job = self._jobs.take(self._owner, silent_s=SILENT_S)
         if job is None:
             return False

@@ -8,5 +8,5 @@ __all__ = ["MODELS", "fetch_model"]
 
 
 def fetch_model(name: str, target: Path) -> Path:
-    """As `workers.checkpoints.fetch.fetch`."""
+    """Fetch a model: see `workers.checkpoints.fetch.fetch`."""
     return fetch(name, target)

@@ -194,7 +194,7 @@ class Catalogue:
 
     @property
     def cards(self) -> Mapping[str, CompetenceCard]:
-        """As of now, for people; what routes are those of `knowledge`. Needs no embedder."""
+        """Cards as they are now, for people; what routes are those of `knowledge`. Needs no embedder."""
         return self._load_cards()
 
     @property

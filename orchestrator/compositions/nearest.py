@@ -68,7 +68,7 @@ class NearestTypes:
         self._prose = np.vstack([prose, vectors[is_open]]) if is_open.any() else prose
 
     def infer(self, vectors: FloatMatrix) -> list[Inference]:
-        """One for each row of float32 [Q, D], unit rows."""
+        """Inferences, one for each row of float32 [Q, D], unit rows."""
         if len(self._types) < NEAREST or vectors.shape[1:] != self._vectors.shape[1:]:
             return [Inference(AnswerType.OPEN, FEW)] * len(vectors)
         near = vectors @ self._vectors.T
@@ -127,7 +127,7 @@ class TypesOfProfile(NamedTuple):
     lettered: NearestTypes
 
     def infer(self, queries: Sequence[Query], vectors: FloatMatrix) -> list[Inference]:
-        """One for each query; its vector is its row of float32 [Q, D], unit rows."""
+        """Inferences, one for each query; its vector is its row of float32 [Q, D], unit rows."""
         found = self.plain.infer(vectors)
         with_options = [i for i, query in enumerate(queries) if lettered(query.question) is not None]
         if with_options:

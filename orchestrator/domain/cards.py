@@ -123,7 +123,7 @@ class CompetenceCard(Value):
 
     @property
     def without_feedback(self) -> Self:
-        """As measured. A skill that only feedback knows of stays, with no observations."""
+        """The card as measured. A skill that only feedback knows of stays, with no observations."""
         judged = self.feedback_skills
         skills = {name: tally.minus(judged.get(name, Tally())) for name, tally in self.skills.items()}
         return self.replaced(

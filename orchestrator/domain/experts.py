@@ -102,7 +102,8 @@ class Expert(Value):
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same wherever the weights lie; only weights without an identity count by their place."""
+        """Identity of weights and options: the same wherever the weights lie; only weights without an
+        identity count by their place."""
         weights = self.weights_hash or [self.engine.model, self.adapter, *self.engine.members.values()]
         return content_hash(
             [
@@ -165,7 +166,7 @@ class Pool:
 
     @property
     def known(self) -> Mapping[str, Expert]:
-        """By id, with those that departed."""
+        """Experts by id, with those that departed."""
         return self._roll.known
 
     @property
@@ -195,12 +196,12 @@ class Pool:
 
     @property
     def known_engines(self) -> Mapping[str, EngineSpec]:
-        """By id, with those of experts that departed."""
+        """Engines by id, with those of experts that departed."""
         return self._roll.known_engines
 
     @property
     def engine_of(self) -> Mapping[str, str]:
-        """Engines by expert, with those that departed."""
+        """Engine ids by expert id, with those that departed."""
         return self._roll.engine_of
 
     @property

@@ -48,7 +48,7 @@ class GradeTally(Value):
 
     @property
     def mean(self) -> float:
-        """In [0, 1]; 0 of no scores."""
+        """Mean score, in [0, 1]; 0 of none."""
         return min(self.total / self.n, 1.0) if self.n else 0.0
 
     def posterior(self, prior_mean: float) -> Posterior:
@@ -71,7 +71,7 @@ class GradeTally(Value):
         return Posterior(p, low, high, self.n)
 
     def scaled(self, factor: float) -> "GradeTally":
-        """As if each score had counted `factor` times; >= 0."""
+        """The tally as if each score had counted `factor` times; >= 0."""
         return GradeTally(n=self.n * factor, total=self.total * factor, squares=self.squares * factor)
 
 

@@ -51,7 +51,7 @@ class Preflight(Value):
     problems: tuple[MergeProblem, ...] = ()
 
     def joined(self, more: tuple[MergeProblem, ...]) -> "Preflight":
-        """With what was found later, while tensors were read."""
+        """The preflight with what was found later, while tensors were read."""
         problems = (*self.problems, *more)
         return self.replaced(ok=not any(p.severity == "error" for p in problems), problems=problems)
 

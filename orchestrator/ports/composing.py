@@ -116,8 +116,8 @@ class SequentialAggregator(Aggregator, Protocol):
     """An aggregator that can say where the vote stands: what asking in waves needs."""
 
     def count(self, state: QueryState, expert_responses: Sequence[Response]) -> Count:
-        """The order of responses does not matter. `next_weights` of the outlook are for
-        `state.decision.reserves`; `done` gives what `step` gives, and reads nothing again."""
+        """Count of the votes so far. The order of responses does not matter. `next_weights` of the outlook
+        are for `state.decision.reserves`; `done` gives what `step` gives, and reads nothing again."""
 
 
 class Composition(Protocol):

@@ -97,7 +97,7 @@ class Waitable(Protocol):
     """An engine that says by a file descriptor when it may have news."""
 
     def fileno(self) -> int:
-        """Readable, or at its end, when `poll` may have events at once; -1 once it is gone."""
+        """Descriptor, readable or at its end when `poll` may have events at once; -1 once it is gone."""
 
 
 @runtime_checkable
@@ -124,7 +124,7 @@ class Weighed(Protocol):
     """An engine whose memory is measured."""
 
     def weigh(self) -> EngineMemory | None:
-        """Returns at once; None = not known (yet)."""
+        """Memory as it was last measured; returns at once. None = not known (yet)."""
 
 
 @runtime_checkable

@@ -105,8 +105,8 @@ class JobReader(Protocol):
         """
 
     def jobs(self, *, limit: int = 100, owner: str | None = None) -> list[JobProgress]:
-        """Running jobs first, then the others; newest first within both. `owner`: whose; None =
-        everybody's."""
+        """Progress of jobs: running ones first, then the others; newest first within both. `owner`: whose;
+        None = everybody's."""
 
 
 class JobWatcher(JobReader, Protocol):
@@ -137,7 +137,7 @@ class ResultReader(Protocol):
         """Answered and failed queries in submission order, streamed."""
 
     def answer(self, job_id: str) -> Answer | None:
-        """The answer of a job's first query: what an interactive ask waits for."""
+        """The answer of a job's first query, for which an interactive ask waits; None = there is none yet."""
 
     def query_record(self, job_id: str, query_id: str | None) -> QueryRecord:
         """One query of a job by its id; None = the only one.
@@ -204,7 +204,11 @@ class EndedJobStore(Protocol):
         """
 
     def begin_deleting_old(self, days: Mapping[str, float], *, limit: int) -> int:
-        """The same for up to `limit` jobs that ended longer ago than their kind is kept; returns how many."""
+        """Begin to delete up to `limit` jobs that ended longer ago than their kind is kept; returns how many.
+
+        Args:
+            days: for which jobs are kept, by kind; those of other kinds stay.
+        """
 
     def purge(self, number: int | None = None, *, limit: int) -> bool:
         """Delete what up to `limit` queries of a deleted job left; whether there may be more.
@@ -285,10 +289,14 @@ class LeaseStore(Protocol):
         that already exist are counted as regenerated and ignored."""
 
     def release(self, owner: str, assignment_ids: Sequence[int], *, refund_attempt: bool) -> None:
-        """Give assignments back unfinished."""
+        """Give assignments back unfinished; those that are not the owner's stay.
+
+        Args:
+            refund_attempt: the claim that ends here does not count among their attempts.
+        """
 
     def release_owner(self, owner: str, *, refund_attempt: bool) -> int:
-        """Give back everything an owner holds; returns how many assignments."""
+        """Give back everything an owner holds, as `release` does; returns how many assignments."""
 
     def lease_times(self) -> LeaseTimes:
         """Ends of the leases of each owner."""
@@ -320,7 +328,11 @@ class LeaseStore(Protocol):
         self, engine_id: str, *, code: str, error: str, min_priority: int, waited_s: float, limit: int
     ) -> int:
         """Fail up to `limit` assignments that wait for an engine: those of at least that priority, on the
-        books for so long; returns how many."""
+        books for so long; returns how many.
+
+        Args:
+            code, error: of their responses, as of an error of ours.
+        """
 
 
 class DeviceReader(Protocol):

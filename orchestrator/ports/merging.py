@@ -10,7 +10,7 @@ class MergedExperts(Protocol):
     """Experts that merges made."""
 
     def merged_experts(self) -> list[MergedExpert]:
-        """All that are registered, the oldest first."""
+        """Merged experts that are registered, the oldest first."""
 
     def register(self, expert: MergedExpert) -> None:
         """Store an expert, in place of one of the same id."""
@@ -33,7 +33,7 @@ class MergeJobs(Protocol):
         """
 
     def merge_jobs(self, *, limit: int) -> list[MergeJob]:
-        """The newest first."""
+        """Merges, the newest first."""
 
     def change(
         self,

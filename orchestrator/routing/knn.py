@@ -55,7 +55,7 @@ class NearestQuestions:
         self.name = f"the {self._n_neighbours} nearest profile questions"
 
     def local(self, batch: Sequence[RoutingInput]) -> LocalAccuracy:
-        """`batch`: at least one query."""
+        """Accuracies on the questions nearest to each query; `batch`: at least one."""
         vectors = self._view.vectors(batch)
         counts = [self._counts(vectors[i : i + _CHUNK]) for i in range(0, len(vectors), _CHUNK)]
         right, n = (np.concatenate(parts) for parts in zip(*counts, strict=True))

@@ -26,14 +26,14 @@ class Alarm:
         return self._out
 
     def ring(self) -> None:
-        """From any thread; never waits."""
+        """Ring, from any thread; never waits."""
         try:
             os.write(self._in, ONCE)
         except BlockingIOError:  # rung often enough
             return
 
     def clear(self) -> None:
-        """As if nobody had rung so far; never waits."""
+        """Forget that anybody rang so far; never waits."""
         try:
             while os.read(self._out, 4096):
                 pass

@@ -129,7 +129,8 @@ class Jobs:
         return self._store.job(job_id)
 
     def jobs(self, *, limit: int = 100, owner: str | None = None) -> list[JobProgress]:
-        """Running jobs first, newest first within both kinds. `owner`: whose; None = everybody's."""
+        """Progress of jobs: running ones first, newest first within both kinds. `owner`: whose; None =
+        everybody's."""
         return self._store.jobs(limit=limit, owner=owner)
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:

@@ -127,7 +127,7 @@ class Submitter:
             raise nobody_can(terms.needs, experts)
 
     def put(self, job: Job, queries: Iterable[Query]) -> None:
-        """On the books first, then the bell: losing it costs time only."""
+        """Put a job on the books, and then ring: losing the bell costs time only."""
         began = time.time()
         self._store.submit(job, queries)
         self._dispatcher.notify()

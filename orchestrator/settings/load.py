@@ -62,7 +62,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def load_with_lines(path: Path) -> Loaded:
-    """As `load_settings`, with the lines of the file."""
+    """Load settings as `load_settings` does, with the lines of the file."""
     document = load_yaml(path)
     return Loaded(_Reading(path, document, os.environ).settings(), document)
 

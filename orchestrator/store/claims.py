@@ -195,7 +195,11 @@ def accept(conn: Connection, owner: str, completions: Sequence[Completion], coun
 
 
 def release(conn: Connection, owner: str, assignment_pks: Sequence[int] | None, *, refund: bool) -> int:
-    """Give back the named assignments, or all of the owner; returns how many were its own."""
+    """Give back the named assignments, or all of the owner; returns how many were its own.
+
+    Args:
+        refund: the claim that ends here does not count among their attempts.
+    """
     rows, counts = _held(conn, owner, assignment_pks), Counts()
     give_back(conn, rows, counts, refund=refund)
     add_counts(conn, counts)

@@ -18,7 +18,7 @@ _MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
 
 
 def to_json(value: Value) -> str:
-    """Fields that hold their default are left out.
+    """Value as JSON text; fields that hold their default are left out.
 
     Raises:
         StoreError: a text has a lone surrogate.
@@ -60,7 +60,8 @@ def answer_to_json(answer: Answer, decision: Decision | None) -> tuple[str, bool
 
 
 def answer_from_json(text: str, *, decision: str | None) -> Answer:
-    """`decision`: JSON of the query's decision when the answer's was left out."""
+    """Answer as `answer_to_json` wrote it; `decision`: JSON of the query's decision when the answer's was
+    left out."""
     answer = Answer.model_validate_json(text)
     if decision is None:
         return answer

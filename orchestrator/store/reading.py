@@ -72,7 +72,8 @@ def progress_of_rows(conn: Connection, job_pks: Sequence[int]) -> list[JobProgre
 
 
 def newest(conn: Connection, *, limit: int, owner: str | None = None) -> list[JobProgress]:
-    """Running jobs first, then the others; newest first within both. `owner`: whose; None = everybody's."""
+    """Progress of jobs: running ones first, then the others; newest first within both. `owner`: whose; None =
+    everybody's."""
     running, others = _newest("all" if owner is None else "a key's" if owner else "nobody's")
     whose = {"owner": owner} if owner else {}
     rows = list(conn.execute(running, {"most": limit, **whose}))

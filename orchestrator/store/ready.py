@@ -54,12 +54,12 @@ def ready(conn: Connection, *, limit: int, job_id: str | None) -> list[QueryStat
 
 
 def free_ready(conn: Connection, *, limit: int, wanted: Wanted) -> list[QueryState]:
-    """As `ready`, without those that somebody took, or that wait to be tried again."""
+    """Queries as `ready` finds them, without those that somebody took, or that wait to be tried again."""
     return states_of(conn, _free_rows(conn, limit=limit, wanted=wanted))
 
 
 def take_ready(conn: Connection, *, limit: int, for_s: float, wanted: Wanted) -> list[QueryState]:
-    """As `free_ready`; they are the caller's for `for_s` seconds."""
+    """Queries as `free_ready` finds them; they are the caller's for `for_s` seconds."""
     rows = _free_rows(conn, limit=limit, wanted=wanted, locked=True)
     if rows:
         conn.execute(_TAKEN, {"pks": [row.pk for row in rows], "for_s": for_s})

@@ -141,7 +141,7 @@ def settle(conn: Connection, ended: Mapping[int, int], paying: Mapping[int, Paye
 
 
 def forget(conn: Connection, query_pks: Sequence[int]) -> None:
-    """These begin anew: what they used before is paid, and counts for nothing that they use again."""
+    """Let queries begin anew: what they used before is paid, and counts for nothing that they use again."""
     conn.execute(delete(query_spending).where(among(query_spending.c.query_pk, query_pks)))
 
 

@@ -97,7 +97,7 @@ def outbox(conn: Connection, limit: int) -> list[Bell]:
 
 
 def rung(conn: Connection, ids: Iterable[int]) -> None:
-    """Bells that somebody else takes away just now are left to them."""
+    """See `ports.jobs.Outbox`."""
     o = t.outbox.c
     mine = select(o.pk).where(among(o.pk, ids)).with_for_update(skip_locked=True).cte("mine")
     conn.execute(delete(t.outbox).where(o.pk.in_(select(mine.c.pk))))

@@ -197,7 +197,7 @@ class LengthGains(NamedTuple):
 
 
 def length_gains(trial: Trial, ground: Ground, base: Base) -> LengthGains:
-    """Means over the rounds."""
+    """Gains of a row over the best single expert at equal lengths, as means over the rounds."""
     single = base.best_single
     if not base.controls or single is None or trial.chars is None or single.chars is None:
         return LengthGains()

@@ -150,5 +150,6 @@ def _is_within(most: float | None, value: float) -> bool:
 
 
 def prompt_tokens(query: Query) -> int:
-    """Estimate from its length; the exact number depends on each expert's tokenizer and template."""
+    """Tokens of a query, estimated from its length; the exact number depends on each expert's tokenizer and
+    template."""
     return rough_tokens(len(query.text) + sum(m.n_chars for m in (*query.context, *query.after)))

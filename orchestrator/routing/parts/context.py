@@ -38,7 +38,7 @@ class RouterContext(NamedTuple):
     within: float = WITHIN
 
     def engine_id(self, expert_id: str) -> str:
-        """An expert of which nothing is known is an engine of its own."""
+        """Engine of an expert; one of which nothing is known is an engine of its own."""
         return self.experts[expert_id].engine.id if expert_id in self.experts else expert_id
 
 

@@ -100,7 +100,7 @@ class Deck:
         return table
 
     def tag_table(self, tags: Sequence[Sequence[SkillTag]]) -> TagTable:
-        """Tags that no card knows are left out."""
+        """Table of a batch's tags; those that no card knows are left out."""
         known = [tuple(tag for tag in of_query if tag.name in self._column) for of_query in tags]
         lengths = np.array([len(of_query) for of_query in known], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths

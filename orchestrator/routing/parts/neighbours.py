@@ -172,7 +172,7 @@ class LocalWriter:
         local: LocalAccuracy,
         labels: Sequence[str],
     ) -> list[Decision]:
-        """`labels`: what the neighbourhood of each query is called."""
+        """Decisions in the order of the batch; `labels`: what the neighbourhood of each query is called."""
         shown = [c.picks if c.runner_up is None else [*c.picks, c.runner_up] for c in choices]
         columns = zip(batch, choices, local.mean.tolist(), local.evidence(shown, labels), strict=True)
         return self._writer.write_all(self._verdict(*column) for column in columns)
@@ -201,7 +201,7 @@ class AccuracyDecider:
     def decide(
         self, batch: Sequence[RoutingInput], local: LocalAccuracy, labels: Sequence[str]
     ) -> list[Decision]:
-        """`labels`: what the neighbourhood of each query is called."""
+        """Decisions in the order of the batch; `labels`: what the neighbourhood of each query is called."""
         ranked = preference(local.mean)[:, : self._k + 1].tolist()
         columns = zip(ranked, local.mean.tolist(), labels, strict=True)
         return self._writer.write(batch, [self._choice(*column) for column in columns], local, labels)
