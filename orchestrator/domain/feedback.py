@@ -69,7 +69,7 @@ class Decay(NamedTuple):
     today: int
 
     def weight(self, day: int) -> float:
-        """Weight in (0, 1] of what was judged on a `day`; one to come (a clock runs ahead) counts as today."""
+        """Weight in (0, 1] of what was judged on a `day`; one to come (a clock runs ahead) is as today."""
         return float(0.5 ** (max(self.today - day, 0) / self.half_life_days))
 
 
