@@ -21,10 +21,11 @@ def jobs_list(
 ) -> None:
     """List jobs: running ones first, newest first within both kinds."""
     from api.views.jobs import job_view
+    from orchestrator.bootstrap.books import open_books
 
     session = session_of(ctx)
-    with session.app() as app:
-        views = [job_view(progress) for progress in app.jobs.jobs(limit=limit)]
+    with open_books(session.settings()) as books:
+        views = [job_view(progress) for progress in books.jobs(limit=limit)]
     session.emit([view.model_dump(mode="json") for view in views], _table("Jobs", views))
 
 

@@ -182,17 +182,17 @@ def experts(ctx: typer.Context) -> None:
     """List the pool."""
     from api.cli.tables import engine_lines, experts_table
     from api.views.experts import expert_view
+    from orchestrator.bootstrap.listed import open_experts
 
     session = session_of(ctx)
-    with session.app() as app:
-        known, states = app.experts.cards(), app.engines.states()
-        lineages = app.experts.lineages
+    with open_experts(session.settings()) as listed:
+        known, states = listed.experts.cards(), listed.engines.states()
+        lineages, pool = listed.experts.lineages, listed.experts.pool
         views = [
-            expert_view(e, known.get(e.id), states[e.engine.id], lineages.get(e.id))
-            for e in app.experts.pool.experts
+            expert_view(e, known.get(e.id), states[e.engine.id], lineages.get(e.id)) for e in pool.experts
         ]
         lines = engine_lines(states.values())
-        table = experts_table(app.experts.pool, known, states)
+        table = experts_table(pool, known, states)
         session.emit([view.model_dump(mode="json") for view in views], table, *lines)
 
 

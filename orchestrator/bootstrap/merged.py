@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.bootstrap.checks import check_references
+from orchestrator.bootstrap.references import check_references
 from orchestrator.domain.experts import LivePool, Pool
 from orchestrator.domain.merges import Lineage, MergedExpert
 from orchestrator.errors import ConfigError, StoreError

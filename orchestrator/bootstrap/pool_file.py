@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from aggregators.outputs import AGGREGATORS
 from orchestrator.bootstrap.annotators import SkillParts
-from orchestrator.bootstrap.checks import WEIGHED, check_references, composition_mistakes
+from orchestrator.bootstrap.checks import WEIGHED, composition_mistakes
 from orchestrator.bootstrap.deep_check import NOTHING_READ, DeepCheck, check_files
 from orchestrator.bootstrap.pool_parts import part_mistakes
+from orchestrator.bootstrap.references import check_references
 from orchestrator.compositions.catalogue import Catalogue
 from orchestrator.compositions.knowledge import NOTHING
 from orchestrator.domain.experts import Pool

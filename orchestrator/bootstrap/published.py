@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue, ValidationError
 
-from orchestrator.bootstrap.checks import check_references
+from orchestrator.bootstrap.references import check_references
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.fleet import PublishedPool, StatedExpert
 from orchestrator.domain.values import content_hash

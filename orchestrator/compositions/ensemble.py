@@ -78,6 +78,7 @@ class Ensemble:
         self._reader = reader if router.reads_text else None
         self._router = router
         self._aggregator = aggregator
+        self._learner = aggregator if isinstance(aggregator, BatchAggregator) else None
         self._job = job
         self._waves = waves
         self._abstain_below = abstain_below
@@ -205,9 +206,7 @@ class Ensemble:
             return {}
         with self._watch(Stage.AGGREGATE, self._job, n=len(states)):
             batch = [self._in_flight(state) for state in states]
-            aggregator = self._aggregator
-            if isinstance(aggregator, BatchAggregator):
-                aggregator = aggregator.learn(batch)
+            aggregator = self._aggregator if self._learner is None else self._learner.learn(batch)
             return {state.id: self._aggregate(state, responses, aggregator) for state, responses in batch}
 
     def _in_flight(self, state: QueryState) -> InFlight:

@@ -53,8 +53,12 @@ class Dispatcher(Protocol):
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         """Block until the job ends or the time is up; others may do the work."""
 
-    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
-        """`wait`, for who needs to know no more than whether the job ended."""
+    def expect(self, job_id: str, *, timeout_s: float) -> AbstractContextManager[Iterator[None]]:
+        """Wait from now on for the end of a job that is yet to be submitted.
+
+        The iterator, which is asked once the job is submitted, gives a turn whenever the job may have ended:
+        whoever waits looks for himself. It ends, after a last turn, when the job has ended or the time is up.
+        """
 
     def listen(self, job_id: str, *, timeout_s: float) -> AbstractContextManager[Iterator[Sequence[Told]]]:
         """Hear from now on what is told of a job's answer, and of its calls, if it is followed; `wait` as an

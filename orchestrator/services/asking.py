@@ -1,6 +1,6 @@
 """Asking: one question now, or only who would answer it."""
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from orchestrator.errors import (
     MusterError,
     NotFoundError,
     RoutingError,
+    StoreUnavailableError,
 )
 from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.dispatch import Dispatcher, Excerpt, Piece
@@ -27,6 +28,8 @@ from orchestrator.services.submitting import Submitter
 
 ROUTE_TIMEOUT_S = 60.0
 ASK_TIMEOUT_S = 120.0
+_OVER = object()
+"""There are no more turns."""
 
 
 class Stay(Enum):
@@ -117,9 +120,13 @@ class Asking:
             UnknownNameError: no such model.
         """
         job = self._question(options)
-        self._put(job, [query], stay)
-        self._dispatcher.await_end(job.id, timeout_s=timeout_s)
-        answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
+        with self._dispatcher.expect(job.id, timeout_s=timeout_s) as turns:
+            is_new = self._put(job, [query], stay)
+            answer = None if is_new else self._store.answer(job.id)
+            while answer is None and next(turns, _OVER) is not _OVER:
+                answer = self._answered(job.id)
+        if answer is None:
+            answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
         self._on_answered(job, answer)
         return answer
 
@@ -138,8 +145,9 @@ class Asking:
             GenerationTimeoutError, UnknownNameError: as `ask`.
         """
         job = self._question(options)
-        self._put(job, runs, stay)
-        self._dispatcher.await_end(job.id, timeout_s=timeout_s)
+        with self._dispatcher.expect(job.id, timeout_s=timeout_s) as turns:
+            if self._put(job, runs, stay) or not self._has_ended(job.id):
+                self._await_end(job.id, turns)
         return self._runs(job.id, timeout_s=timeout_s, stay=stay)
 
     def stream_runs(
@@ -224,11 +232,30 @@ class Asking:
             yield draft.finish(answer.text)
         yield answer
 
-    def _put(self, job: Job, queries: Sequence[Query], stay: Stay) -> None:
+    def _put(self, job: Job, queries: Sequence[Query], stay: Stay) -> bool:
+        """Put a question on the books, unless it is there; whether it was not."""
         if stay is Stay.AGAIN and self._is_stored(job.id):
             self._dispatcher.notify()
-        else:
-            self._submitter.put(job, queries)
+            return False
+        self._submitter.put(job, queries)
+        return True
+
+    def _await_end(self, job_id: str, turns: Iterator[None]) -> bool:
+        """Whether a job ended before there were no more turns."""
+        return any(self._has_ended(job_id) for _ in turns)
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self._store.job(job_id).state.is_over
+        except StoreUnavailableError:  # the next turn sees
+            return False
+
+    def _answered(self, job_id: str) -> Answer | None:
+        """The answer, if it is known and can be read now."""
+        try:
+            return self._store.answer(job_id)
+        except StoreUnavailableError:
+            return None
 
     def _is_stored(self, job_id: str) -> bool:
         try:
@@ -244,8 +271,10 @@ class Asking:
 
     def _routed_by_job(self, options: AskOptions, queries: Sequence[Query]) -> list[Decision]:
         job = self._submitter.job(options, kind="route", prefix=ROUTE_PREFIX, priority=INTERACTIVE)
-        self._submitter.put(job, queries)
-        if not self._dispatcher.await_end(job.id, timeout_s=ROUTE_TIMEOUT_S):
+        with self._dispatcher.expect(job.id, timeout_s=ROUTE_TIMEOUT_S) as turns:
+            self._submitter.put(job, queries)
+            has_ended = self._await_end(job.id, turns)
+        if not has_ended:
             self._store.cancel(job.id)
             raise GenerationTimeoutError(
                 f"no decision within {ROUTE_TIMEOUT_S:g} s.", remedy="Is a worker running?"

@@ -266,7 +266,6 @@ def _engine(url: URL) -> Engine:
     _make_private(_sqlite_file(url.database))
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -358,7 +357,8 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(conn: Connection) -> None:
-    """By the driver itself: SQLAlchemy's own way costs as much as a statement with rows."""
+    """By the driver itself: SQLAlchemy's own way costs as much as a statement with rows, and where anybody
+    listens to its event, every later statement looks for listeners."""
     statement = "BEGIN IMMEDIATE" if conn.get_execution_options().get(_WRITES, False) else "BEGIN"
     driver: Any = conn.connection.driver_connection
     try:
@@ -408,6 +408,8 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
     committing = False
     try:
         with engine.begin() as conn:
+            if conn.dialect.name == "sqlite":
+                _begin_sqlite(conn)
             yield conn
             committing = True
     except exc.SQLAlchemyError as error:

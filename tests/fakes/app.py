@@ -99,13 +99,17 @@ ANSWER = Answer(
 
 @dataclass
 class FakeJobs:
-    """Remembers what was submitted; `answers_with` is every question's answer, None = never."""
+    """Remembers what was submitted; `answers_with` is every question's answer, None = never.
+
+    `before` are what looks for an answer come to before: nothing, or an error.
+    """
 
     answers_with: Answer | None = ANSWER
     submitted: list[tuple[Job, tuple[Query, ...]]] = field(default_factory=list)
     states: dict[str, JobState] = field(default_factory=dict)
     fails_with: MusterError | Exception | None = None
     state: JobState = JobState.DONE
+    before: list[Exception | None] = field(default_factory=list)
 
     def submit(self, job: Job, queries: Iterable[Query]) -> int:
         if self.fails_with is not None:
@@ -114,7 +118,12 @@ class FakeJobs:
         return len(self.submitted[-1][1])
 
     def answer(self, job_id: str) -> Answer | None:
-        return self.answers_with
+        if not self.before:
+            return self.answers_with
+        outcome = self.before.pop(0)
+        if outcome is not None:
+            raise outcome
+        return None
 
     def answers(self, job_id: str) -> Iterator[AnsweredQuery]:
         [queries] = [queries for job, queries in self.submitted if job.id == job_id]
@@ -159,20 +168,27 @@ class FakeDispatcher:
     """Returns at once, or holds every question until `gate` opens; `entered` counts who waits.
 
     Who listens hears `told`, and nothing more while the gate is shut; `n_listening` counts them.
-    Its plan visits the engines of the later stages, a second each.
+    Its plan visits the engines of the later stages, a second each. `n_turns` are left of all that it gives.
     """
 
     gate: threading.Event | None = None
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     told: Sequence[Sequence[tuple[str, int, str]]] = ()
     n_listening: int = 0
+    n_turns: int = 1_000
 
     def notify(self) -> None:
         pass
 
-    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
+    @contextmanager
+    def expect(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[None]]:
+        yield self._turns(job_id, timeout_s=timeout_s)
+
+    def _turns(self, job_id: str, *, timeout_s: float) -> Iterator[None]:
         self.wait(job_id, timeout_s=timeout_s)
-        return True
+        while self.n_turns:
+            self.n_turns -= 1
+            yield
 
     def wait(self, job_id: str, *, timeout_s: float) -> None:
         self.entered.release()

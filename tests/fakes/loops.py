@@ -5,6 +5,7 @@ from collections.abc import Callable
 from orchestrator.domain.assignments import BATCH, Job, JobProgress, JobState
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.queries import Query
+from orchestrator.ports.dispatch import Dispatcher
 from orchestrator.ports.engines import Backend
 from orchestrator.settings.schema import SchedulerSettings
 from orchestrator.store import SqlJobStore
@@ -86,3 +87,9 @@ def passing(clock: HandClock, seconds: float, is_done: Callable[[], bool]) -> Ca
         return is_done()
 
     return asked
+
+
+def ended(store: SqlJobStore, dispatcher: Dispatcher, job_id: str, *, timeout_s: float) -> bool:
+    """Whether a job ends within a time; it may have ended already."""
+    with dispatcher.expect(job_id, timeout_s=timeout_s) as turns:
+        return store.job(job_id).state.is_over or any(store.job(job_id).state.is_over for _ in turns)

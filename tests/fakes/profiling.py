@@ -1,6 +1,7 @@
 """In-memory stores and a dispatcher that answers from a table: what profiling needs of the outside."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from orchestrator.domain.answers import FinishReason, Usage
@@ -162,8 +163,9 @@ class FakeJobs:
             on_progress(progress)
         return progress
 
-    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
-        return self.wait(job_id, timeout_s=timeout_s).state.is_over
+    @contextmanager
+    def expect(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[None]]:
+        yield iter((None,))
 
     def wait(self, job_id: str, *, timeout_s: float) -> JobProgress:
         return self.job(job_id)

@@ -61,22 +61,34 @@ class BackendShelf:
     def __init__(self, make: Callable[[str], Backend]) -> None:
         self._make = make
         self._made: dict[str, Backend] = {}
+        self._preparing: dict[str, PreparingBackend | None] = {}
         self._lock = Lock()
 
     def get(self, name: str) -> Backend:
         """The backend of that name, as `make` makes it; raises as it does."""
         with self._lock:
-            if name not in self._made:
-                self._made[name] = self._make(name)
-            return self._made[name]
+            return self._get(name)
+
+    def preparing(self, name: str) -> PreparingBackend | None:
+        """The backend of a name, if it prepares engines; asked once, since that takes long to find out."""
+        with self._lock:
+            backend = self._get(name)
+            if name not in self._preparing:
+                self._preparing[name] = backend if isinstance(backend, PreparingBackend) else None
+            return self._preparing[name]
 
     def close(self) -> None:
         """End what backends keep running. They are made anew when they are needed again."""
         with self._lock:
-            made, self._made = self._made, {}
+            made, self._made, self._preparing = self._made, {}, {}
         for backend in made.values():
             if isinstance(backend, PreparingBackend):
                 backend.close()
+
+    def _get(self, name: str) -> Backend:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
 
 
 class Loaded(NamedTuple):
@@ -140,7 +152,7 @@ class Loader:
 
     def prepares(self, backend: str) -> bool:
         """True if engines of a backend can be loaded while another one works, in the same place."""
-        return isinstance(self._shelf.get(backend), PreparingBackend)
+        return self._shelf.preparing(backend) is not None
 
     def warm_up(self, engine_ids: Sequence[str]) -> None:
         """Start the spares that these engines will use."""
@@ -206,8 +218,8 @@ class Loader:
     def allows(self, engine_id: str) -> bool:
         """False if the engine's backend says that it does not fit beside those that are loaded."""
         spec = self._pool.known_engines[engine_id]
-        backend = self._shelf.get(spec.backend)
-        return not isinstance(backend, PreparingBackend) or backend.fits(spec)
+        backend = self._shelf.preparing(spec.backend)
+        return backend is None or backend.fits(spec)
 
     def wait(self, timeout_s: float) -> bool:
         """True if everything begun has ended; waits for it."""
@@ -254,25 +266,23 @@ class Loader:
         if engine_id in self.asleep:
             return False  # a wake brings it back: what is prepared would be taken by nobody
         spec = self._pool.known_engines[engine_id]
-        backend = self._shelf.get(spec.backend)
         try:
-            return isinstance(backend, PreparingBackend) and backend.prepare(
-                spec, adapters_of(self._pool, engine_id)
-            )
+            backend = self._shelf.preparing(spec.backend)
+            return backend is not None and backend.prepare(spec, adapters_of(self._pool, engine_id))
         except MusterError as error:  # its load will say so again, when it counts
             log.warning("engine %s: not prepared: %s", engine_id, error)
             return False
 
     def _discard(self, ahead: _Ahead) -> None:
-        backend = self._shelf.get(self._pool.known_engines[ahead.engine_id].backend)
-        if isinstance(backend, PreparingBackend):
+        backend = self._shelf.preparing(self._pool.known_engines[ahead.engine_id].backend)
+        if backend is not None:
             backend.discard_prepared()
 
     def _warm_up(self, specs: Sequence[EngineSpec]) -> None:
         for spec in specs:
             try:
-                backend = self._shelf.get(spec.backend)
-                if isinstance(backend, PreparingBackend):
+                backend = self._shelf.preparing(spec.backend)
+                if backend is not None:
                     backend.warm_up(spec)
             except MusterError as error:
                 log.warning("engine %s: no warm spare: %s", spec.id, error)

@@ -1,15 +1,19 @@
 """Memory of one device: what its engines take, and what is left for one more."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from orchestrator.batching.staying import LEAST_GIB
 from orchestrator.domain.experts import EngineSpec
+from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import EngineMemory
 from workers.device.measured import Measurements
 from workers.engine_host.memory import RESERVE_GIB, available_gib, needed_gib
 
+WEIGHED_S = 10.0
+"""How long the size of weights on disk is taken to be what it was: the loop asks in every round."""
 MOST_RESIDENT = 32
 """Engines that a device holds at once where its user names no number: each is a row among the devices."""
 
@@ -19,6 +23,14 @@ class Held(NamedTuple):
 
     spec: EngineSpec
     memory: EngineMemory | None = None
+
+
+class _Weighed(NamedTuple):
+    """Memory that an engine needs by its weights on disk, and when they were looked at."""
+
+    spec: EngineSpec
+    at: float
+    gib: float | None
 
 
 class Memory:
@@ -32,6 +44,7 @@ class Memory:
         host_free_gib: what the system can still give; None = not known.
         gpu_free_gib: what the GPU can, where there is one, for engines that do not say where they lie; None =
             there is none.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -42,6 +55,7 @@ class Memory:
         max_resident: int | None = None,
         host_free_gib: Callable[[], float | None] = available_gib,
         gpu_free_gib: Callable[[], float | None] | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._gpu_free_gib = gpu_free_gib
         self._measured = measured
@@ -49,6 +63,8 @@ class Memory:
         self._is_vouched = max_resident is not None
         self.most = max_resident or MOST_RESIDENT
         self._host_free_gib = host_free_gib
+        self._clock = clock
+        self._weighed: dict[str, _Weighed] = {}
         self._at_least: dict[str, float] = {}
         self._alone: set[str] = set()
 
@@ -56,7 +72,7 @@ class Memory:
         """Memory that an engine takes at most; None = nobody knows."""
         estimate = self._measured.memory_gib(spec.id)
         if estimate is None:
-            estimate = needed_gib(spec)
+            estimate = self._needed_gib(spec)
         at_least = self._at_least.get(spec.id)
         return estimate if at_least is None else max(at_least, estimate or 0.0)
 
@@ -113,6 +129,14 @@ class Memory:
     def loaded(self, engine_id: str) -> None:
         """It did load."""
         self._alone.discard(engine_id)
+
+    def _needed_gib(self, spec: EngineSpec) -> float | None:
+        """`needed_gib`, which reads folders and headers, of a few seconds ago at most."""
+        now = self._clock()
+        known = self._weighed.get(spec.id)
+        if known is None or known.spec is not spec or now - known.at >= WEIGHED_S:
+            known = self._weighed[spec.id] = _Weighed(spec, now, needed_gib(spec))
+        return known.gib
 
     def _of_limit(self, held: Sequence[Held]) -> float | None:
         if self._limit_gib is None:

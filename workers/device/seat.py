@@ -126,6 +126,10 @@ class Seat:
         self._served = Served()
         self._noted = Served()
         self._engine = engine
+        # Asked once: whether an object keeps a protocol is found out attribute by attribute.
+        self._waitable = engine if isinstance(engine, Waitable) else None
+        self._timed = engine if isinstance(engine, Timed) else None
+        self._weighed = engine if isinstance(engine, Weighed) else None
         # Its own signs of life are better than ours: a long generation may report nothing for minutes.
         self._watches_itself = bool(getattr(engine, "watches_itself", False))
         self._experts = experts
@@ -145,15 +149,15 @@ class Seat:
     @property
     def descriptor(self) -> int | None:
         """File descriptor that is readable when the engine may have news; None = it does not say so."""
-        if not isinstance(self._engine, Waitable):
+        if self._waitable is None:
             return None
-        descriptor = self._engine.fileno()
+        descriptor = self._waitable.fileno()
         return descriptor if descriptor >= 0 else None
 
     @property
     def due_s(self) -> float | None:
         """Seconds until the engine has events; None = it does not know."""
-        return self._engine.due_s() if isinstance(self._engine, Timed) else None
+        return None if self._timed is None else self._timed.due_s()
 
     @property
     def engine(self) -> Engine:
@@ -162,7 +166,7 @@ class Seat:
 
     def weigh(self) -> EngineMemory | None:
         """Memory of the engine; None = it does not say."""
-        return self._engine.weigh() if isinstance(self._engine, Weighed) else None
+        return None if self._weighed is None else self._weighed.weigh()
 
     @property
     def running(self) -> list[Assignment]:

@@ -19,7 +19,7 @@ from orchestrator.ports.questions import Begun
 from workers.device.pace import DEFAULT_PACE, Pace
 from workers.device.pulse import Pulse
 from workers.device.wiring import DeviceSetup, make_device_loop
-from workers.dispatch.lookout import Lookout
+from workers.dispatch.lookout import Ending, Lookout
 from workers.leases.carrying import Taken
 from workers.leases.owners import new_owner
 from workers.pieces import OnTold, Settled, Watch, Watches, as_it_is, follow, writers
@@ -104,10 +104,20 @@ class LocalDispatcher:
         is as urgent: other jobs' batches wait for those who asked for them."""
         return self._drive(job_id, until=self._clock() + timeout_s, min_priority=None, on_progress=None)
 
-    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
+    @contextmanager
+    def expect(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[None]]:
+        watch = Watch()
+        with self._lookout.waiting(job_id, wake=watch.move, looks=True) as ending:
+            yield self._turns(watch, ending, until=self._clock() + timeout_s)
+
+    def _turns(self, watch: Watch, ending: Ending, *, until: float) -> Iterator[None]:
+        ending.is_submitted = True
         if not self.is_serving:
-            return self.wait(job_id, timeout_s=timeout_s).state.is_over
-        return self._await_turn(job_id, until=self._clock() + timeout_s)
+            self._drive(ending.job_id, until=until, min_priority=None, on_progress=None)
+        while not ending.is_over and not self._is_over(until) and self._driving.locked():
+            if watch.wait(max(0.0, min(LOOK_S, until - self._clock()))).moved and not ending.is_over:
+                yield
+        yield
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Told]]]:

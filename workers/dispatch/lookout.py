@@ -1,4 +1,8 @@
-"""The lookout: tells all who wait for jobs in this process when these have ended, by one look for all."""
+"""The lookout: tells all who wait for jobs in this process when these have ended, by one look for all.
+
+Who looks himself, at one job, is told at once that it may have ended, and costs no look here but the one for
+all now and then.
+"""
 
 import logging
 import threading
@@ -22,12 +26,20 @@ class Ending:
 
     Attributes:
         is_over: the job has ended, or is gone.
+        looks: whoever waits looks himself when the job moved.
+        is_submitted: the job was put on the books: if it is not there, it is gone.
     """
 
-    def __init__(self, job_id: str, wake: Callable[[], None]) -> None:
+    def __init__(self, job_id: str, wake: Callable[[], None], *, looks: bool) -> None:
         self.job_id = job_id
         self.is_over = False
+        self.looks = looks
+        self.is_submitted = not looks
         self._wake = wake
+
+    def may_come(self) -> None:
+        """The job moved; whoever waits sees for himself whether it ended."""
+        self._wake()
 
     def come(self) -> None:
         """The job has ended, or is gone: say so, and wake whoever waits."""
@@ -47,37 +59,49 @@ class Lookout:
         self._states_of = states_of
         self._pause_s = pause_s
         self._changed = threading.Condition()
-        self._waiting: dict[Ending, None] = {}
+        self._waiting: dict[str, dict[Ending, None]] = {}
         self._moved: set[str] = set()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def waiting(self, job_id: str, *, wake: Callable[[], None]) -> Iterator[Ending]:
-        """One more who waits; the job is looked at at once.
+    def waiting(self, job_id: str, *, wake: Callable[[], None], looks: bool = False) -> Iterator[Ending]:
+        """One more who waits.
 
         Args:
-            wake: called, from the lookout's thread, when the job has ended.
+            wake: called, from any thread, when the job has ended; and when it moved, if `looks`.
+            looks: whoever waits looks himself when the job moved, and waits since before it is submitted,
+                which he says (`is_submitted`); else it is looked at for him, the first time at once.
         """
-        ending = Ending(job_id, wake)
+        ending = Ending(job_id, wake, looks=looks)
         with self._changed:
-            self._waiting[ending] = None
-            self._moved.add(job_id)
+            is_first = not self._waiting
+            self._waiting.setdefault(job_id, {})[ending] = None
+            if not looks:
+                self._moved.add(job_id)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="muster-lookout", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            if is_first or not looks:
+                self._changed.notify_all()
         try:
             yield ending
         finally:
             with self._changed:
-                self._waiting.pop(ending, None)
+                self._drop(ending)
 
     def moved(self, job_ids: Collection[str]) -> None:
         """These jobs may have ended."""
+        if not job_ids:
+            return
         with self._changed:
-            if self._waiting and job_ids:
-                self._moved.update(job_ids)
+            concerned = [ending for job_id in job_ids for ending in self._waiting.get(job_id, ())]
+            unseen = {ending.job_id for ending in concerned if not ending.looks}
+            if unseen:
+                self._moved |= unseen
                 self._changed.notify_all()
+        for ending in concerned:
+            if ending.looks:
+                ending.may_come()
 
     def _run(self) -> None:
         while (job_ids := self._next()) is not None:
@@ -98,13 +122,18 @@ class Lookout:
             if not self._waiting and not has_moved:
                 self._thread = None
                 return None
-            wanted = {ending.job_id for ending in self._waiting}
-            return wanted & moved if has_moved else wanted
+            if has_moved:
+                return moved & self._waiting.keys()
+            return {job_id for job_id, who in self._waiting.items() if any(each.is_submitted for each in who)}
 
     def _tell(self, job_ids: set[str]) -> None:
         with self._changed:
-            ended = [ending for ending in self._waiting if ending.job_id in job_ids]
-            for ending in ended:
-                del self._waiting[ending]
+            ended = [ending for job_id in job_ids for ending in self._waiting.pop(job_id, ())]
         for ending in ended:
             ending.come()
+
+    def _drop(self, ending: Ending) -> None:
+        waiting = self._waiting.get(ending.job_id, {})
+        waiting.pop(ending, None)
+        if not waiting:
+            self._waiting.pop(ending.job_id, None)

@@ -75,10 +75,20 @@ class StackDispatcher:
         """Raises StoreUnavailableError when the database is still away at the end of the time."""
         return self._watch(job_id, until=self._clock() + timeout_s, on_progress=None)
 
-    def await_end(self, job_id: str, *, timeout_s: float) -> bool:
-        with self._news.watch(job_id) as watch, self._lookout.waiting(job_id, wake=watch.move) as ending:
-            self._await(watch, ending, self._clock() + timeout_s)
-            return ending.is_over
+    @contextmanager
+    def expect(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[None]]:
+        with (
+            self._news.watch(job_id) as watch,
+            self._lookout.waiting(job_id, wake=watch.move, looks=True) as ending,
+        ):
+            yield self._turns(watch, ending, until=self._clock() + timeout_s)
+
+    def _turns(self, watch: Watch, ending: Ending, *, until: float) -> Iterator[None]:
+        ending.is_submitted = True
+        while not ending.is_over and (left_s := until - self._clock()) > 0:
+            if watch.wait(min(left_s, LOOK_S)).moved and not ending.is_over:
+                yield
+        yield
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Told]]]:

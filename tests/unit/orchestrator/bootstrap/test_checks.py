@@ -1,6 +1,7 @@
 import pytest
 
-from orchestrator.bootstrap.checks import check_references, sandbox_layers
+from orchestrator.bootstrap.checks import sandbox_layers
+from orchestrator.bootstrap.references import check_references
 from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import ConfigError, MistakesError
 from orchestrator.settings.members import LitellmParams, Member

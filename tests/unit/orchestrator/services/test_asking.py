@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.domain.assignments import INTERACTIVE
+from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.names import model_names
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
-from orchestrator.errors import GenerationTimeoutError, UnknownNameError
+from orchestrator.errors import GenerationTimeoutError, StoreUnavailableError, UnknownNameError
+from orchestrator.services.asking import Stay
 from tests.fakes.app import ANSWER, DECISION, FakeApp
 
 QUERY = Query(id="q", question="Why?")
@@ -57,6 +58,39 @@ def test_a_question_that_is_not_answered_in_time_is_cancelled() -> None:
     with pytest.raises(GenerationTimeoutError, match=r"no answer within 0\.5 s"):
         app.asking.ask(QUERY, AskOptions(job_id="late"), timeout_s=0.5)
     assert list(app.store.states) == ["late"]
+
+
+def test_an_answer_is_looked_for_at_every_turn_until_it_is_there() -> None:
+    app = FakeApp()
+    app.dispatcher.n_turns = 5
+    app.store.before = [None, StoreUnavailableError("away"), None]
+    assert app.asking.ask(QUERY, AskOptions(job_id="job")) == ANSWER
+    assert app.dispatcher.n_turns == 1, "the fourth look found it"
+
+
+def test_a_database_that_is_away_at_the_last_look_is_told() -> None:
+    app = FakeApp()
+    app.dispatcher.n_turns = 1
+    app.store.before = [StoreUnavailableError("away"), StoreUnavailableError("away")]
+    with pytest.raises(StoreUnavailableError):
+        app.asking.ask(QUERY, AskOptions(job_id="job"))
+
+
+def test_a_question_whose_answer_is_stored_waits_for_no_turn() -> None:
+    app = FakeApp()
+    app.asking.ask(QUERY, AskOptions(job_id="job"))
+    app.dispatcher.n_turns = 3
+    assert app.asking.ask(QUERY, AskOptions(job_id="job"), stay=Stay.AGAIN) == ANSWER
+    assert (app.dispatcher.n_turns, len(app.store.submitted)) == (3, 1)
+
+
+def test_runs_are_waited_for_until_their_job_has_ended() -> None:
+    app = FakeApp()
+    app.store.state = JobState.RUNNING
+    app.dispatcher.n_turns = 4
+    with pytest.raises(GenerationTimeoutError):
+        app.asking.ask_runs([QUERY], AskOptions(job_id="job"))
+    assert app.dispatcher.n_turns == 0
 
 
 def test_a_dry_run_puts_nothing_on_the_books() -> None:

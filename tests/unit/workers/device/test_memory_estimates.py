@@ -3,11 +3,14 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from orchestrator.domain.devices import LoadKind, Rate
 from orchestrator.domain.experts import EngineSpec
 from orchestrator.ports.engines import EngineMemory
+from tests.fakes.work import HandClock
 from workers.device.measured import WAKE_SHARE, Measurements
-from workers.device.memory import MOST_RESIDENT, Held, Memory
+from workers.device.memory import MOST_RESIDENT, WEIGHED_S, Held, Memory
 
 
 def spec(engine_id: str = "e", *, model: str = "none", gib: float | None = None) -> EngineSpec:
@@ -90,3 +93,17 @@ def test_a_wake_does_not_count_as_a_load_from_files() -> None:
     measured.note_load("a", 40.0, LoadKind.COLD)
     measured.note_load("a", 1.0, LoadKind.WAKE)
     assert measured.rates.load("a") == 40.0
+
+
+def test_weights_on_disk_are_looked_at_again_after_a_while(tmp_path: Path) -> None:
+    """Not in every round of the loop: folders of many files on slow disks."""
+    clock = HandClock()
+    memory = Memory(Measurements("cpu"), clock=clock)
+    growing = spec(model=str(tmp_path))
+    (tmp_path / "a.safetensors").write_bytes(b"0" * 1000)
+    first = memory.estimate_gib(growing)
+    (tmp_path / "b.safetensors").write_bytes(b"0" * 3000)
+    assert first is not None
+    assert memory.estimate_gib(growing) == first
+    clock.now += WEIGHED_S
+    assert memory.estimate_gib(growing) == pytest.approx(4 * first)

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.domain.assignments import BATCH, INTERACTIVE, Job
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
-from tests.fakes.loops import make_setup
+from tests.fakes.loops import ended, make_setup
 from tests.fakes.work import FakeBackend, TextMajority, always, make_pool, make_queries
 from workers.device.carried import Handover
 from workers.device.pace import Pace
@@ -68,9 +68,9 @@ def answer(store: Claims, driver: LocalDispatcher, job_id: str) -> int:
     n_asked = steps.chunk().n_asked
     driver.notify()
     while not store.ready(limit=1):
-        assert not driver.await_end(job_id, timeout_s=0.01)
+        assert not ended(store, driver, job_id, timeout_s=0.01)
     assert steps.chunk().n_steps == 1
-    assert driver.await_end(job_id, timeout_s=10)
+    assert ended(store, driver, job_id, timeout_s=10)
     return n_asked
 
 

@@ -85,6 +85,56 @@ def test_its_thread_begins_again_after_nobody_waited() -> None:
             assert come.wait(30)
 
 
+def test_who_looks_himself_is_told_of_every_move_and_costs_no_look() -> None:
+    books, moves = Books("a"), threading.Semaphore(0)
+    lookout = Lookout(books.states_of, pause_s=lambda: 3600.0)
+    with lookout.waiting("a", wake=moves.release, looks=True) as ending, ExitStack() as stack:
+        for _ in range(2):
+            lookout.moved(["a", "b"])
+            assert moves.acquire(timeout=30)
+        _, come = expected(stack, lookout, "gone")
+        assert come.wait(30), "the thread has looked at what there was to look at"
+        assert not ending.is_over
+    assert books.looks == [{"gone"}]
+
+
+def test_who_looks_himself_is_told_what_nobody_told() -> None:
+    """A job that another process cancelled moves nowhere here."""
+    books = Books("a")
+    books.ended = {"a"}
+    lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
+    come = threading.Event()
+    with lookout.waiting("a", wake=come.set, looks=True) as ending:
+        ending.is_submitted = True
+        assert come.wait(30)
+        assert ending.is_over
+
+
+def test_a_job_that_is_yet_to_be_submitted_is_not_gone() -> None:
+    books = Books("other")
+    lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
+    with lookout.waiting("new", wake=lambda: None, looks=True) as ending, ExitStack() as stack:
+        _, other = expected(stack, lookout, "other")
+        while len(books.looks) < 3:
+            assert not other.wait(0.001)
+        assert not ending.is_over
+    assert not any("new" in look for look in books.looks)
+
+
+def test_of_two_who_wait_for_one_job_each_is_told_in_his_way() -> None:
+    books, moves = Books("a"), threading.Semaphore(0)
+    lookout = Lookout(books.states_of, pause_s=lambda: 3600.0)
+    with lookout.waiting("a", wake=moves.release, looks=True) as mine, ExitStack() as stack:
+        ending, come = expected(stack, lookout, "a")
+        books.ended = {"a"}
+        lookout.moved(["a"])
+        assert come.wait(30)
+        assert ending.is_over
+        assert moves.acquire(timeout=30)
+        assert moves.acquire(timeout=30), "told that it moved, and that it ended"
+        assert mine.is_over
+
+
 def expected(stack: ExitStack, lookout: Lookout, name: str) -> tuple[Ending, threading.Event]:
     come = threading.Event()
     return stack.enter_context(lookout.waiting(name, wake=come.set)), come

@@ -14,7 +14,7 @@ from orchestrator.ports.engines import Backend, EngineEvent, Finished, Generatio
 from orchestrator.runtime.alarm import Alarm
 from orchestrator.store import SqlJobStore, open_database
 from tests.fakes.databases import fresh_sqlite
-from tests.fakes.loops import make_setup
+from tests.fakes.loops import ended, make_setup
 from tests.fakes.work import make_pool, make_queries
 from workers.backends.scripted import ScriptedBackend
 from workers.device.pace import Pace
@@ -95,16 +95,16 @@ def test_a_question_joins_an_engine_that_is_at_work_at_once(store: SqlJobStore) 
             assert engine.taken.acquire(timeout=WITHIN_S), "it waits for the loop's turn"
         engine.let_go()
         for job_id in ("first", "second"):
-            assert dispatcher.await_end(job_id, timeout_s=WITHIN_S)
+            assert ended(store, dispatcher, job_id, timeout_s=WITHIN_S)
 
 
 def test_who_waits_too_short_is_told_so(store: SqlJobStore) -> None:
     engine = Held()
     with serving(store, lambda _: engine) as dispatcher:
         ask(store, dispatcher, "first")
-        assert not dispatcher.await_end("first", timeout_s=0.01)
+        assert not ended(store, dispatcher, "first", timeout_s=0.01)
         engine.let_go()
-        assert dispatcher.await_end("first", timeout_s=WITHIN_S)
+        assert ended(store, dispatcher, "first", timeout_s=WITHIN_S)
     assert store.job("first").state is JobState.DONE
 
 
@@ -114,7 +114,7 @@ def test_an_engine_in_a_child_process_ends_the_wait(store: SqlJobStore) -> None:
         with serving(store, lambda _: hosted, SLOW) as dispatcher:
             for job_id in ("first", "second"):
                 ask(store, dispatcher, job_id)
-                assert dispatcher.await_end(job_id, timeout_s=WITHIN_S)
+                assert ended(store, dispatcher, job_id, timeout_s=WITHIN_S)
     finally:
         hosted.close()
 
@@ -124,4 +124,4 @@ def test_an_engine_that_knows_when_it_is_done_is_not_waited_for_longer(store: Sq
     with serving(store, lambda _: scripted, SLOW) as dispatcher:
         for job_id in ("first", "second"):
             ask(store, dispatcher, job_id)
-            assert dispatcher.await_end(job_id, timeout_s=WITHIN_S)
+            assert ended(store, dispatcher, job_id, timeout_s=WITHIN_S)
