@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from api.views.jobs_lines import LINE_FORMS
 from orchestrator.bootstrap.app import App, open_app
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.batches import Batch, BatchState, Purpose, StoredFile
 from orchestrator.errors import FileInUseError, InputError, NotFoundError
-from orchestrator.ports.batches import LineForms, LineReader, Page
+from orchestrator.ports.batches import AnsweredJob, LineForms, LineReader, Page
+from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.services import batch_work
 from orchestrator.settings.load import load_settings
-from orchestrator.store import Database, SqlBatchStore, SqlFileStore, SqlJobStore
+from orchestrator.store import Database, SqlBatchStore, SqlFileStore, SqlJobStore, reading
 from tests.integration.scripted_pool import question, write_pool
 
 N_LINES = 60
@@ -246,3 +248,29 @@ def test_a_kill_at_any_step_loses_nothing_and_doubles_nothing(app: App, dying: d
     assert Counter(json.loads(line)["custom_id"] for line in told) == Counter(f"c{n}" for n in range(N_LINES))
     survivor.round()
     assert app.batches.batch("batch_1") == batch
+
+
+@pytest.mark.parametrize("n_told", [1, N_LINES // 2, N_LINES - 1])
+def test_a_batch_whose_job_is_deleted_while_its_answers_are_written_does_not_end_with_a_part_of_them(
+    app: App, monkeypatch: pytest.MonkeyPatch, n_told: int
+) -> None:
+    monkeypatch.setattr(reading, "PAGE", 1)
+    begun(app)
+    app.clerk(LINE_FORMS).round()
+    app.jobs.run("batch_1")
+    told = 0
+
+    def told_and_deleted(item: AnsweredQuery, job: AnsweredJob) -> dict[str, JsonValue]:
+        nonlocal told
+        told += 1
+        if told == n_told:
+            app.ended.delete("batch_1")
+        return LINE_FORMS.answer_line(item, job)
+
+    clerk = app.clerk(LINE_FORMS._replace(answer_line=told_and_deleted))
+    clerk.round()
+    clerk.round()
+    batch = app.batches.batch("batch_1")
+    assert (batch.state, [problem.code for problem in batch.problems]) == (BatchState.FAILED, ["job_deleted"])
+    assert told == n_told
+    assert app.files.files(Page(9), purpose=Purpose.BATCH_OUTPUT) == []
