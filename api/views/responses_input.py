@@ -83,7 +83,8 @@ def as_chat(request: ResponseRequest, before: Sequence[Answered] = ()) -> ChatRe
 
 
 def items_of(request: ResponseRequest, unique: str) -> tuple[Item, ...]:
-    """Items of the input, each with an id of its own, as they are kept and shown."""
+    """Items of the input, each with an id of its own, as they are kept and shown; `as_chat` has taken
+    them."""
     return tuple(_kept(item, f"{unique}_{i}") for i, item in enumerate(request.input))
 
 

@@ -83,7 +83,11 @@ class Engine(Protocol):
         """
 
     def poll(self, timeout_s: float) -> list[EngineEvent]:
-        """Advance and return events; waits at most about `timeout_s` when nothing happens."""
+        """Advance and return events; waits at most about `timeout_s` when nothing happens.
+
+        Raises:
+            EngineCrashedError: the engine is gone, and its unfinished requests with it.
+        """
 
     def abort(self, request_id: str) -> None:
         """Stop a request; it ends in Failed('aborted') unless it has finished already."""

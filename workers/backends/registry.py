@@ -206,6 +206,7 @@ def spec_mistakes(spec: EngineSpec) -> tuple[SpecMistake, ...]:
     """Mistakes of an engine that its options' types do not show; none of an unknown backend.
 
     Raises:
+        ConfigError: the row of a package that leads nowhere.
         EngineLoadError: options that cannot be read.
     """
     row = BACKENDS.get(spec.backend)
@@ -216,7 +217,11 @@ def spec_mistakes(spec: EngineSpec) -> tuple[SpecMistake, ...]:
 
 
 def parts_of(backend: str, options: Mapping[str, JsonValue]) -> tuple[EnginePart, ...]:
-    """Weights that an engine's options name, as they are written there; none of an unknown backend."""
+    """Weights that an engine's options name, as they are written there; none of an unknown backend.
+
+    Raises:
+        ConfigError: the row of a package that leads nowhere.
+    """
     row = BACKENDS.get(backend)
     if row is None or row.parts is None:
         return ()

@@ -249,6 +249,11 @@ def _heads(folder: Path, found: list[Defect], *, by_vllm: bool) -> dict[str, Hea
 
 
 def file_heads(path: Path, owned: frozenset[str] | None, found: list[Defect]) -> dict[str, Head] | None:
+    """Headers of a file of weights; None where it has a defect, which `found` is told.
+
+    Args:
+        owned: names of its tensors by the index; None = there is no index.
+    """
     defect = content_defect(path)
     if defect is not None:
         found.append(defect)

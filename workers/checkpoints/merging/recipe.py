@@ -134,6 +134,16 @@ MaybeReference = Annotated[
     BeforeValidator(lambda value: None if value is None else _reference(value)),
     PlainSerializer(lambda ref: None if ref is None else str(ref)),
 ]
+
+
+def _tokenizer_source(value: object) -> object:
+    """As it is written: `union` and `base` are said like models; a recipe's hash is over its own words."""
+    if value is not None:
+        _reference(value)
+    return value
+
+
+TokenizerSource = Annotated[Any, AfterValidator(_tokenizer_source)]
 Setting = Annotated[Any, BeforeValidator(_setting)]
 Parameters = dict[str, Setting]
 
@@ -169,7 +179,7 @@ class SliceEntry(Options):
 class TokenizerEntry(Options):
     """mergekit's `tokenizer`."""
 
-    source: Any = "union"
+    source: TokenizerSource = "union"
     tokens: dict[str, Any] | None = None
     pad_to_multiple_of: int | None = None
 
@@ -192,7 +202,7 @@ class Recipe(Options):
     parameters: Parameters = Field(default_factory=dict)
     dtype: Literal["float32", "float16", "bfloat16", "float64"] | None = None
     out_dtype: Literal["float32", "float16", "bfloat16", "float64"] | None = None
-    tokenizer_source: Any = None
+    tokenizer_source: TokenizerSource = None
     tokenizer: TokenizerEntry | None = None
     chat_template: str | None = None
     name: str | None = Field(default=None, min_length=1, max_length=256, pattern=r"^[^\s/\\:]+$")

@@ -128,6 +128,22 @@ BAD: dict[str, tuple[str, str]] = {
     "model_of_number": ("merge_method: linear\nmodels: [{model: 1}]\n", "is no model"),
     "model_with_two_adapters": ("merge_method: linear\nmodels: [{model: a+b+c}]\n", "is no model"),
     "empty_model": ("merge_method: linear\nmodels: [{model: ''}]\n", "is no model"),
+    "tokenizer_source_of_number": (
+        "merge_method: linear\nmodels: [{model: a}]\ntokenizer_source: 7\n",
+        "3: tokenizer_source: is no model",
+    ),
+    "tokenizer_source_with_unknown_key": (
+        "merge_method: linear\nmodels: [{model: a}]\ntokenizer_source: {folder: a}\n",
+        "is no model",
+    ),
+    "tokenizer_of_a_list": (
+        "merge_method: linear\nmodels: [{model: a}]\ntokenizer: {source: [a]}\n",
+        "3: tokenizer.source: is no model",
+    ),
+    "empty_tokenizer_source": (
+        "merge_method: linear\nmodels: [{model: a}]\ntokenizer_source: ''\n",
+        "is no model",
+    ),
     "zero_byte": ('merge_method: linear\nmodels: [{model: "a\\0b"}]\n', "zero byte"),
     "infinite": ("merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: .inf}\n", "not finite"),
     "empty_gradient": ("merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: []}", "empty list"),
