@@ -116,8 +116,9 @@ class Lookout:
     def _next(self) -> set[str] | None:
         """Jobs to look at: those that moved, or all after a pause; None when nobody waits any more."""
         with self._changed:
-            pause_s = self._pause_s() if self._waiting else IDLE_S
-            has_moved = self._changed.wait_for(lambda: self._moved, pause_s)
+            if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting, IDLE_S)
+            has_moved = self._changed.wait_for(lambda: self._moved, self._pause_s() if self._waiting else 0.0)
             moved, self._moved = self._moved, set()
             if not self._waiting and not has_moved:
                 self._thread = None

@@ -41,8 +41,8 @@ _SURROUNDINGS = (MemoryError, OSError, EmbedderError)
 
 
 class Advanced(NamedTuple):
-    """Steps taken and applied, how many of them put new work on the books that not all of has begun, the jobs
-    of those that were ends, and queries that are tried again later."""
+    """Steps taken and applied, how many of them put new work on the books that not all of has begun, jobs
+    that may have ended with them, and queries that are tried again later."""
 
     n_taken: int = 0
     n_steps: int = 0
@@ -91,6 +91,7 @@ class Advancer:
         self._traces = traces
         self._begin = begin
         self._n_begun = 0
+        self._not_begun: set[str] = set()
         self._taken: list[tuple[JobProgress, list[Taken]]] = []
         self._jobs = jobs
         self._store = steps
@@ -133,12 +134,13 @@ class Advancer:
             min_priority=self.min_priority,
         )
         self._n_postponed = self._n_begun = 0
+        self._not_begun.clear()
         steps = self.steps(states)
         n_steps = self._apply(steps) if steps else 0
         self.tell()
         asked = sum(isinstance(step, Ask) for _, step in steps) - self._n_begun
-        job_ids = frozenset(state.job_id for state, step in steps if isinstance(step, Done))
-        return Advanced(len(steps), n_steps, asked, job_ids, self._n_postponed)
+        job_ids = self._not_begun.union(state.job_id for state, step in steps if isinstance(step, Done))
+        return Advanced(len(steps), n_steps, asked, frozenset(job_ids), self._n_postponed)
 
     def steps(self, states: Sequence[QueryState]) -> list[Taken]:
         """The next steps of these, without those that are tried again later; `tell` when they are stored."""
@@ -295,9 +297,12 @@ class Advancer:
             return self._store.advance(steps, self._engine_of)
         begun = self._begin(steps)
         n_of = Counter(assignment.query_id for assignment in begun.assignments)
-        self._n_begun += sum(
-            n_of[state.id] == len(step.calls) for state, step in steps if isinstance(step, Ask)
-        )
+        for state, step in steps:
+            if isinstance(step, Ask):
+                is_begun = n_of[state.id] == len(step.calls)
+                self._n_begun += is_begun
+                if not is_begun and state.job is not None:  # a question; its key may have no room for it
+                    self._not_begun.add(state.job_id)
         return begun.n_steps
 
 

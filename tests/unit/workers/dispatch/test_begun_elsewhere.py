@@ -101,6 +101,24 @@ def test_lines_of_a_batch_are_claimed(store: Claims, driver: LocalDispatcher) ->
     assert store.n_claims == 2
 
 
+def test_a_question_that_nobody_began_is_looked_at_since_its_key_may_have_no_room(
+    store: Claims, driver: LocalDispatcher
+) -> None:
+    submit(store, "cold")
+    assert stepper(store, driver).chunk().job_ids == {"cold"}
+
+
+def test_nothing_has_ended_with_the_first_step_of_lines_or_of_a_question_that_was_begun(
+    store: Claims, driver: LocalDispatcher
+) -> None:
+    submit(store, "warm")
+    answer(store, driver, "warm")
+    submit(store, "lines", priority=BATCH)
+    assert stepper(store, driver).chunk().job_ids == set()
+    submit(store, "job")
+    assert stepper(store, driver).chunk().job_ids == set()
+
+
 def test_for_a_device_that_has_stopped_nothing_is_begun(store: Claims, driver: LocalDispatcher) -> None:
     submit(store, "warm")
     answer(store, driver, "warm")

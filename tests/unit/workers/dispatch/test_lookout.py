@@ -4,8 +4,11 @@ import threading
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 
+import pytest
+
 from orchestrator.domain.assignments import JobState
 from orchestrator.errors import StoreUnavailableError
+from workers.dispatch import lookout as lookout_module
 from workers.dispatch.lookout import Ending, Lookout
 
 
@@ -108,6 +111,19 @@ def test_who_looks_himself_is_told_what_nobody_told() -> None:
         ending.is_submitted = True
         assert come.wait(30)
         assert ending.is_over
+
+
+def test_the_first_one_who_waits_ends_the_rest_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks himself moves nothing: the thread, which rests meanwhile, must see that he came."""
+    monkeypatch.setattr(lookout_module, "IDLE_S", 3600.0)
+    books = Books("a", "b")
+    books.ended = {"a", "b"}
+    lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
+    for name in "ab":
+        come = threading.Event()
+        with lookout.waiting(name, wake=come.set, looks=True) as ending:
+            ending.is_submitted = True
+            assert come.wait(30)
 
 
 def test_a_job_that_is_yet_to_be_submitted_is_not_gone() -> None:
