@@ -31,6 +31,7 @@ KEPT_BYTES = 65_536
 SHOWN_LINES, SHOWN_CHARS = 4, 400
 _CAUSES = (re.compile(r"\w(?:Error|Exception): \S"), re.compile(r"\b(?:error|fatal)\b", re.IGNORECASE))
 """Signs of a line that tells why, the surest first; later lines often only hand on the news of it."""
+_MILDER = re.compile(r"\b(?:DEBUG|INFO|WARN|WARNING)\b")
 KILL_S = 10.0
 """Longest wait for the end of what was killed: the kernel may be at work for it."""
 _NO_SUCH = frozenset({2, 8, 13, 20})
@@ -176,7 +177,7 @@ class CommandProcess:
 
     def _first_error(self) -> str:
         """The first line of what is kept that tells of one; "" = none does."""
-        lines = self._lines()
+        lines = [line for line in self._lines() if not _MILDER.search(line)]
         found = (line for sign in _CAUSES for line in lines if sign.search(line))
         return next(found, "")[:SHOWN_CHARS].rstrip(".")
 

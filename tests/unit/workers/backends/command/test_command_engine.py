@@ -113,7 +113,7 @@ def test_first_error_of_a_start_is_told_beside_the_last_lines(tag: str, tmp_path
     script = tmp_path / "serve.py"
     ends = "\\n".join(f"engine core failed, level {n}" for n in range(9))
     script.write_text(
-        "print('INFO no error yet: all is well')\n"
+        "print('WARNING may end in OSError: too many open files')\n"
         "print('Traceback (most recent call last):')\n"
         "print('ValueError: the head has 7 rows')\n"
         f"print('{ends}')\n"
