@@ -4,6 +4,7 @@ In the spirit of cascades of models (arXiv:2305.05176), with the vote `learned` 
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -14,10 +15,14 @@ from orchestrator.compositions.voting import AggregatorContext
 from orchestrator.compositions.waves import promoted
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.assignments import Ask, Done, QueryState, Response
+from orchestrator.domain.experts import Expert
 from orchestrator.options import Options, parse_options
 from orchestrator.ports.composing import Aggregator, Count, SequentialAggregator
 
 NAME = "cascade"
+
+GUESSED_TOKENS = 256
+"""Of an answer, where nobody was measured."""
 
 
 class CascadeOptions(Options):
@@ -73,14 +78,19 @@ class Cascade:
     def price(self, expert_id: str) -> float:
         """Price of a query: USD, seconds, or billions of parameters, by the option; 0 where it is not known.
 
-        USD of an expert without a card are those of a token in and one out: less than any query costs.
+        USD of an expert without a card are those of as many tokens, in and out, as the others' answers take.
         """
         card, expert = self._context.cards.get(expert_id), self._context.pool.by_id.get(expert_id)
         if self._options.price == "usd":
-            return card.cost_per_query if card else price_per_token(expert) if expert else 0.0
+            return card.cost_per_query if card else self._guessed_usd(expert)
         if self._options.price == "seconds":
             return card.mean_latency_ms / 1000 if card else 0.0
         return (expert.params_b or 0.0) if expert else 0.0
+
+    def _guessed_usd(self, expert: Expert | None) -> float:
+        taken = [card.mean_tokens for card in self._context.cards.values() if card.mean_tokens]
+        n_tokens = fmean(taken) if taken else GUESSED_TOKENS
+        return 0.0 if expert is None else n_tokens * price_per_token(expert)
 
     def _done(self, state: QueryState, count: Count) -> Done:
         answer = count.done().answer

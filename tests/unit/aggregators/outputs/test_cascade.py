@@ -1,3 +1,5 @@
+import pytest
+
 from aggregators.outputs import make_aggregator
 from aggregators.outputs.cascade import Cascade
 from orchestrator.compositions.voting import AggregatorContext
@@ -53,6 +55,21 @@ def test_the_cheapest_is_asked_first_and_the_others_wait_in_the_order_of_their_p
     ]  # equal: as the router has it
     assert ids(opened(cascade(most=2))) == [["small"], ["middle"]]
     assert opened(cascade()).recruits[0].weight == 1
+
+
+def test_the_usd_of_who_has_no_card_are_of_as_many_tokens_as_the_others_take() -> None:
+    """Of (100 + 300) / 2 tokens in and out at .01 and .02: 6 USD; of 256 where nobody was measured: 7.68."""
+    new = expert("new").model_copy(update={"input_cost_per_token": 0.01, "output_cost_per_token": 0.02})
+    cards = {
+        name: card(name, {"x": tally(6, 4)}).replaced(cost_per_query=usd, mean_tokens=tokens)
+        for name, usd, tokens in (("dear", 7.0, 100.0), ("cheap", 5.0, 300.0))
+    }
+    pool = [expert("dear"), expert("cheap"), new]
+    for known, usd in ((cards, 6.0), ({}, 7.68)):
+        made = make_aggregator("cascade", context(pool, known), {"vote": "weighted"})
+        assert isinstance(made, Cascade)
+        assert made.price("new") == pytest.approx(usd)
+        assert made.price("nobody") == 0.0
 
 
 def test_an_answer_that_is_sure_enough_ends_it() -> None:
