@@ -28,10 +28,12 @@ class Recording:
         return b"".join(self._chunks)
 
     def begin(self, head: Head) -> None:
+        """The head of the response is there."""
         self._head = head
         self._tell()
 
     def add(self, chunk: bytes) -> None:
+        """The next part of the body is there."""
         self._chunks.append(chunk)
         self._tell()
 

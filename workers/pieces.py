@@ -58,6 +58,7 @@ class Watch:
             self._changed.notify_all()
 
     def add(self, piece: Told) -> None:
+        """Tell a piece to whoever waits here."""
         with self._changed:
             self._pieces.append(piece)
             self._changed.notify_all()
@@ -80,6 +81,7 @@ class Watches:
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[Watch]:
+        """A watch of one job, until the block ends; any number may watch the same job."""
         watch = Watch()
         with self._lock:
             self._by_job[job_id].append(watch)
@@ -97,6 +99,7 @@ class Watches:
             watch.move()
 
     def add(self, piece: Told) -> None:
+        """Tell a piece to all who watch its job."""
         for watch in self._of([piece.job_id]):
             watch.add(piece)
 

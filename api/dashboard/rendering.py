@@ -217,5 +217,5 @@ def clock(then: float | None) -> str:
 
 
 def day(then: float | None) -> str:
-    """Date in UTC, of seconds since 1970: `2026-11-28`."""
+    """Date in UTC: `2026-11-28`; a dash for nothing. Args: then: seconds since 1970."""
     return clock(then)[:10]

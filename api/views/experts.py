@@ -119,7 +119,7 @@ def card_view(
         graded=grades_view(card.graded, gaps.get(card.expert_id)),
         feedback_grades=grade_view(card.feedback_grades),
         lineage=lineage_view(lineage),
-        stored_at=second_of(stored_at.get(card.expert_id)),
+        stored_at=_second_of(stored_at.get(card.expert_id)),
     )
 
 
@@ -129,7 +129,7 @@ def history_view(
     """Measurements as the service tells them; `current`: the card that counts now."""
     measurements = [
         MeasurementView(
-            stored_at=second_of(at_s),
+            stored_at=_second_of(at_s),
             profile_hash=card.profile_hash,
             fingerprint=card.fingerprint,
             total=_tally_view(card.total),
@@ -143,7 +143,7 @@ def history_view(
     return HistoryView(data=measurements)
 
 
-def second_of(at_s: float | None) -> int | None:
+def _second_of(at_s: float | None) -> int | None:
     return None if at_s is None else int(at_s)
 
 
@@ -158,7 +158,7 @@ def drift_view(drift: Drift, stored_at: Mapping[str, float] = NO_DATES) -> Drift
         low=drift.interval.low,
         high=drift.interval.high,
         since=drift.first_day * DAY_S,
-        stored_at=second_of(stored_at.get(drift.expert_id)),
+        stored_at=_second_of(stored_at.get(drift.expert_id)),
     )
 
 

@@ -87,6 +87,7 @@ class Ledger:
         return claim.assignments
 
     def add(self, endings: Iterable[Ending]) -> None:
+        """Note responses that are to be written, for `settle`."""
         if not self._endings:
             self._oldest_at = self._clock()
         if self._traces is None:

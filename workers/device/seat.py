@@ -279,6 +279,7 @@ class Seat:
         return [ending for ending in endings if ending.response.error_code != LEFT]
 
     def close(self) -> None:
+        """Close the engine, and go on if it cannot be closed."""
         try:
             self._engine.close()
         except Exception:  # the seat must become free whatever the engine's state

@@ -60,6 +60,7 @@ class Channel:
         return self._sock.fileno()
 
     def close(self) -> None:
+        """End the channel; what was not taken yet is lost. Idempotent."""
         self.is_open = False
         self._sock.close()
 

@@ -234,6 +234,7 @@ def death(code: int | None, tail: Sequence[str]) -> str:
 
     Args:
         code: as `Popen.returncode`: below 0, the signal that ended it; None = it has not ended.
+        tail: the last lines that it wrote.
     """
     last = next((f" Its last words: {line}" for line in reversed(tail) if line.strip()), "")
     if code is None:

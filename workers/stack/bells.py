@@ -89,7 +89,13 @@ class Bells:
     def deliver(
         self, task: str, body: Mapping[str, JsonValue], *, expires_s: float, options: Mapping[str, object]
     ) -> bool:
-        """Send one message to a task by its name; whether the broker took it."""
+        """Send one message to a task by its name; True if the broker took it.
+
+        Args:
+            body: as `payload` makes it.
+            expires_s: seconds after which nobody need hear it.
+            options: of Celery's `send_task`, such as its queue.
+        """
         try:
             self._celery.send_task(task, args=[dict(body)], expires=expires_s, retry=False, **options)
         except Exception as error:  # every broker client has errors of its own, e.g. Redis out of memory

@@ -73,6 +73,7 @@ class Keeper:
         """From the command's start until nothing of it is left.
 
         Args:
+            argv: the program and its arguments.
             env: all variables of its process.
             stop: number of the signal that asks it to end; who is left `stop_s` seconds later is killed.
         """

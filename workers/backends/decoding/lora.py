@@ -136,7 +136,8 @@ class LoraBank:
         return self._mixtures[key]
 
     def choose(self, adapter_of_row: Sequence[int]) -> None:
-        """Set which adapter each row of the next forward pass uses."""
+        """Set which adapter each row of the next forward pass uses. Args: adapter_of_row: numbers, 0 = base
+        weights."""
         if not any(adapter_of_row):
             self._gate = None
         elif max(adapter_of_row) < len(self._gates):

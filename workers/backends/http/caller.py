@@ -89,11 +89,13 @@ class Caller:
         await asyncio.gather(*calls, return_exceptions=True)
 
     def add(self, requests: Sequence[GenerationRequest]) -> None:
+        """Queue requests, larger priority first, then first come."""
         for request in requests:
             heapq.heappush(self._queue, _Queued(-request.priority, next(self._numbers), request))
         self._changed.ring()
 
     def abort(self, request_id: str) -> None:
+        """Stop a request; it ends in Failed('aborted') unless it has finished already."""
         call = self._calls.get(request_id)
         if call is not None:
             # Not at once: a task that is cancelled before its first step never runs its clean-up.

@@ -64,7 +64,8 @@ class Endpoint(Protocol):
             CallError: it yielded no answer.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close its connections; no call may run."""
 
 
 class CallPolicy(NamedTuple):

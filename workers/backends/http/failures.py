@@ -207,7 +207,7 @@ def error_details(body: bytes) -> ErrorDetails:
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Seconds to wait, from `retry-after-ms`, else `Retry-After` (seconds or a date); a day at most. None =
-    neither says a time."""
+    neither says a time. Args: headers: names in lower case."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if name in headers:
             seconds = _number(headers[name], unit)

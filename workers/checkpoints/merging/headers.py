@@ -243,6 +243,7 @@ def owns(
     """True if a shard holds what the index says, and nothing else.
 
     Args:
+        heads: of its tensors, by their names.
         owned: names of its tensors by the index; None = there is no index.
         refuse: told what differs.
     """

@@ -96,6 +96,7 @@ class ShardWriter:
         return self._digest.hexdigest()
 
     def abandon(self) -> None:
+        """Close the file as it is, unfinished."""
         self._file.close()
 
     def _put(self, part: bytes | memoryview) -> None:
