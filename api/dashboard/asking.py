@@ -1,5 +1,6 @@
 """Pages of a question: ask it, follow it, read its answer and why these experts gave it."""
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -52,6 +53,7 @@ def ask_page(
         options=options,
         model=model,
         answer_type=answer_type,
+        nonce=uuid.uuid4().hex,
         measuring=app.preparation.note(),
         n_experts=len(experts),
         is_measured=bool(app.experts.measured()),
@@ -69,11 +71,14 @@ async def ask_without_script(
     options: Annotated[str, Form(max_length=MAX_QUESTION_CHARS)] = "",
     answer_type: Annotated[str, Form(max_length=64)] = "",
     model: Annotated[str, Form(max_length=512)] = AUTO,
+    nonce: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """An answer, waited for; then its page."""
     if not question.strip():
         raise InputError("the question is empty.", param="question")
-    unique = uuid.uuid4().hex
+    # A form that comes twice is one question.
+    sent = f"{nonce or uuid.uuid4().hex}\0{question}\0{options}\0{answer_type}\0{model}"
+    unique = hashlib.sha256(sent.encode(errors="surrogatepass")).hexdigest()[:32]
     query = build_query(
         f"chat-{unique}",
         {"question": question},

@@ -6,6 +6,7 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, UploadFile
@@ -13,7 +14,7 @@ from starlette.responses import StreamingResponse
 
 from api.dashboard.rendering import PageRoute, page, see_other
 from api.dashboard.timeline import timeline
-from api.deps import AppDep, CallerDep, OwnJobDep, Requires, checked_key
+from api.deps import AppDep, CallerDep, OwnJobDep, Requires, checked_key, own_job
 from api.submission import SPOOL_BYTES, Submission, submitted
 from api.views.jobs import job_view, plan_view
 from orchestrator.bootstrap.app import App
@@ -21,6 +22,7 @@ from orchestrator.domain.keys import Scope
 from orchestrator.domain.names import model_names
 from orchestrator.domain.pages import PageRequest
 from orchestrator.domain.queries import AnswerType
+from orchestrator.errors import JobRunningError, NotFoundError
 from orchestrator.ports.jobs import AnsweredQuery
 
 PATH = "/jobs"
@@ -126,15 +128,17 @@ def cancel(job_id: OwnJobDep, app: AppDep) -> Response:
 
 @router.post("/{job_id}/retry")
 def retry(job_id: OwnJobDep, app: AppDep) -> Response:
-    """A job is run again where it failed."""
-    app.ended.retry(job_id)
+    """A job is run again where it failed; one that runs already goes on."""
+    with suppress(JobRunningError):
+        app.ended.retry(job_id)
     return see_other(f"/jobs/{job_id}")
 
 
 @router.post("/{job_id}/delete")
-def delete(job_id: OwnJobDep, app: AppDep) -> Response:
-    """A job that has ended is deleted with all that is of it."""
-    app.ended.delete(job_id)
+def delete(job_id: str, request: Request, app: AppDep) -> Response:
+    """A job that has ended is deleted with all that is of it; one that there is not, is so already."""
+    with suppress(NotFoundError):
+        app.ended.delete(own_job(job_id, request))
     return see_other("/jobs")
 
 

@@ -1,11 +1,13 @@
 """Pages of the whole: compositions and what they gained, engines and devices, keys."""
 
 import time
+import uuid
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from pydantic import ValidationError
+from starlette.responses import HTMLResponse
 
 from api.dashboard.calibration import plots
 from api.dashboard.login import keep_key
@@ -18,6 +20,7 @@ from api.schemas.keys import KeyRequest
 from api.views.experts import engine_view
 from api.views.health import ready_view
 from api.views.keys import key_terms, key_views
+from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Scope
 from orchestrator.domain.names import model_names
 from orchestrator.errors import InputError
@@ -95,7 +98,7 @@ def system_page(request: Request, app: AppDep, caller: CallerDep) -> Response:
 @router.get("/keys", dependencies=ADMIN)
 def keys_page(request: Request, app: AppDep) -> Response:
     """Keys, and the form of a new one."""
-    return page(request, "keys.html", keys=key_views(app.keys), made=None, most_days=MOST_DAYS)
+    return _keys_page(request, app)
 
 
 @router.post("/keys", dependencies=ADMIN)
@@ -105,8 +108,9 @@ def make_key(
     scopes: Annotated[list[str] | None, Form()] = None,
     name: Annotated[str, Form()] = "",
     days: Annotated[str, Form(max_length=16)] = "",
+    nonce: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """A new key, shown this once. Who makes the first one goes on under it."""
+    """A new key, shown this once; a form that comes twice makes one. Who makes the first goes on under it."""
     if not scopes:
         raise InputError("choose at least one thing that the key may do.", param="scopes")
     try:
@@ -116,8 +120,8 @@ def make_key(
     is_first = not app.keys.are_needed()
     if is_first and Scope.ADMIN.value not in wanted.scopes:
         raise InputError("the first key must be an admin's: nobody could make another.", param="scopes")
-    _, secret = app.keys.create(key_terms(wanted))
-    response = page(request, "keys.html", keys=key_views(app.keys), made=secret, most_days=MOST_DAYS)
+    _, secret = app.keys.create(key_terms(wanted), nonce=nonce)
+    response = _keys_page(request, app, made=secret)
     if is_first:
         keep_key(request, response, secret)
     return response
@@ -136,6 +140,21 @@ def last_report(path: Path) -> CompositionsReport | None:
         return CompositionsReport.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def _keys_page(request: Request, app: App, *, made: str | None = None) -> HTMLResponse:
+    """The page of keys. `made`: the secret of the new one."""
+    keys = key_views(app.keys)
+    n_admins = sum(key.state == "valid" and Scope.ADMIN.value in key.scopes for key in keys)
+    return page(
+        request,
+        "keys.html",
+        keys=keys,
+        made=made,
+        most_days=MOST_DAYS,
+        n_admins=n_admins,
+        nonce=uuid.uuid4().hex,
+    )
 
 
 def _expires_at(days: str) -> int | None:

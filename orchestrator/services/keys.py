@@ -26,6 +26,8 @@ KNOWN_S = 2.0
 know that it was revoked."""
 
 MOST_KNOWN = 10_000
+AGAIN_S = 60.0
+"""For how long the secret of a key is told again to the form that it was made by."""
 
 _REMEDY = "Send a key of `muster keys create` as a bearer token in `Authorization`."
 
@@ -51,15 +53,21 @@ class Keys:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
+        self._made: dict[str, tuple[float, ApiKey, str]] = {}
+        self._making = threading.Lock()
         self._has_any = False
         self._looked_at = float("-inf")
 
-    def create(self, terms: KeyTerms) -> tuple[ApiKey, str]:
+    def create(self, terms: KeyTerms, *, nonce: str = "") -> tuple[ApiKey, str]:
         """Make a key; it, and its secret, which nobody can be shown again.
+
+        Args:
+            nonce: of the form that asks; one that comes again within a minute is told of the key that it has
+                made. "" = each call makes one.
 
         Raises:
             UnknownNameError: an expert that is not in the pool.
-            InputError: a key that would be over already.
+            InputError: a key that would be over already, or that was made for this nonce before.
         """
         for expert_id in terms.experts or ():
             if expert_id not in self._experts:
@@ -69,8 +77,30 @@ class Keys:
             raise InputError(
                 "this key would be over already.", param="expires_at", remedy="Give a later time."
             )
+        if not nonce:
+            return self._create(terms, uuid.uuid4().hex[:16], now)
+        name = digest_of(f"{nonce} {terms.name} {terms.scopes}")[:16]
+        with self._making:
+            return self._once(terms, name, now)
+
+    def _once(self, terms: KeyTerms, name: str, now_s: float) -> tuple[ApiKey, str]:
+        """The key of a name: made now, or a moment ago by this process."""
+        now = self._clock()
+        self._made = {name: made for name, made in self._made.items() if now - made[0] <= AGAIN_S}
+        if name in self._made:
+            return self._made[name][1:]
+        if any(key.id == _id_of(name) for key in self._store.listed()):
+            raise InputError(
+                "this form has made a key before.",
+                remedy="Load the page anew. A key whose secret nobody has seen is to be revoked.",
+            )
+        key, secret = self._create(terms, name, now_s)
+        self._made[name] = (now, key, secret)
+        return key, secret
+
+    def _create(self, terms: KeyTerms, name: str, now_s: float) -> tuple[ApiKey, str]:
         secret = draw_secret()
-        key = ApiKey(id=f"key-{uuid.uuid4().hex[:16]}", shown=shown_of(secret), terms=terms, created_at=now)
+        key = ApiKey(id=_id_of(name), shown=shown_of(secret), terms=terms, created_at=now_s)
         self._store.add(key, digest_of(secret))
         self._has_any = True
         return key, secret
@@ -143,3 +173,7 @@ class Keys:
 def caller_of(key: ApiKey | None) -> Caller:
     """The caller that comes with a key; None = nobody was asked for one."""
     return KEYLESS if key is None else key.caller
+
+
+def _id_of(name: str) -> str:
+    return f"key-{name}"

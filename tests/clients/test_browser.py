@@ -24,6 +24,7 @@ RIGHT = "The answer is 6."
 WORDS = "First one counts, and then one counts again. " * 10
 LIMIT_S = 400.0
 NOTHING: list[str] = []
+TWICE = "a_form_that_is_sent_twice_makes_one_thing"
 KEPT = "a_key_is_asked_for_and_forgotten"
 
 FEATURES: Mapping[str, object] = {
@@ -70,6 +71,7 @@ FEATURES: Mapping[str, object] = {
     "a_bad_file_is_told_line_by_line": [True, True],
     "what_failed_is_run_again_by_a_button": [True, True],
     "the_pages_work_without_scripts": [RIGHT, "Experts"],
+    "what_cannot_be_undone_is_asked_before": ["Its questions", NOTHING, "Delete the job", True],
     "the_table_of_experts_is_sorted_by_its_heads": ["alpha", "scribe", "descending"],
 }
 """What each comes to."""
@@ -139,6 +141,12 @@ def outcomes(url: str, *names: str, key: str = "none") -> Mapping[str, Mapping[s
 @pytest.mark.parametrize("feature", FEATURES)
 def test_pages_do_what_people_expect(feature: str, url: str) -> None:
     assert outcomes(url, *FEATURES)[feature] == {"got": FEATURES[feature]}
+
+
+def test_a_double_click_makes_one_key_and_revoking_it_asks(tmp_path: Path) -> None:
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool()))
+    with serving(tmp_path) as (_, address):
+        assert outcomes(address, TWICE)[TWICE] == {"got": [1, True, 1]}
 
 
 def test_a_server_with_keys_asks_for_one(tmp_path: Path) -> None:

@@ -380,6 +380,62 @@ def test_the_first_key_is_made_on_its_page_and_its_maker_goes_on_under_it(
         assert browser.get("/jobs").url.path == "/login"
 
 
+def nonce_of(page: str) -> str:
+    [nonce] = re.findall(r'name="nonce" value="([0-9a-f]{32})"', page)
+    return str(nonce)
+
+
+def test_a_question_that_is_sent_twice_is_asked_once(browser: TestClient, app: App) -> None:
+    fields = {"nonce": nonce_of(browser.get("/").text)}
+    first, second = (asked(browser, 5, **fields).url.path for _ in range(2))
+    assert first == second
+    assert app.jobs.job(first.rpartition("/")[2]).n_assignments == 1
+    assert asked(browser, 6, **fields).url.path != first, "another question, of a page that was kept"
+    assert asked(browser, 5, nonce=nonce_of(browser.get("/").text)).url.path != first
+
+
+def test_a_key_that_is_asked_for_twice_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        open_app(load_settings(write_pool(tmp_path)), background=True) as app,
+        TestClient(create_app(app), headers=HTML, raise_server_exceptions=False) as browser,
+    ):
+        form = {"name": "me", "scopes": ["admin"], "nonce": nonce_of(browser.get("/keys").text)}
+        secrets = [
+            re.findall(r"sk-muster-[\w-]{43}", browser.post("/keys", data=form).text) for _ in range(2)
+        ]
+        assert secrets[0] == secrets[1] != []
+        assert len(app.keys.listed()) == 1
+        browser.post("/keys", data={**form, "nonce": nonce_of(browser.get("/keys").text)})
+        assert len(app.keys.listed()) == 2
+
+
+def test_what_a_button_does_is_done_once_however_often_it_is_pressed(browser: TestClient, app: App) -> None:
+    job = submitted(browser, some_lines(1))
+    ended(app, job.url.path)
+    assert [browser.post(f"{job.url.path}/delete").url.path for _ in range(2)] == ["/jobs", "/jobs"]
+    failing = submitted(browser, json.dumps({"question": FAILING}).encode())
+    ended(app, failing.url.path)
+    assert [browser.post(f"{failing.url.path}/retry").status_code for _ in range(2)] == [200, 200]
+    ended(app, failing.url.path)
+    assert [browser.post(f"{failing.url.path}/cancel").status_code for _ in range(2)] == [200, 200]
+
+
+def test_what_cannot_be_undone_stands_behind_a_question(browser: TestClient, app: App) -> None:
+    """Each form whose address destroys something is in a part of the page that is shut."""
+    job = submitted(browser, some_lines(1))
+    ended(app, job.url.path)
+    page = browser.get(job.url.path).text
+    assert re.search(r'<details class="confirm">[^§]*?action="[^"]*/delete"[^§]*?</details>', page)
+    templates = {path.name: path.read_text() for path in STATIC.with_name("templates").iterdir()}
+    bare = [
+        name
+        for name, text in templates.items()
+        if re.search(r'<form[^>]*action="[^"]*/(delete|cancel|revoke)"', text)
+    ]
+    assert bare == []
+
+
 def test_the_cookie_is_for_this_server_only_and_no_script_reads_it(app: App) -> None:
     with TestClient(create_app(app), headers=HTML, follow_redirects=False) as browser:
         _, secret = app.keys.create(KeyTerms(scopes=(Scope.ADMIN,)))

@@ -297,6 +297,44 @@ def what_failed_is_run_again_by_a_button() -> list[bool]:
 
 
 @feature
+def what_cannot_be_undone_is_asked_before() -> list[object]:
+    """By keyboard: the first press asks, and the job is still there; then it is deleted."""
+    with page() as opened:
+        upload(opened, [{"question": QUESTION}], "to be deleted")
+        answered(opened, "took")
+        address = opened.url
+        opened.focus("summary >> text=Delete")
+        opened.keyboard.press("Enter")
+        asks = opened.inner_text(".confirm[open] p")
+        found = serious(opened)
+        opened.keyboard.press("Tab")
+        pressed = opened.evaluate("document.activeElement.textContent")
+        opened.keyboard.press("Enter")
+        opened.wait_for_url("**/jobs")
+        opened.goto(address)
+        return [asks[:13], found, pressed, "no job" in opened.inner_text("main")]
+
+
+@feature
+def a_form_that_is_sent_twice_makes_one_thing() -> list[object]:
+    """The first key, by a double click; then it is revoked, which asks before."""
+    with page() as opened:
+        opened.goto(URL + "/keys")
+        opened.fill("#name", "twice")
+        opened.check("input[value=admin]")
+        opened.dblclick("form button.main")
+        opened.wait_for_selector("#secret")
+        n_keys = opened.locator("tbody tr >> text=twice").count()
+        secret = opened.inner_text("#secret")
+        opened.goto(URL + "/keys")
+        warned = opened.locator("text=You are logged in with it").count()
+        opened.click("summary >> text=Revoke")
+        opened.click("text=Revoke it")
+        opened.wait_for_url("**/login*")
+        return [n_keys, secret.startswith("sk-muster-"), warned]
+
+
+@feature
 def the_pages_work_without_scripts() -> list[str]:
     with page(java_script_enabled=False) as opened:
         opened.goto(URL + "/")

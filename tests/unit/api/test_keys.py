@@ -5,7 +5,11 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from orchestrator.domain.keys import KeyTerms, Scope
+from orchestrator.errors import InputError
+from orchestrator.services.keys import AGAIN_S, Keys
 from tests.fakes.app import FakeApp
+from tests.fakes.keys import FakeKeyStore
+from tests.fakes.work import HandClock
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "x+1=2?"}]}
 
@@ -240,3 +244,18 @@ def test_without_keys_the_books_are_not_looked_at_for_every_call(app: FakeApp, c
     for _ in range(10):
         client.get("/v1/models")
     assert len(looks) == 1
+
+
+def test_the_secret_of_a_form_s_key_is_told_again_for_a_minute_and_by_nobody_else() -> None:
+    store, clock, terms = FakeKeyStore(), HandClock(), KeyTerms(scopes=(Scope.ASK,))
+    keys, others = (Keys(store, experts=(), clock=clock) for _ in range(2))
+    made = keys.create(terms, nonce="n")
+    assert keys.create(terms, nonce="n") == made
+    assert keys.create(terms.model_copy(update={"scopes": (Scope.BATCH,)}), nonce="n") != made
+    with pytest.raises(InputError, match="has made a key before"):
+        others.create(terms, nonce="n")
+    clock.now += AGAIN_S + 1
+    with pytest.raises(InputError, match="has made a key before"):
+        keys.create(terms, nonce="n")
+    assert keys.create(terms) != keys.create(terms)
+    assert len(store.by_digest) == 4
