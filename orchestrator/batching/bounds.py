@@ -153,8 +153,10 @@ def _least(
     return _least_that(lambda seconds: all(fits(group, seconds) for group in every), 0.0)
 
 
-def _weighed(families: Sequence[Family], devices: Sequence[Device]) -> list[_Group]:
-    """One group with several weights, between the speeds of work and those of loads."""
+def by_kind(
+    families: Sequence[Family], devices: Sequence[Device]
+) -> tuple[list[Device], list[int], list[list[Cost]]]:
+    """Kinds of devices, how many of each there are, and what every family costs on each kind."""
     kinds: list[Device] = []
     n: list[int] = []
     for device in devices:
@@ -172,6 +174,12 @@ def _weighed(families: Sequence[Family], devices: Sequence[Device]) -> list[_Gro
         ]
         for f in families
     ]
+    return kinds, n, costs
+
+
+def _weighed(families: Sequence[Family], devices: Sequence[Device]) -> list[_Group]:
+    """One group with several weights, between the speeds of work and those of loads."""
+    kinds, n, costs = by_kind(families, devices)
     mixtures = _MIXTURES if len(kinds) > 1 else _MIXTURES[:1]
     return [_Group(costs, n, [1 / ((1 - x) / d.speed + x / d.load_speed) for d in kinds]) for x in mixtures]
 
