@@ -27,9 +27,10 @@ there is nothing for them; all of these times, and those below, are the product'
                   engines ahead + its own load; the worst
 
 Ratios are makespan / the largest lower bound for the true lengths and for the device-seconds that there
-were, means over the seeds; of hiding and hiding_wrong the bound is that of schedules that hide loads. The
-last line is one JSON object with these keys. `--first-seed` chooses other seeds than those that decisions
-were made on (0 to 4).
+were, means over the seeds; of hiding and hiding_wrong the bound is that of schedules that hide loads. It is
+found by `batching.priced`, in seconds; the ratio to the bound that plans of jobs tell (`batching.bounds`) is
+said beside it. Deaths know only the second. The last line is one JSON object with these keys. `--first-seed`
+chooses other seeds than those that decisions were made on (0 to 4).
 """
 
 import heapq

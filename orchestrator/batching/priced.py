@@ -1,13 +1,14 @@
 """Seconds that no schedule can beat, from what one device can do at most: tighter than `bounds`, and slower.
 
-Proof. Let every engine's work have a price >= 0, and let V(k) be the most that the work of one device of kind k
-is worth by a time C. In a schedule that ends by C each device does work worth V(k) at most, and together they do
-all of it. So where Σ over devices of V(k) < the worth of all work, no schedule ends by C. That holds for any
-prices. The best are those of a linear program, a relaxation of scheduling: how many devices follow which plan,
-so that most of all work is done. Plans are added to it while prices find new ones (Gilmore and Gomory 1961).
+Proof. Let every engine's work have a price >= 0, and let V(k) be the most that the work of one device of kind
+k can be worth by a time C. In a schedule that ends by C each device does work worth V(k) at most, and all
+devices do all of it. So where Σ over devices of V(k) < the worth of all work, no schedule ends by C. That
+holds for any prices. The best are those of a linear program, a relaxation of scheduling: how many devices follow
+which plan, so that most of all work is done. Plans are added to it as prices find them (Gilmore and Gomory
+1961).
 
-What a device can do. With hidden loads, engines loaded in the order 1, 2, ...: when the j-th load has ended, all
-work from the j-th on is still to do, so
+What a device can do. With hidden loads, engines loaded in the order 1, 2, ...: when the j-th load has ended,
+all work from the j-th on is still to do, in whatever order, so
 
     work of j, j+1, ... <= C − (load of 1 + ... + load of j)    for every j,
 
@@ -75,7 +76,7 @@ def priced_bound_s(families: Sequence[Family], *, devices: Sequence[Device], hid
 
 
 class _Kind(NamedTuple):
-    """`n` devices of one kind. E families: `load_s`, `work_s`: floats, [E], seconds there of a load (inf = not
+    """`n` devices of one kind. `load_s`, `work_s`: floats, [E] families, seconds there of a load (inf = not
     held there) and of all work."""
 
     n: int
@@ -119,8 +120,8 @@ def _beaten(kinds: Sequence[_Kind], prices: Floats, seconds: float, *, hides: bo
 
 
 def _prices(kinds: Sequence[_Kind], plans: Sequence[Sequence[Floats]]) -> tuple[float, Floats]:
-    """The largest share of every family's work that devices following these plans do, and what it would be worth
-    to do more of each."""
+    """The largest share of every family's work that devices do by these plans, and the worth of doing more of
+    each."""
     from scipy.optimize import linprog  # half a second of import, for those who ask for this bound
 
     columns = np.array([plan for known in plans for plan in known]).T
@@ -140,8 +141,8 @@ def _prices(kinds: Sequence[_Kind], plans: Sequence[Sequence[Floats]]) -> tuple[
 class _Begun(NamedTuple):
     """Begun plans of R devices with E families: what is loaded, in C nested sets.
 
-    `place`: [R, E], the last set that a family's work counts in, −1 = not loaded; `may`: [R, E], may be loaded
-    next; `room_s`: [R, C], seconds of work that each set has; `loaded_s`: [R], all loads.
+    `place`: [R, E], the last set that a family's work counts in, -1 = not loaded; `may`: [R, E], may be
+    loaded next; `room_s`: [R, C], seconds of work that each set has; `loaded_s`: [R], all loads.
     """
 
     place: Places
@@ -175,7 +176,9 @@ def _most(
         if follows.sum() > _MOST_ROWS:
             follows &= most > np.partition(most, -_MOST_ROWS)[-_MOST_ROWS]
         cut = max(cut, float(most[~follows].max(initial=0.0)))
-        begun = _Begun(*(values[follows] for values in begun))
+        begun = _Begun(
+            begun.place[follows], begun.may[follows], begun.room_s[follows], begun.loaded_s[follows]
+        )
     return max(best, cut), plans
 
 

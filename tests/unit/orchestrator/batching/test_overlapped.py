@@ -123,7 +123,9 @@ def test_the_bound_of_one_device_is_at_least_what_the_docstring_derives(families
 
 def alternating_s(order: Sequence[Family], device: Device = EQUAL) -> float:
     """Seconds of one device that loads or works."""
-    return math.fsum(device.load_s(f.engine_id, f.load_s) + device.work_s(f.engine_id, f.work_s) for f in order)
+    return math.fsum(
+        device.load_s(f.engine_id, f.load_s) + device.work_s(f.engine_id, f.work_s) for f in order
+    )
 
 
 Made = tuple[list[Family], list[Device], list[list[Family]]]

@@ -12,7 +12,6 @@ from scipy.optimize import linprog
 from orchestrator.batching import Family, lower_bound_s, overlapped_bound_s, priced
 from orchestrator.batching.devices import EQUAL, Device
 from orchestrator.batching.priced import PRECISION, priced_bound_s
-
 from tests.unit.orchestrator.batching.test_overlapped import Made, alternating_s, made_s, schedules
 
 
@@ -59,10 +58,9 @@ def _divided_s(
 
 
 def test_hidden_loads_worked_by_hand() -> None:
-    """Two devices. If both begin with a (10 s), its 20 s of work leave them idle until b is there at 40 s: 70 s.
-    If one loads b first (30 s) and the other b after a (40 s), they need (T − 30) + (T − 40) = 60: T = 65 s.
-    That all work, 80 s, begins after the cheapest load of each says (80 + 20) / 2 = 50 s only, and that b's own
-    work begins after its load 30 + 60 / 2 = 60 s."""
+    """Two devices. If both begin with a (10 s), they are idle until b is there at 40 s: 70 s. If one loads b
+    first (30 s), the other b after a (40 s), they need (T - 30) + (T - 40) = 60: T = 65 s. That each begins
+    with the cheapest load gives (80 + 20) / 2 = 50 s only, and b by itself 30 + 60 / 2 = 60 s."""
     families = [Family(10, 20, engine_id="a"), Family(30, 60, engine_id="b")]
     priced_s = priced_bound_s(families, devices=[EQUAL] * 2, hides=True)
     assert overlapped_bound_s(families, n_devices=2) == pytest.approx(60)
@@ -71,8 +69,8 @@ def test_hidden_loads_worked_by_hand() -> None:
 
 
 def test_loads_before_work_worked_by_hand() -> None:
-    """Two devices, families of 29 + 58, 11 + 129 and 6 + 104 s. One division of all work and a load of each is
-    168.5 s, but no two of them come to that: one is loaded twice, the 6 s."""
+    """Two devices, families of 29 + 58, 11 + 129 and 6 + 104 s. Half of all is 168.5 s, but no families come
+    to that: one is loaded twice, that of 6 s."""
     families = [Family(29, 58), Family(11, 129), Family(6, 104)]
     assert lower_bound_s(families, n_devices=2) == pytest.approx(168.5)
     assert priced_bound_s(families, devices=[EQUAL] * 2, hides=False) == pytest.approx(171.5, rel=PRECISION)
@@ -104,9 +102,7 @@ def test_a_search_that_is_cut_off_still_bounds(hides: bool, monkeypatch: pytest.
 @pytest.mark.parametrize("hides", [True, False])
 @pytest.mark.parametrize("devices", [[EQUAL] * 2, [EQUAL] * 3, [Device(2.0, 0.5), EQUAL]])
 @settings(max_examples=8, deadline=None)
-@given(
-    costs=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 120)), min_size=1, max_size=2)
-)
+@given(costs=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 120)), min_size=1, max_size=2))
 def test_no_schedule_of_a_small_case_is_shorter(
     costs: list[tuple[int, int]], devices: list[Device], hides: bool
 ) -> None:
