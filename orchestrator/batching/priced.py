@@ -1,11 +1,11 @@
 """Seconds that no schedule can beat, from what one device can do at most: tighter than `bounds`, and slower.
 
-Proof. Let every engine's work have a price >= 0, and let V(k) be the most that the work of one device of kind
-k can be worth by a time C. In a schedule that ends by C each device does work worth V(k) at most, and all
-devices do all of it. So where Σ over devices of V(k) < the worth of all work, no schedule ends by C. That
-holds for any prices. The best are those of a linear program, a relaxation of scheduling: how many devices follow
-which plan, so that most of all work is done. Plans are added to it as prices find them (Gilmore and Gomory
-1961).
+Proof. Let every engine's work have a price >= 0, and let V(k) be the most that the work of one device of
+kind k can be worth by a time C. In a schedule that ends by C each device does work worth V(k) at most, and
+all devices do all of it. So where Σ over devices of V(k) < the worth of all work, no schedule ends by C.
+That holds for any prices. The best are those of a linear program, a relaxation of scheduling: how many
+devices follow which plan, so that most of all work is done. Plans are added to it as prices find them
+(Gilmore and Gomory 1961).
 
 What a device can do. With hidden loads, engines loaded in the order 1, 2, ...: when the j-th load has ended,
 all work from the j-th on is still to do, in whatever order, so
