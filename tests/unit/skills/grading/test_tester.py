@@ -8,6 +8,9 @@ from skills.grading.sandbox import Sandbox, SandboxLimits
 from tests.sandbox.verdict import FORGERIES
 
 SANDBOX = Sandbox(SandboxLimits(wall_s=60.0))
+BRIEF = Sandbox(SandboxLimits(wall_s=60.0, cpu_s=2))
+ENDLESS = "holding everything"
+"""Goes on until its time is over, whatever that is."""
 
 POINT = """
 import collections, dataclasses, enum
@@ -153,9 +156,10 @@ def test_tests_see_the_program_as_if_it_stood_above_them(code: str, tests: str) 
     assert SANDBOX.run(code, tests) == (True, None)
 
 
-@pytest.mark.parametrize(("code", "tests"), FORGERIES.values(), ids=FORGERIES)
-def test_no_verdict_is_forged(code: str, tests: str) -> None:
-    assert not SANDBOX.run(code, tests).passed
+@pytest.mark.parametrize("name", FORGERIES)
+def test_no_verdict_is_forged(name: str) -> None:
+    sandbox = BRIEF if name == ENDLESS else SANDBOX
+    assert not sandbox.run(*FORGERIES[name]).passed
 
 
 def test_deep_recursion_has_room() -> None:
