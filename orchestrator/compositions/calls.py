@@ -22,6 +22,10 @@ from orchestrator.domain.values import seed_of
 Worded = dict[tuple[str, str | None, bool], tuple[Message, ...]]
 """Messages of a query by all that makes one expert's differ from another's, where no shots come first."""
 
+Sampled = dict[tuple[str, bool], tuple[Expert, Sampling]]
+"""Sampling of calls on the same terms, by expert and whether somebody reads along, where there is no mixture;
+whose it was made for. Only the seed differs from query to query."""
+
 
 def expert_call(
     expert: Expert,
@@ -33,12 +37,14 @@ def expert_call(
     mixture: tuple[tuple[str, float], ...] = (),
     shots: Sequence[prompts.Shot] = (),
     worded: Worded | None = None,
+    sampled: Sampled | None = None,
 ) -> Call:
     """The call that asks one expert a query; its seed depends on the job, query, expert and sample only.
 
     Args:
         shots: solved questions that it is shown before.
         worded: messages of the query's other calls, which those in the same words share; added to.
+        sampled: of other calls on the terms of this `job`; added to.
     """
     worded = {} if worded is None else worded
     words = (expert.prompt, expert.system_prompt, Feature.TOOLS in expert.features)
@@ -47,28 +53,47 @@ def expert_call(
         messages = _messages(expert, query, job, shots)
         if not shots:
             worded[words] = messages
+    sampling = _sampling(expert, job, stream=stream, mixture=mixture, sampled=sampled)
+    seed = call_seed(job.seed, query, expert.id, sample_ix)
     return Call(
         expert_id=expert.id,
         role=CallRole.EXPERT,
         messages=messages,
-        sampling=Sampling(
-            **length(expert, job.max_tokens)._asdict(),
-            temperature=expert.temperature if job.temperature is None else job.temperature,
-            top_p=1.0 if job.top_p is None else job.top_p,
-            stop=job.stop,
-            extras=job.extras,
-            logprobs=job.logprobs,
-            reasoning_effort=job.reasoning_effort if Feature.REASONING_EFFORT in expert.features else None,
-            structured_output=_guide(job, expert),
-            tools=prompts.defused_tools(job.tools),
-            seed=call_seed(job.seed, query, expert.id, sample_ix),
-            raw=job.raw,
-            stream=stream,
-            trace=job.trace,
-            mixture=mixture,
-        ),
+        sampling=sampling.model_copy(update={"seed": seed}),
         sample_ix=sample_ix,
     )
+
+
+def _sampling(
+    expert: Expert,
+    job: Job,
+    *,
+    stream: bool,
+    mixture: tuple[tuple[str, float], ...],
+    sampled: Sampled | None,
+) -> Sampling:
+    """Sampling of a call but for its seed."""
+    sampled = {} if sampled is None or mixture else sampled
+    made_for, known = sampled.get((expert.id, stream), (None, None))
+    if known is not None and made_for is expert:
+        return known
+    made = Sampling(
+        **length(expert, job.max_tokens)._asdict(),
+        temperature=expert.temperature if job.temperature is None else job.temperature,
+        top_p=1.0 if job.top_p is None else job.top_p,
+        stop=job.stop,
+        extras=job.extras,
+        logprobs=job.logprobs,
+        reasoning_effort=job.reasoning_effort if Feature.REASONING_EFFORT in expert.features else None,
+        structured_output=_guide(job, expert),
+        tools=prompts.defused_tools(job.tools),
+        raw=job.raw,
+        stream=stream,
+        trace=job.trace,
+        mixture=mixture,
+    )
+    sampled[expert.id, stream] = (expert, made)
+    return made
 
 
 def _guide(terms: Terms, expert: Expert) -> StructuredOutput | None:

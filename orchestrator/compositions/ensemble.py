@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.compositions.alone import alone, asks_one, called, gone_on, with_details
-from orchestrator.compositions.calls import Worded, error_answer, expert_call, length_notes
+from orchestrator.compositions.calls import Sampled, Worded, error_answer, expert_call, length_notes
 from orchestrator.compositions.floors import floored, is_below
 from orchestrator.compositions.reading import _NO_VECTOR, SkillReader
 from orchestrator.compositions.shots import Shots, shown
@@ -85,6 +85,7 @@ class Ensemble:
         self._quoting = quoting or aggregator
         self._kept = kept
         self._shots = shots
+        self._sampled: Sampled = {}
 
     def step(self, states: Sequence[QueryState]) -> list[Step]:
         steps: dict[int, Step] = {}
@@ -184,6 +185,7 @@ class Ensemble:
         quotes = self._quotes or asks_one(query, job)
         stream = job.stream and quotes and len(expert_ids) == 1 and schema_of(job) is None
         worded: Worded = {}
+        sampled = self._sampled if job is self._job else None
         for expert_id in expert_ids:
             expert, sample_ix = self._pool.known[expert_id], asked.get(expert_id, 0)
             mixture = mixtures.get(expert_id, ())
@@ -196,6 +198,7 @@ class Ensemble:
                 mixture=mixture,
                 shots=shots.get(expert_id, ()),
                 worded=worded,
+                sampled=sampled,
             )
             calls.append(call)
             asked[expert_id] = sample_ix + 1

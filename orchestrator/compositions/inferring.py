@@ -126,7 +126,7 @@ class Inferring:
         terms = self._terms(query)
         if schema_of(terms) is not None:
             return AS_TEXT
-        one = self._types is None or asks_one(query.typed(AnswerType.TEXT), terms)
+        one = self._types is None or asks_one(query, terms)
         return self._otherwise if one else None
 
     def _terms(self, query: Query) -> Terms:

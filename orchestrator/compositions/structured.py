@@ -39,7 +39,7 @@ def schema_of(terms: Terms) -> Schema | None:
 def as_json(query: Query) -> Query:
     """The query as its responses are read: free text and open answers are JSON values."""
     is_text = query.answer_type in (AnswerType.TEXT, AnswerType.OPEN)
-    return query.model_copy(update={"answer_type": AnswerType.JSON}) if is_text else query
+    return query.changed(answer_type=AnswerType.JSON) if is_text else query
 
 
 def screened(responses: Sequence[Response], schema: Schema) -> tuple[Response, ...]:

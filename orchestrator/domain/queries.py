@@ -159,9 +159,11 @@ class Query(Value):
         """The query with the type that was inferred for it; of a choice, its text's lettered options are its
         options."""
         apart = lettered(self.question) if answer_type is AnswerType.CHOICE else None
-        if apart is None:
+        if apart is not None:
+            return self.replaced(answer_type=answer_type, question=apart.question, options=apart.options)
+        if answer_type is AnswerType.CHOICE or self.options or self.rubric:
             return self.replaced(answer_type=answer_type)
-        return self.replaced(answer_type=answer_type, question=apart.question, options=apart.options)
+        return self.changed(answer_type=answer_type)  # of the rest any type is right
 
     @property
     def is_begun(self) -> bool:

@@ -19,6 +19,13 @@ class Value(BaseModel):
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
 
+    def changed(self, **changes: Any) -> Self:
+        """`replaced` without the check, at a tenth of its cost: for what is known to be right."""
+        copy = self.model_copy(update=changes)
+        for cached in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[cached]
+        return copy
+
 
 def seed_of(payload: Any) -> int:
     """A seed that every library takes: 31 bits of the hash of canonical JSON."""

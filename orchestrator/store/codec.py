@@ -30,13 +30,13 @@ def to_json(value: Value) -> str:
 
 
 def messages_to_json(messages: Sequence[Message]) -> str:
-    """Messages as JSON text; equal messages, equal text.
+    """Messages as JSON text; equal messages, equal text. Fields that hold their default are left out.
 
     Raises:
         StoreError: a text that no JSON can hold.
     """
     try:
-        return _MESSAGES.dump_json(tuple(messages)).decode()
+        return _MESSAGES.dump_json(tuple(messages), exclude_defaults=True).decode()
     except PydanticSerializationError as error:
         raise StoreError(f"a prompt cannot be stored: {error}.") from error
 

@@ -81,6 +81,8 @@ def fields(text: str, *, truncated: bool = False) -> list[Field]:
 
 def _keyed(text: str, *, truncated: bool) -> list[Field]:
     found: list[Field] = []
+    if not any(quote in text for quote in _QUOTES):
+        return found
     at = len(text)
     before = len(text)
     for key in reversed(deque(_KEY.finditer(text), maxlen=MAX_FIELDS)):
@@ -222,7 +224,9 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def _tagged(text: str, *, truncated: bool) -> list[Field]:
-    found = []
+    found: list[Field] = []
+    if "<" not in text and "[" not in text:
+        return found
     lowered = text.lower() if text.isascii() else ""
     for tag in deque(_TAG.finditer(text), maxlen=MAX_FIELDS):
         name = (tag["name"] or tag["square"] or "").lower()

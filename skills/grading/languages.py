@@ -7,7 +7,7 @@ arrow link everywhere. Every function takes time linear in the text.
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 _WINDOW = 120
@@ -76,6 +76,11 @@ _NOUN = re.compile(
     rf"|(?P<glued>{'|'.join(row.nouns for row in LANGUAGES.values() if row.glued)})",
     re.IGNORECASE,
 )
+_SIGNS = (
+    *("antwo", "ergebnis", "oplossing", "svar", "respuesta", "solucio", "reponse", "risposta", "soluzione"),
+    *("resposta", "gabarito", "raspuns", "odpowied", "odpov", "vastaus", "cevap", "yanit", "jawa"),
+)
+"""An ASCII text without any of them, in small letters, has no `_NOUN`."""
 _LINK = re.compile(
     rf"\A(?:{_ADJECTIVE}{_UNIT}{_MARKS}[ \t]{{1,3}}(?:{_SPACED})(?![^\W\d_])[ \t]*:?"
     rf"|{_ADJECTIVE}{_UNIT}{_MARKS}[ \t]*{_SIGN})",
@@ -112,7 +117,8 @@ _STOP = re.compile(r"[。｡।！]")
 def foreign_leads(text: str, *, most: int) -> list[tuple[int, int]]:
     """Start and end of phrases that announce an answer, in order; the last `most` of them."""
     found: deque[tuple[int, int]] = deque(maxlen=most)
-    for noun in _NOUN.finditer(text):
+    is_searched = not text.isascii() or has_sign(text, _SIGNS)
+    for noun in _NOUN.finditer(text) if is_searched else ():
         window = text[noun.end() : noun.end() + _WINDOW]
         link = (_LINK_GLUED if noun["glued"] else _LINK).match(window)
         size = link.end() if link else None
@@ -125,6 +131,13 @@ def foreign_leads(text: str, *, most: int) -> list[tuple[int, int]]:
             filler = _FILLER.match(window[size:])
             found.append((noun.start(), noun.end() + size + (filler.end() if filler else 0)))
     return list(found)
+
+
+def has_sign(text: str, signs: Collection[str]) -> bool:
+    """True if a text has any of these, which are in small letters; for ASCII texts: others have letters that
+    count as the same and are written otherwise."""
+    small = text.lower()
+    return any(sign in small for sign in signs)
 
 
 def without_tail(said: str) -> str:

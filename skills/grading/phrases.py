@@ -8,7 +8,7 @@ import re
 from collections import deque
 from typing import NamedTuple
 
-from skills.grading.languages import FOREIGN_DENIALS, foreign_leads
+from skills.grading.languages import FOREIGN_DENIALS, foreign_leads, has_sign
 from skills.grading.marks import opened_before
 
 _WINDOW = 200
@@ -19,6 +19,8 @@ _NOUN = re.compile(
     r"|^[ \t]{0,8}####(?!#)",
     re.IGNORECASE | re.MULTILINE,
 )
+_SIGNS = ("ans", "choice", "option", "result", "output", "conclusion", "####")
+"""An ASCII text without any of them, in small letters, has no `_NOUN`; of others the case is not so plain."""
 _VERB = (
     r"(?:is|are|was|would be|will be|must be|should be|has to be|comes? (?:out )?to|comes out as|equals"
     r"|turns out to be|becomes|works out (?:to|as)(?: be)?)\b"
@@ -74,7 +76,8 @@ class Lead(NamedTuple):
 def leads(text: str, *, most: int) -> list[Lead]:
     """Phrases that announce an answer, in order; the last `most` of them."""
     found: deque[Lead] = deque(maxlen=most)
-    for noun in _NOUN.finditer(text):
+    is_searched = not text.isascii() or has_sign(text, _SIGNS)
+    for noun in _NOUN.finditer(text) if is_searched else ():
         lead = _lead(text, noun.start(), noun.end(), is_sign=noun.group().endswith("#"))
         if lead is not None:
             found.append(lead)

@@ -1,8 +1,8 @@
-"""Experts that are asked in the same words share their messages."""
+"""Experts that are asked in the same words share their messages; calls on the same terms their sampling."""
 
 import pytest
 
-from orchestrator.compositions.calls import Worded, expert_call
+from orchestrator.compositions.calls import Sampled, Worded, expert_call
 from orchestrator.domain.assignments import Job
 from orchestrator.domain.queries import AnswerType, Query
 from orchestrator.prompts import Shot
@@ -37,3 +37,32 @@ def test_what_is_shown_to_one_expert_is_not_shown_to_another() -> None:
     plain = expert_call(B, QUERY, JOB, worded=worded)
     assert len(shown.messages) > len(plain.messages)
     assert plain.messages == expert_call(B, QUERY, JOB).messages
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_calls_on_the_same_terms_differ_in_their_seeds_only(*, stream: bool) -> None:
+    sampled: Sampled = {}
+    other = QUERY.replaced(id="r", question="What is 3 + 4?")
+    for expert in (A, B):
+        for query in (QUERY, other):
+            call = expert_call(expert, query, JOB, stream=stream, sampled=sampled)
+            assert call == expert_call(expert, query, JOB, stream=stream)
+    seeds = {expert_call(A, query, JOB, sampled=sampled).sampling.seed for query in (QUERY, other)}
+    assert len(seeds) == 2
+
+
+def test_an_expert_that_has_changed_has_a_sampling_of_its_own() -> None:
+    sampled: Sampled = {}
+    expert_call(A, QUERY, JOB, sampled=sampled)
+    warmer = A.model_copy(update={"temperature": 0.9})
+    assert expert_call(warmer, QUERY, JOB, sampled=sampled).sampling.temperature == 0.9
+
+
+def test_a_mixture_is_of_one_call() -> None:
+    sampled: Sampled = {}
+    first, second = (
+        expert_call(A, QUERY, JOB, mixture=mixture, sampled=sampled).sampling.mixture
+        for mixture in ((("x", 1.0),), (("y", 1.0),))
+    )
+    assert (first, second) == ((("x", 1.0),), (("y", 1.0),))
+    assert expert_call(A, QUERY, JOB, sampled=sampled).sampling.mixture == ()

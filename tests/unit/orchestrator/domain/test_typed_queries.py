@@ -1,5 +1,7 @@
 """Queries whose type nobody said."""
 
+import pytest
+
 from orchestrator.domain.answers import Answer, Decision, as_answered, as_typed
 from orchestrator.domain.queries import AnswerType, Query
 
@@ -26,6 +28,27 @@ def test_what_was_not_said_is_another_question_than_what_was() -> None:
     typed = UNSAID.typed(AnswerType.NUMBER)
     assert len({query.content_hash for query in (UNSAID, SAID, typed)}) == 3
     assert typed.infers
+
+
+@pytest.mark.parametrize("answer_type", AnswerType)
+def test_a_typed_query_is_as_if_it_had_been_written_so(answer_type: AnswerType) -> None:
+    options = ("one", "two") if answer_type is AnswerType.CHOICE else ()
+    written = Query(
+        id="q", question="Which?\nA) one\nB) two", options=(), answer_type=AnswerType.OPEN, infers=True
+    )
+    assert written.text, written.content_hash  # what is kept of the old one must not be the new one's
+    typed = written.typed(answer_type)
+    question = "Which?" if options else written.question
+    asked = Query(id="q", question=question, options=options, answer_type=answer_type, infers=True)
+    assert (typed, typed.text, typed.content_hash) == (asked, asked.text, asked.content_hash)
+
+
+def test_a_query_is_not_typed_as_what_it_cannot_be() -> None:
+    checked = UNSAID.replaced(rubric=("Polite?",))
+    with pytest.raises(ValueError, match="rubric"):
+        checked.typed(AnswerType.TEXT)
+    with pytest.raises(ValueError, match="choice"):
+        UNSAID.typed(AnswerType.CHOICE)
 
 
 def test_a_plain_question_keeps_the_hash_that_it_had() -> None:
