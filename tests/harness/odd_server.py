@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -31,12 +32,17 @@ class State:
     def __init__(self, act: str, number: int, key: str | None, models: list[str], delay_s: float) -> None:
         self.act, self.number, self.key, self.models = act, number, key, models
         self.delay_s = delay_s
-        self._asked = itertools.count()
+        self._asked, self._calls = itertools.count(), itertools.count()
         self._lock = threading.Lock()
 
     def begins(self) -> bool:
         with self._lock:
             return next(self._asked) >= self.number
+
+    def is_loading(self) -> bool:
+        """True of the first calls to a server that says so, as many as it is told."""
+        with self._lock:
+            return next(self._calls) < self.number
 
 
 def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
@@ -48,7 +54,8 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             if self.path == "/health" and state.act != "no-health":
-                self._reply(503 if state.act == "unready" else 200, {"status": "as told"})
+                is_late = state.act == "unready" or (state.act == "warms" and state.is_loading())
+                self._reply(503 if is_late else 200, {"status": "as told"})
             elif self.path == "/v1/models" and state.models:
                 self._reply(200, {"data": [{"id": model} for model in state.models]})
             else:
@@ -62,7 +69,10 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
             if state.models and asked["model"] not in state.models:
                 self._reply(404, {"error": {"message": f"no model {asked['model']}"}})
                 return
-            if state.begins():
+            if state.act in EARLY and state.is_loading():
+                self._reply(EARLY[state.act], {"error": {"message": "Loading model"}})
+                return
+            if state.act not in PATIENT and state.begins():
                 self._misbehave()
             time.sleep(state.delay_s)
             self._answer(asked)
@@ -75,6 +85,12 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
                 os.kill(os.getpid(), signal.SIGKILL)
             if state.act in ("mute", "hangs-later"):
                 time.sleep(FOR_EVER_S)
+            if state.act == "renames-later":
+                state.models = ["renamed"]
+                self._reply(404, {"error": {"message": "the model is called otherwise now"}})
+                raise ConnectionAbortedError
+            if state.act == "endless-later":
+                self._stream_for_ever()
             if state.act in ("broken", "breaks-later"):
                 self._reply(500, {"error": {"message": "the model is gone"}})
                 raise ConnectionAbortedError
@@ -98,6 +114,15 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(b"data: [DONE]\n\n")
             self.close_connection = True
 
+        def _stream_for_ever(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("connection", "close")
+            self.end_headers()
+            piece = {"choices": [{"delta": {"content": "and so on " * 100}}]}
+            while True:  # until the caller leaves
+                self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
+
         def _reply(self, status: int, document: dict[str, object]) -> None:
             body = json.dumps(document).encode()
             self.send_response(status)
@@ -111,9 +136,14 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass
+
+
+class ServerOfSix(Server):
+    address_family = socket.AF_INET6
 
 
 def serve(port: int, state: State) -> None:
@@ -157,6 +187,21 @@ def _leaves(state: State, port: int) -> None:
     """Ends well when it is asked to."""
     signal.signal(signal.SIGTERM, lambda *_: (say("bye"), os._exit(0)))
     serve(port, state)
+
+
+def _lingers(state: State, port: int) -> None:
+    """Has something to do before it ends."""
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), say("bye"), os._exit(0)))
+    serve(port, state)
+
+
+def _six(state: State, port: int) -> None:
+    ServerOfSix(("::1", port), handler_of(state)).serve_forever(0.02)
+
+
+def _elsewhere(state: State, _: int) -> None:
+    """Takes a port of its own."""
+    Server(("127.0.0.1", 0), handler_of(state)).serve_forever(0.02)
 
 
 def _loud(state: State, port: int) -> None:
@@ -205,14 +250,21 @@ ACTS: dict[str, Callable[[State, int], None]] = {
     "never": _never,
     "stubborn": _stubborn,
     "leaves": _leaves,
+    "lingers": _lingers,
+    "six": _six,
+    "elsewhere": _elsewhere,
     "loud": _loud,
     "family": _family,
     "daemon": _daemon,
     "reads": _reads,
     "insists": _insists,
 }
-"""Acts at the start. `unready`, `no-health`, `mute`, `broken`, `dies-later`, `killed-later`, `hangs-later`
-and `breaks-later` serve first."""
+"""Acts at the start. `unready`, `no-health`, `mute`, `broken`, `dies-later`, `killed-later`, `hangs-later`,
+`breaks-later`, `renames-later` and `endless-later` serve first."""
+EARLY = {"early": 503, "early-broken": 500}
+"""Well before their model is loaded: statuses of the first calls, as many as the number says."""
+PATIENT = ("warms", *EARLY)
+"""What begins late, and then is as good as any: `warms` says of itself that it is not well yet."""
 
 
 def main() -> None:

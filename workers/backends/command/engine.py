@@ -11,7 +11,7 @@ from workers.backends.command.process import CommandProcess
 from workers.backends.command.starting import MEASURE_S, Up
 from workers.backends.http.background import BackgroundLoop
 from workers.backends.http.engine import RemoteEngine
-from workers.backends.http.failures import RATE_LIMITED, CallError
+from workers.backends.http.failures import MISCONFIGURED, RATE_LIMITED, CallError
 
 
 class CommandEngine:
@@ -126,7 +126,7 @@ class CommandEngine:
         if self._proof is not None and self._proof.done():
             proof, self._proof = self._proof, None
             error = proof.exception()
-            if isinstance(error, CallError) and error.outage and not self._is_busy(error):
+            if isinstance(error, CallError) and _is_lost(error) and not self._is_busy(error):
                 raise self._died(f"its server fails calls and writes no token: {error}{self._wrote()}")
 
     def _ask_for_proof(self) -> None:
@@ -160,5 +160,12 @@ def _is_certain(event: EngineEvent) -> bool:
 
 
 def _is_doubtful(event: EngineEvent) -> bool:
-    """True of a failure that may be the server's own."""
-    return isinstance(event, Failed) and event.blame != "prompt" and event.error_code != RATE_LIMITED
+    """True of a failure that may be the server's own; also of a model that it says it has not."""
+    if not isinstance(event, Failed) or event.error_code == RATE_LIMITED:
+        return False
+    return event.blame != "prompt" or event.error_code == MISCONFIGURED
+
+
+def _is_lost(error: CallError) -> bool:
+    """True if a server that answers so to the plainest question is of no use as it runs."""
+    return error.outage or error.code == MISCONFIGURED

@@ -3,10 +3,13 @@
 import contextlib
 import random
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 -- hosts of others are read here, and none is bound
+"""Hosts at which the loopback is heard, too."""
 LOW, HIGH = 15_000, 32_767
 """Below the range that kernels take for outgoing connections, which come and go."""
 TRIES = 200
@@ -60,26 +63,44 @@ def is_anothers(port: int, *, own: Iterable[int], began_with: int) -> bool:
     )
 
 
+def heard_at(pids: Iterable[int]) -> list[str]:
+    """Addresses at which processes listen, such as `[::1]:8000`; none where the system does not tell."""
+    addresses = dict(_listeners())
+    return sorted({addresses[one] for pid in pids for one in _sockets_of(pid) if one in addresses})
+
+
 def _listening(port: int) -> set[str]:
     """Sockets that listen at a port, as links of open files name them."""
-    suffix = f":{port:04X}".encode()
-    found = set()
-    for table in ("tcp", "tcp6"):
+    return {one for one, address in _listeners() if address.endswith(f":{port}")}
+
+
+def _listeners() -> Iterator[tuple[str, str]]:
+    """Sockets that listen, as links of open files name them, and their addresses."""
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/net/{table}").read_bytes().splitlines()[1:]:
                 fields = line.split()
-                if fields[1].endswith(suffix) and fields[3] == _LISTENS:
-                    found.add(f"socket:[{fields[9].decode()}]")
-    return found
+                if fields[3] == _LISTENS:
+                    host, port = fields[1].decode().split(":")
+                    yield f"socket:[{fields[9].decode()}]", f"{_host(host, family)}:{int(port, 16)}"
+
+
+def _host(words: str, family: socket.AddressFamily) -> str:
+    """An address of the kernel's tables: words of four bytes, each in the machine's order."""
+    numbers = (int(words[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(words), 8))
+    host = socket.inet_ntop(family, b"".join(numbers))
+    return f"[{host}]" if family == socket.AF_INET6 else host
 
 
 def _holds(pid: int, sockets: set[str]) -> bool:
+    return any(one in sockets for one in _sockets_of(pid))
+
+
+def _sockets_of(pid: int) -> Iterator[str]:
     with contextlib.suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                if str(link.readlink()) in sockets:
-                    return True
-    return False
+                yield str(link.readlink())
 
 
 def _started_at(pid: int) -> int | None:

@@ -14,7 +14,7 @@ from orchestrator.domain.experts import EngineSpec
 from orchestrator.errors import EngineLoadError
 from orchestrator.ports.clock import Clock
 from workers.backends.command.options import CommandOptions, Filling, launch_of, stated_context
-from workers.backends.command.ports import LOOPBACK, free_port, is_anothers, is_free
+from workers.backends.command.ports import EVERYWHERE, LOOPBACK, free_port, heard_at, is_anothers, is_free
 from workers.backends.command.process import CommandProcess, NoStartError
 from workers.backends.http.client import ServerAddress, ServerEndpoint
 from workers.backends.http.failures import CallError
@@ -127,10 +127,11 @@ class Starter:
             async with asyncio.timeout(self._options.ready_s):
                 return await self._ready(process, port)
         except TimeoutError:
-            lines = process.last_lines()
+            lines, where = process.last_lines(), _where(process, port)
             process.kill()
             raise EngineLoadError(
-                f"engine '{self._spec.id}': not ready within {self._options.ready_s:g} s: {self._last_seen}."
+                f"engine '{self._spec.id}': not ready within {self._options.ready_s:g} s: "
+                f"{self._last_seen}.{where}"
                 + (f" Its last lines: {lines}" if lines else " It wrote nothing."),
                 param="options.ready_s",
                 remedy="Raise options.ready_s, or look at what the command does.",
@@ -288,6 +289,14 @@ async def _pause(seconds: float) -> float:
     """Wait, and return how long to wait next time."""
     await asyncio.sleep(seconds)
     return min(LONGEST_LOOK_S, 1.5 * seconds)
+
+
+def _where(process: CommandProcess, port: int) -> str:
+    """Sentence on a server that listens, and not where it was told to; "" = it does, or listens nowhere."""
+    found = heard_at(process.pids)
+    if not found or any(f"{host}:{port}" in found for host in (LOOPBACK, *EVERYWHERE)):
+        return ""
+    return f" It listens at {', '.join(found)}, not at {LOOPBACK}:{port}."
 
 
 def _file_of(model: str) -> str:

@@ -181,6 +181,22 @@ def test_server_that_is_not_ready_in_time_is_ended(tag: str, act: str, seen: str
     assert not caught.value.is_lasting
 
 
+@pytest.mark.parametrize("act", ["warms", "early"])
+def test_server_that_loads_its_model_is_waited_for(tag: str, act: str) -> None:
+    """One that says so by its health, and one that says that it is well and is not: 503 at first."""
+    with loaded(spec(tag, act, "12")) as engine:
+        assert text_of(engine) == "m says: hello"
+
+
+@pytest.mark.parametrize(("act", "seen"), [("six", r"\[::1\]:{port}"), ("elsewhere", r"127\.0\.0\.1:\d+")])
+def test_server_that_listens_elsewhere_is_told_where(tag: str, act: str, seen: str) -> None:
+    port = free_port()
+    backend = CommandBackend(ports=lambda: port)
+    where = seen.replace("{port}", str(port))
+    with pytest.raises(EngineLoadError, match=rf"It listens at {where}, not at 127\.0\.0\.1:{port}\."):
+        backend.load(spec(tag, act, ready_s=2), ())
+
+
 def test_server_that_is_well_and_writes_nothing_but_failures_is_not_waited_for(tag: str) -> None:
     with pytest.raises(EngineLoadError, match=r"writes no token: HTTP 500: the model is gone"):
         CommandBackend().load(spec(tag, "broken", ready_s=3600), ())
@@ -333,6 +349,26 @@ def test_server_that_lives_and_fails_every_call_has_crashed(tag: str) -> None:
         assert "fails calls and writes no token: HTTP 500" in crash(engine)
 
 
+def test_server_that_knows_its_model_no_more_is_started_anew(tag: str) -> None:
+    with loaded(spec(tag, "renames-later", "2", "--models", "m", model_id="m")) as engine:
+        assert text_of(engine) == "m says: hello"
+        engine.submit(ask("a"))
+        assert "writes no token: HTTP 404: no model m" in crash(engine)
+    with loaded(spec(tag, "fine", "--models", "renamed")) as engine:
+        assert text_of(engine) == "renamed says: hello"
+
+
+def test_stream_that_never_ends_fails_alone(tag: str) -> None:
+    wanted = spec(tag, "endless-later", "1", max_response_bytes=1 << 20)
+    with loaded(wanted, CommandBackend({"e": EngineAccess(retries=0)})) as engine:
+        engine.submit(ask("a"))
+        end = ends(engine, 1)["a"]
+        assert isinstance(end, Failed)
+        assert end.error_code == "bad_response"
+        assert "more than 1048576 bytes" in end.error
+        assert tagged(tag) == [engine.pid]
+
+
 # ── ends ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -340,6 +376,13 @@ def test_server_is_asked_to_end_before_it_is_killed(tag: str) -> None:
     engine = CommandBackend().load(spec(tag, "leaves"), ())
     engine.close()
     assert engine._up.process.last_lines() == "bye"
+
+
+def test_server_that_takes_its_time_to_end_is_given_it(tag: str) -> None:
+    engine = CommandBackend().load(spec(tag, "lingers", stop_s=60), ())
+    engine.close()
+    assert engine._up.process.last_lines() == "bye"
+    assert tagged(tag) == []
 
 
 def test_signal_to_end_is_that_of_the_options(tag: str) -> None:
