@@ -18,6 +18,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.bulk import among
 from orchestrator.store.codec import is_name, shown
 from orchestrator.store.database import db_now, inline
+from orchestrator.store.departed import leave
 from orchestrator.store.key_tables import query_spending
 
 DAY_S = 86_400.0
@@ -38,12 +39,13 @@ def begin(conn: Connection, job_id: str) -> int:
         NotFoundError: no such job.
         JobRunningError: it has not ended.
     """
-    wanted = select(t.job.c.pk, t.job.c.state).where(t.job.c.id == job_id).with_for_update()
+    wanted = select(t.job.c.pk, t.job.c.state, t.job.c.owner).where(t.job.c.id == job_id).with_for_update()
     row = conn.execute(wanted).first() if is_name(job_id) else None
     if row is None:
         raise nothing_found("job", shown(job_id))
     if row.state in UNDER_WAY:
         raise JobRunningError(f"job '{job_id}' still runs.", param="id", remedy="Cancel it first.")
+    leave(conn, t.job.name, job_id, owner=row.owner, place=row.pk)
     blank = {"id": f"deleted-{uuid.uuid4().hex}", "payload": "{}", "content_hash": "", "state": t.DELETED}
     nobodys = {"owner": "", "session": ""}
     conn.execute(update(t.job).where(t.job.c.pk == row.pk).values(**blank, **nobodys, finished_at=None))

@@ -5,7 +5,19 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from orchestrator.domain.batches import UNDER_WAY, Purpose, StoredFile
 from orchestrator.domain.keys import nothing_found
@@ -15,6 +27,7 @@ from orchestrator.ports.batches import Page
 from orchestrator.store import file_tables as rows
 from orchestrator.store.codec import checked_name, is_name, shown
 from orchestrator.store.database import Database, db_now
+from orchestrator.store.departed import beyond, leave, place_of
 
 LEVEL = 1
 """Of compression: lines shrink to a fraction for little CPU (docs/decisions)."""
@@ -112,14 +125,23 @@ def paged(conn: Connection, table: Table, wanted: Select[Any], page: Page) -> li
     if page.owner is not None:
         wanted = wanted.where(c.owner == page.owner)
     if page.after is not None:
-        start = select(c.pk).where(c.id == page.after)
-        start = start if page.owner is None else start.where(c.owner == page.owner)
-        after = conn.execute(start).scalar() if is_name(page.after) else None
-        if after is None:
-            raise nothing_after(page.after)
-        wanted = wanted.where(c.pk > after if page.oldest_first else c.pk < after)
+        wanted = wanted.where(_beyond(conn, table, page, page.after))
     order = c.pk.asc() if page.oldest_first else c.pk.desc()
     return list(conn.execute(wanted.order_by(order).limit(page.limit)))
+
+
+def _beyond(conn: Connection, table: Table, page: Page, after: str) -> ColumnElement[bool]:
+    """Condition of the rows after one of them, which may have been deleted since."""
+    c = table.c
+    start = select(c.pk).where(c.id == after)
+    start = start if page.owner is None else start.where(c.owner == page.owner)
+    place = conn.execute(start).scalar() if is_name(after) else None
+    is_left = place is None
+    if is_left:
+        place = place_of(conn, table.name, after, owner=page.owner)
+    if place is None:
+        raise nothing_after(after)
+    return beyond(c.pk, place, is_left=is_left, goes_down=not page.oldest_first)
 
 
 def _seen() -> Select[Any]:
@@ -162,5 +184,9 @@ def _delete_unused(conn: Connection, file_id: str) -> None:
 
 
 def _delete(conn: Connection, pk: int) -> None:
+    f = rows.file.c
+    leaves = conn.execute(select(f.id, f.owner).where(f.pk == pk)).first()
+    if leaves is not None:
+        leave(conn, rows.file.name, leaves.id, owner=leaves.owner, place=pk)
     conn.execute(delete(rows.file_chunk).where(rows.file_chunk.c.file_pk == pk))
     conn.execute(delete(rows.file).where(rows.file.c.pk == pk))

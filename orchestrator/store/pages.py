@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
 from orchestrator.domain.assignments import JobProgress, Turns
 from orchestrator.domain.merges import MergeJob
@@ -11,6 +11,7 @@ from orchestrator.ports.jobs import AnsweredQuery
 from orchestrator.store import tables as t
 from orchestrator.store.codec import is_name
 from orchestrator.store.database import Database, inline
+from orchestrator.store.departed import beyond, place_of
 from orchestrator.store.reading import progress_of_rows, some_answers
 from orchestrator.store.submission import job_pk_of
 
@@ -51,11 +52,24 @@ def _jobs(conn: Connection, request: PageRequest, owner: str | None, kind: str |
         mine &= j.kind == kind
     pks = select(j.pk).where(mine)
     if request.after is not None:
-        start = _cursor(conn, select(j.pk).where(mine, j.id == request.after), request.after)
-        pks = pks.where(j.pk < start.pk if request.is_newest_first else j.pk > start.pk)
+        pks = pks.where(_beyond(conn, mine, request, request.after, owner))
     order = j.pk.desc() if request.is_newest_first else j.pk
     found = conn.execute(pks.order_by(order).limit(request.limit + 1)).scalars().all()
     return cut(progress_of_rows(conn, found), request.limit)
+
+
+def _beyond(
+    conn: Connection, mine: ColumnElement[bool], request: PageRequest, after: str, owner: str | None
+) -> ColumnElement[bool]:
+    """Condition of the jobs after one of them, which may have been deleted since."""
+    j = t.job.c
+    place = conn.execute(select(j.pk).where(mine, j.id == after)).scalar() if is_name(after) else None
+    is_left = place is None
+    if is_left:
+        place = place_of(conn, t.job.name, after, owner=owner)
+    if place is None:
+        raise nothing_after(after)
+    return beyond(j.pk, place, is_left=is_left, goes_down=request.is_newest_first)
 
 
 def _turns(conn: Connection, job_id: str) -> Turns:

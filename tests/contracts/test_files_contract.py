@@ -101,6 +101,34 @@ def test_a_file_that_is_deleted_after_its_last_byte_came_was_read_whole(files: S
     assert list(parts) == []
 
 
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_who_deletes_each_page_before_the_next_reads_every_file(
+    files: SqlFileStore, oldest_first: bool
+) -> None:
+    names = [f"file-{n}" for n in range(5)]
+    for name in names:
+        kept(files, name, b"x", owner="ada")
+    read: list[str] = []
+    page = Page(2, owner="ada", oldest_first=oldest_first)
+    while found := [file.id for file in files.files(page)]:
+        read += found
+        for name in found:
+            files.delete_file(name)
+        with pytest.raises(InputError, match="in this list"):
+            files.files(Page(2, after=found[-1], owner="bob"))
+        page = page._replace(after=found[-1])
+    assert read == (names if oldest_first else names[::-1])
+
+
+def test_a_file_that_comes_while_the_last_one_is_deleted_is_on_the_next_page(files: SqlFileStore) -> None:
+    """SQLite gives the number of the last row to the next one once that is deleted."""
+    kept(files, "file-1", b"x", owner="ada")
+    files.delete_file("file-1")
+    kept(files, "file-2", b"x", owner="ada")
+    after = Page(2, after="file-1", owner="ada", oldest_first=True)
+    assert [file.id for file in files.files(after)] == ["file-2"]
+
+
 def test_pages_follow_each_other_in_both_orders_and_show_only_ones_own(files: SqlFileStore) -> None:
     for n in range(4):
         kept(files, f"file-{n}", b"x", owner="ada" if n else "bob")

@@ -1,6 +1,7 @@
 """Lists are read page by page: every item once, in order, whatever is added meanwhile; pauses are kept."""
 
 import pytest
+from sqlalchemy import text
 
 from orchestrator.domain.assignments import Ask, Job, Turns
 from orchestrator.domain.merges import MergeJob
@@ -60,6 +61,56 @@ def test_jobs_that_are_deleted_are_in_no_list(store: SqlJobStore, database: Data
     store.cancel("a")
     store.begin_deleting("a")
     assert walked(SqlPages(database), PageRequest()) == [["b"]]
+
+
+@pytest.mark.parametrize("is_newest_first", [True, False])
+@pytest.mark.parametrize("n_deleted", [1, 2, 3])
+def test_who_deletes_each_page_before_the_next_reads_every_job(
+    store: SqlJobStore, database: Database, n_deleted: int, is_newest_first: bool
+) -> None:
+    names = [f"j{n}" for n in range(7)]
+    submit(store, *names, owner="k1")
+    pages, read = SqlPages(database), []
+    request = PageRequest(limit=3, is_newest_first=is_newest_first)
+    while True:
+        page = pages.job_page(request, owner="k1")
+        found = [progress.job.id for progress in page.items]
+        read += found
+        for job_id in found[-n_deleted:]:  # the last one is where it goes on
+            store.cancel(job_id)
+            number = store.begin_deleting(job_id)
+            while store.purge(number, limit=9):
+                pass
+        if not page.has_more:
+            break
+        request = request._replace(after=read[-1])
+    assert read == (names[::-1] if is_newest_first else names)
+
+
+def test_a_deleted_job_is_a_beginning_for_its_owner_and_who_sees_all_until_its_id_is_anothers(
+    store: SqlJobStore, database: Database
+) -> None:
+    submit(store, "a", "b", owner="k1")
+    store.cancel("b")
+    store.begin_deleting("b")
+    pages = SqlPages(database)
+    for owner in ("k1", None):
+        assert [p.job.id for p in pages.job_page(PageRequest(after="b"), owner=owner).items] == ["a"]
+    for stranger in ("k2", ""):
+        with pytest.raises(InputError):
+            pages.job_page(PageRequest(after="b"), owner=stranger)
+    submit(store, "c", "b", owner="k1")
+    assert [p.job.id for p in pages.job_page(PageRequest(after="b"), owner="k1").items] == ["c", "a"]
+
+
+def test_places_of_what_was_deleted_are_forgotten_after_a_day(store: SqlJobStore, database: Database) -> None:
+    submit(store, "a", "b", "c")
+    for job_id in ("a", "b"):
+        store.cancel(job_id)
+        store.begin_deleting(job_id)
+        database.transact(lambda conn: conn.execute(text("UPDATE departed SET left_at = left_at - 90000")))
+    with pytest.raises(InputError):
+        SqlPages(database).job_page(PageRequest(after="a"))
 
 
 def test_jobs_that_wait_for_the_same_engines_take_turns(store: SqlJobStore, database: Database) -> None:

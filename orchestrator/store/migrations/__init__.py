@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from orchestrator.errors import StoreError
 
-HEAD = "0024"
+HEAD = "0025"
 """Newest revision; lets an up-to-date database open without importing Alembic."""
 
 _LOCK = 0x6D757374  # PostgreSQL's advisory lock while migrating
