@@ -6,6 +6,7 @@ all now and then.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -52,12 +53,14 @@ class Lookout:
 
     Args:
         states_of: one look at many jobs.
-        pause_s: how often all that are waited for are looked at; those that moved are looked at sooner.
+        pause_s: how often all that are waited for are looked at, whatever moves meanwhile; those that moved
+            are looked at sooner.
     """
 
     def __init__(self, states_of: StatesOf, *, pause_s: Callable[[], float]) -> None:
         self._states_of = states_of
         self._pause_s = pause_s
+        self._since = time.monotonic()
         self._changed = threading.Condition()
         self._waiting: dict[str, dict[Ending, None]] = {}
         self._moved: set[str] = set()
@@ -75,6 +78,8 @@ class Lookout:
         ending = Ending(job_id, wake, looks=looks)
         with self._changed:
             is_first = not self._waiting
+            if is_first:
+                self._since = time.monotonic()
             self._waiting.setdefault(job_id, {})[ending] = None
             if not looks:
                 self._moved.add(job_id)
@@ -107,29 +112,42 @@ class Lookout:
         while (job_ids := self._next()) is not None:
             try:
                 states = self._states_of(job_ids) if job_ids else {}
-            except MusterError as error:
-                log.warning("nobody who waits is told anything: %s", error)
-                threading.Event().wait(BACKOFF_S)
+            except Exception as error:  # who waits is not to be forgotten, whatever happens here
+                log.warning(
+                    "nobody who waits is told anything: %s",
+                    error,
+                    exc_info=not isinstance(error, MusterError),
+                )
+                time.sleep(BACKOFF_S)
                 continue
             self._tell({name for name in job_ids if name not in states or states[name].is_over})
 
     def _next(self) -> set[str] | None:
         """Jobs to look at: those that moved, or all after a pause; None when nobody waits any more."""
         with self._changed:
-            if not self._waiting:
-                self._changed.wait_for(lambda: self._waiting, IDLE_S)
-            has_moved = self._changed.wait_for(lambda: self._moved, self._pause_s() if self._waiting else 0.0)
+            while not self._moved and (left_s := self._left_s()) > 0:
+                self._changed.wait(left_s)
             moved, self._moved = self._moved, set()
-            if not self._waiting and not has_moved:
+            if self._left_s() > 0:
+                return moved & self._waiting.keys()
+            if not self._waiting:
                 self._thread = None
                 return None
-            if has_moved:
-                return moved & self._waiting.keys()
-            return {job_id for job_id, who in self._waiting.items() if any(each.is_submitted for each in who)}
+            self._since = time.monotonic()
+            return {
+                job_id
+                for job_id, who in self._waiting.items()
+                if job_id in moved or any(each.is_submitted for each in who)
+            }
+
+    def _left_s(self) -> float:
+        """Seconds until all are looked at or, where nobody waits, until the thread ends."""
+        return self._since + (self._pause_s() if self._waiting else IDLE_S) - time.monotonic()
 
     def _tell(self, job_ids: set[str]) -> None:
         with self._changed:
             ended = [ending for job_id in job_ids for ending in self._waiting.pop(job_id, ())]
+            self._rest()
         for ending in ended:
             ending.come()
 
@@ -138,3 +156,9 @@ class Lookout:
         waiting.pop(ending, None)
         if not waiting:
             self._waiting.pop(ending.job_id, None)
+        self._rest()
+
+    def _rest(self) -> None:
+        """With nobody waiting, the time of the thread is counted from now."""
+        if not self._waiting:
+            self._since = time.monotonic()

@@ -20,12 +20,13 @@ class Books:
         self.ended: set[str] = set()
         self.looks: list[frozenset[str]] = []
         self.is_away = 0
+        self.error: Exception = StoreUnavailableError("away")
 
     def states_of(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
         self.looks.append(frozenset(job_ids))
         if self.is_away:
             self.is_away -= 1
-            raise StoreUnavailableError("away")
+            raise self.error
         return {
             name: JobState.DONE if name in self.ended else JobState.RUNNING
             for name in job_ids
@@ -61,6 +62,26 @@ def test_all_that_are_waited_for_are_looked_at_now_and_then() -> None:
     assert frozenset("ab") in books.looks or {frozenset("a"), frozenset("b")} <= set(books.looks)
 
 
+def test_all_are_looked_at_also_while_one_of_them_moves_without_rest() -> None:
+    """A stream moves with every word; a job that another process cancelled is to end all the same."""
+
+    class Busy(Books):
+        def states_of(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
+            lookout.moved(["busy"])
+            return super().states_of(job_ids)
+
+    books = Busy("busy", "quiet")
+    lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
+    come = threading.Event()
+    with ExitStack() as stack:
+        expected(stack, lookout, "busy")
+        quiet = stack.enter_context(lookout.waiting("quiet", wake=come.set, looks=True))
+        quiet.is_submitted = True
+        books.ended = {"quiet"}
+        assert come.wait(30)
+        assert quiet.is_over
+
+
 def test_a_job_that_is_gone_is_over() -> None:
     lookout = Lookout(Books().states_of, pause_s=lambda: 3600.0)
     with ExitStack() as stack:
@@ -68,8 +89,10 @@ def test_a_job_that_is_gone_is_over() -> None:
         assert come.wait(30)
 
 
-def test_a_database_that_is_away_ends_nobodys_waiting() -> None:
+@pytest.mark.parametrize("error", [StoreUnavailableError("away"), RuntimeError("a fault")])
+def test_a_look_that_fails_ends_nobodys_waiting(error: Exception) -> None:
     books = Books("a")
+    books.error = error
     books.is_away, books.ended = 2, {"a"}
     lookout = Lookout(books.states_of, pause_s=lambda: 0.01)
     with ExitStack() as stack:
