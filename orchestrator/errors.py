@@ -20,6 +20,7 @@
     ├── RoutingError
     │   └── NoCapableExpertError     nobody in the pool may answer
     │       ├── NobodyCanError       nobody who may can do what the request asks for
+    │       ├── AllPausedError       everybody who may is paused; a line of a batch waits
     │       └── TooDearError         everybody who may costs or takes more than the request allows
     ├── BackendError
     │   ├── EngineLoadError          weights missing, broken, or too large
@@ -231,6 +232,13 @@ class NobodyCanError(NoCapableExpertError):
 
     def __init__(self, param: str, *, remedy: str) -> None:
         super().__init__(f"{param}: no expert that may be asked can do this.", param=param, remedy=remedy)
+
+
+class AllPausedError(NoCapableExpertError):
+    """Everybody who may be asked is paused: a question fails, a line of a batch waits."""
+
+    def __init__(self) -> None:
+        super().__init__("every expert that may be asked is paused.", remedy="Ask an admin to resume one.")
 
 
 class TooDearError(NoCapableExpertError):

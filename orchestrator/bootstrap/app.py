@@ -46,7 +46,6 @@ from orchestrator.services.clerk import Clerk
 from orchestrator.services.embedding import Embedding
 from orchestrator.services.ended import EndedJobs
 from orchestrator.services.endings import Endings
-from orchestrator.services.engines import EngineBoard
 from orchestrator.services.exchanges import Exchanges
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
@@ -83,7 +82,6 @@ from workers.backends.registry import REMOTE_BACKENDS, get_backend
 from workers.device.own_gpu import own_device
 from workers.device.wiring import DeviceSetup
 from workers.dispatch.local import LocalDispatcher
-from workers.leases.owners import loop_of
 
 if TYPE_CHECKING:
     from workers.dispatch.stack import StackDispatcher
@@ -183,7 +181,7 @@ class App:
             tracer=self.tracer,
         )
         engines = Live(lambda: self.pool.engines)
-        self.engines = EngineBoard(self.store, engine_ids=engines, loop_of=loop_of)
+        self.engines = self._own.board(self.store, engines)
         self.shadowing = Shadowing(settings.muster.shadow, submitter=submitter, reader=self.store)
         self.shadows = ShadowComparison(self.store, self._grader)
         self.asking = Asking(

@@ -1,13 +1,14 @@
 """Muster's own resources, wired: pages of lists, pauses of experts, runs of profiling, what was answered."""
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Set
 
 from orchestrator.domain.experts import Pool
-from orchestrator.ports.jobs import WorkReader
+from orchestrator.ports.jobs import DeviceReader, WorkReader
 from orchestrator.ports.memory import MemoryReader
 from orchestrator.ports.pages import PageReader
 from orchestrator.services.conditions import EngineWatch
+from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.pauses import PauseDesk, PauseWatch
 from orchestrator.services.profile_runs import ProfileDesk
@@ -43,6 +44,10 @@ class OwnResources:
             clock=time.monotonic,
             paused=self.paused.experts,
         )
+
+    def board(self, devices: DeviceReader, engine_ids: Collection[str]) -> EngineBoard:
+        """Engines of the pool at the moment, for people."""
+        return EngineBoard(devices, engine_ids=engine_ids, loop_of=loop_of, paused=self.paused.engines)
 
     def profiles(self, profiling: Profiling, experts: Experts) -> ProfileDesk:
         """Profiling over REST."""

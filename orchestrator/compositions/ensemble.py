@@ -13,6 +13,7 @@ from orchestrator.compositions.structured import as_json, kept, schema_of, scree
 from orchestrator.domain.answers import NOT_SURE, Answer, Decision, FinishReason
 from orchestrator.domain.assignments import (
     AGGREGATING,
+    INTERACTIVE,
     Ask,
     Call,
     CallRole,
@@ -26,7 +27,7 @@ from orchestrator.domain.experts import Pool
 from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.metrics import Stage
 from orchestrator.domain.queries import Query
-from orchestrator.errors import AggregationError, RoutingError
+from orchestrator.errors import AggregationError, AllPausedError, RoutingError
 from orchestrator.ports.composing import Aggregator, BatchAggregator, InFlight, Pace, Router, RoutingInput
 from orchestrator.ports.telemetry import StageWatch, unwatched
 from orchestrator.prompts import Shot
@@ -122,6 +123,8 @@ class Ensemble:
         except RoutingError as error:
             if len(states) > 1:  # it may be one query's terms
                 return {i: step for state in states for i, step in self._recruit([state]).items()}
+            if isinstance(error, AllPausedError) and self._job.priority < INTERACTIVE:
+                raise  # whoever steps a batch waits
             return {s.id: Done(answer=error_answer(error.code, str(error))) for s in states}
         return {
             state.id: self._opening(state, decision)

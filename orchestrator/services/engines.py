@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from orchestrator.domain.devices import LIVE_S, DeviceReport
 from orchestrator.domain.engines import EngineState, engine_states
+from orchestrator.errors import ExpertUnavailableError
 from orchestrator.ports.jobs import DeviceReader
 
 
@@ -14,11 +15,18 @@ class EngineBoard:
     Args:
         engine_ids: those of the pool, which may change.
         loop_of: a report's owner -> the loop that it belongs to.
+        paused: engines all of whose experts are paused, and for how many seconds.
     """
 
     def __init__(
-        self, devices: DeviceReader, *, engine_ids: Collection[str], loop_of: Callable[[str], str]
+        self,
+        devices: DeviceReader,
+        *,
+        engine_ids: Collection[str],
+        loop_of: Callable[[str], str],
+        paused: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
+        self._paused = paused
         self._devices = devices
         self._engine_ids = engine_ids
         self.loop_of = loop_of
@@ -44,6 +52,13 @@ class EngineBoard:
         """Engines that cool down or are down."""
         return [state for state in self.states(among=among).values() if not state.is_well]
 
+    def kept_away(self, *, among: Collection[str]) -> list[EngineState]:
+        """Engines among these that cool down, are down or paused; with none, all that are paused: it may be
+        that nobody can be recruited."""
+        paused = {e: for_s for e, for_s in self._paused().items() if not among or e in among}
+        unwell = [state for state in self.unwell(among=among) if state.engine_id not in paused]
+        return [*unwell, *(_as_paused(engine_id, for_s) for engine_id, for_s in sorted(paused.items()))]
+
     def look(self, config_hash: str) -> "Look":
         """Engines of the pool that are not well, and who runs with another configuration than this one.
 
@@ -66,6 +81,17 @@ class EngineBoard:
     ) -> Mapping[str, EngineState]:
         faults = self._devices.faults(LIVE_S)
         return engine_states(engine_ids, devices=devices, faults=faults, loop_of=self.loop_of)
+
+
+def _as_paused(engine_id: str, for_s: float) -> EngineState:
+    return EngineState(
+        engine_id=engine_id,
+        state="down",
+        code=ExpertUnavailableError.code,
+        why="its experts are paused",
+        heal="Resume one of them.",
+        since_s=for_s,
+    )
 
 
 class Look(NamedTuple):

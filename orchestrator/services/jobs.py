@@ -155,14 +155,15 @@ class Jobs:
         self._dispatcher.notify()
 
     def waits_for(self, job_id: str) -> list[EngineState]:
-        """Engines that a running job has work on and that cannot be served now.
+        """Engines that a running job has work on and that cannot be served now; of one that has none yet,
+        those that are paused.
 
         Raises:
             NotFoundError: no such job.
         """
         if self._store.job(job_id).state is not JobState.RUNNING:
             return []
-        return self._engines.unwell(among=self._engines_of(job_id))
+        return self._engines.kept_away(among=self._engines_of(job_id))
 
     def left(self, job_id: str) -> LoadPlan:
         """The rest of a job: loads, seconds, and the order of engines.

@@ -12,6 +12,7 @@ from orchestrator.domain.assignments import JobState
 from orchestrator.settings.load import load_settings
 from tests.harness.waiting import wait_for
 from tests.integration.scripted_pool import EXPERTS, question, write_pool
+from workers.leases import advancing, resting
 
 CHAT = "/v1/chat/completions"
 LISTS = ("/v1/experts", "/v1/jobs", "/v1/merges", "/v1/profiles", "/v1/keys")
@@ -129,6 +130,48 @@ def test_work_that_waits_for_a_paused_expert_is_done_when_it_is_resumed(
             client.post("/v1/experts/gamma/resume")
         done = wait_for("the job", lambda: (p := app.jobs.job(job["id"])).state.is_over and p, within_s=60)
         assert (done.state, done.completed) == (JobState.DONE, 4)
+
+
+@pytest.mark.parametrize(
+    ("composition", "paused"), [("gamma", ("gamma",)), ("majority_all", EXPERTS)], ids=["named", "everybody"]
+)
+def test_lines_that_only_paused_experts_may_answer_wait_say_why_and_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composition: str, paused: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(advancing, "PAUSED_S", 0.05)
+    monkeypatch.setattr(resting, "LEAST_REST_S", 0.0)
+    monkeypatch.setattr(resting.Patience, "pause_s", lambda *_: 0.05)
+    lines = "".join(f'{{"id": "q{i}", "question": "{question(i)}"}}\n' for i in range(9))
+    settings = load_settings(write_pool(tmp_path))
+    with open_app(settings, background=True) as app, TestClient(create_app(app)) as client:
+        for expert_id in paused:
+            client.post(f"/v1/experts/{expert_id}/pause")
+        wait_for("routing heard", lambda: app.catalogue._conditions().paused >= set(paused), within_s=30)
+        wait_for("the board heard", lambda: set(app._own.paused.experts()) >= set(paused), within_s=30)
+        headers = {"content-type": "application/jsonl"}
+        path = f"/v1/jobs?composition={composition}"
+        job = client.post(path, content=lines, headers=headers).json()["id"]
+
+        def postponed() -> bool:
+            wanted = "SELECT count(*) FROM query WHERE stepped_until IS NOT NULL"
+            with app._database.read() as conn:
+                return bool(conn.exec_driver_sql(wanted).scalar())
+
+        wait_for("a line was tried", postponed, within_s=60)
+        seen = client.get(f"/v1/jobs/{job}").json()
+        assert (seen["state"], seen["counts"]["failed"], seen["counts"]["waiting"]) == ("running", 0, 9)
+        for view in (seen, client.get(f"/v1/jobs/{job}/plan").json()):
+            engines = {app.pool.engine_of[expert_id] for expert_id in paused}
+            assert {engine["engine"] for engine in view["waits_for"]} == engines
+            assert {engine["why"] for engine in view["waits_for"]} == {"its experts are paused"}
+        model = composition if composition in EXPERTS else f"muster/{composition}"
+        assert chat(client, 50, model)["error"]["code"] == "no_capable_expert"  # type: ignore[index]
+        for expert_id in paused:
+            client.post(f"/v1/experts/{expert_id}/resume")
+        done = wait_for("the job", lambda: (p := app.jobs.job(job)).state.is_over and p, within_s=60)
+        assert (done.state, done.completed, done.failed) == (JobState.DONE, 9, 0)
+        assert client.get(f"/v1/jobs/{job}").json()["waits_for"] == []
 
 
 def advance_once(app: App) -> None:

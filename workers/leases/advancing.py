@@ -11,6 +11,7 @@ from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import BACKGROUND, Ask, Done, Job, JobProgress, QueryState, Step
 from orchestrator.domain.terms import Shape
 from orchestrator.errors import (
+    AllPausedError,
     EmbedderError,
     MusterError,
     NotFoundError,
@@ -35,6 +36,9 @@ LONE_FAILURES = 3
 """Queries of a chunk that fail alone while none succeeds, before the others are left for later."""
 
 REMEMBERED = 10_000
+
+PAUSED_S = 5.0
+"""Between two looks whether an expert was resumed, for a query that may be asked of paused ones only."""
 
 _SURROUNDINGS = (MemoryError, OSError, EmbedderError)
 """Errors that a query may have nothing to do with."""
@@ -219,7 +223,8 @@ class Advancer:
 
     def _failed_alone(self, job: Job, state: QueryState, error: Exception) -> list[Taken]:
         """Its end, or nothing: it is tried again. What may lie in the surroundings is not the query's fault
-        as long as no other one succeeded; what belongs to another configuration is left to it."""
+        as long as no other one succeeded; what belongs to another configuration is left to it; where all are
+        paused, it waits for somebody."""
         if job.config_hash != self._config_hash and self._resting.bears(job):
             log.info("job %s query %s: not stepped here: %r", job.id, state.id, error)
             self._postpone([state], for_s=0.0, counted=False)
@@ -229,6 +234,9 @@ class Advancer:
         since = self._failed_at.setdefault(state.id, now)
         if len(self._failed_at) > REMEMBERED:
             del self._failed_at[next(iter(self._failed_at))]
+        if isinstance(error, AllPausedError) and now - since <= self._patience.limit_s(job):
+            self._postpone([state], for_s=PAUSED_S, counted=False)
+            return []
         is_own = self._succeeded_at > since if _lies_around(error) else True
         is_last = n >= self._patience.max_attempts
         if (is_last and is_own) or now - since > self._patience.limit_s(job):

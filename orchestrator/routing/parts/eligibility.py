@@ -15,7 +15,7 @@ from typing import NamedTuple
 from orchestrator.domain.answers import Decision
 from orchestrator.domain.devices import Conditions
 from orchestrator.domain.queries import Query
-from orchestrator.errors import NoCapableExpertError
+from orchestrator.errors import AllPausedError
 from orchestrator.ports.composing import Router, RoutingInput
 from orchestrator.routing.parts.abilities import NO_DEMAND, Demand, able, cost, prompt_tokens, within
 from orchestrator.routing.parts.context import RouterContext
@@ -117,7 +117,8 @@ class ScreenedRouter:
         Nobody has: all that can be loaded, for their engines count exactly.
 
         Raises:
-            NoCapableExpertError: nobody meets the demand, or all who do are paused.
+            NoCapableExpertError: nobody meets the demand.
+            AllPausedError: all who do are paused.
         """
         pool = list(zip(self._of_pool, self._experts, strict=True))
         wanted = (
@@ -125,9 +126,7 @@ class ScreenedRouter:
         )
         allowed = [(i, e) for i, e in wanted if i not in paused]
         if not allowed:
-            raise NoCapableExpertError(
-                "every expert that may be asked is paused.", remedy="Ask an admin to resume one."
-            )
+            raise AllPausedError
         loadable = [(i, e) for i, e in allowed if i not in down] or allowed
         fits = tuple([i for i, e in loadable if e is None or n_long < e.engine.max_model_len])
         n_short = len(loadable) - len(fits) if fits else 0

@@ -37,6 +37,22 @@ def test_engines_that_are_kept_away_are_told_with_the_next_try(store: SqlJobStor
     assert board(store).states()["b"].state == "ready"
 
 
+@pytest.mark.parametrize(
+    ("among", "kept"), [(("a", "b"), ["b"]), (("a",), []), ((), ["b"])], ids=["both", "the other", "none yet"]
+)
+def test_work_is_kept_from_engines_whose_experts_are_paused(
+    store: SqlJobStore, among: tuple[str, ...], kept: list[str]
+) -> None:
+    """Of a job without work on any engine it is all that are paused: nobody may be there to be recruited."""
+    for engine_id in ("a", "b"):
+        store.report_device(DeviceReport(owner=engine_id, device="cpu", serves=("a", "b")))
+    some = EngineBoard(store, engine_ids=("a", "b"), loop_of=loop_of, paused=lambda: {"b": 7.0})
+    found = some.kept_away(among=among)
+    assert [state.engine_id for state in found] == kept
+    assert all((s.state, s.since_s, "paused" in (s.why or "")) == ("down", 7.0, True) for s in found)
+    assert some.unwell() == []  # what is paused on purpose is no fault
+
+
 def test_processes_of_another_configuration_are_named_once(store: SqlJobStore) -> None:
     """Those of older versions do not say."""
     for owner, hashed in (("mine", "new"), ("old", "old"), (berth_of("old", "1"), "old"), ("older", None)):
