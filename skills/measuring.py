@@ -1,11 +1,13 @@
 """Makes outcomes of experts on labelled queries known: asks what is not, grades, stores."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from orchestrator.domain.answers import FinishReason
 from orchestrator.domain.assignments import CallRole, Job, JobProgress, JobState, Response
+from orchestrator.domain.cards import ABSTAINED
 from orchestrator.domain.experts import Expert, Pool
 from orchestrator.domain.queries import Query
 from orchestrator.domain.values import content_hash
@@ -26,10 +28,17 @@ ProgressCallback = Callable[[JobProgress], None]
 
 
 class Coverage(NamedTuple):
-    """Number of expert-question pairs that were asked, and how many had been measured before."""
+    """Number of expert-question pairs that were asked, and how many had been measured before.
+
+    Attributes:
+        failures: the last error of experts whose calls failed for no fault of theirs.
+        cut_off: responses of experts that ended at their longest length without a readable answer.
+    """
 
     n_asked: int
     n_reused: int
+    failures: Mapping[str, str]
+    cut_off: Mapping[str, int]
 
 
 class Heard(NamedTuple):
@@ -67,6 +76,8 @@ class Measurer:
         self._grader = grader
         self._pool = pool
         self._seed = seed
+        self._failures: dict[str, str] = {}
+        self._cut_off: Counter[str] = Counter()
 
     def known(self, expert: Expert, queries: Sequence[Query]) -> dict[str, OutcomeRow]:
         """Outcomes on the books of the expert as it is now (its fingerprint), by query hash."""
@@ -100,9 +111,11 @@ class Measurer:
                 self._take_over(job)
             groups = self._groups(experts, queries)
         n_asked = sum(len(group) * len(missing) for group, missing in groups)
+        self._failures, self._cut_off = {}, Counter()
         for group, missing in groups:
             self._ask(group, missing, composition, on_progress)
-        return Coverage(n_asked, len(experts) * len(queries) - n_asked)
+        n_reused = len(experts) * len(queries) - n_asked
+        return Coverage(n_asked, n_reused, dict(self._failures), dict(self._cut_off))
 
     def regrade(self, experts: Sequence[Expert], queries: Sequence[Query]) -> None:
         """Grade stored responses again, for questions whose reference answer may have changed.
@@ -296,11 +309,17 @@ class Measurer:
         """Grade and store a job's responses, a question at a time."""
         fingerprints = {expert.id: expert.fingerprint for expert in group}
         for query, responses in self._jobs.responses(job_id):
-            rows = [
-                self._graded(fingerprints[r.expert_id], query, r)
-                for r in responses
-                if r.expert_id in fingerprints and r.is_experts_own
-            ]
+            mine = [r for r in responses if r.expert_id in fingerprints]
+            self._failures |= {
+                r.expert_id: r.error or r.error_code or "" for r in mine if not r.is_experts_own
+            }
+            own = [r for r in mine if r.is_experts_own]
+            rows = [self._graded(fingerprints[r.expert_id], query, r) for r in own]
+            self._cut_off.update(
+                r.expert_id
+                for r, row in zip(own, rows, strict=True)
+                if row.outcome == ABSTAINED and r.finish_reason is FinishReason.LENGTH
+            )
             if rows:
                 self._cards.save_outcomes(rows)
 

@@ -108,6 +108,8 @@ class Profiler:
             n_reused=coverage.n_reused,
             n_exam_questions=len(examined),
             unmeasured={expert_id: n for expert_id, n in unmeasured.items() if n},
+            failures=coverage.failures,
+            cut_off=coverage.cut_off,
             n_open=len(open_ones),
             grading=grading,
         )

@@ -8,11 +8,11 @@ import typer
 from api.cli.session import Session, profile_path, session_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.bootstrap.app import App
     from orchestrator.domain.queries import Query
-    from orchestrator.ports.profiling import Scoring
+    from orchestrator.ports.profiling import ProfileReport, Scoring
 
 Png = Annotated[Path | None, typer.Option("--png", help="Write the skill x expert heat map.")]
 Export = Annotated[Path | None, typer.Option("--export", help="Write all cards to a file.")]
@@ -91,10 +91,29 @@ def profile(
         "accuracy": {
             i: card.total.accuracy for i, card in report.cards.items() if card.total.n or not card.graded
         },
+        "unmeasured": report.unmeasured,
+        "cut_off": dict(report.cut_off),
         **({} if grading is None else {"grading": grading.model_dump(mode="json")}),
     }
-    line = f"{report.n_asked} responses measured, {report.n_reused} known already."
-    session.emit(payload, *cards_tables(report.cards), line, *grading_lines(report))
+    line = f"{report.n_measured} responses measured, {report.n_reused} known already."
+    session.emit(payload, *cards_tables(report.cards), line, *_missed_lines(report), *grading_lines(report))
+    if any(n == len(queries) for n in report.unmeasured.values()):
+        raise typer.Exit(1)
+
+
+def _missed_lines(report: "ProfileReport") -> "Iterator[str]":
+    """Experts that were not measured throughout, or not as they could have been, and what mends that."""
+    for expert_id, n in report.unmeasured.items():
+        why = report.failures.get(expert_id, "")
+        yield (
+            f"{expert_id}: {n} of {report.n_questions} questions not measured"
+            f"{f': {why}' if why else ''} -> Mend it and profile again: only these are asked."
+        )
+    for expert_id, n in report.cut_off.items():
+        yield (
+            f"{expert_id}: {n} responses were cut off before an answer could be read, and are abstentions "
+            "on its card -> Give it more litellm_params.max_tokens, and profile again."
+        )
 
 
 def check_sources(*, scores: object, judge: object, rubric: object, anchor: object) -> None:

@@ -1,6 +1,7 @@
 """Profiling: experts measured on labelled questions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from orchestrator.domain.assignments import JobProgress
@@ -61,8 +62,14 @@ class GradingReport(NamedTuple):
 
 
 class ProfileReport(NamedTuple):
-    """Report of a run. `unmeasured`: experts with questions that only infrastructure errors answered;
-    `n_open`: questions without an exact answer, `grading`: on their scores; None = there are none."""
+    """Report of a run.
+
+    Attributes:
+        unmeasured: experts with questions that only infrastructure errors answered, and how many.
+        n_open: questions without an exact answer; `grading`: on their scores, None = there are none.
+        failures: the last such error of experts that were asked.
+        cut_off: of these, responses without a readable answer that ended at their longest length.
+    """
 
     profile_hash: str
     cards: dict[str, CompetenceCard]
@@ -73,6 +80,13 @@ class ProfileReport(NamedTuple):
     unmeasured: dict[str, int]
     n_open: int = 0
     grading: GradingReport | None = None
+    failures: Mapping[str, str] = MappingProxyType({})
+    cut_off: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def n_measured(self) -> int:
+        """Responses of this run that stand on cards."""
+        return self.n_asked - sum(self.unmeasured.values())
 
 
 class PoolProfiler(Protocol):
