@@ -17,6 +17,7 @@ from tests.fakes.bad_server import (
     refuses,
     says,
 )
+from tests.harness.processes import free_port
 
 Captured = pytest.CaptureFixture[str]
 N = 4
@@ -131,3 +132,48 @@ def test_response_that_ended_by_itself_without_an_answer_was_not_cut_off(
     pool = write({"unsure": says(completion("I do not know."))})
     report = profiled(pool, questions, capsys, code=0)
     assert (report["cut_off"], report["unmeasured"], report["accuracy"]) == ({}, {}, {"unsure": 0.0})
+
+
+def nobody_there(row: dict[str, Any]) -> None:
+    row["litellm_params"]["api_base"] = f"http://127.0.0.1:{free_port()}/v1"
+    row["model_info"]["muster"]["options"] = {}
+
+
+def no_such_host(row: dict[str, Any]) -> None:
+    row["litellm_params"]["api_base"] = "http://no-such-host.invalid/v1"
+    row["model_info"]["muster"]["options"] = {}
+
+
+def a_command_that_ends(row: dict[str, Any]) -> None:
+    del row["litellm_params"]["api_base"]
+    row["model_info"]["muster"] |= {"engine": "command", "options": {"command": "false {port}"}}
+
+
+@pytest.mark.representatives(1)
+@pytest.mark.parametrize(
+    ("change", "why", "remedy"),
+    [
+        (nobody_there, "cannot be reached", "Start the server, or correct api_base"),
+        (no_such_host, "cannot be reached", "Start the server, or correct api_base"),
+        (a_command_that_ends, "its command ended with code 1", "It wrote nothing"),
+    ],
+)
+def test_server_that_is_away_is_told_in_lines_with_the_remedy_and_no_trace(
+    write: Write,
+    capfd: Captured,
+    change: Callable[[dict[str, Any]], None],
+    why: str,
+    remedy: str,
+) -> None:
+    pool = write({"bad": says(completion(RIGHT))})
+    document = yaml.safe_load(pool.read_text())
+    change(document["model_list"][0])
+    pool.write_text(yaml.safe_dump(document))
+    capfd.readouterr()
+    assert main(["--config", str(pool), "ask", "What is 2 + 2?", "-c", "bad"]) == 1
+    told = capfd.readouterr()
+    last = told.err.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert why in last
+    assert remedy in last
+    assert "Traceback" not in told.out + told.err

@@ -197,16 +197,21 @@ def test_a_job_that_finished_before_its_outcomes_were_stored_is_read_not_run() -
     assert setup.jobs.asked == []
 
 
-def test_infrastructure_errors_are_not_held_against_the_expert_and_are_retried() -> None:
+@pytest.mark.parametrize(
+    "code",
+    ["expert_unavailable", "generation_timeout", "engine_crashed", "engine_load_failed", "rate_limited"],
+)
+def test_infrastructure_errors_are_not_held_against_the_expert_and_are_retried(code: str) -> None:
     broken = {"good"}
 
     def answer(expert_id: str, query: Query) -> Script:
         down = expert_id in broken and query.id != "add"
-        return Script(error_code="expert_unavailable") if down else scripted(expert_id, query)
+        return Script(error_code=code) if down else scripted(expert_id, query)
 
     setup = Setup(make_pool(GOOD, WEAK), answer)
     report = setup.profiler().run(QUERIES, exam=False)
     assert report.unmeasured == {"good": 2}
+    assert (report.failures, report.n_measured) == ({"good": code}, report.n_asked - 2)
     assert report.cards["good"].total == Tally(n_right=1)
     broken.clear()
     setup.jobs.asked.clear()
