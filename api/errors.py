@@ -165,6 +165,7 @@ STATUSES: Mapping[str, ErrorStatus] = {
     "generation_timeout": ErrorStatus(504, _SERVER),
     # the service
     "store_unavailable": ErrorStatus(503, _UNAVAILABLE, retry_after_s=5),
+    "server_stopping": ErrorStatus(503, _UNAVAILABLE, retry_after_s=5),
     "schema_changed": ErrorStatus(503, _UNAVAILABLE, retry_after_s=30),
     "answer_changed": ErrorStatus(502, _SERVER),
     "muster_error": ErrorStatus(500, _SERVER),

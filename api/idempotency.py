@@ -44,6 +44,7 @@ from orchestrator.errors import (
     GenerationTimeoutError,
     InternalError,
     MusterError,
+    StoppingError,
     StoreUnavailableError,
 )
 from orchestrator.ports.keyed import KeyedRequests
@@ -272,7 +273,7 @@ async def _made(make: Make, work: Work) -> Response:
 
 def _fate(error: Exception) -> Fate:
     """What is under way still stays open, what was tried and failed for good is kept."""
-    if isinstance(error, GenerationTimeoutError | StoreUnavailableError):
+    if isinstance(error, GenerationTimeoutError | StoppingError | StoreUnavailableError):
         return Fate.OPEN
     if isinstance(error, AnswerFailedError) and error_response(error).headers.get(RETRY) == "false":
         return Fate.KEPT

@@ -30,6 +30,7 @@
     │   ├── UnsupportedError         asked of an engine of a kind that cannot
     │   └── GenerationTimeoutError
     ├── AggregationError
+    ├── StoppingError                the process ends before a question's answer is known
     ├── TooFastError                 more requests or tokens a minute than the key may send for
     ├── AnswerFailedError            a question that was run and failed; `code` is the answer's
     ├── AnswerChangedError           an answer that does not begin as was told while it was written
@@ -306,6 +307,12 @@ class UnsupportedError(BackendError):
 
 class GenerationTimeoutError(BackendError):
     code = "generation_timeout"
+
+
+class StoppingError(MusterError):
+    """The process that was asked ends before the answer is known."""
+
+    code = "server_stopping"
 
 
 class TooFastError(MusterError):

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,8 @@ import typer
 from api.cli.session import Session, profile_path, session_of
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from orchestrator.bootstrap.app import App
     from orchestrator.domain.queries import Query
     from orchestrator.settings.schema import Settings
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_S = 10
+"""For how long requests under way are answered yet when the server is told to end."""
+LAST_S = 2
+"""Of it, the part in which those who still wait are told that they are not."""
 
 
 def serve(
@@ -80,9 +85,26 @@ def serve(
         session.emit({"url": url}, f"Muster listens on {url} (Ctrl-C stops it).")
         collect_seldom()
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            server_of(config, on_last=app.dispatcher.dismiss).run(sockets=[listener])
         except KeyboardInterrupt:
             log.info("stopped")
+
+
+def server_of(config: "uvicorn.Config", *, on_last: Callable[[], object]) -> "uvicorn.Server":
+    """A server that, told to end, answers what is under way, and calls `on_last` when that has taken long."""
+    import asyncio
+
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            last = asyncio.get_running_loop().call_later(GRACE_S - LAST_S, on_last)
+            try:
+                await super().shutdown(sockets)
+            finally:
+                last.cancel()
+
+    return Server(config)
 
 
 def _require_keys(settings: "Settings", host: str) -> None:

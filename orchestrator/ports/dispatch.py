@@ -68,6 +68,10 @@ class Dispatcher(Protocol):
         while nothing is told it yields an empty sequence about every second.
         """
 
+    def dismiss(self) -> None:
+        """This process is about to end: from now on nobody waits here. Whoever does, in `expect` or `listen`,
+        has a last turn at once; if that does not show the end of his job, StoppingError is raised to him."""
+
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         """Loads and seconds left of all waiting work, as far as this process knows the devices.
 

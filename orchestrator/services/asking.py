@@ -1,7 +1,7 @@
 """Asking: one question now, or only who would answer it."""
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from enum import Enum
 from typing import NamedTuple
 
@@ -18,12 +18,14 @@ from orchestrator.errors import (
     MusterError,
     NotFoundError,
     RoutingError,
+    StoppingError,
     StoreUnavailableError,
 )
 from orchestrator.ports.composing import CompositionFactory
 from orchestrator.ports.dispatch import Dispatcher, Excerpt, Piece
 from orchestrator.ports.jobs import AnsweredQuery, JobStore
 from orchestrator.services.drafts import Draft
+from orchestrator.services.leaving import Leavings
 from orchestrator.services.submitting import Submitter
 
 ROUTE_TIMEOUT_S = 60.0
@@ -67,6 +69,7 @@ class Asking:
     ) -> None:
         self._submitter = submitter
         self._store = store
+        self._leavings = Leavings(store.cancel)
         self._dispatcher = dispatcher
         self._compositions = compositions
         self._routes_here = routes_here
@@ -117,10 +120,11 @@ class Asking:
 
         Raises:
             GenerationTimeoutError: not answered in time; the job is cancelled, unless it is to stay.
+            StoppingError: this process ends before; the job as above.
             UnknownNameError: no such model.
         """
         job = self._question(options)
-        with self._dispatcher.expect(job.id, timeout_s=timeout_s) as turns:
+        with self._staying(job.id, stay), self._dispatcher.expect(job.id, timeout_s=timeout_s) as turns:
             is_new = self._put(job, [query], stay)
             answer = None if is_new else self._store.answer(job.id)
             while answer is None and next(turns, _OVER) is not _OVER:
@@ -142,10 +146,10 @@ class Asking:
 
         Raises:
             AnswerFailedError: every run failed.
-            GenerationTimeoutError, UnknownNameError: as `ask`.
+            GenerationTimeoutError, StoppingError, UnknownNameError: as `ask`.
         """
         job = self._question(options)
-        with self._dispatcher.expect(job.id, timeout_s=timeout_s) as turns:
+        with self._staying(job.id, stay), self._dispatcher.expect(job.id, timeout_s=timeout_s) as turns:
             if self._put(job, runs, stay) or not self._has_ended(job.id):
                 self._await_end(job.id, turns)
         return self._runs(job.id, timeout_s=timeout_s, stay=stay)
@@ -160,15 +164,10 @@ class Asking:
     ) -> Generator[str | Runs, None, None]:
         """`ask_runs` with an empty part about every second until all have ended: answers come whole."""
         job = self._question(options)
-        with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
+        with self._staying(job.id, stay), self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
             self._put(job, runs, stay)
-            try:
-                for _ in told:
-                    yield ""
-            except GeneratorExit:
-                if stay is Stay.BRIEF:
-                    self.leave(job.id)
-                raise
+            for _ in told:
+                yield ""
         yield self._runs(job.id, timeout_s=timeout_s, stay=stay)
 
     def _runs(self, job_id: str, *, timeout_s: float, stay: Stay) -> Runs:
@@ -185,10 +184,20 @@ class Asking:
 
     def leave(self, job_id: str) -> None:
         """Cancel a question that nobody waits for any more; whoever waits in `ask` returns. One that was
-        answered, or that is not there, stays as it is."""
-        with suppress(NotFoundError):
-            self._store.cancel(job_id)
+        answered, or that is not there, stays as it is. Where the database is away, that is done when it is
+        back."""
+        self._leavings.leave(job_id)
         self._dispatcher.notify()
+
+    @contextmanager
+    def _staying(self, job_id: str, stay: Stay) -> Iterator[None]:
+        """Whoever goes before the end takes his question with him, unless it is to stay."""
+        try:
+            yield
+        except (GeneratorExit, StoppingError):
+            if stay is Stay.BRIEF:
+                self.leave(job_id)
+            raise
 
     def stream(
         self,
@@ -211,21 +220,16 @@ class Asking:
 
         Raises:
             AnswerChangedError: an attempt that started over ended in another text.
-            GenerationTimeoutError, UnknownNameError: as `ask`.
+            GenerationTimeoutError, StoppingError, UnknownNameError: as `ask`.
         """
         job = self._question(options, stream=True, followed=excerpts is not None)
         draft = Draft()
-        with self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
+        with self._staying(job.id, stay), self._dispatcher.listen(job.id, timeout_s=timeout_s) as told:
             self._put(job, [query], stay)
-            try:
-                for heard in told:
-                    if excerpts is not None:
-                        excerpts += [one for one in heard if isinstance(one, Excerpt)]
-                    yield draft.add(one for one in heard if isinstance(one, Piece))
-            except GeneratorExit:
-                if stay is Stay.BRIEF:
-                    self.leave(job.id)
-                raise
+            for heard in told:
+                if excerpts is not None:
+                    excerpts += [one for one in heard if isinstance(one, Excerpt)]
+                yield draft.add(one for one in heard if isinstance(one, Piece))
         answer = self._answer(job.id, timeout_s=timeout_s, stay=stay)
         self._on_answered(job, answer)
         if answer.error_code is None:
@@ -271,11 +275,14 @@ class Asking:
 
     def _routed_by_job(self, options: AskOptions, queries: Sequence[Query]) -> list[Decision]:
         job = self._submitter.job(options, kind="route", prefix=ROUTE_PREFIX, priority=INTERACTIVE)
-        with self._dispatcher.expect(job.id, timeout_s=ROUTE_TIMEOUT_S) as turns:
+        with (
+            self._staying(job.id, Stay.BRIEF),
+            self._dispatcher.expect(job.id, timeout_s=ROUTE_TIMEOUT_S) as turns,
+        ):
             self._submitter.put(job, queries)
             has_ended = self._await_end(job.id, turns)
         if not has_ended:
-            self._store.cancel(job.id)
+            self.leave(job.id)
             raise GenerationTimeoutError(
                 f"no decision within {ROUTE_TIMEOUT_S:g} s.", remedy="Is a worker running?"
             )
@@ -295,7 +302,7 @@ class Asking:
                 f"no answer within {timeout_s:g} s; the question goes on.",
                 remedy="Ask again with the same Idempotency-Key.",
             )
-        self._store.cancel(job_id)
+        self.leave(job_id)
         return GenerationTimeoutError(
             f"no answer within {timeout_s:g} s.",
             remedy="Ask again, or allow more time: `muster.timeout_s` of a request (up to the server's "

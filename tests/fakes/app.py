@@ -32,7 +32,7 @@ from orchestrator.domain.pauses import ExpertPause
 from orchestrator.domain.queries import Query
 from orchestrator.domain.skills import SkillTag
 from orchestrator.domain.stages import CallProgress
-from orchestrator.errors import MusterError, NotFoundError
+from orchestrator.errors import MusterError, NotFoundError, StoppingError
 from orchestrator.ports.composing import Composition, RoutingInput
 from orchestrator.ports.dispatch import Piece, Told
 from orchestrator.ports.jobs import AnsweredQuery
@@ -168,7 +168,8 @@ class FakeDispatcher:
     """Returns at once, or holds every question until `gate` opens; `entered` counts who waits.
 
     Who listens hears `told`, and nothing more while the gate is shut; `n_listening` counts them.
-    Its plan visits the engines of the later stages, a second each. `n_turns` are left of all that it gives.
+    Its plan visits the engines of the later stages, a second each. `n_turns` are left of all that it gives;
+    `stops`: who waits is let go without the end.
     """
 
     gate: threading.Event | None = None
@@ -176,6 +177,7 @@ class FakeDispatcher:
     told: Sequence[Sequence[tuple[str, int, str]]] = ()
     n_listening: int = 0
     n_turns: int = 1_000
+    stops: bool = False
 
     def notify(self) -> None:
         pass
@@ -186,9 +188,10 @@ class FakeDispatcher:
 
     def _turns(self, job_id: str, *, timeout_s: float) -> Iterator[None]:
         self.wait(job_id, timeout_s=timeout_s)
-        while self.n_turns:
+        while self.n_turns and not self.stops:
             self.n_turns -= 1
             yield
+        self._require_end()
 
     def wait(self, job_id: str, *, timeout_s: float) -> None:
         self.entered.release()
@@ -209,6 +212,14 @@ class FakeDispatcher:
             yield [Piece(job_id, *piece) for piece in pieces]
         while self.gate is not None and not self.gate.wait(0.01):
             yield ()
+        self._require_end()
+
+    def _require_end(self) -> None:
+        if self.stops:
+            raise StoppingError("the server stops.")
+
+    def dismiss(self) -> None:
+        pass
 
     def plan(self, *, later: frozenset[str]) -> LoadPlan:
         return LoadPlan(tuple(sorted(later)), len(later), *(float(len(later)) for _ in range(3)))

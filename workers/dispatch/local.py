@@ -114,10 +114,14 @@ class LocalDispatcher:
         ending.is_submitted = True
         if not self.is_serving:
             self._drive(ending.job_id, until=until, min_priority=None, on_progress=None)
-        while not ending.is_over and not self._is_over(until) and self._driving.locked():
+        while self.is_serving and not self._has_end(ending) and not self._is_over(until):
             if watch.wait(max(0.0, min(LOOK_S, until - self._clock()))).moved and not ending.is_over:
                 yield
         yield
+        self._lookout.require_end(ending)
+
+    def _has_end(self, ending: Ending) -> bool:
+        return ending.is_over or self._lookout.is_dismissed
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Told]]]:
@@ -163,12 +167,17 @@ class LocalDispatcher:
         if self.is_serving:
             return
         self._stopping.clear()
+        self._lookout.is_dismissed = False
         self._thread = threading.Thread(target=self._serve, name="muster-device", daemon=True)
         self._thread.start()
 
+    def dismiss(self) -> None:
+        self._lookout.dismiss()
+
     def stop(self) -> None:
-        """End the background loop, give back leases, free the device; idempotent."""
+        """End the background loop, give back leases, free the device; idempotent. Nobody waits any more."""
         self._stopping.set()
+        self.dismiss()
         self.notify()
         if self._thread is not None:
             self._thread.join()
@@ -187,11 +196,12 @@ class LocalDispatcher:
         with self._lookout.waiting(job_id, wake=watch.move) as ending:
             yield from follow(
                 watch,
-                has_ended=lambda: ending.is_over,
+                has_ended=lambda: self._has_end(ending),
                 pause_s=lambda: LISTEN_S,
                 until=until,
                 clock=self._clock,
             )
+            self._lookout.require_end(ending)
 
     def _drive(
         self, job_id: str, *, until: float, min_priority: int | None, on_progress: OnProgress | None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from orchestrator.domain.assignments import JobState
-from orchestrator.errors import MusterError
+from orchestrator.errors import MusterError, StoppingError
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,9 @@ class Ending:
 class Lookout:
     """Looks at the books in a thread of its own, which lives while somebody waits.
 
+    Attributes:
+        is_dismissed: nobody is to wait any more.
+
     Args:
         states_of: one look at many jobs.
         pause_s: how often all that are waited for are looked at, whatever moves meanwhile; those that moved
@@ -65,6 +68,20 @@ class Lookout:
         self._waiting: dict[str, dict[Ending, None]] = {}
         self._moved: set[str] = set()
         self._thread: threading.Thread | None = None
+        self.is_dismissed = False
+
+    def dismiss(self) -> None:
+        """Wake all who wait, and let nobody wait any more."""
+        with self._changed:
+            self.is_dismissed = True
+            waiting = [ending for who in self._waiting.values() for ending in who]
+        for ending in waiting:
+            ending.may_come()
+
+    def require_end(self, ending: Ending) -> None:
+        """Raises StoppingError where who waits was dismissed before his job is known to have ended."""
+        if self.is_dismissed and not ending.is_over:
+            raise StoppingError("the server stops before this is answered.", remedy="Ask again soon.")
 
     @contextmanager
     def waiting(self, job_id: str, *, wake: Callable[[], None], looks: bool = False) -> Iterator[Ending]:

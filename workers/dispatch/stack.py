@@ -53,8 +53,12 @@ class StackDispatcher:
         """Begin to hear news; what was told before is not heard."""
         self._news.start()
 
+    def dismiss(self) -> None:
+        self._lookout.dismiss()
+
     def stop(self) -> None:
-        """Ring what is to be rung yet, and hear no more. It cannot be started again."""
+        """Ring what is to be rung yet; nobody hears or waits any more. It cannot be started again."""
+        self.dismiss()
         self._bells.close()
         self._news.stop()
 
@@ -85,10 +89,14 @@ class StackDispatcher:
 
     def _turns(self, watch: Watch, ending: Ending, *, until: float) -> Iterator[None]:
         ending.is_submitted = True
-        while not ending.is_over and (left_s := until - self._clock()) > 0:
+        while not self._has_end(ending) and (left_s := until - self._clock()) > 0:
             if watch.wait(min(left_s, LOOK_S)).moved and not ending.is_over:
                 yield
         yield
+        self._lookout.require_end(ending)
+
+    def _has_end(self, ending: Ending) -> bool:
+        return ending.is_over or self._lookout.is_dismissed
 
     @contextmanager
     def listen(self, job_id: str, *, timeout_s: float) -> Iterator[Iterator[Sequence[Told]]]:
@@ -129,11 +137,12 @@ class StackDispatcher:
 
             def has_ended() -> bool:
                 self._lookout.moved([] if ending.is_over else [job_id])
-                return ending.is_over
+                return self._has_end(ending)
 
             yield from follow(
                 watch, has_ended=has_ended, pause_s=lambda: LOOK_S, until=until, clock=self._clock
             )
+            self._lookout.require_end(ending)
 
     def _look(self, job_id: str, *, until: float) -> JobProgress:
         while True:

@@ -8,7 +8,12 @@ from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.names import model_names
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
-from orchestrator.errors import GenerationTimeoutError, StoreUnavailableError, UnknownNameError
+from orchestrator.errors import (
+    GenerationTimeoutError,
+    StoppingError,
+    StoreUnavailableError,
+    UnknownNameError,
+)
 from orchestrator.services.asking import Stay
 from tests.fakes.app import ANSWER, DECISION, FakeApp
 
@@ -58,6 +63,27 @@ def test_a_question_that_is_not_answered_in_time_is_cancelled() -> None:
     with pytest.raises(GenerationTimeoutError, match=r"no answer within 0\.5 s"):
         app.asking.ask(QUERY, AskOptions(job_id="late"), timeout_s=0.5)
     assert list(app.store.states) == ["late"]
+
+
+ASKED: dict[str, Callable[[FakeApp, AskOptions, Stay], object]] = {
+    "ask": lambda app, options, stay: app.asking.ask(QUERY, options, stay=stay),
+    "runs": lambda app, options, stay: app.asking.ask_runs([QUERY], options, stay=stay),
+    "stream": lambda app, options, stay: list(app.asking.stream(QUERY, options, stay=stay)),
+    "streamed runs": lambda app, options, stay: list(app.asking.stream_runs([QUERY], options, stay=stay)),
+}
+
+
+@pytest.mark.parametrize("way", ASKED)
+@pytest.mark.parametrize(("stay", "cancelled"), [(Stay.BRIEF, ["job"]), (Stay.KEPT, []), (Stay.AGAIN, [])])
+def test_a_process_that_ends_takes_only_questions_with_it_that_nobody_asks_again(
+    way: str, stay: Stay, cancelled: list[str]
+) -> None:
+    app = FakeApp(answer=None)
+    app.store.state = JobState.RUNNING
+    app.dispatcher.stops = True
+    with pytest.raises(StoppingError):
+        ASKED[way](app, AskOptions(job_id="job"), stay)
+    assert list(app.store.states) == cancelled
 
 
 def test_an_answer_is_looked_for_at_every_turn_until_it_is_there() -> None:
