@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import residency
+from orchestrator.batching import Family
 from orchestrator.domain.experts import EngineSpec
 from workers.backends.scripted import ScriptedBackend
 
@@ -34,3 +35,21 @@ def test_a_first_token_that_fails_is_told_and_not_waited_for_without_an_end() ->
     spec = EngineSpec(id="a", backend="scripted", model="none", options={"rules": rules})
     with pytest.raises(SystemExit, match="the first token did not come"):
         residency._first_token_of_engine(ScriptedBackend(), spec)
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "shared"),
+    [
+        (180.0, 1.1),  # two cores need 90 s for it, more than 10 s of a load and 70 s of work
+        (100.0, 99 / 80),  # 50 s: loads and work take longer
+    ],
+)
+def test_loads_and_work_that_share_cores_are_bounded_by_all_processor_time(
+    cpu_s: float, shared: float
+) -> None:
+    told = residency.over_bounds(
+        [Family(20, 30), Family(10, 40)], n_devices=1, n_cores=2, makespan_s=99.0, cpu_s=cpu_s
+    )
+    assert (told["lower_bound_s"], told["overlapped_bound_s"]) == (pytest.approx(100), pytest.approx(80))
+    assert told["over_overlapped_bound"] == pytest.approx(99 / 80)
+    assert told["over_shared_bound"] == pytest.approx(shared)
