@@ -30,7 +30,9 @@ from orchestrator.batching.devices import Device
 
 PRECISION = 0.001
 """The bound is raised by steps of no less than this part of it."""
-_MOST_ROUNDS, _MOST_ROWS = 60, 20_000
+_MOST_ROUNDS, _MOST_ROWS, _MOST_CUT = 60, 3_000, 2
+"""Prices that are tried for a time, begun plans that are followed at once, and searches that may have more
+of them: where plans are long, they have no end."""
 _KEPT = 12
 """Plans that a search adds for each number of engines in them."""
 _NEAR = 1e-4
@@ -101,6 +103,7 @@ def _beaten(kinds: Sequence[_Kind], prices: Floats, seconds: float, *, hides: bo
         prices: to begin with.
     """
     plans: list[list[Floats]] = [[] for _ in kinds]
+    n_cut = 0
     for _ in range(_MOST_ROUNDS):
         worth, is_new = 0.0, False
         for kind, known in zip(kinds, plans, strict=True):
@@ -109,9 +112,11 @@ def _beaten(kinds: Sequence[_Kind], prices: Floats, seconds: float, *, hides: bo
             worth += kind.n * most
             is_new |= most > best * (1 + _NEAR)
             known += found
+            reached = max((float(prices @ plan) for plan in known), default=0.0)
+            n_cut += most > reached * (1 + 2 * _NEAR)
         if worth < prices.sum() * (1 - _ROUNDING):
             return prices
-        if not is_new:
+        if not is_new or n_cut > _MOST_CUT:
             return None
         share, prices = _prices(kinds, plans)
         if share >= 1 - _ROUNDING:
