@@ -21,10 +21,12 @@ def plan(
     """
     from api.cli.tables import engine_lines, plan_lines, plan_table
     from api.views.jobs import plan_view
+    from orchestrator.domain.devices import AUTO_DEVICE, AUTO_MEANS
 
     session = session_of(ctx)
     with session.app() as app:
         made = app.jobs.plan(job, exact=exact)
         waits_for = app.jobs.waits_for(job)
     payload = plan_view(made, waits_for).model_dump(mode="json")
-    session.emit(payload, plan_table(made), plan_lines(made), *engine_lines(waits_for))
+    meant = [f"Device {AUTO_MEANS}."] if any(stay.device == AUTO_DEVICE for stay in made.stays) else []
+    session.emit(payload, plan_table(made), plan_lines(made), *meant, *engine_lines(waits_for))

@@ -38,11 +38,12 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 class EngineRow(NamedTuple):
-    """An engine, and the calls that wait for it."""
+    """An engine, the calls that wait for it, and whether nobody whom it serves is recruited."""
 
     state: EngineView
     waiting: int
     oldest_s: float
+    is_paused: bool
 
 
 @router.get("/compositions")
@@ -75,11 +76,14 @@ def system_page(request: Request, app: AppDep, caller: CallerDep) -> Response:
     health = app.checks.health(within_s=PATIENCE_S)
     queues = app.metrics.queues()
     among = {expert.engine.id for expert in app.experts.of(caller).values()}
+    paused = app.pauses.paused()
+    at_work = {e.engine.id for e in app.pool.experts if e.id not in paused}
     rows = [
         EngineRow(
             engine_view(state),
             queues[engine_id].n_waiting if engine_id in queues else 0,
             queues[engine_id].oldest_wait_s if engine_id in queues else 0.0,
+            engine_id not in at_work,
         )
         for engine_id, state in app.engines.states(among=sorted(among)).items()
     ]

@@ -9,8 +9,8 @@ from api.schemas.experts import EngineView
 
 
 class StayView(Wire):
-    """An engine on a device; seconds since the job was submitted. `load`: kind of its load, where it took
-    place."""
+    """An engine on a device, by its setting: `auto` is the first GPU of its host, or the CPU where there is
+    none. Seconds since the job was submitted. `load`: kind of its load, where it took place."""
 
     device: str
     engine: str

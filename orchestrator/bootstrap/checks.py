@@ -141,7 +141,7 @@ class Checks:
 
     def _database(self) -> str:
         n = self._store.n_under_way(limit=MOST_JOBS)
-        return f"{n}{'+' if n == MOST_JOBS else ''} jobs under way"
+        return f"{n}{'+' if n == MOST_JOBS else ''} job{'' if n == 1 else 's'} under way"
 
     def _schema(self) -> str:
         self._revision()

@@ -59,6 +59,11 @@ class DeviceReport(Value):
     next_try_s: float | None = None
 
 
+AUTO_DEVICE = "auto"
+AUTO_MEANS = "auto: the first GPU of its host, or the CPU where there is none (`muster.device`)"
+"""Of a device that is shown, for people."""
+
+
 class Conditions(NamedTuple):
     """The engines of a pool at one moment, for who chooses among them.
 

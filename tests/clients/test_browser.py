@@ -30,6 +30,7 @@ KEPT = "a_key_is_asked_for_and_forgotten"
 FEATURES: Mapping[str, object] = {
     "light_pages_have_no_serious_findings": NOTHING,
     "dark_pages_have_no_serious_findings": NOTHING,
+    "pages_of_a_phone_have_no_serious_findings": NOTHING,
     "an_answer_has_no_serious_findings": NOTHING,
     "nothing_sticks_out_on_a_phone": NOTHING,
     "a_page_is_small_and_asks_nobody_else": NOTHING,

@@ -299,6 +299,41 @@ def test_an_experts_page_tells_its_history_and_how_users_judged_it(
         assert "Judged answers" in browser.get("/experts/alpha").text
 
 
+def test_an_expert_that_was_measured_with_other_settings_is_not_said_to_be_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_app(load_settings(write_pool(tmp_path)), background=True) as app:
+        app.profiling.run(read_questions(write_questions(tmp_path / "profile.jsonl", range(10))))
+    changed = load_settings(write_pool(tmp_path, delay_s=0.01))
+    with open_app(changed) as app, TestClient(create_app(app), headers=HTML) as browser:
+        page = browser.get("/experts/alpha").text
+        assert "Not measured with the weights and settings" in page
+        assert "other weights or settings" in page
+
+
+def test_an_engine_whose_expert_is_paused_is_said_to_be(browser: TestClient) -> None:
+    assert ">paused<" not in browser.get("/system").text
+    browser.post("/experts/org/beta/pause", data={"reason": "a look"})
+    try:
+        assert browser.get("/system").text.count(">paused<") == 1
+    finally:
+        browser.post("/experts/org/beta/resume")
+
+
+def test_a_device_that_is_chosen_by_itself_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        open_app(load_settings(write_pool(tmp_path)), background=True) as app,
+        TestClient(create_app(app), headers=HTML) as browser,
+    ):
+        job = submitted(browser, some_lines(3), model="alpha")
+        ended(app, job.url.path)
+        assert "the first GPU of its host, or the CPU" in browser.get(job.url.path).text
+
+
 def test_a_comparison_is_drawn_when_there_is_one(browser: TestClient, app: App) -> None:
     assert "Nothing was compared" in browser.get("/compositions").text
     row = CompositionRow(

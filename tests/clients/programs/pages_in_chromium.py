@@ -91,11 +91,18 @@ def dark_pages_have_no_serious_findings() -> list[str]:
 
 
 @feature
+def pages_of_a_phone_have_no_serious_findings() -> list[str]:
+    return on_all_pages(serious, viewport=PHONE)
+
+
+@feature
 def an_answer_has_no_serious_findings() -> list[str]:
-    with page() as opened:
+    with page(viewport=PHONE) as opened:
         asked(opened, model="auto")
         opened.wait_for_selector("#result [data-answer]")
-        return serious(opened)
+        on_phone = serious(opened)
+        opened.set_viewport_size({"width": 1280, "height": 800})
+        return on_phone + serious(opened)
 
 
 @feature
