@@ -25,6 +25,7 @@ from orchestrator.runtime.files import open_readable
 
 MAX_LINE_BYTES = 1_000_000
 MAX_LINES = 50_000
+MAX_BLANK_LINES = 1_000_000
 MAX_REPORTED = 100
 MAX_SPOOL_BYTES = 200_000_000
 STANDARD = "-"
@@ -311,10 +312,10 @@ def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
     """Non-blank lines with their 1-based numbers; a line without end is not read into memory.
 
     Raises:
-        LimitError: a line longer than a million bytes.
+        LimitError: a line longer than a million bytes, or more than a million blank ones.
         NotQuestionsError: another format than JSON lines.
     """
-    number = 0
+    number = n_blank = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(raw) > MAX_LINE_BYTES:
@@ -324,6 +325,10 @@ def numbered_lines(file: Readable, name: str) -> Iterator[tuple[int, bytes]]:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         if raw.strip():
             yield number, raw
+            continue
+        n_blank += 1
+        if n_blank > MAX_BLANK_LINES:
+            raise LimitError(f"{name}: more than {MAX_BLANK_LINES:,} blank lines.")
 
 
 def parse_line(raw: bytes, number: int, *, read_body: BodyReader | None = None) -> Query:

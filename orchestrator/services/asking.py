@@ -98,6 +98,7 @@ class Asking:
 
         Raises:
             MusterError: the composition needs a model to annotate skills, so it has no dry run.
+            AnswerFailedError: workers route, and failed on a question, or somebody cancelled it.
             GenerationTimeoutError: the workers that route did not do so in time.
         """
         options = AskOptions(model=model).by(caller)
@@ -311,6 +312,9 @@ class Asking:
 
 
 def _decision_of(item: AnsweredQuery) -> Decision:
-    if item.answer.decision is None:
-        raise RoutingError(item.answer.error or "the composition does not route.")
-    return item.answer.decision
+    answer = item.answer
+    if answer.error_code is not None:
+        raise AnswerFailedError(answer.error or "no decision.", code=answer.error_code)
+    if answer.decision is None:
+        raise RoutingError("the composition does not route.")
+    return answer.decision

@@ -370,6 +370,7 @@ class FakeApp:
         gate: threading.Event | None = None,
         told: Sequence[Sequence[tuple[str, int, str]]] = (),
         fails_with: Exception | None = None,
+        routes_here: bool = True,
         diagnose: Callable[[], list[Diagnosis]] = lambda: [Diagnosis("database", True, "0 jobs")],
     ) -> None:
         self.pool = Pool(experts=(make_expert("org/alpha"), make_expert("beta")))
@@ -400,6 +401,7 @@ class FakeApp:
             store=self.store,
             dispatcher=self.dispatcher,
             compositions=catalogue.build,
+            routes_here=routes_here,
             on_answered=lambda job, answer: self.rates.answered(job.owner, answer),
         )
         self.jobs = Jobs(

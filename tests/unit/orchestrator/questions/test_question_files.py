@@ -9,6 +9,7 @@ from orchestrator.domain.queries import AnswerType
 from orchestrator.errors import InputError, LimitError
 from orchestrator.questions.fields import parse_query
 from orchestrator.questions.files import (
+    MAX_BLANK_LINES,
     MAX_LINE_BYTES,
     LongLineError,
     QuestionFileError,
@@ -132,6 +133,13 @@ def test_all_bad_lines_are_listed_and_none_is_skipped(tmp_path: Path) -> None:
 def test_too_many_lines_stop_the_reading(tmp_path: Path) -> None:
     with pytest.raises(LimitError, match="more than 3 lines"):
         check_questions(write(tmp_path, line() * 5), max_lines=3)
+
+
+@pytest.mark.parametrize("blank", [b"\n", b" \n", b"\t\r\n"])
+def test_blank_lines_without_end_stop_the_reading(tmp_path: Path, blank: bytes) -> None:
+    assert check_questions(write(tmp_path, blank * MAX_BLANK_LINES + line().encode())).n == 1
+    with pytest.raises(LimitError, match="more than 1,000,000 blank lines"):
+        check_questions(write(tmp_path, blank * (MAX_BLANK_LINES + 1) + line().encode()))
 
 
 def test_an_endless_line_is_not_read_into_memory(tmp_path: Path) -> None:

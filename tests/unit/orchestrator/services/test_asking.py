@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from orchestrator.domain.answers import Answer
 from orchestrator.domain.assignments import INTERACTIVE, JobState
 from orchestrator.domain.names import model_names
 from orchestrator.domain.queries import Query
 from orchestrator.domain.requests import AskOptions
 from orchestrator.errors import (
+    AnswerFailedError,
     GenerationTimeoutError,
     StoppingError,
     StoreUnavailableError,
@@ -117,6 +119,18 @@ def test_runs_are_waited_for_until_their_job_has_ended() -> None:
     with pytest.raises(GenerationTimeoutError):
         app.asking.ask_runs([QUERY], AskOptions(job_id="job"))
     assert app.dispatcher.n_turns == 0
+
+
+@pytest.mark.parametrize("code", ["cancelled", "no_capable_expert"])
+def test_a_dry_run_by_the_workers_fails_as_its_question_did(code: str) -> None:
+    app = FakeApp(answer=Answer(text="", error_code=code, error="Why."), routes_here=False)
+    with pytest.raises(AnswerFailedError, match=r"Why\.") as failed:
+        app.asking.route([QUERY])
+    assert failed.value.code == code
+
+
+def test_a_dry_run_by_the_workers_is_their_decision() -> None:
+    assert FakeApp(routes_here=False).asking.route([QUERY]) == [DECISION]
 
 
 def test_a_dry_run_puts_nothing_on_the_books() -> None:
