@@ -19,7 +19,8 @@ setup: $(STAMP) ## create .venv and install Muster with its development tools
 $(STAMP): pyproject.toml setup.py requirements/dev.txt requirements/cuda.txt scripts/install-locked.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Muster needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "installing $$(grep -c == requirements/dev.txt) packages into $(VENV): some minutes the first time"
 	scripts/install-locked.sh $(BIN)/python requirements/dev.txt
 	$(BIN)/python -m pip install $(SELF) --editable .
 	$(BIN)/python -m pip check --disable-pip-version-check
@@ -27,7 +28,7 @@ $(STAMP): pyproject.toml setup.py requirements/dev.txt requirements/cuda.txt scr
 	@touch $(STAMP)
 
 lock: ## write requirements/*.txt anew from pyproject.toml; versions stay where they fit, UPGRADE=1 takes the newest
-	test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
+	test -x .venv-lock/bin/pip || $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
 	.venv-lock/bin/python scripts/lock.py $(if $(UPGRADE),--upgrade)
 
@@ -38,7 +39,7 @@ reference: setup ## write docs/cli.md and docs/api.md from the commands and the 
 	$(BIN)/python -m scripts.reference_pages
 
 docs: ## the documentation as a site, in build/site (makes .venv-docs); a link that leads nowhere fails it
-	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	test -x .venv-docs/bin/pip || $(PYTHON) -m venv .venv-docs
 	scripts/install-locked.sh .venv-docs/bin/python requirements/docs.txt
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
@@ -75,7 +76,7 @@ coverage: setup ## all tests, and the lines and branches that they leave out (on
 	$(BIN)/pytest --cov --cov-report=term
 
 test-remote: ## the remote backend with the real litellm, also against Muster and vLLM (.venv-remote: it wants an older openai)
-	test -x .venv-remote/bin/python || $(PYTHON) -m venv .venv-remote
+	test -x .venv-remote/bin/pip || $(PYTHON) -m venv .venv-remote
 	scripts/install-locked.sh .venv-remote/bin/python requirements/remote.txt
 	.venv-remote/bin/python -m pip install $(SELF) --editable .
 	.venv-remote/bin/python -m pip check --disable-pip-version-check
@@ -96,7 +97,7 @@ test-llama: setup ## engines in real llama.cpp, over odd GGUF files of the tests
 	$(BIN)/pytest -rs -o cache_dir=$(CACHE) -m llama tests/llama
 
 test-merge: setup ## merges beside mergekit's, tensor by tensor (makes .venv-merge, where mergekit can be had)
-	test -x .venv-merge/bin/python || $(PYTHON) -m venv .venv-merge
+	test -x .venv-merge/bin/pip || $(PYTHON) -m venv .venv-merge
 	.venv-merge/bin/python -c 'import mergekit' 2>/dev/null \
 		|| .venv-merge/bin/python -m pip install --quiet --disable-pip-version-check mergekit==0.1.5 \
 		|| rm -rf .venv-merge

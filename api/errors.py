@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import JsonValue
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from orchestrator.errors import InputError, InternalError, MusterError, UnknownNameError
 from orchestrator.questions.files import QuestionFileError
@@ -249,11 +250,27 @@ async def _on_invalid_fields(_: Request, error: Exception) -> JSONResponse:
     return error_response(fields_error(error.errors()))
 
 
+def _near_address(request: Request) -> str | None:
+    """The address with `/v1` in front of it just once and no slash behind it, if that leads somewhere."""
+    path = "/" + request.url.path.strip("/")
+    while path.startswith("/v1/"):
+        path = path.removeprefix("/v1")
+    near = f"/v1{path}"
+    if near == request.url.path:
+        return None
+    scope = {**request.scope, "path": near, "root_path": ""}
+    leads = any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    return near if leads else None
+
+
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     """The response to an address that leads nowhere, or that has no such method."""
     assert isinstance(error, HTTPException)
     code = _STATUS_CODES.get(error.status_code, "invalid_request")
     message = f"{request.method} {request.url.path}: {error.detail}."
+    near = _near_address(request) if error.status_code == 404 else None
+    if near is not None:
+        message = f"{message} Did you mean {near}? The base URL of OpenAI clients ends with /v1."
     status = STATUSES[code]
     body = {"error": {"message": message, "type": status.type, "param": None, "code": code}}
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)

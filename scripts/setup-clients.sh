@@ -22,7 +22,7 @@ browser() {
 python_client() {
     local folder=.venv-clients-$1 lock=requirements/clients-$1.txt
     fits "$lock" "$folder" && return
-    test -x "$folder/bin/python" || "${PYTHON:-python3}" -m venv "$folder"
+    test -x "$folder/bin/pip" || "${PYTHON:-python3}" -m venv "$folder"
     PIP_NO_COMPILE=1 scripts/install-locked.sh "$folder/bin/python" "$lock"
     "$folder/bin/python" -m pip check --disable-pip-version-check >/dev/null
     cp "$lock" "$folder/.lock"

@@ -33,6 +33,11 @@ CompositionName = Annotated[
     str, typer.Option("--composition", "-c", help="auto, another composition, or an expert's id.")
 ]
 
+NOBODY_MEASURED = (
+    "Nobody of this pool was measured here yet, so all count as equally good. "
+    "Run `muster profile QUESTIONS.jsonl`, or go to the folder where that was done."
+)
+
 
 def ask(
     ctx: typer.Context,
@@ -69,6 +74,7 @@ def ask(
         except KeyboardInterrupt:  # nobody waits any more: it must not go on, now or with the next command
             app.asking.leave(job_id)
             raise
+        is_measured = bool(app.experts.cards())
         if not app.settings.is_stack:  # there the beat does it
             app.upkeep.round()
     if answer.error_code is not None:
@@ -85,6 +91,8 @@ def ask(
     steps = [fusion_table(answer.fusion)] if answer.fusion is not None and trace else []
     votes = [votes_table(answer)] if answer.votes else []
     session.emit(payload, answer_lines(answer), *reasons, *votes, *steps, f"Job {job_id}")
+    if not is_measured:
+        session.remark(NOBODY_MEASURED)
 
 
 def read_question() -> str:
@@ -182,7 +190,10 @@ def route(
     with session.app() as app:
         session.quiet.doing("choosing experts")
         [decision] = app.asking.route([query], model=composition)
+        is_measured = bool(app.experts.cards())
     session.emit(route_view(decision, model=composition).model_dump(mode="json"), decision_table(decision))
+    if not is_measured:
+        session.remark(NOBODY_MEASURED)
 
 
 def _query(question: str, options: list[str] | None, answer_type: str | None) -> "Query":

@@ -3,11 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.session import session_of
+
+if TYPE_CHECKING:
+    from orchestrator.questions.files import Source
 
 INTERRUPTED = 130
 
@@ -49,6 +52,7 @@ def batch(
     """
     from api.cli.batch_files import check_output, open_batch, retry_batch, target_of, write_answers
     from api.cli.progress import job_progress
+    from api.views.failures import failure_lines, failures_of
     from orchestrator.errors import InputError
     from orchestrator.questions.files import STANDARD, spooled
 
@@ -72,6 +76,9 @@ def batch(
             session.remark(interrupted(app.settings.is_stack, opened.job_id, again))
             raise typer.Exit(INTERRUPTED) from None
         write_answers(app, opened, target)
+        failures = failures_of(
+            lambda n: app.pages.some_answers(opened.job_id, limit=n, failed=True), n_failed=progress.failed
+        )
     summary = {
         "job_id": opened.job_id,
         "output": str(target),
@@ -86,6 +93,8 @@ def batch(
         line = f"{progress.completed} of {progress.total} answered, {progress.failed} failed: {target}"
         session.emit(summary, line)
     if progress.failed:
+        for told in failure_lines(failures, again=retry_command(sys.argv, opened.job_id, source)):
+            session.remark(told)
         raise typer.Exit(1)
 
 
@@ -101,7 +110,18 @@ def interrupted(is_stack: bool, job_id: str, command: str) -> str:
 
 def resume_command(argv: list[str]) -> str:
     """The command that was given, with --resume."""
+    return _command_with("--resume", argv)
+
+
+def retry_command(argv: list[str], job_id: str, source: "Source") -> str:
+    """A command that runs what failed again: the one that was given, if its file can be read again."""
+    if source.n_spooled is not None or "batch" not in argv:
+        return f"muster jobs retry {job_id}"
+    return _command_with("--retry-failed", argv)
+
+
+def _command_with(option: str, argv: list[str]) -> str:
     program, *words = argv
-    if "--resume" not in words:
-        words.insert(words.index("batch") + 1, "--resume")
+    if option not in words:
+        words.insert(words.index("batch") + 1, option)
     return shlex.join([Path(program).name, *words])

@@ -9,8 +9,10 @@ from api.cli.session import session_of
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from api.schemas.jobs import JobView
+    from orchestrator.bootstrap.app import App
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job of `muster jobs list`.")]
 
@@ -30,7 +32,7 @@ def jobs_list(
 
 
 def jobs_show(ctx: typer.Context, job_id: JobId) -> None:
-    """Show one job, and the engines that it waits for."""
+    """Show one job, why questions failed, and the engines that it waits for."""
     from api.cli.tables import engine_lines
     from api.views.jobs import job_view
 
@@ -38,7 +40,8 @@ def jobs_show(ctx: typer.Context, job_id: JobId) -> None:
     with session.app() as app:
         waits_for = app.jobs.waits_for(job_id)
         view = job_view(app.jobs.job(job_id), waits_for)
-    session.emit(view.model_dump(mode="json"), _table("Job", [view]), *engine_lines(waits_for))
+        failed = _failed(app, view)
+    session.emit(view.model_dump(mode="json"), _table("Job", [view]), *engine_lines(waits_for), *failed)
 
 
 def jobs_cancel(ctx: typer.Context, job_id: JobId) -> None:
@@ -89,7 +92,8 @@ def jobs_retry(
                 )
                 raise typer.Exit(INTERRUPTED) from None
         view = job_view(app.jobs.job(job_id))
-    session.emit(view.model_dump(mode="json"), _table("Job", [view]))
+        failed = _failed(app, view)
+    session.emit(view.model_dump(mode="json"), _table("Job", [view]), *failed)
     if view.state != "running" and view.counts.failed:
         raise typer.Exit(1)
 
@@ -110,6 +114,17 @@ def vacuum(ctx: typer.Context) -> None:
     session.emit(
         {"deleted": n}, f"{n} jobs were kept for long enough and are deleted; free space is given back."
     )
+
+
+def _failed(app: "App", view: "JobView") -> "list[Text]":
+    from rich.text import Text
+
+    from api.views.failures import failure_lines, failures_of
+
+    failures = failures_of(
+        lambda n: app.pages.some_answers(view.id, limit=n, failed=True), n_failed=view.counts.failed
+    )
+    return [Text(line) for line in failure_lines(failures, again=f"muster jobs retry {view.id}")]
 
 
 def _table(title: str, views: "list[JobView]") -> "Table":

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
+FIRST_KEY = (
+    "This is the first key: from now on every call to the server needs one, also when all are revoked. "
+    "This command line needs none."
+)
+
 
 def keys_create(
     ctx: typer.Context,
@@ -69,12 +74,15 @@ def keys_create(
 
     session = session_of(ctx)
     with open_keys(session.settings()) as keys:
+        is_first = not keys.are_needed()
         view = new_key_view(*keys.create(key_terms(wanted)))
     session.emit(
         view.model_dump(mode="json"),
         Text(view.secret, style="bold"),
         f"{view.id} ({', '.join(view.scopes)}). Keep the secret above: it is not shown again.",
     )
+    if is_first:
+        session.remark(FIRST_KEY)
 
 
 def keys_list(ctx: typer.Context) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from api.cli import (
     ask,
@@ -120,6 +120,28 @@ INNER: Mapping[str, Mapping[str, Callable[..., None]]] = {
 ITSELF = "itself"
 
 
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""Typer's own name of it moves from release to release."""
+
+
+class Inner(TyperCommand):
+    """A command that says what may be meant by words too many."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words that are left over.
+
+        Raises:
+            UsageError: the words are not those of the command.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except USAGE_ERROR as error:
+            said = getattr(error, "message", "")
+            if said.startswith("Got unexpected extra argument"):
+                error.message = f"{said}. Words that belong together stand in quotes."  # type: ignore[attr-defined]
+            raise
+
+
 class Outer(TyperGroup):
     """A command that has others within: their names lead to them, all other words are its own."""
 
@@ -167,9 +189,9 @@ def _outer(name: str, itself: Callable[..., None]) -> typer.Typer:
     summary = (itself.__doc__ or "").splitlines()[0]
     group = typer.Typer(cls=Outer, help=summary, no_args_is_help=False)
     more = ", ".join(f"muster {name} {inner}" for inner in INNER[name])
-    group.command(ITSELF, epilog=f"{EVERYWHERE} See also: {more} --help.")(itself)
+    group.command(ITSELF, cls=Inner, epilog=f"{EVERYWHERE} See also: {more} --help.")(itself)
     for inner, command in INNER[name].items():
-        group.command(inner, epilog=EVERYWHERE)(command)
+        group.command(inner, cls=Inner, epilog=EVERYWHERE)(command)
     return group
 
 
@@ -178,11 +200,11 @@ def _register() -> None:
         if name in INNER:
             app.add_typer(_outer(name, command), name=name)
         else:
-            app.command(name, epilog=EVERYWHERE)(command)
+            app.command(name, cls=Inner, epilog=EVERYWHERE)(command)
     for name, (text, commands) in GROUPS.items():
         group = typer.Typer(no_args_is_help=True, help=text)
         for inner, command in commands.items():
-            group.command(inner, epilog=EVERYWHERE)(command)
+            group.command(inner, cls=Inner, epilog=EVERYWHERE)(command)
         app.add_typer(group, name=name)
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 NO_STATES: Mapping[str, "EngineState"] = MappingProxyType({})
 NO_DATES: Mapping[str, float] = MappingProxyType({})
 TOP_SKILLS = 3
+ALONE = "first"
+"""Aggregator of who asks one expert by its id."""
 
 
 def _percent(share: float) -> str:
@@ -257,7 +259,8 @@ def answer_lines(answer: "Answer") -> Text:
     if answer.confidence is not None:
         facts.append(f"confidence {_percent(answer.confidence)}")
     if answer.answer_type is not None and answer.answer_type.is_graded:
-        facts += [_expected(answer), f"rule {answer.aggregator}", f"by {answer.answered_by or 'several'}"]
+        by = f"by {answer.answered_by or 'several'}"
+        facts += [by] if answer.aggregator == ALONE else [_expected(answer), f"rule {answer.aggregator}", by]
     facts.append(f"{answer.n_calls} call{'' if answer.n_calls == 1 else 's'}")
     facts += ["degraded"] if answer.degraded else []
     facts += [_fusion_cost(answer.fusion)] if answer.fusion is not None else []

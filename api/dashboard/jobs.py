@@ -4,7 +4,6 @@ import csv
 import io
 import tempfile
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Annotated, NamedTuple
@@ -16,6 +15,7 @@ from api.dashboard.rendering import PageRoute, page, see_other
 from api.dashboard.timeline import timeline
 from api.deps import AppDep, CallerDep, OwnJobDep, Requires, checked_key, own_job
 from api.submission import SPOOL_BYTES, Submission, submitted
+from api.views.failures import SHOWN_CHARS, failures_of
 from api.views.jobs import job_view, plan_view
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Scope
@@ -26,7 +26,7 @@ from orchestrator.errors import JobRunningError, NotFoundError
 from orchestrator.ports.jobs import AnsweredQuery
 
 PATH = "/jobs"
-PER_PAGE, SHOWN, MOST_FAILED, SHOWN_CHARS = 25, 20, 1000, 160
+PER_PAGE, SHOWN = 25, 20
 CHUNK_BYTES = 1 << 18
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a cell that spreadsheets would run."""
@@ -34,15 +34,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SUBMIT = [Depends(Requires(Scope.BATCH))]
 
 router = APIRouter(prefix=PATH, route_class=PageRoute, include_in_schema=False)
-
-
-class Kind(NamedTuple):
-    """Failures of one kind: how many, and one of them."""
-
-    code: str
-    n: int
-    query: str
-    message: str
 
 
 class Shown(NamedTuple):
@@ -103,7 +94,9 @@ def job_page(job_id: OwnJobDep, request: Request, app: AppDep) -> Response:
     """One job."""
     view = job_view(app.jobs.job(job_id), app.jobs.waits_for(job_id))
     plan = plan_view(app.jobs.plan(job_id))
-    failed = app.pages.some_answers(job_id, limit=MOST_FAILED, failed=True) if view.counts.failed else []
+    failures = failures_of(
+        lambda n: app.pages.some_answers(job_id, limit=n, failed=True), n_failed=view.counts.failed
+    )
     return page(
         request,
         "job.html",
@@ -112,9 +105,9 @@ def job_page(job_id: OwnJobDep, request: Request, app: AppDep) -> Response:
         plan=plan,
         drawing=timeline(plan),
         turns=app.pages.turns(job_id),
-        errors=kinds_of(failed),
-        errors_are_partial=len(failed) == MOST_FAILED,
-        n_read=MOST_FAILED,
+        errors=failures.kinds,
+        errors_are_partial=failures.partial,
+        n_read=failures.n_read,
         shown=[_shown(item) for item in app.pages.some_answers(job_id, limit=SHOWN)],
     )
 
@@ -161,18 +154,6 @@ def table_lines(app: App, job_id: str) -> Iterator[str]:
                 *(answer.answered_by or "", answer.error_code or "", answer.error or ""),
             ]
         )
-
-
-def kinds_of(failed: list[AnsweredQuery]) -> list[Kind]:
-    """Failures by their codes, the most frequent first."""
-    counts = Counter(item.answer.error_code or "unknown" for item in failed)
-    examples: dict[str, AnsweredQuery] = {}
-    for item in failed:
-        examples.setdefault(item.answer.error_code or "unknown", item)
-    return [
-        Kind(code, n, examples[code].query.id, (examples[code].answer.error or "")[:SHOWN_CHARS])
-        for code, n in counts.most_common()
-    ]
 
 
 def _shown(item: AnsweredQuery) -> Shown:

@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from orchestrator.domain.queries import MAX_ID_CHARS, AnswerType, Comparison, Query
 from orchestrator.errors import InputError
 from orchestrator.questions.references import plain_fields
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 ON_THE_BOOKS = frozenset({"after", "terms", "endpoint", "infers"})
 """Fields of a query that only its stored form has; nobody gives them."""
@@ -29,17 +34,27 @@ def parse_query(data: Mapping[str, object]) -> Query:
     try:
         return Query.model_validate(plain_fields(data), strict=False)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = _first_to_mend(error.errors(include_url=False, include_input=False))
         field = ".".join(str(part) for part in first["loc"]) or None
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             inside = first["loc"][0] == "comparison" and len(first["loc"]) > 1
             known = set(Comparison.model_fields) if inside else set(Query.model_fields) - _NOT_FROM_OUTSIDE
-            valid = ", ".join(sorted(known))
-            message = f"unknown field; valid: {valid}"
+            near = get_close_matches(str(first["loc"][-1]).lower(), known, n=1, cutoff=0.75)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            message = f"unknown field{hint}; valid: {', '.join(sorted(known))}"
+        elif first["type"] == "missing":
+            message = "is missing"
         elif first["type"] == "model_type":
             message = 'must be an object, such as {"tolerance": 0.01}'
         raise InputError(f"{field}: {message}" if field else message, param=field) from None
+
+
+def _first_to_mend(faults: "list[ErrorDetails]") -> "ErrorDetails":
+    """The first fault; an unknown field goes before a missing one: that is how the latter was written."""
+    if faults[0]["type"] != "missing":
+        return faults[0]
+    return next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
 
 
 def build_query(

@@ -384,10 +384,18 @@ def _parse_json(raw: bytes) -> JsonValue:
     except RepeatedKeyError as error:
         raise BadLineError(str(error), param=error.key) from None
     except ValueError as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        reason = _what_is_wrong(error) if isinstance(error, json.JSONDecodeError) else str(error)
         if "integer string conversion" in reason:
             reason = "a number with too many digits"
         raise BadLineError(f"is not JSON ({reason})") from None
+
+
+def _what_is_wrong(error: json.JSONDecodeError) -> str:
+    if error.msg != "Extra data":
+        return error.msg
+    if not error.doc[error.pos :].startswith("{"):
+        return "more follows on the same line"
+    return "another object follows on the same line; curl keeps lines apart with --data-binary, not with -d"
 
 
 def _refuse_constant(name: str) -> object:

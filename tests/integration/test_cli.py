@@ -98,6 +98,28 @@ def test_profile_of_one_expert_leaves_the_others_alone(pool: Path, tmp_path: Pat
     assert {event["engine"] for event in events(tmp_path, "generation")} == {"gamma"}
 
 
+@pytest.mark.parametrize("command", ["ask", "route"])
+def test_a_question_before_any_profile_says_that_nobody_was_measured(
+    pool: Path, tmp_path: Path, capsys: Captured, command: str
+) -> None:
+    assert run(pool, command, *ask_words(1)) == 0
+    assert "Run `muster profile QUESTIONS.jsonl`" in capsys.readouterr().err
+    known = str(write_questions(tmp_path / "known.jsonl", range(4)))
+    assert run(pool, "profile", known, "--no-exam") == 0
+    capsys.readouterr()
+    assert run(pool, command, *ask_words(1)) == 0
+    assert "muster profile" not in capsys.readouterr().err
+
+
+def test_the_first_key_is_told_to_shut_the_door(pool: Path, capsys: Captured) -> None:
+    assert run(pool, "keys", "create") == 0
+    assert "from now on every call to the server needs one" in capsys.readouterr().err
+    key_id = str(json_rows(pool, capsys, "keys", "list")[0]["id"])
+    assert run(pool, "keys", "revoke", key_id) == 0
+    assert run(pool, "keys", "create") == 0
+    assert "every call" not in capsys.readouterr().err, "the door is shut already"
+
+
 def undated(cards: Mapping[str, Any]) -> dict[str, Any]:
     """Cards without the dates on which they were stored."""
     return {name: {**card, "stored_at": None} for name, card in cards.items()}

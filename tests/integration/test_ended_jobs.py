@@ -94,6 +94,30 @@ def test_batch_retry_failed_answers_what_failed_and_asks_nothing_else_again(
     assert (shown["retries"], shown["state"]) == (1, "done")
 
 
+def test_a_batch_with_failures_says_why_and_how_to_run_them_again(
+    pool: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["batch", str(write_questions(tmp_path / "q.jsonl", range(5))), "-c", "alpha", "-o", "a.jsonl"]
+    monkeypatch.setattr(sys, "argv", ["/x/bin/muster", *words])
+    assert run(pool, *words) == 1
+    said = capsys.readouterr().err
+    assert "1 failed with no_answer, such as q2: " in said
+    assert f"Run what failed again: muster batch --retry-failed {' '.join(words[1:])}\n" in said
+    assert run(pool, *words, "--retry-failed") == 0
+    assert "failed with" not in capsys.readouterr().err
+
+
+def test_a_job_that_is_shown_says_why_questions_failed(pool: Path, tmp_path: Path, capsys: Captured) -> None:
+    file = str(write_questions(tmp_path / "q.jsonl", range(3)))
+    job_id = str(run_json(pool, capsys, "batch", file, "-c", "alpha", code=1)["job_id"])
+    assert run(pool, "jobs", "show", job_id) == 0
+    shown = capsys.readouterr().out
+    assert "1 failed with no_answer, such as q2: " in shown
+    assert f"Run what failed again: muster jobs retry {job_id}" in shown
+    assert run(pool, "jobs", "retry", job_id) == 0
+    assert "failed with" not in capsys.readouterr().out
+
+
 def test_batch_retry_failed_of_a_file_that_was_never_run_runs_it(
     pool: Path, tmp_path: Path, capsys: Captured
 ) -> None:

@@ -157,3 +157,25 @@ def test_an_unknown_job_has_no_plan(client: TestClient) -> None:
     response = client.get("/v1/jobs/nobody/plan")
     assert response.status_code == 404
     assert response.json()["error"]["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("POST", "/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "//v1/chat/completions", "/v1/chat/completions"),
+        ("GET", "/models/beta", "/v1/models/beta"),
+    ],
+)
+def test_an_address_with_a_slip_in_its_base_is_told_the_right_one(
+    client: TestClient, method: str, path: str, meant: str
+) -> None:
+    response = client.request(method, path, json={} if method == "POST" else None, follow_redirects=False)
+    assert response.status_code == 404
+    assert f"Did you mean {meant}?" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v1", "/chat"])
+def test_an_address_that_is_like_no_other_is_told_of_none(client: TestClient, path: str) -> None:
+    assert "Did you mean" not in client.post(path, json={}).text

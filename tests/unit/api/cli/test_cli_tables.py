@@ -259,3 +259,11 @@ def test_open_answers_show_the_grade_to_expect_and_the_rule_in_place_of_confiden
 
 def test_open_answers_without_grades_say_so() -> None:
     assert "no grade known, rule graded" in shown(answer_lines(open_answer(None)))
+
+
+def test_who_asks_one_expert_reads_its_name_and_nothing_of_grades() -> None:
+    alone = open_answer(None).model_copy(update={"aggregator": "first"})
+    text = shown(answer_lines(alone))
+    assert "by org/alpha, 3 calls" in text
+    assert "grade" not in text
+    assert "rule" not in text

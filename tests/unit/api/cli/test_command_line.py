@@ -59,6 +59,26 @@ def test_bad_usage_is_2_with_one_json_document(argv: list[str], capsys: Captured
     assert captured.err
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ask", "How", "many?"],
+        ["batch", "my", "questions.jsonl"],
+        ["jobs", "show", "a", "b"],
+        ["bench", "a", "b"],
+    ],
+)
+def test_words_too_many_may_want_quotes(argv: list[str], capsys: Captured) -> None:
+    assert main(argv) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "Words that belong together stand in quotes." in said
+
+
+def test_other_wrong_usage_is_told_without_quotes(capsys: Captured) -> None:
+    assert main(["ask"]) == 2
+    assert "quotes" not in capsys.readouterr().err
+
+
 def test_missing_configuration_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
