@@ -166,6 +166,7 @@ class App:
             cards=cards,
             experts=self.experts,
             on_changed=self._forget_knowledge,
+            paused=self._own.paused.experts,
         )
         self.catalogue = self._catalogue(self._grader)
         self.dispatcher: LocalDispatcher | StackDispatcher = (

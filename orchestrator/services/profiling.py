@@ -1,13 +1,17 @@
 """Profiling: the pool measured on labelled questions, and what compositions learn from it."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 
 from orchestrator.compositions.knowledge import Knowledge
 from orchestrator.domain.queries import Query
+from orchestrator.errors import SkillError
 from orchestrator.ports.cards import CardStore
 from orchestrator.ports.profiling import PoolProfiler, ProfileReport, Scoring
 from orchestrator.services.experts import Experts
 from orchestrator.services.jobs import OnProgress
+
+log = logging.getLogger(__name__)
 
 
 class Profiling:
@@ -17,6 +21,7 @@ class Profiling:
         profiler: one whose skills are named by these texts.
         keep: embeds texts so that later processes need not.
         on_changed: called when the pool was measured anew.
+        paused: ids of experts that are asked nothing at present.
     """
 
     def __init__(
@@ -27,7 +32,9 @@ class Profiling:
         cards: CardStore,
         experts: Experts,
         on_changed: Callable[[], None],
+        paused: Callable[[], Collection[str]] = frozenset,
     ) -> None:
+        self._paused = paused
         self._profiler = profiler
         self._keep = keep
         self._cards = cards
@@ -46,14 +53,16 @@ class Profiling:
         """Measure experts on labelled questions; what is known already is not asked again.
 
         Args:
-            experts: ids; None = everybody.
+            experts: ids; None = everybody who is not paused.
             exam: also measure who aggregates well.
             scoring: of answers to open questions; None = scores of the newest cards' source hold.
 
         Raises:
-            SkillError: questions that cannot be graded, or scores that cannot be had.
+            SkillError: questions that cannot be graded, scores that cannot be had, somebody named who is
+                paused, or everybody is.
             UnknownNameError: an expert that is not in the pool.
         """
+        experts = self._present(experts)
         texts = [query.text for query in queries]
         self._keep(texts)
         report = self._profiler(texts).run(
@@ -75,10 +84,30 @@ class Profiling:
             By expert one of RIGHT, WRONG, ABSTAINED, UNKNOWN for each question, in order.
 
         Raises:
-            SkillError: questions that cannot be graded.
+            SkillError: questions that cannot be graded, or one of the experts is paused.
             UnknownNameError: an expert that is not in the pool.
         """
+        self._present(experts)
         return self._profiler(()).outcomes(queries, experts=experts, on_progress=on_progress)
+
+    def _present(self, experts: Sequence[str] | None) -> Sequence[str] | None:
+        """Whom to measure: a job would wait, for as long as it takes, for who is paused."""
+        paused = sorted(self._paused())
+        if not paused:
+            return experts
+        if experts is None:
+            everybody = [expert.id for expert in self._experts.pool.experts]
+            experts = [expert_id for expert_id in everybody if expert_id not in paused]
+            if experts:
+                log.warning("not measured, as they are paused: %s", ", ".join(paused))
+                return experts
+        named = [expert_id for expert_id in paused if not experts or expert_id in experts]
+        if named:
+            raise SkillError(
+                f"expert '{named[0]}' is paused, and cannot be measured.",
+                remedy=f"Resume it first: POST /v1/experts/{named[0]}/resume.",
+            )
+        return experts
 
     def score_texts(
         self, pairs: Sequence[tuple[Query, str]], judge: str, *, on_progress: OnProgress | None = None
