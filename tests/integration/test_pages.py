@@ -252,6 +252,15 @@ def test_failures_are_shown_by_kind_and_run_again(browser: TestClient, app: App)
     ended(app, job.url.path)
 
 
+def test_a_job_of_less_than_a_second_is_not_said_to_have_taken_no_time(browser: TestClient, app: App) -> None:
+    """Its times are whole seconds: they are the same, or one apart where the clock ticked meanwhile."""
+    job = submitted(browser, some_lines(1), model="alpha")
+    ended(app, job.url.path)
+    page = browser.get(job.url.path).text
+    assert "<dt>took</dt><dd>0 ms</dd>" not in page
+    assert re.search("<dt>took</dt><dd>(under 1 s|[1-9][^<]* s)</dd>", page)
+
+
 def test_a_job_is_cancelled_and_deleted_by_its_buttons(browser: TestClient, app: App) -> None:
     job = submitted(browser, some_lines(3), model="alpha")
     assert browser.post(f"{job.url.path}/cancel").status_code == 200
