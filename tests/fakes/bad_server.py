@@ -23,9 +23,15 @@ class ActingHandler(QuietHandler):
 
 
 class BadServer(LocalServer):
-    """`asked` counts the completions asked for; `bodies` are their documents."""
+    """`asked` counts the completions asked for; `bodies` are their documents.
 
-    def __init__(self, *acts: Act, models: tuple[str, ...] = ("base",), port: int = 0) -> None:
+    Args:
+        slots: what `/props` says, as llama.cpp's server does; None = there is no such page.
+    """
+
+    def __init__(
+        self, *acts: Act, models: tuple[str, ...] = ("base",), port: int = 0, slots: object = None
+    ) -> None:
         self.bodies: list[dict[str, object]] = []
         self.headers: list[Mapping[str, str]] = []
         self._closing = threading.Event()
@@ -36,7 +42,11 @@ class BadServer(LocalServer):
             closing = server._closing
 
             def do_GET(self) -> None:
-                self.reply(200, json.dumps({"data": [{"id": name} for name in models]}).encode())
+                if self.path == "/props":
+                    status, document = (404, {}) if slots is None else (200, {"total_slots": slots})
+                    self.reply(status, json.dumps(document).encode())
+                else:
+                    self.reply(200, json.dumps({"data": [{"id": name} for name in models]}).encode())
 
             def do_POST(self) -> None:
                 server.headers.append({k.lower(): v for k, v in self.headers.items()})

@@ -23,6 +23,7 @@ PROVIDER_PREFIXES = ("openai/", "hosted_vllm/", "llamafile/", "lm_studio/")
 """What a pool file in LiteLLM's form writes before the name that the server knows."""
 
 SHOWN_MODELS = 20
+SLOTS_TIMEOUT_S = 2.0
 
 
 class ServerOptions(CallOptions):
@@ -73,11 +74,14 @@ class ServerBackend:
 
         endpoint = ServerEndpoint(address)
 
-        async def check() -> None:
+        async def check() -> int | None:
             if options.check_models:
                 wanted = [address.model, *address.adapter_models.values()]
                 offered = await endpoint.models(timeout_s=options.connect_timeout_s)
                 _check_offered(spec, wanted, offered)
+            if "max_concurrent" in options.model_fields_set:
+                return None
+            return await endpoint.slots(timeout_s=min(SLOTS_TIMEOUT_S, options.connect_timeout_s))
 
         try:
             return RemoteEngine(

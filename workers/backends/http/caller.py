@@ -88,6 +88,11 @@ class Caller:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
+    def hold_to(self, n_calls: int) -> None:
+        """Make no more than so many calls at once, >= 1, nor more than the policy allows."""
+        most = min(n_calls, self._policy.max_concurrent)
+        self._policy = self._policy._replace(max_concurrent=most)
+
     def add(self, requests: Sequence[GenerationRequest]) -> None:
         """Queue requests, larger priority first, then first come."""
         for request in requests:

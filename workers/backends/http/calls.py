@@ -19,7 +19,8 @@ class CallOptions(Options):
     """Options that every backend of remote engines understands. Times in seconds.
 
     Args:
-        max_concurrent: calls at the same time.
+        max_concurrent: calls at the same time. Where it is not set, a server that says how many slots it has
+            (llama.cpp's) gets no more than those.
         timeout_s: longest single call; `litellm_params.timeout` replaces it.
         deadline_s: longest time for a request from its first call on, retries and pauses included.
         patience_s: longest `Retry-After` that waiting requests sit out; a longer one fails them.

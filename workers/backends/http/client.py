@@ -111,6 +111,16 @@ class ServerEndpoint:
         async with self._replies("GET", "/models", None, timeout_s=timeout_s) as response:
             return list(read_models(await self._body(response)))
 
+    async def slots(self, *, timeout_s: float) -> int | None:
+        """Requests that the server works on at once, >= 1, where it says so as llama.cpp's does (`/props`
+        beside `/v1`); None = it does not."""
+        url = self._address.url.removesuffix("/v1") + "/props"
+        try:
+            async with self._replies("GET", url, None, timeout_s=timeout_s) as response:
+                return _slots_in(await self._body(response))
+        except CallError:
+            return None
+
     async def write_one_token(self, *, timeout_s: float) -> None:
         """Have the model write one token, whatever that is.
 
@@ -206,7 +216,7 @@ class ServerEndpoint:
         """A response of status 200, its body not yet read; every failure inside is a CallError."""
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, self._address.connect_timeout_s))
         try:
-            url = self._address.url + path
+            url = path if path.startswith("http") else self._address.url + path
             async with self._client.stream(method, url, json=payload, timeout=timeout) as response:
                 if response.status_code != 200:
                     body = await self._body(response, most=LONGEST_ERROR_BYTES)
@@ -286,3 +296,18 @@ def _refused_param(error: CallError, payload: Mapping[str, JsonValue]) -> str | 
 def _mentions(message: str, name: str) -> bool:
     words = message.replace("`", " ").replace("'", " ").replace('"', " ").replace(":", " ").split()
     return name in words
+
+
+class _Props(BaseModel):
+    """Of what llama.cpp's server says of itself: how many requests it works on at once."""
+
+    total_slots: int | None = None
+
+
+def _slots_in(body: bytes) -> int | None:
+    """Slots of `/props`, >= 1; None = not told."""
+    try:
+        slots = _Props.model_validate_json(body).total_slots
+    except ValidationError:
+        return None
+    return slots if slots is not None and slots >= 1 else None

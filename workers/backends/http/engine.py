@@ -19,7 +19,8 @@ from workers.backends.refusal import refusal, too_long
 
 CLOSE_TIMEOUT_S = 5.0
 
-Check = Callable[[], Coroutine[object, object, None]]
+Check = Callable[[], Coroutine[object, object, int | None]]
+"""Looks at the endpoint before it is used; how many calls it works on at once, None = not known."""
 
 
 class RemoteEngine:
@@ -62,8 +63,9 @@ class RemoteEngine:
             engine_id, endpoint, policy, emit=self._put, clock=clock, rng=rng or random.Random()
         )
         try:
-            if check is not None:
-                self._loop.run(check())
+            slots = None if check is None else self._loop.run(check())
+            if slots is not None:
+                self._caller.hold_to(slots)
         except BaseException:
             self.close()
             raise
