@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import httpx
-from pydantic import JsonValue, SecretStr
+from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
 
 from orchestrator.ports.engines import GenerationRequest
 from orchestrator.redaction import remember
