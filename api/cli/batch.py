@@ -52,7 +52,7 @@ def batch(
     """
     from api.cli.batch_files import check_output, open_batch, retry_batch, target_of, write_answers
     from api.cli.progress import job_progress
-    from api.views.failures import failure_lines, failures_of
+    from api.views.jobs_failures import failure_lines, failures_of
     from orchestrator.errors import InputError
     from orchestrator.questions.files import STANDARD, spooled
 

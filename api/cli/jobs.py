@@ -119,7 +119,7 @@ def vacuum(ctx: typer.Context) -> None:
 def _failed(app: "App", view: "JobView") -> "list[Text]":
     from rich.text import Text
 
-    from api.views.failures import failure_lines, failures_of
+    from api.views.jobs_failures import failure_lines, failures_of
 
     failures = failures_of(
         lambda n: app.pages.some_answers(view.id, limit=n, failed=True), n_failed=view.counts.failed

@@ -15,8 +15,8 @@ from api.dashboard.rendering import PageRoute, page, see_other
 from api.dashboard.timeline import timeline
 from api.deps import AppDep, CallerDep, OwnJobDep, Requires, checked_key, own_job
 from api.submission import SPOOL_BYTES, Submission, submitted
-from api.views.failures import SHOWN_CHARS, failures_of
 from api.views.jobs import job_view, plan_view
+from api.views.jobs_failures import SHOWN_CHARS, failures_of
 from orchestrator.bootstrap.app import App
 from orchestrator.domain.keys import Scope
 from orchestrator.domain.names import model_names

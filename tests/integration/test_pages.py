@@ -206,7 +206,7 @@ def test_a_file_becomes_a_job_and_the_same_form_again_is_the_same_job(browser: T
 def test_a_form_takes_as_large_a_file_as_the_api(browser: TestClient, app: App) -> None:
     most = app.settings.muster.server.max_body_bytes
     lines = json.dumps({"id": "large", "question": question(1), "padding": "x"}).encode()
-    padded = b"\n" * (most + 1) + lines
+    padded = (b" " * 99 + b"\n") * (most // 100 + 1) + lines
     told = submitted(browser, padded, model="alpha")
     assert told.status_code == 400  # it was read, to its last line
     assert "padding" in told.text

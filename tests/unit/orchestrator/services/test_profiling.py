@@ -1,4 +1,4 @@
-"""Profiling: whom it measures while somebody is paused. (What is measured: `skills/test_profiler`)"""
+"""Profiling: whom it measures while somebody is paused."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
 """Failures of a job by kind: what is counted, and what is said."""
 
-from api.views.failures import MOST_FAILED, Failures, failure_lines, failures_of, kinds_of
+from api.views.jobs_failures import MOST_FAILED, Failures, failure_lines, failures_of, kinds_of
 from orchestrator.domain.answers import Answer
 from orchestrator.domain.queries import Query
 from orchestrator.ports.jobs import AnsweredQuery
