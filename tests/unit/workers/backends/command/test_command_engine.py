@@ -299,7 +299,7 @@ def test_server_that_the_kernel_kills_is_said_to_lack_memory(tag: str) -> None:
 def test_answers_that_came_before_the_death_are_handed_over_first(tag: str) -> None:
     with loaded(spec(tag, "dies-later", "2", concurrent=1)) as engine:
         engine.submit(ask("a", "first"))
-        assert engine.poll(0) == []
+        engine._calls._hand_over()  # begun, and nothing read: the answer may come at once
         wait_for("the answer", lambda: engine._calls._events.qsize(), within_s=30)
         os.kill(engine.pid, signal.SIGKILL)
         wait_for("the end", lambda: engine._up.process.ended, within_s=30)
