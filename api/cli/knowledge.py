@@ -206,12 +206,13 @@ def experts(ctx: typer.Context) -> None:
     session = session_of(ctx)
     with open_experts(session.settings()) as listed:
         known, states = listed.experts.cards(), listed.engines.states()
-        lineages, pool = listed.experts.lineages, listed.experts.pool
+        lineages, pool, paused = listed.experts.lineages, listed.experts.pool, listed.pauses.paused()
         views = [
-            expert_view(e, known.get(e.id), states[e.engine.id], lineages.get(e.id)) for e in pool.experts
+            expert_view(e, known.get(e.id), states[e.engine.id], lineages.get(e.id), paused.get(e.id))
+            for e in pool.experts
         ]
         lines = engine_lines(states.values())
-        table = experts_table(pool, known, states)
+        table = experts_table(pool, known, states, paused=paused)
         session.emit([view.model_dump(mode="json") for view in views], table, *lines)
 
 

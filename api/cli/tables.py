@@ -1,6 +1,6 @@
 """Results as tables for people. Nothing here decides anything."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -52,7 +52,11 @@ def table(title: str, *columns: str, numbers: Iterable[str] = (), whole: Iterabl
 
 
 def experts_table(
-    pool: "Pool", cards: Mapping[str, "CompetenceCard"], states: Mapping[str, "EngineState"] = NO_STATES
+    pool: "Pool",
+    cards: Mapping[str, "CompetenceCard"],
+    states: Mapping[str, "EngineState"] = NO_STATES,
+    *,
+    paused: Collection[str] = (),
 ) -> Table:
     """Experts of the pool, in its order. Args: states: by engine; an engine without one gets a dash."""
     columns = ("expert", "engine", "backend", "roles", "accuracy", "state")
@@ -60,13 +64,14 @@ def experts_table(
     for expert in pool.experts:
         card = cards.get(expert.id)
         known = _known(card) if card else "not profiled"
+        state = states[expert.engine.id].state if expert.engine.id in states else "–"
         result.add_row(
             expert.id,
             expert.engine.id,
             expert.engine.backend,
             ", ".join(sorted(expert.roles)),
             known,
-            states[expert.engine.id].state if expert.engine.id in states else "–",
+            "paused" if expert.id in paused else state,
         )
     return result
 

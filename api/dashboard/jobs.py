@@ -128,10 +128,13 @@ def retry(job_id: OwnJobDep, app: AppDep) -> Response:
 
 
 @router.post("/{job_id}/delete")
-def delete(job_id: str, request: Request, app: AppDep) -> Response:
-    """A job that has ended is deleted with all that is of it; one that there is not, is so already."""
-    with suppress(NotFoundError):
+def delete(job_id: str, request: Request, app: AppDep, caller: CallerDep) -> Response:
+    """A job that has ended is deleted with all that is of it; one that was deleted before is so already."""
+    try:
         app.ended.delete(own_job(job_id, request))
+    except NotFoundError:
+        if not app.pages.has_left(job_id, owner=caller.sees_of):
+            raise
     return see_other("/jobs")
 
 

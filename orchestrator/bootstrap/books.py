@@ -6,19 +6,26 @@ from contextlib import contextmanager
 from orchestrator.ports.jobs import JobReader
 from orchestrator.runtime.private import tighten_folder
 from orchestrator.settings.schema import Settings
-from orchestrator.store import SqlJobStore, open_database
+from orchestrator.store import Database, SqlJobStore, open_database
 
 
 @contextmanager
-def open_books(settings: Settings) -> Iterator[JobReader]:
-    """The jobs of a configuration, over a database that is closed at the end.
+def opened_database(settings: Settings) -> Iterator[Database]:
+    """The database of a configuration, closed at the end.
 
     Raises:
-        StoreError: the database cannot be used.
+        StoreError: it cannot be used.
     """
     tighten_folder(settings.muster.data_dir)
     database = open_database(settings.database_url)
     try:
-        yield SqlJobStore(database)
+        yield database
     finally:
         database.close()
+
+
+@contextmanager
+def open_books(settings: Settings) -> Iterator[JobReader]:
+    """The jobs of a configuration; raises as `opened_database`."""
+    with opened_database(settings) as database:
+        yield SqlJobStore(database)

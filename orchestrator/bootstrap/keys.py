@@ -3,24 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.runtime.private import tighten_folder
+from orchestrator.bootstrap.books import opened_database
 from orchestrator.services.keys import Keys
 from orchestrator.settings.schema import Settings
-from orchestrator.store import SqlKeyStore, SqlMergeStore, open_database
+from orchestrator.store import SqlKeyStore, SqlMergeStore
 
 
 @contextmanager
 def open_keys(settings: Settings) -> Iterator[Keys]:
-    """The keys of a configuration, over a database that is closed at the end.
-
-    Raises:
-        StoreError: the database cannot be used.
-    """
-    tighten_folder(settings.muster.data_dir)
-    database = open_database(settings.database_url)
-    try:
+    """The keys of a configuration; raises as `opened_database`."""
+    with opened_database(settings) as database:
         merged = SqlMergeStore(database).merged_experts()
         members = [member.model_name for member in settings.model_list]
         yield Keys(SqlKeyStore(database), experts=frozenset([*members, *(expert.id for expert in merged)]))
-    finally:
-        database.close()

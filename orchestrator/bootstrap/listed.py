@@ -5,36 +5,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from orchestrator.bootstrap.books import opened_database
 from orchestrator.bootstrap.merged import PoolWatch
 from orchestrator.bootstrap.published import make_pool
-from orchestrator.runtime.private import tighten_folder
 from orchestrator.services.engines import EngineBoard
 from orchestrator.services.experts import Experts
 from orchestrator.services.feedback import FeedbackDesk
+from orchestrator.services.pauses import PauseDesk
 from orchestrator.settings.schema import Settings
-from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, SqlMergeStore, open_database
+from orchestrator.store import SqlCardStore, SqlFeedbackStore, SqlJobStore, SqlMergeStore, SqlPauseStore
 from skills.grading.grader import AnswerGrader
 from workers.leases.owners import loop_of
 
 
 class Listed(NamedTuple):
-    """Experts of a configuration with their cards, and their engines."""
+    """Experts of a configuration with their cards, their engines, and who is paused."""
 
     experts: Experts
     engines: EngineBoard
+    pauses: PauseDesk
 
 
 @contextmanager
 def open_experts(settings: Settings) -> Iterator[Listed]:
-    """The experts of a configuration, over a database that is closed at the end.
+    """The experts of a configuration.
 
     Raises:
         MusterError: configuration or database that cannot be used.
     """
     pool = make_pool(settings)
-    tighten_folder(settings.muster.data_dir)
-    database = open_database(settings.database_url)
-    try:
+    with opened_database(settings) as database:
         jobs, cards = SqlJobStore(database), SqlCardStore(database)
         members = PoolWatch(
             SqlMergeStore(database), settings=settings, pool=pool, applicants=(), on_changed=_nothing
@@ -55,9 +55,8 @@ def open_experts(settings: Settings) -> Iterator[Listed]:
             lineages=members.lineages,
             history=cards,
         )
-        yield Listed(experts, EngineBoard(jobs, engine_ids=members.pool.engines, loop_of=loop_of))
-    finally:
-        database.close()
+        engines = EngineBoard(jobs, engine_ids=members.pool.engines, loop_of=loop_of)
+        yield Listed(experts, engines, PauseDesk(SqlPauseStore(database), pool=lambda: members.pool))
 
 
 def _nothing() -> None: ...

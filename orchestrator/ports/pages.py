@@ -20,6 +20,9 @@ class PageReader(Protocol):
             InputError: there is no such job to begin after.
         """
 
+    def has_left(self, job_id: str, *, owner: str | None = None) -> bool:
+        """True if such a job was deleted, for a day at least. `owner`: whose; None = anybody's."""
+
     def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
         """The first answered questions of a job, in the order of submission; `failed`: of those that failed.
 

@@ -92,22 +92,18 @@ class Profiling:
 
     def _present(self, experts: Sequence[str] | None) -> Sequence[str] | None:
         """Whom to measure: a job would wait, for as long as it takes, for who is paused."""
-        paused = sorted(self._paused())
-        if not paused:
+        wanted = [expert.id for expert in self._experts.pool.experts] if experts is None else experts
+        paused = self._paused()
+        away = [expert_id for expert_id in wanted if expert_id in paused]
+        if not away:
             return experts
-        if experts is None:
-            everybody = [expert.id for expert in self._experts.pool.experts]
-            experts = [expert_id for expert_id in everybody if expert_id not in paused]
-            if experts:
-                log.warning("not measured, as they are paused: %s", ", ".join(paused))
-                return experts
-        named = [expert_id for expert_id in paused if not experts or expert_id in experts]
-        if named:
-            raise SkillError(
-                f"expert '{named[0]}' is paused, and cannot be measured.",
-                remedy=f"Resume it first: POST /v1/experts/{named[0]}/resume.",
-            )
-        return experts
+        if experts is None and len(away) < len(wanted):
+            log.warning("not measured, as they are paused: %s", ", ".join(away))
+            return [expert_id for expert_id in wanted if expert_id not in away]
+        raise SkillError(
+            f"expert '{away[0]}' is paused, and cannot be measured.",
+            remedy=f"Resume it first: POST /v1/experts/{away[0]}/resume.",
+        )
 
     def score_texts(
         self, pairs: Sequence[tuple[Query, str]], judge: str, *, on_progress: OnProgress | None = None

@@ -28,6 +28,10 @@ class SqlPages:
         """See `ports.pages`."""
         return self._db.fetch(lambda conn: _jobs(conn, request, owner, kind))
 
+    def has_left(self, job_id: str, *, owner: str | None = None) -> bool:
+        """See `ports.pages`."""
+        return self._db.fetch(lambda conn: place_of(conn, t.job.name, job_id, owner=owner)) is not None
+
     def some_answers(self, job_id: str, *, limit: int, failed: bool = False) -> list[AnsweredQuery]:
         """See `ports.pages`."""
         return self._db.fetch(lambda conn: some_answers(conn, job_id, limit=limit, failed=failed))

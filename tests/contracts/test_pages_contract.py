@@ -63,6 +63,22 @@ def test_jobs_that_are_deleted_are_in_no_list(store: SqlJobStore, database: Data
     assert walked(SqlPages(database), PageRequest()) == [["b"]]
 
 
+def test_a_job_has_left_for_its_owner_and_who_sees_all_and_for_nobody_else(
+    store: SqlJobStore, database: Database
+) -> None:
+    submit(store, "a", "b", owner="k1")
+    store.cancel("a")
+    store.begin_deleting("a")
+    pages = SqlPages(database)
+    assert [pages.has_left("a", owner=owner) for owner in (None, "k1", "k2", "")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not any(pages.has_left(name) for name in ("b", "never", "", "a/b\0"))
+
+
 @pytest.mark.parametrize("is_newest_first", [True, False])
 @pytest.mark.parametrize("n_deleted", [1, 2, 3])
 def test_who_deletes_each_page_before_the_next_reads_every_job(

@@ -35,8 +35,9 @@ BESIDE = {
 }
 """Files that go beside a model's, by their kind."""
 TOKENIZER_KEYS = ("tokenizer.ggml.model", "tokenizer.ggml.tokens")
-OVERHEAD_GIB = 0.25
-"""Buffers and libraries of a server beside weights and cache: about what llama.cpp's was seen to take."""
+OVERHEAD_GIB = 0.2
+"""Buffers and libraries of a server beside weights and cache: between what llama.cpp's was seen to take
+on different processors."""
 BYTES_PER_CACHED_NUMBER = 2
 """Keys and values are kept in half precision unless a server is told otherwise."""
 GIB = 1 << 30

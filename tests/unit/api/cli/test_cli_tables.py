@@ -26,6 +26,7 @@ from orchestrator.bootstrap.checks import Diagnosis
 from orchestrator.domain.answers import Answer, Decision, ExpectedGrade, Interval, Recruit, SkillEvidence
 from orchestrator.domain.assignments import NOTHING_LEFT, Job, JobProgress, JobState, LoadPlan
 from orchestrator.domain.cards import Tally
+from orchestrator.domain.engines import EngineState
 from orchestrator.domain.experts import Pool
 from orchestrator.domain.feedback import Drift, Feedback
 from orchestrator.domain.queries import AnswerType
@@ -47,6 +48,16 @@ def test_experts_show_who_is_profiled() -> None:
     text = shown(experts_table(pool, {"alpha": make_card("alpha")}))
     assert "70.0 %" in text
     assert "not profiled" in text
+
+
+def test_who_is_paused_is_not_shown_as_ready() -> None:
+    pool = Pool(experts=(make_expert("alpha"), make_expert("beta")))
+    states = {e.engine.id: EngineState(engine_id=e.engine.id, state="ready") for e in pool.experts}
+    lines = shown(experts_table(pool, {}, states, paused={"beta"})).splitlines()
+    state_of = {name: next(line for line in lines if line.strip().startswith(name)) for name in pool.by_id}
+    assert "ready" in state_of["alpha"]
+    assert "paused" in state_of["beta"]
+    assert "ready" not in state_of["beta"]
 
 
 def test_cards_show_counts_and_best_skills() -> None:

@@ -43,7 +43,8 @@ def profiling(noted: Noted, *paused: str) -> Profiling:
         ((), None, None),
         (("beta",), None, ["org/alpha"]),
         (("beta",), ["org/alpha"], ["org/alpha"]),
-        (("gone",), None, ["org/alpha", "beta"]),
+        (("gone",), None, None),
+        (("beta",), [], []),
     ],
 )
 def test_who_is_paused_is_not_measured_and_nobody_waits_for_him(
