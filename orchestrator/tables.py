@@ -5,14 +5,18 @@ A package adds a row with an entry point of the table's group; docs/extending.md
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeGuard, TypeVar
 
-from orchestrator.errors import ConfigError, UnknownNameError
+from orchestrator.errors import ConfigError, MusterError, UnknownNameError
 
 T = TypeVar("T")
+Blaming = Callable[[], AbstractContextManager[None]]
+"""Contexts in which whatever code of a package raises is told as that package's fault, in one line with the
+remedy; errors of Muster's own kinds go on as they are."""
 Points = Mapping[str, tuple[EntryPoint, ...]]
 """Entry points of one group by name; those of one name in the order of the import path."""
 
@@ -27,11 +31,14 @@ class Extension(NamedTuple, Generic[T]):
         group: the entry points that are rows.
         is_row: whether what an entry point names can be a row.
         row_form: what a row is, in words: "a backend row".
+        blamed: a package's row, made such that faults of what it makes are told as the package's; None = as
+            it is.
     """
 
     group: str
     is_row: Callable[[object], TypeGuard[T]]
     row_form: str
+    blamed: Callable[[T, Blaming], T] | None = None
 
 
 class NameTable(Mapping[str, T]):
@@ -72,6 +79,15 @@ class NameTable(Mapping[str, T]):
             raise UnknownNameError(self._kind, name, self, param=self._param)
         return self[name]
 
+    def blame(self, name: str) -> AbstractContextManager[None]:
+        """A context (`Blaming`) for code that the row of that name leads to; of ours it does nothing.
+
+        Raises:
+            ConfigError: in place of what the package raised.
+        """
+        added = self._added().get(name, ())
+        return _blaming(self._called(added[0]), self._param) if added else nullcontext()
+
     def __getitem__(self, name: str) -> T:
         """The row of that name, as `find`; KeyError where there is none."""
         added = self._added().get(name, ())
@@ -99,18 +115,24 @@ class NameTable(Mapping[str, T]):
         if point not in self._loaded:
             row = self._import(point)
             if not extension.is_row(row):
-                message = f"{self._kind} '{point.name}' of {_origin(point)} is not {extension.row_form}."
+                message = f"{self._called(point)} is not {extension.row_form}."
                 raise ConfigError(message, param=self._param, remedy=REMEDY)
-            self._loaded[point] = row
+            blame = partial(_blaming, self._called(point), self._param)
+            self._loaded[point] = extension.blamed(row, blame) if extension.blamed else row
         return self._loaded[point]
 
     def _import(self, point: EntryPoint) -> object:
+        if point.pattern.match(point.value) is None:
+            message = f"{self._called(point)} names nothing: '{point.value}' is not `module:attribute`."
+            raise ConfigError(message, param=self._param, remedy=REMEDY)
         try:
             return point.load()
         except (Exception, SystemExit) as error:  # a module of others may do anything when it is imported
-            reason = f"{type(error).__name__}: {error}"
-            message = f"{self._kind} '{point.name}' of {_origin(point)} cannot be imported: {reason}."
+            message = f"{self._called(point)} cannot be imported: {reason_of(error)}."
             raise ConfigError(message, param=self._param, remedy=REMEDY) from error
+
+    def _called(self, point: EntryPoint) -> str:
+        return f"{self._kind} '{point.name}' of {_origin(point)}"
 
     def _taken(self, name: str, added: tuple[EntryPoint, ...]) -> ConfigError:
         owners = [*(["Muster"] if name in self._ours else []), *map(_origin, added)]
@@ -120,6 +142,38 @@ class NameTable(Mapping[str, T]):
             remedy="Uninstall the package, or have it take another name than these of Muster: "
             f"{', '.join(sorted(self._ours))}.",
         )
+
+
+def require(made: object, port: str, attributes: tuple[str, ...]) -> None:
+    """Refuse what code of a package made if it is not of the port that it should be of.
+
+    Args:
+        port: name of the port.
+        attributes: names that it has.
+
+    Raises:
+        TypeError: it lacks one of them; inside a `Blaming`, the package's fault.
+    """
+    missing = [attribute for attribute in attributes if not hasattr(made, attribute)]
+    if missing:
+        raise TypeError(f"a {type(made).__name__} is no {port}: it has no {' and no '.join(missing)}")
+
+
+def reason_of(error: BaseException) -> str:
+    """Kind and text of an error in one line, of 400 characters at most, without a full stop."""
+    text = " ".join(str(error).split())[:400].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def _blaming(called: str, param: str | None) -> Iterator[None]:
+    try:
+        yield
+    except MusterError:
+        raise
+    except (Exception, SystemExit) as error:  # code of others may do anything
+        message = f"{called} fails: {reason_of(error)}."
+        raise ConfigError(message, param=param, remedy=REMEDY) from error
 
 
 @lru_cache(maxsize=16)

@@ -29,6 +29,7 @@ from aggregators.outputs import (
     weak_verifiers,
     weighted,
 )
+from orchestrator.compositions.blamed import blamed
 from orchestrator.compositions.voting import AggregatorContext, AggregatorRow
 from orchestrator.ports.composing import Aggregator
 from orchestrator.tables import Extension, NameTable
@@ -66,7 +67,7 @@ _OURS: Mapping[str, AggregatorRow] = {
 AGGREGATORS = NameTable(
     "aggregator",
     _OURS,
-    extension=Extension("muster.aggregators", _is_row, "an AggregatorRow"),
+    extension=Extension("muster.aggregators", _is_row, "an AggregatorRow", blamed),
     param="aggregator",
 )
 

@@ -22,6 +22,7 @@ from orchestrator.routing import (
     posterior,
     symbolic,
 )
+from orchestrator.routing.parts.blamed import blamed
 from orchestrator.routing.parts.context import RouterContext, RouterFactory
 from orchestrator.routing.parts.draws import ReplayRandom
 from orchestrator.routing.parts.eligibility import ScreenedRouter
@@ -62,7 +63,7 @@ outcomes in ways of their own."""
 ROUTERS = NameTable(
     "router",
     _OURS,
-    extension=Extension("muster.routers", _is_factory, "a factory (context, options) -> Router"),
+    extension=Extension("muster.routers", _is_factory, "a factory (context, options) -> Router", blamed),
     param="router",
 )
 

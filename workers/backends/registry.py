@@ -15,7 +15,7 @@ from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.errors import ConfigError, UnknownNameError
 from orchestrator.pool import EngineAccess, EnginePart
 from orchestrator.ports.engines import Backend
-from orchestrator.tables import Extension, NameTable
+from orchestrator.tables import Extension, NameTable, require
 from workers.backends.features import OF_COMMANDS, OF_DECODING, OF_PROVIDERS, OF_SCRIPTED, OF_SERVERS, OF_VLLM
 from workers.backends.options import Options, SpecMistake, read_options
 
@@ -173,7 +173,10 @@ def get_backend(name: str, access: Mapping[str, EngineAccess] | None = None) -> 
     """
     row = BACKENDS.find(name)
     make: Callable[..., Backend] = _import(name, row.path)
-    return make(access or {}) if name in SERVER_BACKENDS else make()
+    with BACKENDS.blame(name):
+        backend = make(access or {}) if name in SERVER_BACKENDS else make()
+        require(backend, "Backend", ("load",))
+    return backend
 
 
 def check_options(spec: EngineSpec) -> None:
@@ -198,8 +201,15 @@ def own_options(spec: EngineSpec) -> Options | None:
     row = BACKENDS.find(spec.backend)
     if row.options is None:
         return None
-    model: type[Options] = _import(spec.backend, row.options)
-    return read_options(model, spec)
+    model: object = _import(spec.backend, row.options)
+    with BACKENDS.blame(spec.backend):
+        return read_options(_options_of(model, row.options), spec)
+
+
+def _options_of(model: object, path: str) -> type[Options]:
+    if not (isinstance(model, type) and issubclass(model, Options)):
+        raise TypeError(f"{path} is no class of workers.backends.options.Options")
+    return model
 
 
 def spec_mistakes(spec: EngineSpec) -> tuple[SpecMistake, ...]:
@@ -213,7 +223,8 @@ def spec_mistakes(spec: EngineSpec) -> tuple[SpecMistake, ...]:
     if row is None or row.check is None:
         return ()
     check: Callable[[EngineSpec], Iterable[SpecMistake]] = _import(spec.backend, row.check)
-    return tuple(check(spec))
+    with BACKENDS.blame(spec.backend):
+        return tuple(check(spec))
 
 
 def parts_of(backend: str, options: Mapping[str, JsonValue]) -> tuple[EnginePart, ...]:
@@ -226,7 +237,8 @@ def parts_of(backend: str, options: Mapping[str, JsonValue]) -> tuple[EnginePart
     if row is None or row.parts is None:
         return ()
     read: Callable[[Mapping[str, JsonValue]], Iterable[EnginePart]] = _import(backend, row.parts)
-    return tuple(read(options))
+    with BACKENDS.blame(backend):
+        return tuple(read(options))
 
 
 def features_of(backend: str, options: Mapping[str, JsonValue]) -> frozenset[Feature]:
@@ -240,14 +252,15 @@ def features_of(backend: str, options: Mapping[str, JsonValue]) -> frozenset[Fea
 
 def _import(name: str, path: str) -> Any:
     module, _, attribute = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"engine '{name}': {path} cannot be imported: {error}.",
-            param="muster.engine",
-            remedy="Mend the row, or install what it needs.",
-        ) from error
+    with BACKENDS.blame(name):
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"engine '{name}': {path} cannot be imported: {' '.join(str(error).split())}.",
+                param="muster.engine",
+                remedy="Mend the row, or install what it needs.",
+            ) from error
 
 
 def width_of(name: str) -> int | None:

@@ -11,6 +11,7 @@ from orchestrator.domain.fleet import Withheld
 from orchestrator.errors import EngineLoadError, ExpertUnavailableError, IncompatibleModelsError, MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import DeviceStore
+from orchestrator.tables import reason_of
 from workers.device.pace import Pace
 from workers.leases.owners import berth_of
 
@@ -97,7 +98,7 @@ class Faults:
         it."""
         is_lasting = isinstance(error, EngineLoadError | IncompatibleModelsError) and error.is_lasting
         heal = error.remedy if isinstance(error, MusterError) else None
-        why = str(error) or type(error).__name__
+        why = str(error) if isinstance(error, MusterError) else reason_of(error)
         self.met(engine_id, Trouble(EngineLoadError.code, why, heal, is_lasting=is_lasting))
 
     def met(self, engine_id: str, trouble: Trouble) -> None:

@@ -13,6 +13,7 @@ from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import EngineLoadError, MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Backend, Engine
+from orchestrator.tables import require
 from workers.backends.registry import BACKENDS
 from workers.device.errands import Errands
 from workers.device.page_cache import HOT_SHARE, ReadAhead, cached_share
@@ -21,6 +22,8 @@ from workers.device.sleepers import Sleepers
 from workers.engine_host.memory import weight_files
 
 log = logging.getLogger(__name__)
+
+ENGINE_METHODS = ("submit", "poll", "abort", "close")
 
 
 @runtime_checkable
@@ -254,13 +257,21 @@ class Loader:
         while True:
             adapters = [a for a in adapters_of(self._pool, spec.id) if a not in left_out]
             try:
-                return self._shelf.get(spec.backend).load(spec, adapters), left_out
+                return self._loaded(spec, adapters), left_out
             except EngineLoadError as error:
                 named = [a for a in adapters if f"'{a}'" in error.message] if error.param == "adapter" else []
                 left_out |= dict.fromkeys(named, error.message)
                 if not named or all(expert.adapter in left_out for expert in experts):
                     raise
                 log.warning("engine %s: loaded without %s: %s", spec.id, ", ".join(named), error)
+
+    def _loaded(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
+        """The engine that a backend loads. A package's may raise anything, or give none: that is told."""
+        backend = self._shelf.get(spec.backend)
+        with BACKENDS.blame(spec.backend):
+            engine = backend.load(spec, adapters)
+            require(engine, "Engine", ENGINE_METHODS)
+        return engine
 
     def _prepare(self, engine_id: str) -> bool:
         if engine_id in self.asleep:

@@ -9,7 +9,8 @@ from orchestrator.batching import EngineChoice, Rates, is_time
 from orchestrator.batching.staying import Resident, leaving_order, who_leaves
 from orchestrator.domain.assignments import INTERACTIVE
 from orchestrator.domain.experts import Pool
-from orchestrator.errors import EngineLoadError
+from orchestrator.errors import EngineLoadError, MusterError
+from orchestrator.tables import reason_of
 from workers.device.berth import Berth
 from workers.device.books import Books, OwnDevice
 from workers.device.feeding import Feeder
@@ -348,7 +349,8 @@ class DeviceSeats:
 
     def _load_failed(self, engine_id: str, error: Exception) -> None:
         """It is tried alone, or else left alone for a while."""
-        log.warning("engine %s: load failed: %s", engine_id, error)
+        why = error if isinstance(error, MusterError) else reason_of(error)
+        log.warning("engine %s: load failed: %s", engine_id, why)
         log.debug("engine %s", engine_id, exc_info=error)
         is_lasting = isinstance(error, EngineLoadError) and error.is_lasting
         if self.lanes and not is_lasting:  # beside other engines there may be too little memory
