@@ -1,6 +1,7 @@
 """Check of a pool file: all that can be found out without loading a model, each mistake with its line."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,10 @@ COMMAND = "command"
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 SCALED = frozenset({"yarn", "linear", "dynamic"})
 OTHER_NAME = "Use letters, digits, - or _."
+_DEVICE = re.compile(r"auto|cpu|mps|xpu(:\d{1,4})?|cuda(:\d{1,4})?")
+"""Devices of torch's beside CUDA's are left to torch."""
+_HOST = re.compile(r"[\w.:%\[\]-]{0,253}")
+"""Names and numbers; an empty one is all addresses."""
 _VOCABULARIES = frozenset({"induced", "builtin"})
 _EMBEDDERS = frozenset({"minilm", "hash"})
 
@@ -140,21 +145,22 @@ def _file_mistakes(settings: Settings, document: Document) -> Iterator[ConfigErr
         if (fault := name_fault(name)) is not None:
             yield _mistake(settings, document, ("muster", "compositions", name), fault, OTHER_NAME)
     yield from _muster_paths(settings, document)
+    yield from _address_mistakes(settings, document)
 
 
 def _member_mistakes(
     member: Member, settings: Settings, document: Document, place: KeyPath
 ) -> Iterator[ConfigError]:
     info, params = member.model_info, member.litellm_params
-    if (fault := name_fault(member.model_name)) is not None:
-        yield _mistake(settings, document, (*place, "model_name"), fault, OTHER_NAME)
+    if (unfit := name_fault(member.model_name)) is not None:
+        yield _mistake(settings, document, (*place, "model_name"), unfit, OTHER_NAME)
     if backend_of(member) == "server" and params.api_base is None:
         message = f"'{member.model_name}' is asked over a server and has no api_base."
         yield _mistake(settings, document, (*place, "litellm_params"), message, "Give the server's URL.")
-    if params.api_base is not None and not _is_url(params.api_base):
-        message = f"'{member.model_name}': api_base is no URL."
+    if params.api_base is not None and (fault := _address_fault(params.api_base, backend_of(member))):
+        what, remedy = fault
         key = (*place, "litellm_params", "api_base")
-        yield _mistake(settings, document, key, message, "Write http://HOST:PORT/v1 or https://...")
+        yield _mistake(settings, document, key, f"'{member.model_name}': api_base {what}.", remedy)
     if backend_of(member) == COMMAND and params.api_base is not None:
         message = f"'{member.model_name}': the address of a server that a command starts is made for it."
         key = (*place, "litellm_params", "api_base")
@@ -235,8 +241,13 @@ def _muster_paths(settings: Settings, document: Document) -> Iterator[ConfigErro
         yield _mistake(settings, document, ("muster", "data_dir"), message, "Name a folder.")
     questions = {("profile_set",): muster.profile_set, ("merges", "held_out"): muster.merges.held_out}
     for key, path in questions.items():
-        if path is not None and not (settings.base_dir / path).exists():
+        if path is None:
+            continue
+        if not (settings.base_dir / path).exists():
             yield _mistake(settings, document, ("muster", *key), f"there is no '{path}'.", "Mend the path.")
+        elif (settings.base_dir / path).is_dir():
+            message = f"'{path}' is a folder, not a file of questions."
+            yield _mistake(settings, document, ("muster", *key), message, "Name the file.")
     vocabulary = muster.skills.vocabulary
     if vocabulary not in _VOCABULARIES:
         try:
@@ -250,6 +261,35 @@ def _muster_paths(settings: Settings, document: Document) -> Iterator[ConfigErro
     elif embedder not in _EMBEDDERS and (against := objection(embedder, muster.embedder.revision)):
         key = ("muster", "embedder", "model")
         yield _mistake(settings, document, key, f"{against.why}.", against.remedy)
+
+
+def _address_mistakes(settings: Settings, document: Document) -> Iterator[ConfigError]:
+    """The device, the database and the address to listen on, as far as they can be told by their names."""
+    muster = settings.muster
+    if _DEVICE.fullmatch(muster.device) is None:
+        message, remedy = f"device '{muster.device}' is none.", "Write auto, cpu, cuda or cuda:N."
+        yield _mistake(settings, document, ("muster", "device"), message, remedy)
+    if _HOST.fullmatch(muster.server.host) is None or muster.server.host.count(":") == 1:
+        message = f"'{muster.server.host}' is no address to listen on."
+        remedy = "Write a name or a number alone, such as 127.0.0.1; the port is muster.server.port."
+        yield _mistake(settings, document, ("muster", "server", "host"), message, remedy)
+    for key, url in (
+        (("muster", "database_url"), muster.database_url),
+        (("general_settings", "database_url"), settings.general_settings.database_url),
+    ):
+        if url:
+            yield from _database_mistakes(url, settings, document, key)
+
+
+def _database_mistakes(
+    url: str, settings: Settings, document: Document, key: KeyPath
+) -> Iterator[ConfigError]:
+    from orchestrator.store.urls import require_usable  # heavy, and most files name no database
+
+    try:
+        require_usable(url)
+    except ConfigError as error:
+        yield _mistake(settings, document, key, f"{name_of(key)}: {error}")
 
 
 def _unmeasured_catalogue(settings: Settings, pool: Pool) -> Catalogue:
@@ -367,7 +407,19 @@ def _is_missing(model: str, base_dir: Path) -> bool:
     return is_no_name or (len(rest) == 1 and (base_dir / first).is_dir())
 
 
+def _address_fault(url: str, backend: str) -> tuple[str, str] | None:
+    """What is wrong with an `api_base`, and the remedy; None = nothing that shows."""
+    if not _is_url(url):
+        return "is no URL", "Write http://HOST:PORT/v1 or https://..."
+    base, found, _ = url.partition("/chat/completions")
+    if found and backend == "server":
+        return "names one route of the server", f"Write the beginning of all: {base}."
+    return None
+
+
 def _is_url(text: str) -> bool:
+    if any(char.isspace() or not char.isprintable() for char in text):
+        return False
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

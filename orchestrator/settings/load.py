@@ -37,6 +37,8 @@ from orchestrator.settings.pasted import (
     without_idle,
 )
 from orchestrator.settings.schema import MusterSettings, Settings
+from orchestrator.settings.unfilled import unfilled
+from orchestrator.settings.wording import words
 from orchestrator.settings.yaml_lines import Document, KeyPath, load_yaml
 
 INTERNAL = frozenset({"base_dir", "source", "remarks", "stated_weights", "unreached"})
@@ -261,8 +263,9 @@ class _Reading:
                 self._unknown_key(place, _model_at(model, inner[:-1]), variable)
             elif variable is not None:
                 where = f" ({name_of(inner)})" if variable != variable_name(inner) else ""
-                message = f"{variable}: {_plain(details['msg'])}{where}."
-                self._mistakes.append(ConfigError(message, param=variable))
+                what, remedy = words(details)
+                message = f"{variable}: {what}{where}."
+                self._mistakes.append(ConfigError(message, param=variable, remedy=remedy or None))
             else:
                 self._tell(self._fault(place, details))
 
@@ -277,16 +280,21 @@ class _Reading:
         known, kind = self._document.known(place), details["type"]
         if kind in ("missing", "too_short") and place == ("model_list",):
             reason = "is missing" if kind == "missing" else "has no member"
+            if kind == "too_short" and self._document.data.get("model_list"):
+                reason = "has members of other modes only (`embedding`, …), which answer no questions"
             return Fault(place, f"the pool is empty: `model_list` {reason}. List at least one model.")
         if not place and "model_name" in details["msg"]:
-            return Fault(self._second_of_a_name(), f"model_list: {_plain(details['msg'])}.")
+            return Fault(self._second_of_a_name(), f"model_list: {words(details)[0]}.")
         if kind == "missing":
             return Fault(place, f"{name_of(place)} is missing.")
         if kind in _WANTS_TEXT and not isinstance(details["input"], str | list | dict):
             without_quotes = self._document.words.get(known)
             if without_quotes is not None:
                 return Fault(known, *_quotes_missing(known, without_quotes, details["input"]))
-        return Fault(place, f"{name_of(place) or 'file'}: {_plain(details['msg'])}.")
+        what, remedy = words(details)
+        if place == ("model_list",):
+            remedy = "Begin each member by `- model_name: NAME`."
+        return Fault(place, f"{name_of(place) or 'file'}: {what}.", remedy)
 
     def _second_of_a_name(self) -> KeyPath:
         """Place of the first member whose name stands before it already."""
@@ -335,10 +343,6 @@ def without_empty(data: JsonValue, annotation: object) -> JsonValue:
     }
 
 
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").rstrip(".")
-
-
 def _quotes_missing(place: KeyPath, word: str, value: object) -> tuple[str, str]:
     """Message and remedy for a word that YAML took for something else than text."""
     kinds = {bool: "a yes or no", int: "a number", float: "a number", type(None): "nothing"}
@@ -385,7 +389,9 @@ def _secrets(data: JsonValue, place: KeyPath) -> Iterator[KeyPath]:
     pairs = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in pairs:
         yield from _secrets(value, (*place, key))
-    is_literal = isinstance(data, str) and not data.startswith(REFERENCE)
+    is_literal = (
+        isinstance(data, str) and not data.startswith(REFERENCE) and not unfilled(_named(place), data)
+    )
     if is_literal and _named(place) != "api_base" and is_secret(_named(place), str(data)):
         yield place  # credentials in an api_base are refused in any file
 

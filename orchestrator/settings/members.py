@@ -26,7 +26,7 @@ class LitellmParams(Section):
     """Tokens a minute that may be sent. None = no limit."""
     timeout: float | None = Field(default=None, gt=0)
     """Seconds of one call. None = `router_settings.timeout`, or the engine's own."""
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     """Longest response, in tokens. None = `model_info.max_output_tokens`, or 512."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Temperature of this expert's sampling. None = 0: the same question gives the same response."""
@@ -114,7 +114,7 @@ class ModelInfo(Section):
     """USD; for reports and for routers with a budget."""
     output_cost_per_token: float = Field(default=0.0, ge=0)
     """USD."""
-    max_output_tokens: int | None = Field(default=None, gt=0)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     """Used where `litellm_params.max_tokens` is not set."""
     supports_function_calling: bool = False
     """The model calls tools: requests with `tools` go to such experts only (engines `server`,

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from orchestrator.settings import litellm_keys as known
 from orchestrator.settings.environment import REFERENCE, referred
+from orchestrator.settings.unfilled import NAMED, unfilled
 from orchestrator.settings.yaml_lines import KeyPath
 
 FREE = "x-"
@@ -96,6 +97,9 @@ def with_environment(
     if isinstance(data, list):
         items = [with_environment(v, environment, elsewhere, (*place, i)) for i, v in enumerate(data)]
         return [v for v, _ in items], [f for _, faults in items for f in faults]
+    name = unfilled(str(place[-1]) if place else "", data)
+    if name is not None:
+        return None, [_unfilled(name, place)]
     if not isinstance(data, str) or not data.startswith(REFERENCE):
         return data, []
     value = referred(data, environment)
@@ -105,9 +109,18 @@ def with_environment(
 
 
 def _missing(name: str, elsewhere: Mapping[str, JsonValue], place: KeyPath) -> Fault:
+    if NAMED.fullmatch(name) is None:
+        key = ".".join(str(part) for part in place)
+        return Fault(place, f"{key}: what follows `{REFERENCE}` is no name.", f"Write {REFERENCE}NAME.")
     why = " (Muster does not set `environment_variables` of the file)" if name in elsewhere else ""
     key = ".".join(str(part) for part in place)
     return Fault(place, f"{key}: environment variable {name} is not set{why}.", "Export it before starting.")
+
+
+def _unfilled(name: str, place: KeyPath) -> Fault:
+    key = ".".join(str(part) for part in place)
+    message = f"{key}: a variable in this form is not filled in here."
+    return Fault(place, message, f"Write the whole value as `{REFERENCE}{name}`.")
 
 
 def _section(place: KeyPath) -> KeyPath:

@@ -315,6 +315,7 @@ class MusterSettings(BaseSettings):
         frozen=True,
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     data_dir: UserPath = Path(".muster")

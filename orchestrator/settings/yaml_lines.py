@@ -73,12 +73,39 @@ def load_yaml(path: Path) -> Document:
     try:
         return _parsed(raw.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
-        raise ConfigError("is not UTF-8 text.", file=name) from error
+        raise _not_utf8(raw, error.start, name) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise ConfigError(f"is not valid YAML: {error.problem}.", file=name, line=line) from error
+        remedy = _remedy_of(raw, line)
+        message = f"is not valid YAML: {error.problem}."
+        raise ConfigError(message, file=name, line=line, remedy=remedy) from error
+    except yaml.reader.ReaderError as error:
+        line = raw.decode("utf-8-sig")[: error.position].count("\n") + 1
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        message = f"holds the control character U+{code:04X}."
+        raise ConfigError(message, file=name, line=line, remedy="Remove it.") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: of a date that is none
         raise ConfigError(f"is not valid YAML: {error}.", file=name) from error
+
+
+def _not_utf8(raw: bytes, at: int, name: str) -> ConfigError:
+    """The error of a file in another encoding; UTF-16 is what PowerShell's `>` and some editors write."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return ConfigError("is UTF-16 text, not UTF-8.", file=name, remedy="Save it as UTF-8.")
+    line = raw[:at].count(b"\n") + 1
+    return ConfigError("is not UTF-8 text.", file=name, line=line, remedy="Save it as UTF-8.")
+
+
+def _remedy_of(raw: bytes, line: int | None) -> str | None:
+    """The remedy of what people write that YAML does not take; None = it is something else."""
+    written = raw.splitlines()[line - 1] if line is not None and line <= len(raw.splitlines()) else b""
+    if b"\t" in written[: len(written) - len(written.lstrip())]:
+        return "Indent by blanks: YAML takes no tabs there."
+    if written.lstrip().startswith(b"[") or b" = " in written:
+        return "Write `key: value`; a pool file is YAML."
+    if b"%" in written or b"`" in written or b"@" in written:
+        return "Put the value in quotes."
+    return None
 
 
 def _parsed(text: str, name: str) -> Document:

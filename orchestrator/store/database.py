@@ -13,7 +13,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import (
     ColumnClause,
@@ -29,7 +28,7 @@ from sqlalchemy import (
     literal_column,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -48,6 +47,7 @@ from tenacity import (
 from orchestrator.errors import ConfigError, StoreError, StoreUnavailableError
 from orchestrator.runtime.private import private_file, private_folder, tighten_file
 from orchestrator.store.migrations import upgrade
+from orchestrator.store.urls import file_of, parsed_url
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 5
@@ -130,7 +130,7 @@ def open_database(url: str) -> "Database":
         StoreError: a URL that cannot be used, or a schema newer than this version.
         StoreUnavailableError: the database cannot be reached.
     """
-    database = Database(_engine(_parsed(url)))
+    database = Database(_engine(parsed_url(url)))
     try:
         with database.write() as conn:
             upgrade(conn)
@@ -236,42 +236,13 @@ def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (exc.ArgumentError, ValueError):  # ValueError: of a port that is none
-        # Not shown: with a typo in it, it may still hold a password.
-        raise ConfigError(
-            "the database URL cannot be read.",
-            param="muster.database_url",
-            remedy="Write sqlite:///FILE or postgresql://USER@HOST/DATABASE.",
-        ) from None
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
-        raise ConfigError(
-            f"database '{parsed.drivername}' is not supported.",
-            remedy="Use sqlite:///FILE or postgresql://...",
-        )
-    return parsed
-
-
 def _engine(url: URL) -> Engine:
     if url.drivername == "postgresql+psycopg":
         return _postgresql_engine(url)
-    if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
-        raise ConfigError(
-            "an in-memory database cannot be shared between threads or resumed.", remedy="Name a file."
-        )
-    _make_private(_sqlite_file(url.database))
+    _make_private(file_of(url))
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
-
-
-def _sqlite_file(database: str) -> Path:
-    """The file of a path, or of a `file:` URI."""
-    return Path(unquote(urlsplit(database).path) if database.startswith("file:") else database)
 
 
 def _make_private(path: Path) -> None:

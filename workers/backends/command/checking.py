@@ -26,6 +26,7 @@ from workers.checkpoints.turns import LeavesOutError, takes_of
 
 _OF_SHELLS = re.compile(r"\|\|?|&&?|;|[0-9]?>>?(?:&[0-9])?|<<?<?")
 _FLAGS = "--chat-template-file of llama-server, --chat-template of vLLM"
+_FILLED_IN_BY_SHELLS = re.compile(r"\$\{[A-Za-z_]|\$[A-Z_][A-Z0-9_]|\$\(|`")
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*=")
 
 
@@ -78,6 +79,11 @@ def _word_mistakes(words: Sequence[str], *, is_line: bool) -> Iterator[SpecMista
         message = f"'{of_shells}' is for shells, and no shell runs the command."
         remedy = "Name one program; or a script; or, if the word is an argument, write the command as a list."
         yield SpecMistake("options.command", message, remedy)
+    filled_in = [word for word in words[1:] if _FILLED_IN_BY_SHELLS.search(word) or word.startswith("~/")]
+    if is_line and filled_in:
+        message = f"'{filled_in[0]}' is for shells to fill in, and no shell runs the command."
+        remedy = "Write what it stands for; or, if the argument is meant so, write the command as a list."
+        yield SpecMistake("options.command", message, remedy)
     if _ASSIGNMENT.match(words[0]):
         name = words[0].partition("=")[0]
         message = f"'{name}=…' in front of a command is for shells, and no shell runs it."
@@ -107,7 +113,7 @@ def _placeholder_mistakes(
     used = {name for _, text in texts for name in placeholders_in(text)}
     for place, text in texts:
         for name in placeholders_in(text):
-            if name not in PLACEHOLDERS:
+            if name not in PLACEHOLDERS and f"${{{name}}}" not in text:
                 known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
                 remedy = f"Use one of {known}; {{{{{name}}}}} stands for the text {{{name}}}."
                 yield SpecMistake(place, f"nothing is filled in for {{{name}}}.", remedy)
@@ -125,6 +131,10 @@ def _variable_mistakes(options: CommandOptions) -> Iterator[SpecMistake]:
             yield SpecMistake("options.env", f"'{name}' is no name of a variable.", "Rename it.")
         elif "\0" in text:
             yield SpecMistake(f"options.env.{name}", "its value holds a NUL character.", "Remove it.")
+        elif _FILLED_IN_BY_SHELLS.search(text) is not None:
+            message = "its value is for shells to fill in, and no shell sees it."
+            remedy = "Write what it stands for, or `os.environ/NAME` for the whole value."
+            yield SpecMistake(f"options.env.{name}", message, remedy)
         elif text.startswith(REFERENCE) and referred(text) is None:
             variable = text.removeprefix(REFERENCE)
             yield SpecMistake(

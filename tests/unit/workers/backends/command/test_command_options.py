@@ -156,6 +156,10 @@ def test_quote_that_is_not_closed_is_told() -> None:
         ("true {port} &", "'&' is for shells"),
         ("true {port} 2>&1", "'2>&1' is for shells"),
         ("true {port} > log", "'>' is for shells"),
+        ("true -m $MODELS/m.gguf {port}", "'$MODELS/m.gguf' is for shells to fill in"),
+        ("true -m ${MODELS}/m.gguf {port}", "'${MODELS}/m.gguf' is for shells to fill in"),
+        ("true -m ~/m.gguf {port}", "'~/m.gguf' is for shells to fill in"),
+        ("true -t $(nproc) {port}", "'$(nproc)' is for shells to fill in"),
         ("THREADS=1 true {port}", "'THREADS=…' in front of a command is for shells"),
         (["true", "a\0b", "{port}"], "holds a NUL character"),
         ("/etc {port}", "'/etc' is a folder"),
@@ -168,7 +172,16 @@ def test_what_no_program_is_started_by_is_told(command: JsonValue, part: str) ->
 
 def test_words_of_a_list_are_arguments_whatever_a_shell_makes_of_them() -> None:
     assert told(spec(["true", "|", "&&", "A=1", "{port}"])) == []
-    assert told(spec("true A=1 --x=a|b {port}")) == []
+    assert told(spec("true A=1 --x=a|b --stop=a$ --cost=$5 {port}")) == []
+    assert told(spec(["true", "$MODELS", "~/m", "{port}"])) == []
+
+
+def test_value_of_a_variable_that_only_a_shell_would_fill_in_is_told() -> None:
+    for text in ("$KEY", "${KEY}", "/opt/lib:$LD_LIBRARY_PATH", "$(cat key)"):
+        assert told(spec("true {port}", env={"A": text})) == [
+            ("options.env.A", "its value is for shells to fill in, and no shell sees it.")
+        ]
+    assert told(spec("true {port}", env={"A": "pa$word, $5", "B": "{{port}}"})) == []
 
 
 def test_value_of_a_variable_that_none_can_have_is_told() -> None:
