@@ -7,7 +7,6 @@ says which file is at fault.
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,10 @@ from pydantic import JsonValue, ValidationError
 from orchestrator.errors import EngineLoadError
 from orchestrator.runtime.files import no_file, open_regular, read_json
 from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require_adapter
+from workers.checkpoints.kinds import is_known_kind, writes_texts
 from workers.checkpoints.merging.headers import FLOATS, INDEX, SINGLE, Head, owns, read_header, weight_files
 from workers.checkpoints.peft import PeftConfig
+from workers.checkpoints.stated import config_slips, is_quantised, token_slips, tokenizer_slips
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -32,7 +33,6 @@ BESIDE_TOKENIZER = (
 _FETCH = "Fetch it again (of a repository: `git lfs pull`)."
 _ANEW = "Fetch it again, or save the model again."
 _N_SNIFFED = 512
-_KIND = re.compile(r"[\w.-]{1,64}")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d{1,6})\.")
 _EMBEDDING = re.compile(r"(?:^|\.)(?:embed_tokens|wte|embed_in|word_embeddings|tok_embeddings)\.weight$")
 _HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output)\.weight$")
@@ -133,7 +133,8 @@ def model_defects(folder: Path, *, by_vllm: bool = False) -> tuple[list[Defect],
     if config is None or heads is None:
         return found, None
     weights = Weights(config, heads)
-    found += _kind_defects(folder, config)
+    found += _kind_defects(folder, config, by_vllm=by_vllm)
+    found += _stated_defects(folder, config, by_vllm=by_vllm)
     found += _shape_defects(folder, weights)
     return found, weights
 
@@ -297,48 +298,40 @@ def _strange_defects(folder: Path, told: Container[Path]) -> Iterator[Defect]:
             yield Defect(path, f"is {kind}", "Remove it from the folder.")
 
 
-def _kind_defects(folder: Path, config: Mapping[str, JsonValue]) -> Iterator[Defect]:
-    """A kind of model that no library here has."""
+def _stated_defects(folder: Path, config: Mapping[str, JsonValue], *, by_vllm: bool) -> Iterator[Defect]:
+    """Values of the configurations that no loader takes."""
+    yield from (Defect(folder / CONFIG, *slip) for slip in config_slips(config, by_vllm=by_vllm))
+    for name, slips in (("generation_config.json", token_slips), ("tokenizer_config.json", tokenizer_slips)):
+        document = json_object(folder / name, []) if (folder / name).exists() else None
+        yield from (Defect(folder / name, *slip) for slip in slips(document or {}))
+
+
+def _kind_defects(folder: Path, config: Mapping[str, JsonValue], *, by_vllm: bool) -> Iterator[Defect]:
+    """A kind of model that no library here has, or that writes no texts."""
     kind = config.get("model_type")
+    elsewhere = "Serve it elsewhere, and name it with engine `server`."
     if not isinstance(kind, str) or not kind:
         yield Defect(folder / CONFIG, "names no model_type", "Fetch the configuration of the model again.")
     elif not is_known_kind(kind):
         brings = config.get("auto_map") is not None
-        why = (
-            "and the model brings code of its own, which is never run"
-            if brings
-            else "which transformers has not"
-        )
-        yield Defect(
-            folder / CONFIG,
-            f"names the kind of model '{kind[:64]}', {why}",
-            "Serve it elsewhere, and name it with engine `server`.",
-        )
-
-
-def is_known_kind(kind: str) -> bool:
-    """True unless transformers is sure to have no such kind of model."""
-    if not _KIND.fullmatch(kind):
-        return False
-    spec = find_spec("transformers")
-    if spec is None or spec.origin is None or (Path(spec.origin).parent / "models" / kind).is_dir():
-        return True
-    try:
-        from transformers.models.auto.auto_mappings import CONFIG_MAPPING_NAMES
-    except ImportError:  # of an older release, whose table needs torch
-        return True
-    return kind in CONFIG_MAPPING_NAMES or kind.replace("-", "_") in CONFIG_MAPPING_NAMES
+        own = "and the model brings code of its own, which is never run"
+        why = own if brings else "which transformers has not"
+        yield Defect(folder / CONFIG, f"names the kind of model '{kind[:64]}', {why}", elsewhere)
+    elif not by_vllm and "text_config" not in config and not writes_texts(kind):
+        what = f"names the kind of model '{kind[:64]}', of which transformers has none that writes texts"
+        yield Defect(folder / CONFIG, what, elsewhere)
 
 
 def _shape_defects(folder: Path, weights: Weights) -> Iterator[Defect]:
     """Weights that are not those of their configuration."""
     config, heads = weights.config, weights.heads
     file = folder / (SINGLE if (folder / SINGLE).exists() else INDEX)
-    if not config.get("quantization_config"):
+    if not is_quantised(config):
         odd = {name: h.dtype for name, h in heads.items() if len(h.shape) > 1 and h.dtype not in FLOATS}
         if odd:
             name, dtype = next(iter(odd.items()))
-            what = f"holds {dtype} ('{name}'), and {CONFIG} has no quantization_config"
+            known = " of a known kind" if config.get("quantization_config") else ""
+            what = f"holds {dtype} ('{name}'), and {CONFIG} has no quantization_config{known}"
             yield Defect(file, what, "Save the model in bfloat16, or with its quantization_config.")
     vocabulary, rows = config.get("vocab_size"), weights.n_embedded
     if rows is not None and isinstance(vocabulary, int) and vocabulary != rows:
@@ -350,14 +343,10 @@ def _shape_defects(folder: Path, weights: Weights) -> Iterator[Defect]:
         what = f"holds {n_held} of the {n_layers} layers that {CONFIG} says"
         yield Defect(file, what, "Fetch all of its files.")
     has_head = any(_HEAD.search(name) for name in heads)
-    tied = config.get("tie_word_embeddings", config.get("model_type") not in _UNTIED)
+    tied = config.get("tie_word_embeddings", str(config.get("model_type")) not in _UNTIED)
     if rows is not None and not has_head and not tied:
         what = f"holds no lm_head.weight, and {CONFIG} does not tie it to the embedding"
         yield Defect(file, what, f"Set tie_word_embeddings in {CONFIG} if it is tied; else fetch it again.")
-    context = config.get("max_position_embeddings")
-    if isinstance(context, int) and context < 1:
-        what = f"says max_position_embeddings {context}"
-        yield Defect(folder / CONFIG, what, "Write the model's context length there.")
 
 
 def adapter_defects(folder: Path, base: Weights | None, *, by_vllm: bool = False) -> list[Defect]:

@@ -152,7 +152,9 @@ def load_tokenizer(spec: EngineSpec) -> "PreTrainedTokenizerFast":
 
 def load_error(spec: EngineSpec, what: str, error: Exception) -> EngineLoadError:
     """`what` (the weights, the tokenizer) cannot be loaded, with the library's reason."""
-    reason = " ".join(str(error).split())[:500] or type(error).__name__
+    said = " ".join(str(error).split())[:500]
+    is_bare = isinstance(error, KeyError | IndexError | ArithmeticError | AttributeError | TypeError)
+    reason = f"{type(error).__name__}: {said}" if said and is_bare else said or type(error).__name__
     return EngineLoadError(
         f"engine '{spec.id}': {what} of '{spec.model}' cannot be loaded: {reason}.",
         param="model",
@@ -168,7 +170,18 @@ _MAY_PASS = re.compile(
     re.IGNORECASE,
 )
 _MISFIT = re.compile(r"size mismatch|mismatched|shape", re.IGNORECASE)
-_LASTING = (ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError, AssertionError)
+_LASTING = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    NotImplementedError,
+    AssertionError,
+)
+_VALIDATION = "StrictDataclass"
+"""Beginning of the names of errors about values in a configuration."""
 
 
 def is_lasting(error: BaseException) -> bool:
@@ -180,4 +193,5 @@ def is_lasting(error: BaseException) -> bool:
         return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno is None
     if isinstance(error, RuntimeError) and _MISFIT.search(str(error)):
         return True
-    return isinstance(error, _LASTING) or "Safetensor" in type(error).__name__
+    name = type(error).__name__
+    return isinstance(error, _LASTING) or "Safetensor" in name or name.startswith(_VALIDATION)
