@@ -16,6 +16,7 @@ from orchestrator.domain.tools import ToolCall, ToolUse
 from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.calls import OnText, Reply
 from workers.backends.http.failures import CallError, bad_response, cut_stream, error_of_status, no_json
+from workers.backends.http.parts import TextOfParts
 
 MOST_STOPS = 4
 """OpenAI's limit; the rest is applied on our side."""
@@ -49,7 +50,7 @@ class ToolCallWire(BaseModel):
 class Content(BaseModel):
     """`reasoning_content`, or `reasoning`: what the model thought, of servers that tell it apart."""
 
-    content: str | None = None
+    content: TextOfParts = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[ToolCallWire] | None = None
@@ -94,6 +95,7 @@ def _alternatives(top: Mapping[str, float] | None) -> list[AlternativeWire]:
 class WireChoice(BaseModel):
     """`message` in a completion, `delta` in a chunk of a stream; `text` in either, of a prompt."""
 
+    index: int | None = None
     message: Content | None = None
     delta: Content | None = None
     text: str | None = None
@@ -110,6 +112,11 @@ class WireChoice(BaseModel):
 class Completion(BaseModel):
     choices: list[WireChoice]
     usage: UsageWire | None = None
+
+    @property
+    def first(self) -> WireChoice | None:
+        """The choice 0: one is asked for. None = there is none, or only others."""
+        return next((choice for choice in self.choices if not choice.index), None)
 
 
 class Model(BaseModel):
@@ -297,7 +304,7 @@ def read_completion(body: bytes, *, prompt_chars: int) -> Reply:
         CallError: it is not one, or holds no text.
     """
     completion = read_choices(body)
-    choice = completion.choices[0]
+    choice = completion.first or completion.choices[0]
     collected = Collected()
     collected.add(choice.message, choice.logprobs)
     return _reply(collected, choice.finish_reason, completion.usage, prompt_chars=prompt_chars)
@@ -341,16 +348,18 @@ class StreamReader:
         Raises:
             CallError: it reports an error or is no chunk of a completion.
         """
-        if data.strip() == DONE:
-            self.is_done = True
+        self.is_done = self.is_done or data.strip() == DONE
+        if self.is_done:
             return
         chunk = _chunk(data)
         self._usage = chunk.usage or self._usage
-        for choice in chunk.choices[:1]:
-            self._reason = choice.finish_reason or self._reason
-            self._collected.add(choice.delta, choice.logprobs)
-            if choice.delta is not None and choice.delta.content is not None:
-                self._on_text(choice.delta.content)
+        if (choice := chunk.first) is None:
+            return
+        part = choice.delta or choice.message  # of servers that stream the whole message at once
+        self._reason = choice.finish_reason or self._reason
+        self._collected.add(part, choice.logprobs)
+        if part is not None and part.content is not None:
+            self._on_text(part.content)
 
     def reply(self) -> Reply:
         """The completion, at the end of the stream.

@@ -123,6 +123,43 @@ def test_a_finish_reason_or_done_ends_a_text_and_nothing_else_does() -> None:
     assert caught.value.transient
 
 
+def test_what_comes_after_the_end_is_no_part_of_the_text() -> None:
+    seen: list[str] = []
+    late = reader(delta("4"), delta(reason="stop"), "[DONE]", delta("2"), "no chunk at all", seen=seen)
+    assert (late.reply().text, seen) == ("4", ["4"])
+
+
+def test_of_several_choices_the_first_by_number_is_read() -> None:
+    """One is asked for; a server that writes more may write them in any order."""
+    both = '{"choices": [{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "4"}}]}'
+    other = '{"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}]}'
+    last = reader(other, both, delta(reason="stop")).reply()
+    assert (last.text, last.finish_reason) == ("4", FinishReason.STOP)
+    whole = (
+        b'{"choices": [{"index": 1, "message": {"content": "no"}, "finish_reason": "stop"},'
+        b' {"index": 0, "message": {"content": "4"}, "finish_reason": "stop"}]}'
+    )
+    assert read_completion(whole, prompt_chars=4).text == "4"
+
+
+def test_contents_in_parts_are_their_texts() -> None:
+    """Mistral's form: what the model thought is a part of its own."""
+    parts = (
+        '[{"type": "thinking", "thinking": [{"type": "text", "text": "2 and 2"}]},'
+        ' {"type": "text", "text": "The answer"}, {"type": "text", "text": " is 4"}, 5, {"type": "text"}]'
+    )
+    streamed = reader(f'{{"choices": [{{"delta": {{"content": {parts}}}}}]}}', delta(reason="stop"))
+    assert streamed.reply().text == "The answer is 4"
+    whole = f'{{"choices": [{{"message": {{"content": {parts}}}, "finish_reason": "stop"}}]}}'
+    assert read_completion(whole.encode(), prompt_chars=4).text == "The answer is 4"
+
+
+def test_a_message_that_is_streamed_at_once_is_read() -> None:
+    seen: list[str] = []
+    event = '{"choices": [{"index": 0, "message": {"content": "4"}, "finish_reason": "stop"}]}'
+    assert (reader(event, "[DONE]", seen=seen).reply().text, seen) == ("4", ["4"])
+
+
 def test_a_stream_without_text_is_no_answer() -> None:
     with pytest.raises(CallError, match="without text"):
         reader(delta(reason="stop"), "[DONE]").reply()
