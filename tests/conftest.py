@@ -2,9 +2,12 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from orchestrator.runtime.garbage import collect_seldom, no_cycle_collection
 
 FULL = "MUSTER_TEST_FULL"
 """Environment variable that asks for every case (`make test-full`)."""
@@ -23,6 +26,15 @@ settings.load_profile("muster" if IS_FULL else "quick")
 # threads cost more by waiting for each other than they bring.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Find the tests without cycle collection, and exempt from it what is there then, libraries and thousands
+    of tests: every engine that is closed collects its garbage, and would walk them for half a second."""
+    with no_cycle_collection():
+        yield
+    collect_seldom()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
