@@ -20,9 +20,11 @@ class StepCounter:
     """
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
-        tree = parser.parse(pattern.pattern, pattern.flags)
-        self._items: Items = list(tree)
-        self._flags = pattern.flags
+        self._items: Items = _plain(parser.parse(pattern.pattern, pattern.flags))
+        self._is_multiline = bool(pattern.flags & re.MULTILINE)
+        self._dot_takes_all = bool(pattern.flags & re.DOTALL)
+        self._ignores_case = bool(pattern.flags & re.IGNORECASE)
+        self._accepted: dict[tuple[int, str], bool] = {}
         self.n_steps = 0
 
     def find_all(self, text: str) -> list[tuple[int, int]]:
@@ -38,34 +40,46 @@ class StepCounter:
         return found
 
     def _once(self, text: str, start: int) -> list[int]:
-        return [next(ends)] if (ends := _Peek(self._run(self._items, 0, text, start))) else []
+        end = next(self._run(self._items, 0, text, start), None)
+        return [] if end is None else [end]
 
     def _run(self, items: Items, k: int, text: str, at: int) -> Iterator[int]:
         """Ends of all ways in which the items from the k-th on match, in the order of preference."""
         self.n_steps += 1
+        while k < len(items):  # items that have one way at most need no walk of their own
+            code, given = items[k]
+            if code in _ONE:
+                self.n_steps += 1
+                if at == len(text) or not self._takes(items[k], text[at]):
+                    return
+                at += 1
+            elif code is not op.AT:
+                break
+            elif not self._is_at(given, text, at):
+                return
+            k += 1
+            self.n_steps += 1
         if k == len(items):
             yield at
             return
-        code, given = items[k]
         for end in self._item(code, given, text, at):
             yield from self._run(items, k + 1, text, end)
 
+    def _takes(self, item: tuple[Any, Any], character: str) -> bool:
+        key = (id(item), character)
+        if key not in self._accepted:
+            self._accepted[key] = self._accepts(*item, character)
+        return self._accepted[key]
+
     def _item(self, code: Any, given: Any, text: str, at: int) -> Iterator[int]:
-        if code in _ONE:
-            self.n_steps += 1
-            if at < len(text) and self._accepts(code, given, text[at]):
-                yield at + 1
-        elif code is op.AT:
-            if self._is_at(given, text, at):
-                yield at
-        elif code is op.SUBPATTERN:
-            yield from self._run(list(given[3]), 0, text, at)
+        if code is op.SUBPATTERN:
+            yield from self._run(given, 0, text, at)
         elif code is op.BRANCH:
-            for branch in given[1]:
-                yield from self._run(list(branch), 0, text, at)
+            for branch in given:
+                yield from self._run(branch, 0, text, at)
         elif code in (op.MAX_REPEAT, op.MIN_REPEAT):
             low, high, inner = given
-            yield from self._repeat(list(inner), low, high, text, at, greedy=code is op.MAX_REPEAT)
+            yield from self._repeat(inner, low, high, text, at, greedy=code is op.MAX_REPEAT)
         elif code in (op.ASSERT, op.ASSERT_NOT):
             if self._looks(given, text, at) == (code is op.ASSERT):
                 yield at
@@ -100,15 +114,14 @@ class StepCounter:
                 yield end
 
     def _looks(self, given: Any, text: str, at: int) -> bool:
-        direction, inner = given
+        direction, width, inner = given
         if direction > 0:
-            return bool(_Peek(self._run(list(inner), 0, text, at)))
-        low, _ = inner.getwidth()
-        return at >= low and any(end == at for end in self._run(list(inner), 0, text, at - low))
+            return next(self._run(inner, 0, text, at), None) is not None
+        return at >= width and any(end == at for end in self._run(inner, 0, text, at - width))
 
     def _accepts(self, code: Any, given: Any, character: str) -> bool:
         if code is op.ANY:
-            return bool(self._flags & re.DOTALL) or character != "\n"
+            return self._dot_takes_all or character != "\n"
         if code is op.LITERAL:
             return self._same(given, character)
         if code is op.NOT_LITERAL:
@@ -121,19 +134,18 @@ class StepCounter:
             return self._same(what, character)
         if kind is op.RANGE:
             cases = {character}
-            if self._flags & re.IGNORECASE:
+            if self._ignores_case:
                 cases |= {character.lower(), character.upper()}
             return any(len(c) == 1 and what[0] <= ord(c) <= what[1] for c in cases)
         return _CATEGORIES[what](character)
 
     def _same(self, code_point: int, character: str) -> bool:
         wanted = chr(code_point)
-        ignores_case = bool(self._flags & re.IGNORECASE)
-        return wanted == character or (ignores_case and wanted.lower() == character.lower())
+        return wanted == character or (self._ignores_case and wanted.lower() == character.lower())
 
     def _is_at(self, where: Any, text: str, at: int) -> bool:
         before, after = text[at - 1 : at] if at else "", text[at : at + 1]
-        lines = bool(self._flags & re.MULTILINE)
+        lines = self._is_multiline
         if where in (op.AT_BEGINNING, op.AT_BEGINNING_STRING):
             return at == 0 or (lines and where is op.AT_BEGINNING and before == "\n")
         if where is op.AT_END_STRING:
@@ -178,17 +190,21 @@ def _one_of(given: Any, rng: random.Random) -> str:
     return chr(what[0]) if kind is op.RANGE else _MEMBERS[what]
 
 
-class _Peek:
-    """An iterator that knows whether there is a first one."""
-
-    def __init__(self, ends: Iterator[int]) -> None:
-        self._first = list(zip(range(1), ends, strict=False))
-
-    def __bool__(self) -> bool:
-        return bool(self._first)
-
-    def __next__(self) -> int:
-        return self._first[0][1]
+def _plain(tree: Any) -> Items:
+    """Items of a parsed pattern in lists: a subpattern as its items, branches as a list of such, what looks
+    around with its width (characters)."""
+    found = []
+    for code, given in tree:
+        if code is op.SUBPATTERN:
+            given = _plain(given[3])
+        elif code is op.BRANCH:
+            given = [_plain(branch) for branch in given[1]]
+        elif code in (op.MAX_REPEAT, op.MIN_REPEAT):
+            given = (given[0], given[1], _plain(given[2]))
+        elif code in (op.ASSERT, op.ASSERT_NOT):
+            given = (given[0], given[1].getwidth()[0], _plain(given[1]))
+        found.append((code, given))
+    return found
 
 
 _ONE = (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN)
