@@ -37,13 +37,16 @@ def package(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def of(package: str) -> Iterator[tuple[str, Function, str]]:
+@cache
+def of(package: str) -> tuple[tuple[str, Function, str], ...]:
     """Place, function, and all that docstrings say of it: its own, its class's and the one it keeps to."""
+    found = []
     for place, function, is_method in functions():
         spared = place.startswith((CONFINED, "orchestrator/store/migrations"))
         if place.startswith(f"{package}/") and not spared:
             text = ast.get_docstring(function) or ""
-            yield place, function, text + "\n" + (inherited(place, function) if is_method else "")
+            found.append((place, function, text + "\n" + (inherited(place, function) if is_method else "")))
+    return tuple(found)
 
 
 def inherited(place: str, function: Function) -> str:
@@ -113,14 +116,19 @@ def above(owner: ast.ClassDef) -> list[str]:
 
 
 def method_doc(class_name: str, method: str) -> str:
-    return "\n".join(
-        ast.get_docstring(child) or ""
-        for tree in trees().values()
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name == class_name
-        for child in node.body
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and child.name == method
-    )
+    return "\n".join(method_docs().get((class_name, method), ()))
+
+
+@cache
+def method_docs() -> dict[tuple[str, str], list[str]]:
+    """What docstrings say of each method, by the names of its class and its own."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for tree in trees().values():
+        for node in tree.body:
+            for child in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                    said.setdefault((node.name, child.name), []).append(ast.get_docstring(child) or "")
+    return said
 
 
 def numbers(function: Function) -> Iterator[str]:
