@@ -29,6 +29,15 @@ def fresh_sqlite(folder: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def fill_data_folder(folder: Path) -> None:
+    """Put a new database, its schema up to date, where Muster makes one in its data folder `folder`; one that
+    is there stays. Migrations cost a tenth of a second and more."""
+    path = folder / "muster.sqlite3"
+    if not path.exists():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(_sqlite_template(), path)
+
+
 @contextmanager
 def fresh_postgres(*, migrated: bool = True) -> Iterator[str]:
     """URL of a new database on the test server, its schema up to date; dropped at the end.

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
+from tests.fakes.databases import fill_data_folder
+from tests.integration.scripted_pool import quick_yaml
 
 GOOD, FAIR, SHORT = "A careful letter with every point in it.", "A letter with some points.", "A letter."
 TEXTS: Mapping[str, str] = {"ada": GOOD, "bob": FAIR, "eve": SHORT}
@@ -55,8 +56,9 @@ def write_graded_pool(
     judge["litellm_params"] = {"model": judge_model}
     experts = [_expert(name, text) for name, text in texts.items()]
     muster = {"data_dir": "data", "embedder": {"model": "hash"}}
+    fill_data_folder(folder / "data")
     path = folder / "pool.yaml"
-    path.write_text(yaml.safe_dump({"model_list": [*experts, judge], "muster": muster}))
+    path.write_text(quick_yaml({"model_list": [*experts, judge], "muster": muster}))
     return path
 
 

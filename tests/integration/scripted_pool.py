@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.fakes.databases import fill_data_folder
+
 EXPERTS: Mapping[str, float] = {"alpha": 0.95, "org/beta": 0.6, "gamma": 0.5}
 """Expert id to its accuracy."""
 
@@ -46,6 +48,7 @@ def write_pool(
     server: Mapping[str, object] | None = None,
     delay_s: float = 0.0,
     tokens_per_s: float | None = None,
+    migrated: bool = True,
     **muster: object,
 ) -> Path:
     """`pool.yaml` with one engine per expert; every load, rule and generation goes to `log.jsonl`.
@@ -56,6 +59,7 @@ def write_pool(
         rules: exceptions of the first expert's engine.
         delay_s: how much later than at once every engine replies.
         tokens_per_s: how fast it writes then; None = at once.
+        migrated: False = Muster makes the database of the data folder itself.
         muster: further keys of the `muster:` section.
     """
     # One object: the file then spells the table out once, and is read by every process of the tests.
@@ -78,9 +82,16 @@ def write_pool(
             **muster,
         },
     }
+    if migrated and "database_url" not in muster:
+        fill_data_folder(folder / "data")
     path = folder / "pool.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(quick_yaml(config))
     return path
+
+
+def quick_yaml(document: object) -> str:
+    """YAML of plain values, by the library in C where there is one: pools are written hundreds of times."""
+    return str(yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
 
 
 def _slowly(delay_s: float) -> list[Mapping[str, object]]:

@@ -41,7 +41,7 @@ def profiled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("profiled")
     with contextlib.chdir(folder):
         known = write_questions(folder / "known.jsonl", range(20))
-        assert run(write_pool(folder), "profile", str(known), "--no-exam") == 0
+        assert run(write_pool(folder, migrated=False), "profile", str(known), "--no-exam") == 0
     return folder
 
 

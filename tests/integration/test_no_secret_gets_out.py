@@ -50,7 +50,7 @@ def secret(name: str) -> str:
 
 
 def planted_pool(folder: Path) -> Path:
-    path = write_pool(folder)
+    path = write_pool(folder, migrated=False)
     config = yaml.safe_load(path.read_text())
     config["model_list"].append(
         {

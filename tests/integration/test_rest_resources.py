@@ -33,6 +33,19 @@ def client(app: App) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client for tests that only look: one app for all of them."""
+    folder = tmp_path_factory.mktemp("read")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with (
+            open_app(load_settings(write_pool(folder)), background=True) as app,
+            TestClient(create_app(app), raise_server_exceptions=False) as client,
+        ):
+            yield client
+
+
 def chat(client: TestClient, number: int, model: str = "muster/majority_all") -> dict[str, object]:
     options = [str(2 * number + more) for more in range(3)]
     messages = [{"role": "user", "content": question(number)}]
@@ -46,8 +59,8 @@ def recruits(answer: dict[str, object]) -> set[str]:
 
 
 @pytest.mark.parametrize("path", [*LISTS, *OPENAI_LISTS])
-def test_every_list_has_one_form(client: TestClient, path: str) -> None:
-    page = client.get(path, params={"limit": 2}).json()
+def test_every_list_has_one_form(reader: TestClient, path: str) -> None:
+    page = reader.get(path, params={"limit": 2}).json()
     assert set(page) == {"object", "data", "first_id", "last_id", "has_more"}
     assert page["object"] == "list"
     if page["data"]:
@@ -59,8 +72,8 @@ def test_every_list_has_one_form(client: TestClient, path: str) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "after=nothing", "order=up", "before=x"]
 )
-def test_pages_that_there_are_not_are_refused_by_name(client: TestClient, path: str, query: str) -> None:
-    response = client.get(f"{path}?{query}")
+def test_pages_that_there_are_not_are_refused_by_name(reader: TestClient, path: str, query: str) -> None:
+    response = reader.get(f"{path}?{query}")
     assert response.status_code in (400, 422)
     assert response.json()["error"]["param"] == query.split("=")[0]
 
@@ -68,18 +81,18 @@ def test_pages_that_there_are_not_are_refused_by_name(client: TestClient, path: 
 @pytest.mark.parametrize("path", OPENAI_LISTS)
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "after=nothing", "after=%00", "order=up"])
 def test_pages_that_there_are_not_are_refused_by_openai_s_lists_too(
-    client: TestClient, path: str, query: str
+    reader: TestClient, path: str, query: str
 ) -> None:
-    response = client.get(f"{path}?{query}")
+    response = reader.get(f"{path}?{query}")
     assert (response.status_code, response.json()["error"]["param"]) == (400, query.split("=")[0])
 
 
-def test_experts_are_listed_page_by_page(client: TestClient) -> None:
-    first = client.get("/v1/experts?limit=2").json()
-    second = client.get("/v1/experts", params={"limit": 2, "after": first["last_id"]}).json()
+def test_experts_are_listed_page_by_page(reader: TestClient) -> None:
+    first = reader.get("/v1/experts?limit=2").json()
+    second = reader.get("/v1/experts", params={"limit": 2, "after": first["last_id"]}).json()
     assert [e["id"] for e in (*first["data"], *second["data"])] == list(EXPERTS)
     assert (first["has_more"], second["has_more"]) == (True, False)
-    reverse = client.get("/v1/experts?order=asc").json()["data"]
+    reverse = reader.get("/v1/experts?order=asc").json()["data"]
     assert [e["id"] for e in reverse] == list(reversed(EXPERTS))
 
 
