@@ -33,6 +33,8 @@ MAX_TOKENS = 256
 BATCH_SIZE = 64
 
 FloatRow = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+Signs = npt.NDArray[np.float64]
 
 
 class _SentenceModel(Protocol):
@@ -256,10 +258,10 @@ class HashEmbedder:
         cached = self._cache.get(text)
         if cached is not None:
             return cached
-        row = np.zeros(self._width, dtype=np.float32)
-        for feature in _features(text):
-            number = _feature_hash(feature)
-            row[(number >> 1) % self._width] += 1.0 if number & 1 else -1.0
+        words = _WORD.findall(text.casefold())
+        parts = [_of_word(word, self._width) for word in words] or [_hashed((text,), self._width)]
+        places, signs = map(np.concatenate, zip(*parts, strict=True))
+        row = np.bincount(places, weights=signs, minlength=self._width).astype(np.float32)
         if not row.any():
             row[0] = 1.0
         row /= np.linalg.norm(row)
@@ -267,10 +269,18 @@ class HashEmbedder:
         return row
 
 
-def _features(text: str) -> list[str]:
-    words = _WORD.findall(text.casefold())
-    trigrams = [f"#{word}#"[i : i + 3] for word in words for i in range(len(word))]
-    return [*words, *trigrams] or [text]
+@lru_cache(maxsize=20_000)
+def _of_word(word: str, width: int) -> tuple[Places, Signs]:
+    """Features of a word: itself and its trigrams."""
+    trigrams = [f"#{word}#"[i : i + 3] for i in range(len(word))]
+    return _hashed((word, *trigrams), width)
+
+
+def _hashed(features: Sequence[str], width: int) -> tuple[Places, Signs]:
+    """Places of features in a row of that width, and what each adds there: 1 or -1."""
+    numbers = list(map(_feature_hash, features))
+    places = np.array([(number >> 1) % width for number in numbers], dtype=np.int64)
+    return places, np.array([1.0 if number & 1 else -1.0 for number in numbers])
 
 
 @lru_cache(maxsize=100_000)

@@ -112,7 +112,11 @@ class Usage(Value):
 
 def total_usage(parts: Iterable[Usage]) -> Usage:
     """Sum of tokens and USD; zeros of none."""
-    return sum(parts, Usage())
+    counts = [(part.prompt_tokens, part.completion_tokens, part.cost_usd) for part in parts]
+    if not counts:
+        return Usage()
+    prompt, completion, cost_usd = map(sum, zip(*counts, strict=True))
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, cost_usd=cost_usd)
 
 
 class ExpectedGrade(Value):

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 from pydantic import Field, field_validator
 
 from orchestrator.domain.answers import Answer, Decision, FinishReason, Usage
-from orchestrator.domain.features import Feature
+from orchestrator.domain.features import NO_FEATURES, Feature
 from orchestrator.domain.fusions import FusionTrace
 from orchestrator.domain.logprobs import TokenLogprobs
 from orchestrator.domain.queries import Message, Query
@@ -96,6 +96,8 @@ class Sampling(Value):
     @property
     def needs(self) -> frozenset[Feature]:
         """Features that an engine needs for it."""
+        if not (self.tools or self.raw or self.structured_output or self.extras) and self.logprobs is None:
+            return NO_FEATURES
         wanted = {
             Feature.LOGPROBS: self.logprobs,
             Feature.TOOLS: self.tools,

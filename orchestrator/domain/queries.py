@@ -77,6 +77,8 @@ class Message(Value):
     @property
     def n_chars(self) -> int:
         """Characters of its text, and of names and arguments of its tool calls."""
+        if not self.tool_calls:
+            return len(self.content)
         return len(self.content) + sum(len(call.name) + len(call.arguments) for call in self.tool_calls)
 
 

@@ -8,6 +8,7 @@ and takes no neighbour with it: a death counts as the fault of a prompt only if 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -46,16 +47,17 @@ _COUNTED = ("job_pk", "engine_id", "priority", "attempt", "est_tokens", "created
 _UNLEASED = {"lease_owner": None, "lease_expires_at": None}
 
 _a, _p = t.assignment.c, t.prompt.c
-_WITH_PROMPT = (
+_CALLS = (
     select(
         *(_a.pk, _a.query_pk, _a.stage, _a.engine_id, _a.expert_id, _a.role, _a.sampling, _a.sample_ix),
-        *(_a.priority, _a.attempt, _p.messages, t.job.c.id.label("job_id")),
+        *(_a.priority, _a.attempt, _a.job_pk, _a.est_tokens, _a.created_at),
+        *(_p.messages, t.job.c.id.label("job_id")),
     )
     .join(t.prompt, (_p.query_pk == _a.query_pk) & (_p.stage == _a.stage) & (_p.ix == _a.prompt_ix))
     .join(t.job, t.job.c.pk == _a.job_pk)
-    .where(among(_a.pk, "pks"))
-    .order_by(_a.pk)
 )
+"""All that a worker needs to know of a call, and all that is counted of it: read as it is locked, so that it
+is not looked up again when it is leased."""
 _LOCKABLE = (
     select(
         *(_a.pk, _a.query_pk, _a.job_pk, _a.expert_id, _a.role, _a.stage, _a.sample_ix, _a.engine_id),
@@ -79,18 +81,16 @@ _SHARES = (
 )
 
 
-def _retried(column: ColumnElement[int], engine_id: str | BindParameter[str]) -> Select[Any]:
+def _retried(found: Select[Any], engine_id: str | BindParameter[str]) -> Select[Any]:
     """Only what has a share counts: the job is not being ended."""
     a, s = t.assignment.c, t.share.c
-    return (
-        select(column)
-        .join(t.share, (s.job_pk == a.job_pk) & (s.engine_id == a.engine_id))
-        .where(a.state == inline(t.WAITING), a.attempt > inline(0), a.engine_id == engine_id)
+    return found.join(t.share, (s.job_pk == a.job_pk) & (s.engine_id == a.engine_id)).where(
+        a.state == inline(t.WAITING), a.attempt > inline(0), a.engine_id == engine_id
     )
 
 
 _RETRIED = (
-    _retried(_a.priority, bindparam("engine"))
+    _retried(select(_a.priority), bindparam("engine"))
     .where(_a.priority >= bindparam("least"))
     .order_by(_a.engine_id.desc(), _a.priority.desc())
     .limit(1)
@@ -108,10 +108,6 @@ _LEASE = (
         attempt=_a.attempt + 1,
         lease_owner=bindparam("owner"),
         lease_expires_at=db_now() + cast(bindparam("lease_s"), Double),
-    )
-    .returning(
-        *(_a.job_pk, _a.engine_id, _a.priority, _a.est_tokens, _a.created_at),
-        (_a.attempt - 1).label("attempt"),
     )
 )
 _COUNT_DOWN = (
@@ -145,16 +141,16 @@ def claim(
     """
     shares = _shares(conn, engine_id, min_priority, limit=JOBS_AT_ONCE)
     retried = conn.execute(_RETRIED, {"engine": engine_id, "least": min_priority}).scalar()
-    pks: list[int] = []
+    calls: list[Any] = []
     if shares and (retried is None or rank_of(shares[0].priority) <= rank_of(retried)):
-        pks = _pick_fresh(conn, engine_id, divided(shares, limit))
-        if not pks:
+        calls = _pick_fresh(conn, engine_id, divided(shares, limit))
+        if not calls:
             recount(conn, [(share.job, engine_id) for share in shares])
-    if not pks and retried is not None:
-        pks = _pick_retried(conn, engine_id, priority=retried, limit=limit)
-    if pks:
-        _lease(conn, pks, owner=checked_name("owner", owner), lease_s=lease_s)
-    return _assignments(conn, pks)
+    if not calls and retried is not None:
+        calls = _pick_retried(conn, engine_id, priority=retried, limit=limit)
+    if calls:
+        _lease(conn, calls, owner=checked_name("owner", owner), lease_s=lease_s)
+    return tuple(_leased(call) for call in sorted(calls, key=itemgetter(0)))
 
 
 def renew(conn: Connection, owner: str, *, lease_s: float) -> int:
@@ -240,31 +236,33 @@ def _shares(conn: Connection, engine_id: str, min_priority: int, *, limit: int) 
     return [Share(*row[1:]) for row in rows if row.rank == rows[0].rank]
 
 
-def _pick_retried(conn: Connection, engine_id: str, *, priority: int, limit: int) -> list[int]:
-    """Of what was claimed least often."""
+def _pick_retried(conn: Connection, engine_id: str, *, priority: int, limit: int) -> list[Any]:
+    """Calls of what was claimed least often."""
     a = t.assignment.c
     of_priority = a.priority == priority
-    least = _retried(a.attempt, engine_id).where(of_priority).order_by(a.engine_id, a.priority, a.attempt)
+    least = _retried(select(a.attempt), engine_id).where(of_priority)
+    least = least.order_by(a.engine_id, a.priority, a.attempt)
     free = least.limit(1).with_for_update(of=t.assignment, skip_locked=True)
     attempt = conn.execute(free).scalar()
     if attempt is None:
         return []
-    mine = _retried(a.pk, engine_id).where(of_priority, a.attempt == attempt).order_by(a.pk)
+    mine = _retried(_CALLS, engine_id).where(of_priority, a.attempt == attempt).order_by(a.pk)
     some = mine.limit(retry_limit(limit, attempt=attempt))
-    return list(conn.execute(some.with_for_update(of=t.assignment, skip_locked=True)).scalars())
+    return list(conn.execute(some.with_for_update(of=t.assignment, skip_locked=True)))
 
 
-def _pick_fresh(conn: Connection, engine_id: str, n_of: Mapping[int, int]) -> list[int]:
-    """So many fresh assignments of each job, in order; those that somebody else has locked are passed by."""
+def _pick_fresh(conn: Connection, engine_id: str, n_of: Mapping[int, int]) -> list[Any]:
+    """So many fresh calls of each job, in order; those that somebody else has locked are passed by."""
     a = t.assignment.c
     fresh = (a.state == inline(t.WAITING)) & (a.attempt == inline(0)) & (a.engine_id == engine_id)
-    wanted = select(a.pk).where(fresh).with_for_update(skip_locked=True)
-    return [row.pk for row in of_each_job(conn, wanted, job_pk=a.job_pk, pk=a.pk, n_of=n_of)]
+    wanted = _CALLS.where(fresh).with_for_update(of=t.assignment, skip_locked=True)
+    return of_each_job(conn, wanted, job_pk=a.job_pk, pk=a.pk, n_of=n_of)
 
 
-def _lease(conn: Connection, pks: Sequence[int], *, owner: str, lease_s: float) -> None:
+def _lease(conn: Connection, calls: Sequence[Any], *, owner: str, lease_s: float) -> None:
+    conn.execute(_LEASE, {"pks": [call.pk for call in calls], "owner": owner, "lease_s": lease_s})
     counts = Counts()
-    counts.claimed(conn.execute(_LEASE, {"pks": pks, "owner": owner, "lease_s": lease_s}).all())
+    counts.claimed(calls)
     add_counts(conn, counts)
 
 
@@ -282,11 +280,8 @@ def leased_by(owner: str) -> ColumnElement[bool]:
     return (t.assignment.c.state == inline(t.LEASED)) & (t.assignment.c.lease_owner == owner)
 
 
-def _assignments(conn: Connection, pks: Sequence[int]) -> tuple[Assignment, ...]:
-    return tuple(_assignment(row) for row in conn.execute(_WITH_PROMPT, {"pks": pks}).all())
-
-
-def _assignment(row: Any) -> Assignment:
+def _leased(row: Any) -> Assignment:
+    """The assignment of a row that was read before it was leased."""
     return Assignment(
         id=row.pk,
         job_id=row.job_id,
@@ -295,7 +290,7 @@ def _assignment(row: Any) -> Assignment:
         engine_id=row.engine_id,
         call=call_of(row),
         priority=row.priority,
-        attempt=row.attempt,
+        attempt=row.attempt + 1,
     )
 
 

@@ -87,6 +87,24 @@ class Moved:
         self.served_to: float | None = None
         """When the newest of those that were claimed was put on the books."""
 
+    def wait(self, rows: Sequence[Any], *, n: int, refunded: int = 0) -> None:
+        """Assignments of the share wait from now on, or with `n` -1 no longer. `refunded`: what their attempt
+        is less by than the rows say."""
+        self.n_waiting += n * len(rows)
+        self.waiting_tokens += n * sum(row.est_tokens for row in rows)
+        self.n_retried += n * sum(row.attempt > refunded for row in rows)
+
+    def lease(self, rows: Sequence[Any], *, n: int) -> None:
+        """Assignments of the share are leased from now on, or with `n` -1 no longer."""
+        self.n_leased += n * len(rows)
+        self.leased_tokens += n * sum(row.est_tokens for row in rows)
+
+    def look_at(self, rows: Sequence[Any]) -> None:
+        """Assignments of the share were looked at, as in `Counts.looked_at`."""
+        if rows:
+            newest = max(row.created_at for row in rows)
+            self.served_to = max(self.served_to or newest, newest)
+
 
 class Counts(Counter[tuple[int, str]]):
     """Counts that a transaction adds to jobs, (job pk, one of `COUNTERS`) -> n, and to shares of engines."""
@@ -105,33 +123,29 @@ class Counts(Counter[tuple[int, str]]):
         than the rows say."""
         for key, group in self._groups(rows).items():
             moved = self.moved[key]
-            oldest = min(row.created_at for row in group)
-            moved.n_waiting += n * len(group)
-            moved.waiting_tokens += n * sum(row.est_tokens for row in group)
-            moved.n_retried += n * sum(row.attempt > refunded for row in group)
+            moved.wait(group, n=n, refunded=refunded)
             if n > 0:
+                oldest = min(row.created_at for row in group)
                 moved.joined_at = min(moved.joined_at or oldest, oldest)
 
     def leased(self, rows: Iterable[Any], *, n: int = 1) -> None:
         """Assignments are leased from now on, or with `n` -1 no longer."""
         for key, group in self._groups(rows).items():
-            moved = self.moved[key]
-            moved.n_leased += n * len(group)
-            moved.leased_tokens += n * sum(row.est_tokens for row in group)
+            self.moved[key].lease(group, n=n)
 
     def claimed(self, rows: Sequence[Any]) -> None:
         """Waiting assignments are leased from now on; their attempts are still those from before."""
-        self.waits(rows, n=-1)
-        self.leased(rows)
-        self.looked_at(row for row in rows if row.attempt == 0)
-        for row in rows:
-            self.moved[row.job_pk, row.engine_id].n_served += 1
+        for key, group in self._groups(rows).items():
+            moved = self.moved[key]
+            moved.wait(group, n=-1)
+            moved.lease(group, n=1)
+            moved.n_served += len(group)
+            moved.look_at([row for row in group if row.attempt == 0])
 
     def looked_at(self, rows: Iterable[Any]) -> None:
         """Nothing waits any more that was put on the books before these assignments."""
         for key, group in self._groups(rows).items():
-            moved, newest = self.moved[key], max(row.created_at for row in group)
-            moved.served_to = max(moved.served_to or newest, newest)
+            self.moved[key].look_at(group)
 
     def returned(self, rows: Sequence[Any], *, refunded: int = 0) -> None:
         """Leased assignments wait again; `refunded` as in `waits`."""

@@ -43,6 +43,7 @@ from workers.backends.scripted_memory import Bed, ScriptedMemory
 from workers.backends.stop_strings import cut_at_stop
 
 _TOKEN = re.compile(r"\s*\S+|\s+\Z")
+_HASH_CHARS = 16
 
 Sleep = Callable[[float], None]
 
@@ -191,6 +192,7 @@ class ScriptedEngine:
     ) -> None:
         self._spec = spec
         self._options = options
+        self._has_hashes = any(len(key) == _HASH_CHARS for key in options.answers)
         self._adapters = frozenset(adapters)
         self._log = log
         self._clock = clock
@@ -319,7 +321,7 @@ class ScriptedEngine:
         if isinstance(event, Tokens):
             return
         request = self._requests.pop(event.id)
-        if isinstance(event, Finished):
+        if isinstance(event, Finished) and self._log.is_kept:
             self._log.write(
                 event="generation",
                 request=event.id,
@@ -358,11 +360,11 @@ class ScriptedEngine:
         finished = _finished(request, text, n_prompt=n_prompt, truncate=rule.truncate)
         if calls:
             finished = finished._replace(tool_calls=calls, finish_reason=FinishReason.TOOL_CALLS)
-        return finished._replace(reasoning=rule.reasoning)
+        return finished._replace(reasoning=rule.reasoning) if rule.reasoning else finished
 
     def _reply(self, request: GenerationRequest) -> str:
         question = without_fence(request.messages[-1].content)
-        answer = _lookup(self._options.answers, question)
+        answer = _lookup(self._options.answers, question, hashed=self._has_hashes)
         if answer is None:
             return question if self._options.default == "echo" else f"answer-{self._digest(request)[:12]}"
         digest = self._digest(request)
@@ -384,10 +386,12 @@ class ScriptedEngine:
         return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _lookup(answers: dict[str, str], question: str) -> str | None:
+def _lookup(answers: dict[str, str], question: str, *, hashed: bool) -> str | None:
+    """`hashed`: whether answers may be found by the hash of their question."""
     if not answers:
         return None
-    keys: Iterator[str] = itertools.chain((question, content_hash(question)), question.splitlines())
+    hashes = (content_hash(question),) if hashed else ()
+    keys: Iterator[str] = itertools.chain((question,), hashes, question.splitlines())
     return next((answers[key] for key in keys if key in answers), None)
 
 

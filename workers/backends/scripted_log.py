@@ -14,6 +14,11 @@ class EventLog:
         self._path = path
         self._engine_id = engine_id
 
+    @property
+    def is_kept(self) -> bool:
+        """False if what is written goes nowhere."""
+        return self._path is not None
+
     def write(self, **fields: str | int | None) -> None:
         """Append an event with its fields, the engine's id, the time (seconds since 1970) and the process
         id."""

@@ -10,6 +10,7 @@ from orchestrator.errors import StoreError, StoreUnavailableError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.jobs import Completion, LeaseStore
 from orchestrator.ports.telemetry import NO_METER, Meter
+from orchestrator.runtime.garbage import no_cycle_collection
 from workers.device.call_traces import CallTraces, EndedCall
 from workers.device.pace import Pace
 from workers.device.seat import Ending, failed_ending
@@ -75,6 +76,7 @@ class Ledger:
             )
         )
 
+    @no_cycle_collection()
     def claim(self, engine_id: str, *, limit: int, min_priority: int = BACKGROUND) -> tuple[Assignment, ...]:
         """Lease waiting work of an engine: of one priority and one attempt."""
         claim = self._leases.claim(
@@ -111,6 +113,7 @@ class Ledger:
         """Something else to write with the rest, such as a load that took place."""
         self._notes.append(write)
 
+    @no_cycle_collection()
     def settle(self) -> int:
         """Write everything owed; returns how many responses that were."""
         while self._notes:

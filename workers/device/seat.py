@@ -408,4 +408,4 @@ def _priced(usage: Usage, expert: Expert) -> Usage:
 
 def _storable(text: str) -> str:
     """Lone surrogates (a broken escape in a remote reply) become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -23,6 +23,7 @@ from orchestrator.ports.composing import Composition, CompositionFactory
 from orchestrator.ports.jobs import JobReader, StepStore
 from orchestrator.ports.questions import Begun
 from orchestrator.runtime.context import bound
+from orchestrator.runtime.garbage import no_cycle_collection
 from workers.leases.carrying import Taken
 from workers.leases.resting import Patience, Resting
 from workers.leases.stage_traces import StageTraces
@@ -129,6 +130,7 @@ class Advancer:
             if not done:
                 return total
 
+    @no_cycle_collection()
     def chunk(self, limit: int | None = None) -> Advanced:
         """One step of up to `limit` (default: `chunk`) ready queries, of the highest priority only."""
         states = self._store.take_ready(

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 SLICE_S = 2.0
 LOOK_S = 2.0
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0)
+FEW = 0.5
+"""Share of a chunk; one that found less has left little behind."""
 
 
 class Chunks(NamedTuple):
@@ -47,7 +49,8 @@ class Steps:
         on_moved: these jobs have new answers; called when a chunk of steps is stored.
         slice_s: a slice ends with the chunk during which this time is up.
         look_s: the books are looked at when no bell rang for so long.
-        rest_s: between two looks, however often the bell rings.
+        rest_s: between two looks, however often the bell rings, and after a chunk that found little: what
+            comes meanwhile is stepped together, as a chunk costs some milliseconds whatever its size.
         chunks: how many queries are stepped at once.
     """
 
@@ -112,13 +115,17 @@ class Steps:
             self._thread.join(timeout_s)
 
     def _chunk(self) -> bool:
-        began = self._clock()
-        done = self._advancer.chunk(self._limit)
-        self._limit = self._chunks.next(self._limit, n_taken=done.n_taken, took_s=self._clock() - began)
+        """Step one chunk; whether to look for more at once."""
+        began, limit = self._clock(), self._limit
+        done = self._advancer.chunk(limit)
+        self._limit = self._chunks.next(limit, n_taken=done.n_taken, took_s=self._clock() - began)
         if done.n_asked:
             self._on_asked()
         if done.n_steps and done.job_ids:
             self._on_moved(done.job_ids)
+        if done and self._rest_s and done.n_taken < limit * FEW:
+            self._bell.set()  # after a rest
+            return False
         return bool(done)
 
     def _serve(self) -> None:

@@ -109,6 +109,40 @@ def test_the_thread_looks_when_woken(store: SqlJobStore) -> None:
     steps.stop(timeout_s=30)
 
 
+def test_after_few_steps_what_comes_meanwhile_is_stepped_together(store: SqlJobStore) -> None:
+    ears = Ears()
+
+    def on_asked() -> None:
+        ears.on_asked()
+        if ears.asked == 1:
+            store.submit(Job(id="later", composition="any"), make_queries(1))
+
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    steps = make_steps(store, ears, HandClock(), chunk=8, rest_s=0.01, on_asked=on_asked)
+    steps.slice()
+    assert (ears.asked, store.job("later").n_assignments) == (1, 0)
+    steps.slice()
+    assert (ears.asked, store.job("later").n_assignments) == (2, 1)
+
+
+def test_after_few_steps_the_thread_looks_again_although_no_bell_rings(store: SqlJobStore) -> None:
+    ears, again = Ears(), threading.Event()
+
+    def on_asked() -> None:
+        ears.on_asked()
+        if ears.asked == 1:
+            store.submit(Job(id="later", composition="any"), make_queries(1))
+        else:
+            again.set()
+
+    steps = make_steps(store, ears, HandClock(), chunk=8, rest_s=0.01, on_asked=on_asked)
+    store.submit(Job(id="job", composition="any"), make_queries(1))
+    steps.start()
+    steps.wake()
+    assert again.wait(30)
+    steps.stop(timeout_s=30)
+
+
 class Sender:
     def __init__(self, *, is_away: bool = False) -> None:
         self.is_away = is_away
