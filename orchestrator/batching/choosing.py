@@ -33,6 +33,11 @@ LOADS_AHEAD = 3
 earlier it would only take memory, and the choice might still change."""
 
 
+LEAST_GAIN = 0.01
+"""Of the time until all is done: schedules that differ by less count as equally long. Each is made by a
+heuristic, so smaller differences say little."""
+
+
 def is_time(left_s: float, load_s: float) -> bool:
     """True if a load ahead begins now, with so many seconds of work left; see `LOADS_AHEAD`."""
     return left_s < LOADS_AHEAD * load_s
@@ -145,6 +150,23 @@ class _View(NamedTuple):
     neighbours: Neighbours
     least_join: float
 
+    @property
+    def needs(self) -> list[Need]:
+        """The waiting work, hedged where it was not measured."""
+        return hedged(self.neighbours.needs(self.waiting, self.rates), self.waiting, self.rates)
+
+    @property
+    def schedules_hidden_loads(self) -> bool:
+        """True where the schedule of hidden loads can be relied on: devices are several and equal, and what
+        calls of the engines take was measured. Devices that outnumber the engines have no choice."""
+        return (
+            self.neighbours.hides
+            and self.n_devices > 1
+            and self.least_join == LEAST_JOIN
+            and not self.neighbours.differ
+            and all(item.engine_id in self.rates.tokens_per_s for item in self.waiting)
+        )
+
     def item(self, engine_id: str) -> EngineBacklog:
         return next(item for item in self.waiting if item.engine_id == engine_id)
 
@@ -218,11 +240,15 @@ def _interactive(seated: EngineBacklog | None, others: Sequence[EngineBacklog]) 
 def _planned(
     view: _View, seated: EngineBacklog | None, unserved: Sequence[EngineBacklog]
 ) -> EngineChoice | None:
+    if seated is None and (quick := _quick(view, unserved)):
+        return quick
     stints, finish_s = _scheduled(view, seated)
     worth = [p for p in stints if p.engine_id not in view.neighbours.beside and view.is_worth(p)]
     first = _first(view, worth, seated)
     if seated and (first is None or first.engine_id == seated.engine_id or _can_hide(view, seated, first)):
         return EngineChoice(seated.engine_id, "resident and has waiting work")
+    if ahead := _loaded_ahead(view, first):
+        return ahead
     if first is None:
         return _left_over(view, unserved, finish_s)
     item = view.item(first.engine_id)
@@ -236,9 +262,46 @@ def _can_hide(view: _View, seated: EngineBacklog, first: Stint) -> bool:
     return view.neighbours.hides and both and not is_ready
 
 
+def _quick(view: _View, unserved: Sequence[EngineBacklog]) -> EngineChoice | None:
+    """The engine that an empty device begins with where the loads after the first are hidden: the one that
+    makes it stand idle least, while it is loaded and until the load after it has ended."""
+    if not view.schedules_hidden_loads or view.neighbours.ahead_id is not None:
+        return None
+    idle_s = {
+        item.engine_id: _idle_s(view, item, fmean(loads))
+        for item in view.waiting
+        if view.neighbours.holds(item.engine_id)
+        and (loads := [view.rates.load(other.engine_id) for other in unserved if other is not item])
+    }
+    if len(idle_s) < 2:
+        return None
+    item = view.item(min(idle_s, key=lambda engine_id: (idle_s[engine_id], engine_id)))
+    return EngineChoice(item.engine_id, f"is there soonest ({item.n_waiting} assignments)")
+
+
+def _idle_s(view: _View, item: EngineBacklog, next_load_s: float) -> float:
+    """Seconds that devices stand idle more if one more begins with an engine: its load, and what its work
+    lacks to hide the load after it, on every device that has it."""
+    work_s, n = view.rates.work(item), item.n_devices_elsewhere
+    lacking = max(0.0, (n + 1) * next_load_s - work_s) - max(0.0, n * next_load_s - work_s)
+    return view.rates.load(item.engine_id) + lacking
+
+
+def _loaded_ahead(view: _View, first: Stint | None) -> EngineChoice | None:
+    """The engine that was loaded beside one whose turn is over, although the schedule would now load another:
+    that is better loaded while this one works."""
+    ahead_id = view.neighbours.ahead_id
+    is_first = first is not None and first.engine_id == ahead_id
+    if is_first or not view.neighbours.hides or ahead_id not in {item.engine_id for item in view.waiting}:
+        return None
+    return EngineChoice(ahead_id, "loaded ahead and has waiting work")
+
+
 def _planned_ahead(
     view: _View, seated: EngineBacklog | None, beside: Sequence[EngineBacklog]
 ) -> EngineChoice | None:
+    if view.schedules_hidden_loads:
+        return _tried(view, seated, beside)
     stints, _ = _scheduled(view, seated, is_first=True)
     known = {item.engine_id for item in beside}
     first = _first(view, [p for p in stints if p.engine_id in known and view.is_worth(p)], None)
@@ -246,6 +309,38 @@ def _planned_ahead(
         return None
     item = view.item(first.engine_id)
     return EngineChoice(first.engine_id, _reason(item, first, is_later=first.engine_id in view.later))
+
+
+def _tried(view: _View, seated: EngineBacklog | None, beside: Sequence[EngineBacklog]) -> EngineChoice | None:
+    """The engine with which, loaded next, the schedule for all is shortest: each is tried (a rollout;
+    Bertsekas, Tsitsiklis and Wu 1997). Of those within `LEAST_GAIN` one that the schedule gives this device
+    anyway, then the one that it would work for longest."""
+    needs = view.needs
+    others = view.neighbours.slots_elsewhere(view.waiting, needs, view.rates, n_devices=view.n_devices)
+    mine = view.neighbours.slot(needs, seated.engine_id if seated else None)
+    known = pack(needs, [mine, *others], asks=0)
+    given = {stint.engine_id for stint in known.stints[0]}
+    best: tuple[tuple[bool, float, bool, float, str], EngineBacklog, Stint] | None = None
+    for item in beside:
+        slot = mine._replace(ahead_id=item.engine_id, ahead_s=view.rates.load(item.engine_id))
+        packing = pack(needs, [slot, *others], asks=0)
+        stint = next((p for p in packing.stints[0] if p.engine_id == item.engine_id), None)
+        if stint is None or not view.is_worth(stint):
+            continue
+        steps = round(packing.finish_s / known.finish_s / LEAST_GAIN) if known.finish_s > 0 else 0
+        rank = (
+            item.engine_id in view.later,
+            steps,
+            item.engine_id not in given,
+            -stint.work_s,
+            item.engine_id,
+        )
+        if best is None or rank < best[0]:
+            best = rank, item, stint
+    if best is None:
+        return None
+    _, item, stint = best
+    return EngineChoice(item.engine_id, _reason(item, stint, is_later=item.engine_id in view.later))
 
 
 def _scheduled(
@@ -258,7 +353,7 @@ def _scheduled(
         is_first: of devices that would do as well this one is taken, and not the others: each of them would
             leave it to the next.
     """
-    needs = hedged(view.neighbours.needs(view.waiting, view.rates), view.waiting, view.rates)
+    needs = view.needs
     others = view.neighbours.slots_elsewhere(view.waiting, needs, view.rates, n_devices=view.n_devices)
     mine = view.neighbours.slot(needs, seated.engine_id if seated else None)
     slots = [mine, *others] if is_first else [*others, mine]

@@ -2,13 +2,20 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from statistics import fmean
+from types import MappingProxyType
 from typing import NamedTuple
 
 from orchestrator.batching.devices import EQUAL, Device, Speeds
 from orchestrator.batching.rates import Rates
 from orchestrator.domain.devices import Rate
 
-_ROUNDS = 60
+_DRAWN = 1e-8
+"""Weight of what is expected of a kind, in measurements: it decides only what they leave open."""
+
+_WORK_PER_LOAD = 1.5
+"""By how much the speeds of work of two kinds differ for each part by which their loads do, in the logarithm,
+as long as no engine worked on both. More than 1: a part of a load takes the same time everywhere."""
 
 
 class _Effects(NamedTuple):
@@ -23,14 +30,16 @@ class Kinds:
 
     An engine's cost on a kind where it was not measured is that of the kinds where it was, times how these
     kinds compare on the engines that were measured on both, directly or by way of a third: the logarithm is
-    taken for the sum of what the engine and what the kind adds (least squares by turns). Kinds that have no
-    engine in common count as equal.
+    taken for the sum of what the engine and what the kind adds (least squares). Kinds on which no common
+    engine was loaded count as equal; those on which none has worked differ in work as their loads do.
     """
 
     def __init__(self, measured: Mapping[tuple[str, str], Rate]) -> None:
         self._loads = _positive((key, rate.load_s) for key, rate in measured.items())
         self._speeds = _positive((key, rate.tokens_per_s) for key, rate in measured.items())
-        self._of_loads, self._of_speeds = _fitted(self._loads), _fitted(self._speeds)
+        self._of_loads = _fitted(self._loads)
+        quicker = {kind: -_WORK_PER_LOAD * log for kind, log in self._of_loads.kind.items()}
+        self._of_speeds = _fitted(self._speeds, expected=quicker)
 
     @property
     def names(self) -> frozenset[str]:
@@ -68,21 +77,40 @@ def _positive(
     return {key: math.log(value) for key, value in values if value is not None and value > 0}
 
 
-def _fitted(logs: Mapping[tuple[str, str], float]) -> _Effects:
-    engine = dict.fromkeys((e for e, _ in logs), 0.0)
-    kind = dict.fromkeys((k for _, k in logs), 0.0)
-    for _ in range(_ROUNDS if len(kind) > 1 else 1):
-        engine = _means((e, log - kind[k]) for (e, k), log in logs.items())
-        kind = _means((k, log - engine[e]) for (e, k), log in logs.items()) if len(kind) > 1 else kind
-    return _Effects(engine, kind)
+def _fitted(
+    logs: Mapping[tuple[str, str], float], expected: Mapping[str, float] = MappingProxyType({})
+) -> _Effects:
+    """Least squares of value = engine + kind, drawn towards what is `expected` of the kinds as far as nothing
+    was measured that tells them apart. The engines' part is a mean, and left out of the equations.
+    """
+    kinds = sorted({kind for _, kind in logs} | set(expected))
+    by_engine: dict[str, dict[str, float]] = {}
+    for (engine_id, kind), log in logs.items():
+        by_engine.setdefault(engine_id, {})[kind] = log
+    rows = {kind: dict.fromkeys(kinds, 0.0) | {kind: _DRAWN} for kind in kinds}
+    right = {kind: _DRAWN * expected.get(kind, 0.0) for kind in kinds}
+    for values in by_engine.values():
+        mean = fmean(values.values())
+        for kind, log in values.items():
+            right[kind] += log - mean
+            rows[kind][kind] += 1.0
+            for other in values:
+                rows[kind][other] -= 1 / len(values)
+    of_kind = _solved(rows, right)
+    of_engine = {e: fmean(log - of_kind[kind] for kind, log in of.items()) for e, of in by_engine.items()}
+    return _Effects(of_engine, of_kind)
 
 
-def _means(values: Iterable[tuple[str, float]]) -> dict[str, float]:
-    sums: dict[str, tuple[float, int]] = {}
-    for key, value in values:
-        total, n = sums.get(key, (0.0, 0))
-        sums[key] = (total + value, n + 1)
-    return {key: total / n for key, (total, n) in sums.items()}
+def _solved(rows: Mapping[str, Mapping[str, float]], right: Mapping[str, float]) -> dict[str, float]:
+    """Solution of linear equations, an unknown for each row, whose matrix is positive definite (elimination,
+    which then needs no pivots)."""
+    left, value = {kind: dict(row) for kind, row in rows.items()}, dict(right)
+    for pivot in left:
+        for kind in left:
+            if kind != pivot and (factor := left[kind][pivot] / left[pivot][pivot]):
+                value[kind] -= factor * value[pivot]
+                left[kind] = {other: x - factor * left[pivot][other] for other, x in left[kind].items()}
+    return {kind: value[kind] / left[kind][kind] for kind in left}
 
 
 def _on(kind: str, logs: Mapping[tuple[str, str], float], effects: _Effects) -> dict[str, float]:

@@ -20,6 +20,7 @@ from orchestrator.batching import (
     job_plan,
     lower_bound_s,
 )
+from orchestrator.batching.choosing import LEAST_GAIN
 from orchestrator.batching.exact import exact_plan
 from orchestrator.batching.left import families_of, finish_s
 from orchestrator.batching.packing import Need, Slot, Stint, pack
@@ -178,6 +179,17 @@ def test_kinds_that_share_no_engine_count_as_equal() -> None:
     assert (seen.speed, seen.load_speed, seen.measured) == (pytest.approx(1.0), pytest.approx(1.0), {})
 
 
+def test_kinds_on_which_no_engine_worked_yet_differ_in_work_as_their_loads_do() -> None:
+    """y loads a at a quarter of the speed, so its work is taken to be 0.25^1.5 = 0.125 as fast: the 80 tokens
+    a second of b on x are 10 there. As soon as an engine has worked on both, that counts and nothing else."""
+    loads = {("a", "x"): Rate(10.0), ("a", "y"): Rate(40.0)}
+    kinds = Kinds({**loads, ("b", "x"): Rate(5.0, 80.0)})
+    assert kinds.device("y", seen_from="x").speed == pytest.approx(0.125)
+    assert kinds.rates("y").tokens_per_s["b"] == pytest.approx(10.0)
+    known = Kinds({**loads, ("b", "x"): Rate(5.0, 80.0), ("b", "y"): Rate(20.0, 160.0)})
+    assert known.device("y", seen_from="x").speed == pytest.approx(2.0)
+
+
 # ── choices ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -279,6 +291,52 @@ def test_a_device_that_hides_loads_keeps_its_seat_until_the_next_engine_is_there
     rates, others = Rates({"a": 30.0, "b": 30.0}, SPEED), [Neighbour(EQUAL, "a")]
     assert choice(*backlog, others=others, rates=rates, resident="a", hides=True) == "a"
     assert choice(*backlog, others=others, rates=rates, resident="a", hides=False) == "b"
+
+
+def test_an_empty_device_that_hides_loads_begins_with_what_lets_it_stand_idle_least() -> None:
+    """The next loads take 40 and 20 s, 30 s on average. a is there after 10 s, and its 40 s of work hide them:
+    10 s idle; c: 20 s, b: 40 s. Of a second device, a's work hides 40 of 60 s: 10 + 20 s, so c it is."""
+    a, b, c = item("a", tokens=4000), item("b", tokens=20_000), item("c", tokens=9000)
+    rates = Rates({"a": 10.0, "b": 40.0, "c": 20.0}, SPEED)
+    hiding = {"rates": rates, "resident": None, "hides": True, "n_engines": 3}
+    assert choice(a, b, c, others=[Neighbour()], **hiding) == "a"
+    loading = item("a", tokens=4000, n_devices_elsewhere=1, loading_s=(0.0,))
+    others = [Neighbour(EQUAL, "a", loading_s=0.0)]
+    assert choice(loading, b, c, others=others, **hiding) == "c"
+    unmeasured = {**hiding, "rates": Rates({"a": 10.0, "b": 40.0, "c": 20.0}, {})}
+    assert choice(a, b, c, others=[Neighbour()], **unmeasured) == "b", "the largest, as nothing is known"
+
+
+def test_an_engine_that_was_loaded_ahead_is_served_although_another_would_be_loaded_now() -> None:
+    """c's 60 s would be the schedule's choice, had b not been loaded: it works while c loads."""
+    backlog = [item("b", tokens=500, n_devices_elsewhere=1), item("c", tokens=6000)]
+    others = (Neighbour(EQUAL, "b"),)
+    rates = Rates({"b": 20.0, "c": 20.0}, SPEED)
+    loaded = Neighbours(others=others, hides=True, ahead_id="b", ahead_s=20.0)
+    nothing = Neighbours(others=others, hides=True)
+    known = {"resident": None, "rates": rates, "n_devices": 2}
+    assert choose_engine(backlog, neighbours=loaded, **known).engine_id == "b"
+    assert choose_engine(backlog, neighbours=nothing, **known).engine_id == "c"
+
+
+@given(st.lists(st.tuples(st.integers(5, 60), st.integers(5, 90)), min_size=4, max_size=4))
+def test_no_other_engine_loaded_ahead_gives_a_shorter_schedule(costs: list[tuple[int, int]]) -> None:
+    """But for differences that count as none."""
+    ids, resident = "abcd", "a"
+    rates = Rates(
+        {e: float(load) for e, (load, _) in zip(ids, costs, strict=True)}, dict.fromkeys(ids, 100.0)
+    )
+    backlog = [item(e, tokens=100 * work) for e, (_, work) in zip(ids, costs, strict=True)]
+    neighbours = Neighbours(others=(Neighbour(),), hides=True)
+    chosen = ahead(*backlog, resident=resident, rates=rates, n_devices=2, neighbours=neighbours)
+    needs = [Need(e, float(load), float(work)) for e, (load, work) in zip(ids, costs, strict=True)]
+
+    def seconds(engine_id: str) -> float:
+        mine = Slot(resident, hides=True, ahead_id=engine_id, ahead_s=rates.load(engine_id))
+        return pack(needs, [mine, Slot(hides=True)], asks=0).finish_s
+
+    assert chosen is not None
+    assert seconds(chosen) <= min(map(seconds, "bcd")) * (1 + 2 * LEAST_GAIN)
 
 
 # ── the plan ──────────────────────────────────────────────────────────────────────────────────────
