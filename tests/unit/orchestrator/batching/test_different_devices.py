@@ -294,7 +294,7 @@ def test_a_device_that_hides_loads_keeps_its_seat_until_the_next_engine_is_there
 
 
 def test_an_empty_device_that_hides_loads_begins_with_what_lets_it_stand_idle_least() -> None:
-    """The next loads take 40 and 20 s, 30 s on average. a is there after 10 s, and its 40 s of work hide them:
+    """The next loads take 40 and 20 s, 30 s on average. a is there after 10 s, and its 40 s hide them:
     10 s idle; c: 20 s, b: 40 s. Of a second device, a's work hides 40 of 60 s: 10 + 20 s, so c it is."""
     a, b, c = item("a", tokens=4000), item("b", tokens=20_000), item("c", tokens=9000)
     rates = Rates({"a": 10.0, "b": 40.0, "c": 20.0}, SPEED)
