@@ -32,6 +32,7 @@ class State:
     def __init__(self, act: str, number: int, key: str | None, models: list[str], delay_s: float) -> None:
         self.act, self.number, self.key, self.models = act, number, key, models
         self.delay_s = delay_s
+        self.is_rested = False
         self._asked, self._calls = itertools.count(), itertools.count()
         self._lock = threading.Lock()
 
@@ -89,6 +90,10 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
                 state.models = ["renamed"]
                 self._reply(404, {"error": {"message": "the model is called otherwise now"}})
                 raise ConnectionAbortedError
+            if state.act == "rests-later" and not state.is_rested:
+                state.is_rested = True
+                self._reply(503, {"error": {"message": "busy"}}, {"retry-after": "20"})
+                raise ConnectionAbortedError
             if state.act == "endless-later":
                 self._stream_for_ever()
             if state.act in ("broken", "breaks-later"):
@@ -123,9 +128,13 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
             while True:  # until the caller leaves
                 self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
 
-        def _reply(self, status: int, document: dict[str, object]) -> None:
+        def _reply(
+            self, status: int, document: dict[str, object], headers: dict[str, str] | None = None
+        ) -> None:
             body = json.dumps(document).encode()
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -260,7 +269,7 @@ ACTS: dict[str, Callable[[State, int], None]] = {
     "insists": _insists,
 }
 """Acts at the start. `unready`, `no-health`, `mute`, `broken`, `dies-later`, `killed-later`, `hangs-later`,
-`breaks-later`, `renames-later` and `endless-later` serve first."""
+`breaks-later`, `rests-later` (once), `renames-later` and `endless-later` serve first."""
 EARLY = {"early": 503, "early-broken": 500}
 """Well before their model is loaded: statuses of the first calls, as many as the number says."""
 PATIENT = ("warms", *EARLY)

@@ -22,7 +22,8 @@ class CommandEngine:
 
     Args:
         calls: to the server, on `loop`.
-        hang_s: requests under which nothing at all comes for so long end the server, seconds.
+        hang_s: calls under which nothing at all comes for so long end the server, seconds; the time that
+            they wait on our side is none of it.
         release: called once, at `close`.
 
     Attributes:
@@ -49,7 +50,8 @@ class CommandEngine:
         self._hang_s = hang_s
         self._release = release
         self._clock = clock
-        self._busy_since = self._measured_at = clock()
+        self._measured_at = clock()
+        up.pulse.forget()
         self._proof: Future[None] | None = None
         self._asked_at = 0.0
         self._dead: str | None = None
@@ -68,7 +70,7 @@ class CommandEngine:
     def submit(self, request: GenerationRequest) -> None:
         self._require_alive()
         if not self._calls.n_unfinished:
-            self._busy_since = self._clock()
+            self._up.pulse.forget()
         self._calls.submit(request)
 
     def poll(self, timeout_s: float) -> list[EngineEvent]:
@@ -113,12 +115,11 @@ class CommandEngine:
         """
         now = self._clock()
         if n_events:
-            self._busy_since = now
+            self._up.pulse.forget()
         if now - self._measured_at >= MEASURE_S:
             self._measured_at = now
             self._up.process.measure()
-        silent_since = max(self._up.pulse.heard_at, self._busy_since)
-        if self._calls.n_unfinished and now - silent_since > self._hang_s:
+        if self._calls.n_unfinished and self._up.pulse.silent_s > self._hang_s:
             raise self._died(
                 f"its server said nothing for {self._hang_s:g} s under {self._calls.n_unfinished} requests."
                 + self._wrote()

@@ -18,6 +18,7 @@ from workers.backends.command.ports import EVERYWHERE, LOOPBACK, free_port, hear
 from workers.backends.command.process import CommandProcess, NoStartError
 from workers.backends.http.client import ServerAddress, ServerEndpoint
 from workers.backends.http.failures import CallError
+from workers.backends.http.pulse import Pulse
 from workers.checkpoints.gguf import GGUF, GgufError, shards_of
 from workers.checkpoints.templates import TemplateFaultError
 from workers.checkpoints.turns import ANYTHING, takes_of
@@ -39,18 +40,6 @@ Ports = Callable[[], int]
 
 class PortTakenError(Exception):
     """Somebody else listens where the server was to listen."""
-
-
-class Pulse:
-    """The last sign of life of a server, by `clock`."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.heard_at = clock()
-
-    def beat(self) -> None:
-        """A sign of life, now."""
-        self.heard_at = self._clock()
 
 
 class Up(NamedTuple):
@@ -267,7 +256,7 @@ class Starter:
 
     def _endpoint(self, port: int, pulse: Pulse, *, model: str) -> ServerEndpoint:
         address = self._address(port, model=model)
-        return ServerEndpoint(address, heard=pulse.beat, is_own=True, takes=self._takes)
+        return ServerEndpoint(address, pulse=pulse, is_own=True, takes=self._takes)
 
     def _address(self, port: int, *, model: str) -> ServerAddress:
         options = self._options

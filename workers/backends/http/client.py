@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from typing import NamedTuple
 
 import httpx
@@ -20,6 +20,7 @@ from workers.backends.http.failures import (
     timed_out,
     unreachable,
 )
+from workers.backends.http.pulse import Pulse
 from workers.backends.http.sse import SseDecoder
 from workers.backends.http.wire import (
     StreamReader,
@@ -72,7 +73,7 @@ class ServerEndpoint:
     turns, is not sent again.
 
     Args:
-        heard: called for every piece of a reply that arrives.
+        pulse: told of every call, and of every piece of a reply that arrives.
         is_own: it runs on this machine, below this process: no proxy of the environment leads there.
         takes: conversations that its template takes, as far as that is known.
     """
@@ -81,12 +82,12 @@ class ServerEndpoint:
         self,
         address: ServerAddress,
         *,
-        heard: Callable[[], None] | None = None,
+        pulse: Pulse | None = None,
         is_own: bool = False,
         takes: Takes = ANYTHING,
     ) -> None:
         self._address = address
-        self._heard = heard
+        self._pulse = pulse
         self._takes = takes
         self._not_understood: set[str] = set() if address.stream else set(SENT_ONLY_IF_UNDERSTOOD)
         key = address.api_key.get_secret_value() if address.api_key else None
@@ -217,11 +218,13 @@ class ServerEndpoint:
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, self._address.connect_timeout_s))
         try:
             url = path if path.startswith("http") else self._address.url + path
-            async with self._client.stream(method, url, json=payload, timeout=timeout) as response:
-                if response.status_code != 200:
-                    body = await self._body(response, most=LONGEST_ERROR_BYTES)
-                    raise error_of_status(response.status_code, response.headers, body)
-                yield response
+            with self._pulse.call() if self._pulse else nullcontext():
+                async with self._client.stream(method, url, json=payload, timeout=timeout) as response:
+                    if response.status_code != 200:
+                        self._heard()  # it may have no body
+                        body = await self._body(response, most=LONGEST_ERROR_BYTES)
+                        raise error_of_status(response.status_code, response.headers, body)
+                    yield response
         except CallError as error:
             raise self._without_secret(error) from None
         except httpx.TimeoutException as error:
@@ -246,9 +249,12 @@ class ServerEndpoint:
             n_bytes += len(chunk)
             if n_bytes > self._address.max_response_bytes:
                 raise bad_response(f"a body of more than {self._address.max_response_bytes} bytes.")
-            if self._heard is not None:
-                self._heard()
+            self._heard()
             yield chunk
+
+    def _heard(self) -> None:
+        if self._pulse is not None:
+            self._pulse.beat()
 
     def _without_secret(self, error: CallError) -> CallError:
         """An error body may quote the request's key."""

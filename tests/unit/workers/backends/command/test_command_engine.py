@@ -324,6 +324,23 @@ def test_server_that_falls_silent_under_requests_is_ended(tag: str) -> None:
         assert tagged(tag) == []
 
 
+def test_time_that_calls_wait_for_the_breaker_is_no_silence_of_the_server(tag: str) -> None:
+    """The server asks for 20 s of rest, and would be ended after 5 s of silence."""
+    clock = Clock()
+    wanted = spec(tag, "rests-later", "1", hang_s=5, concurrent=2)
+    with loaded(wanted, CommandBackend(clock=clock)) as engine:
+        engine.submit(ask("a"))
+        assert engine.poll(0) == []
+        breaker = engine._calls._caller._gate._breaker
+        wait_for("the rest", lambda: breaker.is_open, within_s=30)
+        clock.now += 19
+        assert engine.poll(0) == []
+        clock.now += 2
+        engine.submit(ask("b"))  # the next call may begin now
+        assert all(isinstance(end, Finished) for end in ends(engine, 2).values())
+        assert tagged(tag) == [engine.pid]
+
+
 def test_silence_without_requests_is_no_hang(tag: str) -> None:
     clock = Clock()
     with loaded(spec(tag), CommandBackend(clock=clock)) as engine:
