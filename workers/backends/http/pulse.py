@@ -25,7 +25,7 @@ class Pulse:
 
     @property
     def silent_s(self) -> float:
-        """Time that calls were with the server since it last gave a sign, or since `forget`; seconds, >= 0."""
+        """Time that calls were with it since it last gave a sign, or since `forget`; seconds, >= 0."""
         with self._lock:
             return self._silence()
 
