@@ -22,9 +22,9 @@ from api.deps import Requires
 from api.document import Documented
 from api.errors import install_error_handlers
 from api.idempotency import Underway
+from api.middleware.bodies import BodyLimit
 from api.middleware.in_flight import InFlightLimit, Line
 from api.middleware.keys import ApiKeys
-from api.middleware.limits import BodyLimit
 from api.middleware.metering import RequestMeter, template_of
 from api.middleware.origins import AllowedHosts, AllowedOrigins
 from api.middleware.query_params import known_params

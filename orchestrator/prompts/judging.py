@@ -1,5 +1,7 @@
 """Prompts that ask a model which of two answers is better, how good each is, or whether one is right.
 
+Grades of open answers, for cards, are asked for in `grading.py`.
+
 Each comes in the style that the model is asked in when it synthesizes: `full` says how to reply, `compact`
 shows the question and the candidates only, and the reply is the answer that the model finds right.
 """

@@ -28,8 +28,9 @@ from orchestrator.domain.batches import (
 )
 from orchestrator.domain.names import model_name
 from orchestrator.errors import InputError, MusterError, NotFoundError, StoreError, StoreUnavailableError
-from orchestrator.ports.batches import AnsweredJob, BatchStore, FileStore, LineForms
+from orchestrator.ports.batches import AnsweredJob, BatchStore, LineForms
 from orchestrator.ports.clock import Clock, EpochClock
+from orchestrator.ports.files import FileStore
 from orchestrator.questions.files import LongLineError, QuestionFileError, check_lines, iter_lines
 from orchestrator.services.files import FileDesk, FileWriter
 from orchestrator.services.jobs import Jobs

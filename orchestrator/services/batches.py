@@ -7,8 +7,9 @@ from contextlib import suppress
 from orchestrator.domain.assignments import JobProgress, JobState
 from orchestrator.domain.batches import Batch, BatchState, LineCounts, Purpose
 from orchestrator.errors import InputError, NotFoundError
-from orchestrator.ports.batches import BatchStore, FileStore, Page
+from orchestrator.ports.batches import BatchStore, Page
 from orchestrator.ports.clock import EpochClock
+from orchestrator.ports.files import FileStore
 from orchestrator.ports.jobs import JobWatcher
 from orchestrator.services.jobs import Jobs
 

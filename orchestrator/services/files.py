@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import IO
 
 from orchestrator.domain.batches import Purpose, StoredFile
-from orchestrator.ports.batches import FileStore, Page
+from orchestrator.ports.batches import Page
 from orchestrator.ports.clock import Clock, EpochClock
+from orchestrator.ports.files import FileStore
 
 CHUNK_BYTES = 1_000_000
 AT_ONCE = 10

@@ -7,8 +7,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import BodyTooLargeError
+from api.middleware.bodies import BodyLimit
 from api.middleware.in_flight import InFlightLimit
-from api.middleware.limits import BodyLimit
 
 
 async def swallow(scope: Scope, receive: Receive, send: Send) -> None:
