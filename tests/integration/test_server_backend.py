@@ -153,6 +153,20 @@ def test_a_text_that_ended_before_its_connection_broke_is_whole() -> None:
         assert server.asked == 1
 
 
+def test_a_stream_in_another_servers_manner_is_read_as_it_comes() -> None:
+    """Lines that end with CR, events that say nothing, counts as text."""
+    end = '{"choices": null, "usage": {"prompt_tokens": "3", "completion_tokens": "many"}}'
+    events = ["[]", piece("So "), '{"type": "ping"}', piece("so."), last_piece(), end, "[DONE]"]
+    body = "".join(f"data: {event}\r\r" for event in events).encode()
+    with BadServer(sends(body, content_type="text/event-stream")) as server:
+        engine = engine_at(server.url)
+        asked = one(engine)
+        engine.close()
+    assert isinstance(asked.end, Finished)
+    assert (asked.end.text, "".join(asked.pieces)) == ("So so.", "So so.")
+    assert (asked.end.usage.prompt_tokens, asked.end.usage.completion_tokens) == (3, 1)
+
+
 def test_streaming_that_is_not_understood_is_not_asked_for_again() -> None:
     acts = (refuses(422, "extra", param="stream_options"), refuses(400, "stream: no"), says(completion()))
     with bad_engine(*acts) as (server, engine):

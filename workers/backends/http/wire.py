@@ -3,9 +3,9 @@
 import json
 import math
 from collections.abc import Container, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from pydantic import BaseModel, JsonValue, ValidationError, model_validator
+from pydantic import JsonValue, ValidationError
 
 from orchestrator.domain.answers import FinishReason, Usage
 from orchestrator.domain.assignments import MOST_TOKENS
@@ -16,7 +16,17 @@ from orchestrator.domain.tools import ToolCall, ToolUse
 from orchestrator.ports.engines import GenerationRequest
 from workers.backends.http.calls import OnText, Reply
 from workers.backends.http.failures import CallError, bad_response, cut_stream, error_of_status, no_json
-from workers.backends.http.parts import TextOfParts
+from workers.backends.http.replies import (
+    Chunk,
+    Completion,
+    Content,
+    ErrorChunk,
+    LogprobsWire,
+    ModelList,
+    TokenWire,
+    ToolCallWire,
+    UsageWire,
+)
 
 MOST_STOPS = 4
 """OpenAI's limit; the rest is applied on our side."""
@@ -25,110 +35,10 @@ LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, which JSON cannot say."""
 
 DONE = "[DONE]"
+SAYS_NOTHING = frozenset({"", "[]", "null"})
+"""Data of events between the parts of a completion."""
 NO_ERROR_STATUS = 500
 """Of an error inside a stream that names none."""
-
-
-class UsageWire(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class FunctionWire(BaseModel):
-    name: str | None = None
-    arguments: str | dict[str, JsonValue] | None = None
-
-
-class ToolCallWire(BaseModel):
-    """A call, or in a stream a part of one; `index` says of which."""
-
-    index: int | None = None
-    id: str | None = None
-    function: FunctionWire = FunctionWire()
-
-
-class Content(BaseModel):
-    """`reasoning_content`, or `reasoning`: what the model thought, of servers that tell it apart."""
-
-    content: TextOfParts = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[ToolCallWire] | None = None
-
-
-class AlternativeWire(BaseModel):
-    token: str
-    logprob: float
-
-
-class TokenWire(AlternativeWire):
-    top_logprobs: list[AlternativeWire] = []
-
-
-class LogprobsWire(BaseModel):
-    """`content` in a chat; the others, of equal lengths, in the completion of a prompt."""
-
-    content: list[TokenWire] | None = None
-    tokens: list[str] = []
-    token_logprobs: list[float | None] | None = None
-    top_logprobs: list[dict[str, float] | None] | None = None
-
-    @property
-    def all(self) -> list[TokenWire]:
-        """Tokens with a log probability, in order."""
-        if self.content is not None:
-            return self.content
-        chosen = self.token_logprobs or []
-        tops = self.top_logprobs or [None] * len(chosen)
-        return [
-            TokenWire(token=token, logprob=logprob, top_logprobs=_alternatives(top))
-            for token, logprob, top in zip(self.tokens, chosen, tops, strict=False)
-            if logprob is not None
-        ]
-
-
-def _alternatives(top: Mapping[str, float] | None) -> list[AlternativeWire]:
-    found = [AlternativeWire(token=token, logprob=logprob) for token, logprob in (top or {}).items()]
-    return sorted(found, key=lambda one: -one.logprob)
-
-
-class WireChoice(BaseModel):
-    """`message` in a completion, `delta` in a chunk of a stream; `text` in either, of a prompt."""
-
-    index: int | None = None
-    message: Content | None = None
-    delta: Content | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-    logprobs: LogprobsWire | None = None
-
-    @model_validator(mode="after")
-    def _text_is_content(self) -> Self:
-        if self.text is not None and self.message is None and self.delta is None:
-            self.message = self.delta = Content(content=self.text)
-        return self
-
-
-class Completion(BaseModel):
-    choices: list[WireChoice]
-    usage: UsageWire | None = None
-
-    @property
-    def first(self) -> WireChoice | None:
-        """The choice 0: one is asked for. None = there is none, or only others."""
-        return next((choice for choice in self.choices if not choice.index), None)
-
-
-class Model(BaseModel):
-    id: str
-
-
-class ModelList(BaseModel):
-    data: list[Model]
-
-
-class ErrorChunk(BaseModel):
-    error: dict[str, JsonValue] | str
 
 
 class Collected:
@@ -352,7 +262,10 @@ class StreamReader:
         if self.is_done:
             return
         chunk = _chunk(data)
-        self._usage = chunk.usage or self._usage
+        if chunk is None:
+            return
+        if chunk.usage not in (None, UsageWire()):
+            self._usage = chunk.usage
         if (choice := chunk.first) is None:
             return
         part = choice.delta or choice.message  # of servers that stream the whole message at once
@@ -418,26 +331,46 @@ def _reply(said: Collected, reason: str | None, usage: UsageWire | None, *, prom
 
 
 def _usage(usage: UsageWire | None, text: str, *, prompt_chars: int) -> Usage:
-    """What the endpoint counted, else an estimate from the number of characters."""
-    if usage is None:
-        return Usage(prompt_tokens=rough_tokens(prompt_chars), completion_tokens=rough_tokens(len(text)))
-    return Usage(prompt_tokens=max(0, usage.prompt_tokens), completion_tokens=max(0, usage.completion_tokens))
+    """What the endpoint counted, else estimates from the numbers of characters."""
+    counted = usage or UsageWire()
+    prompt, written = counted.prompt_tokens, counted.completion_tokens
+    return Usage(
+        prompt_tokens=rough_tokens(prompt_chars) if prompt is None else prompt,
+        completion_tokens=rough_tokens(len(text)) if written is None else written,
+    )
 
 
-def _chunk(data: str) -> Completion:
+def _chunk(data: str) -> Chunk | None:
+    """One event's part of the completion; None = it says nothing.
+
+    Raises:
+        CallError: it reports an error, or is no such part.
+    """
+    if data.strip() in SAYS_NOTHING:
+        return None
+    if (error := _stream_error(data)) is not None:
+        raise error
     try:
-        return Completion.model_validate_json(data)
-    except ValidationError as error:
-        raise _stream_error(data) or bad_response(f"not a chunk of a completion: {_first(error)}.") from None
+        chunk = Chunk.model_validate_json(data)
+    except ValidationError as fault:
+        raise bad_response(f"not a chunk of a completion: {_first(fault)}.") from None
+    if chunk.is_failure:
+        raise _failure(data, chunk.code)
+    return chunk
 
 
 def _stream_error(data: str) -> CallError | None:
     """The error that an event reports, or None when it is none."""
+    if '"error"' not in data:  # of every token, looking is cheaper than reading twice
+        return None
     try:
         error = ErrorChunk.model_validate_json(data).error
     except ValidationError:
         return None
-    code = error.get("code") if isinstance(error, dict) else None
+    return _failure(data, error.get("code") if isinstance(error, dict) else None)
+
+
+def _failure(data: str, code: JsonValue) -> CallError:
     status = code if isinstance(code, int) and 400 <= code < 600 else NO_ERROR_STATUS
     return error_of_status(status, {}, data.encode())
 

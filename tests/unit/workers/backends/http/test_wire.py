@@ -64,6 +64,43 @@ def test_missing_usage_is_estimated_from_the_characters() -> None:
     assert usage == Usage(prompt_tokens=10, completion_tokens=2)
 
 
+ESTIMATED = Usage(prompt_tokens=10, completion_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        (None, ESTIMATED),
+        ({}, ESTIMATED),
+        ("none", ESTIMATED),
+        ([3, 4], ESTIMATED),
+        ({"prompt_tokens": None, "completion_tokens": "n/a"}, ESTIMATED),
+        ({"prompt_tokens": -1, "completion_tokens": 10**30}, ESTIMATED),
+        ({"prompt_tokens": True, "completion_tokens": {"text": 3}}, ESTIMATED),
+        ({"prompt_tokens": 2.5, "completion_tokens": "9" * 5000}, ESTIMATED),
+        ({"prompt_tokens": "12", "completion_tokens": 3.0}, Usage(prompt_tokens=12, completion_tokens=3)),
+        ({"prompt_tokens": 0, "completion_tokens": "²"}, Usage(prompt_tokens=0, completion_tokens=2)),
+    ],
+)
+def test_usage_that_is_no_count_is_estimated_and_fails_nobody(usage: object, counted: Usage) -> None:
+    """40 characters of prompt and 8 of text at 4 a token; each of the two for itself."""
+    assert read_completion(completion("12345678", usage=usage), prompt_chars=40).usage == counted
+    end = json.dumps({"choices": [], "usage": usage})
+    assert reader(delta("12345678"), delta(reason="stop"), end, "[DONE]").reply().usage == counted
+
+
+def test_usage_that_says_nothing_takes_none_back() -> None:
+    told = json.dumps({"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 2}})
+    read = reader(delta("so."), told, json.dumps({"choices": [], "usage": {}}), delta(reason="stop"))
+    assert read.reply().usage == Usage(prompt_tokens=4, completion_tokens=2)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_usage_of_numbers_that_are_none_is_estimated(number: str) -> None:
+    body = completion("12345678", usage={"prompt_tokens": 10, "completion_tokens": "X"})
+    assert read_completion(body.replace(b'"X"', number.encode()), prompt_chars=40).usage == ESTIMATED
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -166,9 +203,37 @@ def test_a_stream_without_text_is_no_answer() -> None:
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        '{"id": "1", "object": "chat.completion.chunk"}',
+        '{"choices": null}',
+        '{"choices": [null]}',
+        '{"choices": [], "error": null}',
+        '{"choices": [], "prompt_filter_results": [{"index": 0}]}',
+        '{"type": "ping"}',
+    ],
+)
+def test_events_that_say_nothing_are_passed_over(event: str) -> None:
+    seen: list[str] = []
+    read = reader(event, delta("So "), event, delta("so."), event, delta(reason="stop"), event, seen=seen)
+    assert (read.reply().text, seen) == ("So so.", ["So ", "so."])
+
+
+def test_text_that_speaks_of_errors_is_a_text() -> None:
+    assert reader(delta('{"error": "none"}'), delta(reason="stop")).reply().text == '{"error": "none"}'
+
+
+@pytest.mark.parametrize(
     ("data", "code"),
     [
         ('{"error": {"message": "maximum context length", "code": 400}}', "context_exceeded"),
+        ('{"choices": [], "error": {"message": "out of memory"}}', "expert_unavailable"),
+        ('{"object": "error", "message": "maximum context length", "code": 400}', "context_exceeded"),
+        ('{"detail": "the engine is dead"}', "expert_unavailable"),
         ('{"error": {"message": "out of memory", "code": null}}', "expert_unavailable"),
         ('{"error": "oops"}', "expert_unavailable"),
         ('{"choices": 3}', "bad_response"),
@@ -198,12 +263,26 @@ def test_data_of_each_event_is_joined_and_the_rest_ignored() -> None:
     assert SseDecoder().feed(STREAM) == ["one", "two\nzwö", "[DONE]"]
 
 
-@given(st.lists(st.integers(0, len(STREAM)), max_size=8))
-def test_events_do_not_depend_on_where_the_bytes_are_cut(cuts: list[int]) -> None:
-    places = [0, *sorted(cuts), len(STREAM)]
+@given(st.lists(st.integers(0, len(STREAM)), max_size=8), st.sampled_from([b"\r", b"\n", b"\r\n", None]))
+def test_events_do_not_depend_on_where_the_bytes_are_cut(cuts: list[int], ends: bytes | None) -> None:
+    """With the ends of lines as they are, mixed, or all of one of the three kinds."""
+    stream = STREAM if ends is None else STREAM.replace(b"\r\n", b"\n").replace(b"\n", ends)
+    places = [0, *sorted(cuts), len(stream)]
     decoder = SseDecoder()
-    pieces = [STREAM[a:b] for a, b in itertools.pairwise(places)]
+    pieces = [stream[a:b] for a, b in itertools.pairwise(places)]
     assert [data for piece in pieces for data in decoder.feed(piece)] == ["one", "two\nzwö", "[DONE]"]
+
+
+def test_an_event_that_ends_with_cr_is_read_at_once() -> None:
+    """What a server writes next may come much later."""
+    decoder = SseDecoder()
+    assert decoder.feed(b"data: one\r\r") == ["one"]
+    assert decoder.feed(b"\ndata: two\r\n") == []
+    assert decoder.feed(b"\r\n") == ["two"]
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_first_line() -> None:
+    assert SseDecoder().feed("\ufeffdata: one\n\ndata: \ufefftwo\n\n".encode()) == ["one", "\ufefftwo"]
 
 
 TOOL = Tool(name="add", parameters={"type": "object"})
