@@ -63,7 +63,7 @@ class FileDesk:
         return self._store.file(file_id)
 
     def files(self, page: Page, *, purpose: Purpose | None = None) -> list[StoredFile]:
-        """See `ports.batches.FileStore`."""
+        """See `ports.files.FileStore`."""
         return self._store.files(page, purpose=purpose)
 
     def content(self, file_id: str) -> Iterator[bytes]:
