@@ -47,6 +47,7 @@ from tenacity import (
 from orchestrator.errors import ConfigError, StoreError, StoreUnavailableError
 from orchestrator.runtime.private import private_file, private_folder, tighten_file
 from orchestrator.store.migrations import upgrade
+from orchestrator.store.sqlite_faults import is_damaged, remedy_of
 from orchestrator.store.urls import file_of, parsed_url
 
 BUSY_TIMEOUT_S = 30
@@ -179,6 +180,7 @@ class Database:
 
         Raises:
             StoreUnavailableError: they hold the database.
+        StoreError: its file is damaged.
         """
         is_sqlite = self._engine.dialect.name == "sqlite"
         raw = self._engine.raw_connection()
@@ -189,6 +191,8 @@ class Database:
                     driver.autocommit = True
                 driver.execute(statement)
         except self._engine.dialect.loaded_dbapi.Error as error:
+            if is_damaged(error):
+                raise _damaged(str(error), error, self._engine.url) from error
             raise StoreUnavailableError(
                 f"the database cannot be vacuumed now: {error}.", remedy="It is safe to try again."
             ) from error
@@ -384,15 +388,27 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
             yield conn
             committing = True
     except exc.SQLAlchemyError as error:
+        origin = getattr(error, "orig", None)
+        if is_damaged(origin):
+            raise _damaged(_reason(error), origin, engine.url) from error
         if not isinstance(error, _AWAY) and _sqlstate(error) not in _ROLLED_BACK:
             remedy = RIGHTS_REMEDY if _sqlstate(error) == _NO_RIGHT else None
             raise StoreError(f"the database refused a statement: {_reason(error)}.", remedy=remedy) from error
         kind = _NotDoneError if _is_not_done(error, committing=committing) else StoreUnavailableError
         reason = _reason(error)
-        remedy = ACCESS_REMEDY if _REFUSED.search(reason) else "It is safe to try again."
+        remedy = ACCESS_REMEDY if _REFUSED.search(reason) else _file_remedy(origin, engine.url)
+        remedy = remedy or "It is safe to try again."
         raise kind(f"the database cannot be used now: {reason}.", remedy=remedy) from error
     except UnicodeError as error:
         raise StoreError(f"text is not valid Unicode: {error.reason}.") from error  # type: ignore[attr-defined]
+
+
+def _damaged(reason: str, error: object, url: URL) -> StoreError:
+    return StoreError(f"the database's file is damaged, or none: {reason}.", remedy=_file_remedy(error, url))
+
+
+def _file_remedy(error: object, url: URL) -> str | None:
+    return None if url.drivername == "postgresql+psycopg" else remedy_of(error, file_of(url))
 
 
 def _is_not_done(error: exc.SQLAlchemyError, *, committing: bool) -> bool:
