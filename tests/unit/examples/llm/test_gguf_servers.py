@@ -30,6 +30,12 @@ def test_flags_that_the_processor_lacks_are_named() -> None:
     assert missing_flags("", ("avx512f",)) == ["avx512f"]
 
 
+def test_a_processor_with_avx_512_alone_is_told_before_a_server_dies_of_it() -> None:
+    """Weights of 16 bits run there; the first product of quantised ones is an illegal instruction."""
+    zen_4 = "flags\t\t: avx2 avx512f avx512_bf16 avx512_vnni gfni\n"
+    assert missing_flags(zen_4) == ["avx_vnni", "amx_int8"]
+
+
 def test_another_machine_is_told_what_the_build_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers.platform, "machine", lambda: "aarch64")
     with pytest.raises(UnusableError, match="Linux on x86-64"):
