@@ -3,6 +3,7 @@
 A package adds a row with an entry point of the table's group; docs/extending.md shows one of each kind.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,10 +17,11 @@ from orchestrator.errors import ConfigError, MusterError, UnknownNameError
 T = TypeVar("T")
 Blaming = Callable[[], AbstractContextManager[None]]
 """Contexts in which whatever code of a package raises is told as that package's fault, in one line with the
-remedy; errors of Muster's own kinds go on as they are."""
+remedy; errors of Muster's own kinds, and memory that ran out, go on as they are."""
 Points = Mapping[str, tuple[EntryPoint, ...]]
 """Entry points of one group by name; those of one name in the order of the import path."""
 
+_NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory", re.IGNORECASE)
 REMEDY = "Mend the package, or uninstall it."
 NONE: Points = MappingProxyType({})
 
@@ -159,6 +161,15 @@ def require(made: object, port: str, attributes: tuple[str, ...]) -> None:
         raise TypeError(f"a {type(made).__name__} is no {port}: it has no {' and no '.join(missing)}")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """True if memory ran out, of the host or of a device: nobody's code need be at fault."""
+    return (
+        isinstance(error, MemoryError)
+        or "OutOfMemory" in type(error).__name__
+        or (isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error)) is not None)
+    )
+
+
 def reason_of(error: BaseException) -> str:
     """Kind and text of an error in one line, of 400 characters at most, without a full stop."""
     text = " ".join(str(error).split())[:400].rstrip(".")
@@ -172,6 +183,8 @@ def _blaming(called: str, param: str | None) -> Iterator[None]:
     except MusterError:
         raise
     except (Exception, SystemExit) as error:  # code of others may do anything
+        if is_out_of_memory(error):
+            raise
         message = f"{called} fails: {reason_of(error)}."
         raise ConfigError(message, param=param, remedy=REMEDY) from error
 

@@ -209,6 +209,44 @@ def test_a_load_that_fails_is_told_with_its_package(
     assert part in line
 
 
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ("raise MemoryError", "MemoryError"),
+        ("raise OutOfMemoryError('tried 2 GiB')", "OutOfMemoryError: tried 2 GiB"),
+        ("raise RuntimeError('CUDA error: out of memory')", "RuntimeError: CUDA error: out of memory"),
+        ("raise OSError(12, 'Cannot allocate memory')", "Cannot allocate memory"),
+    ],
+)
+def test_a_load_that_lacks_memory_is_told_as_that_and_not_as_the_packages_fault(
+    body: str, part: str, module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = BACKEND + "class OutOfMemoryError(Exception): ...\nodd = BackendRow('{here}:B')\n"
+    text += "class B:\n    def load(self, spec, adapters): " + body
+    bring("muster.backends", module, text, monkeypatch)
+    path = Path(pool())
+    path.write_text(path.read_text().replace("engine: scripted", "engine: odd"))
+    line = asked(str(path), capsys)
+    assert "memory ran out while it was loaded: " in line
+    assert part in line
+    assert "Free memory of the device or the host" in line
+    assert "package" not in line
+
+
+def test_memory_that_runs_out_in_a_package_is_no_fault_of_its(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever called it waits for memory, as where its own code runs out of it."""
+    text = AGGREGATOR + (
+        "class A:\n    name = 'odd'\n    def step(s, q, r): raise MemoryError\n"
+        "odd = AggregatorRow(lambda c, o: A())"
+    )
+    bring("muster.aggregators", module, text, monkeypatch)
+    made = AGGREGATORS["odd"].make(None, {})  # type: ignore[arg-type] # it looks at nothing
+    with pytest.raises(MemoryError):
+        made.step(None, [])  # type: ignore[arg-type] # it looks at nothing
+
+
 def test_an_entry_point_that_is_no_reference_is_told(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bring("muster.routers", f"{module}:make", "", monkeypatch)
     with pytest.raises(ConfigError, match=r"'odd_\w+:make:odd' is not `module:attribute`\. Mend the package"):

@@ -13,7 +13,7 @@ from orchestrator.domain.experts import EngineSpec, Expert, Pool
 from orchestrator.errors import EngineLoadError, MusterError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.engines import Backend, Engine
-from orchestrator.tables import require
+from orchestrator.tables import is_out_of_memory, reason_of, require
 from workers.backends.registry import BACKENDS
 from workers.device.errands import Errands
 from workers.device.page_cache import HOT_SHARE, ReadAhead, cached_share
@@ -23,6 +23,7 @@ from workers.engine_host.memory import weight_files
 
 log = logging.getLogger(__name__)
 
+MEMORY_REMEDY = "Free memory of the device or the host, or set options that make the engine take less."
 ENGINE_METHODS = ("submit", "poll", "abort", "close")
 
 
@@ -266,11 +267,23 @@ class Loader:
                 log.warning("engine %s: loaded without %s: %s", spec.id, ", ".join(named), error)
 
     def _loaded(self, spec: EngineSpec, adapters: Sequence[str]) -> Engine:
-        """The engine that a backend loads. A package's may raise anything, or give none: that is told."""
+        """The engine that a backend loads. A package's may raise anything, or give none: that is told.
+
+        Raises:
+            EngineLoadError: also if memory ran out, whoever says so.
+        """
         backend = self._shelf.get(spec.backend)
-        with BACKENDS.blame(spec.backend):
-            engine = backend.load(spec, adapters)
-            require(engine, "Engine", ENGINE_METHODS)
+        try:
+            with BACKENDS.blame(spec.backend):
+                engine = backend.load(spec, adapters)
+                require(engine, "Engine", ENGINE_METHODS)
+        except MusterError:
+            raise
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            message = f"engine '{spec.id}': memory ran out while it was loaded: {reason_of(error)}."
+            raise EngineLoadError(message, remedy=MEMORY_REMEDY) from error
         return engine
 
     def _prepare(self, engine_id: str) -> bool:

@@ -24,6 +24,7 @@ from orchestrator.ports.jobs import JobReader, StepStore
 from orchestrator.ports.questions import Begun
 from orchestrator.runtime.context import bound
 from orchestrator.runtime.garbage import no_cycle_collection
+from orchestrator.tables import is_out_of_memory
 from workers.leases.carrying import Taken
 from workers.leases.resting import Patience, Resting
 from workers.leases.stage_traces import StageTraces
@@ -41,7 +42,7 @@ REMEMBERED = 10_000
 PAUSED_S = 5.0
 """Between two looks whether an expert was resumed, for a query that may be asked of paused ones only."""
 
-_SURROUNDINGS = (MemoryError, OSError, EmbedderError)
+_SURROUNDINGS = (OSError, EmbedderError)
 """Errors that a query may have nothing to do with."""
 
 
@@ -332,7 +333,7 @@ def _followed(taken: Sequence[Taken]) -> list[Taken]:
 
 def _lies_around(error: Exception) -> bool:
     """True if the machine may be at fault: no memory, a file or a model that cannot be read now."""
-    return isinstance(error, _SURROUNDINGS) or "OutOfMemory" in type(error).__name__
+    return isinstance(error, _SURROUNDINGS) or is_out_of_memory(error)
 
 
 def _tell(job: Job, state: QueryState, error: Exception) -> None:
