@@ -17,6 +17,7 @@ from tests.odd.making import CONFIG, TOKENIZER_CONFIG, WEIGHTS, Made, edited
 from tests.tiny_models import tiny_model
 from workers.backends.transformers import TransformersBackend
 from workers.checkpoints.defects import require_sound
+from workers.checkpoints.formats import load_error
 from workers.checkpoints.kinds import is_known_quantisation, writes_texts
 
 GENERATION = "generation_config.json"
@@ -83,6 +84,16 @@ TOLD: dict[str, tuple[Make, str, str]] = {
         TOKENIZER_CONFIG,
         "tokenizer_class 5, which is no",
     ),
+    "code for the tokenizer": (
+        tokenizing(tokenizer_class="OwnTokenizer", auto_map={"AutoTokenizer": ["own.Own", None]}),
+        TOKENIZER_CONFIG,
+        'brings code of its own for the tokenizer (auto_map), which is never run; transformers has no "Own',
+    ),
+    "code for a tokenizer without name": (
+        tokenizing(tokenizer_class=None, auto_map=["own.Own", None]),
+        TOKENIZER_CONFIG,
+        "brings code of its own for the tokenizer (auto_map), which is never run",
+    ),
     "an end by number": (tokenizing(eos_token=7), TOKENIZER_CONFIG, "eos_token 7, which is no token's text"),
     "an added token without id": (
         tokenizing(added_tokens_decoder={"x": {"content": "<a>"}}),
@@ -114,6 +125,10 @@ TAKEN: dict[str, Make] = {
     "a format by its full name": configured(dtype="torch.float32"),
     "an old name of the format": configured(dtype=None, torch_dtype="float32"),
     "code that nobody needs": configured(auto_map={"AutoModelForCausalLM": "own.Own"}),
+    "code beside a known tokenizer": tokenizing(
+        tokenizer_class="PreTrainedTokenizerFast", auto_map={"AutoTokenizer": ["own.Own", None]}
+    ),
+    "code for something else": tokenizing(tokenizer_class="OwnTokenizer", auto_map={"AutoModel": "own.Own"}),
     "a longest text without end": tokenizing(model_max_length=1e30),
     "sampling that nobody asked for": generating(temperature="hot", do_sample=True),
     "quantised by an unknown way, in floats": quantized({"quant_method": "homegrown"}),
@@ -143,6 +158,7 @@ def test_a_value_that_no_loader_takes_is_told_with_its_file(name: str, plain: Pa
     assert re.search(pattern, check), check
     assert says in str(load)
     assert load.is_lasting
+    assert "trust_remote_code" not in check + str(load)
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -156,6 +172,17 @@ def test_a_way_to_quantise_whose_package_is_missing_is_told_before_the_load(
     assert "needs the package" in str(load)
     assert load.is_lasting
     require_sound("odd", str(made.folder), by_vllm=True)  # it has ways of its own
+
+
+def test_a_library_that_asks_for_trust_is_not_quoted() -> None:
+    """Of a model of the hub, whose files nobody has seen before its load."""
+    asks = ValueError("It has custom code. Please pass the argument `trust_remote_code=True` to allow it.")
+    error = load_error(EngineSpec(id="odd", backend="transformers", model="a/b"), "the tokenizer", asks)
+    assert "the tokenizer of 'a/b' cannot be loaded: it brings code of its own, which is never run." in str(
+        error
+    )
+    assert "trust_remote_code" not in str(error)
+    assert error.is_lasting
 
 
 @pytest.mark.parametrize("name", TAKEN)

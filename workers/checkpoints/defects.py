@@ -7,6 +7,7 @@ says which file is at fault.
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,13 @@ from workers.checkpoints.formats import ADAPTER_CONFIG, ADAPTER_WEIGHTS, require
 from workers.checkpoints.kinds import is_known_kind, writes_texts
 from workers.checkpoints.merging.headers import FLOATS, INDEX, SINGLE, Head, owns, read_header, weight_files
 from workers.checkpoints.peft import PeftConfig
-from workers.checkpoints.stated import config_slips, is_quantised, token_slips, tokenizer_slips
+from workers.checkpoints.stated import (
+    config_slips,
+    is_quantised,
+    token_slips,
+    tokenizer_code_slips,
+    tokenizer_slips,
+)
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -301,7 +308,12 @@ def _strange_defects(folder: Path, told: Container[Path]) -> Iterator[Defect]:
 def _stated_defects(folder: Path, config: Mapping[str, JsonValue], *, by_vllm: bool) -> Iterator[Defect]:
     """Values of the configurations that no loader takes."""
     yield from (Defect(folder / CONFIG, *slip) for slip in config_slips(config, by_vllm=by_vllm))
-    for name, slips in (("generation_config.json", token_slips), ("tokenizer_config.json", tokenizer_slips)):
+    code_slips = partial(tokenizer_code_slips, config=config)
+    for name, slips in (
+        ("generation_config.json", token_slips),
+        ("tokenizer_config.json", tokenizer_slips),
+        ("tokenizer_config.json", code_slips),
+    ):
         document = json_object(folder / name, []) if (folder / name).exists() else None
         yield from (Defect(folder / name, *slip) for slip in slips(document or {}))
 

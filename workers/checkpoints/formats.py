@@ -154,6 +154,8 @@ def load_error(spec: EngineSpec, what: str, error: Exception) -> EngineLoadError
     """`what` (the weights, the tokenizer) cannot be loaded, with the library's reason."""
     said = " ".join(str(error).split())[:500]
     is_bare = isinstance(error, KeyError | IndexError | ArithmeticError | AttributeError | TypeError)
+    if "trust_remote_code" in said:
+        said = "it brings code of its own, which is never run"
     reason = f"{type(error).__name__}: {said}" if said and is_bare else said or type(error).__name__
     return EngineLoadError(
         f"engine '{spec.id}': {what} of '{spec.model}' cannot be loaded: {reason}.",

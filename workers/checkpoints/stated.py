@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeGuard
 
 from pydantic import JsonValue
 
-from workers.checkpoints.kinds import is_known_quantisation
+from workers.checkpoints.kinds import has_tokenizer, is_known_quantisation
 
 COUNTS = (
     "vocab_size",
@@ -34,6 +34,10 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 """Packages without which transformers does not load weights quantised so."""
 TOKENS = ("bos_token_id", "pad_token_id")
+TOKENIZER_CODE_REMEDY = (
+    "If its tokenizer.json is the whole tokenizer: take auto_map out, and write tokenizer_class "
+    '"PreTrainedTokenizerFast". Else serve the model elsewhere, and name it with engine `server`.'
+)
 ANEW = "Fetch the file again, or write the value that the model was made with."
 
 
@@ -90,6 +94,24 @@ def tokenizer_slips(document: Mapping[str, JsonValue]) -> Iterator[Slip]:
     for key, value in document.items():
         if key in ("bos_token", "eos_token", "pad_token", "unk_token") and not _is_token(value):
             yield Slip(f"says {key} {_shown(value)}, which is no token's text")
+
+
+def tokenizer_code_slips(
+    document: Mapping[str, JsonValue], config: Mapping[str, JsonValue]
+) -> Iterator[Slip]:
+    """Code in `tokenizer_config.json` without which there is no tokenizer: code of a model is never run.
+
+    Args:
+        config: the model's `config.json`.
+    """
+    brought, kind = document.get("auto_map"), config.get("model_type")
+    brings = isinstance(brought, list) or (isinstance(brought, dict) and "AutoTokenizer" in brought)
+    named = document.get("tokenizer_class") or config.get("tokenizer_class")
+    name = named if isinstance(named, str) else None
+    if brings and isinstance(kind, str) and not has_tokenizer(kind, name):
+        what = "brings code of its own for the tokenizer (auto_map), which is never run"
+        called = f"; transformers has no {_shown(name)}" if name else ""
+        yield Slip(what + called, TOKENIZER_CODE_REMEDY)
 
 
 def is_quantised(config: Mapping[str, JsonValue]) -> bool:
