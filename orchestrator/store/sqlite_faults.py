@@ -13,7 +13,8 @@ def is_damaged(error: object) -> bool:
 
 
 def remedy_of(error: object, file: Path) -> str | None:
-    """Way out of what the driver says of a database's file; None = it is not about the file.
+    """Way out of what the driver says of a database's file, without its folder, as clients of the API may read
+    it; None = it is not about the file.
 
     Args:
         error: of the driver, whichever it is.
@@ -21,12 +22,12 @@ def remedy_of(error: object, file: Path) -> str | None:
     code = _code(error)
     if code in _DAMAGED:
         return (
-            f"Restore '{file}' from a backup, or move it away together with its -wal and -shm: "
+            f"Restore '{file.name}' from a backup, or move it away together with its -wal and -shm: "
             "then a new, empty database is made."
         )
     if code in _BARRED:
-        return f"See to it that this process may read and write '{file}' and the folder that it is in."
-    return f"Make room on the disk of '{file}', then try again." if code == sqlite3.SQLITE_FULL else None
+        return f"See to it that this process may read and write '{file.name}' and the folder that it is in."
+    return f"Make room on the disk of '{file.name}', then try again." if code == sqlite3.SQLITE_FULL else None
 
 
 def _code(error: object) -> int | None:

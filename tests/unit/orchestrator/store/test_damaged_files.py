@@ -48,7 +48,7 @@ def test_damaged_file_is_told_with_its_name_and_the_way_out(
         open_database(url)
     assert not isinstance(caught.value, StoreUnavailableError)  # nobody tries again
     assert caught.value.remedy is not None
-    assert caught.value.remedy.startswith(f"Restore '{path}' from a backup, or move it away")
+    assert caught.value.remedy.startswith(f"Restore '{path.name}' from a backup, or move it away")
     assert path.read_bytes() == before
 
 
@@ -88,5 +88,5 @@ def test_file_that_cannot_be_opened_or_written_is_told_with_its_name(tmp_path: P
         with pytest.raises(StoreUnavailableError, match="cannot be used now") as caught:
             open_database(url)
         assert caught.value.remedy == (
-            f"See to it that this process may read and write '{file}' and the folder that it is in."
+            f"See to it that this process may read and write '{file.name}' and the folder that it is in."
         )
