@@ -13,7 +13,7 @@ def is_damaged(error: object) -> bool:
 
 
 def remedy_of(error: object, file: Path) -> str | None:
-    """Way out of what the driver says of a database's file, without its folder, as clients of the API may read
+    """Way out of what the driver says of a database's file, without its folder, as clients may read
     it; None = it is not about the file.
 
     Args:
