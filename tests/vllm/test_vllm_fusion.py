@@ -144,15 +144,22 @@ def test_what_a_fusion_cannot_do_fails_its_request_only(engine: HostedEngine) ->
 
 
 def test_running_and_waiting_questions_are_aborted(engine: HostedEngine) -> None:
-    for name in ("a", "b"):
-        engine.submit(request(name, LONG[0], max_tokens=100, priority=INTERACTIVE, temperature=2.0))
-    while not (seen := engine.poll(0.1)):
-        pass
-    assert isinstance(seen[0], Tokens)
-    engine.abort("a")
-    engine.abort("b")
-    ends = [event for event in events(engine, 2) if isinstance(event, Failed)]
-    assert {(event.id, event.error_code) for event in ends} == {("a", "aborted"), ("b", "aborted")}
+    aborted = {("a", "aborted"), ("b", "aborted")}
+    for _ in range(5):  # on a slow machine one may end by itself before it is told to
+        for name in ("a", "b"):
+            engine.submit(request(name, LONG[0], max_tokens=100, priority=INTERACTIVE, temperature=2.0))
+        while not (seen := engine.poll(0.1)):
+            pass
+        assert isinstance(seen[0], Tokens)
+        engine.abort("a")
+        engine.abort("b")
+        n_ended = sum(not isinstance(event, Tokens) for event in seen)
+        found = [*seen, *events(engine, 2 - n_ended)]
+        ends = {(event.id, event.error_code) for event in found if isinstance(event, Failed)}
+        assert ends <= aborted
+        if ends == aborted:
+            break
+    assert ends == aborted
     assert engine.stats().n_running == 0
     assert engine.stats().kv_cache_usage == 0.0
 
