@@ -264,17 +264,19 @@ def _can_hide(view: _View, seated: EngineBacklog, first: Stint) -> bool:
 
 def _quick(view: _View, unserved: Sequence[EngineBacklog]) -> EngineChoice | None:
     """The engine that an empty device begins with where the loads after the first are hidden: the one that
-    makes it stand idle least, while it is loaded and until the load after it has ended."""
-    if not view.schedules_hidden_loads or view.neighbours.ahead_id is not None:
+    makes it stand idle least, while it is loaded and until the load after it has ended. None = the schedule
+    says: of one engine that nobody serves, of a later stage, and beside engines that the device has."""
+    near = view.neighbours
+    if not view.schedules_hidden_loads or near.ahead_id is not None or near.beside:
+        return None
+    loads_s = {i.engine_id: view.rates.load(i.engine_id) for i in unserved if i.engine_id not in view.later}
+    if len(loads_s) < 2:
         return None
     idle_s = {
-        item.engine_id: _idle_s(view, item, fmean(loads))
+        item.engine_id: _idle_s(view, item, fmean(s for e, s in loads_s.items() if e != item.engine_id))
         for item in view.waiting
-        if view.neighbours.holds(item.engine_id)
-        and (loads := [view.rates.load(other.engine_id) for other in unserved if other is not item])
+        if near.holds(item.engine_id) and item.engine_id not in view.later
     }
-    if len(idle_s) < 2:
-        return None
     item = view.item(min(idle_s, key=lambda engine_id: (idle_s[engine_id], engine_id)))
     return EngineChoice(item.engine_id, f"is there soonest ({item.n_waiting} assignments)")
 

@@ -180,7 +180,7 @@ class Database:
 
         Raises:
             StoreUnavailableError: they hold the database.
-        StoreError: its file is damaged.
+            StoreError: its file is damaged.
         """
         is_sqlite = self._engine.dialect.name == "sqlite"
         raw = self._engine.raw_connection()

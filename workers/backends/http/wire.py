@@ -367,6 +367,8 @@ def _stream_error(data: str) -> CallError | None:
         error = ErrorChunk.model_validate_json(data).error
     except ValidationError:
         return None
+    if not error:  # of servers that write the field into every event
+        return None
     return _failure(data, error.get("code") if isinstance(error, dict) else None)
 
 

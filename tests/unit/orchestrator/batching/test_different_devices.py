@@ -307,6 +307,16 @@ def test_an_empty_device_that_hides_loads_begins_with_what_lets_it_stand_idle_le
     assert choice(a, b, c, others=[Neighbour()], **unmeasured) == "b", "the largest, as nothing is known"
 
 
+def test_an_empty_device_begins_with_no_later_stage_and_with_nothing_that_it_has() -> None:
+    """a is there soonest, but is of the last stage, or stands in another place of this device already."""
+    backlog = [item("a", tokens=4000), item("b", tokens=20_000), item("c", tokens=9000)]
+    known = {"resident": None, "rates": Rates({"a": 1.0, "b": 40.0, "c": 20.0}, SPEED), "n_devices": 2}
+    free = Neighbours(others=(Neighbour(),), hides=True)
+    assert choose_engine(backlog, neighbours=free, **known).engine_id == "a"
+    assert choose_engine(backlog, neighbours=free, later=frozenset("a"), **known).engine_id != "a"
+    assert choose_engine(backlog, neighbours=free._replace(beside=("a",)), **known).engine_id != "a"
+
+
 def test_an_engine_that_was_loaded_ahead_is_served_although_another_would_be_loaded_now() -> None:
     """c's 60 s would be the schedule's choice, had b not been loaded: it works while c loads."""
     backlog = [item("b", tokens=500, n_devices_elsewhere=1), item("c", tokens=6000)]
